@@ -1,0 +1,62 @@
+"""The tree of errors. Each says what was found, what was expected, and the next step.
+
+    PalmarError
+    ├── UserError                 the caller can mend it: exit code 2
+    │   ├── BadValue              a value outside its range or of the wrong shape
+    │   ├── BadFile               a file that is missing, truncated or of another format
+    │   ├── UnknownName           a name that is not in the list of known ones
+    │   └── MissingPackage        an optional package (or system library) that is not installed
+    └── RobotFault                the body or the controller cannot go on: exit code 3
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PalmarError(Exception):
+    """Any error palmar raises on purpose."""
+
+
+class UserError(PalmarError):
+    """What was asked for cannot be done as asked; the message says how it can."""
+
+    exit_code = 2
+
+
+class BadValue(UserError, ValueError):
+    """A value out of range or of the wrong shape."""
+
+
+class BadFile(UserError):
+    """A file that is missing, damaged or of another format."""
+
+
+class MissingPackage(UserError, ImportError):
+    """An optional package or system library is not installed; the message holds the install command."""
+
+
+class RobotFault(PalmarError):
+    """The body or the controller cannot go on (stale sensors, lost connection, latched emergency stop)."""
+
+    exit_code = 3
+
+
+class UnknownName(UserError, LookupError):
+    """A name that is not among the known ones. The message lists them and guesses which was meant."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        known = list(known)
+        close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+        guess = f" Did you mean '{close[0]}'?" if close else ""
+        super().__init__(f"unknown {what} '{name}'.{guess} Known: {', '.join(known)}.")
+        self.name, self.known = name, known
+
+
+def need(package: str, extra: str) -> None:
+    """Raise `MissingPackage` with the install command unless `package` can be imported."""
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        raise MissingPackage(f"'{package}' is not installed; this needs it. Next: pip install 'palmar[{extra}]'")

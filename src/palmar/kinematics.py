@@ -1,0 +1,133 @@
+"""Rotations and serial-chain kinematics in numpy: the same numbers on a robot without MuJoCo and in the simulator.
+
+Conventions, decided here and nowhere else: quaternions are unit, wxyz, with w ≥ 0; a rotation vector is axis · angle [rad];
+`R` maps tool axes into the base frame; positions are metres in the base frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from palmar.types import Array
+
+
+def quat_to_matrix(quat: Array) -> Array:
+    """Rotation matrix [..., 3, 3] of wxyz quaternions [..., 4] (normalised here)."""
+    q = np.asarray(quat, float)
+    w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(r, -1) for r in rows], -2)
+
+
+def matrix_to_quat(R: Array) -> Array:
+    """wxyz quaternion [4], w ≥ 0, of a rotation matrix [3, 3] (Shepperd's method: divides by the largest component)."""
+    trace = R[0, 0] + R[1, 1] + R[2, 2]
+    candidates = np.array([trace, R[0, 0], R[1, 1], R[2, 2]])
+    k = int(np.argmax(candidates))
+    if k == 0:
+        q = np.array([1 + trace, R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]])
+    else:
+        i, j, m = k - 1, k % 3, (k + 1) % 3
+        q = np.empty(4)
+        q[0] = R[m, j] - R[j, m]
+        q[1 + i] = 1 + R[i, i] - R[j, j] - R[m, m]
+        q[1 + j] = R[j, i] + R[i, j]
+        q[1 + m] = R[m, i] + R[i, m]
+    q /= np.linalg.norm(q)
+    return q if q[0] >= 0 else -q
+
+
+def rotvec_to_matrix(v: Array) -> Array:
+    """Rotation matrix [3, 3] of a rotation vector [3] (Rodrigues)."""
+    angle = float(np.linalg.norm(v))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = np.asarray(v, float) / angle
+    K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * (K @ K)
+
+
+def matrix_to_rotvec(R: Array) -> Array:
+    """Rotation vector [3] of a rotation matrix [3, 3], angle in [0, π]."""
+    q = matrix_to_quat(R)
+    s = float(np.linalg.norm(q[1:]))
+    return np.zeros(3) if s < 1e-12 else q[1:] / s * (2 * np.arctan2(s, q[0]))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A serial arm of revolute joints, each turning about the z axis of its own frame.
+
+    offsets: float[J, 3] position of each joint frame in its parent [m]; quats: float[J, 4] its fixed orientation (wxyz).
+    tool_offset, tool_quat: the tool centre point (TCP, midway between the finger pads) in the last joint's frame.
+    """
+
+    offsets: Array
+    quats: Array
+    tool_offset: Array
+    tool_quat: Array
+
+    @cached_property
+    def _fixed(self) -> tuple[Array, Array]:
+        return quat_to_matrix(self.quats), quat_to_matrix(self.tool_quat)
+
+    def forward(self, q: Array) -> tuple[Array, Array]:
+        """TCP position [..., 3] [m] and rotation [..., 3, 3] for joint angles q [..., J] [rad]; batched over leading axes."""
+        q = np.asarray(q, float)
+        rotations, tool = self._fixed
+        c, s = np.cos(q), np.sin(q)
+        R = np.broadcast_to(np.eye(3), (*q.shape[:-1], 3, 3))
+        p = np.zeros((*q.shape[:-1], 3))
+        for i, (offset, fixed) in enumerate(zip(self.offsets, rotations, strict=True)):
+            p = p + R @ offset
+            R = _turn(R @ fixed, c[..., i], s[..., i])
+        return p + R @ self.tool_offset, R @ tool
+
+    def jacobian(self, q: Array) -> tuple[Array, Array, Array]:
+        """TCP position [3], rotation [3, 3] and geometric Jacobian [6, J] (linear rows first, base frame) at q [J]."""
+        rotations, tool = self._fixed
+        c, s = np.cos(q), np.sin(q)
+        R, p = np.eye(3), np.zeros(3)
+        axes, origins = np.empty((len(q), 3)), np.empty((len(q), 3))
+        for i, (offset, fixed) in enumerate(zip(self.offsets, rotations, strict=True)):
+            p = p + R @ offset
+            R = _turn(R @ fixed, c[i], s[i])
+            axes[i], origins[i] = R[:, 2], p
+        p = p + R @ self.tool_offset
+        return p, R @ tool, np.concatenate([np.cross(axes, p - origins), axes], axis=1).T
+
+    def step_towards(
+        self, q: Array, position: Array, rotation: Array, posture: Array, damping: float = 0.02, pull: float = 0.02
+    ) -> Array:
+        """Joint angles [J] one damped-least-squares step from q towards a TCP pose [m], [3, 3].
+
+        The null space drifts to `posture` by the fraction `pull` a step. Source: Wampler 1986, damped least squares;
+        Liégeois 1977, null-space posture.
+        """
+        p, R, J = self.jacobian(q)
+        error = np.concatenate([position - p, matrix_to_rotvec(rotation @ R.T)])
+        inverse = J.T @ np.linalg.inv(J @ J.T + damping**2 * np.eye(6))
+        back = posture - q
+        return q + inverse @ error + pull * (back - inverse @ (J @ back))
+
+    def solve(self, q: Array, position: Array, rotation: Array, posture: Array, iterations: int = 50) -> Array:
+        """Joint angles [J] whose TCP pose is the given one to 1e-4 m, or the nearest found in `iterations` steps."""
+        for _ in range(iterations):
+            q = self.step_towards(q, position, rotation, posture)
+            if np.linalg.norm(position - self.forward(q)[0]) < 1e-4:
+                break
+        return q
+
+
+def _turn(R: Array, c: Array, s: Array) -> Array:
+    """R · Rz(angle) with c, s its cosine and sine."""
+    x, y = R[..., 0], R[..., 1]
+    c, s = np.asarray(c)[..., None], np.asarray(s)[..., None]
+    return np.stack([c * x + s * y, c * y - s * x, R[..., 2]], axis=-1)

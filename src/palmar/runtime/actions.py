@@ -1,0 +1,88 @@
+"""From a policy's action to joint targets: one class an action space, both with the same verb.
+
+A body always takes joint positions and a gripper opening; the action space is a matter of the policy.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from palmar.embodiments import Embodiment
+from palmar.kinematics import rotvec_to_matrix
+from palmar.types import Array
+
+
+class ActionSpace(Protocol):
+    def reset(self, command: Array) -> None:
+        """Start from the command [J+1] the robot now holds."""
+        ...
+
+    def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
+        """Joint targets and gripper opening [J+1] for one control tick.
+
+        action: float32[A] the current action. share: part of it this tick carries out (tick length / dt).
+        phase: part of it that is done when this tick ends, 0 … 1. command: what was last sent [J+1].
+        """
+        ...
+
+
+class EndEffectorDelta:
+    """[dx, dy, dz] [m], [drx, dry, drz] rotation vector [rad], both in the base frame, and the gripper opening 0 … 1.
+
+    The reference pose integrates the deltas and is kept within `leash` metres of where the arm was last commanded to be, so
+    it cannot wind up while the arm is held back.
+    """
+
+    def __init__(self, robot: Embodiment, leash: float = 0.03) -> None:
+        self.robot, self.leash = robot, leash
+        self._position, self._rotation = robot.chain.forward(robot.home)
+
+    def reset(self, command: Array) -> None:
+        self._position, self._rotation = self.robot.chain.forward(command[:-1])
+
+    def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
+        step, turn = self.robot.max_step
+        # fmin / fmax would hide a NaN: it must reach the safety layer, so only finite actions are clipped.
+        move, rotate = _shorten(action[:3], step) * share, _shorten(action[3:6], turn) * share
+        if not np.all(np.isfinite(action)):
+            return np.full(self.robot.command_width, np.nan)
+        here = self.robot.chain.forward(command[:-1])[0]
+        goal = here + _shorten(self._position + move - here, self.leash)
+        self._position = np.clip(goal, *self.robot.workspace)
+        if np.any(rotate):
+            self._rotation = rotvec_to_matrix(rotate) @ self._rotation
+        q = self.robot.chain.step_towards(command[:-1], self._position, self._rotation, self.robot.home)
+        return np.append(q, np.clip(action[6], 0.0, 1.0))
+
+
+class JointPosition:
+    """Absolute joint angles [rad] and the gripper opening 0 … 1, reached by straight interpolation over the action's time."""
+
+    def __init__(self, robot: Embodiment) -> None:
+        self.robot = robot
+        self._from = np.append(robot.home, 1.0)
+        self._to = self._from
+
+    def reset(self, command: Array) -> None:
+        self._from = self._to = np.array(command, float)
+
+    def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
+        action = np.asarray(action, float)
+        if not np.array_equal(action, self._to):
+            self._from, self._to = np.array(command, float), action
+        blended = self._from + (self._to - self._from) * min(phase, 1.0)
+        blended[-1] = action[-1]
+        return blended
+
+
+def action_space(robot: Embodiment) -> ActionSpace:
+    """The action space a robot's policies speak."""
+    return EndEffectorDelta(robot) if robot.action_space == "ee_delta" else JointPosition(robot)
+
+
+def _shorten(v: Array, length: float) -> Array:
+    """v, or v scaled down to the given length."""
+    n = float(np.linalg.norm(v))
+    return np.asarray(v, float) * (length / n) if n > length else np.asarray(v, float)

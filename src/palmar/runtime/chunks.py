@@ -1,0 +1,60 @@
+"""The action buffer: newest chunk wins, late steps are dropped, and a tick can always be answered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from palmar.types import ActionChunk, Array
+
+
+class ChunkBuffer:
+    """Holds the chunk being carried out and says when the next is due (chunk recycling: compute T, execute `execute`).
+
+    blend: seconds over which the old chunk fades into the new one at a seam; 0 switches at once.
+    """
+
+    def __init__(self, execute: int = 4, blend: float = 0.0) -> None:
+        self.execute, self.blend = execute, blend
+        self.reset()
+
+    def reset(self) -> None:
+        self._chunk: ActionChunk | None = None
+        self._old: ActionChunk | None = None
+        self._spliced = 0.0
+        self._asked: float | None = None
+        self.seam = 0.0
+
+    @property
+    def current(self) -> ActionChunk | None:
+        return self._chunk
+
+    def due(self, now: float, dt: float) -> bool:
+        """Is it time to ask the policy again? True every `execute` actions since the last time it was asked."""
+        return self._asked is None or now - self._asked > (self.execute - 0.5) * dt
+
+    def asked(self, now: float) -> None:
+        self._asked = now
+
+    def push(self, chunk: ActionChunk, now: float) -> None:
+        """Splice a chunk in. Its steps before `now` are late and never run; `seam` keeps the jump at the splice."""
+        before = self.sample(now)
+        self._old, self._chunk, self._spliced = self._chunk, chunk, now
+        after = _at(chunk, now)
+        if before is not None and after is not None:
+            self.seam = float(np.linalg.norm(before[0] - after[0]))
+
+    def sample(self, now: float) -> tuple[Array, float] | None:
+        """The action float32[A] for the tick that starts now and its phase 0 … 1, or None when the buffer has run dry."""
+        if self._chunk is None or (new := _at(self._chunk, now)) is None:
+            return None
+        action, phase = new
+        fade = (now - self._spliced) / self.blend if self.blend > 0 else 1.0
+        if fade < 1.0 and self._old is not None and (old := _at(self._old, now)) is not None:
+            action = fade * action + (1 - fade) * old[0]
+        return action, phase
+
+
+def _at(chunk: ActionChunk, now: float) -> tuple[Array, float] | None:
+    age = (now - chunk.t0) / chunk.dt + 1e-6  # a tick that lands on a boundary belongs to the step it opens
+    i = int(age)
+    return (chunk.actions[i], age - i) if 0 <= age and i < len(chunk.actions) else None

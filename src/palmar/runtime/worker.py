@@ -1,0 +1,101 @@
+"""Where a policy computes: on the loop's own thread with a chosen latency (simulation), or on a thread of its own (a robot)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from palmar.policy import Policy
+from palmar.types import ActionChunk, Array, Observation
+
+
+class Worker(Protocol):
+    latency: float  # of the last answer [s]
+
+    def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None: ...
+
+    def poll(self, now: float) -> ActionChunk | None:
+        """The finished chunk, once; None while there is none. Raises what the policy raised."""
+        ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Inline:
+    """Computes at once and hands the chunk over `delay` seconds of the loop's clock later."""
+
+    def __init__(self, policy: Policy, delay: float = 0.0) -> None:
+        self.policy, self.delay, self.latency = policy, delay, 0.0
+        self._ready: tuple[float, ActionChunk] | None = None
+
+    def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None:
+        start = time.perf_counter()
+        chunk = self.policy.act(obs, prefix)
+        self.latency = time.perf_counter() - start
+        self._ready = (now + self.delay, chunk)
+
+    def poll(self, now: float) -> ActionChunk | None:
+        if self._ready is None or now < self._ready[0] - 1e-9:
+            return None
+        chunk, self._ready = self._ready[1], None
+        return chunk
+
+    @property
+    def busy(self) -> bool:
+        return self._ready is not None
+
+    def close(self) -> None:
+        self._ready = None
+
+
+class Threaded:
+    """Computes on a daemon thread; `request` and `poll` return at once, whatever the policy does."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy, self.latency = policy, 0.0
+        self._wake, self._closed = threading.Event(), False
+        self._job: tuple[Observation, Array | None] | None = None
+        self._result: ActionChunk | BaseException | None = None
+        self._busy = False
+        self._thread = threading.Thread(target=self._work, name="palmar-policy", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._closed:
+                return
+            job, self._job = self._job, None
+            if job is None:
+                continue
+            start = time.perf_counter()
+            try:
+                self._result = self.policy.act(*job)
+            except Exception as error:  # handed to the loop by poll, which raises it there
+                self._result = error
+            self.latency = time.perf_counter() - start
+            self._busy = False
+
+    def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None:
+        self._job, self._busy = (obs, prefix), True
+        self._wake.set()
+
+    def poll(self, now: float) -> ActionChunk | None:
+        result, self._result = (None, self._result) if self._busy else (self._result, None)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake.set()
+        self._thread.join(timeout=2.0)

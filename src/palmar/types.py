@@ -1,0 +1,108 @@
+"""The nouns that travel through every room. They need only numpy and are validated where they are made.
+
+Axis legend used in every docstring: T steps of a chunk · A action width · S state width · H, W image height, width ·
+P privileged width · J arm joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from palmar.errors import BadValue
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a policy may look at.
+
+    images: {camera: uint8[H, W, 3]} RGB; empty when nobody asked for a picture.
+    state: float32[S], in the order and units of `Embodiment.state_names`.
+    instruction: what the person asked for.
+    time: capture time on the loop's clock [s].
+    privileged: float32[P] simulator truth in the order of `sim.tasks.PRIVILEGED`, None on a real robot. Never an input
+        of a deployed policy; it labels data for auxiliary losses and feeds teachers.
+    """
+
+    images: Mapping[str, Array]
+    state: Array
+    instruction: str = ""
+    time: float = 0.0
+    privileged: Array | None = None
+
+    def __post_init__(self) -> None:
+        for name, image in self.images.items():
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise BadValue(f"image '{name}' is {image.dtype}{list(image.shape)}; expected uint8[H, W, 3] RGB")
+        if self.state.ndim != 1:
+            raise BadValue(f"state has shape {list(self.state.shape)}; expected a vector [S]")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionChunk:
+    """T future actions: action i is meant for the time interval [t0 + i·dt, t0 + (i+1)·dt).
+
+    actions: float32[T, A] in the units of the embodiment's action space (not normalised).
+    dt: seconds an action lasts. t0: capture time of the observation it answers [s].
+    confidence: 0 … 1, or None when the policy has no opinion.
+    done: probability 0 … 1 that the instruction is already fulfilled, or None.
+    attention: {name: float32[h, w]} where the policy looked, or None.
+    """
+
+    actions: Array
+    dt: float
+    t0: float
+    confidence: float | None = None
+    done: float | None = None
+    attention: Mapping[str, Array] | None = None
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2 or len(self.actions) == 0:
+            raise BadValue(f"actions has shape {list(self.actions.shape)}; expected [T, A] with T ≥ 1")
+        if not self.dt > 0:
+            raise BadValue(f"dt is {self.dt}; expected seconds > 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the safety layer made of one command.
+
+    command: float64[J+1] joint position targets [rad] and gripper opening (0 closed … 1 open): always safe to send.
+    reasons: names of the guards that changed it, with the quantity and the bound; empty when it passed untouched.
+    stop: the guard asks the controller to leave RUN (hold, and wait for a person).
+    """
+
+    command: Array
+    reasons: tuple[str, ...] = ()
+    stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One policy step as recorded: what was seen, and the action that should follow it.
+
+    action: float32[A], the label (an expert's, when one is watching). executed: float32[A], what was really asked for.
+    """
+
+    observation: Observation
+    action: Array
+    executed: Array
+
+
+@dataclass(slots=True)
+class Episode:
+    """What happened from a reset to an end. `source` names who drove (expert, policy, human)."""
+
+    instruction: str
+    task: str
+    seed: int
+    source: str
+    steps: Sequence[Step] = field(default_factory=list)
+    success: bool = False
+    reason: str = ""
+    duration: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
