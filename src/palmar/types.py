@@ -86,11 +86,13 @@ class Step:
     """One policy step as recorded: what was seen, and the action that should follow it.
 
     action: float32[A], the label (an expert's, when one is watching). executed: float32[A], what was really asked for.
+    done: the instruction was already fulfilled when this was seen.
     """
 
     observation: Observation
     action: Array
     executed: Array
+    done: bool = False
 
 
 @dataclass(slots=True)

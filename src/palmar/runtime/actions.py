@@ -32,15 +32,17 @@ class EndEffectorDelta:
     """[dx, dy, dz] [m], [drx, dry, drz] rotation vector [rad], both in the base frame, and the gripper opening 0 … 1.
 
     The reference pose integrates the deltas and is kept within `leash` metres of where the arm was last commanded to be, so
-    it cannot wind up while the arm is held back.
+    it cannot wind up while the arm is held back. Its velocity follows the action's through a first-order filter (`ease` of
+    the difference a tick): the sum of the deltas is kept, the acceleration at the seams is not left to the limits.
     """
 
-    def __init__(self, robot: Embodiment, leash: float = 0.03) -> None:
-        self.robot, self.leash = robot, leash
-        self._position, self._rotation = robot.chain.forward(robot.home)
+    def __init__(self, robot: Embodiment, leash: float = 0.03, ease: float = 0.35) -> None:
+        self.robot, self.leash, self.ease = robot, leash, ease
+        self.reset(np.append(robot.home, 1.0))
 
     def reset(self, command: Array) -> None:
         self._position, self._rotation = self.robot.chain.forward(command[:-1])
+        self._move = np.zeros(3)
 
     def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
         step, turn = self.robot.max_step
@@ -48,8 +50,9 @@ class EndEffectorDelta:
         move, rotate = _shorten(action[:3], step) * share, _shorten(action[3:6], turn) * share
         if not np.all(np.isfinite(action)):
             return np.full(self.robot.command_width, np.nan)
+        self._move = self._move + self.ease * (move - self._move)
         here = self.robot.chain.forward(command[:-1])[0]
-        goal = here + _shorten(self._position + move - here, self.leash)
+        goal = here + _shorten(self._position + self._move - here, self.leash)
         self._position = np.clip(goal, *self.robot.workspace)
         if np.any(rotate):
             self._rotation = rotvec_to_matrix(rotate) @ self._rotation

@@ -120,14 +120,16 @@ def rollout(
     hold = np.zeros(len(robot.action_names), np.float32)
     for s in subscribers:
         s.on_start(obs, body)
-    start, index, late, reason = clock.now(), 0, 0.0, "timeout"
+    start, epoch, index, late, reason = clock.now(), obs.time, 0, 0.0, "timeout"
     while index * tick_time < timeout - 1e-9:
         began = clock.now()
-        now = index * tick_time  # episode time: what observations, chunks and guards are stamped with
+        now = epoch + index * tick_time  # time as the body stamps it: what observations, chunks and guards go by
         boundary = index % every == 0
         asking = boundary and chunks.due(now, dt) and not worker.busy
         if index or asking:
             obs = body.observe(images=asking or (boundary and frames))
+            if (ahead := obs.time - now) > 1e-9:  # ticks were late and the body's time went on
+                epoch, now = epoch + ahead, obs.time
         if asking:
             worker.request(obs, now)
             chunks.asked(now)
@@ -158,6 +160,8 @@ def rollout(
             s.on_tick(report)
         index += 1
         late = clock.wait_until(start + index * tick_time)
+        if late > tick_time:
+            start += late  # never catch up: commands closer together than a tick would outrun the limits
     for s in subscribers:
         s.on_end(reason)
     return Outcome(reason, index * tick_time, index)

@@ -1,0 +1,136 @@
+"""Demonstrations from the simulator: the one loop, with a scripted expert (or a learner it corrects) and a recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from palmar.data.recorder import EpisodeRecorder
+from palmar.data.writer import DatasetWriter
+from palmar.embodiments import arm7
+from palmar.errors import BadValue, UnknownName
+from palmar.policy import Policy, load_policy
+from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.loop import rollout
+from palmar.runtime.worker import Inline
+from palmar.sim import tasks
+from palmar.sim.experts import Expert
+from palmar.sim.params import Randomization
+from palmar.sim.pool import spread
+from palmar.sim.world import World
+from palmar.types import Episode
+
+TAIL = 6  # frames kept after success, so that a policy learns what "done" looks like and to stay there
+NOISES = (0.0, 0.004, 0.010)  # standard deviation on the expert's motion [m], drawn for each episode (DART, Laskey 2017)
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What to collect. Seeds count up from `seed`; the tasks take turns.
+
+    driver: "expert", or a checkpoint that drives while the expert labels every step (DAgger); beta: share of DAgger episodes
+    that the expert drives all the same.
+    """
+
+    episodes: int = 100
+    tasks: tuple[str, ...] = tasks.TASKS
+    seed: int = 0
+    randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
+    noises: tuple[float, ...] = NOISES
+    driver: str = "expert"
+    beta: float = 0.0
+    timeout: float = 12.0
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
+        for t in self.tasks:
+            if t not in tasks.TASKS:
+                raise UnknownName("task", t, tasks.TASKS)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came of it. tried counts every rollout, saved the episodes written; a failed demonstration is not saved."""
+
+    root: Path
+    tried: int
+    saved: int
+    frames: int
+
+
+def collect(
+    out: str | Path, config: CollectConfig, processes: int | None = None, resume: bool = False, progress: bool = True
+) -> Collected:
+    """Record until `config.episodes` are saved. Each is on the disk before the next is counted; Ctrl-C keeps them all."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    robot = arm7()
+    tried = saved = frames = 0
+    jobs = ((config, config.seed + i) for i in range(3 * config.episodes))
+    columns = (TextColumn("collect"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume)
+    with writer, Progress(*columns) if progress else nullcontext() as bar:
+        shown = bar.add_task("collect", total=config.episodes, note="") if bar else None
+        for episode in spread(record, jobs, processes):
+            tried += 1
+            if not episode.success and config.driver == "expert":
+                continue
+            writer.add(episode)
+            saved, frames = saved + 1, frames + len(episode.steps)
+            if bar and shown is not None:
+                bar.update(shown, completed=saved, note=f"{frames} frames · {tried - saved} failed")
+            if saved >= config.episodes:
+                break
+    return Collected(Path(out), tried, saved, frames)
+
+
+def record(job: tuple[CollectConfig, int]) -> Episode:
+    """One episode, from its seed alone."""
+    config, seed = job
+    world = _world()
+    rng = np.random.default_rng([17, seed])
+    scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
+    noise = float(config.noises[rng.integers(len(config.noises))])
+    expert_drives = config.driver == "expert" or rng.uniform() < config.beta
+    obs = world.load(scenario, config.randomization.sample(rng), seed)
+    driver: Policy = Expert(world, noise, seed) if expert_drives else _learner(config.driver)
+    driver.reset()
+    recorder = EpisodeRecorder(Expert(world), world.success)
+    extra = 0
+
+    def enough(*_: object) -> bool:
+        nonlocal extra
+        extra += world.success()
+        return extra > TAIL
+
+    end = rollout(
+        world, Inline(driver), obs, chunks=ChunkBuffer(execute=1 if expert_drives else 4),
+        subscribers=[recorder], until=enough, timeout=config.timeout,
+    )  # fmt: skip
+    source = "expert" if expert_drives else "learner"
+    return recorder.episode(scenario.task, seed, source, extra > 0, end.reason, end.duration)
+
+
+@lru_cache(maxsize=1)
+def _world() -> World:
+    return World()
+
+
+@lru_cache(maxsize=1)
+def _learner(checkpoint: str) -> Policy:
+    return load_policy(checkpoint)
+
+
+def describe(config: CollectConfig) -> Sequence[str]:
+    """Lines for a report."""
+    r = config.randomization
+    return (
+        f"{config.episodes} episodes of {', '.join(config.tasks)} from seed {config.seed}",
+        f"driver {config.driver}; randomisation strength {r.strength} of {', '.join(r.groups)}",
+    )

@@ -1,0 +1,224 @@
+"""Names, paths and schemas of LeRobotDataset v3.0. Source: `datasets/utils.py` of lerobot 0.4.4 and 0.6.1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palmar.embodiments import Embodiment
+from palmar.errors import BadFile
+from palmar.types import Array
+
+VERSION = "v3.0"
+CHUNK = 1000  # files in a chunk folder
+DATA_MB, VIDEO_MB = 100, 200  # a shared file is closed at this size
+INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+EXTRA = "meta/palmar_episodes.jsonl"  # no place for it in the format; own columns would break lerobot's resume
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
+PRIVILEGED = "observation.environment_state"
+REWARD, DONE, SUCCESS = "next.reward", "next.done", "next.success"
+DEFAULTS = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
+STAT_NAMES = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
+
+Feature = dict[str, Any]
+Row = dict[str, Any]
+
+
+def features_of(
+    robot: Embodiment, fps: int, privileged_names: Sequence[str] = (), codec: str = "h264"
+) -> dict[str, Feature]:
+    """The `features` table of info.json for what `robot` records."""
+    features = {STATE: _vector(robot.state_names), ACTION: _vector(robot.action_names)}
+    if privileged_names:
+        features[PRIVILEGED] = _vector(privileged_names)
+    for cam in robot.cameras:
+        features[IMAGES + cam.name] = {
+            "dtype": "video",
+            "shape": [cam.height, cam.width, 3],
+            "names": ["height", "width", "channels"],
+            "info": {
+                "video.height": cam.height, "video.width": cam.width, "video.codec": codec, "video.pix_fmt": "yuv420p",
+                "video.is_depth_map": False, "video.fps": fps, "video.channels": 3, "has_audio": False,
+                "is_depth_map": False,
+            },
+        }  # fmt: skip
+    for name, dtype in {REWARD: "float32", DONE: "bool", SUCCESS: "bool", **DEFAULTS}.items():
+        features[name] = {"dtype": dtype, "shape": [1], "names": None}
+    return features
+
+
+def _vector(names: Sequence[str]) -> Feature:
+    return {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+
+
+def empty_info(robot: str, fps: int, features: dict[str, Feature]) -> dict[str, Any]:
+    """info.json of a data set with no episode yet."""
+    video = any(f["dtype"] == "video" for f in features.values())
+    return {
+        "codebase_version": VERSION, "robot_type": robot, "total_episodes": 0, "total_frames": 0, "total_tasks": 0,
+        "chunks_size": CHUNK, "data_files_size_in_mb": DATA_MB, "video_files_size_in_mb": VIDEO_MB, "fps": fps,
+        "splits": {}, "data_path": DATA_PATH, "video_path": VIDEO_PATH if video else None, "features": features,
+    }  # fmt: skip
+
+
+def video_keys(features: dict[str, Feature]) -> list[str]:
+    return [k for k, f in features.items() if f["dtype"] == "video"]
+
+
+def names_of(feature: Feature) -> tuple[str, ...]:
+    """Names of a vector's dimensions, from any of lerobot's shapes: list, {group: list}, {name: index}, null."""
+    names = feature.get("names")
+    if isinstance(names, dict):
+        groups = [group for group in names.values() if isinstance(group, list)]
+        names = [n for group in groups for n in group] if groups else list(names)
+    width = int(np.prod(feature["shape"]))
+    if not names or len(names) != width:
+        return tuple(f"{i}" for i in range(width))
+    return tuple(str(n) for n in names)
+
+
+def following(chunk: int, file: int) -> tuple[int, int]:
+    """The chunk and file index after this one."""
+    return (chunk, file + 1) if file < CHUNK - 1 else (chunk + 1, 0)
+
+
+def camera_name(key: str) -> str:
+    return key.removeprefix(IMAGES) if key.startswith(IMAGES) else key.removeprefix("observation.")
+
+
+# ------------------------------------------------------------------------------------------------ arrow tables
+
+
+def data_table(columns: dict[str, Array], features: dict[str, Feature]) -> Any:
+    """One episode's frames as an arrow table. columns: {feature: [n] or [n, width]}; video features have no column.
+
+    No `huggingface` schema metadata: lerobot passes its own features, and older `datasets` cannot parse newer metadata.
+    """
+    import pyarrow as pa
+
+    arrays, fields = [], []
+    for name, feature in features.items():
+        if feature["dtype"] in ("video", "image"):
+            continue
+        kind = pa.from_numpy_dtype(np.dtype(feature["dtype"]))
+        value = np.ascontiguousarray(columns[name], dtype=feature["dtype"])
+        width = int(np.prod(feature["shape"]))
+        if width == 1:
+            arrays.append(pa.array(value.reshape(-1), kind))
+        else:
+            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(value.reshape(-1), kind), width))
+        fields.append(pa.field(name, arrays[-1].type))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def tasks_table(tasks: Sequence[str]) -> Any:
+    """tasks.parquet: the text must be the pandas index, or lerobot silently answers with integers."""
+    import pyarrow as pa
+
+    def column(name: str, pandas: str, kind: str) -> Row:
+        return {"name": name, "field_name": name, "pandas_type": pandas, "numpy_type": kind, "metadata": None}
+
+    pandas = {
+        "index_columns": ["task"],
+        "column_indexes": [{"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object",
+                            "metadata": {"encoding": "UTF-8"}}],
+        "columns": [column("task_index", "int64", "int64"), column("task", "unicode", "object")],
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.2.0",
+    }  # fmt: skip
+    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks, pa.string())})
+    return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
+
+
+def episodes_table(rows: Sequence[Row], features: dict[str, Feature]) -> Any:
+    """Rows of meta/episodes, every column typed even when there is nothing to guess the type from."""
+    import pyarrow as pa
+
+    def kind(column: str) -> Any:
+        if column == "tasks":
+            return pa.list_(pa.string())
+        if column.endswith("_timestamp"):
+            return pa.float64()
+        if not column.startswith("stats/"):
+            return pa.int64()
+        feature, stat = column.removeprefix("stats/").rsplit("/", 1)
+        dtype = features[feature]["dtype"]
+        if stat == "count":
+            return pa.list_(pa.int64())
+        if dtype in ("video", "image"):
+            return pa.list_(pa.list_(pa.list_(pa.float64())))
+        typed = stat in ("min", "max") and dtype in ("int64", "bool")
+        return pa.list_(pa.from_numpy_dtype(np.dtype(dtype)) if typed else pa.float64())
+
+    columns = list(dict.fromkeys(c for row in rows for c in row))
+    schema = pa.schema([pa.field(c, kind(c)) for c in columns])
+    return pa.Table.from_pydict({c: [row.get(c) for row in rows] for c in columns}, schema=schema)
+
+
+def parquet_bytes(*tables: Any) -> bytes:
+    """A parquet file with one row group a table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, tables[0].schema, compression="snappy") as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, len(table)))
+    return sink.getvalue().to_pybytes()
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """A parquet file as an arrow table. Raises `BadFile` naming the file when it is missing or damaged."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+    except FileNotFoundError:
+        raise BadFile(f"'{path}' is missing. {NEXT}") from None
+    except Exception as error:  # arrow has many classes for "this is not parquet"
+        raise BadFile(f"'{path}' is damaged: {str(error).splitlines()[0][:200]}. {NEXT}") from error
+
+
+NEXT = "Next: copy the file again from its source, or mend the set with `palmar.data.repair.repair(root)`."
+
+
+def json_bytes(value: Any) -> bytes:
+    return json.dumps(value, indent=4, ensure_ascii=False).encode()
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadFile(f"'{path}' is missing. {NEXT}") from None
+    except ValueError as error:
+        raise BadFile(f"'{path}' is not JSON: {error}. {NEXT}") from error
+
+
+def read_tasks(root: Path) -> list[str]:
+    """Task texts in the order of task_index, whichever column pandas kept the text in."""
+    table = read_parquet(root / TASKS)
+    text = next((c for c in ("task", "__index_level_0__") if c in table.column_names), None)
+    if text is None or "task_index" not in table.column_names:
+        raise BadFile(f"'{root / TASKS}' has columns {table.column_names}; expected task_index and task. {NEXT}")
+    pairs = sorted(zip(table["task_index"].to_pylist(), table[text].to_pylist(), strict=True))
+    return [str(task) for _, task in pairs]
+
+
+def read_extras(root: Path) -> dict[int, Row]:
+    """What palmar keeps of episodes beside the format, by index; an episode's last line counts, half lines do not."""
+    path, found = root / EXTRA, {}
+    for line in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+            found[int(row["episode_index"])] = row
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Neural policies: encoders, fusion, heads, the assembled model, presets and checkpoints."""

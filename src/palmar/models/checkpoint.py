@@ -1,0 +1,157 @@
+"""A trained policy on disk: a folder with `model.safetensors` and `config.json`. No pickle, neither way.
+
+Both files are written beside and renamed, and the weights carry a fingerprint of their configuration, so that a crash at any
+moment leaves either a checkpoint that loads or one that says what is wrong. The frozen sentence encoder is not inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from palmar.errors import BadFile
+from palmar.models.vla import VLA, Interface, NeuralPolicy, VLAConfig
+
+if TYPE_CHECKING:
+    from palmar.data.normalize import Normalizer
+
+FORMAT = "palmar-checkpoint"
+VERSION = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
+
+
+def save(
+    path: str | Path,
+    weights: Mapping[str, Tensor],
+    config: VLAConfig,
+    interface: Interface,
+    normalizers: Mapping[str, Normalizer],
+    info: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a checkpoint folder. normalizers: `state` and `action`. info: anything JSON holds (steps, metrics, commit)."""
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    built = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": config.to_dict(),
+        "interface": asdict(interface),
+        "normalizers": {name: n.to_dict() for name, n in normalizers.items()},
+    }
+    fingerprint = _fingerprint(built)
+    write_tensors(folder / WEIGHTS, weights, {"format": FORMAT, "fingerprint": fingerprint})
+    text = json.dumps(built | {"info": dict(info or {})}, indent=1, allow_nan=False)
+    replace_file(folder / CONFIG, lambda p: p.write_text(text))
+    return folder
+
+
+def load(path: str | Path, device: str = "cpu") -> NeuralPolicy:
+    """The policy in a checkpoint folder, ready to act. Raises `BadFile` naming the file and the next step."""
+    from palmar.data.normalize import Normalizer
+
+    config, interface, normalizers, info, folder = read_config(path)
+    built = json.loads((folder / CONFIG).read_text())
+    weights, meta = read_tensors(folder / WEIGHTS)
+    if meta.get("fingerprint") != _fingerprint({k: built[k] for k in built if k != "info"}):
+        raise BadFile(
+            f"'{folder / CONFIG}' does not belong to '{folder / WEIGHTS}' (fingerprints differ). "
+            "Next: copy both files from the same checkpoint"
+        )
+    with torch.device("meta"):
+        names = VLA(config, interface).state_dict().keys()
+    if missing := sorted(set(names) ^ set(weights)):
+        raise BadFile(f"'{folder / WEIGHTS}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ")
+    model = VLA(config, interface)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as e:
+        raise BadFile(f"'{folder / WEIGHTS}' does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
+    made = {name: Normalizer.from_dict(d) for name, d in normalizers.items()}
+    return NeuralPolicy(model, made["state"], made["action"], info, device)
+
+
+def read_config(path: str | Path) -> tuple[VLAConfig, Interface, dict[str, Any], dict[str, Any], Path]:
+    """What a checkpoint is, without its weights: (config, interface, normalizers as dicts, info, folder)."""
+    folder = Path(path)
+    if folder.suffix in PICKLED:
+        raise BadFile(
+            f"'{folder}' is a pickle, which can run code when opened; palmar reads safetensors only. Next: convert it where "
+            "you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+        )
+    if folder.name in (WEIGHTS, CONFIG):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise BadFile(f"no checkpoint at '{folder}'. Next: give the folder that holds {CONFIG} and {WEIGHTS}")
+    if not (folder / CONFIG).exists():
+        pickled = [p.name for p in folder.iterdir() if p.suffix in PICKLED]
+        more = f" (it holds {pickled[0]}, a pickle that palmar does not open)" if pickled else ""
+        raise BadFile(f"'{folder}' has no {CONFIG}{more}. Next: give the folder that palmar train wrote")
+    try:
+        raw = json.loads((folder / CONFIG).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise BadFile(f"'{folder / CONFIG}' is damaged: {e}. Next: copy the checkpoint again") from e
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise BadFile(f"'{folder / CONFIG}' was not written by palmar. Next: load_policy('lerobot:PATH') for other formats")
+    if raw.get("version", 0) > VERSION:
+        raise BadFile(f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar")
+    try:
+        config = VLAConfig.from_dict(raw["config"])
+        face = dict(raw["interface"])
+        face["cameras"] = {c: tuple(s) for c, s in face["cameras"].items()}
+        face["state_names"], face["action_names"] = tuple(face["state_names"]), tuple(face["action_names"])
+        return config, Interface(**face), raw["normalizers"], raw.get("info", {}), folder
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
+    """Atomic safetensors file."""
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    replace_file(path, lambda p: save_file(plain, str(p), metadata=dict(meta)))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, all finite. Raises `BadFile`."""
+    if not path.exists():
+        raise BadFile(f"'{path}' is missing. Next: copy the whole checkpoint folder")
+    try:
+        with safe_open(str(path), framework="pt") as f:
+            tensors, meta = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as e:
+        size = path.stat().st_size
+        raise BadFile(f"'{path}' is truncated or damaged ({size} bytes: {e}). Next: copy it again") from e
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BadFile(f"'{path}' holds NaN or infinity in {name}. Next: take an earlier checkpoint")
+    return tensors, meta
+
+
+def replace_file(path: Path, write: Any) -> None:
+    """Call write(temporary path), flush it to disk, and rename it over `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as f:
+            os.fsync(f.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fingerprint(built: Mapping[str, Any]) -> str:
+    text = json.dumps(built, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+

@@ -1,0 +1,267 @@
+"""Deploying: the one loop on the wall clock, with the policy on its own thread, and someone who may say no.
+
+    RUN → HOLD (rest, and wait to be resumed) → HANDOFF (a person takes over) → E-STOP (only `reset` leads out)
+
+Every state but RUN brakes the arm within its limits and keeps it at rest. States only get graver by themselves.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+
+from palmar.policy import Policy
+from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.clock import Clock, WallClock
+from palmar.runtime.guards import GUARDS, Move
+from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, rollout
+from palmar.runtime.safety import Safety
+from palmar.runtime.worker import Threaded
+from palmar.types import ActionChunk, Array, Observation
+
+
+class Mode(IntEnum):
+    RUN = 0
+    HOLD = 1
+    HANDOFF = 2
+    ESTOP = 3
+
+
+class Controller(Subscriber):
+    """The latched state machine. It is a guard (it brakes), a subscriber (it watches) and a `stop` (its `over`).
+
+    watchdog: longest time without a fresh chunk [s]. patience: how long HOLD waits for a person before HANDOFF [s].
+    deadman: asked at every tick; False is a released deadman switch, and holds.
+
+    history: (time [s], mode, reason) of every change. `hold`, `handoff`, `emergency_stop` and `finish` may be called
+    from any thread or signal handler.
+    """
+
+    def __init__(
+        self, watchdog: float = 1.0, patience: float = 30.0, deadman: Callable[[], bool] | None = None
+    ) -> None:
+        self.watchdog, self.patience, self.deadman = watchdog, patience, deadman
+        self.mode, self.reason = Mode.RUN, ""
+        self.history: list[tuple[float, Mode, str]] = []
+        self._now = self._since = self._fresh = 0.0
+        self._finishing, self._moving = False, False
+
+    def hold(self, reason: str) -> None:
+        self._worsen(Mode.HOLD, reason)
+
+    def handoff(self, reason: str) -> None:
+        self._worsen(Mode.HANDOFF, reason)
+
+    def emergency_stop(self, reason: str) -> None:
+        self._worsen(Mode.ESTOP, reason)
+
+    def finish(self) -> None:
+        """Brake to rest, then end the rollout as stopped."""
+        self._finishing = True
+
+    def resume(self) -> bool:
+        """Back to RUN from HOLD or HANDOFF; False from E-STOP, which only `reset` leaves."""
+        if self.mode is Mode.ESTOP:
+            return False
+        self._enter(Mode.RUN, "resumed")
+        return True
+
+    def reset(self) -> None:
+        """Back to RUN from anywhere: a person has looked."""
+        self._enter(Mode.RUN, "reset")
+
+    def over(self) -> bool:
+        """The rollout should end: asked to, or handed to a person, and the arm is at rest."""
+        return not self._moving and (self._finishing or self.mode >= Mode.HANDOFF)
+
+    def __call__(self, move: Move) -> str | None:
+        self._moving = bool(move.before.any())
+        if self.mode is Mode.RUN and not self._finishing:
+            return None
+        move.halt = True
+        return f"controller {'finishing' if self._finishing else f'{self.mode.name}: {self.reason}'}"
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self._now = self._since = self._fresh = obs.time
+        self._moving = False
+
+    def on_end(self, reason: str) -> None:
+        self._finishing = False
+
+    def on_tick(self, tick: Tick) -> None:
+        self._now = tick.time
+        if tick.new_chunk:
+            self._fresh = tick.time
+        if tick.verdict.stop:
+            fault = next((r for r in tick.verdict.reasons if not r.startswith("controller")), "a guard")
+            # Not being where one was told to be may be a collision; an old picture is not.
+            (self.emergency_stop if fault.startswith("tracking") else self.hold)(fault)
+        if self.deadman is not None and not self.deadman():
+            self.hold("deadman released")
+        if self.mode is Mode.RUN and (quiet := tick.time - self._fresh) > self.watchdog:
+            self.hold(f"watchdog no fresh chunk for {quiet:.2f} > {self.watchdog:.2f} s")
+        if self.mode is Mode.HOLD and tick.time - self._since > self.patience:
+            self.handoff(f"held for {self.patience:.0f} s: {self.reason}")
+
+    def _worsen(self, mode: Mode, reason: str) -> None:
+        if mode > self.mode:
+            self._enter(mode, reason)
+
+    def _enter(self, mode: Mode, reason: str) -> None:
+        self.reason, self._since, self._fresh = reason, self._now, self._now
+        self.mode = mode
+        self.history.append((self._now, mode, reason))
+
+
+class Timing(Subscriber):
+    """How well the loop kept time. slack: a tick that begins later than this counts as late [s]."""
+
+    def __init__(self, slack: float = 0.002) -> None:
+        self.slack = slack
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self._tick_time = 1.0 / body.embodiment.control_rate
+        self._began: list[float] = []
+        self._late: list[float] = []
+        self._took: list[float] = []
+        self._latency: list[float] = []
+        self._dropped = 0
+
+    def on_tick(self, tick: Tick) -> None:
+        self._began.append(time.perf_counter() - tick.took)
+        self._late.append(tick.late)
+        self._took.append(tick.took)
+        if tick.new_chunk and tick.chunk is not None:
+            self._latency.append(tick.latency)
+            self._dropped += max(int((tick.time - tick.chunk.t0) / tick.chunk.dt + 1e-6), 0)
+
+    def report(self) -> dict[str, float]:
+        """Milliseconds, and counts: ticks, late_ticks, chunks, late_steps (over before they came, so dropped).
+
+        period: between beginnings of ticks. jitter: how far it is from 1 / control rate. took: work of a tick.
+        """
+        period = np.diff(self._began) if len(self._began) > 1 else np.array([self._tick_time])
+        return {
+            **_summary("period", period),
+            **_summary("jitter", np.abs(period - self._tick_time)),
+            **_summary("took", np.array(self._took or [0.0])),
+            **_summary("latency", np.array(self._latency or [0.0])),
+            "ticks": len(self._late),
+            "late_ticks": int(np.sum(np.array(self._late) > self.slack)),
+            "chunks": len(self._latency),
+            "late_steps": self._dropped,
+        }
+
+
+def _summary(name: str, seconds: Array) -> dict[str, float]:
+    p50, p99, worst = np.percentile(seconds, [50, 99, 100]) * 1e3
+    return {f"{name}_p50": float(p50), f"{name}_p99": float(p99), f"{name}_max": float(worst)}
+
+
+class Instructed:
+    """Tell the inner policy what is wanted, whatever the body says."""
+
+    def __init__(self, inner: Policy, instruction: str) -> None:
+        self.inner, self.instruction = inner, instruction
+
+    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+        return self.inner.act(replace(obs, instruction=self.instruction), prefix)
+
+    def reset(self) -> None:
+        self.inner.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a deployment came to: `mode` and `reason` of the controller at the end, `Timing.report`, `Safety.counts`."""
+
+    outcome: Outcome
+    mode: Mode
+    reason: str
+    timing: dict[str, float]
+    counts: dict[str, int]
+
+
+def deploy(
+    body: Body,
+    policy: Policy,
+    instruction: str,
+    obs: Observation,
+    *,
+    timeout: float = 60.0,
+    execute: int = 4,
+    controller: Controller | None = None,
+    until: Callable[[Observation, ActionChunk | None], bool] | None = None,
+    subscribers: Sequence[Subscriber] = (),
+    clock: Clock | None = None,
+) -> Report:
+    """Run the policy on a body in real time, from an observation just made, until done, stopped or timed out.
+
+    However it ends, the arm is braked to rest within its limits first: also on Ctrl-C (outcome "stopped") and when the
+    policy or the body raises (the error goes on to the caller; subscribers see the end "fault").
+    """
+    clock, controller = clock or WallClock(), controller or Controller()
+    safety, timing = Safety(body.embodiment, guards=(*GUARDS, controller)), Timing()
+    watchers = (Park(safety, clock), controller, timing, *subscribers)
+    policy.reset()
+    worker = Threaded(Instructed(policy, instruction))
+    with _undisturbed(controller.finish):
+        try:
+            outcome = rollout(
+                body, worker, obs, clock=clock, safety=safety, chunks=ChunkBuffer(execute=execute),
+                subscribers=watchers, until=until, stop=controller.over, timeout=timeout,
+            )  # fmt: skip
+        except BaseException:
+            for s in watchers:
+                s.on_end("fault")
+            raise
+        finally:
+            worker.close()
+    return Report(outcome, controller.mode, controller.reason, timing.report(), dict(safety.counts))
+
+
+class Park(Subscriber):
+    """At the end, before anyone else hears of it: brake to rest, one command a control tick, looking at nothing."""
+
+    def __init__(self, safety: Safety, clock: Clock) -> None:
+        self.safety, self.clock = safety, clock
+        self._body: Body | None = None
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self._body = body
+
+    def on_end(self, reason: str) -> None:
+        while self._body is not None and self.safety.moving:
+            when = self.clock.now() + 1.0 / self._body.embodiment.control_rate
+            self._body.apply(self.safety.brake().command)
+            self.clock.wait_until(when)
+
+
+@contextmanager
+def _undisturbed(on_interrupt: Callable[[], None]) -> Iterator[None]:
+    """Quick thread switches, no long garbage collections, and Ctrl-C as a request; all put back afterwards.
+
+    A thread that computes gives the interpreter up only every switch interval (5 ms by default): that would be jitter.
+    """
+    interval = sys.getswitchinterval()
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda *_: on_interrupt()) if main else None
+    sys.setswitchinterval(0.0002)
+    gc.collect()
+    gc.freeze()  # what exists now is not looked through again
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(interval)
+        if main:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,400 @@
+"""Tasks as values: what stands on the table, what is asked in which words, and when it is done.
+
+A `Scenario` is one episode's table. Four splits test four kinds of generalisation; a training seed never meets a test one.
+Directions are the robot's own: left is +y, right is -y, forward is +x (away from the base).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from palmar.errors import BadValue, UnknownName
+from palmar.types import Array
+
+# Paint as hue, saturation, value.
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.0, 0.85, 0.80),
+    "yellow": (0.145, 0.90, 0.90),
+    "green": (0.37, 0.80, 0.60),
+    "blue": (0.60, 0.85, 0.80),
+    "purple": (0.79, 0.65, 0.65),
+}
+SHAPES = ("cube", "cylinder", "ball")
+DESTINATIONS = ("plate", "tray")
+DIRECTIONS: dict[str, tuple[float, float]] = {"left": (0.0, 1.0), "right": (0.0, -1.0), "forward": (1.0, 0.0)}
+NOUNS = {
+    "cube": ("cube", "block"),
+    "cylinder": ("cylinder", "can"),
+    "ball": ("ball", "sphere"),
+    "plate": ("plate", "dish"),
+    "tray": ("tray", "box"),
+}
+HELD_OUT = (("red", "ball"), ("green", "cylinder"), ("blue", "cube"))  # never on a training table
+PUSH_LINE = {"left": 0.14, "right": 0.14, "forward": 0.60}  # the painted line to cross: |y| or x [m]
+
+Split = Literal["seen", "layout", "pair", "wording"]
+SPLITS: tuple[Split, ...] = ("seen", "layout", "pair", "wording")
+TASKS = ("reach", "pick", "place", "push")
+TEST_SEED = 1_000_000  # seeds below it make training tables, seeds from it on make test tables
+
+# {o} object, {g} destination, {on} on/in as the destination wants it, {d} direction.
+WORDINGS: dict[str, tuple[str, ...]] = {
+    "reach": (
+        "reach the {o}", "reach for the {o}", "move the gripper to the {o}", "go to the {o}", "hover over the {o}",
+        "move above the {o}", "move to the {o}", "put your hand over the {o}", "go above the {o}",
+        "please reach for the {o}", "move your gripper over the {o}", "point at the {o}",
+    ),
+    "pick": (
+        "pick up the {o}", "pick the {o} up", "lift the {o}", "lift up the {o}", "grasp the {o}", "grab the {o}",
+        "take the {o}", "raise the {o} off the table", "grasp the {o} and lift it", "please pick up the {o}",
+        "can you lift the {o}?", "get the {o}", "hold up the {o}",
+    ),
+    "place": (
+        "put the {o} {on} the {g}", "place the {o} {on} the {g}", "set the {o} down {on} the {g}",
+        "pick up the {o} and put it {on} the {g}", "move the {o} {on}to the {g}", "drop the {o} {on} the {g}",
+        "lay the {o} {on} the {g}", "take the {o} and place it {on} the {g}", "please put the {o} {on} the {g}",
+        "grab the {o} and drop it {on} the {g}", "can you place the {o} {on} the {g}?",
+    ),
+    "push": (
+        "push the {o} {d}", "push the {o} to the {d}", "slide the {o} {d}", "slide the {o} to the {d}",
+        "shove the {o} {d}", "push the {o} towards the {d}", "please push the {o} {d}", "move the {o} to the {d} by pushing",
+        "push the {o} over to the {d}", "sweep the {o} to the {d}",
+    ),
+}  # fmt: skip
+UNSEEN_WORDINGS: dict[str, tuple[str, ...]] = {
+    "reach": (
+        "approach the {o}", "bring the hand above the {o}", "position the gripper over the {o}", "head over to the {o}",
+    ),
+    "pick": (
+        "hoist the {o} into the air", "I need you to grip the {o} and bring it up", "would you pick that {o} up for me",
+        "seize the {o} and raise it",
+    ),
+    "place": (
+        "deposit the {o} {on} the {g}", "transfer the {o} to the {g}", "the {o} should go {on} the {g}",
+        "bring the {o} over and leave it {on} the {g}",
+    ),
+    "push": (
+        "nudge the {o} to the {d}", "give the {o} a push to the {d}", "shift the {o} {d} along the table",
+        "I want you to push the {o} further {d}",
+    ),
+}  # fmt: skip
+
+CAMERA_NAMES = ("front", "wrist")
+PRIVILEGED = (
+    *(f"{who}.{axis}" for who in ("target", "goal") for axis in "xyz"),
+    *(f"{c}.{who}.{x}" for c in CAMERA_NAMES for who in ("target", "goal") for x in ("u", "v", "visible")),
+)
+"""Simulator truth that rides along as `observation.environment_state`: positions in the base frame [m]; u right and v down
+in 0 … 1 of the image; visible 0 or 1. `goal` is where the object (for reach, the hand) should end; its pixel is visible
+only when the goal is a thing on the table."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A thing on the table. x, y in the base frame [m], yaw [rad]."""
+
+    shape: str
+    colour: str
+    x: float
+    y: float
+    yaw: float = 0.0
+
+    @property
+    def size(self) -> tuple[float, float, float]:
+        """MuJoCo half sizes [m]."""
+        return {"cube": (0.0225,) * 3, "cylinder": (0.021, 0.027, 0.0), "ball": (0.024, 0.0, 0.0)}[self.shape]  # type: ignore[return-value]
+
+    @property
+    def rest_height(self) -> float:
+        """Height of the centre over the table at rest [m]."""
+        return {"cube": 0.0225, "cylinder": 0.027, "ball": 0.024, "plate": 0.008, "tray": 0.006}[self.shape]
+
+    @property
+    def width(self) -> float:
+        """Size between the finger pads [m]."""
+        return {"cube": 0.045, "cylinder": 0.042, "ball": 0.048}[self.shape]
+
+    @property
+    def mass(self) -> float:
+        """[kg]"""
+        return {"cube": 0.08, "cylinder": 0.07, "ball": 0.06}[self.shape]
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One episode's table and what is asked. target, goal: indices into items; direction only for push."""
+
+    task: str
+    instruction: str
+    items: tuple[Item, ...]
+    target: int
+    goal: int | None = None
+    direction: str | None = None
+    seed: int = 0
+    split: Split = "seen"
+
+    def ask_for(self, target: int, instruction: str | None = None) -> Scenario:
+        """The same table with another object asked for (the language-swap probe)."""
+        swapped = replace(self, target=target)
+        return replace(swapped, instruction=instruction or phrase(swapped, WORDINGS[self.task][0]))
+
+
+def sample(task: str, split: Split = "seen", seed: int = 0, distractors: int = 2) -> Scenario:
+    """The scenario of a seed. Equal arguments give equal tables; test splits draw from seeds of their own.
+
+    Raises `UnknownName` for an unknown task or split.
+    """
+    if task not in TASKS:
+        raise UnknownName("task", task, TASKS)
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+    if seed < 0 or seed >= TEST_SEED:
+        raise BadValue(f"seed is {seed}; expected 0 … {TEST_SEED - 1} (test splits add their own offset)")
+    base = seed if split == "seen" else TEST_SEED + seed
+    rng = np.random.default_rng([TASKS.index(task), 0 if split in ("seen", "layout") else SPLITS.index(split), base])
+    pairs = [(c, s) for c in COLOURS for s in SHAPES]
+    seen = [p for p in pairs if p not in HELD_OUT]
+    first = HELD_OUT[rng.integers(len(HELD_OUT))] if split == "pair" else seen[rng.integers(len(seen))]
+    others = [seen[i] for i in rng.permutation(len(seen)) if seen[i] != first]
+    if rng.uniform() < 0.5:  # half of the tables hold a thing of the target's colour or shape, so both words matter
+        others.sort(key=lambda p: (p[0] != first[0]) and (p[1] != first[1]))
+    count = int(rng.integers(1, distractors + 1)) if distractors else 0
+    kinds = [(s, c) for c, s in [first, *others[:count]]]
+    direction = None
+    if task == "place":
+        two = rng.permutation(len(COLOURS))[:2]
+        shapes = [DESTINATIONS[i] for i in rng.integers(0, 2, 2)]
+        kinds += [(shape, list(COLOURS)[c]) for shape, c in zip(shapes, two, strict=True)]
+    elif rng.uniform() < 0.3:
+        kinds += [(DESTINATIONS[rng.integers(2)], list(COLOURS)[rng.integers(len(COLOURS))])]
+    if task == "push":
+        direction = list(DIRECTIONS)[rng.integers(len(DIRECTIONS))]
+    items = lay_out(kinds, rng, direction)
+    goal = next(i for i, it in enumerate(items) if it.shape in DESTINATIONS) if task == "place" else None
+    scenario = Scenario(task, "", items, 0, goal, direction, seed, split)
+    wordings = UNSEEN_WORDINGS[task] if split == "wording" else WORDINGS[task]
+    noun = rng.uniform(size=2) < 0.3
+    return replace(scenario, instruction=phrase(scenario, wordings[rng.integers(len(wordings))], noun))
+
+
+def lay_out(kinds: list[tuple[str, str]], rng: np.random.Generator, direction: str | None = None) -> tuple[Item, ...]:
+    """Items at places where the gripper fits around each; for a push, with a free lane before the first.
+
+    Raises `BadValue` when that many things do not fit.
+    """
+    for _ in range(400):
+        items: list[Item] = []
+        for i, (shape, colour) in enumerate(kinds):
+            for _ in range(60):
+                x, y = rng.uniform(0.39, 0.60), rng.uniform(-0.19, 0.19)
+                if i == 0 and direction is not None:
+                    x, y = (rng.uniform(0.40, 0.48), y * 0.8) if direction == "forward" else (x, rng.uniform(-0.09, 0.09))
+                item = Item(shape, colour, float(x), float(y), float(rng.uniform(-0.35, 0.35)))
+                if all(_apart(item, other) for other in items) and (i == 0 or _lane_free(items[0], item, direction)):
+                    items.append(item)
+                    break
+            else:
+                break
+        if len(items) == len(kinds):
+            return tuple(items)
+    raise BadValue(f"{len(kinds)} things do not fit on the table; expected at most 5")
+
+
+def phrase(scenario: Scenario, wording: str, synonyms: Array | tuple[bool, bool] = (False, False)) -> str:
+    """The instruction for a scenario in one wording."""
+    target = scenario.items[scenario.target]
+    words = {"o": f"{target.colour} {NOUNS[target.shape][int(synonyms[0])]}"}
+    if scenario.goal is not None:
+        goal = scenario.items[scenario.goal]
+        words |= {"g": f"{goal.colour} {NOUNS[goal.shape][int(synonyms[1])]}", "on": "on" if goal.shape == "plate" else "in"}
+    if scenario.direction:
+        words["d"] = scenario.direction
+    return wording.format(**words).replace("to the forward", "forward").replace("towards the forward", "forward")
+
+
+def paraphrases(instruction: str) -> list[str]:
+    """Every training wording of what an instruction asks, synonyms included; the instruction itself when it is not ours."""
+    try:
+        request = parse(instruction)
+    except (UnknownName, BadValue):
+        return [instruction]
+    items = [Item(request.shape, request.colour, 0, 0)]
+    goal = None
+    if request.goal_shape and request.goal_colour:
+        items, goal = [*items, Item(request.goal_shape, request.goal_colour, 0, 0)], 1
+    asked = Scenario(request.task, "", tuple(items), 0, goal, request.direction)
+    flips = [(a, b) for a in (False, True) for b in ((False, True) if goal else (False,))]
+    return sorted({phrase(asked, w, f) for w in WORDINGS[request.task] for f in flips})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a typed instruction asks for, as far as the table must know to hold it."""
+
+    task: str
+    colour: str
+    shape: str
+    goal_colour: str | None = None
+    goal_shape: str | None = None
+    direction: str | None = None
+
+
+_VERBS: dict[str, tuple[str, ...]] = {
+    "push": ("push", "slide", "shove", "sweep", "nudge", "shift"),
+    "place": ("put", "place", "set", "drop", "lay", "deposit", "transfer", "leave", "belongs", "should"),
+    "reach": ("reach", "hover", "go", "move", "approach", "point", "head", "position", "bring", "above", "over"),
+    "pick": ("pick", "lift", "grasp", "grab", "take", "raise", "get", "hold", "hoist", "grip", "seize", "fetch"),
+}
+
+
+def parse(instruction: str) -> Request:
+    """Find task, object, destination and direction in a sentence by their words.
+
+    Only to lay the table for a typed instruction: the policy reads the sentence itself.
+    Raises `UnknownName` or `BadValue` that say what exists.
+    """
+    words = "".join(c if c.isalpha() else " " for c in instruction.lower()).split()
+    nouns = {n: s for s, names in NOUNS.items() for n in names}
+    found: list[tuple[str, str]] = []
+    for before, word in zip(["", *words], words, strict=False):
+        if word in nouns:
+            if before not in COLOURS:
+                raise UnknownName("colour", before, COLOURS) if before and before not in ("the", "a", "that") else BadValue(
+                    f"'{word}' in '{instruction}' has no colour; say for example 'the red {word}'. Colours: {', '.join(COLOURS)}"
+                )
+            found.append((before, nouns[word]))
+    objects = [f for f in found if f[1] in SHAPES]
+    places = [f for f in found if f[1] in DESTINATIONS]
+    if not objects:
+        colour = next((i for i, w in enumerate(words) if w in COLOURS), None)
+        things = [n for s in SHAPES for n in NOUNS[s]]
+        if colour is not None and colour + 1 < len(words):
+            raise UnknownName("object", words[colour + 1], things)
+        raise BadValue(f"no object in '{instruction}'; name one such as 'red cube'. Objects: {', '.join(things)}")
+    direction = next((d for d in DIRECTIONS if d in words), None)
+    task = _task_of(words, bool(places), direction)
+    if task is None:
+        import difflib
+
+        known = [v for verbs in _VERBS.values() for v in verbs]
+        near = [m for w in words[:2] for m in difflib.get_close_matches(w, known, 1, 0.6)]
+        guess = f" Did you mean '{near[0]}'?" if near else ""
+        raise BadValue(f"no task word in '{instruction}'.{guess} Tasks: {', '.join(TASKS)} (and words like them)")
+    if task == "push" and direction is None:
+        raise BadValue(f"'{instruction}' does not say which way; expected one of {', '.join(DIRECTIONS)}")
+    goal = places[0] if task == "place" else (None, None)
+    return Request(task, *objects[0], *goal, direction if task == "push" else None)
+
+
+def _task_of(words: list[str], has_place: bool, direction: str | None) -> str | None:
+    if any(w in _VERBS["push"] for w in words):
+        return "push"
+    verbs = {t for t, vs in _VERBS.items() if any(w in vs for w in words)}
+    if has_place and verbs:
+        return "place"
+    if direction and "move" in words:
+        return "push"
+    for task in ("pick", "reach"):
+        if task in verbs and not (task == "pick" and "reach" in words):
+            return task
+    return None
+
+
+def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scenario:
+    """A table for a typed request: the object asked for, the destination if any, and distractors."""
+    rng = np.random.default_rng([7, seed])
+    asked = (request.shape, request.colour)
+    spare = [(s, c) for c in COLOURS for s in SHAPES if (s, c) != asked and (c, s) not in HELD_OUT]
+    kinds = [asked, *(spare[i] for i in rng.permutation(len(spare))[:distractors])]
+    goal = None
+    if request.task == "place":
+        if request.goal_shape is None or request.goal_colour is None:
+            raise BadValue(f"place needs a destination; say for example 'on the blue plate'. Known: {', '.join(DESTINATIONS)}")
+        goal = len(kinds)
+        other = [c for c in COLOURS if c != request.goal_colour]
+        kinds += [(request.goal_shape, request.goal_colour), ("plate", other[rng.integers(len(other))])]
+    items = lay_out(kinds, rng, request.direction)
+    return Scenario(request.task, "", items, 0, goal, request.direction, seed, "layout")
+
+
+class TableState(Protocol):
+    """What a success test or an expert may read of a world: positions in the base frame [m]."""
+
+    scenario: Scenario
+    tcp: Array
+    opening: float
+    table: float
+
+    def item(self, i: int) -> Array: ...
+
+
+HOVER = 0.05  # reach: the TCP this far over the object's centre [m]
+
+
+def goal_point(state: TableState) -> Array:
+    """Where the object (for reach, the TCP) should end [m]."""
+    s = state.scenario
+    target = state.item(s.target)
+    if s.task == "reach":
+        return target + [0, 0, HOVER]
+    if s.task == "pick":
+        return np.array([target[0], target[1], state.table + 0.16])
+    if s.task == "place" and s.goal is not None:
+        return state.item(s.goal) + [0, 0, s.items[s.goal].rest_height]
+    along = np.array(DIRECTIONS[s.direction or "left"])
+    line = PUSH_LINE[s.direction or "left"] + 0.025
+    end = np.array([line, target[1]]) if along[0] else np.array([target[0], line * along[1]])
+    return np.array([*end, target[2]])
+
+
+def _reached(s: TableState) -> bool:
+    return bool(np.linalg.norm(s.tcp - goal_point(s)) < 0.025)
+
+
+def _picked(s: TableState) -> bool:
+    i = s.scenario.target
+    return bool(s.item(i)[2] - s.table > s.scenario.items[i].rest_height + 0.08)
+
+
+def _placed(s: TableState) -> bool:
+    i, g = s.scenario.target, s.scenario.goal
+    assert g is not None
+    offset = s.item(i) - s.item(g)
+    low = offset[2] < s.scenario.items[i].rest_height + s.scenario.items[g].rest_height + 0.012
+    clear = np.linalg.norm(s.tcp - s.item(i)) > 0.05 and s.opening > 0.5
+    return bool(np.linalg.norm(offset[:2]) < 0.055 and low and clear)
+
+
+def _pushed(s: TableState) -> bool:
+    p, d = s.item(s.scenario.target), s.scenario.direction or "left"
+    on_table = p[2] - s.table < s.scenario.items[s.scenario.target].rest_height + 0.02
+    across = p[:2] @ np.array(DIRECTIONS[d])
+    return bool(across > PUSH_LINE[d] and on_table and p[2] > s.table)
+
+
+SUCCESS: dict[str, Callable[[TableState], bool]] = {
+    "reach": _reached, "pick": _picked, "place": _placed, "push": _pushed,
+}  # fmt: skip
+
+
+def _apart(a: Item, b: Item) -> bool:
+    reach = sum(0.085 if i.shape in DESTINATIONS else 0.048 for i in (a, b))
+    return bool(np.hypot(a.x - b.x, a.y - b.y) > reach)
+
+
+def _lane_free(pushed: Item, other: Item, direction: str | None) -> bool:
+    """Nothing stands where the pushed object goes, or where the gripper comes down behind it."""
+    if direction is None:
+        return True
+    dx, dy = DIRECTIONS[direction]
+    along = (other.x - pushed.x) * dx + (other.y - pushed.y) * dy
+    aside = abs((other.x - pushed.x) * dy - (other.y - pushed.y) * dx)
+    return not (-0.13 < along and aside < (0.12 if other.shape in DESTINATIONS else 0.085))

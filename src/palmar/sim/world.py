@@ -1,0 +1,159 @@
+"""A simulated table as a `Body`: the same four verbs as a robot."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from palmar.embodiments import Embodiment, arm7
+from palmar.kinematics import matrix_to_quat
+from palmar.sim import camera as cameras
+from palmar.sim import tasks
+from palmar.sim.bodies import build, mujoco
+from palmar.sim.params import NOMINAL, WorldParams
+from palmar.sim.tasks import Scenario
+from palmar.types import Array, Observation
+
+START = np.array([0.44, 0.0, 0.24])  # where the TCP waits at reset [m]
+
+
+class World:
+    """The arm at its table. Load a scenario, then `observe` and `apply` until `success`.
+
+    Deterministic from scenario, parameters and seed. `tcp`, `opening`, `table` and `item` are simulator truth for experts and
+    success tests; a policy sees `observe` only.
+    """
+
+    def __init__(self, robot: Embodiment | None = None, images: bool = True, quality: bool = False) -> None:
+        self.embodiment = robot or arm7()
+        self._images, self._quality = images, quality
+        self._renderers: dict[tuple[int, int], cameras.Renderer] = {}
+        self._joints = len(self.embodiment.joints)
+
+    def load(self, scenario: Scenario, params: WorldParams = NOMINAL, seed: int | None = None) -> Observation:
+        """Lay the table, put the arm near its start pose and look."""
+        robot = self.embodiment
+        self.scenario, self.params = scenario, params
+        self._seed = scenario.seed if seed is None else seed
+        self.model = build(robot, scenario, params)
+        self.data = mujoco.MjData(self.model)
+        self._close_renderers()
+        self._substeps = round(1.0 / robot.control_rate / self.model.opt.timestep)
+        self._bodies = [self.model.body(f"item{i}").id for i in range(len(scenario.items))]
+        self._tcp_site = self.model.site("tcp").id
+        self._finger = self.model.joint("finger_left").qposadr[0]
+        return self.reset()
+
+    def reset(self, seed: int | None = None) -> Observation:
+        """Start the loaded scenario again; a seed changes the noise and the arm's start pose, not the table."""
+        robot = self.embodiment
+        self._seed = self._seed if seed is None else seed
+        self._rng = np.random.default_rng([11, self._seed])
+        mujoco.mj_resetData(self.model, self.data)
+        start = START + self._rng.uniform([-0.05, -0.08, -0.04], [0.05, 0.08, 0.06])
+        down = np.diag([1.0, -1.0, -1.0])
+        q = robot.chain.solve(robot.home, start, down, robot.home)
+        half = robot.gripper_width / 2
+        self.data.qpos[: self._joints] = q
+        self.data.qpos[self._finger : self._finger + 2] = half
+        self.data.ctrl[: self._joints], self.data.ctrl[self._joints] = q, half
+        delay = round(self.params["action_delay"])
+        self._pending: deque[Array] = deque([np.append(q, 1.0)] * delay)
+        self._frames: deque[dict[str, Array]] = deque(maxlen=round(self.params["image_latency"]) + 1)
+        self._ticks = self._held = 0
+        mujoco.mj_forward(self.model, self.data)
+        for _ in range(10):  # let the objects settle
+            mujoco.mj_step(self.model, self.data)
+        self.data.time = 0.0
+        return self.observe()
+
+    def observe(self, images: bool = True) -> Observation:
+        q = self.data.qpos[: self._joints] + self._rng.normal(0, self.params["proprio_noise"] + 1e-12, self._joints)
+        position, rotation = self.embodiment.chain.forward(q)
+        state = np.concatenate(
+            [q, self.data.qvel[: self._joints], [self.opening], position, matrix_to_quat(rotation)]
+        ).astype(np.float32)
+        seen: dict[str, Array] = {}
+        if images and self._images:
+            seen = {c.name: self._photograph(c) for c in self.embodiment.cameras}
+        time = self._ticks / self.embodiment.control_rate
+        return Observation(seen, state, self.scenario.instruction, time, self.privileged() if images else None)
+
+    def apply(self, command: Array) -> None:
+        command = np.array(command, float)
+        if noise := self.params["action_noise"]:
+            command[: self._joints] += self._rng.normal(0, noise, self._joints)
+        self._pending.append(command)
+        command = self._pending.popleft()
+        self.data.ctrl[: self._joints] = command[: self._joints]
+        self.data.ctrl[self._joints] = command[-1] * self.embodiment.gripper_width / 2
+        mujoco.mj_step(self.model, self.data, self._substeps)
+        self._ticks += 1
+        self._held = self._held + 1 if tasks.SUCCESS[self.scenario.task](self) else 0
+
+    def close(self) -> None:
+        self._close_renderers()
+
+    def success(self, hold: float = 0.3) -> bool:
+        """The task's test has held for the last `hold` seconds."""
+        return self._held >= hold * self.embodiment.control_rate
+
+    @property
+    def tcp(self) -> Array:
+        return np.array(self.data.site_xpos[self._tcp_site])
+
+    @property
+    def opening(self) -> float:
+        """Measured gripper opening, 0 closed … 1 open."""
+        return float(self.data.qpos[self._finger : self._finger + 2].mean() / (self.embodiment.gripper_width / 2))
+
+    @property
+    def table(self) -> float:
+        return self.params["table_height"]
+
+    def item(self, i: int) -> Array:
+        """Centre of an object, or foot of a destination, base frame [m]."""
+        return np.array(self.data.xpos[self._bodies[i]])
+
+    def privileged(self) -> Array:
+        """float32[P] in the order of `tasks.PRIVILEGED`."""
+        s = self.scenario
+        target, goal = self.item(s.target), tasks.goal_point(self)
+        row = [*target, *goal]
+        for c in self.embodiment.cameras:
+            row += self._pixel(c, s.target) + (self._pixel(c, s.goal) if s.goal is not None else [0.5, 0.5, 0.0])
+        return np.array(row, np.float32)
+
+    def picture(self, camera: str = "front", height: int = 240, width: int = 320) -> Array:
+        """A picture for people, without camera noise: uint8[height, width, 3]."""
+        return self._renderer(height, width)(self.data, camera)
+
+    def _photograph(self, c: Any) -> Array:
+        image = cameras.develop(self._renderer(c.height, c.width)(self.data, c.name), self.params, self._rng)
+        return image
+
+    def _pixel(self, c: Any, i: int) -> list[float]:
+        """u, v, visible of an item: inside the picture and the first thing on the line of sight."""
+        body = self._bodies[i]
+        point = self.data.xpos[body]
+        u, v, depth = cameras.project(self.data, self.model, c, point)
+        inside = depth > 0 and 0 <= u <= 1 and 0 <= v <= 1
+        if inside:
+            eye = self.data.cam_xpos[self.model.camera(c.name).id]
+            hit = np.zeros(1, np.int32)
+            mujoco.mj_ray(self.model, self.data, eye, point - eye, None, 1, -1, hit)
+            inside = hit[0] >= 0 and self.model.geom_bodyid[hit[0]] == body
+        return [float(np.clip(u, 0, 1)), float(np.clip(v, 0, 1)), float(inside)]
+
+    def _renderer(self, height: int, width: int) -> cameras.Renderer:
+        size = (height, width)
+        if size not in self._renderers:
+            self._renderers[size] = cameras.Renderer(self.model, height, width, self._quality)
+        return self._renderers[size]
+
+    def _close_renderers(self) -> None:
+        for r in self._renderers.values():
+            r.close()
+        self._renderers = {}

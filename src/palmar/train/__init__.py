@@ -1,0 +1,1 @@
+"""Training: feeding, the loop, and what is logged."""

@@ -1,0 +1,282 @@
+"""From data sets to batches: a pure function of (seed, step), computed one step ahead on a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from palmar.data.language import Paraphrases, Wordings
+from palmar.errors import BadValue
+from palmar.models.encoders import SentenceTokens
+from palmar.models.vla import DECIMETRE, GROUNDED, Batch, Interface, Labels, pixels
+from palmar.types import Array
+
+
+class Source(Protocol):
+    """What training needs of a data set (`data.reader.Dataset` is one)."""
+
+    @property
+    def cameras(self) -> Sequence[str]: ...
+    @property
+    def state_names(self) -> Sequence[str]: ...
+    @property
+    def action_names(self) -> Sequence[str]: ...
+    @property
+    def privileged_names(self) -> Sequence[str]: ...
+    @property
+    def tasks(self) -> Sequence[str]: ...
+    @property
+    def episodes(self) -> Sequence[Any]: ...
+    @property
+    def states(self) -> Array: ...
+    @property
+    def actions(self) -> Array: ...
+    def __len__(self) -> int: ...
+    def batch(self, indices: Any, horizon: int) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Changes of the pictures that must not change the answer. shift [px]; brightness, contrast and colour (per channel)
+    as shares; noise in grey levels. The shift is small on purpose: it also moves what the actions aim at."""
+
+    shift: int = 2
+    brightness: float = 0.2
+    contrast: float = 0.2
+    colour: float = 0.1
+    noise: float = 3.0
+
+
+def rng_of(seed: int, step: int, purpose: int = 0) -> np.random.Generator:
+    """A generator that depends on nothing but its arguments, so that step 500 is the same after a restart."""
+    return np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), purpose], counter=[0, 0, 0, step]))
+
+
+class Feed:
+    """Frames of one or more data sets, split by episode into training and validation."""
+
+    def __init__(
+        self,
+        sets: Sequence[Source],
+        horizon: int,
+        *,
+        seed: int = 0,
+        validation: float = 0.03,
+        paraphrases: Paraphrases | None = None,
+        max_tokens: int = 32,
+        augment: Augment | None = None,
+        success_only: bool = False,
+    ) -> None:
+        self.sets, self.horizon, self.seed, self.augment = list(sets), horizon, seed, augment
+        first = self.sets[0]
+        for other in self.sets[1:]:
+            for what in ("cameras", "state_names", "action_names", "privileged_names"):
+                if list(getattr(other, what)) != list(getattr(first, what)):
+                    raise BadValue(f"data sets differ in {what}: {list(getattr(first, what))} and {list(getattr(other, what))}")
+        self.starts = np.cumsum([0, *(len(s) for s in self.sets)])
+        episodes = [
+            (int(e.start) + int(base), int(e.stop) + int(base))
+            for s, base in zip(self.sets, self.starts, strict=False)
+            for e in s.episodes
+            if e.success is not False or not success_only
+        ]
+        if not episodes:
+            raise BadValue("the data holds no episode" + (" that succeeded" if success_only else "") + ". Next: palmar collect")
+        held = max(1, round(validation * len(episodes))) if validation > 0 and len(episodes) > 1 else 0
+        order = rng_of(seed, 0, 1).permutation(len(episodes))
+        frames = [np.arange(*episodes[i]) for i in order]
+        self.validation = np.sort(np.concatenate(frames[:held])) if held else np.empty(0, np.int64)
+        self.training = np.sort(np.concatenate(frames[held:]))
+        self.tasks = list(dict.fromkeys(t for s in self.sets for t in s.tasks))
+        self._task_of = [np.array([self.tasks.index(t) for t in s.tasks], np.int64) for s in self.sets]
+        self.wordings = Wordings.of(self.tasks, paraphrases)
+        self.tokens, self.mask = SentenceTokens(max_tokens)(self.wordings.texts)
+        self._permutation: tuple[int, Array] = (-1, self.training)
+        self.labels = privileged_labels(first.privileged_names, first.cameras, first.state_names)
+
+    def frames(self, indices: Array) -> dict[str, Any]:
+        """`Dataset.batch` over all sets, with `task` counted in `self.tasks`."""
+        which = np.searchsorted(self.starts, indices, side="right") - 1
+        parts, places = [], []
+        for i in np.unique(which):
+            place = np.flatnonzero(which == i)
+            part = dict(self.sets[i].batch(indices[place] - self.starts[i], self.horizon))
+            part["task"] = self._task_of[i][np.asarray(part["task"])]
+            parts.append(part)
+            places.append(place)
+        if len(parts) == 1:
+            return parts[0]
+        back = np.argsort(np.concatenate(places))
+        out: dict[str, Any] = {k: np.concatenate([p[k] for p in parts])[back] for k in parts[0] if k != "images"}
+        out["images"] = {c: np.concatenate([p["images"][c] for p in parts])[back] for c in parts[0]["images"]}
+        return out
+
+    def order(self, step: int, size: int) -> Array:
+        """Frame indices of a step: every frame once per epoch, in an order that depends on (seed, epoch)."""
+        n, out = len(self.training), []
+        at, left = step * size, size
+        while left:
+            epoch, offset = divmod(at, n)
+            if self._permutation[0] != epoch:
+                self._permutation = (epoch, rng_of(self.seed, epoch, 2).permutation(n))
+            piece = self._permutation[1][offset : offset + left]
+            out.append(piece)
+            at, left = at + len(piece), left - len(piece)
+        return self.training[np.concatenate(out)]
+
+    def step(self, step: int, size: int) -> dict[str, Any]:
+        """Raw arrays of one training step; pictures already shifted."""
+        rng = rng_of(self.seed, step, 3)
+        raw = dict(self.frames(self.order(step, size)))
+        raw["words"] = self.wordings.draw(np.asarray(raw["task"]), rng)
+        raw["labels"] = None if self.labels is None else self.labels(raw["privileged"], raw["state"])
+        if self.augment is not None and self.augment.shift:
+            raw["images"], raw["labels"] = shifted(raw["images"], raw["labels"], self.augment.shift, rng)
+        return raw
+
+    def plain(self, indices: Array) -> dict[str, Any]:
+        """Raw arrays without augmentation, in the instruction's own words."""
+        raw = dict(self.frames(indices))
+        raw["words"] = np.array([self.wordings.rows[t][0] for t in np.asarray(raw["task"])])
+        raw["labels"] = None if self.labels is None else self.labels(raw["privileged"], raw["state"])
+        return raw
+
+    def tensors(self, raw: Mapping[str, Any], state: Any, action: Any, importance: Array, augment: Augment | None = None) -> Batch:
+        """Normalised tensors for the model; colours are changed here, on torch's threads."""
+        images = {c: pixels(torch.from_numpy(np.ascontiguousarray(x))) for c, x in raw["images"].items()}
+        if augment is not None:
+            images = {c: recoloured(x, augment) for c, x in images.items()}
+        words = torch.from_numpy(raw["words"])
+        mask = self.mask[words]
+        longest = int(mask.sum(1).max())
+        labels = raw["labels"]
+        return Batch(
+            images,
+            torch.from_numpy(np.asarray(state.forward(raw["state"]), np.float32)),
+            self.tokens[words, :longest],
+            mask[:, :longest],
+            torch.from_numpy(np.asarray(action.forward(raw["actions"]), np.float32)),
+            torch.from_numpy(np.asarray(raw["pad"], bool)),
+            torch.from_numpy(np.asarray(raw["done"], bool)),
+            torch.from_numpy(importance),
+            None if labels is None else Labels(**{k: torch.from_numpy(v) for k, v in labels.items()}),
+        )
+
+    def interface(self, horizon: int, dt: float) -> Interface:
+        """Read from the first frame."""
+        first = self.sets[0]
+        images = first.batch(np.array([0]), 1)["images"]
+        sizes = {c: (int(images[c].shape[1]), int(images[c].shape[2])) for c in first.cameras}
+        return Interface(sizes, tuple(first.state_names), tuple(first.action_names), horizon, dt)
+
+
+LabelMaker = Callable[[Array, Array], dict[str, Array]]
+
+
+def privileged_labels(names: Sequence[str], cameras: Sequence[str], state_names: Sequence[str]) -> LabelMaker | None:
+    """A function (privileged [B, P], state [B, S]) → the arrays of `Labels`, by name; None when there is no truth to use."""
+    at = {n: i for i, n in enumerate(names)}
+    tcp = [list(state_names).index(f"tcp.{a}") for a in "xyz"] if "tcp.x" in state_names else None
+    if not any(f"{c}.{g}.u" in at for c in cameras for g in GROUNDED):
+        return None
+
+    def make(truth: Array, state: Array) -> dict[str, Array]:
+        truth = np.asarray(truth, np.float32)
+        nothing = np.full(len(truth), np.nan, np.float32)
+
+        def column(name: str) -> Array:
+            return truth[:, at[name]] if name in at else nothing
+
+        def per_view(part: str) -> Array:
+            return np.stack([np.stack([column(f"{c}.{g}.{part}") for g in GROUNDED], -1) for c in cameras], 1)
+
+        points, visible = np.stack([per_view("u"), per_view("v")], -1), per_view("visible")
+        placed = np.isfinite(points).all(-1) & np.isfinite(visible)
+        where = np.stack([np.stack([column(f"{g}.{a}") for a in "xyz"], -1) for g in GROUNDED], 1)
+        relative = (where - state[:, None, tcp]) / DECIMETRE if tcp is not None else np.full_like(where, np.nan)
+        known = np.isfinite(relative).all(-1)
+        return {
+            "points": np.where(placed[..., None], points, 0.5).astype(np.float32),
+            "visible": np.where(placed, visible, 0.0).astype(np.float32),
+            "placed": placed,
+            "relative": np.where(known[..., None], relative, 0.0).astype(np.float32),
+            "known": known,
+        }
+
+    return make
+
+
+def shifted(
+    images: Mapping[str, Array], labels: dict[str, Array] | None, most: int, rng: np.random.Generator
+) -> tuple[dict[str, Array], dict[str, Array] | None]:
+    """Move every picture by up to `most` pixels (edges repeat), and the labelled points with it."""
+    out, moves = {}, []
+    for camera, x in images.items():
+        b, h, w, _ = x.shape
+        move = rng.integers(-most, most + 1, (b, 2))  # (right, down)
+        wide = np.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
+        moved = np.empty_like(x)
+        for i, (right, down) in enumerate(move.tolist()):
+            moved[i] = wide[i, most - down : most - down + h, most - right : most - right + w]
+        out[camera] = moved
+        moves.append(move / [w, h])
+    if labels is None:
+        return out, None
+    points = labels["points"] + np.stack(moves, 1)[:, :, None].astype(np.float32)
+    inside = ((points > 0) & (points < 1)).all(-1)
+    return out, labels | {"points": points, "visible": labels["visible"] * inside}
+
+
+def recoloured(x: torch.Tensor, a: Augment) -> torch.Tensor:
+    """Brightness, contrast, tint and noise on pictures from `pixels`, one draw a picture. Uses torch's generator."""
+    n = len(x)
+    gain = 1 + a.contrast * (2 * torch.rand(n, 1, 1, 1) - 1) + a.colour * (2 * torch.rand(n, 3, 1, 1) - 1)
+    offset = 1.5 * a.brightness * (2 * torch.rand(n, 1, 1, 1) - 1)
+    x = torch.addcmul(offset, x, gain)
+    if a.noise > 0:  # one field of noise, rolled: drawing a normal for each pixel would cost as much as the network's stem
+        field = torch.randn(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last) * (a.noise / 64.0)
+        x.add_(field.roll((int(torch.randint(0, x.shape[2], ())), int(torch.randint(0, x.shape[3], ()))), (2, 3)))
+    return x
+
+
+def ahead(make: Callable[[int], Any], start: int, stop: int | None, depth: int = 3) -> Iterator[Any]:
+    """make(start), make(start + 1), … computed on a thread up to `depth` ahead. Close the iterator to end the thread."""
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
+    closed = threading.Event()
+
+    def put(item: tuple[Any, BaseException | None]) -> None:
+        while not closed.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        step = start
+        try:
+            while not closed.is_set() and (stop is None or step < stop):
+                put((make(step), None))
+                step += 1
+        except BaseException as e:  # handed to the caller, who raises it
+            put((None, e))
+
+    thread = threading.Thread(target=work, name="palmar-feed", daemon=True)
+    thread.start()
+    try:
+        step = start
+        while stop is None or step < stop:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            yield item
+            step += 1
+    finally:
+        closed.set()
+        thread.join(timeout=5)

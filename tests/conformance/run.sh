@@ -1,0 +1,34 @@
+#!/bin/sh
+# Conformance with the lerobot package (0.4.4, the newest for Python 3.11). Makes .venv-lerobot (about 2 GB) the first time.
+#   tests/conformance/run.sh            PALMAR_LEROBOT_VENV=/path uses a venv that is already there
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+venv=${PALMAR_LEROBOT_VENV:-$repo/.venv-lerobot}
+python=${PALMAR_PYTHON:-$repo/.venv/bin/python}
+if [ ! -f "$venv/.done" ]; then
+  "$python" -m venv "$venv"
+  pip="$venv/bin/pip --disable-pip-version-check -q"
+  $pip install torch==2.13.0
+  $pip install --no-deps torchvision==0.28.0 lerobot==0.4.4 torchcodec==0.13.0
+  $pip install 'datasets>=4,<5' 'diffusers<0.36' 'huggingface-hub>=0.34.2,<0.36' 'accelerate<2' einops \
+    'opencv-python-headless<4.13' 'av>=15,<16' jsonlines draccus==0.10.0 'gymnasium>=1.1.1,<2' 'deepdiff<9' \
+    'imageio[ffmpeg]' termcolor pyserial
+  touch "$venv/.done"
+fi
+# torchcodec wants FFmpeg's libraries under their plain names: PyAV carries them.
+libs=$("$venv/bin/python" -c "import av, pathlib; print(pathlib.Path(av.__file__).parents[1] / 'av.libs')")
+mkdir -p "$venv/ffmpeg"
+for name in avcodec avformat avutil avdevice avfilter swscale swresample; do
+  for file in "$libs"/lib$name-*.so.*; do
+    major=$(basename "$file" | sed 's/.*\.so\.\([0-9]*\).*/\1/')
+    ln -sf "$file" "$venv/ffmpeg/lib$name.so.$major"
+  done
+done
+export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 LD_LIBRARY_PATH="$venv/ffmpeg:$libs"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+env -u LD_LIBRARY_PATH "$python" "$here/make_dataset.py" "$work"
+HF_HOME="$work/hf" "$venv/bin/python" "$here/lerobot_check.py" "$work/set" "$work/expected.npz" "$work"
+env -u LD_LIBRARY_PATH "$python" "$here/read_back.py" "$work"
+echo "conformance with lerobot 0.4.4: passed"

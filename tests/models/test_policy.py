@@ -1,0 +1,156 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from palmar.data.normalize import Normalizer
+from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.models import checkpoint
+from palmar.models.presets import palmar_nano, palmar_tiny, preset
+from palmar.models.vla import VLA, Interface, NeuralPolicy, peak_mass
+from palmar.policy import Policy, load_policy
+from palmar.types import Observation
+
+NAMES = ("j1.pos", "j1.vel", "tcp.x", "tcp.y", "tcp.z")
+FACE = Interface({"front": (48, 64), "wrist": (32, 32)}, NAMES, ("dx", "dy", "gripper"), horizon=4, embodiment="toy")
+
+
+def normalizers():
+    rng = np.random.default_rng(0)
+    actions = rng.normal(size=(50, 3)) * [0.1, 0, 1.0]
+    return {"state": Normalizer.fit(rng.normal(size=(50, 5))), "action": Normalizer.fit(actions + 0.25)}
+
+
+def observation(**changes):
+    rng = np.random.default_rng(1)
+    images = {c: rng.integers(0, 255, (*s, 3)).astype(np.uint8) for c, s in FACE.cameras.items()}
+    given = {"images": images, "state": rng.normal(size=5).astype(np.float32), "instruction": "reach the red cube", "time": 3.0}
+    return Observation(**(given | changes))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    model = VLA(palmar_nano(), FACE)
+    return checkpoint.save(tmp_path / "run", model.state_dict(), model.config, FACE, normalizers(), {"step": 7})
+
+
+def test_act_contract(folder):
+    policy = load_policy(str(folder))
+    assert isinstance(policy, Policy) and isinstance(policy, NeuralPolicy)
+    policy.reset()
+    chunk = policy.act(observation())
+    assert chunk.actions.shape == (4, 3) and chunk.actions.dtype == np.float32 and np.isfinite(chunk.actions).all()
+    assert (chunk.dt, chunk.t0) == (0.1, 3.0)
+    assert 0 <= chunk.confidence <= 1 and 0 <= chunk.done <= 1
+    assert np.allclose(chunk.actions[:, 1], 0.25)  # a dimension that never moved comes back as its constant
+    assert ((chunk.actions[:, 2] >= 0) & (chunk.actions[:, 2] <= 1)).all()
+    assert set(chunk.attention) == {"front.target", "front.goal", "wrist.target", "wrist.goal"}
+    heat = chunk.attention["front.target"]
+    assert heat.shape == (12, 16) and heat.dtype == np.float32 and heat.sum() == pytest.approx(1, abs=1e-4)
+    assert np.array_equal(policy.act(observation()).actions, chunk.actions)
+    assert policy.info["step"] == 7
+
+
+def test_velocities_are_not_an_input_unless_asked(folder):
+    policy = load_policy(str(folder))
+    a, b = observation(), observation()
+    b.state[1] += 5
+    assert np.array_equal(policy.act(a).actions, policy.act(b).actions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": {}}, "camera 'front' is missing"),
+        ({"images": {c: np.zeros((96, 96, 3), np.uint8) for c in FACE.cameras}}, "trained on 48×64"),
+        ({"state": np.zeros(4, np.float32)}, "state has 4 values; this policy was trained on 5: j1.pos"),
+        ({"state": np.array([0, np.nan, 0, 0, 0], np.float32)}, "not finite at j1.vel"),
+    ],
+)
+def test_an_observation_that_does_not_fit_is_refused(folder, changes, message):
+    with pytest.raises(BadValue, match=message):
+        load_policy(str(folder)).act(observation(**changes))
+
+
+def test_round_trip_is_exact_and_small(tmp_path):
+    face = Interface({"front": (96, 96), "wrist": (96, 96)}, tuple(f"s{i}" for i in range(22)), tuple("abcdefg"))
+    model = VLA(palmar_tiny(), face)
+    count = sum(p.numel() for p in model.parameters())
+    assert 500_000 < count < 1_500_000
+    norms = {"state": Normalizer.fit(np.random.randn(9, 22)), "action": Normalizer.fit(np.random.randn(9, 7))}
+    where = checkpoint.save(tmp_path / "c", model.state_dict(), model.config, face, norms)
+    assert sum(f.stat().st_size for f in where.iterdir()) < 8 * 2**20
+    back = checkpoint.load(where)
+    assert back.interface == face and back.model.config == model.config
+    assert all(torch.equal(a, b) for a, b in zip(back.model.state_dict().values(), model.state_dict().values(), strict=True))
+    assert not list(where.glob(".*"))  # no temporary file is left
+
+
+def test_damage_is_named_with_the_next_step(folder, tmp_path):
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    whole, text = weights.read_bytes(), config.read_text()
+
+    def refused(match):
+        with pytest.raises(BadFile, match=match) as e:
+            checkpoint.load(folder)
+        assert "Next:" in str(e.value)
+
+    weights.write_bytes(whole[: len(whole) // 2])
+    refused("model.safetensors' is truncated or damaged")
+    weights.write_bytes(b"not a tensor file at all")
+    refused("truncated or damaged")
+    weights.unlink()
+    refused("model.safetensors' is missing")
+    weights.write_bytes(whole)
+    config.write_text(text[:100])
+    refused("config.json' is damaged")
+    config.write_text('{"type": "act"}')
+    refused("was not written by palmar")
+    config.write_text(json.dumps(json.loads(text) | {"version": 99}))
+    refused("version 99")
+    other = json.loads(text)
+    other["normalizers"]["state"]["offset"][0] += 1
+    config.write_text(json.dumps(other))
+    refused("fingerprints differ")
+    other = json.loads(text)
+    del other["interface"]["state_names"]
+    config.write_text(json.dumps(other))
+    refused("state_names")
+    config.write_text(text)
+    tensors, meta = checkpoint.read_tensors(weights)
+    tensors["done.out.bias"] = tensors["done.out.bias"] * float("nan")
+    save_file(tensors, weights, meta)
+    refused("NaN or infinity in done.out.bias")
+    config.unlink()
+    refused("has no config.json")
+
+
+def test_other_formats_are_refused(tmp_path):
+    pickled = tmp_path / "model.pt"
+    pickled.write_bytes(b"\x80\x04")
+    with pytest.raises(BadFile, match=r"is a pickle.*Next: convert it"):
+        checkpoint.load(pickled)
+    with pytest.raises(BadFile, match="holds model.pt, a pickle"):
+        checkpoint.load(tmp_path)
+    with pytest.raises(BadFile, match="no checkpoint at"):
+        checkpoint.load(tmp_path / "nowhere")
+
+
+def test_presets_by_name():
+    assert preset("palmar-tiny") == palmar_tiny()
+    with pytest.raises(UnknownName, match="Did you mean 'palmar-tiny'"):
+        preset("palmar-tinny")
+
+
+def test_cameras_must_fit_the_stride():
+    with pytest.raises(BadValue, match="multiples of 8"):
+        Interface({"front": (50, 48)}, NAMES, ("dx",))
+
+
+def test_peak_mass():
+    heat = np.zeros((4, 5), np.float32)
+    heat[1, 2], heat[1, 3], heat[3, 0] = 0.5, 0.3, 0.2
+    assert peak_mass(heat) == pytest.approx(0.8)

@@ -1,0 +1,89 @@
+"""Action spaces reach what is asked of them through the whole loop."""
+
+import numpy as np
+import pytest
+from palmar.embodiments import arm7
+from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
+from palmar.runtime.actions import EndEffectorDelta, JointPosition, action_space
+from palmar.runtime.loop import rollout
+from palmar.runtime.mock import MockBody
+from palmar.runtime.worker import Inline
+from palmar.types import ActionChunk
+
+
+class Servo:
+    """Closes on a pose by the deltas it still takes."""
+
+    def __init__(self, robot, position, rotation):
+        self.robot, self.position, self.rotation = robot, position, rotation
+
+    def reset(self):
+        pass
+
+    def act(self, obs, prefix=None):
+        here, turned = self.robot.chain.forward(obs.state[:7])
+        way = 0.25 * np.concatenate([self.position - here, matrix_to_rotvec(self.rotation @ turned.T)])
+        return ActionChunk(np.append(way, 0.0)[None].astype(np.float32), 0.1, obs.time)
+
+
+@pytest.mark.parametrize(
+    ("position", "turn"),
+    [([0.5, 0.2, 0.1], [0, 0, 0.6]), ([0.4, -0.25, 0.3], [0.3, 0, 0]), ([0.6, 0.0, 0.02], [0, -0.2, -0.8])],
+)
+def test_deltas_reach_a_commanded_pose(position, turn):
+    from palmar.runtime.chunks import ChunkBuffer
+
+    robot = arm7()
+    body = MockBody(robot)
+    obs = body.reset()
+    rotation = rotvec_to_matrix(np.array(turn, float)) @ robot.chain.forward(robot.home)[1]
+    policy = Servo(robot, np.array(position), rotation)
+    rollout(body, Inline(policy), obs, chunks=ChunkBuffer(execute=1), timeout=8.0)
+    end, turned = robot.chain.forward(body.commands[-1][:-1])
+    assert np.linalg.norm(end - position) < 2e-3
+    assert np.linalg.norm(matrix_to_rotvec(rotation @ turned.T)) < 0.02
+    assert body.commands[-1][-1] == 0.0
+
+
+def test_the_sum_of_deltas_is_the_way_travelled():
+    robot = arm7()
+    body = MockBody(robot)
+    obs = body.reset()
+
+    class Once(Servo):
+        def act(self, obs, prefix=None):
+            actions = np.zeros((30, 7), np.float32)
+            actions[:10, 0], actions[:10, 2] = 0.008, -0.01
+            return ActionChunk(actions, 0.1, 0.0)
+
+    rollout(body, Inline(Once(robot, None, None)), obs, timeout=3.0)
+    moved = robot.chain.forward(body.commands[-1][:-1])[0] - robot.chain.forward(robot.home)[0]
+    assert moved == pytest.approx([0.08, 0.0, -0.1], abs=2e-3)
+
+
+def test_the_reference_cannot_wind_up():
+    robot = arm7()
+    space, command = EndEffectorDelta(robot, leash=0.03), np.append(robot.home, 1.0)
+    space.reset(command)
+    for _ in range(100):  # held back: the command never moves
+        target = space.target(np.array([0.04, 0, 0, 0, 0, 0, 1.0]), 0.2, 0.2, command)
+    way = robot.chain.forward(target[:-1])[0] - robot.chain.forward(robot.home)[0]
+    assert np.linalg.norm(way) < 0.04
+
+
+def test_a_nan_reaches_the_safety_layer():
+    robot = arm7()
+    space = EndEffectorDelta(robot)
+    space.reset(np.append(robot.home, 1.0))
+    assert np.isnan(space.target(np.full(7, np.nan), 0.2, 0.2, np.append(robot.home, 1.0))).all()
+
+
+def test_joint_positions_interpolate():
+    robot = arm7("joint_position")
+    space, start = action_space(robot), np.append(robot.home, 1.0)
+    assert isinstance(space, JointPosition)
+    space.reset(start)
+    goal = start + 0.1
+    halfway = space.target(goal, 0.2, 0.5, start)
+    assert halfway[:-1] == pytest.approx(start[:-1] + 0.05)
+    assert np.allclose(space.target(goal, 0.2, 1.0, halfway), goal)

@@ -1,0 +1,216 @@
+"""Deployment: states latch, however it ends the arm is braked to rest within its limits, and time is accounted for."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from attack import excess
+from palmar.embodiments import arm7
+from palmar.runtime.clock import SimClock
+from palmar.runtime.controller import Controller, Mode, Timing, deploy
+from palmar.runtime.guards import GUARDS
+from palmar.runtime.loop import rollout
+from palmar.runtime.mock import MockBody
+from palmar.runtime.monitor import BlackBox
+from palmar.runtime.safety import Safety
+from palmar.runtime.worker import Inline
+from palmar.types import ActionChunk, Observation
+
+ROBOT = arm7()
+HOME = np.append(ROBOT.home, 1.0)
+
+
+class Away:
+    """Drives the TCP sideways at 0.3 m/s, there and back; says what instruction it was given."""
+
+    def __init__(self, fails_at=None):
+        self.calls, self.fails_at, self.heard = 0, fails_at, set()
+
+    def act(self, obs, prefix=None):
+        self.calls += 1
+        self.heard.add(obs.instruction)
+        if self.calls == self.fails_at:
+            raise RuntimeError("the policy broke")
+        side = 0.03 if self.calls % 4 < 2 else -0.03
+        return ActionChunk(np.tile(np.array([0, side, 0, 0, 0, 0, 1], np.float32), (8, 1)), 0.1, obs.time)
+
+    def reset(self):
+        pass
+
+
+def simulated(controller, timeout=3.0, body=None, policy=None, **options):
+    """A rollout on simulated time under a controller: commands and outcome."""
+    body, safety = body or MockBody(ROBOT), Safety(ROBOT, guards=(*GUARDS, controller))
+    outcome = rollout(
+        body, Inline(policy or Away()), body.reset(), clock=SimClock(), safety=safety, subscribers=(controller,),
+        stop=controller.over, timeout=timeout, **options,
+    )  # fmt: skip
+    return np.array(body.commands), outcome
+
+
+def test_states_only_get_graver_and_emergency_stop_is_latched():
+    c = Controller()
+    c.hold("look")
+    c.emergency_stop("button")
+    c.hold("again")
+    c.handoff("again")
+    assert (c.mode, c.reason) == (Mode.ESTOP, "button")
+    assert not c.resume()
+    assert c.mode is Mode.ESTOP
+    c.reset()
+    assert c.mode is Mode.RUN
+    c.handoff("too hard")
+    assert c.resume() and c.mode is Mode.RUN
+    assert [mode.name for _, mode, _ in c.history] == ["HOLD", "ESTOP", "RUN", "HANDOFF", "RUN"]
+
+
+def test_hold_rests_until_it_is_resumed():
+    c, pressed = Controller(), []
+
+    def person(obs, _):
+        if obs.time == pytest.approx(0.6):
+            c.hold("person")
+        if obs.time == pytest.approx(1.4):
+            pressed.append(c.resume())
+        return False
+
+    commands, outcome = simulated(c, until=person)
+    speed = np.abs(np.diff(commands[:, :7], axis=0)).max(axis=1)
+    assert pressed == [True]
+    assert outcome.reason == "timeout"
+    assert speed[20:29].max() > 0
+    assert speed[45:68].max() == 0.0
+    assert speed[75:].max() > 0
+    assert max(excess(ROBOT, HOME, commands).values()) <= 0
+
+
+@pytest.mark.parametrize("how", ["handoff", "emergency_stop"])
+def test_handing_over_brakes_and_ends(how):
+    c = Controller()
+    commands, outcome = simulated(c, until=lambda obs, _: bool(obs.time > 1.0 and getattr(c, how)("enough")))
+    assert outcome.reason == "stopped"
+    assert 1.0 < outcome.duration < 1.4
+    assert np.array_equal(commands[-1], commands[-2])
+    assert max(excess(ROBOT, HOME, commands).values()) <= 0
+    _, outcome = simulated(c)  # latched: nothing moves in the next rollout either
+    assert outcome.ticks == 0
+
+
+def test_the_watchdog_holds_and_patience_hands_over():
+    class Mute(Away):
+        def act(self, obs, prefix=None):
+            chunk = super().act(obs)
+            return ActionChunk(chunk.actions, 0.1, obs.time + (99.0 if self.calls > 2 else 0.0))
+
+    c = Controller(watchdog=0.5, patience=1.0)
+    body, safety = MockBody(ROBOT), Safety(ROBOT, guards=(*GUARDS, c))
+
+    class Once(Inline):
+        def request(self, obs, now, prefix=None):
+            if now == 0.0:
+                super().request(obs, now, prefix)
+
+    outcome = rollout(
+        body, Once(Away()), body.reset(), safety=safety, subscribers=(c,), stop=c.over, timeout=9.0
+    )
+    held, handed = c.history
+    assert held[1] is Mode.HOLD and held[2] == "watchdog no fresh chunk for 0.52 > 0.50 s"
+    assert handed[1] is Mode.HANDOFF and handed[2].startswith("held for 1 s: watchdog")
+    assert outcome.reason == "stopped"
+    assert outcome.duration == pytest.approx(1.6, abs=0.06)
+
+
+def test_a_released_deadman_holds():
+    c = Controller(deadman=lambda: c._now < 0.5)
+    commands, _ = simulated(c, timeout=1.5)
+    assert c.mode is Mode.HOLD and c.reason == "deadman released"
+    assert np.array_equal(commands[-1], commands[-10])
+
+
+def test_an_old_observation_holds_and_a_jam_is_an_emergency():
+    class Frozen(MockBody):
+        def observe(self, images=True):
+            o = super().observe(images)
+            return Observation(o.images, o.state, o.instruction, min(o.time, 0.5))
+
+    class Jammed(MockBody):
+        def observe(self, images=True):
+            o = super().observe(images)
+            state = o.state.copy()
+            state[0] = np.float32(0.0)  # joint1 does not move any more
+            return Observation(o.images, state, o.instruction, o.time)
+
+    class Turning(Away):
+        def act(self, obs, prefix=None):
+            return ActionChunk(np.tile(np.array([0, 0.04, 0, 0, 0, 0, 1], np.float32), (8, 1)), 0.1, obs.time)
+
+    c = Controller()
+    simulated(c, body=Frozen(ROBOT), timeout=1.2)
+    assert c.mode is Mode.HOLD and c.reason.startswith("stale observation 0.32 > 0.30 s")
+    c = Controller()
+    _, outcome = simulated(c, body=Jammed(ROBOT), policy=Turning(), timeout=5.0)
+    assert c.mode is Mode.ESTOP and c.reason.startswith("tracking joint1 0.3")
+    assert outcome.reason == "stopped"
+
+
+def test_deploy_runs_in_real_time_and_puts_everything_back():
+    body, policy, interval = MockBody(ROBOT, instruction="something else"), Away(), sys.getswitchinterval()
+    before = signal.getsignal(signal.SIGINT)
+    report = deploy(body, policy, "pick up the cube", body.reset(), timeout=1.0)
+    assert policy.heard == {"pick up the cube"}
+    assert report.outcome.reason == "timeout"
+    assert report.mode is Mode.RUN
+    assert report.timing["ticks"] == 50
+    assert report.timing["chunks"] >= 2
+    assert 15 < report.timing["period_p50"] < 30
+    assert sys.getswitchinterval() == interval
+    assert signal.getsignal(signal.SIGINT) is before
+    commands = np.array(body.commands)
+    assert np.array_equal(commands[-1][:7], commands[-1][:7])
+    assert max(excess(ROBOT, HOME, commands).values()) <= 0
+    assert len(commands) > 50  # it was moving at the timeout and was braked
+
+
+def at_rest(commands):
+    """Braking took several ticks, within limits, and left the arm still: the last step is at most one tick of braking."""
+    assert max(excess(ROBOT, HOME, commands).values()) <= 0
+    steps = np.diff(commands[:, :7], axis=0)
+    return np.all(np.abs(steps[-1]) <= ROBOT.acceleration * 0.02**2)
+
+
+@pytest.mark.parametrize("when", [0.35, 0.61])
+def test_ctrl_c_brakes_to_rest_before_it_returns(when):
+    body = MockBody(ROBOT)
+    threading.Timer(when, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = time.perf_counter()
+    report = deploy(body, Away(), "go", body.reset(), timeout=20.0)
+    assert report.outcome.reason == "stopped"
+    assert time.perf_counter() - start < when + 2.0
+    commands = np.array(body.commands)
+    assert np.abs(commands[-1] - HOME).max() > 0.01  # it had been somewhere
+    assert np.array_equal(commands[-1], commands[-2])
+    assert at_rest(commands)
+
+
+def test_an_error_brakes_before_it_goes_on(tmp_path):
+    body, box = MockBody(ROBOT), BlackBox(tmp_path)
+    with pytest.raises(RuntimeError, match="the policy broke"):
+        deploy(body, Away(fails_at=3), "go", body.reset(), timeout=20.0, subscribers=(box,))
+    commands = np.array(body.commands)
+    assert len(commands) > 45
+    assert at_rest(commands)
+    assert [p.name for p in box.written] == ["fault-000.jsonl"]
+
+
+def test_timing_counts_what_was_late_and_dropped():
+    body, timing = MockBody(ROBOT), Timing()
+    rollout(body, Inline(Away(), delay=0.23), body.reset(), subscribers=(timing,), timeout=2.0)
+    report = timing.report()
+    assert report["ticks"] == 100
+    assert report["late_ticks"] == 0
+    assert report["chunks"] >= 3
+    assert report["late_steps"] == 2 * report["chunks"]

@@ -1,0 +1,252 @@
+"""Whatever is asked for, the command is within the limits; and each limit is shown to bind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from attack import attacker, excess
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from palmar.embodiments import arm7
+from palmar.errors import BadValue
+from palmar.runtime.guards import GUARDS, Limits, Skeleton
+from palmar.runtime.safety import Safety
+from palmar.types import Observation
+
+ROBOT = arm7()
+HOME = np.append(ROBOT.home, 1.0)
+DOWN = np.diag([1.0, -1.0, -1.0])
+START = np.append(ROBOT.chain.solve(ROBOT.home, np.array([0.45, 0.0, 0.15]), DOWN, ROBOT.home), 1.0)
+
+
+def seen(command, time=0.0):
+    """A perfect observation of an arm that is where it was sent."""
+    state = np.concatenate([command[:-1], np.zeros(7), command[-1:], np.zeros(7)])
+    return Observation({}, state.astype(np.float32), time=time)
+
+
+def drive(safety, target_of, ticks, start=HOME):
+    """Commands [ticks, J+1] and verdicts when `target_of(command, tick)` is asked for at each tick."""
+    safety.reset(start)
+    command, verdicts = start, []
+    for k in range(ticks):
+        verdicts.append(safety.check(target_of(command, k), seen(command, k * 0.02), k * 0.02))
+        command = verdicts[-1].command
+    return np.array([v.command for v in verdicts]), verdicts
+
+
+def reach(position):
+    return np.append(ROBOT.chain.solve(START[:-1], np.array(position), DOWN, ROBOT.home), 1.0)
+
+
+@pytest.mark.parametrize(("seed", "zones"), [(0, None), (1, None), (2, ())])
+def test_no_attack_gets_a_command_past_a_limit(seed, zones):
+    safety, attack = Safety(ROBOT, zones=zones), attacker(ROBOT, np.random.default_rng(seed))
+    commands, _ = drive(safety, lambda c, _: attack(c), 2500)
+    over = excess(ROBOT, HOME, commands)
+    if zones == ():  # then joints get to their own limits
+        assert over.pop("workspace") > 0
+        assert over["braking"] > -1e-4
+        assert safety.counts["braking"] > 0
+    assert max(over.values()) <= 0, over
+    assert safety.checked == 2500
+    assert safety.counts["velocity"] > 100
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.lists(st.floats(width=64), min_size=8, max_size=8), st.integers(1, 12)), max_size=6),
+    st.booleans(),
+)
+def test_any_floats_leave_within_limits_and_room_to_brake(holds, zones):
+    safety = Safety(ROBOT, zones=None if zones else ())
+    targets = [np.array(t) for t, n in holds for _ in range(n)] or [HOME]
+    commands, _ = drive(safety, lambda _, k: targets[k], len(targets))
+    over = excess(ROBOT, HOME, commands)
+    if not zones:
+        over.pop("workspace")
+    assert max(over.values()) <= 0, over
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(-3.2, 3.8), min_size=7, max_size=7), min_size=1, max_size=4), st.sampled_from([7, 50, 200, 1000])
+)
+def test_every_control_rate_keeps_the_limits(goals, rate):
+    robot = replace(ROBOT, control_rate=float(rate))
+    safety = Safety(robot)
+    commands, _ = drive(safety, lambda _, k: np.append(goals[k // 40], 0.0), 40 * len(goals))
+    assert max(excess(robot, HOME, commands).values()) <= 0
+
+
+def test_jerk_binds_only_at_high_rates():
+    assert np.allclose(Limits.of(ROBOT).acceleration, ROBOT.acceleration, rtol=1e-5)
+    fast = Limits.of(replace(ROBOT, control_rate=1000.0))
+    assert np.allclose(fast.acceleration, ROBOT.jerk / 2000, rtol=1e-5)
+
+
+@given(st.floats(0, 4), st.integers(0, 6))
+def test_reachable_speed_uses_exactly_the_room(room, joint):
+    limits = Limits.of(ROBOT)
+    v, unit = limits.reachable(np.full(7, room))[joint], limits.acceleration[joint] * limits.dt
+    way = sum(max(v - i * unit, 0.0) for i in range(200)) * limits.dt
+    assert way == pytest.approx(room, abs=1e-9)
+
+
+def bound_by(target, reason, start=START, ticks=1, **options):
+    """The first reason of that guard within some ticks of asking for `target`, and its count."""
+    safety = Safety(ROBOT, **options)
+    commands, verdicts = drive(safety, lambda *_: target, ticks, start)
+    assert max(excess(ROBOT, start, commands).values()) <= 0
+    assert safety.counts[reason] > 0
+    changed = next(v for v in verdicts if any(r.startswith(reason) for r in v.reasons))
+    assert not np.allclose(changed.command, target, equal_nan=True)
+    return next(r for r in changed.reasons if r.startswith(reason))
+
+
+def moved(joint, by):
+    target = START.copy()
+    target[joint] += by
+    return target
+
+
+def test_each_limit_binds_and_says_so():
+    assert bound_by(moved(3, 0.062), "velocity") == "velocity joint4 3.10 > 2.17 rad/s"
+    assert bound_by(moved(1, 0.004), "acceleration") == "acceleration joint2 10.0 > 7.5 rad/s²"
+    assert bound_by(moved(0, 4.0), "position") == f"position joint1 {START[0] + 4.0:.4g} > 2.897 rad"
+    assert bound_by(moved(3, -4.0), "position") == f"position joint4 {START[3] - 4.0:.4g} < -3.072 rad"
+    assert bound_by(reach([0.45, 0.0, -0.05]), "workspace", ticks=60).endswith("< 0.012 m")
+    assert bound_by(reach([0.45, 0.5, 0.2]), "workspace", ticks=90).startswith("workspace tcp.y 0.4")
+    assert bound_by(moved(7, 1.0), "gripper") == "gripper opening 2 > 1"
+    assert bound_by(moved(7, -1.0), "gripper") == "gripper rate 50.00 > 2.50 openings/s"
+
+
+def test_zones_beyond_the_tcp_bind():
+    # Folding forward lowers the wrist onto the table long before a box without a floor would notice.
+    free = replace(ROBOT, workspace=np.array([[-9.0, -9.0, -9.0], [9.0, 9.0, 9.0]]))
+    low = np.append([0.0, 1.7, 0.0, -1.2, 0.0, 3.6, 0.785], 1.0)
+    safety = Safety(free)
+    commands, verdicts = drive(safety, lambda *_: low, 150)
+    points = Skeleton(free.chain).points(commands[:, :7])
+    assert safety.counts["floor"] > 0
+    assert points[:, 2:7, 2].min() >= 0.06
+    assert any(r.startswith("floor joint") for v in verdicts for r in v.reasons)
+    back = np.append([0.0, -1.2, 0.0, -3.0, 0.0, 0.5, 0.785], 1.0)
+    safety = Safety(free)
+    commands, verdicts = drive(safety, lambda *_: back, 150)
+    wrist = Skeleton(free.chain).points(commands[:, :7])[:, 5:7]
+    assert safety.counts["column"] > 0
+    assert np.all((np.hypot(wrist[..., 0], wrist[..., 1]) >= 0.17) | (wrist[..., 2] >= 0.5))
+
+
+def test_a_broken_target_brakes_to_rest():
+    safety = Safety(ROBOT)
+    broken = np.where(np.arange(8) == 2, np.nan, HOME)
+    commands, verdicts = drive(safety, lambda _, k: HOME + 0.3 if k < 10 else broken, 40)
+    assert verdicts[12].reasons == ("nan joint3 target is nan",)
+    assert not safety.moving
+    assert np.array_equal(commands[-1], commands[-2])
+    assert max(excess(ROBOT, HOME, commands).values()) <= 0
+
+
+def test_an_old_observation_brakes_and_asks_to_stop():
+    safety = Safety(ROBOT)
+    assert not safety.check(HOME, seen(HOME, 1.0), 1.3).stop
+    verdict = safety.check(HOME + 0.1, seen(HOME, 1.0), 1.45)
+    assert verdict.stop
+    assert verdict.reasons == ("stale observation 0.45 > 0.30 s",)
+    assert np.array_equal(verdict.command, HOME)
+    assert safety.check(HOME, seen(HOME, np.nan), 1.0).stop
+
+
+@pytest.mark.parametrize("error", [0.5, np.nan])
+def test_an_arm_that_is_elsewhere_brakes_and_asks_to_stop(error):
+    safety = Safety(ROBOT)
+    elsewhere = HOME + np.where(np.arange(8) == 4, error, 0.0)
+    verdict = safety.check(HOME + 0.1, seen(elsewhere), 0.0)
+    assert verdict.stop
+    assert verdict.reasons == (f"tracking joint5 {error:.2f} > 0.35 rad",)
+    assert np.array_equal(verdict.command, HOME)
+
+
+def test_a_wrong_shape_is_refused():
+    with pytest.raises(BadValue, match=r"target has shape \[7\]; expected \[8\]: joint1"):
+        Safety(ROBOT).check(ROBOT.home, seen(HOME), 0.0)
+    with pytest.raises(BadValue, match="finite"):
+        Safety(ROBOT).reset(np.full(8, np.nan))
+
+
+def test_smooth_motion_passes_untouched():
+    """A minimum-jerk swing of 0.4 rad in 2 s on every joint: peak 0.375 rad/s."""
+    safety = Safety(ROBOT)
+    s = np.clip(np.arange(120) / 100, 0, 1)[:, None]
+    targets = np.append(ROBOT.home, 1.0) + 0.3 * (10 * s**3 - 15 * s**4 + 6 * s**5) * np.array([1, 0.6, 1, 1, 1, 1, 1, 0])
+    commands, _ = drive(safety, lambda _, k: targets[k], 120)
+    assert np.abs(commands - targets).max() < 1e-5
+    assert sum(safety.counts.values()) == 0
+
+
+@pytest.mark.parametrize("speed", [0.2, 0.6, 1.2, 2.5, 6.0])
+def test_a_target_that_stops_dead_is_reached_without_ringing(speed):
+    way = np.array([0.4, 0.25, 0, -0.3, 0, 0.2, 0, 0])
+    end = HOME + way
+    commands, _ = drive(Safety(ROBOT), lambda _, k: HOME + way * min(k * 0.02 * speed / 0.4, 1.0), 160)
+    past = (commands - end)[:, :7] * np.sign(way[:7])
+    slack = ROBOT.acceleration * 0.02**2  # one tick of braking
+    assert np.all(past.max(axis=0) <= slack + 1e-6)
+    assert np.abs(commands[-1] - end).max() < 1e-9
+    turns = np.sum(np.abs(np.diff(np.sign(np.round(np.diff(commands[:, :7], axis=0), 9)), axis=0)) == 2, axis=0)
+    assert turns.max() <= 1  # back once at most
+
+
+def test_an_arm_pressed_on_the_table_still_slides_along_it():
+    goal_y = 0.2
+
+    def press(command, _):
+        here = ROBOT.chain.forward(command[:-1])[0]
+        point = np.array([0.45, min(here[1] + 0.003, goal_y), -0.01])
+        return np.append(ROBOT.chain.step_towards(command[:-1], point, DOWN, ROBOT.home), 1.0)
+
+    safety = Safety(ROBOT)
+    commands, _ = drive(safety, press, 200, START)
+    end = ROBOT.chain.forward(commands[-1, :7])[0]
+    assert end[1] == pytest.approx(goal_y, abs=0.01)
+    assert 0.012 <= end[2] < 0.014
+    assert safety.counts["workspace"] > 0
+
+
+def test_an_arm_that_starts_outside_may_only_come_in():
+    start = reach([0.45, 0.0, -0.03])
+    commands, _ = drive(Safety(ROBOT), lambda *_: reach([0.45, 0.0, -0.1]), 50, start)
+    assert ROBOT.chain.forward(commands[:, :7])[0][:, 2].min() >= -0.03 - 1e-4
+    commands, _ = drive(Safety(ROBOT), lambda *_: START, 150, start)
+    assert np.abs(commands[-1] - START).max() < 1e-6
+    over = START.copy()
+    over[0] = ROBOT.position_upper[0] + 0.1
+    commands, _ = drive(Safety(ROBOT, zones=()), lambda *_: START, 150, over)
+    assert commands[:, 0].max() <= over[0]
+    assert np.abs(commands[-1] - START).max() < 1e-6
+
+
+def test_a_guard_is_one_function_and_cannot_break_the_limits():
+    def reckless(move):
+        move.velocity, move.gripper = np.full(7, 1e9), np.inf
+        return "reckless asks for the moon"
+
+    safety = Safety(ROBOT, guards=(*GUARDS, reckless))
+    commands, verdicts = drive(safety, lambda *_: HOME, 300)
+    assert safety.counts["reckless"] == 300
+    assert "reckless asks for the moon" in verdicts[0].reasons
+    assert max(excess(ROBOT, HOME, commands).values()) <= 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_skeleton_is_the_chain_and_its_reach_bounds_travel(seed):
+    rng = np.random.default_rng(seed)
+    q = rng.uniform(ROBOT.position_lower, ROBOT.position_upper, (2, 7))
+    skeleton = Skeleton(ROBOT.chain)
+    points = skeleton.points(q)
+    assert np.abs(points[:, -1] - ROBOT.chain.forward(q)[0]).max() < 1e-12
+    travel = np.linalg.norm(points[0] - points[1], axis=1)
+    assert np.all(travel <= skeleton.reach @ np.abs(q[0] - q[1]) + 1e-12)

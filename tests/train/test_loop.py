@@ -1,0 +1,140 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from synthetic import COLOURS, Squares
+
+from palmar.errors import BadFile, BadValue
+from palmar.models import checkpoint
+from palmar.models.presets import palmar_nano
+from palmar.train.feed import Augment, Feed, ahead, shifted
+from palmar.train.loop import TrainConfig, train
+from palmar.types import Observation
+
+SMALL = TrainConfig(steps=6, horizon=4, batch_size=16, threads=1, log_every=1, augment=Augment(shift=1))
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_and_looks_where_the_words_say(tmp_path):
+    config = TrainConfig(steps=160, horizon=4, batch_size=64, lr=2e-3, threads=1, validate=2, augment=Augment(shift=1))
+    para = {f"reach the {c} square": [f"go to the {c} block", f"touch {c}"] for c in COLOURS}
+    out = train(palmar_nano(), Squares(2000, seed=1), tmp_path / "run", config, paraphrases=para.__getitem__, progress=False)
+    log = [r for r in rows(out) if "loss" in r]
+    assert log[-1]["action"] < 0.4 * log[0]["action"] and log[-1]["pixel"] < 2.5
+
+    policy, unseen = checkpoint.load(out), Squares(60, seed=2)
+    hit, swapped, towards = [], [], []
+    names = list(COLOURS)
+    for i in range(len(unseen)):
+        for words, which in ((unseen.tasks[unseen._task[i]], 0), (f"go to the {names[unseen.other[i]]} block", 1)):
+            chunk = policy.act(Observation({"front": unseen.images[i]}, unseen.states[i], words))
+            heat = chunk.attention["front.target"]
+            row, column = np.unravel_index(heat.argmax(), heat.shape)
+            seen = (np.array([column, row]) + 0.5) / heat.shape[0]
+            away = np.linalg.norm(unseen.places[i] - seen, axis=-1)
+            (hit, swapped)[which].append(int(away.argmin()) == which and away.min() < 0.12)
+            wish = unseen.places[i, which] - unseen.states[i, :2]
+            if np.linalg.norm(wish) > 0.2:
+                towards.append(float(chunk.actions[0, :2] @ wish / np.linalg.norm(chunk.actions[0, :2]) / np.linalg.norm(wish)))
+    assert np.mean(hit) > 0.9 and np.mean(swapped) > 0.9  # the same picture, other words, the other square
+    assert np.mean(towards) > 0.9
+
+
+def weights(folder):
+    return checkpoint.read_tensors(folder / "model.safetensors")[0]
+
+
+def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
+    data = Squares(200)
+    whole = train(palmar_nano(), data, tmp_path / "whole", SMALL, progress=False)
+
+    def stop_at_three(row):
+        if row["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(palmar_nano(), data, tmp_path / "cut", SMALL, progress=False, watch=stop_at_three)
+    assert checkpoint.load(tmp_path / "cut").info["step"] == 3
+    torch.manual_seed(99)  # nothing outside the run may matter
+    cut = train(palmar_nano(), data, tmp_path / "cut", SMALL, progress=False, resume=True)
+    a, b = weights(whole), weights(cut)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert [r["step"] for r in rows(cut) if "loss" in r] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(BadFile, match="another batch_size"):
+        train(palmar_nano(), data, cut, dataclasses.replace(SMALL, batch_size=8), progress=False, resume=True)
+
+
+def test_fine_tuning_starts_from_a_checkpoint(tmp_path):
+    data = Squares(200)
+    first = train(palmar_nano(), data, tmp_path / "a", SMALL, progress=False)
+    slow = dataclasses.replace(SMALL, steps=1, lr=1e-9, ema=0.0)
+    second = train(palmar_nano(), data, tmp_path / "b", slow, init=first, progress=False)
+    a, b = weights(first), weights(second)
+    assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
+    with pytest.raises(BadValue, match="has cameras"):
+        train(palmar_nano(), Squares(100, cameras=("left",)), tmp_path / "c", slow, init=first, progress=False)
+
+
+def test_it_trains_by_the_clock_and_without_truth_or_success(tmp_path):
+    data = Squares(200)
+    data.privileged_names = ()
+    out = train(palmar_nano(), data, tmp_path / "t", dataclasses.replace(SMALL, steps=None, minutes=0.02), progress=False)
+    log = [r for r in rows(out) if "loss" in r]
+    assert log[-1]["minutes"] >= 0.02 and "heat" not in log[-1] and log[-1]["lr"] < 1e-4
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(BadValue, match="exactly one"):
+        TrainConfig()
+    with pytest.raises(BadValue, match="precision"):
+        TrainConfig(steps=1, precision="int8")
+
+
+def test_two_sets_are_one_feed():
+    a, b = Squares(30, seed=1), Squares(40, seed=2)
+    b.tasks = [t.upper() for t in b.tasks]
+    feed = Feed([a, b], 4, validation=0.2)
+    assert len(feed.training) + len(feed.validation) == 70 and not set(feed.training) & set(feed.validation)
+    picked = np.array([35, 3, 69, 29, 30])
+    got = feed.frames(picked)
+    assert np.array_equal(got["state"], np.concatenate([a.states, b.states])[picked])
+    assert [feed.tasks[t] for t in got["task"]] == [
+        (a.tasks[a._task[i]] if i < 30 else b.tasks[b._task[i - 30]]) for i in picked
+    ]
+    order = np.concatenate([feed.order(s, 10) for s in range(14)])
+    assert np.bincount(order[: len(feed.training)]).max() == 1  # every frame once per epoch
+    assert np.array_equal(feed.order(3, 10), order[30:40])
+    b.cameras = ("other",)
+    with pytest.raises(BadValue, match="differ in cameras"):
+        Feed([a, b], 4)
+
+
+def test_a_shift_moves_pictures_and_points_together():
+    images = np.zeros((50, 16, 16, 3), np.uint8)
+    images[:, 8, 5] = 255
+    labels = {
+        "points": np.full((50, 1, 2, 2), (5.5 / 16, 8.5 / 16), np.float32),
+        "visible": np.ones((50, 1, 2), np.float32),
+    }
+    moved, after = shifted({"front": images}, labels, 3, np.random.default_rng(0))
+    for picture, (u, v) in zip(moved["front"], after["points"][:, 0, 0], strict=True):
+        assert picture[int(v * 16), int(u * 16), 0] == 255 and (picture > 0).sum() == 3
+    edge = {"points": np.full((50, 1, 2, 2), 0.99, np.float32), "visible": np.ones((50, 1, 2), np.float32)}
+    assert 0 < shifted({"front": images}, edge, 3, np.random.default_rng(0))[1]["visible"].mean() < 1
+
+
+def test_ahead_hands_over_errors_and_ends():
+    def make(i):
+        if i == 2:
+            raise ValueError("frame 2 is broken")
+        return i
+
+    steps = ahead(make, 0, 5)
+    assert [next(steps), next(steps)] == [0, 1]
+    with pytest.raises(ValueError, match="frame 2"):
+        next(steps)
