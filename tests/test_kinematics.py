@@ -2,15 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from palmar.embodiments import arm7
 from palmar.kinematics import matrix_to_quat, matrix_to_rotvec, quat_to_matrix, rotvec_to_matrix
 
 ROBOT = arm7()
 angles = st.lists(st.floats(-3.0, 3.0), min_size=7, max_size=7).map(np.array)
 vectors = st.lists(st.floats(-1.8, 1.8), min_size=3, max_size=3).map(np.array)
-quats = (
-    st.lists(st.floats(-1, 1), min_size=4, max_size=4).map(np.array).filter(lambda q: np.linalg.norm(q) > 0.1)
-)
+quats = st.lists(st.floats(-1, 1), min_size=4, max_size=4).map(np.array).filter(lambda q: np.linalg.norm(q) > 0.1)
 
 
 @given(quats)
@@ -57,7 +56,7 @@ def test_home_is_where_the_documented_lengths_put_it():
 @settings(max_examples=40)
 @given(angles)
 def test_the_jacobian_is_the_derivative(q):
-    position, rotation, J = ROBOT.chain.jacobian(q)
+    position, _, J = ROBOT.chain.jacobian(q)
     assert np.allclose(position, ROBOT.chain.forward(q)[0])
     h = 1e-6
     for i in range(7):

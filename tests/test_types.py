@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from palmar import ActionChunk, Observation
 from palmar.embodiments import arm7
 from palmar.errors import BadValue, MissingPackage, PalmarError, RobotFault, UnknownName, UserError, need

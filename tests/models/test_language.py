@@ -22,7 +22,9 @@ def test_tokens_are_contextual_padded_and_cached(monkeypatch):
 
 def test_a_word_differs_by_its_context():
     a, b = encoders.encode(["put the red cube on the blue plate", "put the blue cube on the red plate"], 32)
-    assert torch.cosine_similarity(a[3].float(), b[7].float(), dim=0) < 0.98  # "red" once for the cube, once for the plate
+    assert (
+        torch.cosine_similarity(a[3].float(), b[7].float(), dim=0) < 0.98
+    )  # "red" once for the cube, once for the plate
 
 
 def test_padding_does_not_change_slots():

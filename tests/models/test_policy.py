@@ -26,7 +26,12 @@ def normalizers():
 def observation(**changes):
     rng = np.random.default_rng(1)
     images = {c: rng.integers(0, 255, (*s, 3)).astype(np.uint8) for c, s in FACE.cameras.items()}
-    given = {"images": images, "state": rng.normal(size=5).astype(np.float32), "instruction": "reach the red cube", "time": 3.0}
+    given = {
+        "images": images,
+        "state": rng.normal(size=5).astype(np.float32),
+        "instruction": "reach the red cube",
+        "time": 3.0,
+    }
     return Observation(**(given | changes))
 
 
@@ -85,7 +90,9 @@ def test_round_trip_is_exact_and_small(tmp_path):
     assert sum(f.stat().st_size for f in where.iterdir()) < 8 * 2**20
     back = checkpoint.load(where)
     assert back.interface == face and back.model.config == model.config
-    assert all(torch.equal(a, b) for a, b in zip(back.model.state_dict().values(), model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(back.model.state_dict().values(), model.state_dict().values(), strict=True)
+    )
     assert not list(where.glob(".*"))  # no temporary file is left
 
 
@@ -133,7 +140,7 @@ def test_other_formats_are_refused(tmp_path):
     pickled.write_bytes(b"\x80\x04")
     with pytest.raises(BadFile, match=r"is a pickle.*Next: convert it"):
         checkpoint.load(pickled)
-    with pytest.raises(BadFile, match="holds model.pt, a pickle"):
+    with pytest.raises(BadFile, match=r"holds model\.pt, a pickle"):
         checkpoint.load(tmp_path)
     with pytest.raises(BadFile, match="no checkpoint at"):
         checkpoint.load(tmp_path / "nowhere")

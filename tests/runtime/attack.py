@@ -1,4 +1,4 @@
-"""Targets that try to get a command past the limits, and the judge of the commands that came out (independent of Safety)."""
+"""Targets that try to get a command past the limits, and a judge of what came out that knows nothing of Safety."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ Attack = Callable[[np.ndarray], np.ndarray]
 
 
 def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
-    """A function from the last command [J+1] to the next target [J+1]; changes its way every 1 to 40 ticks, seldom 200."""
+    """From the last command [J+1] to the next target [J+1]; changes its way every 1 to 40 ticks, seldom 200."""
     low, high, J = robot.position_lower, robot.position_upper, len(robot.joints)
     down = np.diag([1.0, -1.0, -1.0])
     state = {"left": 0, "mode": "", "goal": np.zeros(J), "tick": 0}
 
     def renew() -> None:
         state["left"] = int(rng.integers(1, 41))
-        state["mode"] = str(rng.choice(["anywhere", "limit", "beyond", "swing", "face", "near", "broken", "huge", "home"]))
+        state["mode"] = str(
+            rng.choice(["anywhere", "limit", "beyond", "swing", "face", "near", "broken", "huge", "home"])
+        )
         state["goal"] = rng.uniform(low, high)
         if state["mode"] in ("limit", "beyond") and rng.random() < 0.3:
             state["left"] = 200  # long enough to get there
@@ -68,13 +70,14 @@ def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray) -> np.ndarray
     return np.stack(path, axis=1)
 
 
-def excess(robot: Embodiment, start: np.ndarray, commands: np.ndarray) -> dict[str, float]:
+def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray) -> dict[str, float]:
     """How far the worst command is outside each of the robot's own limits; none may be above 0.
 
-    Relative to the limit for velocity, acceleration, jerk and gripper; [rad] for positions and braking; [m] for the box.
+    Relative to the limit for velocity, acceleration, jerk, gripper; [rad] for positions and braking; [m] for the box.
+    start: where the arm rested before, None when these commands go on from others.
     """
     dt, J = 1 / robot.control_rate, len(robot.joints)
-    full = np.vstack([start, start, start, commands])  # at rest before
+    full = commands if start is None else np.vstack([start, start, start, commands])
     q = full[:, :J]
     v = np.diff(q, axis=0) / dt
     a = np.diff(v, axis=0) / dt

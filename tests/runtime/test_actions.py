@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from palmar.embodiments import arm7
 from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
 from palmar.runtime.actions import EndEffectorDelta, JointPosition, action_space

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from attack import excess
+
 from palmar.embodiments import arm7
 from palmar.runtime.clock import SimClock
 from palmar.runtime.controller import Controller, Mode, Timing, deploy
@@ -114,9 +115,7 @@ def test_the_watchdog_holds_and_patience_hands_over():
             if now == 0.0:
                 super().request(obs, now, prefix)
 
-    outcome = rollout(
-        body, Once(Away()), body.reset(), safety=safety, subscribers=(c,), stop=c.over, timeout=9.0
-    )
+    outcome = rollout(body, Once(Away()), body.reset(), safety=safety, subscribers=(c,), stop=c.over, timeout=9.0)
     held, handed = c.history
     assert held[1] is Mode.HOLD and held[2] == "watchdog no fresh chunk for 0.52 > 0.50 s"
     assert handed[1] is Mode.HANDOFF and handed[2].startswith("held for 1 s: watchdog")
@@ -176,7 +175,7 @@ def test_deploy_runs_in_real_time_and_puts_everything_back():
 
 
 def at_rest(commands):
-    """Braking took several ticks, within limits, and left the arm still: the last step is at most one tick of braking."""
+    """Braking kept the limits and left the arm still: the last step is at most one tick of braking."""
     assert max(excess(ROBOT, HOME, commands).values()) <= 0
     steps = np.diff(commands[:, :7], axis=0)
     return np.all(np.abs(steps[-1]) <= ROBOT.acceleration * 0.02**2)
@@ -201,7 +200,7 @@ def test_an_error_brakes_before_it_goes_on(tmp_path):
     with pytest.raises(RuntimeError, match="the policy broke"):
         deploy(body, Away(fails_at=3), "go", body.reset(), timeout=20.0, subscribers=(box,))
     commands = np.array(body.commands)
-    assert len(commands) > 45
+    assert len(commands) > 41  # 40 ticks, then the braking
     assert at_rest(commands)
     assert [p.name for p in box.written] == ["fault-000.jsonl"]
 

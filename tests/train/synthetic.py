@@ -1,4 +1,4 @@
-"""A data set drawn on the spot: coloured squares on noise; the instruction names one and the action is the way to it."""
+"""A data set drawn on the spot: coloured squares on noise; the instruction names one, the action goes there."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 230), 
 class Squares:
     """`frames` pictures of `size` px with two squares of different colours. Episodes are 10 frames long.
 
-    state: (x, y) of the hand, 0 … 1 as `tcp.x`, `tcp.y`, and a constant `tcp.z`. actions [dx, dy, still]: a tenth of the way to the
-    named square at every step; the last dimension never moves.
+    state: (x, y) of the hand, 0 … 1 as `tcp.x`, `tcp.y`, and a constant `tcp.z`. actions [dx, dy, still]: a tenth of
+    the way to the named square at every step; the last dimension never moves.
     """
 
     fps = 10
     state_names = ("tcp.x", "tcp.y", "tcp.z")
     action_names = ("dx", "dy", "still")
 
-    def __init__(self, frames: int = 2000, size: int = 48, seed: int = 0, cameras: tuple[str, ...] = ("front",)) -> None:
+    def __init__(
+        self, frames: int = 2000, size: int = 48, seed: int = 0, cameras: tuple[str, ...] = ("front",)
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.cameras = cameras
         names = list(COLOURS)
         self.tasks = [f"reach the {n} square" for n in names]
         both = np.stack([rng.permutation(len(names))[:2] for _ in range(frames)])
         places = rng.uniform(0.12, 0.88, (frames, 2, 2))
-        places[:, 1] = (places[:, 0] + rng.uniform(0.3, 0.5, (frames, 2)) * rng.choice([-1, 1], (frames, 2))) % 0.76 + 0.12
+        places[:, 1] = (
+            places[:, 0] + rng.uniform(0.3, 0.5, (frames, 2)) * rng.choice([-1, 1], (frames, 2))
+        ) % 0.76 + 0.12
         places[:, 1] = places[:, 1].clip(0.12, 0.88)
         self.places = places
         self._task = both[:, 0]
@@ -43,8 +47,14 @@ class Squares:
         step = 0.1 * (places[:, 0] - hand)
         self.actions = np.concatenate([step, np.full((frames, 1), 0.5)], -1).astype(np.float32)
         self._done = np.linalg.norm(places[:, 0] - hand, axis=-1) < 0.25
-        self.privileged_names = ("target.x", "target.y", "target.z", "goal.x", "goal.y", "goal.z") + tuple(
-            f"{c}.{g}.{part}" for c in cameras for g in ("target", "goal") for part in ("u", "v", "visible")
+        self.privileged_names = (
+            "target.x",
+            "target.y",
+            "target.z",
+            "goal.x",
+            "goal.y",
+            "goal.z",
+            *tuple(f"{c}.{g}.{part}" for c in cameras for g in ("target", "goal") for part in ("u", "v", "visible")),
         )
         xyz = np.concatenate([places[:, 0], np.full((frames, 1), 0.1)], -1)
         nothing = np.full((frames, 3), np.nan)

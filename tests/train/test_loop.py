@@ -23,7 +23,9 @@ def rows(folder):
 def test_it_learns_and_looks_where_the_words_say(tmp_path):
     config = TrainConfig(steps=160, horizon=4, batch_size=64, lr=2e-3, threads=1, validate=2, augment=Augment(shift=1))
     para = {f"reach the {c} square": [f"go to the {c} block", f"touch {c}"] for c in COLOURS}
-    out = train(palmar_nano(), Squares(2000, seed=1), tmp_path / "run", config, paraphrases=para.__getitem__, progress=False)
+    out = train(
+        palmar_nano(), Squares(2000, seed=1), tmp_path / "run", config, paraphrases=para.__getitem__, progress=False
+    )
     log = [r for r in rows(out) if "loss" in r]
     assert log[-1]["action"] < 0.4 * log[0]["action"] and log[-1]["pixel"] < 2.5
 
@@ -40,7 +42,9 @@ def test_it_learns_and_looks_where_the_words_say(tmp_path):
             (hit, swapped)[which].append(int(away.argmin()) == which and away.min() < 0.12)
             wish = unseen.places[i, which] - unseen.states[i, :2]
             if np.linalg.norm(wish) > 0.2:
-                towards.append(float(chunk.actions[0, :2] @ wish / np.linalg.norm(chunk.actions[0, :2]) / np.linalg.norm(wish)))
+                towards.append(
+                    float(chunk.actions[0, :2] @ wish / np.linalg.norm(chunk.actions[0, :2]) / np.linalg.norm(wish))
+                )
     assert np.mean(hit) > 0.9 and np.mean(swapped) > 0.9  # the same picture, other words, the other square
     assert np.mean(towards) > 0.9
 
@@ -83,7 +87,9 @@ def test_fine_tuning_starts_from_a_checkpoint(tmp_path):
 def test_it_trains_by_the_clock_and_without_truth_or_success(tmp_path):
     data = Squares(200)
     data.privileged_names = ()
-    out = train(palmar_nano(), data, tmp_path / "t", dataclasses.replace(SMALL, steps=None, minutes=0.02), progress=False)
+    out = train(
+        palmar_nano(), data, tmp_path / "t", dataclasses.replace(SMALL, steps=None, minutes=0.02), progress=False
+    )
     log = [r for r in rows(out) if "loss" in r]
     assert log[-1]["minutes"] >= 0.02 and "heat" not in log[-1] and log[-1]["lr"] < 1e-4
 

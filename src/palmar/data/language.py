@@ -35,7 +35,7 @@ class Wordings:
         return cls(tuple(index), tuple(rows))
 
     def draw(self, tasks: Array, rng: np.random.Generator, share: float = 0.7) -> Array:
-        """int64[B] indices into `texts` for tasks int64[B]; a paraphrase in `share` of the cases, where there is one."""
+        """int64[B] indices into `texts` for tasks int64[B]; a paraphrase in `share` of the cases."""
         pick, use = rng.random(len(tasks)), rng.random(len(tasks)) < share
         out = np.empty(len(tasks), np.int64)
         for b, task in enumerate(tasks):

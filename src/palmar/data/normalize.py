@@ -1,9 +1,9 @@
 """Vectors to unit scale and back. The only place for it, so that what is learned is never un-scaled differently.
 
     mean_std   (x - mean) / std
-    quantile   (x - middle of q01 and q99) / half their distance: most lie in -1 … 1, none are clipped
+    quantile   (x - middle of q01, q99) / half their distance: most in -1 … 1, no clip
 
-A dimension that hardly moves (std below 1e-4, or no range) would be noise blown up: it is mapped to 0, and comes back as
+    quantile   (x - middle of q01, q99) / half their distance: most lie in -1 … 1, none is clipped
 exactly the constant. `constant` names them, because a policy that cannot see a channel should be no surprise.
 """
 

@@ -65,8 +65,8 @@ class Dataset:
         self.fps = int(self.info["fps"])
         self.features: dict[str, fmt.Feature] = self.info["features"]
         self.robot_type: str = self.info.get("robot_type") or ""
-        self._keys = {fmt.camera_name(k): k for k, f in self.features.items() if f["dtype"] in ("video", "image")}
-        self.cameras = tuple(self._keys)
+        self.camera_keys = {fmt.camera_name(k): k for k, f in self.features.items() if f["dtype"] in ("video", "image")}
+        self.cameras = tuple(self.camera_keys)
         self.state_names, self.action_names, self.privileged_names = (
             fmt.names_of(self.features[k]) if k in self.features else ()
             for k in (fmt.STATE, fmt.ACTION, fmt.PRIVILEGED)
@@ -162,14 +162,14 @@ class Dataset:
     def _images(self, cam: str, indices: Array) -> Array:
         if self.cache and cam in self._decoded:
             return np.asarray(self._decoded[cam][indices])
-        out = np.empty((len(indices), *self.features[self._keys[cam]]["shape"]), np.uint8)
+        out = np.empty((len(indices), *self.features[self.camera_keys[cam]]["shape"]), np.uint8)
         for at in np.argsort(indices):  # neighbours share a decode
             out[at] = self._seek(cam, int(indices[at]))
         return out
 
     @cached_property
     def _decoded(self) -> dict[str, Array]:
-        shapes = {cam: tuple(self.features[key]["shape"]) for cam, key in self._keys.items()}
+        shapes = {cam: tuple(self.features[key]["shape"]) for cam, key in self.camera_keys.items()}
         try:
             return cached_frames(
                 self.root, {cam: (self._clips(cam), shapes[cam]) for cam in self.cameras}, self._decode
@@ -183,7 +183,7 @@ class Dataset:
 
     def _clips(self, cam: str) -> list[Clip]:
         """Where each episode's pictures are."""
-        key = self._keys[cam]
+        key = self.camera_keys[cam]
         prefix, template = (
             (f"videos/{key}", self.info["video_path"])
             if self.features[key]["dtype"] == "video"
@@ -203,12 +203,12 @@ class Dataset:
         if clip.path.suffix == ".mp4":
             yield from video.decode(clip.path, clip.at, clip.stop - clip.start, self.fps)
         else:
-            cam = next(c for c, k in self._keys.items() if self.features[k]["dtype"] == "image")
+            cam = next(c for c, k in self.camera_keys.items() if self.features[k]["dtype"] == "image")
             for i in range(clip.start, clip.stop):
                 yield i - clip.start, self._still(cam, i)
 
     def _seek(self, cam: str, i: int) -> Array:
-        if self.features[self._keys[cam]]["dtype"] == "image":
+        if self.features[self.camera_keys[cam]]["dtype"] == "image":
             return self._still(cam, i)
         episode = int(self.episode_of[i])
         clip = self._clip_table[cam][episode]
@@ -222,7 +222,7 @@ class Dataset:
         """A picture kept as PNG bytes in the parquet column of an `image` feature."""
         from PIL import Image
 
-        cell = self._stills[self._keys[cam]][i].as_py()
+        cell = self._stills[self.camera_keys[cam]][i].as_py()
         data = cell["bytes"] if cell["bytes"] is not None else (self.root / cell["path"]).read_bytes()
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 

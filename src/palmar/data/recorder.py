@@ -13,7 +13,7 @@ from palmar.types import Array, Episode, Observation, Step
 class EpisodeRecorder(Subscriber):
     """Collects the steps of one rollout; `on_start` forgets the last.
 
-    labeler: asked at every step, its first action is the label (`Step.action`); `Step.executed` is what was carried out.
+    labeler: asked at every step, its first action is the label (`Step.action`); `Step.executed` is what was done.
     Without one both are the executed action. done: asked at every step whether the instruction is fulfilled by now.
     Pictures are copied: bodies may draw into the same buffer again.
     """

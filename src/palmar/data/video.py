@@ -107,6 +107,24 @@ def count_frames(path: Path) -> int:
         return sum(packet.size > 0 for packet in container.demux(video=0))
 
 
+class Rgb:
+    """Decoded frames to uint8[H, W, 3]. One converter for all: making one costs more than the conversion."""
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._converter: Any = VideoReformatter()
+        self._options = {"threads": 1}  # a thread pool for so small a picture costs more than it gives
+
+    def __call__(self, frame: Any) -> Array:
+        try:
+            array: Array = self._converter.reformat(frame, format="rgb24", **self._options).to_ndarray()
+        except TypeError:  # an older PyAV has no such choice
+            self._options = {}
+            array = self._converter.reformat(frame, format="rgb24").to_ndarray()
+        return array
+
+
 def decode(path: Path, start: float, count: int, fps: float) -> Iterator[tuple[int, Array]]:
     """(i, uint8[H, W, 3]) of `count` frames in a row from time `start` [s] on. Raises `BadFile` when one is missing."""
     import av
@@ -114,6 +132,7 @@ def decode(path: Path, start: float, count: int, fps: float) -> Iterator[tuple[i
     with opened(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
+        rgb = Rgb()
         try:
             if start > 0:
                 container.seek(round((start + 0.25 / fps) / stream.time_base), stream=stream)
@@ -124,7 +143,7 @@ def decode(path: Path, start: float, count: int, fps: float) -> Iterator[tuple[i
                     continue
                 if i != done:
                     break
-                yield i, frame.to_ndarray(format="rgb24")
+                yield i, rgb(frame)
                 done += 1
                 if done == count:
                     return
@@ -161,6 +180,7 @@ class _Seeker:
         self.stream = self.container.streams.video[0]
         self.stream.codec_context.thread_count = 1  # frame threads would delay every single frame
         self.tick = float(self.stream.time_base)
+        self.rgb = Rgb()
         self._frames: Iterator[Any] | None = None
         self._at = -1
 
@@ -182,8 +202,7 @@ class _Seeker:
         if self._at != wanted:
             self._frames = None
             raise BadFile(f"'{self.path}' has no frame at {time:.3f} s. {NEXT}")
-        array: Array = frame.to_ndarray(format="rgb24")
-        return array
+        return self.rgb(frame)
 
     def close(self) -> None:
         self._frames = None

@@ -1,7 +1,7 @@
 """A trained policy on disk: a folder with `model.safetensors` and `config.json`. No pickle, neither way.
 
-Both files are written beside and renamed, and the weights carry a fingerprint of their configuration, so that a crash at any
-moment leaves either a checkpoint that loads or one that says what is wrong. The frozen sentence encoder is not inside.
+Both files are written beside and renamed, and the weights carry a fingerprint of their configuration, so that a crash
+leaves either a checkpoint that loads or one that says what is wrong. The frozen sentence encoder is not inside.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def save(
     normalizers: Mapping[str, Normalizer],
     info: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a checkpoint folder. normalizers: `state` and `action`. info: anything JSON holds (steps, metrics, commit)."""
+    """Write a checkpoint folder. normalizers: `state` and `action`. info: anything JSON holds."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     built = {
@@ -71,7 +71,9 @@ def load(path: str | Path, device: str = "cpu") -> NeuralPolicy:
     with torch.device("meta"):
         names = VLA(config, interface).state_dict().keys()
     if missing := sorted(set(names) ^ set(weights)):
-        raise BadFile(f"'{folder / WEIGHTS}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ")
+        raise BadFile(
+            f"'{folder / WEIGHTS}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ"
+        )
     model = VLA(config, interface)
     try:
         model.load_state_dict(weights)
@@ -86,8 +88,9 @@ def read_config(path: str | Path) -> tuple[VLAConfig, Interface, dict[str, Any],
     folder = Path(path)
     if folder.suffix in PICKLED:
         raise BadFile(
-            f"'{folder}' is a pickle, which can run code when opened; palmar reads safetensors only. Next: convert it where "
-            "you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+            f"'{folder}' is a pickle, which can run code when opened; palmar reads safetensors only. Next: "
+            "convert it where you trust it: "
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
         )
     if folder.name in (WEIGHTS, CONFIG):
         folder = folder.parent
@@ -102,9 +105,13 @@ def read_config(path: str | Path) -> tuple[VLAConfig, Interface, dict[str, Any],
     except (json.JSONDecodeError, UnicodeDecodeError) as e:
         raise BadFile(f"'{folder / CONFIG}' is damaged: {e}. Next: copy the checkpoint again") from e
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise BadFile(f"'{folder / CONFIG}' was not written by palmar. Next: load_policy('lerobot:PATH') for other formats")
+        raise BadFile(
+            f"'{folder / CONFIG}' was not written by palmar. Next: load_policy('lerobot:PATH') for other formats"
+        )
     if raw.get("version", 0) > VERSION:
-        raise BadFile(f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar")
+        raise BadFile(
+            f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar"
+        )
     try:
         config = VLAConfig.from_dict(raw["config"])
         face = dict(raw["interface"])
@@ -152,6 +159,3 @@ def replace_file(path: Path, write: Any) -> None:
 def _fingerprint(built: Mapping[str, Any]) -> str:
     text = json.dumps(built, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-

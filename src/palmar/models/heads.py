@@ -20,7 +20,7 @@ class ChunkHead(nn.Module):
 
     @staticmethod
     def loss(predicted: Tensor, actions: Tensor, pad: Tensor, importance: Tensor) -> Tensor:
-        """Mean absolute error over real steps (pad bool[B, T] is True after the end), dimensions weighted by float[A]."""
+        """Mean absolute error over real steps (pad bool[B, T] is True after the end), weighted by float[A]."""
         weight = (~pad).to(predicted.dtype)
         error = (predicted - actions).abs() @ (importance / importance.sum().clamp(min=1e-6))
         return (error * weight).sum() / weight.sum().clamp(min=1)
@@ -38,7 +38,7 @@ class DoneHead(nn.Module):
 
     @staticmethod
     def loss(logit: Tensor, done: Tensor) -> Tensor:
-        """Cross-entropy in which the few frames after success weigh as much as all the others (up to ten times each)."""
+        """Cross-entropy in which the few frames after success weigh as much as the others (at most ten times)."""
         done = done.to(logit.dtype)
         share = done.mean().clamp(1e-6, 1)
         weight = 1 + done * (((1 - share) / share).clamp(1, 10) - 1)

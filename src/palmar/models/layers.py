@@ -1,4 +1,7 @@
-"""Small blocks shared by encoders, fusion and heads. Axis legend: B batch · K slots · C channels · N = h·w cells · L tokens."""
+"""Small blocks shared by encoders, fusion and heads.
+
+Axis legend: B batch · K slots · C channels · N = h·w cells · L tokens.
+"""
 
 from __future__ import annotations
 

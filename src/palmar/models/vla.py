@@ -1,8 +1,8 @@
-"""The `palmar` model: slots read from the instruction look for their objects in every camera, and an MLP acts on what they found.
+"""The `palmar` model: slots read from the instruction look for their objects, and an MLP acts on what they found.
 
-    instruction → frozen MiniLM tokens → slots ─┬─ FiLM → one trunk a camera → feature map
-                                                └─ heatmap over the map → where (u, v) and what (features)
-    where, what, state → target and goal relative to the gripper [m] → fusion → action chunk, done
+instruction → frozen MiniLM tokens → slots ─┬─ FiLM → one trunk a camera → feature map
+                                            └─ heatmap over the map → where (u, v) and what (features)
+where, what, state → target and goal relative to the gripper [m] → fusion → action chunk, done
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Interface:
             raise BadValue("no cameras; expected at least one {name: (height, width)}")
         for name, (height, width) in self.cameras.items():
             if height % (2 * STRIDE) or width % (2 * STRIDE) or min(height, width) < 4 * STRIDE:
-                raise BadValue(f"camera '{name}' is {height}×{width}; expected multiples of {2 * STRIDE} px, 16 or more")
+                raise BadValue(
+                    f"camera '{name}' is {height}×{width}; expected multiples of {2 * STRIDE} px, 16 or more"
+                )
         if self.horizon < 1 or not self.dt > 0:
             raise BadValue(f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s")
 
@@ -124,7 +126,8 @@ class Labels:
 @dataclass(frozen=True)
 class Batch:
     """Ready for the model. images: {camera: float32[B, 3, H, W]} from `pixels`. state [B, S] and actions [B, T, A] are
-    normalised; pad: bool[B, T], True after the end of the episode; importance: float32[A], how much each action dimension counts."""
+    normalised; pad: bool[B, T], True after the end of the episode;
+    importance: float32[A], how much each action dimension counts."""
 
     images: Mapping[str, Tensor]
     state: Tensor
@@ -139,7 +142,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """actions: [B, T, A] normalised. done: logit [B]. looked: one a camera. visible: logits [B, C, G]. relative: [B, G, 3]."""
+    """actions: [B, T, A] normalised. done: logit [B]. looked: one a camera. visible: logits [B, C, G].
+    relative: [B, G, 3] [dm]."""
 
     actions: Tensor
     done: Tensor
@@ -159,6 +163,7 @@ class VLA(nn.Module):
     def __init__(self, config: VLAConfig, interface: Interface) -> None:
         super().__init__()
         self.config, self.interface = config, interface
+        self.kept: Tensor
         language, vision, fusion = config.language, config.vision, config.fusion
         unknown = [g for g in GROUNDED if g not in language.slots]
         if unknown or "task" not in language.slots:
@@ -172,23 +177,28 @@ class VLA(nn.Module):
         self.reader = SlotReader(language)
         self.trunks = nn.ModuleDict({c: VisionTrunk(vision, language.width) for c in cameras})
         self.look = nn.ModuleDict(
-            {c: GroundedAttention(language.width, vision.out, (h // STRIDE, w // STRIDE)) for c, (h, w) in cameras.items()}
+            {
+                c: GroundedAttention(language.width, vision.out, (h // STRIDE, w // STRIDE))
+                for c, (h, w) in cameras.items()
+            }
         )
         self.what = nn.ModuleDict({c: nn.Linear(vision.out, narrow) for c in cameras})
         self.context = nn.ModuleDict({c: nn.Linear(vision.deep, narrow) for c in cameras})
         self.seen = nn.ModuleDict({c: nn.Linear(narrow + 6, 1) for c in cameras})
         self.words = nn.Linear(language.width, narrow)
         self.state = StateEncoder(len(keep), fusion)
-        found = len(cameras) * (narrow + 6 + 1)
-        self.place = nn.Sequential(nn.Linear(found + fusion.state, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3))
+        found = narrow + len(cameras) * (narrow + 6 + 1)
+        self.place = nn.Sequential(
+            nn.Linear(found + fusion.state, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3)
+        )
         inputs = slots * narrow + len(cameras) * (slots * (narrow + 6 + 1) + narrow) + fusion.state + 3 * len(GROUNDED)
         self.fusion = Fusion(inputs, fusion)
         self.act = ChunkHead(fusion.hidden, interface.horizon, len(interface.action_names))
         self.done = DoneHead(fusion.hidden)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Mapping[str, Tensor], state: Tensor, tokens: Tensor, mask: Tensor) -> Output:
-        """images: {camera: [B, 3, H, W]} from `pixels`; state: [B, S] normalised; tokens, mask: from `SentenceTokens`."""
+        """images: {camera: [B, 3, H, W]} from `pixels`; state: [B, S] normalised; tokens, mask: `SentenceTokens`."""
         slots = self.reader(tokens, mask)
         body = self.state(state[:, self.kept])
         looked, found, contexts = [], [], []
@@ -200,19 +210,20 @@ class VLA(nn.Module):
             contexts.append(F.relu(self.context[camera](context)))
             looked.append(look)
         views = torch.cat(found, -1)  # [B, K, cameras · (narrow + 7)]
-        grounded = views[:, self.grounded]
+        words = self.words(slots)
+        grounded = torch.cat([words, views], -1)[:, self.grounded]  # a goal may be words only: "to the left"
         relative = self.place(torch.cat([grounded, body[:, None].expand(-1, len(GROUNDED), -1)], -1))
-        fused = self.fusion([self.words(slots).flatten(1), views.flatten(1), *contexts, body, relative.flatten(1)])
+        fused = self.fusion([words.flatten(1), views.flatten(1), *contexts, body, relative.flatten(1)])
         visible = torch.stack([f[:, self.grounded, -1] for f in found], 1)
         return Output(self.act(fused), self.done(fused), looked, visible, relative)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and its parts by name (detached)."""
-        out, parts = self.evaluate(batch)
+        _, parts = self.evaluate(batch)
         return parts["loss"], {k: v.detach() for k, v in parts.items()}
 
     def evaluate(self, batch: Batch) -> tuple[Output, dict[str, Tensor]]:
-        """The output and every loss by name: action, done, heat, visible, relative [dm], pixel [px], loss (their sum)."""
+        """The output and every loss by name: action, done, heat, visible, relative [dm], pixel [px], loss (all)."""
         out = self(batch.images, batch.state, batch.tokens, batch.mask)
         weights = self.config.weights
         action = ChunkHead.loss(out.actions, batch.actions, batch.pad, batch.importance)
@@ -246,7 +257,7 @@ def mean_where(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def pixel_error(out: Output, batch: Batch, model: VLA) -> Tensor:
-    """Mean distance between the target's heatmap and its true place in the first camera, where visible [px]; NaN unlabelled."""
+    """Mean distance between the target's heatmap and its true place in the first camera [px]; NaN without labels."""
     if batch.labels is None:
         return out.actions.new_tensor(float("nan"))
     height, width = next(iter(model.interface.cameras.values()))
@@ -290,7 +301,7 @@ class NeuralPolicy:
         self.interface.check(obs)
         with torch.inference_mode():
             out = self.model(
-                {c: pixels(torch.from_numpy(np.ascontiguousarray(obs.images[c]))[None].to(self.device)) for c in self.interface.cameras},
+                {c: self._pixels(obs.images[c]) for c in self.interface.cameras},
                 torch.from_numpy(self._state(obs.state)).to(self.device),
                 *self._read(obs.instruction),
             )
@@ -304,6 +315,9 @@ class NeuralPolicy:
             i = self.interface.action_names.index("gripper")
             actions[:, i] = actions[:, i].clip(0.0, 1.0)
         return ActionChunk(actions, self.interface.dt, obs.time, min(1.0, confidence), done, heats)
+
+    def _pixels(self, image: Array) -> Tensor:
+        return pixels(torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device))
 
     def _state(self, state: Array) -> Array:
         return np.asarray(self.normalizers["state"].forward(state[None]), np.float32)

@@ -36,7 +36,7 @@ class EndEffectorDelta:
     the difference a tick): the sum of the deltas is kept, the acceleration at the seams is not left to the limits.
     """
 
-    def __init__(self, robot: Embodiment, leash: float = 0.03, ease: float = 0.35) -> None:
+    def __init__(self, robot: Embodiment, leash: float = 0.03, ease: float = 0.2) -> None:
         self.robot, self.leash, self.ease = robot, leash, ease
         self.reset(np.append(robot.home, 1.0))
 
@@ -57,7 +57,8 @@ class EndEffectorDelta:
         if np.any(rotate):
             self._rotation = rotvec_to_matrix(rotate) @ self._rotation
         q = self.robot.chain.step_towards(command[:-1], self._position, self._rotation, self.robot.home)
-        return np.append(q, np.clip(action[6], 0.0, 1.0))
+        reach = self.robot.gripper_velocity / self.robot.control_rate
+        return np.append(q, command[-1] + np.clip(np.clip(action[6], 0.0, 1.0) - command[-1], -reach, reach))
 
 
 class JointPosition:
@@ -76,7 +77,8 @@ class JointPosition:
         if not np.array_equal(action, self._to):
             self._from, self._to = np.array(command, float), action
         blended = self._from + (self._to - self._from) * min(phase, 1.0)
-        blended[-1] = action[-1]
+        reach = self.robot.gripper_velocity / self.robot.control_rate
+        blended[-1] = command[-1] + np.clip(np.clip(action[-1], 0.0, 1.0) - command[-1], -reach, reach)
         return blended
 
 

@@ -8,6 +8,7 @@ Every state but RUN brakes the arm within its limits and keeps it at rest. State
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import threading
@@ -50,10 +51,19 @@ class Controller(Subscriber):
         self, watchdog: float = 1.0, patience: float = 30.0, deadman: Callable[[], bool] | None = None
     ) -> None:
         self.watchdog, self.patience, self.deadman = watchdog, patience, deadman
-        self.mode, self.reason = Mode.RUN, ""
+        self._latched: dict[Mode, str] = {}  # one entry a mode: no thread can overwrite a graver one
         self.history: list[tuple[float, Mode, str]] = []
         self._now = self._since = self._fresh = 0.0
         self._finishing, self._moving = False, False
+        self._last: Array | None = None
+
+    @property
+    def mode(self) -> Mode:
+        return max(tuple(self._latched), default=Mode.RUN)
+
+    @property
+    def reason(self) -> str:
+        return self._latched.get(self.mode, "")
 
     def hold(self, reason: str) -> None:
         self._worsen(Mode.HOLD, reason)
@@ -70,21 +80,25 @@ class Controller(Subscriber):
 
     def resume(self) -> bool:
         """Back to RUN from HOLD or HANDOFF; False from E-STOP, which only `reset` leaves."""
+        self._latched.pop(Mode.HOLD, None)
+        self._latched.pop(Mode.HANDOFF, None)
         if self.mode is Mode.ESTOP:
             return False
-        self._enter(Mode.RUN, "resumed")
+        self._fresh = self._now
+        self.history.append((self._now, Mode.RUN, "resumed"))
         return True
 
     def reset(self) -> None:
         """Back to RUN from anywhere: a person has looked."""
-        self._enter(Mode.RUN, "reset")
+        self._latched.clear()
+        self._fresh = self._now
+        self.history.append((self._now, Mode.RUN, "reset"))
 
     def over(self) -> bool:
         """The rollout should end: asked to, or handed to a person, and the arm is at rest."""
         return not self._moving and (self._finishing or self.mode >= Mode.HANDOFF)
 
     def __call__(self, move: Move) -> str | None:
-        self._moving = bool(move.before.any())
         if self.mode is Mode.RUN and not self._finishing:
             return None
         move.halt = True
@@ -92,13 +106,14 @@ class Controller(Subscriber):
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._now = self._since = self._fresh = obs.time
-        self._moving = False
+        self._moving, self._last = False, None
 
     def on_end(self, reason: str) -> None:
         self._finishing = False
 
     def on_tick(self, tick: Tick) -> None:
-        self._now = tick.time
+        self._now, joints = tick.time, tick.verdict.command[:-1]
+        self._moving, self._last = self._last is not None and not np.array_equal(joints, self._last), joints
         if tick.new_chunk:
             self._fresh = tick.time
         if tick.verdict.stop:
@@ -114,12 +129,9 @@ class Controller(Subscriber):
 
     def _worsen(self, mode: Mode, reason: str) -> None:
         if mode > self.mode:
-            self._enter(mode, reason)
-
-    def _enter(self, mode: Mode, reason: str) -> None:
-        self.reason, self._since, self._fresh = reason, self._now, self._now
-        self.mode = mode
-        self.history.append((self._now, mode, reason))
+            self._since = self._now
+            self._latched.setdefault(mode, reason)
+            self.history.append((self._now, mode, reason))
 
 
 class Timing(Subscriber):
@@ -248,9 +260,10 @@ class Park(Subscriber):
 
 @contextmanager
 def _undisturbed(on_interrupt: Callable[[], None]) -> Iterator[None]:
-    """Quick thread switches, no long garbage collections, and Ctrl-C as a request; all put back afterwards.
+    """First in line for a core, quick thread switches, short garbage collections, Ctrl-C a request; all put back after.
 
     A thread that computes gives the interpreter up only every switch interval (5 ms by default): that would be jitter.
+    Real-time priority is for this thread alone, and only where the system allows it (root, or an rtprio limit).
     """
     interval = sys.getswitchinterval()
     main = threading.current_thread() is threading.main_thread()
@@ -258,10 +271,25 @@ def _undisturbed(on_interrupt: Callable[[], None]) -> Iterator[None]:
     sys.setswitchinterval(0.0002)
     gc.collect()
     gc.freeze()  # what exists now is not looked through again
+    policy = _schedule()
     try:
         yield
     finally:
+        if policy is not None:
+            os.sched_setscheduler(0, *policy)
         gc.unfreeze()
         sys.setswitchinterval(interval)
         if main:
             signal.signal(signal.SIGINT, before)
+
+
+def _schedule() -> tuple[int, os.sched_param] | None:
+    """Give the calling thread real-time priority; its policy before, or None where that is not to be had."""
+    if not hasattr(os, "SCHED_FIFO"):
+        return None
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        return None
+    return before

@@ -61,7 +61,8 @@ class Move:
     """One command on its way through the guards: what it asks for and where the robot stands.
 
     target: float64[J+1] as asked for. velocity: float64[J] wanted for this tick [rad/s]; guards soften it.
-    gripper: opening wanted. slowest, fastest: float64[J] between which every joint limit is kept [rad/s].
+    gripper: opening wanted. lead: float64[J] velocity of the target itself [rad/s].
+    slowest, fastest: float64[J] between which every joint limit is kept [rad/s].
     position, before: float64[J] the last command [rad] and the velocity it was reached with [rad/s].
     opening: the gripper's last command. now: [s] on the time of observations.
     halt: brake fully instead. stop: also ask the controller to leave RUN.
@@ -70,6 +71,7 @@ class Move:
     target: Array
     velocity: Array
     gripper: float
+    lead: Array
     slowest: Array
     fastest: Array
     position: Array
@@ -143,14 +145,17 @@ def velocity(move: Move) -> str | None:
 def acceleration(move: Move) -> str | None:
     """Change speed no faster than allowed, and go only so fast that the arm can stop at its target.
 
-    Were only the change limited, a target that halts would be passed, come back to and passed again. The room to stop
-    in is the way to the target and `a·dt²` more (3 to 8 mrad): that a single tick makes good, and motion slower than
-    2·a·dt passes untouched.
+    Were only the change limited, a target would be passed, come back to and passed again. The room to stop in is the
+    way to the target, what the target itself needs to stop from the speed it moves at, so smooth motion passes
+    untouched, and `a·dt²` (3 to 8 mrad), which a single tick makes good. A target that stops dead is passed once, by
+    the way the arm takes to brake.
     """
     lim, wanted = move.limits, move.velocity
     most = lim.acceleration * lim.dt
     speed, softened = np.abs(wanted), wanted
-    share = lim.reachable(np.abs(move.target[:-1] - move.position) + most * lim.dt) / np.maximum(speed, most)
+    room = np.abs(move.target[:-1] - move.position) + most * lim.dt
+    room = room + np.where(move.lead * wanted > 0, move.lead**2 / (2 * lim.acceleration), 0.0)
+    share = lim.reachable(room) / np.maximum(speed, most)
     i = int(share.argmin())
     if slow := share[i] < 1.0:
         softened = wanted * share[i]
@@ -194,7 +199,7 @@ def gripper(move: Move) -> str | None:
     return f"gripper rate {rate:.2f} > {move.robot.gripper_velocity:.2f} openings/s"
 
 
-GUARDS: tuple[Guard, ...] = (nan, stale, tracking, position, velocity, acceleration, braking, gripper)
+GUARDS: tuple[Guard, ...] = (stale, tracking, nan, position, velocity, acceleration, braking, gripper)
 
 
 class Skeleton:

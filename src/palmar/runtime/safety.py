@@ -55,6 +55,7 @@ class Safety:
         if command.shape != (self.robot.command_width,) or not np.isfinite(command).all():
             raise BadValue(f"command is {command}; expected {self.robot.command_width} finite numbers")
         self._q, self._v, self._opening = command[:-1], np.zeros(len(command) - 1), float(np.clip(command[-1], 0, 1))
+        self._goal, self._drift = self._q, np.zeros(len(self._q))
         inside = self._inside(self._q[None])
         # Where the arm starts outside, that depth is the bound; it shrinks as the arm comes in.
         self._bounds = [np.minimum(depth[0], 0.0) for depth in inside]
@@ -84,8 +85,8 @@ class Safety:
         wanted = (np.clip(target[:-1], -1e6, 1e6) - self._q) / self.limits.dt  # clipped: the division must not overflow
         slowest, fastest = self._interval()
         move = Move(
-            target, wanted, float(target[-1]), slowest, fastest, self._q, self._v, self._opening,
-            obs, now, self.robot, self.limits, self.stale_after, self.max_error,
+            target, wanted, float(target[-1]), self._lead(target[:-1]), slowest, fastest,
+            self._q, self._v, self._opening, obs, now, self.robot, self.limits, self.stale_after, self.max_error,
         )  # fmt: skip
         reasons: list[str] = []
         for guard in self.guards:
@@ -109,6 +110,14 @@ class Safety:
     def _advance(self, v: Array, opening: float, reasons: list[str], stop: bool) -> Verdict:
         self._q, self._v, self._opening = self._q + v * self.limits.dt, v, opening
         return Verdict(np.append(self._q, opening), tuple(reasons), stop)
+
+    def _lead(self, goal: Array) -> Array:
+        """Velocity of the target [J] [rad/s]: the smaller of its last two, 0 where they disagree; a jump has none."""
+        goal = np.minimum(np.maximum(goal, self.limits.lower), self.limits.upper)
+        new, old = (goal - self._goal) / self.limits.dt, self._drift
+        self._goal, self._drift = goal, new
+        least = np.minimum(np.minimum(np.abs(new), np.abs(old)), self.limits.velocity)
+        return np.where(new * old > 0, np.copysign(least, new), 0.0)
 
     def _interval(self) -> tuple[Array, Array]:
         """Lowest and highest velocity [J] that keep every joint limit now and while braking from them."""
@@ -149,7 +158,7 @@ class Safety:
         return brake
 
     def _aside(self, v: Array, inside: list[Array]) -> Array:
-        """Velocities [K, J] with less and less of v's motion towards the bounds its path crosses: the arm slides along."""
+        """Velocities [K, J] with ever less of v's motion towards the bounds its path crosses: the arm slides along."""
         outside = np.concatenate([(d < b).any(axis=0) for d, b in zip(inside, self._bounds, strict=True)])
         nudged = np.concatenate([self._q[None], self._q + _NUDGE * np.eye(len(v))])
         depth = np.concatenate(self._inside(nudged), axis=1)[:, outside]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Embodiment, arm7
+from palmar.embodiments import Camera, Embodiment, arm7
 from palmar.kinematics import matrix_to_quat
 from palmar.sim import camera as cameras
 from palmar.sim import tasks
@@ -38,6 +38,7 @@ class World:
         self.scenario, self.params = scenario, params
         self._seed = scenario.seed if seed is None else seed
         self.model = build(robot, scenario, params)
+        self.modify(self.model)
         self.data = mujoco.MjData(self.model)
         self._close_renderers()
         self._substeps = round(1.0 / robot.control_rate / self.model.opt.timestep)
@@ -61,12 +62,13 @@ class World:
         self.data.ctrl[: self._joints], self.data.ctrl[self._joints] = q, half
         delay = round(self.params["action_delay"])
         self._pending: deque[Array] = deque([np.append(q, 1.0)] * delay)
-        self._frames: deque[dict[str, Array]] = deque(maxlen=round(self.params["image_latency"]) + 1)
+        self._poses: deque[Array] = deque(maxlen=round(self.params["image_latency"]) + 1)
         self._ticks = self._held = 0
         mujoco.mj_forward(self.model, self.data)
         for _ in range(10):  # let the objects settle
             mujoco.mj_step(self.model, self.data)
         self.data.time = 0.0
+        self._poses.append(self.data.qpos.copy())
         return self.observe()
 
     def observe(self, images: bool = True) -> Observation:
@@ -77,7 +79,7 @@ class World:
         ).astype(np.float32)
         seen: dict[str, Array] = {}
         if images and self._images:
-            seen = {c.name: self._photograph(c) for c in self.embodiment.cameras}
+            seen = {c.name: self.photograph(c) for c in self.embodiment.cameras}
         time = self._ticks / self.embodiment.control_rate
         return Observation(seen, state, self.scenario.instruction, time, self.privileged() if images else None)
 
@@ -90,6 +92,7 @@ class World:
         self.data.ctrl[: self._joints] = command[: self._joints]
         self.data.ctrl[self._joints] = command[-1] * self.embodiment.gripper_width / 2
         mujoco.mj_step(self.model, self.data, self._substeps)
+        self._poses.append(self.data.qpos.copy())
         self._ticks += 1
         self._held = self._held + 1 if tasks.SUCCESS[self.scenario.task](self) else 0
 
@@ -130,11 +133,25 @@ class World:
         """A picture for people, without camera noise: uint8[height, width, 3]."""
         return self._renderer(height, width)(self.data, camera)
 
-    def _photograph(self, c: Any) -> Array:
-        image = cameras.develop(self._renderer(c.height, c.width)(self.data, c.name), self.params, self._rng)
-        return image
+    def modify(self, model: Any) -> None:
+        """Hook for worlds that differ in more than parameters (`sim.twin`)."""
 
-    def _pixel(self, c: Any, i: int) -> list[float]:
+    def photograph(self, camera: Camera) -> Array:
+        """What one camera of the robot sees: uint8[H, W, 3]."""
+        picture = self._renderer(camera.height, camera.width)(self._past(), camera.name)
+        return cameras.develop(picture, self.params, self._rng)
+
+    def _past(self) -> Any:
+        """The data as the cameras see it: `image_latency` ticks ago."""
+        if len(self._poses) < 2:
+            return self.data
+        past = mujoco.MjData(self.model)
+        past.qpos[:] = self._poses[0]
+        mujoco.mj_kinematics(self.model, past)
+        mujoco.mj_camlight(self.model, past)
+        return past
+
+    def _pixel(self, c: Camera, i: int) -> list[float]:
         """u, v, visible of an item: inside the picture and the first thing on the line of sight."""
         body = self._bodies[i]
         point = self.data.xpos[body]

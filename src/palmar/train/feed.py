@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,8 +43,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Augment:
-    """Changes of the pictures that must not change the answer. shift [px]; brightness, contrast and colour (per channel)
-    as shares; noise in grey levels. The shift is small on purpose: it also moves what the actions aim at."""
+    """Changes of the pictures that must not change the answer. shift [px]; brightness, contrast and colour (a
+    channel) as shares; noise in grey levels. The shift is small on purpose: it also moves what the actions aim at."""
 
     shift: int = 2
     brightness: float = 0.2
@@ -77,8 +77,9 @@ class Feed:
         first = self.sets[0]
         for other in self.sets[1:]:
             for what in ("cameras", "state_names", "action_names", "privileged_names"):
-                if list(getattr(other, what)) != list(getattr(first, what)):
-                    raise BadValue(f"data sets differ in {what}: {list(getattr(first, what))} and {list(getattr(other, what))}")
+                ours, theirs = list(getattr(first, what)), list(getattr(other, what))
+                if ours != theirs:
+                    raise BadValue(f"data sets differ in {what}: {ours} and {theirs}")
         self.starts = np.cumsum([0, *(len(s) for s in self.sets)])
         episodes = [
             (int(e.start) + int(base), int(e.stop) + int(base))
@@ -87,7 +88,9 @@ class Feed:
             if e.success is not False or not success_only
         ]
         if not episodes:
-            raise BadValue("the data holds no episode" + (" that succeeded" if success_only else "") + ". Next: palmar collect")
+            raise BadValue(
+                "the data holds no episode" + (" that succeeded" if success_only else "") + ". Next: palmar collect"
+            )
         held = max(1, round(validation * len(episodes))) if validation > 0 and len(episodes) > 1 else 0
         order = rng_of(seed, 0, 1).permutation(len(episodes))
         frames = [np.arange(*episodes[i]) for i in order]
@@ -147,7 +150,9 @@ class Feed:
         raw["labels"] = None if self.labels is None else self.labels(raw["privileged"], raw["state"])
         return raw
 
-    def tensors(self, raw: Mapping[str, Any], state: Any, action: Any, importance: Array, augment: Augment | None = None) -> Batch:
+    def tensors(
+        self, raw: Mapping[str, Any], state: Any, action: Any, importance: Array, augment: Augment | None = None
+    ) -> Batch:
         """Normalised tensors for the model; colours are changed here, on torch's threads."""
         images = {c: pixels(torch.from_numpy(np.ascontiguousarray(x))) for c, x in raw["images"].items()}
         if augment is not None:
@@ -180,7 +185,7 @@ LabelMaker = Callable[[Array, Array], dict[str, Array]]
 
 
 def privileged_labels(names: Sequence[str], cameras: Sequence[str], state_names: Sequence[str]) -> LabelMaker | None:
-    """A function (privileged [B, P], state [B, S]) → the arrays of `Labels`, by name; None when there is no truth to use."""
+    """A function (privileged [B, P], state [B, S]) → the arrays of `Labels`, by name; None without truth."""
     at = {n: i for i, n in enumerate(names)}
     tcp = [list(state_names).index(f"tcp.{a}") for a in "xyz"] if "tcp.x" in state_names else None
     if not any(f"{c}.{g}.u" in at for c in cameras for g in GROUNDED):
@@ -239,14 +244,14 @@ def recoloured(x: torch.Tensor, a: Augment) -> torch.Tensor:
     gain = 1 + a.contrast * (2 * torch.rand(n, 1, 1, 1) - 1) + a.colour * (2 * torch.rand(n, 3, 1, 1) - 1)
     offset = 1.5 * a.brightness * (2 * torch.rand(n, 1, 1, 1) - 1)
     x = torch.addcmul(offset, x, gain)
-    if a.noise > 0:  # one field of noise, rolled: drawing a normal for each pixel would cost as much as the network's stem
+    if a.noise > 0:  # one field for all: drawing a normal for each pixel would cost as much as the network's stem
         field = torch.randn(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last) * (a.noise / 64.0)
         x.add_(field.roll((int(torch.randint(0, x.shape[2], ())), int(torch.randint(0, x.shape[3], ()))), (2, 3)))
     return x
 
 
-def ahead(make: Callable[[int], Any], start: int, stop: int | None, depth: int = 3) -> Iterator[Any]:
-    """make(start), make(start + 1), … computed on a thread up to `depth` ahead. Close the iterator to end the thread."""
+def ahead(make: Callable[[int], Any], start: int, stop: int | None, depth: int = 3) -> Generator[Any]:
+    """make(start), make(start + 1), … computed on a thread up to `depth` ahead. Closing it ends the thread."""
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
     closed = threading.Event()
 

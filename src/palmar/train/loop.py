@@ -1,6 +1,6 @@
 """The training loop: behaviour cloning with auxiliary grounding, on one machine.
 
-    feed (a thread ahead) → colours → loss → backward → clip → AdamW → EMA → log → checkpoint → validate
+feed (a thread ahead) → colours → loss → backward → clip → AdamW → EMA → log → checkpoint → validate
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Run:
         return dict(zip(self.names, self.average, strict=True))
 
     def save(self, path: Path, about: Mapping[str, Any]) -> None:
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
             tensors[f"weight/{name}"], tensors[f"average/{name}"] = weight, mean
             for key, value in self.optimizer.state.get(weight, {}).items():
@@ -132,14 +132,16 @@ class Run:
         run = json.loads(meta["run"])
         if run["about"] != dict(about):
             differ = sorted(k for k in about if run["about"].get(k) != about[k])
-            raise BadFile(f"'{path}' was trained with another {', '.join(differ)}. Next: resume as it began, or use init=")
+            raise BadFile(
+                f"'{path}' was trained with another {', '.join(differ)}. Next: resume as it began, or use init="
+            )
         with torch.no_grad():
             for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
                 weight.copy_(tensors[f"weight/{name}"])
                 mean.copy_(tensors[f"average/{name}"])
                 if f"step/{name}" in tensors:
                     kept = {k: tensors[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
-                    for k in ("exp_avg", "exp_avg_sq"):  # same memory layout as the weight, so that the sums are the same
+                    for k in ("exp_avg", "exp_avg_sq"):  # in the memory layout of the weight
                         kept[k] = torch.empty_like(weight).copy_(kept[k])
                     self.optimizer.state[weight] = kept
         self.step, self.elapsed = run["step"], run["elapsed"]
@@ -162,8 +164,8 @@ def train(
     """Train `model` on `data` and return the checkpoint folder `out` (averaged weights, config, metrics.jsonl).
 
     dt: seconds an action lasts; 1 / data.fps when not given. paraphrases: instruction → other wordings to train on.
-    init: checkpoint to start from (fine-tuning; its normalisation is kept). resume: go on from `out` where it stopped; on a
-    CPU with `steps` the result is the same bit for bit. watch: called with each logged row.
+    init: checkpoint to start from (fine-tuning; its normalisation is kept). resume: go on from `out` where it stopped;
+    on a CPU with `steps` the result is the same bit for bit. watch: called with each logged row.
     Ctrl-C saves and raises KeyboardInterrupt. Raises `BadValue`, `BadFile`.
     """
     folder = Path(out)
@@ -207,7 +209,12 @@ def _train(
     if init is not None:
         state, action = start_from(model, init)
     run = Run(model, config)
-    about = {"model": model_config.to_dict(), "frames": len(feed.training), "batch_size": config.batch_size, "seed": config.seed}
+    about = {
+        "model": model_config.to_dict(),
+        "frames": len(feed.training),
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+    }
     about = json.loads(json.dumps(about))
     if resume and (folder / STATE).exists():
         run.load(folder / STATE, about)
@@ -216,7 +223,12 @@ def _train(
     bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast())
 
     def save() -> None:
-        info = {"step": run.step, "minutes": round(run.elapsed / 60, 2), "train": asdict(config), "frames": len(feed.training)}
+        info = {
+            "step": run.step,
+            "minutes": round(run.elapsed / 60, 2),
+            "train": asdict(config),
+            "frames": len(feed.training),
+        }
         normalizers = {"state": state, "action": action}
         checkpoint.save(folder, run.averaged(), model_config, interface, normalizers, info)
         run.save(folder / STATE, about)
@@ -235,8 +247,8 @@ def _train(
         TextColumn("{task.fields[note]}"), disable=not progress, refresh_per_second=2,
     )  # fmt: skip
     steps = ahead(lambda s: feed.step(s, config.batch_size), run.step, config.steps)
-    with bar, closing(steps):  # type: ignore[type-var]
-        shown = bar.add_task("train", total=1.0, completed=run.progress, note="")
+    with bar, closing(steps):
+        shown = bar.add_task("train", total=1.0, note="")
         try:
             while run.progress < 1.0:
                 asked = clock()
@@ -247,7 +259,7 @@ def _train(
                 model.train()
                 with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
                     loss, parts = model.loss(batch)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 norm = run.update()
                 run.step += 1
                 run.elapsed = clock() - began
@@ -267,7 +279,10 @@ def _train(
                 if int(run.progress * config.validate) > validated or ended:
                     validated = int(run.progress * config.validate)
                     if len(feed.validation):
-                        log({"step": float(run.step), "minutes": run.elapsed / 60} | validate(run, feed, state, action, importance))
+                        log(
+                            {"step": float(run.step), "minutes": run.elapsed / 60}
+                            | validate(run, feed, state, action, importance)
+                        )
                     logged = (clock(), run.step) if not sums else logged
                 if clock() - saved > 60 * config.checkpoint_minutes or ended:
                     save()
@@ -281,10 +296,12 @@ def _train(
 def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
     """State and action normalisers from the training frames, and float32[A], how much each action dimension counts.
 
-    A dimension that never moves counts nothing. One that hardly does (std below FAINT: the expert's tiny corrections of a
-    rotation that is otherwise constant) counts a tenth: at unit scale its noise would weigh as much as the way to go.
+    A dimension that never moves counts nothing. One that hardly does (std below FAINT: the expert's tiny corrections of
+    a rotation that is otherwise constant) counts a tenth: at unit scale its noise would weigh as much as the way to go.
     """
-    states, actions = (np.concatenate([getattr(s, what) for s in feed.sets])[feed.training] for what in ("states", "actions"))
+    states, actions = (
+        np.concatenate([getattr(s, what) for s in feed.sets])[feed.training] for what in ("states", "actions")
+    )
     state = Normalizer.fit(states, names=feed.sets[0].state_names)
     action = Normalizer.fit(actions, names=feed.sets[0].action_names)
     importance = np.where(actions.std(0) < FAINT, 0.1, 1.0).astype(np.float32)
@@ -293,7 +310,7 @@ def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
 
 
 def start_from(model: VLA, init: str | Path) -> tuple[Normalizer, Normalizer]:
-    """Copy the weights of a checkpoint into `model`; returns its normalisers. Raises `BadValue` when the shapes differ."""
+    """Copy the weights of a checkpoint into `model`; returns its normalisers. Raises `BadValue` when they differ."""
     policy = checkpoint.load(init)
     for what in ("cameras", "state_names", "action_names", "horizon"):
         theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
@@ -306,7 +323,9 @@ def start_from(model: VLA, init: str | Path) -> tuple[Normalizer, Normalizer]:
 
 
 @torch.no_grad()
-def validate(run: Run, feed: Feed, state: Normalizer, action: Normalizer, importance: Array, frames: int = 512) -> dict[str, float]:
+def validate(
+    run: Run, feed: Feed, state: Normalizer, action: Normalizer, importance: Array, frames: int = 512
+) -> dict[str, float]:
     """Averaged weights on held-out episodes: val_action [normalised], val_pixel [px], val_done (balanced accuracy)."""
     model, live = run.model, [p.detach().clone() for p in run.weights]
     picked = feed.validation[np.linspace(0, len(feed.validation) - 1, min(frames, len(feed.validation))).astype(int)]

@@ -1,0 +1,133 @@
+"""Does the controller keep 50 Hz under a busy policy, and does any of 100 000 hostile actions get past the limits?
+
+    OMP_NUM_THREADS=1 python benchmarks/controller.py --seconds 60 --actions 100000
+
+A mock body, so the figures are the loop's own. The policy computes 80 ms of numpy on its thread for every chunk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from palmar.embodiments import arm7
+from palmar.runtime.controller import deploy
+from palmar.runtime.mock import MockBody
+from palmar.runtime.safety import Safety
+from palmar.types import ActionChunk, Array, Observation
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "runtime"))
+from attack import attacker, excess
+
+ROBOT = arm7()
+
+
+class Busy:
+    """Computes for `seconds` without sleeping, then asks for a slow sway."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.matrix = seconds, np.random.default_rng(0).normal(size=(160, 160))
+
+    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+        until = time.perf_counter() + self.seconds
+        while time.perf_counter() < until:
+            np.tanh(self.matrix @ self.matrix)
+        t = obs.time + 0.1 * np.arange(16)
+        actions = np.zeros((16, 7), np.float32)
+        actions[:, 1], actions[:, 2] = 0.01 * np.cos(t), 0.005 * np.sin(2 * t)
+        return ActionChunk(actions, 0.1, obs.time)
+
+    def reset(self) -> None:
+        pass
+
+
+def pace(seconds: float, busy: float) -> dict[str, float]:
+    body = MockBody(ROBOT)
+    return deploy(body, Busy(busy), "sway", body.reset(), timeout=seconds).timing
+
+
+def stress(count: int, seed: int = 0) -> tuple[Safety, dict[str, float], Array]:
+    """The safety layer after `count` hostile targets, how far the worst command was outside each limit, check times."""
+    safety, attack = Safety(ROBOT), attacker(ROBOT, np.random.default_rng(seed))
+    start = command = np.append(ROBOT.home, 1.0)
+    commands, took = np.empty((count, 8)), np.empty(count)
+    safety.reset(start)
+    for k in range(count):
+        state = np.concatenate([command[:-1], np.zeros(7), command[-1:], np.zeros(7)]).astype(np.float32)
+        target, obs, began = attack(command), Observation({}, state, time=k * 0.02), time.perf_counter()
+        command = commands[k] = safety.check(target, obs, k * 0.02).command
+        took[k] = time.perf_counter() - began
+    parts = [excess(ROBOT, start, commands[:2000])]
+    for i in range(2000, count, 2000):  # overlapping by the commands that velocity, acceleration and jerk look back on
+        parts.append(excess(ROBOT, None, commands[i - 4 : i + 2000]))
+    return safety, {name: max(p[name] for p in parts) for name in parts[0]}, took
+
+
+def calm(count: int) -> Array:
+    """Check times [s] of a smooth motion that no guard changes."""
+    safety, took = Safety(ROBOT), np.empty(count)
+    home = np.append(ROBOT.home, 1.0)
+    safety.reset(home)
+    for k in range(count):
+        command = safety.command
+        state = np.concatenate([command[:-1], np.zeros(7), command[-1:], np.zeros(7)]).astype(np.float32)
+        target, obs, began = home + 0.1 * np.sin(0.03 * k), Observation({}, state, time=k * 0.02), time.perf_counter()
+        target[-1] = 1.0
+        safety.check(target, obs, k * 0.02)
+        took[k] = time.perf_counter() - began
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long to hold 50 Hz")
+    parser.add_argument("--busy", type=float, default=0.08, help="seconds the policy computes for a chunk")
+    parser.add_argument("--actions", type=int, default=100_000, help="hostile actions")
+    args = parser.parse_args()
+    console = Console(width=100)
+
+    alone, loaded = pace(min(args.seconds, 10.0), 0.0), pace(args.seconds, args.busy)
+    table = Table(
+        "ms", "policy idle", f"policy busy {args.busy * 1e3:.0f} ms", "ratio", title=f"50 Hz, {args.seconds:.0f} s"
+    )
+    for key in (
+        "period_p50",
+        "jitter_p50",
+        "jitter_p99",
+        "jitter_max",
+        "took_p50",
+        "took_p99",
+        "took_max",
+        "latency_p50",
+    ):
+        ratio = f"{loaded[key] / alone[key]:.1f}" if alone[key] else ""
+        table.add_row(key, f"{alone[key]:.3f}", f"{loaded[key]:.3f}", ratio)
+    for key in ("ticks", "late_ticks", "chunks", "late_steps"):
+        table.add_row(key, f"{alone[key]:.0f}", f"{loaded[key]:.0f}", "")
+    console.print(table)
+
+    safety, over, took = stress(args.actions)
+    table = Table("guard", "commands changed", title=f"{safety.checked} hostile actions")
+    for name, n in safety.counts.items():
+        table.add_row(name, str(n))
+    console.print(table)
+    table = Table("limit", "worst command beyond it", "outside", title="The robot's own limits; 0 or less is inside")
+    for name, value in over.items():
+        table.add_row(name, f"{value:.2e}", "yes" if value > 0 else "no")
+    console.print(table)
+    smooth = calm(2000)
+    for name, times in (("hostile", took), ("smooth", smooth)):
+        p50, p99 = np.percentile(times * 1e6, [50, 99])
+        console.print(f"Safety.check, {name}: p50 {p50:.0f} µs, p99 {p99:.0f} µs")
+    if max(over.values()) > 0:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

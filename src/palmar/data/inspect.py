@@ -1,0 +1,148 @@
+"""What is in a data set: as a dict, as tables in the terminal, as an HTML page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from palmar.data.normalize import Normalizer
+from palmar.data.page import write_html
+from palmar.data.reader import Dataset, EpisodeInfo
+from palmar.types import Array
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["print_summary", "summary", "write_html"]
+
+SIZES = (  # demonstrations the field uses
+    (100, "proof of concept", "100–500"),
+    (1_000, "one task", "1 000–5 000"),
+    (10_000, "multi-task", "10 000–100 000"),
+    (100_000, "foundation", "100 000+"),
+)
+
+
+def summary(dataset: Dataset) -> dict[str, Any]:
+    """Everything below as plain numbers and strings, ready for JSON. Units are the data set's own; times in seconds."""
+    lengths = np.array([e.length for e in dataset.episodes] or [0])
+    files = [p for p in dataset.root.rglob("*") if p.is_file() and ".cache" not in p.parts]
+    sources: dict[str, int] = defaultdict(int)
+    for e in dataset.episodes:
+        sources[e.source or "unknown"] += 1
+    return {
+        "root": str(dataset.root),
+        "robot": dataset.robot_type,
+        "fps": dataset.fps,
+        "episodes": len(dataset.episodes),
+        "frames": len(dataset),
+        "seconds": len(dataset) / dataset.fps,
+        "megabytes": round(sum(p.stat().st_size for p in files) / 1e6, 1),
+        "cameras": {cam: list(dataset.features[dataset.camera_keys[cam]]["shape"][:2]) for cam in dataset.cameras},
+        "success": _rate(dataset.episodes),
+        "sources": dict(sources),
+        "length": {
+            "min": int(lengths.min()), "median": float(np.median(lengths)), "mean": float(lengths.mean()),
+            "max": int(lengths.max()),
+        },
+        "tasks": _tasks(dataset),
+        "action": _dimensions(dataset.actions, dataset.action_names),
+        "state": _dimensions(dataset.states, dataset.state_names),
+        "size": _size(len(dataset.episodes)),
+    }  # fmt: skip
+
+
+def _rate(episodes: tuple[EpisodeInfo, ...] | list[EpisodeInfo]) -> float | None:
+    """Share that succeeded, of those that say."""
+    known = [e.success for e in episodes if e.success is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _tasks(dataset: Dataset) -> list[dict[str, Any]]:
+    groups: dict[str, list[EpisodeInfo]] = defaultdict(list)
+    for e in dataset.episodes:
+        groups[e.task].append(e)
+    rows = [
+        {
+            "task": task, "episodes": len(group), "frames": sum(e.length for e in group), "success": _rate(group),
+            "instructions": sorted({e.instruction for e in group}),
+        }
+        for task, group in groups.items()
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: -int(row["episodes"]))
+
+
+def _dimensions(values: Array, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Statistics per dimension; `constant` where a normaliser would drop it."""
+    if not len(values):
+        return []
+    wide = values.astype(np.float64)
+    low, high = np.quantile(wide, [0.01, 0.99], axis=0)
+    columns = {
+        "min": wide.min(0),
+        "q01": low,
+        "mean": wide.mean(0),
+        "q99": high,
+        "max": wide.max(0),
+        "std": wide.std(0),
+    }
+    constant = Normalizer.fit(values).constant
+    return [
+        {"name": name} | {k: float(v[i]) for k, v in columns.items()} | {"constant": bool(constant[i])}
+        for i, name in enumerate(names)
+    ]
+
+
+def _size(episodes: int) -> dict[str, Any]:
+    """Where the set stands among the sizes the field uses."""
+    reached = [name for least, name, _ in SIZES if episodes >= least]
+    following = next(((least, name) for least, name, _ in SIZES if episodes < least), None)
+    return {
+        "stage": reached[-1] if reached else "below a proof of concept",
+        "next": None if following is None else {"stage": following[1], "missing": following[0] - episodes},
+        "guide": {name: span for _, name, span in SIZES},
+    }
+
+
+def print_summary(dataset: Dataset, console: Console | None = None) -> None:
+    """The summary as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, s = console or Console(), summary(dataset)
+    cameras = ", ".join(f"{cam} {w}×{h}" for cam, (h, w) in s["cameras"].items())
+    console.print(
+        f"[bold]{Path(s['root']).name}[/]  {s['robot']}  {s['fps']} Hz  cameras: {cameras or 'none'}\n"
+        f"{s['episodes']} episodes · {s['frames']} frames · {s['seconds'] / 60:.1f} min · {s['megabytes']} MB · "
+        f"success {_percent(s['success'])} · length {s['length']['min']}…{s['length']['max']} frames "
+        f"(median {s['length']['median']:g}) · by {', '.join(f'{k} {v}' for k, v in s['sources'].items())}"
+    )
+    tasks = Table("task", "episodes", "frames", "success", "wordings", title="tasks", title_justify="left")
+    for row in s["tasks"]:
+        counts = str(row["episodes"]), str(row["frames"]), _percent(row["success"]), str(len(row["instructions"]))
+        tasks.add_row(row["task"], *counts)
+    console.print(tasks)
+    for kind in ("action", "state"):
+        table = Table("", "min", "q01", "mean", "q99", "max", "std", "", title=kind, title_justify="left")
+        for row in s[kind]:
+            numbers = [f"{row[k]:.4g}" for k in ("min", "q01", "mean", "q99", "max", "std")]
+            table.add_row(row["name"], *numbers, "[yellow]constant[/]" if row["constant"] else "")
+        console.print(table)
+    console.print(size_text(s["size"]))
+
+
+def size_text(size: dict[str, Any]) -> str:
+    guide = ", ".join(f"{name} {span}" for name, span in size["guide"].items())
+    more = (
+        ""
+        if size["next"] is None
+        else f"; {size['next']['missing']} more demonstrations make it {size['next']['stage']}"
+    )
+    return f"size: {size['stage']}{more} (guide: {guide})"
+
+
+def _percent(rate: float | None) -> str:
+    return "not recorded" if rate is None else f"{100 * rate:.0f} %"

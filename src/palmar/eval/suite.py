@@ -1,0 +1,226 @@
+"""Success on seeds nobody trained on: the one loop, the simulator's truth, and everything a report needs of each trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from palmar.embodiments import arm7
+from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.eval.stats import Rate
+from palmar.policy import Policy, load_policy
+from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.loop import rollout
+from palmar.runtime.monitor import SafetyCounts, Smoothness
+from palmar.runtime.worker import Inline
+from palmar.sim import tasks
+from palmar.sim.experts import Expert
+from palmar.sim.params import NO_RANDOMIZATION, Randomization
+from palmar.sim.pool import spread
+from palmar.sim.tasks import Scenario
+from palmar.sim.twin import Twin
+from palmar.sim.world import World
+
+WorldName = Literal["sim", "twin"]
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What to evaluate.
+
+    episodes: per task and split. seed: first test seed; the same seeds make the same tables for every policy. world: sim, or
+    twin:SEED for a reality twin. swap: ask for another object on the table than the seed's own, and count which one the
+    robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the simulated clock.
+    """
+
+    policy: str = "shipped"
+    episodes: int = 25
+    tasks: tuple[str, ...] = tasks.TASKS
+    splits: tuple[tasks.Split, ...] = ("layout",)
+    world: str = "sim"
+    seed: int = 0
+    randomization: Randomization = NO_RANDOMIZATION
+    swap: bool = False
+    execute: int = 4
+    latency: float = 0.0
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
+        for t in self.tasks:
+            if t not in tasks.TASKS:
+                raise UnknownName("task", t, tasks.TASKS)
+        for s in self.splits:
+            if s not in tasks.SPLITS:
+                raise UnknownName("split", s, tasks.SPLITS)
+        kind, _, number = self.world.partition(":")
+        if kind not in ("sim", "twin") or (number and not number.isdigit()):
+            raise BadValue(f"world is '{self.world}'; expected sim, twin, or twin:SEED")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One episode. nearest: name of the object the TCP came closest to; approached: it was the one asked for.
+    done_seen: the policy itself said done (probability > 0.5) at the end. Latency in seconds, jerk in m/s³."""
+
+    task: str
+    split: str
+    world: str
+    seed: int
+    instruction: str
+    success: bool
+    duration: float
+    approached: bool
+    nearest: str
+    done_seen: bool | None
+    latency: float
+    jerk_rms: float
+    seam_mean: float
+    commands: int
+    changed: int
+    guards: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Trials and the settings that made them."""
+
+    config: dict[str, Any]
+    trials: tuple[Trial, ...]
+
+    def rate(self, **where: object) -> Rate:
+        """Success over the trials whose fields equal `where`."""
+        chosen = self.select(**where)
+        return Rate(sum(t.success for t in chosen), len(chosen))
+
+    def approach(self, **where: object) -> Rate:
+        """Share of trials in which the robot went to the object that was asked for."""
+        chosen = self.select(**where)
+        return Rate(sum(t.approached for t in chosen), len(chosen))
+
+    def select(self, **where: object) -> list[Trial]:
+        return [t for t in self.trials if all(getattr(t, k) == v for k, v in where.items())]
+
+    def to_dict(self) -> dict[str, Any]:
+        splits = list(dict.fromkeys(t.split for t in self.trials))
+        names = list(dict.fromkeys(t.task for t in self.trials))
+        ok = [t.duration for t in self.trials if t.success]
+        return {
+            "config": self.config,
+            "success": {s: {"all": self.rate(split=s).to_dict()} | {k: self.rate(split=s, task=k).to_dict() for k in names} for s in splits},
+            "approached": {s: self.approach(split=s).to_dict() for s in splits},
+            "seconds_median": float(np.median(ok)) if ok else None,
+            "jerk_rms_median": float(np.median([t.jerk_rms for t in self.trials])),
+            "latency_ms_median": 1000 * float(np.median([t.latency for t in self.trials])),
+            "commands": sum(t.commands for t in self.trials),
+            "commands_changed": sum(t.changed for t in self.trials),
+        }
+
+    def save(self, path: str | Path) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(self.to_dict() | {"trials": [asdict(t) for t in self.trials]}, indent=1))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Results:
+        try:
+            d = json.loads(Path(path).read_text())
+            return cls(d["config"], tuple(Trial(**t) for t in d["trials"]))
+        except FileNotFoundError:
+            raise BadFile(f"no results at '{path}'. Next: palmar eval --out {path}") from None
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise BadFile(f"'{path}' is not a result file of palmar eval ({error}). Next: run it again") from error
+
+
+def evaluate(
+    config: EvalConfig, processes: int | None = None, progress: bool = True, note: str = "evaluate",
+    watch: Callable[[Trial], None] | None = None,
+) -> Results:  # fmt: skip
+    """Run every trial of the config. Equal configs give equal trials, whatever the number of processes."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    jobs = [(config, k, s, config.seed + i) for s in config.splits for i in range(config.episodes) for k in config.tasks]
+    columns = (TextColumn(note), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[rate]}"))
+    trials: list[Trial] = []
+    with Progress(*columns, disable=not progress) as bar:
+        shown = bar.add_task(note, total=len(jobs), rate="")
+        for trial in spread(run, jobs, processes):
+            trials.append(trial)
+            bar.update(shown, completed=len(trials), rate=f"{100 * np.mean([t.success for t in trials]):.0f} % success")
+            if watch:
+                watch(trial)
+    return Results(json.loads(json.dumps(asdict(config), default=dict)), tuple(trials))
+
+
+def run(job: tuple[EvalConfig, str, tasks.Split, int]) -> Trial:
+    """One trial, from its seed alone."""
+    config, task, split, seed = job
+    world, policy = _world(config.world), _policy(config.policy, config.world)
+    scenario = tasks.sample(task, split, seed)
+    if config.swap:
+        scenario = swapped(scenario)
+    params = config.randomization.sample(np.random.default_rng([29, seed]))
+    obs = world.load(scenario, params, tasks.TEST_SEED + seed)
+    policy.reset()
+    execute = 1 if config.policy == "expert" else config.execute  # the expert plans one action at a time
+    worker, smooth, safety = Inline(policy, config.latency), Smoothness(), SafetyCounts()
+    closest: dict[int, float] = {}
+    latencies: list[float] = []
+    objects = [i for i, it in enumerate(scenario.items) if it.shape in tasks.SHAPES]
+    done = None
+
+    def until(_: object, chunk: Any) -> bool:
+        nonlocal done
+        latencies.append(worker.latency)
+        done = None if chunk is None or chunk.done is None else chunk.done > 0.5
+        for i in objects:
+            closest[i] = min(closest.get(i, 9.0), float(np.linalg.norm(world.item(i) - world.tcp)))
+        return world.success()
+
+    end = rollout(
+        world, worker, obs, chunks=ChunkBuffer(execute=execute), subscribers=[smooth, safety], until=until,
+        timeout=config.timeout,
+    )  # fmt: skip
+    nearest = min(closest, key=lambda i: closest[i])
+    motion = smooth.report()
+    return Trial(
+        task, split, config.world, seed, scenario.instruction, world.success(), end.duration, nearest == scenario.target,
+        scenario.items[nearest].name, done, float(np.median(latencies)), motion["jerk_rms"], motion["seam_mean"],
+        safety.checked, safety.changed, dict(safety.counts),
+    )  # fmt: skip
+
+
+def swapped(scenario: Scenario) -> Scenario:
+    """The same table, asked for the next object on it (the language-swap probe)."""
+    others = [i for i, it in enumerate(scenario.items) if it.shape in tasks.SHAPES and i != scenario.target]
+    if not others:
+        raise BadValue(f"the table of seed {scenario.seed} holds one object only; nothing to swap to")
+    return scenario.ask_for(others[0])
+
+
+
+
+@lru_cache(maxsize=2)
+def _world(name: str) -> World:
+    kind, _, number = name.partition(":")
+    return Twin(int(number or 0), arm7()) if kind == "twin" else World()
+
+
+@lru_cache(maxsize=2)
+def _policy(where: str, world: str) -> Policy:
+    if where == "expert":
+        return Expert(_world(world))
+    import torch
+
+    torch.set_num_threads(1)
+    return load_policy(where)
+
+
+def with_policy(config: EvalConfig, policy: str | Path) -> EvalConfig:
+    return replace(config, policy=str(policy))

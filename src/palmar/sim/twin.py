@@ -1,0 +1,66 @@
+"""A reality twin: a stand-in for the real robot. A hidden point of the parameter space, plus effects the simulator does not model.
+
+Training and identification never read `hidden`; only reports do, to compare.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from palmar.embodiments import Camera, Embodiment
+from palmar.sim.params import SPACE, Param, WorldParams
+from palmar.sim.tasks import Scenario
+from palmar.sim.world import World
+from palmar.types import Array, Observation
+
+GRAVITY_COMPENSATION = 0.99  # the real controller's model of its own weight is not perfect
+GRIP_FORCE = 0.8  # share of the simulated gripper's force
+VIGNETTE, GAMMA, BLUR = 0.25, 1.12, 0.25  # a real lens and sensor: dark corners, tone curve, share of a 3×3 blur
+
+
+def hidden(seed: int = 0) -> WorldParams:
+    """The twin's parameters: away from nominal in everything, inside the ranges, different for each seed."""
+    rng = np.random.default_rng([23, seed])
+    return WorldParams({p.name: _away(p, rng) for p in SPACE.values()})
+
+
+class Twin(World):
+    """The same table in "reality": `load` takes a scenario only, the parameters are the twin's own."""
+
+    def __init__(self, seed: int = 0, robot: Embodiment | None = None, images: bool = True) -> None:
+        super().__init__(robot, images)
+        self.hidden = hidden(seed)
+
+    def load(self, scenario: Scenario, params: WorldParams | None = None, seed: int | None = None) -> Observation:
+        return super().load(scenario, self.hidden, seed)
+
+    def modify(self, model: Any) -> None:
+        """What the simulator does not model about the robot."""
+        model.body_gravcomp[model.body_gravcomp > 0] = GRAVITY_COMPENSATION
+        grip = model.actuator("gripper").id
+        model.actuator_forcerange[grip] *= GRIP_FORCE
+
+    def photograph(self, camera: Camera) -> Array:
+        return lens(super().photograph(camera))
+
+
+def lens(image: Array) -> Array:
+    """Vignette, tone curve and blur of a cheap lens. uint8[H, W, 3] in and out."""
+    x = image.astype(np.float32) / 255.0
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    h, w = x.shape[:2]
+    box = sum(padded[i : i + h, j : j + w] for i in range(3) for j in range(3)) / 9.0
+    x = (1 - BLUR) * x + BLUR * box
+    v, u = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
+    x = np.clip(x, 0, 1) ** GAMMA * (1 - VIGNETTE * (u**2 + v**2) / 2)[..., None]
+    return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _away(p: Param, rng: np.random.Generator) -> float:
+    """A value at 40 … 80 % of the way from nominal to one end of the range."""
+    u, side = rng.uniform(0.4, 0.8), rng.uniform() < 0.5
+    end = p.low if (side and p.low < p.nominal) or p.high <= p.nominal else p.high
+    value = float(p.nominal + u * (end - p.nominal))
+    return float(round(value)) if p.unit == "ticks" else value
