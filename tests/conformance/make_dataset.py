@@ -1,4 +1,4 @@
-"""Write a data set with palmar, and what palmar's reader says of it, for lerobot to compare: make_dataset.py FOLDER."""
+"""Write a data set and what palmar's reader says of it, for lerobot to compare: make_dataset.py FOLDER PIX_FMT."""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,11 @@ from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
 
+NAMES = ("cube.x", "cube.y", "cube.z")
+
 if __name__ == "__main__":
     root = Path(sys.argv[1])
-    with DatasetWriter(root / "set", arm7(), fps=10, privileged_names=("cube.x", "cube.y", "cube.z")) as writer:
+    with DatasetWriter(root / "set", arm7(), fps=10, privileged_names=NAMES, pix_fmt=sys.argv[2]) as writer:
         for i in range(6):
             text = ("pick up the red cube", "push the block")[i % 2]
             writer.add(episode(18 + i, seed=i, instruction=text, success=i % 3 > 0, privileged=3))

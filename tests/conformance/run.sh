@@ -26,9 +26,13 @@ for name in avcodec avformat avutil avdevice avfilter swscale swresample; do
   done
 done
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 LD_LIBRARY_PATH="$venv/ffmpeg:$libs"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-env -u LD_LIBRARY_PATH "$python" "$here/make_dataset.py" "$work"
-HF_HOME="$work/hf" "$venv/bin/python" "$here/lerobot_check.py" "$work/set" "$work/expected.npz" "$work"
-env -u LD_LIBRARY_PATH "$python" "$here/read_back.py" "$work"
+for pix_fmt in yuv420p yuv444p; do
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  echo "--- $pix_fmt"
+  env -u LD_LIBRARY_PATH "$python" "$here/make_dataset.py" "$work" $pix_fmt
+  HF_HOME="$work/hf" SVT_LOG=1 "$venv/bin/python" "$here/lerobot_check.py" "$work/set" "$work/expected.npz" "$work"
+  env -u LD_LIBRARY_PATH "$python" "$here/read_back.py" "$work"
+  rm -rf "$work"
+done
 echo "conformance with lerobot 0.4.4: passed"

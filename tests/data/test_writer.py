@@ -1,5 +1,7 @@
 import errno
 import json
+import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -90,6 +92,27 @@ def test_success_and_reward_are_on_the_last_frame_of_a_good_episode(tmp_path):
         (True, "pick", "task 0", "expert", 0),
         (False, "pick", "task 1", "expert", 1),
     ]
+
+
+def test_steps_seen_after_success_are_marked(tmp_path):
+    made = episode(6)
+    made.steps = [replace(s, done=i >= 3) for i, s in enumerate(made.steps)]
+    with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
+        writer.add(made)
+    ds = Dataset(tmp_path / "set")
+    assert ds.batch(np.arange(6), 1)["done"].tolist() == [False] * 3 + [True] * 3
+
+
+def test_full_colour_is_nearer_to_what_was_seen(tmp_path):
+    errors = {}
+    for pix_fmt in ("yuv420p", "yuv444p"):
+        with DatasetWriter(tmp_path / pix_fmt, ROBOT, 10, pix_fmt=pix_fmt) as writer:
+            writer.add(episode(6, seed=4))
+        ds = Dataset(tmp_path / pix_fmt)
+        assert ds.features["observation.images.front"]["info"]["video.pix_fmt"] == pix_fmt
+        seen = np.stack([s.observation.images["front"] for s in episode(6, seed=4).steps]).astype(int)
+        errors[pix_fmt] = np.abs(ds.batch(np.arange(6), 1)["images"]["front"] - seen).mean()
+    assert errors["yuv444p"] < errors["yuv420p"] < 4
 
 
 def test_every_episode_can_be_read_before_and_after_close(tmp_path):
@@ -198,6 +221,27 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
     writer.close()
     ds = Dataset(root)
     assert len(ds) == 15 and ds.tasks == ["pick up the red cube"] and ds.batch(np.arange(15), 1)["images"]
+
+
+def test_a_really_full_disk(tmp_path):
+    """A tmpfs of 1 MB, where this machine lets one be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        writer, saved = DatasetWriter(disk / "set", ROBOT, 10), 0
+        with pytest.raises(BadFile, match=r"full .*The \d+ episodes before this one are safe"):
+            for i in range(100):
+                saved = 1 + writer.add(episode(8, seed=i))
+        assert saved >= 3
+        with pytest.raises(BadFile, match="small files"):
+            writer.close()
+        ds = Dataset(disk / "set", cache=False)
+        assert len(ds.episodes) == saved and len(ds.batch(np.arange(len(ds)), 1)["state"]) == 8 * saved
+        ds.close()
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_full_disk_while_consolidating_leaves_small_files(tmp_path, monkeypatch):

@@ -87,4 +87,4 @@ def test_joint_positions_interpolate():
     goal = start + 0.1
     halfway = space.target(goal, 0.2, 0.5, start)
     assert halfway[:-1] == pytest.approx(start[:-1] + 0.05)
-    assert np.allclose(space.target(goal, 0.2, 1.0, halfway), goal)
+    assert space.target(goal, 0.2, 1.0, halfway)[:-1] == pytest.approx(goal[:-1])

@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 
 def features_of(
-    robot: Embodiment, fps: int, privileged_names: Sequence[str] = (), codec: str = "h264"
+    robot: Embodiment, fps: int, privileged_names: Sequence[str] = (), codec: str = "h264", pix_fmt: str = "yuv420p"
 ) -> dict[str, Feature]:
     """The `features` table of info.json for what `robot` records."""
     features = {STATE: _vector(robot.state_names), ACTION: _vector(robot.action_names)}
@@ -44,7 +44,7 @@ def features_of(
             "shape": [cam.height, cam.width, 3],
             "names": ["height", "width", "channels"],
             "info": {
-                "video.height": cam.height, "video.width": cam.width, "video.codec": codec, "video.pix_fmt": "yuv420p",
+                "video.height": cam.height, "video.width": cam.width, "video.codec": codec, "video.pix_fmt": pix_fmt,
                 "video.is_depth_map": False, "video.fps": fps, "video.channels": 3, "has_audio": False,
                 "is_depth_map": False,
             },
@@ -179,7 +179,8 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=None if columns is None else list(columns))
     except FileNotFoundError:
         raise BadFile(f"'{path}' is missing. {NEXT}") from None
     except Exception as error:  # arrow has many classes for "this is not parquet"

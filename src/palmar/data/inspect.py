@@ -109,6 +109,7 @@ def _size(episodes: int) -> dict[str, Any]:
 
 def print_summary(dataset: Dataset, console: Console | None = None) -> None:
     """The summary as tables."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -120,15 +121,19 @@ def print_summary(dataset: Dataset, console: Console | None = None) -> None:
         f"success {_percent(s['success'])} · length {s['length']['min']}…{s['length']['max']} frames "
         f"(median {s['length']['median']:g}) · by {', '.join(f'{k} {v}' for k, v in s['sources'].items())}"
     )
-    tasks = Table("task", "episodes", "frames", "success", "wordings", title="tasks", title_justify="left")
+    tasks = Table(
+        "task", "episodes", "frames", "success", "wordings", title="tasks", title_justify="left", box=SIMPLE_HEAD
+    )
     for row in s["tasks"]:
         counts = str(row["episodes"]), str(row["frames"]), _percent(row["success"]), str(len(row["instructions"]))
         tasks.add_row(row["task"], *counts)
     console.print(tasks)
     for kind in ("action", "state"):
-        table = Table("", "min", "q01", "mean", "q99", "max", "std", "", title=kind, title_justify="left")
+        table = Table(
+            "", "min", "q01", "mean", "q99", "max", "std", "", title=kind, title_justify="left", box=SIMPLE_HEAD
+        )
         for row in s[kind]:
-            numbers = [f"{row[k]:.4g}" for k in ("min", "q01", "mean", "q99", "max", "std")]
+            numbers = [f"{row[k]:.3g}" for k in ("min", "q01", "mean", "q99", "max", "std")]
             table.add_row(row["name"], *numbers, "[yellow]constant[/]" if row["constant"] else "")
         console.print(table)
     console.print(size_text(s["size"]))

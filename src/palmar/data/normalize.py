@@ -1,10 +1,10 @@
 """Vectors to unit scale and back. The only place for it, so that what is learned is never un-scaled differently.
 
     mean_std   (x - mean) / std
-    quantile   (x - middle of q01, q99) / half their distance: most in -1 … 1, no clip
+    quantile   (x - middle of q01, q99) / half their distance: most in -1 … 1, none clipped
 
-    quantile   (x - middle of q01, q99) / half their distance: most lie in -1 … 1, none is clipped
-exactly the constant. `constant` names them, because a policy that cannot see a channel should be no surprise.
+A dimension that hardly moves (std below 1e-4, or no range) would be noise blown up: it is mapped to 0, and comes back
+as exactly the constant. `constant` names them, because a policy that cannot see a channel should be no surprise.
 """
 
 from __future__ import annotations

@@ -86,6 +86,11 @@ class Dataset:
         cameras = ", ".join(self.cameras)
         return f"Dataset({str(self.root)!r}: {len(self.episodes)} episodes, {len(self)} frames, cameras {cameras})"
 
+    def close(self) -> None:
+        """Let go of open videos and mapped frames; the data set can still be used."""
+        self._seeker.close()
+        self.__dict__.pop("_decoded", None)
+
     # ------------------------------------------------------------------------------------------------ vectors
 
     def column(self, name: str) -> Array:

@@ -15,8 +15,11 @@ from palmar.data.format import NEXT
 from palmar.errors import BadFile, BadValue
 from palmar.types import Array
 
+# Pictures of 96×96 from the simulator, PSNR [dB] and bytes a frame (front camera):
+#   h264 yuv420p crf 23: 33.8, 892 · crf 18: 34.8, 1257 · yuv444p crf 18: 39.3, 1286 · AV1 yuv420p crf 30: 34.0, 1061
+# Halved colour (yuv420p) is what costs; it stays the default: every lerobot set has it, and joins need one format.
 OPTIONS: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "23", "preset": "veryfast", "bf": "0"},
+    "libx264": {"crf": "18", "preset": "veryfast", "bf": "0"},
     "libsvtav1": {"crf": "30", "preset": "10"},
 }
 CANONICAL = {"libx264": "h264", "libsvtav1": "av1", "libaom-av1": "av1", "libx265": "hevc", "libvpx-vp9": "vp9"}
@@ -24,17 +27,17 @@ KEYFRAME_EVERY = 2
 AHEAD = 8  # decoding this many frames onward is cheaper than a seek
 
 
-def encode(frames: Sequence[Array], fps: int, codec: str = "libx264") -> bytes:
-    """uint8[H, W, 3] frames as an MP4 file in memory. H and W must be even (yuv420p)."""
+def encode(frames: Sequence[Array], fps: int, codec: str = "libx264", pix_fmt: str = "yuv420p") -> bytes:
+    """uint8[H, W, 3] frames as an MP4 file in memory. H and W must be even (for yuv420p)."""
     import av
 
     height, width = frames[0].shape[:2]
-    if height % 2 or width % 2:
+    if pix_fmt == "yuv420p" and (height % 2 or width % 2):
         raise BadValue(f"frames are {width}×{height}; video needs an even width and height. Next: resize the camera")
     sink = io.BytesIO()
     with av.open(sink, "w", format="mp4") as out:
         stream: Any = out.add_stream(codec, rate=fps, options=OPTIONS.get(codec, {}))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.gop_size = KEYFRAME_EVERY
         stream.codec_context.thread_count = 1  # pictures are small, and two cameras already encode side by side
         stream.codec_context.time_base = Fraction(1, fps)

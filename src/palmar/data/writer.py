@@ -31,6 +31,7 @@ class DatasetWriter:
 
     fps: policy steps a second. privileged_names: names of `Observation.privileged`, when it shall be kept.
     resume: go on with a data set that is there (what a crash left is mended first). codec: a PyAV encoder name.
+    pix_fmt: yuv420p as everybody, or yuv444p for full colour (+5 dB on small pictures, hardly more bytes).
     Raises `BadFile` when the folder is not empty (without resume), holds another robot's data, or is being written.
     """
 
@@ -42,11 +43,12 @@ class DatasetWriter:
         privileged_names: Sequence[str] = (),
         resume: bool = False,
         codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
     ) -> None:
         if not (isinstance(fps, int) and fps > 0):
             raise BadValue(f"fps is {fps!r}; expected a whole number > 0")
-        self.root, self.robot, self.codec = Path(root), robot, codec
-        features = fmt.features_of(robot, fps, privileged_names, video.CANONICAL.get(codec, codec))
+        self.root, self.robot, self.codec, self.pix_fmt = Path(root), robot, codec, pix_fmt
+        features = fmt.features_of(robot, fps, privileged_names, video.CANONICAL.get(codec, codec), pix_fmt)
         there = self.root.exists() and any(p.name not in HIDDEN for p in self.root.iterdir())
         if there and not resume:
             raise BadFile(
@@ -152,7 +154,7 @@ class DatasetWriter:
         start, fps, features = int(info["total_frames"]), info["fps"], info["features"]
         row: fmt.Row = {"episode_index": index, "tasks": [episode.instruction], "length": n}
         row |= _place("data", self._next["data"]) | {"dataset_from_index": start, "dataset_to_index": start + n}
-        for key, mp4 in _encode_all(frames, fps, self.codec).items():
+        for key, mp4 in _encode_all(frames, fps, self.codec, self.pix_fmt).items():
             staging.put(_name(fmt.VIDEO_PATH, self._next[key], key), mp4)
             row |= _place(f"videos/{key}", self._next[key])
             row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": n / fps}
@@ -226,9 +228,9 @@ def _stack(episode: Episode, features: dict[str, fmt.Feature]) -> tuple[dict[str
     return stacked, frames
 
 
-def _encode_all(frames: dict[str, list[Array]], fps: int, codec: str) -> dict[str, bytes]:
+def _encode_all(frames: dict[str, list[Array]], fps: int, codec: str, pix_fmt: str) -> dict[str, bytes]:
     with ThreadPoolExecutor(max(1, min(len(frames), os.cpu_count() or 1))) as pool:
-        return dict(zip(frames, pool.map(lambda f: video.encode(f, fps, codec), frames.values()), strict=True))
+        return dict(zip(frames, pool.map(lambda f: video.encode(f, fps, codec, pix_fmt), frames.values()), strict=True))
 
 
 def _place(prefix: str, where: tuple[int, int]) -> fmt.Row:

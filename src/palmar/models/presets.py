@@ -11,7 +11,7 @@ from palmar.models.vla import VLAConfig
 
 
 def palmar_tiny() -> VLAConfig:
-    """1.3 M trained parameters for two cameras: trains in minutes on two cores, acts in milliseconds on one."""
+    """1.2 M trained parameters for two cameras: trains in minutes on two cores, acts in milliseconds on one."""
     return VLAConfig(VisionConfig(), LanguageConfig(), FusionConfig(), preset="palmar-tiny")
 
 

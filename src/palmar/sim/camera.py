@@ -28,7 +28,7 @@ class Renderer:
 
     def __call__(self, data: Any, camera: str | Any) -> Array:
         """uint8[H, W, 3] RGB."""
-        self._renderer.update_scene(data, camera)
+        self._renderer.update_scene(data, camera)  # a name, or a free camera
         return np.asarray(self._renderer.render())
 
     def close(self) -> None:
@@ -67,3 +67,13 @@ def _hue_matrix(turn: float) -> Array:
     k = 1 / 3
     K = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) * np.sqrt(k)
     return (c * np.eye(3) + (1 - c) * k * np.ones((3, 3)) + s * K).astype(np.float32)
+
+
+def check() -> None:
+    """Render one picture of an empty world. Raises `MissingPackage` with the install command when there is no OpenGL."""
+    model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='1'/></worldbody></mujoco>")
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    renderer = Renderer(model, 16, 16)
+    renderer(data, mujoco.MjvCamera())
+    renderer.close()

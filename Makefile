@@ -1,0 +1,44 @@
+# make demo: the main job. make test: the tests. Each sets up all it needs on a fresh Debian or Ubuntu machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test setup lint bench checkpoint clean
+
+demo: setup
+	$(BIN)/palmar demo --force $(ARGS)
+
+test: setup $(VENV)/.dev
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+setup: $(VENV)/.installed $(VENV)/.gl
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "palmar needs Python 3.11 or newer; PYTHON=python3.12 make demo"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { scripts/apt.sh python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Headless rendering: install Mesa's EGL only when it is not there.
+$(VENV)/.gl: | $(VENV)/.installed
+	@$(BIN)/python -c 'from palmar.sim.camera import check; check()' 2>/dev/null || scripts/apt.sh libegl1 libegl-mesa0 libgl1-mesa-dri
+	@$(BIN)/python -c 'from palmar.sim.camera import check; check()'
+	@touch $@
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check --fix src tests benchmarks examples
+	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build

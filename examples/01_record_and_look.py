@@ -1,0 +1,40 @@
+"""Record demonstrations, then look at what was recorded.
+
+A policy is never better than its data, so look before training: are all tasks there, did the episodes succeed, does
+every dimension move, do the pictures show what they should?
+
+    python examples/01_record_and_look.py            records 6 episodes to /tmp/palmar-01 and writes page.html there
+    python examples/01_record_and_look.py FOLDER     keeps the data set in FOLDER; run again to add to it
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from palmar.data.collect import CollectConfig, collect
+from palmar.data.inspect import print_summary, write_html
+from palmar.data.normalize import Normalizer
+from palmar.data.reader import Dataset
+
+root = Path(sys.argv[1] if len(sys.argv) > 1 else "/tmp/palmar-01")
+there = (root / "meta/info.json").exists()
+
+# 1. An expert drives the simulated arm. Every episode is on the disk before the next one counts: Ctrl-C loses nothing.
+first = Dataset(root).episodes[-1].seed + 1 if there else 0
+collect(root, CollectConfig(episodes=6, seed=first), processes=1, resume=there)
+
+# 2. The folder is a LeRobotDataset v3.0: this reader and the lerobot package both open it.
+ds = Dataset(root)
+print_summary(ds)
+
+# 3. What training takes: random frames with their next 16 actions, and a mask where the episode had ended.
+batch = ds.batch(np.array([0, len(ds) - 3]), horizon=16)
+print({k: v.shape for k, v in batch.items() if k != "images"}, {cam: v.shape for cam, v in batch["images"].items()})
+norm = Normalizer.fit(ds.actions, "quantile", ds.action_names)
+print(
+    "actions at unit scale:", norm.forward(batch["actions"][0, 0]).round(2), "constant:", norm.constant_names or "none"
+)
+
+# 4. One page to look at, or to send to a colleague.
+print(f"open {write_html(ds, root.with_name(root.name + '.html'))}")

@@ -1,0 +1,308 @@
+"""The commands as values: a field is an option, its docstring the help. Heavy rooms are entered only when a command runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+Task = Literal["reach", "pick", "place", "push"]
+Split = Literal["seen", "layout", "pair", "wording"]
+TASKS: tuple[Task, ...] = ("reach", "pick", "place", "push")
+Answer = tuple[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Do what an instruction says, in real time, behind the safety layer; a film of it at the end."""
+
+    instruction: Positional[str]
+    """What to do, such as "pick up the red cube" or "push the green ball left"."""
+    checkpoint: str = "shipped"
+    """Checkpoint folder, or "shipped" for the one inside palmar."""
+    world: str = "sim"
+    """sim, twin or twin:SEED: where the robot stands."""
+    seed: int = 0
+    """Of the table: another seed, another layout."""
+    timeout: float = 20.0
+    """Longest time to try [s]."""
+    video: Path = Path("palmar-run.mp4")
+    """Where the film goes."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.cli import live
+
+        result = live.run(
+            live.RunConfig(self.instruction, self.checkpoint, self.world, self.seed, self.timeout, video=self.video), console
+        )
+        t = result.timing
+        said = "says it is done" if result.done else f"ended: {result.reason}"
+        colour = "green" if result.success else "red"
+        console.print(
+            f"[bold]“{result.instruction}”[/]: the policy {said} after {result.seconds:.1f} s; "
+            f"the simulator says [{colour}]{'success' if result.success else 'not fulfilled'}[/]."
+        )
+        console.print(
+            f"control period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms · policy p50 "
+            f"{t['latency_p50']:.0f}, p99 {t['latency_p99']:.0f} ms · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late"
+        )
+        changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
+        console.print(f"safety changed: {changed} · film: {result.video}")
+        return result.exit_code, result.to_dict()
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Record demonstrations of the scripted experts in randomised simulation as a LeRobot v3 data set."""
+
+    out: Path
+    """Folder of the data set."""
+    episodes: int = 100
+    """How many to save; failed demonstrations are not saved."""
+    tasks: tuple[Task, ...] = TASKS
+    """Which tasks take turns."""
+    seed: int = 0
+    """Of the first table; below 1 000 000, where the test seeds begin."""
+    strength: float = 0.7
+    """Domain randomisation, 0 (none) … 2."""
+    driver: str = "expert"
+    """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
+    beta: float = 0.0
+    """Share of DAgger episodes that the expert drives."""
+    resume: bool = False
+    """Add to a data set that is there."""
+    processes: int | None = None
+    """One a core when not given."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.collect import CollectConfig, collect
+        from palmar.sim.params import Randomization
+
+        config = CollectConfig(
+            self.episodes, self.tasks, self.seed, Randomization(self.strength), driver=self.driver, beta=self.beta
+        )
+        done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
+        console.print(
+            f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/] ({done.tried - done.saved} failed tries "
+            f"left out). Next: palmar inspect {done.root}"
+        )
+        return 0, {"root": str(done.root), "saved": done.saved, "tried": done.tried, "frames": done.frames}
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """What is in a data set: a table here, and a page with pictures and plots."""
+
+    data: Positional[Path]
+    """Folder of a LeRobot v3 data set."""
+    html: Path | None = None
+    """Write the page here."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.inspect import print_summary, summary, write_html
+        from palmar.data.reader import Dataset
+
+        dataset = Dataset(self.data, cache=False)
+        figures = summary(dataset)
+        if not self.json:
+            print_summary(dataset, console)
+        if self.html:
+            write_html(dataset, self.html)
+            console.print(f"page: {self.html}")
+        return 0, figures
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy on one or more data sets, from scratch or from a checkpoint."""
+
+    data: tuple[Path, ...]
+    """Folders of LeRobot v3 data sets."""
+    out: Path = Path("runs/palmar")
+    """Folder of the checkpoint; metrics.jsonl lies beside it."""
+    preset: str = "palmar-tiny"
+    """Which model."""
+    minutes: float | None = None
+    """Train this long (the learning rate follows the clock)."""
+    steps: int | None = None
+    """Or this many steps (reproducible bit for bit)."""
+    batch_size: int = 128
+    lr: float = 1e-3
+    """Highest learning rate."""
+    init: str | None = None
+    """Start from this checkpoint (a folder, or "shipped")."""
+    resume: bool = False
+    """Go on where a run in --out stopped."""
+    seed: int = 0
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.reader import Dataset
+        from palmar.models.presets import preset
+        from palmar.policy import shipped
+        from palmar.sim.tasks import paraphrases
+        from palmar.train.loop import TrainConfig, train
+
+        minutes = 40.0 if self.minutes is None and self.steps is None else self.minutes
+        config = TrainConfig(steps=self.steps, minutes=minutes, batch_size=self.batch_size, lr=self.lr, seed=self.seed)
+        model = preset(self.preset)
+        sets = [Dataset(d) for d in self.data]
+        init = shipped() if self.init == "shipped" else self.init
+        last: dict[str, float] = {}
+        out = train(
+            model, sets, self.out, config, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init,
+            resume=self.resume, progress=not self.json, watch=last.update,
+        )  # fmt: skip
+        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}")
+        return 0, {"checkpoint": str(out), **last}
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Success with 95 % intervals on tables the policy has never seen."""
+
+    policy: str = "shipped"
+    """Checkpoint folder, "shipped", or "expert"."""
+    episodes: int = 25
+    """Per task and split."""
+    tasks: tuple[Task, ...] = TASKS
+    splits: tuple[Split, ...] = ("layout",)
+    """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
+    world: str = "sim"
+    """sim, twin or twin:SEED."""
+    strength: float = 0.0
+    """Domain randomisation of the test worlds."""
+    swap: bool = False
+    """Ask for another object on the table than the scenario's own (does the language matter?)."""
+    seed: int = 0
+    latency: float = 0.0
+    """Of the policy, on the simulated clock [s]."""
+    out: Path | None = None
+    """Write every trial here as JSON, for `palmar compare`."""
+    processes: int | None = None
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.eval.suite import EvalConfig, evaluate
+        from palmar.sim.params import Randomization
+
+        config = EvalConfig(
+            self.policy, self.episodes, self.tasks, self.splits, self.world, self.seed, Randomization(self.strength), self.swap,
+            latency=self.latency,
+        )  # fmt: skip
+        results = evaluate(config, self.processes, progress=not self.json)
+        if self.out:
+            results.save(self.out)
+        table = Table("split", "task", "success (95 % Wilson)", "went to the object asked for")
+        for split in config.splits:
+            table.add_row(split, "all", f"[bold]{results.rate(split=split)}", str(results.approach(split=split)))
+            for task in config.tasks:
+                where = {"split": split, "task": task}
+                table.add_row("", task, str(results.rate(**where)), str(results.approach(**where)), end_section=task == config.tasks[-1])
+        console.print(table)
+        figures = results.to_dict()
+        console.print(
+            f"{self.world} · median {figures['seconds_median'] or float('nan'):.1f} s a success · policy "
+            f"{figures['latency_ms_median']:.1f} ms · {figures['commands_changed']} of {figures['commands']} commands changed by the safety layer"
+        )
+        return 0, figures
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Which of two results is better, on the same seeds; or that it cannot be told yet, and how many trials would."""
+
+    a: Positional[Path]
+    """Trials of the first, from `palmar eval --out`."""
+    b: Positional[Path]
+    """Trials of the second."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.errors import BadValue
+        from palmar.eval.stats import paired, trials_needed
+        from palmar.eval.suite import Results
+
+        a, b = Results.load(self.a), Results.load(self.b)
+        key = lambda t: (t.task, t.split, t.seed)  # noqa: E731
+        left, right = {key(t): t.success for t in a.trials}, {key(t): t.success for t in b.trials}
+        shared = [k for k in left if k in right]
+        if not shared:
+            raise BadValue(f"'{self.a}' and '{self.b}' share no task, split and seed. Next: evaluate both with the same --seed")
+        result = paired([left[k] for k in shared], [right[k] for k in shared])
+        ra, rb = sum(left[k] for k in shared) / len(shared), sum(right[k] for k in shared) / len(shared)
+        console.print(
+            f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {100 * result.difference:+.1f} points "
+            f"[{100 * result.low:+.1f}, {100 * result.high:+.1f}], McNemar p = {result.p:.3f}. [bold]{result.verdict}[/]."
+        )
+        need = trials_needed(ra, rb) if ra != rb and result.p >= 0.05 else None
+        if need:
+            console.print(f"About {need} trials of each would tell a difference of this size (80 % power).")
+        return 0, asdict(result) | {"verdict": result.verdict, "trials_needed": need}
+
+
+@dataclass(frozen=True)
+class SysId:
+    """Identify the dynamics of a reality twin from diagnostic motions, with intervals."""
+
+    twin: int = 0
+    """Which twin."""
+    out: Path | None = None
+    """Write the identification here as JSON."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.sim.twin import Twin
+        from palmar.transfer.sysid import diagnose, identify
+
+        found = identify(diagnose(Twin(self.twin)))
+        table = Table("parameter", "estimate", "95 % interval", "unit", "")
+        for name, e in found.estimates.items():
+            table.add_row(name, f"{e.value:.3f}", f"[{e.low:.3f}, {e.high:.3f}]".replace("[", "\\["), e.unit, e.note)
+        console.print(table)
+        figures = found.to_dict()
+        if self.out:
+            import json
+
+            self.out.write_text(json.dumps(figures, indent=1))
+        return 0, figures
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The whole life of a policy in about ten minutes on two cores, with a report at the end."""
+
+    out: Path = Path("demo")
+    """Where everything goes. A demo that is there is replaced only with --force."""
+    from_scratch: bool = False
+    """Train from nothing (40 minutes) instead of starting from the shipped weights."""
+    instruction: tuple[str, ...] = ()
+    """What to do at the end; asked for when this is a terminal."""
+    force: bool = False
+    """Replace what is in --out."""
+    quick: bool = False
+    """A tenth of everything: to see that it works, not to believe the figures."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.cli.demo import DemoConfig, demo
+
+        config = DemoConfig(self.out, self.from_scratch, self.instruction, self.force, quick=self.quick)
+        return demo(config, console)
+
+

@@ -1,0 +1,242 @@
+"""The main job: demonstrations → a policy → evaluation → the gap to a reality twin, measured and narrowed → deployment → a report.
+
+Each step is one call into the room that does it; this page is the documentation of the whole run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+
+from palmar.errors import BadFile
+
+TWIN = "twin:0"
+INSTRUCTIONS = ("pick up the red cube", "put the green ball on the blue plate", "push the yellow cylinder to the left")
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """How much of everything. The defaults take about ten minutes on two cores; from_scratch trains for 40 minutes more.
+
+    episodes, adapt_episodes: demonstrations collected first, and in the identified simulator. minutes, adapt_minutes: of
+    fine-tuning on each. trials: test tables per task in simulation and in the twin.
+    """
+
+    out: Path = Path("demo")
+    from_scratch: bool = False
+    instructions: tuple[str, ...] = ()
+    force: bool = False
+    episodes: int = 80
+    minutes: float = 1.0
+    trials: int = 25
+    wording_trials: int = 8
+    adapt_episodes: int = 60
+    adapt_minutes: float = 1.0
+    scratch_episodes: int = 1500
+    scratch_minutes: float = 40.0
+    quick: bool = False
+
+    def sized(self) -> DemoConfig:
+        """A tenth of everything when quick."""
+        if not self.quick:
+            return self
+        return replace(
+            self, episodes=12, minutes=0.15, trials=2, wording_trials=1, adapt_episodes=8, adapt_minutes=0.15,
+            scratch_episodes=16, scratch_minutes=0.4,
+        )  # fmt: skip
+
+
+@dataclass
+class Story:
+    """What happened so far: seconds of each step, and the figures that go into the report."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def demo(config: DemoConfig, console: Console) -> tuple[int, dict[str, Any]]:
+    """Run it all. Returns the exit code and every figure. Raises `BadFile` when `out` is taken and not to be replaced."""
+    config = config.sized()
+    _clear(config)
+    story, began = Story(), time.perf_counter()
+
+    with step(console, story, "Collect demonstrations", "a scripted expert in randomised simulation"):
+        data = collect_demos(config)
+    with step(console, story, "Train", "from scratch" if config.from_scratch else "start from the shipped weights, fine-tune"):
+        policy = train_policy(config, data)
+    with step(console, story, "Evaluate in simulation", "tables and sentences it has never seen"):
+        sim, words = evaluate_sim(config, policy)
+    with step(console, story, "Meet reality", "the same tables in a twin with hidden parameters"):
+        before = evaluate_twin(config, policy, "before")
+    with step(console, story, "Identify the twin", "diagnostic motions, least squares, intervals"):
+        identified = identify_twin(config)
+    with step(console, story, "Narrow the gap", "practise in the identified simulator"):
+        adapted = adapt(config, policy, identified)
+        after = evaluate_twin(config, adapted, "after")
+    best = adapted if _wins(after) >= _wins(before) else policy
+    with step(console, story, "Deploy", "in real time, behind the safety layer"):
+        runs = deploy_typed(config, best, console)
+    with step(console, story, "Report", "one page with everything"):
+        story.figures = figures_of(config, story, sim, words, before, after, identified, runs)
+        page = write_report(config, story, data, policy, sim, words, before, after, identified, runs)
+    story.figures["seconds_total"] = time.perf_counter() - began
+    (config.out / "figures.json").write_text(json.dumps(story.figures, indent=1))
+    console.print(closing(config, story, sim, words, before, after, page, best))
+    return 0, story.figures
+
+
+def collect_demos(config: DemoConfig) -> Path:
+    from palmar.data.collect import CollectConfig, collect
+
+    n = config.scratch_episodes if config.from_scratch else config.episodes
+    return collect(config.out / "data", CollectConfig(episodes=n, seed=500_000)).root
+
+
+def train_policy(config: DemoConfig, data: Path) -> Path:
+    if config.from_scratch:
+        return _train(config.out / "policy", [data], config.scratch_minutes, None, lr=1e-3)
+    from palmar.policy import shipped
+
+    return _train(config.out / "policy", [data], config.minutes, shipped(), lr=1e-4)
+
+
+def evaluate_sim(config: DemoConfig, policy: Path) -> tuple[Any, Any]:
+    from palmar.eval.suite import EvalConfig, evaluate
+
+    sim = evaluate(EvalConfig(str(policy), config.trials), note="new tables")
+    words = evaluate(EvalConfig(str(policy), config.wording_trials, splits=("wording", "pair")), note="new words, new pairs")
+    return sim, words
+
+
+def evaluate_twin(config: DemoConfig, policy: Path, when: str) -> Any:
+    from palmar.eval.suite import EvalConfig, evaluate
+
+    return evaluate(EvalConfig(str(policy), config.trials, world=TWIN), note=f"twin, {when}")
+
+
+def identify_twin(config: DemoConfig) -> Any:
+    from palmar.sim.twin import Twin
+    from palmar.transfer.sysid import diagnose, identify
+
+    found = identify(diagnose(Twin(0)))
+    (config.out / "identified.json").write_text(json.dumps(found.to_dict(), indent=1))
+    return found
+
+
+def adapt(config: DemoConfig, policy: Path, identified: Any) -> Path:
+    """Practise where the identified dynamics hold and everything else is still randomised; keep the first demonstrations."""
+    from palmar.data.collect import CollectConfig, collect
+
+    practice = CollectConfig(config.adapt_episodes, seed=600_000, randomization=identified.randomization(0.7))
+    data = collect(config.out / "data-identified", practice).root
+    return _train(config.out / "policy-adapted", [config.out / "data", data], config.adapt_minutes, policy, lr=1e-4)
+
+
+def deploy_typed(config: DemoConfig, policy: Path, console: Console) -> list[Any]:
+    from palmar.cli.live import RunConfig, run
+    from palmar.errors import UserError
+
+    runs = []
+    for i, text in enumerate(_wanted(config, console)):
+        try:
+            runs.append(run(RunConfig(text, str(policy), seed=i, video=config.out / f"run-{i}.mp4"), console))
+        except UserError as error:
+            console.print(f"[yellow]{error}")
+    return runs
+
+
+def figures_of(
+    config: DemoConfig, story: Story, sim: Any, words: Any, before: Any, after: Any, identified: Any, runs: list[Any]
+) -> dict[str, Any]:
+    from palmar.eval.stats import paired
+
+    gap = paired([t.success for t in before.trials], [t.success for t in after.trials])
+    return {
+        "config": json.loads(json.dumps(asdict(config), default=str)),
+        "sim": sim.to_dict(), "words": words.to_dict(), "twin_before": before.to_dict(), "twin_after": after.to_dict(),
+        "twin_change": asdict(gap), "identified": identified.to_dict(), "runs": [r.to_dict() for r in runs],
+        "seconds": story.seconds,
+    }  # fmt: skip
+
+
+def write_report(
+    config: DemoConfig, story: Story, data: Path, policy: Path, sim: Any, words: Any, before: Any, after: Any,
+    identified: Any, runs: list[Any],
+) -> Path:  # fmt: skip
+    raise NotImplementedError
+
+
+def closing(config: DemoConfig, story: Story, sim: Any, words: Any, before: Any, after: Any, page: Path, policy: Path) -> Panel:
+    change = story.figures["twin_change"]
+    verdict = "helped" if change["p"] < 0.05 and change["difference"] > 0 else "made no difference that this many trials can tell"
+    if change["p"] < 0.05 and change["difference"] < 0:
+        verdict = "made it worse, so the policy from before was deployed"
+    lines = [
+        f"New tables in simulation      [bold]{sim.rate()}[/]",
+        f"New sentences                 [bold]{words.rate(split='wording')}[/]",
+        f"New colour-object pairs       [bold]{words.rate(split='pair')}[/]",
+        f"In the reality twin           [bold]{before.rate()}[/]",
+        f"… after identification        [bold]{after.rate()}[/] ({verdict})",
+        "",
+        f"Report   {page}",
+        f"Policy   {policy}    again: palmar run \"pick up the red cube\" --checkpoint {policy}",
+        f"Data     {config.out / 'data'}    look: palmar inspect {config.out / 'data'}",
+        f"Took {story.figures['seconds_total'] / 60:.1f} minutes.",
+    ]
+    return Panel("\n".join(lines), title="palmar demo", expand=False)
+
+
+@contextmanager
+def step(console: Console, story: Story, title: str, what: str) -> Iterator[None]:
+    console.print(f"\n[bold]{len(story.seconds) + 1}. {title}[/] [dim]{what}[/]")
+    began = time.perf_counter()
+    yield
+    story.seconds[title] = time.perf_counter() - began
+    console.print(f"[dim]   {story.seconds[title]:.0f} s[/]")
+
+
+def _train(out: Path, data: list[Path], minutes: float, init: Path | None, lr: float) -> Path:
+    from palmar.data.reader import Dataset
+    from palmar.models.presets import palmar_tiny
+    from palmar.sim.tasks import paraphrases
+    from palmar.train.loop import TrainConfig, train
+
+    sets = [Dataset(d) for d in data]
+    config = TrainConfig(minutes=minutes, lr=lr)
+    return train(palmar_tiny(), sets, out, config, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init)
+
+
+def _wanted(config: DemoConfig, console: Console) -> tuple[str, ...]:
+    """What the user typed; the three examples when nobody is at a keyboard."""
+    if config.instructions:
+        return config.instructions
+    if not (sys.stdin.isatty() and console.is_terminal):
+        return INSTRUCTIONS
+    console.print("Type what the robot shall do, one instruction a line; an empty line goes on (alone: three examples).")
+    typed: list[str] = []
+    while (text := console.input("› ").strip()) and len(typed) < 5:
+        typed.append(text)
+    return tuple(typed) or INSTRUCTIONS
+
+
+def _wins(results: Any) -> int:
+    return sum(t.success for t in results.trials)
+
+
+def _clear(config: DemoConfig) -> None:
+    if config.out.exists() and any(config.out.iterdir()):
+        if not (config.force and (config.out / ".palmar-demo").exists()):
+            raise BadFile(f"'{config.out}' is not empty. Next: --out elsewhere, or --force to replace a demo that is there")
+        shutil.rmtree(config.out)
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / ".palmar-demo").touch()

@@ -1,0 +1,174 @@
+"""`palmar run`: what was typed, done in real time by the robot, with a live view in the terminal and a video at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from palmar.policy import load_policy
+from palmar.runtime.controller import Controller, Mode, Report, deploy
+from palmar.runtime.loop import Body, Subscriber, Tick
+from palmar.types import ActionChunk, Observation
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What to do, where, and with which policy.
+
+    checkpoint: folder, or "shipped". world: sim, twin or twin:SEED. seed: of the table. timeout: [s]. done: probability at
+    which the policy's own "fulfilled" is believed. video: where the film goes, None for no film.
+    """
+
+    instruction: str
+    checkpoint: str = "shipped"
+    world: str = "sim"
+    seed: int = 0
+    timeout: float = 20.0
+    done: float = 0.6
+    video: Path | None = Path("palmar-run.mp4")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """done: the policy said the instruction is fulfilled. success: so says the simulator."""
+
+    instruction: str
+    done: bool
+    success: bool
+    seconds: float
+    mode: str
+    reason: str
+    timing: dict[str, float]
+    safety: dict[str, int]
+    video: str | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done · 1 not done in time · 3 the controller stopped the robot · 130 Ctrl-C."""
+        if self.reason == "stopped":
+            return 130
+        if self.mode != Mode.RUN.name:
+            return 3
+        return 0 if self.done and self.success else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"exit_code": self.exit_code}
+
+
+class Finished:
+    """Completion detection: the policy has said "done" in two chunks running."""
+
+    def __init__(self, threshold: float, times: int = 2) -> None:
+        self.threshold, self.times, self.count = threshold, times, 0
+        self._last: float | None = None
+
+    def __call__(self, obs: Observation, chunk: ActionChunk | None) -> bool:
+        if chunk is not None and chunk.t0 != self._last:
+            self._last = chunk.t0
+            self.count = self.count + 1 if (chunk.done or 0.0) > self.threshold else 0
+        return self.count >= self.times
+
+
+class Terminal(Subscriber):
+    """A few lines that say what the robot does now."""
+
+    def __init__(self, instruction: str, controller: Controller) -> None:
+        self.instruction, self.controller = instruction, controller
+        self.tick: Tick | None = None
+        self.changed = self.ticks = 0
+        self.worst = 0.0
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self.robot = body.embodiment
+
+    def on_tick(self, tick: Tick) -> None:
+        self.tick, self.ticks = tick, self.ticks + 1
+        self.changed += bool(tick.verdict.reasons)
+        self.worst = max(self.worst, tick.late)
+
+    def __rich__(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_row("[bold]instruction", self.instruction)
+        tick = self.tick
+        if tick is None:
+            table.add_row("[bold]state", "starting")
+            return table
+        x, y, z = self.robot.chain.forward(tick.verdict.command[:-1])[0]
+        colour = "green" if self.controller.mode is Mode.RUN else "red"
+        table.add_row("[bold]state", f"[{colour}]{self.controller.mode.name}[/] {self.controller.reason}")
+        table.add_row("[bold]time", f"{tick.time:5.1f} s   tick {tick.index}   worst lateness {1e3 * self.worst:.1f} ms")
+        table.add_row("[bold]gripper", f"x {x:+.3f}  y {y:+.3f}  z {z:+.3f} m   opening {_bar(tick.verdict.command[-1])}")
+        if (chunk := tick.chunk) is not None:
+            sure = "" if chunk.confidence is None else f"sure of the target {_bar(chunk.confidence)}"
+            done = "" if chunk.done is None else f"   done {_bar(chunk.done)}"
+            table.add_row("[bold]policy", f"{sure}{done}   {1e3 * tick.latency:.0f} ms")
+        share = 100 * self.changed / max(self.ticks, 1)
+        why = tick.verdict.reasons[0] if tick.verdict.reasons else ""
+        table.add_row("[bold]safety", f"{self.changed} of {self.ticks} commands changed ({share:.1f} %)  {why}")
+        return table
+
+
+def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any], None] | None = None) -> RunResult:
+    """Lay a table for the instruction, then deploy on it in real time.
+
+    Raises `UserError` for an instruction about things that do not exist, or a checkpoint that is not there.
+    """
+    from palmar.eval.film import Filmmaker
+    from palmar.sim import tasks
+    from palmar.sim.twin import Twin
+    from palmar.sim.world import World
+
+    scenario = replace(tasks.scenario_for(tasks.parse(config.instruction), config.seed), instruction=config.instruction)
+    policy = load_policy(config.checkpoint)
+    kind, _, number = config.world.partition(":")
+    world = Twin(int(number or 0)) if kind == "twin" else World()
+    obs = world.load(scenario, seed=config.seed)
+    policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
+    controller, finished = Controller(), Finished(config.done)
+    view = Terminal(config.instruction, controller)
+    watchers: list[Subscriber] = [view]
+    film = Filmmaker(world, config.instruction) if config.video else None
+    if film:
+        watchers.append(film)
+    with _shown(view, console):
+        report = deploy(
+            world, policy, config.instruction, obs, timeout=config.timeout, controller=controller, until=finished,
+            subscribers=watchers,
+        )  # fmt: skip
+    success = world.success()
+    if film and config.video:
+        film.save(config.video, success=success)
+    world.close()
+    return _result(config, report, success)
+
+
+def _result(config: RunConfig, report: Report, success: bool) -> RunResult:
+    reason = report.reason or report.outcome.reason
+    return RunResult(
+        config.instruction, report.outcome.reason == "done", success, report.outcome.duration, report.mode.name, reason,
+        report.timing, report.counts, str(config.video) if config.video else None,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _shown(view: Terminal, console: Console | None) -> Iterator[None]:
+    if console is None or not console.is_terminal:
+        yield
+        return
+    with Live(view, console=console, refresh_per_second=5, transient=False):
+        yield
+
+
+def _bar(share: float) -> str:
+    """Eight steps of a bar, and the number."""
+    share = min(max(float(share), 0.0), 1.0)
+    return f"{BARS[round(share * 8)]} {share:.2f}"
