@@ -1,12 +1,12 @@
 """The tree of errors. Each says what was found, what was expected, and the next step.
 
-    PalmarError
-    ├── UserError                 the caller can mend it: exit code 2
-    │   ├── BadValue              a value outside its range or of the wrong shape
-    │   ├── BadFile               a file that is missing, truncated or of another format
-    │   ├── UnknownName           a name that is not in the list of known ones
-    │   └── MissingPackage        an optional package (or system library) that is not installed
-    └── RobotFault                the body or the controller cannot go on: exit code 3
+PalmarError
+├── UserError                 the caller can mend it: exit code 2
+│   ├── BadValue              a value outside its range or of the wrong shape
+│   ├── BadFile               a file that is missing, truncated or of another format
+│   ├── UnknownName           a name that is not in the list of known ones
+│   └── MissingPackage        an optional package (or system library) that is not installed
+└── RobotFault                the body or the controller cannot go on: exit code 3
 """
 
 from __future__ import annotations

@@ -44,6 +44,15 @@ def matrix_to_quat(R: Array) -> Array:
     return q if q[0] >= 0 else -q
 
 
+def steady_quat(R: Array) -> Array:
+    """wxyz quaternion [4] of a rotation matrix with its largest component positive.
+
+    For observations: near w = 0 (a gripper pointing down) the sign of `matrix_to_quat` flips with the last digit.
+    """
+    q = matrix_to_quat(R)
+    return q if q[np.argmax(np.abs(q))] >= 0 else -q
+
+
 def rotvec_to_matrix(v: Array) -> Array:
     """Rotation matrix [3, 3] of a rotation vector [3] (Rodrigues)."""
     angle = float(np.linalg.norm(v))

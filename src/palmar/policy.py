@@ -77,4 +77,3 @@ def load_policy(where: str, **options: object) -> Policy:
 def shipped() -> Path:
     """The folder of the checkpoint that comes with the package."""
     return Path(__file__).parent / "assets" / "palmar-tiny"
-

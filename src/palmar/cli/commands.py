@@ -39,7 +39,8 @@ class Run:
         from palmar.cli import live
 
         result = live.run(
-            live.RunConfig(self.instruction, self.checkpoint, self.world, self.seed, self.timeout, video=self.video), console
+            live.RunConfig(self.instruction, self.checkpoint, self.world, self.seed, self.timeout, video=self.video),
+            console,
         )
         t = result.timing
         said = "says it is done" if result.done else f"ended: {result.reason}"
@@ -210,7 +211,13 @@ class Eval:
             table.add_row(split, "all", f"[bold]{results.rate(split=split)}", str(results.approach(split=split)))
             for task in config.tasks:
                 where = {"split": split, "task": task}
-                table.add_row("", task, str(results.rate(**where)), str(results.approach(**where)), end_section=task == config.tasks[-1])
+                table.add_row(
+                    "",
+                    task,
+                    str(results.rate(**where)),
+                    str(results.approach(**where)),
+                    end_section=task == config.tasks[-1],
+                )
         console.print(table)
         figures = results.to_dict()
         console.print(
@@ -241,7 +248,9 @@ class Compare:
         left, right = {key(t): t.success for t in a.trials}, {key(t): t.success for t in b.trials}
         shared = [k for k in left if k in right]
         if not shared:
-            raise BadValue(f"'{self.a}' and '{self.b}' share no task, split and seed. Next: evaluate both with the same --seed")
+            raise BadValue(
+                f"'{self.a}' and '{self.b}' share no task, split and seed. Next: evaluate both with the same --seed"
+            )
         result = paired([left[k] for k in shared], [right[k] for k in shared])
         ra, rb = sum(left[k] for k in shared) / len(shared), sum(right[k] for k in shared) / len(shared)
         console.print(
@@ -304,5 +313,3 @@ class Demo:
 
         config = DemoConfig(self.out, self.from_scratch, self.instruction, self.force, quick=self.quick)
         return demo(config, console)
-
-

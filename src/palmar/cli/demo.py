@@ -72,7 +72,9 @@ def demo(config: DemoConfig, console: Console) -> tuple[int, dict[str, Any]]:
 
     with step(console, story, "Collect demonstrations", "a scripted expert in randomised simulation"):
         data = collect_demos(config)
-    with step(console, story, "Train", "from scratch" if config.from_scratch else "start from the shipped weights, fine-tune"):
+    with step(
+        console, story, "Train", "from scratch" if config.from_scratch else "start from the shipped weights, fine-tune"
+    ):
         policy = train_policy(config, data)
     with step(console, story, "Evaluate in simulation", "tables and sentences it has never seen"):
         sim, words = evaluate_sim(config, policy)
@@ -114,7 +116,9 @@ def evaluate_sim(config: DemoConfig, policy: Path) -> tuple[Any, Any]:
     from palmar.eval.suite import EvalConfig, evaluate
 
     sim = evaluate(EvalConfig(str(policy), config.trials), note="new tables")
-    words = evaluate(EvalConfig(str(policy), config.wording_trials, splits=("wording", "pair")), note="new words, new pairs")
+    words = evaluate(
+        EvalConfig(str(policy), config.wording_trials, splits=("wording", "pair")), note="new words, new pairs"
+    )
     return sim, words
 
 
@@ -176,9 +180,15 @@ def write_report(
     raise NotImplementedError
 
 
-def closing(config: DemoConfig, story: Story, sim: Any, words: Any, before: Any, after: Any, page: Path, policy: Path) -> Panel:
+def closing(
+    config: DemoConfig, story: Story, sim: Any, words: Any, before: Any, after: Any, page: Path, policy: Path
+) -> Panel:
     change = story.figures["twin_change"]
-    verdict = "helped" if change["p"] < 0.05 and change["difference"] > 0 else "made no difference that this many trials can tell"
+    verdict = (
+        "helped"
+        if change["p"] < 0.05 and change["difference"] > 0
+        else "made no difference that this many trials can tell"
+    )
     if change["p"] < 0.05 and change["difference"] < 0:
         verdict = "made it worse, so the policy from before was deployed"
     lines = [
@@ -189,7 +199,7 @@ def closing(config: DemoConfig, story: Story, sim: Any, words: Any, before: Any,
         f"… after identification        [bold]{after.rate()}[/] ({verdict})",
         "",
         f"Report   {page}",
-        f"Policy   {policy}    again: palmar run \"pick up the red cube\" --checkpoint {policy}",
+        f'Policy   {policy}    again: palmar run "pick up the red cube" --checkpoint {policy}',
         f"Data     {config.out / 'data'}    look: palmar inspect {config.out / 'data'}",
         f"Took {story.figures['seconds_total'] / 60:.1f} minutes.",
     ]
@@ -213,7 +223,9 @@ def _train(out: Path, data: list[Path], minutes: float, init: Path | None, lr: f
 
     sets = [Dataset(d) for d in data]
     config = TrainConfig(minutes=minutes, lr=lr)
-    return train(palmar_tiny(), sets, out, config, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init)
+    return train(
+        palmar_tiny(), sets, out, config, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init
+    )
 
 
 def _wanted(config: DemoConfig, console: Console) -> tuple[str, ...]:
@@ -222,7 +234,9 @@ def _wanted(config: DemoConfig, console: Console) -> tuple[str, ...]:
         return config.instructions
     if not (sys.stdin.isatty() and console.is_terminal):
         return INSTRUCTIONS
-    console.print("Type what the robot shall do, one instruction a line; an empty line goes on (alone: three examples).")
+    console.print(
+        "Type what the robot shall do, one instruction a line; an empty line goes on (alone: three examples)."
+    )
     typed: list[str] = []
     while (text := console.input("› ").strip()) and len(typed) < 5:
         typed.append(text)
@@ -236,7 +250,9 @@ def _wins(results: Any) -> int:
 def _clear(config: DemoConfig) -> None:
     if config.out.exists() and any(config.out.iterdir()):
         if not (config.force and (config.out / ".palmar-demo").exists()):
-            raise BadFile(f"'{config.out}' is not empty. Next: --out elsewhere, or --force to replace a demo that is there")
+            raise BadFile(
+                f"'{config.out}' is not empty. Next: --out elsewhere, or --force to replace a demo that is there"
+            )
         shutil.rmtree(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / ".palmar-demo").touch()

@@ -105,8 +105,12 @@ class Terminal(Subscriber):
         x, y, z = self.robot.chain.forward(tick.verdict.command[:-1])[0]
         colour = "green" if self.controller.mode is Mode.RUN else "red"
         table.add_row("[bold]state", f"[{colour}]{self.controller.mode.name}[/] {self.controller.reason}")
-        table.add_row("[bold]time", f"{tick.time:5.1f} s   tick {tick.index}   worst lateness {1e3 * self.worst:.1f} ms")
-        table.add_row("[bold]gripper", f"x {x:+.3f}  y {y:+.3f}  z {z:+.3f} m   opening {_bar(tick.verdict.command[-1])}")
+        table.add_row(
+            "[bold]time", f"{tick.time:5.1f} s   tick {tick.index}   worst lateness {1e3 * self.worst:.1f} ms"
+        )
+        table.add_row(
+            "[bold]gripper", f"x {x:+.3f}  y {y:+.3f}  z {z:+.3f} m   opening {_bar(tick.verdict.command[-1])}"
+        )
         if (chunk := tick.chunk) is not None:
             sure = "" if chunk.confidence is None else f"sure of the target {_bar(chunk.confidence)}"
             done = "" if chunk.done is None else f"   done {_bar(chunk.done)}"

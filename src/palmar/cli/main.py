@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         Console().print(NEXT)
         return 0
-    command: Any = tyro.cli(Command, args=argv, prog="palmar", description="The whole life of a robot policy.")  # type: ignore[call-overload]
+    command: Any = tyro.cli(Command, args=argv, prog="palmar", description="The whole life of a robot policy.")
     return guarded(command.run, as_json=command.json)
 
 

@@ -26,7 +26,11 @@ from palmar.sim.world import World
 from palmar.types import Episode
 
 TAIL = 6  # frames kept after success, so that a policy learns what "done" looks like and to stay there
-NOISES = (0.0, 0.004, 0.010)  # standard deviation on the expert's motion [m], drawn for each episode (DART, Laskey 2017)
+NOISES = (
+    0.0,
+    0.004,
+    0.010,
+)  # standard deviation on the expert's motion [m], drawn for each episode (DART, Laskey 2017)
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,14 @@ def collect(
     robot = arm7()
     tried = saved = frames = 0
     jobs = ((config, config.seed + i) for i in range(3 * config.episodes))
-    columns = (TextColumn("collect"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume)
+    columns = (
+        TextColumn("collect"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume, pix_fmt="yuv444p")
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         shown = bar.add_task("collect", total=config.episodes, note="") if bar else None
         for episode in spread(record, jobs, processes):

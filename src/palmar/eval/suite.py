@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,14 +16,14 @@ from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.stats import Rate
 from palmar.policy import Policy, load_policy
 from palmar.runtime.chunks import ChunkBuffer
-from palmar.runtime.loop import rollout
+from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import SafetyCounts, Smoothness
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.pool import spread
-from palmar.sim.tasks import Scenario
+from palmar.sim.tasks import Scenario, Split
 from palmar.sim.twin import Twin
 from palmar.sim.world import World
 
@@ -42,7 +42,7 @@ class EvalConfig:
     policy: str = "shipped"
     episodes: int = 25
     tasks: tuple[str, ...] = tasks.TASKS
-    splits: tuple[tasks.Split, ...] = ("layout",)
+    splits: tuple[Split, ...] = ("layout",)
     world: str = "sim"
     seed: int = 0
     randomization: Randomization = NO_RANDOMIZATION
@@ -114,7 +114,10 @@ class Results:
         ok = [t.duration for t in self.trials if t.success]
         return {
             "config": self.config,
-            "success": {s: {"all": self.rate(split=s).to_dict()} | {k: self.rate(split=s, task=k).to_dict() for k in names} for s in splits},
+            "success": {
+                s: {"all": self.rate(split=s).to_dict()} | {k: self.rate(split=s, task=k).to_dict() for k in names}
+                for s in splits
+            },
             "approached": {s: self.approach(split=s).to_dict() for s in splits},
             "seconds_median": float(np.median(ok)) if ok else None,
             "jerk_rms_median": float(np.median([t.jerk_rms for t in self.trials])),
@@ -145,8 +148,16 @@ def evaluate(
     """Run every trial of the config. Equal configs give equal trials, whatever the number of processes."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    jobs = [(config, k, s, config.seed + i) for s in config.splits for i in range(config.episodes) for k in config.tasks]
-    columns = (TextColumn(note), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[rate]}"))
+    jobs = [
+        (config, k, s, config.seed + i) for s in config.splits for i in range(config.episodes) for k in config.tasks
+    ]
+    columns = (
+        TextColumn(note),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
     trials: list[Trial] = []
     with Progress(*columns, disable=not progress) as bar:
         shown = bar.add_task(note, total=len(jobs), rate="")
@@ -158,8 +169,8 @@ def evaluate(
     return Results(json.loads(json.dumps(asdict(config), default=dict)), tuple(trials))
 
 
-def run(job: tuple[EvalConfig, str, tasks.Split, int]) -> Trial:
-    """One trial, from its seed alone."""
+def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscriber] = ()) -> Trial:
+    """One trial, from its seed alone; `subscribers` may watch it."""
     config, task, split, seed = job
     world, policy = _world(config.world), _policy(config.policy, config.world)
     scenario = tasks.sample(task, split, seed)
@@ -184,7 +195,7 @@ def run(job: tuple[EvalConfig, str, tasks.Split, int]) -> Trial:
         return world.success()
 
     end = rollout(
-        world, worker, obs, chunks=ChunkBuffer(execute=execute), subscribers=[smooth, safety], until=until,
+        world, worker, obs, chunks=ChunkBuffer(execute=execute), subscribers=[smooth, safety, *subscribers], until=until,
         timeout=config.timeout,
     )  # fmt: skip
     nearest = min(closest, key=lambda i: closest[i])
@@ -202,8 +213,6 @@ def swapped(scenario: Scenario) -> Scenario:
     if not others:
         raise BadValue(f"the table of seed {scenario.seed} holds one object only; nothing to swap to")
     return scenario.ask_for(others[0])
-
-
 
 
 @lru_cache(maxsize=2)

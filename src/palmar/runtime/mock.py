@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from palmar.embodiments import Embodiment
-from palmar.kinematics import matrix_to_quat
+from palmar.kinematics import steady_quat
 from palmar.types import Array, Observation
 
 
@@ -29,7 +29,7 @@ class MockBody:
     def observe(self, images: bool = True) -> Observation:
         robot = self.embodiment
         position, rotation = robot.chain.forward(self._now[:-1])
-        state = np.concatenate([self._now[:-1], self._velocity, self._now[-1:], position, matrix_to_quat(rotation)])
+        state = np.concatenate([self._now[:-1], self._velocity, self._now[-1:], position, steady_quat(rotation)])
         pictures = {c.name: self._picture(c.height, c.width) for c in robot.cameras} if images else {}
         return Observation(
             pictures, state.astype(np.float32), self.instruction, len(self.commands) / robot.control_rate

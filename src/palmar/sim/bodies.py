@@ -50,18 +50,26 @@ LOOK_AT = np.array([0.51, 0.0, 0.02])
 PAINTED_LINES = (((0.50, 0.14), (0.14, 0.003)), ((0.50, -0.14), (0.14, 0.003)), ((0.60, 0.0), (0.003, 0.14)))
 
 
-def build(robot: Embodiment, scenario: Scenario, params: WorldParams, timestep: float = 0.004) -> Any:
-    """A compiled `mujoco.MjModel` of the arm at its table with the scenario's objects, under the given parameters."""
-    spec = new_spec(timestep)
-    add_room(spec, params)
+def build(
+    robot: Embodiment, scenario: Scenario, params: WorldParams, timestep: float = 0.004, quality: bool = False
+) -> Any:
+    """A compiled `mujoco.MjModel` of the arm at its table with the scenario's objects, under the given parameters.
+
+    quality: render with MuJoCo's defaults instead of our fast settings. The physics are the same.
+    """
+    spec = new_spec(timestep, quality)
+    add_room(spec, params, shadows=quality)
     add_arm(spec, robot, params)
     for i, item in enumerate(scenario.items):
         add_item(spec, f"item{i}", item, params)
     return spec.compile()
 
 
-def new_spec(timestep: float = 0.004) -> Any:
-    """An empty spec with our solver and fast rendering settings: no shadows, no multisampling, no reflections."""
+def new_spec(timestep: float = 0.004, quality: bool = False) -> Any:
+    """An empty spec with our solver and fast rendering: no shadow map, no multisampling.
+
+    quality: MuJoCo's defaults, a shadow map of 4096² and 4 samples a pixel.
+    """
     spec = mujoco.MjSpec()
     spec.compiler.degree = False
     spec.option.timestep = timestep
@@ -70,14 +78,14 @@ def new_spec(timestep: float = 0.004) -> Any:
     spec.option.impratio = 10.0  # stiff friction, and no slip: grasped objects do not creep
     spec.option.noslip_iterations = 3
     visual = spec.visual
-    visual.quality.shadowsize = 0
-    visual.quality.offsamples = 0
+    if not quality:
+        visual.quality.shadowsize = visual.quality.offsamples = 0
     getattr(visual, "global").offwidth, getattr(visual, "global").offheight = 640, 480
     visual.map.znear, visual.map.zfar = 0.01, 10.0
     return spec
 
 
-def add_room(spec: Any, params: WorldParams) -> None:
+def add_room(spec: Any, params: WorldParams, shadows: bool = False) -> None:
     world = spec.worldbody
     warm = np.array(_kelvin(params["temperature"]))
     level = params["light"]
@@ -86,7 +94,7 @@ def add_room(spec: Any, params: WorldParams) -> None:
     spec.visual.headlight.specular = [0, 0, 0]
     lamp = world.add_light(pos=[0.6, params["light_x"], 1.6], dir=[-0.1, -params["light_x"] * 0.5, -1.0])
     lamp.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
-    lamp.castshadow = False
+    lamp.castshadow = shadows
     lamp.diffuse = list(0.5 * warm * level**0.5)
     lamp.specular = [0.1, 0.1, 0.1]
     table = colorsys.hsv_to_rgb(params["table_hue"] % 1.0, params["table_saturation"], params["table_value"])
@@ -241,7 +249,7 @@ def _ghost() -> dict[str, Any]:
 def _checker(spec: Any, name: str, one: Any, two: Any, repeat: int) -> None:
     spec.add_texture(
         name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
-        rgb1=list(one), rgb2=list(two), width=64, height=64,
+        rgb1=np.clip(one, 0, 1), rgb2=np.clip(two, 0, 1), width=64, height=64,  # MuJoCo wraps what is over 1 to dark
     )  # fmt: skip
     material = spec.add_material(name=name)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
@@ -258,7 +266,6 @@ def _kelvin(temperature: float) -> tuple[float, float, float]:
     t = [3000, 4000, 5500, 6500, 8000]
     r, g, b = [1.12, 1.08, 1.0, 0.97, 0.92], [0.9, 0.97, 1.0, 1.0, 0.99], [0.6, 0.8, 1.0, 1.06, 1.14]
     return tuple(float(np.interp(temperature, t, c)) for c in (r, g, b))  # type: ignore[return-value]
-
 
 
 _BOX, _CAPSULE = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CAPSULE

@@ -30,8 +30,9 @@ class Expert:
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         goal, opening, speed = PLANS[self.world.scenario.task](self.world)
         move = _limit(GAIN * (goal - self.world.tcp), speed)
-        if self.noise:
-            move = move + self._rng.normal(0, self.noise, 3) * min(1.0, 0.3 + np.linalg.norm(goal - self.world.tcp) / 0.05)
+        if self.noise:  # less of it close to the goal, where it would only undo the grasp
+            share = min(1.0, 0.3 + float(np.linalg.norm(goal - self.world.tcp)) / 0.05)
+            move = move + share * self._rng.normal(0, self.noise, 3)
         action = np.array([*move, 0.0, 0.0, 0.0, opening], np.float32)
         return ActionChunk(action[None], 1.0 / self.world.embodiment.policy_rate, obs.time)
 
@@ -85,7 +86,9 @@ def push(w: World) -> Plan:
     start = item[:2] - (pad + 0.03) * along
     if behind > pad - 0.012 and off < 0.014 and w.tcp[2] < low + 0.015:
         goal = tasks.goal_point(w)[:2]
-        ahead = w.tcp[:2] + 0.05 * along  # steady forward, centred behind the object (a little over-corrected: it drifts)
+        ahead = (
+            w.tcp[:2] + 0.05 * along
+        )  # steady forward, centred behind the object (a little over-corrected: it drifts)
         ahead = ahead - 1.4 * aside if abs(along[0]) < 0.5 else ahead - 1.4 * aside
         return np.array([*ahead, low]), CLOSED, 0.022 if float((goal - item[:2]) @ along) > 0.02 else 0.015
     away = float(np.linalg.norm(w.tcp[:2] - start))
@@ -114,8 +117,6 @@ def holds(w: World, i: int) -> bool:
     """The object is between the pads and the pads have closed on it."""
     near = np.linalg.norm(w.item(i) - w.tcp) < 0.028
     return bool(near and _gripped(w, i) - 0.2 < w.opening < _gripped(w, i) + 0.18)
-
-
 
 
 def _gripped(w: World, i: int) -> float:

@@ -106,7 +106,7 @@ class Item:
     @property
     def size(self) -> tuple[float, float, float]:
         """MuJoCo half sizes [m]."""
-        return {"cube": (0.0225,) * 3, "cylinder": (0.021, 0.027, 0.0), "ball": (0.024, 0.0, 0.0)}[self.shape]  # type: ignore[return-value]
+        return {"cube": (0.0225,) * 3, "cylinder": (0.021, 0.027, 0.0), "ball": (0.024, 0.0, 0.0)}[self.shape]
 
     @property
     def rest_height(self) -> float:
@@ -196,7 +196,9 @@ def lay_out(kinds: list[tuple[str, str]], rng: np.random.Generator, direction: s
             for _ in range(60):
                 x, y = rng.uniform(0.39, 0.60), rng.uniform(-0.19, 0.19)
                 if i == 0 and direction is not None:
-                    x, y = (rng.uniform(0.40, 0.48), y * 0.8) if direction == "forward" else (x, rng.uniform(-0.09, 0.09))
+                    x, y = (
+                        (rng.uniform(0.40, 0.48), y * 0.8) if direction == "forward" else (x, rng.uniform(-0.09, 0.09))
+                    )
                 item = Item(shape, colour, float(x), float(y), float(rng.uniform(-0.35, 0.35)))
                 if all(_apart(item, other) for other in items) and (i == 0 or _lane_free(items[0], item, direction)):
                     items.append(item)
@@ -214,7 +216,10 @@ def phrase(scenario: Scenario, wording: str, synonyms: Array | tuple[bool, bool]
     words = {"o": f"{target.colour} {NOUNS[target.shape][int(synonyms[0])]}"}
     if scenario.goal is not None:
         goal = scenario.items[scenario.goal]
-        words |= {"g": f"{goal.colour} {NOUNS[goal.shape][int(synonyms[1])]}", "on": "on" if goal.shape == "plate" else "in"}
+        words |= {
+            "g": f"{goal.colour} {NOUNS[goal.shape][int(synonyms[1])]}",
+            "on": "on" if goal.shape == "plate" else "in",
+        }
     if scenario.direction:
         words["d"] = scenario.direction
     return wording.format(**words).replace("to the forward", "forward").replace("towards the forward", "forward")
@@ -261,14 +266,19 @@ def parse(instruction: str) -> Request:
     Only to lay the table for a typed instruction: the policy reads the sentence itself.
     Raises `UnknownName` or `BadValue` that say what exists.
     """
-    words = "".join(c if c.isalpha() else " " for c in instruction.lower()).split()
+    text = instruction.lower().replace("can you ", "")  # a question, not the thing called "can"
+    words = "".join(c if c.isalpha() else " " for c in text).split()
     nouns = {n: s for s, names in NOUNS.items() for n in names}
     found: list[tuple[str, str]] = []
     for before, word in zip(["", *words], words, strict=False):
         if word in nouns:
             if before not in COLOURS:
-                raise UnknownName("colour", before, COLOURS) if before and before not in ("the", "a", "that") else BadValue(
-                    f"'{word}' in '{instruction}' has no colour; say for example 'the red {word}'. Colours: {', '.join(COLOURS)}"
+                raise (
+                    UnknownName("colour", before, COLOURS)
+                    if before and before not in ("the", "a", "that")
+                    else BadValue(
+                        f"'{word}' in '{instruction}' has no colour; say for example 'the red {word}'. Colours: {', '.join(COLOURS)}"
+                    )
                 )
             found.append((before, nouns[word]))
     objects = [f for f in found if f[1] in SHAPES]
@@ -281,6 +291,9 @@ def parse(instruction: str) -> Request:
         raise BadValue(f"no object in '{instruction}'; name one such as 'red cube'. Objects: {', '.join(things)}")
     direction = next((d for d in DIRECTIONS if d in words), None)
     task = _task_of(words, bool(places), direction)
+    if task is None and any(w in _VERBS["place"] for w in words):
+        there = ", ".join(n for s in DESTINATIONS for n in NOUNS[s])
+        raise BadValue(f"'{instruction}' does not say where; say for example 'on the blue plate'. Destinations: {there}")
     if task is None:
         import difflib
 
@@ -290,8 +303,9 @@ def parse(instruction: str) -> Request:
         raise BadValue(f"no task word in '{instruction}'.{guess} Tasks: {', '.join(TASKS)} (and words like them)")
     if task == "push" and direction is None:
         raise BadValue(f"'{instruction}' does not say which way; expected one of {', '.join(DIRECTIONS)}")
-    goal = places[0] if task == "place" else (None, None)
-    return Request(task, *objects[0], *goal, direction if task == "push" else None)
+    asked_colour, asked_shape = objects[0]
+    goal_colour, goal_shape = places[0] if task == "place" and places else (None, None)
+    return Request(task, asked_colour, asked_shape, goal_colour, goal_shape, direction if task == "push" else None)
 
 
 def _task_of(words: list[str], has_place: bool, direction: str | None) -> str | None:
@@ -317,7 +331,9 @@ def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scena
     goal = None
     if request.task == "place":
         if request.goal_shape is None or request.goal_colour is None:
-            raise BadValue(f"place needs a destination; say for example 'on the blue plate'. Known: {', '.join(DESTINATIONS)}")
+            raise BadValue(
+                f"place needs a destination; say for example 'on the blue plate'. Known: {', '.join(DESTINATIONS)}"
+            )
         goal = len(kinds)
         other = [c for c in COLOURS if c != request.goal_colour]
         kinds += [(request.goal_shape, request.goal_colour), ("plate", other[rng.integers(len(other))])]
@@ -329,10 +345,13 @@ class TableState(Protocol):
     """What a success test or an expert may read of a world: positions in the base frame [m]."""
 
     scenario: Scenario
-    tcp: Array
-    opening: float
-    table: float
 
+    @property
+    def tcp(self) -> Array: ...
+    @property
+    def opening(self) -> float: ...
+    @property
+    def table(self) -> float: ...
     def item(self, i: int) -> Array: ...
 
 
@@ -397,4 +416,4 @@ def _lane_free(pushed: Item, other: Item, direction: str | None) -> bool:
     dx, dy = DIRECTIONS[direction]
     along = (other.x - pushed.x) * dx + (other.y - pushed.y) * dy
     aside = abs((other.x - pushed.x) * dy - (other.y - pushed.y) * dx)
-    return not (-0.13 < along and aside < (0.12 if other.shape in DESTINATIONS else 0.085))
+    return not (along > -0.13 and aside < (0.12 if other.shape in DESTINATIONS else 0.085))

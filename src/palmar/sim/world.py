@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Camera, Embodiment, arm7
-from palmar.kinematics import matrix_to_quat
+from palmar.kinematics import steady_quat
 from palmar.sim import camera as cameras
 from palmar.sim import tasks
 from palmar.sim.bodies import build, mujoco
@@ -24,6 +24,9 @@ class World:
 
     Deterministic from scenario, parameters and seed. `tcp`, `opening`, `table` and `item` are simulator truth for experts and
     success tests; a policy sees `observe` only.
+
+    images: False leaves the cameras off. quality: MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections)
+    instead of fast ones: several times slower, and not what the shipped policy was trained on.
     """
 
     def __init__(self, robot: Embodiment | None = None, images: bool = True, quality: bool = False) -> None:
@@ -37,7 +40,7 @@ class World:
         robot = self.embodiment
         self.scenario, self.params = scenario, params
         self._seed = scenario.seed if seed is None else seed
-        self.model = build(robot, scenario, params)
+        self.model = build(robot, scenario, params, quality=self._quality)
         self.modify(self.model)
         self.data = mujoco.MjData(self.model)
         self._close_renderers()
@@ -75,7 +78,7 @@ class World:
         q = self.data.qpos[: self._joints] + self._rng.normal(0, self.params["proprio_noise"] + 1e-12, self._joints)
         position, rotation = self.embodiment.chain.forward(q)
         state = np.concatenate(
-            [q, self.data.qvel[: self._joints], [self.opening], position, matrix_to_quat(rotation)]
+            [q, self.data.qvel[: self._joints], [self.opening], position, steady_quat(rotation)]
         ).astype(np.float32)
         seen: dict[str, Array] = {}
         if images and self._images:

@@ -1,0 +1,86 @@
+"""How often does each scripted expert succeed, in plain simulation and under full randomisation?
+
+    OMP_NUM_THREADS=1 nice python benchmarks/experts.py --episodes 200
+
+An expert that fails makes the demonstrations lie, so this is the first figure to look at after any change of a world, a task
+or an expert. No pictures: a fifth of a second an episode. Failed seeds are listed: each replays with `--only TASK:SEED`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from palmar.eval.stats import Rate
+from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.loop import rollout
+from palmar.runtime.worker import Inline
+from palmar.sim import tasks
+from palmar.sim.experts import Expert
+from palmar.sim.params import Randomization
+from palmar.sim.pool import spread
+from palmar.sim.world import World
+
+
+@dataclass(frozen=True)
+class Try:
+    """One episode: what and how strongly randomised, whether it succeeded and after how long [s]."""
+
+    task: str
+    seed: int
+    strength: float
+    success: bool = False
+    duration: float = 0.0
+
+
+@lru_cache(maxsize=1)
+def world() -> World:
+    return World(images=False)
+
+
+def attempt(job: Try) -> Try:
+    """The expert on the table of the job's seed, behind the safety layer."""
+    w = world()
+    params = Randomization(job.strength).sample(np.random.default_rng([31, job.seed]))
+    obs = w.load(tasks.sample(job.task, "layout", job.seed), params, job.seed)
+    end = rollout(
+        w, Inline(Expert(w)), obs, chunks=ChunkBuffer(execute=1), until=lambda *_: w.success(), timeout=15.0
+    )  # fmt: skip
+    return Try(job.task, job.seed, job.strength, w.success(), end.duration)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--episodes", type=int, default=200, help="for each task and strength")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0], help="of the randomisation, 0 … 2")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--only", help="TASK:SEED, one episode")
+    args = parser.parse_args()
+    began, console = time.perf_counter(), Console(width=110)
+    names, seeds = list(tasks.TASKS), list(range(args.episodes))
+    if args.only:
+        task, _, seed = args.only.partition(":")
+        names, seeds = [task], [int(seed)]
+    jobs = [Try(task, seed, s) for s in args.strengths for task in names for seed in seeds]
+    tries = list(spread(attempt, jobs, args.processes))
+    table = Table("task", "randomisation", "success (95 % Wilson)", "median [s]", "failed seeds", title="Scripted experts")
+    for s in args.strengths:
+        for task in names:
+            mine = [t for t in tries if (t.task, t.strength) == (task, s)]
+            took = [t.duration for t in mine if t.success]
+            failed = " ".join(str(t.seed) for t in mine if not t.success)
+            rate = Rate(sum(t.success for t in mine), len(mine))
+            median = f"{np.median(took):.1f}" if took else "–"
+            table.add_row(task, f"{s:g}", str(rate).replace("[", r"\["), median, failed, end_section=task == names[-1])
+    console.print(table)
+    console.print(f"{(time.perf_counter() - began) / len(tries):.2f} s an episode")
+
+
+if __name__ == "__main__":
+    main()

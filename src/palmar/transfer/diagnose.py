@@ -1,0 +1,314 @@
+"""Diagnostic motions: drive a body through the ordinary verbs and write down what its sensors say.
+
+Two motions tell most about an arm and a table. Free motion: sines on the strong joints and fast slews on the wrist, whose
+small motors saturate, so that its speed is torque limit over damping and tells the damping by itself. Sweep and release:
+the arm swings a cube along the table and lets go; the cube slides to rest under friction alone.
+Everything passes `runtime.safety`, nothing hidden is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from zipfile import BadZipFile
+
+import numpy as np
+
+from palmar.embodiments import Embodiment
+from palmar.errors import BadFile, BadValue, RobotFault
+from palmar.kinematics import rotvec_to_matrix
+from palmar.runtime.loop import Body
+from palmar.runtime.safety import Safety
+from palmar.sim.tasks import Item, Scenario
+from palmar.types import Array, Observation
+
+TRACKER_NOISE = 5e-4  # [m] standard deviation a good tag or marker tracker has
+REST = 0.6  # the arm rests this long before a free motion [s]
+CENTRE = np.array([0.50, 0.0, 0.36])  # free motion happens around this TCP position, over everything on the table [m]
+WRIST = slice(4, 7)
+SWING = 0.5  # angle of the first joint at either end of a sweep [rad]
+
+
+@runtime_checkable
+class Tracked(Protocol):
+    """A body with a tracker: the centre of an object in the base frame [m]."""
+
+    def item(self, i: int) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One recording of the arm. Row k is read one tick after command k was sent.
+
+    command: float64[T, J+1] as sent. position: [T, J] measured [rad]. velocity: [T, J] measured [rad/s].
+    start: [J] first measured angles [rad].
+    """
+
+    command: Array
+    position: Array
+    velocity: Array
+    start: Array
+
+    def __post_init__(self) -> None:
+        T, J = self.position.shape if self.position.ndim == 2 else (0, 0)
+        if T == 0 or self.command.shape != (T, J + 1) or self.velocity.shape != (T, J) or self.start.shape != (J,):
+            raise BadValue(
+                f"motion has command {list(self.command.shape)}, position {list(self.position.shape)}, velocity "
+                f"{list(self.velocity.shape)}, start {list(self.start.shape)}; expected [T, J+1], [T, J], [T, J], [J]"
+            )
+        for name in ("command", "position", "velocity", "start"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise BadValue(f"motion has {name} values that are not finite; record it again")
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One release, from the first command to open on. item: float64[T, 3] centre of the cube, base frame [m].
+
+    opening: float64[T] measured gripper opening, 0 … 1; its first value is that of the closed grip.
+    """
+
+    item: Array
+    opening: Array
+
+    def __post_init__(self) -> None:
+        if self.item.shape != (len(self.opening), 3) or len(self.opening) < 10:
+            raise BadValue(
+                f"slide has item {list(self.item.shape)}, opening {list(self.opening.shape)}; expected [T, 3], [T], T ≥ 10"
+            )
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What diagnosis wrote down. `free` is fitted, `held_out` only judged.
+
+    robot: name of the embodiment. dt: length of a tick [s]. tracker_noise: declared, of `Slide.item` [m].
+    """
+
+    robot: str
+    dt: float
+    free: Motion
+    held_out: Motion
+    slides: tuple[Slide, ...] = ()
+    tracker_noise: float = TRACKER_NOISE
+    notes: tuple[str, ...] = field(default=())
+
+    def save(self, path: str | Path) -> None:
+        """An .npz of plain arrays: no pickle."""
+        about = {"robot": self.robot, "dt": self.dt, "tracker_noise": self.tracker_noise, "notes": list(self.notes)}
+        arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
+        for name in ("free", "held_out"):
+            motion = getattr(self, name)
+            arrays |= {f"{name}.{k}": getattr(motion, k) for k in ("command", "position", "velocity", "start")}
+        for i, slide in enumerate(self.slides):
+            arrays |= {f"slide{i}.item": slide.item, f"slide{i}.opening": slide.opening}
+        with Path(path).open("wb") as f:
+            np.savez_compressed(f, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recordings:
+        """Read what `save` wrote. Raises `BadFile`."""
+        try:
+            with np.load(path, allow_pickle=False) as z:
+                about = json.loads(str(z["about"]))
+                motions = {
+                    name: Motion(*(z[f"{name}.{k}"] for k in ("command", "position", "velocity", "start")))
+                    for name in ("free", "held_out")
+                }
+                count = sum(k.endswith(".item") for k in z.files)
+                slides = tuple(Slide(z[f"slide{i}.item"], z[f"slide{i}.opening"]) for i in range(count))
+                return cls(
+                    about["robot"], about["dt"], motions["free"], motions["held_out"], slides,
+                    about["tracker_noise"], tuple(about["notes"]),
+                )  # fmt: skip
+        except FileNotFoundError:
+            raise BadFile(f"no recordings at {path}; expected an .npz that `diagnose(world).save(path)` wrote") from None
+        except (KeyError, ValueError, OSError, EOFError, BadZipFile) as e:
+            raise BadFile(f"{path} is not a diagnostic recording ({e}); record it again with `diagnose`") from None
+
+
+def table() -> Scenario:
+    """The table for diagnosis: one cube, with room to slide on either side. `world.load(table())` before `diagnose`."""
+    x, y = 0.52 * np.cos(-SWING), 0.52 * np.sin(-SWING)
+    cube = Item("cube", "red", float(x), float(y), -SWING)
+    return Scenario("push", "push the red cube left", (cube,), 0, None, "left")
+
+
+def diagnose(body: Body, *, seconds: float = 14.0, held_out: float = 6.0, slides: int = 6, seed: int = 0) -> Recordings:
+    """Run the diagnostic motions on a body and record them.
+
+    seconds, held_out: length of the fitted and of the judged free motion [s]. slides: sweeps with a release; 0 when the
+    body has no tracker (`Tracked`). seed: of the motions and of the tracker's declared noise. A simulated world must be
+    loaded with `table()` first. Raises `BadValue` on other tables, `RobotFault` when the safety layer stops the arm.
+    """
+    if not min(seconds, held_out) >= 2.0:
+        raise BadValue(f"free motions of {seconds} s and {held_out} s; expected at least 2 s each")
+    robot = body.embodiment
+    drive = _Drive(body)
+    free = drive.free(seconds, seed)
+    judged = drive.free(held_out, seed + 1000)
+    tracks: tuple[Slide, ...] = ()
+    notes: tuple[str, ...] = ()
+    if slides and not isinstance(body, Tracked):
+        notes = ("the body has no tracker (`item`): no slide was recorded",)
+    elif slides:
+        tracks, notes = drive.slides(slides, seed)
+    return Recordings(robot.name, 1.0 / robot.control_rate, free, judged, tracks, notes=notes)
+
+
+def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
+    """Joint targets float64[T, J] of a free motion around `CENTRE`, starting and ending there.
+
+    Sums of sines of equal acceleration (inertia shows) with random phases on the first four joints; sawtooth slews on the
+    wrist, faster than its motors can follow. Scaled so that the TCP stays in the workspace.
+    """
+    rng = np.random.default_rng([31, seed])
+    dt, joints = 1.0 / robot.control_rate, len(robot.joints)
+    t = np.arange(round(seconds / dt)) * dt
+    centre = robot.chain.solve(robot.home, CENTRE, np.diag([1.0, -1.0, -1.0]), robot.home)
+    waves = np.zeros((len(t), joints))
+    for j in range(4):
+        f = rng.uniform([0.25, 0.55, 0.95, 1.5, 2.2], [0.45, 0.85, 1.3, 2.0, 2.9])
+        weight = np.array([0.35, 0.6, 0.7, 0.6, 0.5]) * robot.acceleration[j] / (2 * np.pi * f) ** 2
+        phase = rng.uniform(0, 2 * np.pi, len(f))
+        waves[:, j] = np.minimum(weight, [0.25, 0.16, 0.1, 0.08, 0.06]) @ np.sin(2 * np.pi * f[:, None] * t + phase[:, None])
+    for j in range(*WRIST.indices(joints)):
+        period = 1.0 + 0.12 * (j - 4)
+        waves[:, j] = 0.13 * np.sign(np.sin(2 * np.pi * (t / period + rng.uniform())))
+    ease = np.clip(np.minimum(t, t[-1] - t) / 0.7, 0, 1) ** 2
+    waves *= ease[:, None]
+    box = robot.workspace + np.array([[0.04, 0.04, 0.13], [-0.04, -0.04, -0.03]])
+    for scale in np.linspace(1.0, 0.1, 19):
+        tcp = robot.chain.forward(centre + scale * waves)[0]
+        if (tcp > box[0]).all() and (tcp < box[1]).all():
+            break
+    return centre + scale * waves
+
+
+class _Drive:
+    """Sends targets through the safety layer, one a tick."""
+
+    def __init__(self, body: Body) -> None:
+        self.body, self.robot = body, body.embodiment
+        self.safety = Safety(self.robot)
+        self.dt = 1.0 / self.robot.control_rate
+        self.begin()
+
+    def begin(self) -> None:
+        self.obs: Observation = self.body.reset()
+        self.command = np.append(self.obs.state[: len(self.robot.joints)], 1.0).astype(float)
+        self.safety.reset(self.command)
+
+    def tick(self, target: Array, opening: float) -> None:
+        goal = np.append(target, opening)
+        verdict = self.safety.check(goal, self.obs, self.obs.time)
+        if verdict.stop:
+            raise RobotFault(f"diagnosis was stopped: {'; '.join(verdict.reasons)}")
+        self.command = verdict.command
+        self.body.apply(self.command)
+        self.obs = self.body.observe(images=False)
+
+    def to(self, target: Array, opening: float, share: float = 0.4, settle: float = 0.3) -> None:
+        """Move to joint angles [J] along a straight line with smooth ends, then wait.
+
+        share: of the velocity limits; the wrist goes at half of it, its motors are weak.
+        """
+        begin, opened = self.command[:-1], self.command[-1]
+        speed = share * self.robot.velocity
+        speed[WRIST] *= 0.5
+        n = max(
+            int(np.ceil(1.5 * (np.abs(target - begin) / speed).max() / self.dt)), round(abs(opening - opened) / 0.03), 1
+        )
+        for k in range(1, n + 1):
+            s = k / n
+            self.tick(begin + (target - begin) * s * s * (3 - 2 * s), opened + (opening - opened) * s)
+        for _ in range(round(settle / self.dt)):
+            self.tick(target, opening)
+
+    def free(self, seconds: float, seed: int) -> Motion:
+        self.begin()
+        path = excitation(self.robot, seconds, seed)
+        self.to(path[0], 1.0)
+        n = len(self.robot.joints)
+        start = self.obs.state[:n].astype(float)
+        rows: list[tuple[Array, Array, Array]] = []
+        for target in [*[path[0]] * round(REST / self.dt), *path]:
+            self.tick(target, 1.0)
+            rows.append((self.command, self.obs.state[:n].astype(float), self.obs.state[n : 2 * n].astype(float)))
+        command, position, velocity = (np.array(c) for c in zip(*rows, strict=True))
+        return Motion(command, position, velocity, start)
+
+    def slides(self, count: int, seed: int) -> tuple[tuple[Slide, ...], tuple[str, ...]]:
+        """Grasp the cube, swing it with the first joint at about 1 m/s, open, watch it slide; then from the other side."""
+        self.begin()
+        rng = np.random.default_rng([37, seed])
+        track: Callable[[], Array] = lambda: self.body.item(0) + rng.normal(0, TRACKER_NOISE, 3)  # type: ignore[attr-defined]  # noqa: E731
+        done: list[Slide] = []
+        notes: list[str] = []
+        for i in range(count):
+            at = np.mean([track() for _ in range(10)], axis=0)
+            if not self._reachable(at):
+                notes.append(f"slide {i}: the cube is at {np.round(at, 3).tolist()}, out of reach; stopped there")
+                break
+            around = np.arctan2(at[1], at[0])
+            side = -1.0 if around > 0 else 1.0
+            over, grip = self._pose(at + [0, 0, 0.10], around), self._pose(at, around)
+            self.to(over, 1.0)
+            self.to(grip, 1.0, share=0.2)
+            self.to(grip, 0.0)
+            back = grip.copy()
+            back[0] = -side * SWING + (grip[0] - around)
+            self.to(back, 0.0, share=0.3)  # carry it to the end of the swing
+            if np.linalg.norm(track() - self._tcp()) > 0.03:
+                notes.append(f"slide {i}: the cube slipped out of the grip")
+                self._lift()
+                continue
+            done.append(self._swing(back, side, track))
+            self._lift()
+        return tuple(done), tuple(notes)
+
+    def _swing(self, back: Array, side: float, track: Callable[[], Array]) -> Slide:
+        """Accelerate, let go at full speed, run on and brake; record from letting go until 0.7 s later."""
+        fastest, rate = 0.95 * self.robot.velocity[0], 0.6 * self.robot.acceleration[0]
+        q, v, rows, opening = back.copy(), 0.0, [], 0.0
+        for k in range(round(1.6 / self.dt)):
+            travelled = side * (q[0] - back[0])
+            if travelled < 0.55:
+                v = min(v + rate * self.dt, fastest)
+            else:
+                v = max(v - rate * self.dt, 0.0)
+            if travelled > 0.30:
+                opening = min(opening + self.robot.gripper_velocity * self.dt, 1.0)
+            q[0] += side * v * self.dt
+            self.tick(q, opening)
+            if opening > 0:
+                rows.append((track(), float(self.obs.state[2 * len(q)])))
+            if len(rows) * self.dt > 0.7 or k * self.dt > 1.5:
+                break
+        item, opened = (np.array(c) for c in zip(*rows, strict=True))
+        return Slide(item, opened)
+
+    def _lift(self) -> None:
+        """Up from the table, where the arm is."""
+        here, rotation = self.robot.chain.forward(self.command[:-1])
+        up = np.array([here[0], here[1], here[2] + 0.10])
+        q = self.command[:-1]
+        self.to(self.robot.chain.solve(q, up, rotation, q), 1.0)
+
+    def _tcp(self) -> Array:
+        return self.robot.chain.forward(self.obs.state[: len(self.robot.joints)])[0]
+
+    def _reachable(self, at: Array) -> bool:
+        low, high = self.robot.workspace
+        r = np.hypot(at[0], at[1])
+        return bool((at[:2] > low[:2]).all() and (at[:2] < high[:2]).all() and 0.4 < r < 0.68)
+
+    def _pose(self, at: Array, around: float) -> Array:
+        """Joint angles with the tool down over a point, fingers on the near and far side: the way along the swing is free."""
+        rotation = rotvec_to_matrix(np.array([0, 0, around + np.pi / 2])) @ np.diag([1.0, -1.0, -1.0])
+        posture = self.robot.home.copy()
+        posture[0], posture[6] = around, self.robot.home[6] - np.pi / 2
+        return self.robot.chain.solve(posture, at, rotation, posture, iterations=100)

@@ -1,0 +1,93 @@
+"""The parameter space: what is drawn lies in its range, and one seed means one world."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palmar.errors import BadValue, UnknownName
+from palmar.sim.params import GROUPS, NO_RANDOMIZATION, NOMINAL, SPACE, Randomization, WorldParams, describe
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def draw(seed, **options):
+    return Randomization(**options).sample(np.random.default_rng(seed))
+
+
+def test_nominal_lies_in_every_range():
+    for p in SPACE.values():
+        assert p.low <= p.nominal <= p.high, p
+        assert p.low < p.high, p
+        assert p.group in GROUPS, p
+        assert NOMINAL[p.name] == p.nominal
+
+
+@settings(max_examples=50)
+@given(seeds, st.floats(0, 1))
+def test_what_is_drawn_lies_within_its_share_of_the_range(seed, strength):
+    world = draw(seed, strength=strength)
+    for p in SPACE.values():
+        low, high = (p.nominal + strength * (end - p.nominal) for end in (p.low, p.high))
+        assert low - 1e-9 <= world[p.name] <= high + 1e-9, p.name
+
+
+@settings(max_examples=50)
+@given(seeds)
+def test_twice_the_range_keeps_signs_and_minima(seed):
+    world = draw(seed, strength=2.0)
+    for p in SPACE.values():
+        assert p.nominal + 2 * (p.low - p.nominal) <= world[p.name] <= p.nominal + 2 * (p.high - p.nominal), p.name
+        if p.low >= 0:
+            assert world[p.name] >= 0.1 * p.low, p.name
+
+
+def test_strength_two_leaves_the_range_and_strength_zero_leaves_nothing_to_chance():
+    drawn = [draw(s, strength=2.0) for s in range(30)]
+    wide = [n for n, p in SPACE.items() if any(not p.low <= w[n] <= p.high for w in drawn)]
+    assert set(wide) == set(SPACE)
+    assert NO_RANDOMIZATION.sample(np.random.default_rng(0)) == NOMINAL
+
+
+@settings(max_examples=30)
+@given(seeds, st.sets(st.sampled_from(GROUPS)))
+def test_groups_move_alone_and_a_seed_is_one_world_whatever_moves(seed, groups):
+    everything, some = draw(seed), draw(seed, groups=tuple(groups))
+    for p in SPACE.values():
+        assert some[p.name] == (everything[p.name] if p.group in groups else p.nominal)
+    ranged = draw(seed, ranges={"friction": (0.7, 0.71)})
+    assert 0.7 <= ranged["friction"] <= 0.71
+    assert all(ranged[n] == everything[n] for n in SPACE if n != "friction")
+
+
+def test_ranges_hold_at_any_strength_and_the_centre_moves_the_rest():
+    centre = WorldParams({"damping": 1.05})
+    world = draw(0, strength=0.0, ranges={"mass": (1.1, 1.1)}, centre=centre)
+    assert (world["mass"], world["damping"], world["friction"]) == (1.1, 1.05, 1.0)
+    many = [draw(s, strength=0.1, centre=centre)["damping"] for s in range(200)]
+    assert 1.04 <= min(many) < 1.042
+    assert 1.058 < max(many) <= 1.06
+
+
+def test_a_world_is_a_value():
+    world = NOMINAL.replace(friction=0.5)
+    assert (world["friction"], NOMINAL["friction"]) == (0.5, 1.0)
+    assert describe(world, ["friction", "light_x"]) == [("friction", 0.5, "×"), ("light_x", 0.0, "m")]
+    assert len(describe(world)) == len(SPACE)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: WorldParams({"frictoin": 1.0}), "unknown world parameter 'frictoin'. Did you mean 'friction'? Known: li"),
+        (lambda: NOMINAL["masss"], "unknown world parameter 'masss'. Did you mean 'mass'?"),
+        (lambda: Randomization(ranges={"fiction": (0, 1)}), "Did you mean 'friction'?"),
+        (lambda: Randomization(groups=("visuals",)), "unknown parameter group 'visuals'. Did you mean 'visual'? Known: "),
+        (lambda: WorldParams({"mass": float("nan")}), "world parameter mass is nan; expected a finite number"),
+        (lambda: Randomization(strength=2.5), "randomisation strength is 2.5; expected 0 … 2"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(make, said):
+    with pytest.raises((UnknownName, BadValue)) as error:
+        make()
+    assert said in str(error.value)

@@ -1,0 +1,208 @@
+"""Tasks as values: the same seed is the same table, test tables were never trained on, and every sentence is understood."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from palmar.errors import BadValue, UnknownName
+from palmar.sim import tasks
+from palmar.sim.tasks import COLOURS, HELD_OUT, SHAPES, SPLITS, TASKS, Item, Request, Scenario, parse, sample
+
+EVERY = [(task, split) for task in TASKS for split in SPLITS]
+
+
+def request_of(s: Scenario) -> Request:
+    target, goal = s.items[s.target], None if s.goal is None else s.items[s.goal]
+    return Request(
+        s.task, target.colour, target.shape, goal and goal.colour, goal and goal.shape, s.direction
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "split"), EVERY)
+def test_a_seed_is_a_table(task, split):
+    tables = [sample(task, split, seed) for seed in range(40)]
+    assert tables == [sample(task, split, seed) for seed in range(40)]
+    assert len({t.items for t in tables}) == 40
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_training_tables_never_hold_a_held_out_pair(task):
+    for seed in range(400):
+        for item in sample(task, "seen", seed).items:
+            assert (item.colour, item.shape) not in HELD_OUT, seed
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_test_tables_are_not_training_tables(task):
+    places = {split: {s.items[0].x for s in (sample(task, split, i) for i in range(120))} for split in SPLITS}
+    for split in SPLITS[1:]:
+        assert not places["seen"] & places[split]
+    targets = {(s.items[0].colour, s.items[0].shape) for s in (sample(task, "pair", i) for i in range(100))}
+    assert targets == set(HELD_OUT)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_test_sentences_are_not_training_sentences(task):
+    assert not set(tasks.WORDINGS[task]) & set(tasks.UNSEEN_WORDINGS[task])
+    for seed in range(100):
+        said = sample(task, "wording", seed).instruction
+        assert said not in tasks.paraphrases(said), said
+
+
+@pytest.mark.parametrize(("task", "split"), EVERY)
+def test_every_sentence_is_understood(task, split):
+    for seed in range(120):
+        s = sample(task, split, seed)
+        assert parse(s.instruction) == request_of(s), s.instruction
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_paraphrases_ask_for_the_same(task):
+    for seed in range(10):
+        s = sample(task, "seen", seed)
+        ways = tasks.paraphrases(s.instruction)
+        assert s.instruction in ways
+        assert len(ways) >= len(tasks.WORDINGS[task])
+        assert {parse(w) for w in ways} == {request_of(s)}
+    assert tasks.paraphrases("make me a coffee") == ["make me a coffee"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "pick up the purpel cube",
+            "unknown colour 'purpel'. Did you mean 'purple'? Known: red, yellow, green, blue, purple.",
+        ),
+        (
+            "pick up the red pyramid",
+            "unknown object 'pyramid'. Known: cube, block, cylinder, can, ball, sphere.",
+        ),
+        (
+            "pick up the red sphrere",
+            "unknown object 'sphrere'. Did you mean 'sphere'? Known: cube, block, cylinder, can, ball, sphere.",
+        ),
+        ("the red cube", "no task word in 'the red cube'. Tasks: reach, pick, place, push (and words like them)"),
+        (
+            "lifft the red cube",
+            "no task word in 'lifft the red cube'. Did you mean 'lift'? "
+            "Tasks: reach, pick, place, push (and words like them)",
+        ),
+        ("push the red cube", "'push the red cube' does not say which way; expected one of left, right, forward"),
+        (
+            "place the red cube",
+            "'place the red cube' does not say where; say for example 'on the blue plate'. "
+            "Destinations: plate, dish, tray, box",
+        ),
+        (
+            "put the red cube on the plate",
+            "'plate' in 'put the red cube on the plate' has no colour; say for example 'the red plate'. "
+            "Colours: red, yellow, green, blue, purple",
+        ),
+        ("", "no object in ''; name one such as 'red cube'. Objects: cube, block, cylinder, can, ball, sphere"),
+    ],
+)
+def test_what_cannot_be_done_is_said(text, said):
+    with pytest.raises((UnknownName, BadValue)) as error:
+        parse(text)
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("pcik", "seen", 0), "unknown task 'pcik'. Did you mean 'pick'? Known: reach, pick, place, push."),
+        (("pick", "layouts", 0), "unknown split 'layouts'. Did you mean 'layout'? Known: seen, layout, pair, wording."),
+        (("pick", "seen", tasks.TEST_SEED), "seed is 1000000; expected 0 … 999999 (test splits add their own offset)"),
+        (("pick", "seen", -1), "seed is -1; expected 0 … 999999 (test splits add their own offset)"),
+    ],
+)
+def test_a_table_that_cannot_be_is_said(arguments, said):
+    with pytest.raises((UnknownName, BadValue)) as error:
+        sample(*arguments)
+    assert str(error.value) == said
+
+
+def test_too_many_things_do_not_fit():
+    with pytest.raises(BadValue, match="12 things do not fit on the table; expected at most 5"):
+        tasks.lay_out([("plate", "red")] * 12, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_typed_request_gets_its_table(shape, colour):
+    for text in (f"lift the {colour} {shape}", f"put the {colour} {shape} in the green box", f"push the {colour} {shape} left"):
+        asked = parse(text)
+        s = tasks.scenario_for(asked, seed=3)
+        assert request_of(s) == asked
+        assert sum((i.shape, i.colour) == (shape, colour) for i in s.items) == 1
+        assert s == tasks.scenario_for(asked, seed=3)
+        assert s.items != tasks.scenario_for(asked, seed=4).items
+
+
+def test_the_same_table_can_be_asked_for_another_thing():
+    s = sample("pick", "layout", 2)
+    other = s.ask_for(1)
+    assert (other.items, other.target) == (s.items, 1)
+    assert parse(other.instruction) == request_of(other)
+
+
+@dataclass
+class Table:
+    """A table as success tests see it, laid by hand: target at `at`, destination at `spot` [m]."""
+
+    scenario: Scenario
+    at: tuple[float, float, float]
+    tcp: np.ndarray
+    opening: float = 1.0
+    table: float = 0.0
+    spot: tuple[float, float, float] = (0.5, 0.1, 0.0)
+
+    def item(self, i):
+        return np.array(self.at if i == self.scenario.target else self.spot)
+
+
+CUBE = Item("cube", "red", 0.5, 0.0)
+PLATE = Item("plate", "blue", 0.5, 0.1)
+REST, ON_PLATE = CUBE.rest_height, CUBE.rest_height + 0.008
+
+
+def holds(task, at, tcp, opening=1.0, direction=None, table=0.0):
+    items, goal = ((CUBE, PLATE), 1) if task == "place" else ((CUBE,), None)
+    s = Scenario(task, "", items, 0, goal, direction)
+    return tasks.SUCCESS[task](Table(s, at, np.array(tcp), opening, table))
+
+
+def test_reach_is_a_hand_over_the_object():
+    assert holds("reach", (0.5, 0, REST), (0.5, 0, REST + tasks.HOVER))
+    assert holds("reach", (0.5, 0, REST), (0.52, 0, REST + tasks.HOVER))
+    assert not holds("reach", (0.5, 0, REST), (0.53, 0, REST + tasks.HOVER))
+    assert not holds("reach", (0.5, 0, REST), (0.5, 0, REST))
+
+
+def test_pick_is_an_object_well_off_the_table():
+    assert holds("pick", (0.5, 0, REST + 0.09), (0.5, 0, REST + 0.09))
+    assert not holds("pick", (0.5, 0, REST + 0.07), (0.5, 0, REST + 0.07))
+    assert not holds("pick", (0.5, 0, REST + 0.09), (0.5, 0, 0.2), table=0.02)
+
+
+def test_place_is_at_rest_on_the_right_spot_and_let_go():
+    away = (0.5, 0.1, 0.2)
+    assert holds("place", (0.5, 0.1, ON_PLATE), away)
+    assert holds("place", (0.5, 0.15, ON_PLATE), away)
+    assert not holds("place", (0.5, 0.16, ON_PLATE), away)  # beside it
+    assert not holds("place", (0.5, 0.1, ON_PLATE + 0.05), away)  # over it
+    assert not holds("place", (0.5, 0.1, ON_PLATE), (0.5, 0.1, ON_PLATE))  # the hand is still there
+    assert not holds("place", (0.5, 0.1, ON_PLATE), away, opening=0.3)
+
+
+@pytest.mark.parametrize(("direction", "along"), tasks.DIRECTIONS.items())
+def test_push_is_across_the_line_and_still_on_the_table(direction, along):
+    line, across = tasks.PUSH_LINE[direction], np.array([*along, 0.0])
+    aside = np.array([0.5, 0.0, REST]) * (1 - np.abs(across))
+    for offset, done in ((0.005, True), (-0.005, False)):
+        assert holds("push", aside + (line + offset) * across, (0.4, 0, 0.2), direction=direction) is done
+    over = aside + (line + 0.01) * across
+    assert not holds("push", over + [0, 0, 0.05], (0.4, 0, 0.2), direction=direction)  # carried
+    assert not holds("push", over - [0, 0, 0.5], (0.4, 0, 0.2), direction=direction)  # fell off
