@@ -69,7 +69,9 @@ def main() -> None:
         names, seeds = [task], [int(seed)]
     jobs = [Try(task, seed, s) for s in args.strengths for task in names for seed in seeds]
     tries = list(spread(attempt, jobs, args.processes))
-    table = Table("task", "randomisation", "success (95 % Wilson)", "median [s]", "failed seeds", title="Scripted experts")
+    table = Table(
+        "task", "randomisation", "success (95 % Wilson)", "median [s]", "failed seeds", title="Scripted experts"
+    )
     for s in args.strengths:
         for task in names:
             mine = [t for t in tries if (t.task, t.strength) == (task, s)]

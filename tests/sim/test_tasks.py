@@ -132,7 +132,11 @@ def test_too_many_things_do_not_fit():
 @pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_typed_request_gets_its_table(shape, colour):
-    for text in (f"lift the {colour} {shape}", f"put the {colour} {shape} in the green box", f"push the {colour} {shape} left"):
+    for text in (
+        f"lift the {colour} {shape}",
+        f"put the {colour} {shape} in the green box",
+        f"push the {colour} {shape} left",
+    ):
         asked = parse(text)
         s = tasks.scenario_for(asked, seed=3)
         assert request_of(s) == asked

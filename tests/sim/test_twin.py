@@ -47,7 +47,6 @@ def test_its_pictures_differ(pair):
 
 
 def test_its_robot_is_not_the_simulated_one(pair):
-    sim, real = pair
     for w in pair:
         w.load(SCENE, seed=4)
     grip = [w.model.actuator("gripper").forcerange[1] for w in pair]

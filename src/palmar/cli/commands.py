@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,9 +50,10 @@ class Run:
             f"[bold]“{result.instruction}”[/]: the policy {said} after {result.seconds:.1f} s; "
             f"the simulator says [{colour}]{'success' if result.success else 'not fulfilled'}[/]."
         )
+        period = f"period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms"
         console.print(
-            f"control period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms · policy p50 "
-            f"{t['latency_p50']:.0f}, p99 {t['latency_p99']:.0f} ms · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late"
+            f"control {period} · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late · "
+            f"policy p50 {t['latency_p50']:.0f}, p99 {t['latency_p99']:.0f} ms"
         )
         changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
         console.print(f"safety changed: {changed} · film: {result.video}")
@@ -222,7 +224,8 @@ class Eval:
         figures = results.to_dict()
         console.print(
             f"{self.world} · median {figures['seconds_median'] or float('nan'):.1f} s a success · policy "
-            f"{figures['latency_ms_median']:.1f} ms · {figures['commands_changed']} of {figures['commands']} commands changed by the safety layer"
+            f"{figures['latency_ms_median']:.1f} ms · the safety layer changed {figures['commands_changed']} of "
+            f"{figures['commands']} commands"
         )
         return 0, figures
 
@@ -253,9 +256,10 @@ class Compare:
             )
         result = paired([left[k] for k in shared], [right[k] for k in shared])
         ra, rb = sum(left[k] for k in shared) / len(shared), sum(right[k] for k in shared) / len(shared)
+        points = f"{100 * result.difference:+.1f} points ({100 * result.low:+.1f} to {100 * result.high:+.1f})"
         console.print(
-            f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {100 * result.difference:+.1f} points "
-            f"[{100 * result.low:+.1f}, {100 * result.high:+.1f}], McNemar p = {result.p:.3f}. [bold]{result.verdict}[/]."
+            f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {points}, "
+            f"McNemar p = {result.p:.3f}. [bold]{result.verdict}[/]."
         )
         need = trials_needed(ra, rb) if ra != rb and result.p >= 0.05 else None
         if need:
@@ -276,19 +280,22 @@ class SysId:
 
     def run(self, console: Console) -> Answer:
         from palmar.sim.twin import Twin
-        from palmar.transfer.sysid import diagnose, identify
+        from palmar.transfer.diagnose import diagnose
+        from palmar.transfer.sysid import identify
 
-        found = identify(diagnose(Twin(self.twin)))
-        table = Table("parameter", "estimate", "95 % interval", "unit", "")
-        for name, e in found.estimates.items():
-            table.add_row(name, f"{e.value:.3f}", f"[{e.low:.3f}, {e.high:.3f}]".replace("[", "\\["), e.unit, e.note)
+        found = identify(diagnose(Twin(self.twin)), progress=not self.json)
+        table = Table("parameter", "estimate", "low", "high", "unit", "remark")
+        for row in found.rows():
+            table.add_row(*row)
         console.print(table)
-        figures = found.to_dict()
+        console.print(
+            f"held-out motion: {found.residual_before:.2f} mrad with the simulator's own parameters, "
+            f"{found.residual_after:.2f} mrad with the identified ones"
+        )
         if self.out:
-            import json
-
-            self.out.write_text(json.dumps(figures, indent=1))
-        return 0, figures
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self.out.write_text(found.to_json())
+        return 0, json.loads(found.to_json())
 
 
 @dataclass(frozen=True)

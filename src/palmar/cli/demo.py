@@ -64,6 +64,20 @@ class Story:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class Found:
+    """What the steps hand on: checkpoints, results of the four evaluations, the identification and the deployments."""
+
+    policy: Path
+    adapted: Path
+    sim: Any
+    words: Any
+    before: Any
+    after: Any
+    identified: Any
+    runs: list[Any]
+
+
 def demo(config: DemoConfig, console: Console) -> tuple[int, dict[str, Any]]:
     """Run it all. Returns the exit code and every figure. Raises `BadFile` when `out` is taken and not to be replaced."""
     config = config.sized()
@@ -89,11 +103,12 @@ def demo(config: DemoConfig, console: Console) -> tuple[int, dict[str, Any]]:
     with step(console, story, "Deploy", "in real time, behind the safety layer"):
         runs = deploy_typed(config, best, console)
     with step(console, story, "Report", "one page with everything"):
-        story.figures = figures_of(config, story, sim, words, before, after, identified, runs)
-        page = write_report(config, story, data, policy, sim, words, before, after, identified, runs)
+        found = Found(policy, adapted, sim, words, before, after, identified, runs)
+        story.figures = figures_of(config, story, found)
+        page = write_report(config, story, found)
     story.figures["seconds_total"] = time.perf_counter() - began
     (config.out / "figures.json").write_text(json.dumps(story.figures, indent=1))
-    console.print(closing(config, story, sim, words, before, after, page, best))
+    console.print(closing(config, story, found, page, best))
     return 0, story.figures
 
 
@@ -130,10 +145,11 @@ def evaluate_twin(config: DemoConfig, policy: Path, when: str) -> Any:
 
 def identify_twin(config: DemoConfig) -> Any:
     from palmar.sim.twin import Twin
-    from palmar.transfer.sysid import diagnose, identify
+    from palmar.transfer.diagnose import diagnose
+    from palmar.transfer.sysid import identify
 
     found = identify(diagnose(Twin(0)))
-    (config.out / "identified.json").write_text(json.dumps(found.to_dict(), indent=1))
+    (config.out / "identified.json").write_text(found.to_json())
     return found
 
 
@@ -159,51 +175,137 @@ def deploy_typed(config: DemoConfig, policy: Path, console: Console) -> list[Any
     return runs
 
 
-def figures_of(
-    config: DemoConfig, story: Story, sim: Any, words: Any, before: Any, after: Any, identified: Any, runs: list[Any]
-) -> dict[str, Any]:
+def figures_of(config: DemoConfig, story: Story, found: Found) -> dict[str, Any]:
     from palmar.eval.stats import paired
 
-    gap = paired([t.success for t in before.trials], [t.success for t in after.trials])
+    gap = paired([t.success for t in found.before.trials], [t.success for t in found.after.trials])
     return {
         "config": json.loads(json.dumps(asdict(config), default=str)),
-        "sim": sim.to_dict(), "words": words.to_dict(), "twin_before": before.to_dict(), "twin_after": after.to_dict(),
-        "twin_change": asdict(gap), "identified": identified.to_dict(), "runs": [r.to_dict() for r in runs],
+        "sim": found.sim.to_dict(), "words": found.words.to_dict(),
+        "twin_before": found.before.to_dict(), "twin_after": found.after.to_dict(), "twin_change": asdict(gap),
+        "identified": json.loads(found.identified.to_json()), "runs": [r.to_dict() for r in found.runs],
         "seconds": story.seconds,
     }  # fmt: skip
 
 
-def write_report(
-    config: DemoConfig, story: Story, data: Path, policy: Path, sim: Any, words: Any, before: Any, after: Any,
-    identified: Any, runs: list[Any],
-) -> Path:  # fmt: skip
-    raise NotImplementedError
+def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
+    """One page with everything, films included."""
+    from palmar.data.inspect import summary
+    from palmar.data.reader import Dataset
+    from palmar.eval.film import side_by_side, telling
+    from palmar.eval.plots import Identified
+    from palmar.eval.report import Comparison, Deployment, Machine, Number, Report, ReportData
+    from palmar.eval.suite import EvalConfig
+    from palmar.sim.params import SPACE
+    from palmar.sim.twin import hidden
 
-
-def closing(
-    config: DemoConfig, story: Story, sim: Any, words: Any, before: Any, after: Any, page: Path, policy: Path
-) -> Panel:
-    change = story.figures["twin_change"]
-    verdict = (
-        "helped"
-        if change["p"] < 0.05 and change["difference"] > 0
-        else "made no difference that this many trials can tell"
+    films = side_by_side({"": EvalConfig(str(found.policy))}, telling(found.sim, 4), config.out / "films")
+    arms = {"before": EvalConfig(str(found.policy), world=TWIN), "after": EvalConfig(str(found.adapted), world=TWIN)}
+    films += side_by_side(arms, telling(found.before, 2), config.out / "films")
+    truth = hidden(0)
+    identified = [
+        Identified(
+            n,
+            e.value,
+            e.low,
+            e.high,
+            e.unit,
+            e.identified,
+            truth[n],
+            SPACE[n].nominal,
+            (SPACE[n].low, SPACE[n].high),
+            e.note,
+        )
+        for n, e in found.identified.estimates.items()
+    ]
+    runs = [
+        Deployment(
+            r.instruction, r.success, r.done, r.seconds, r.timing, r.safety, round(r.timing["ticks"]), r.mode, r.reason
+        )
+        for r in found.runs
+    ]
+    data = ReportData(
+        title="palmar demo",
+        subtitle="demonstrations → training → a reality twin → identification → deployment",
+        summary=(
+            *BEGINNING[config.from_scratch],
+            "Then it met a reality twin: the same tables in a simulator with other light, camera, colours, friction, delays "
+            "and noise than it was told of, plus effects its own simulator does not model. "
+            "Diagnostic motions identified the twin's dynamics, it practised some more with these, and met the twin again "
+            f"on the same tables: that {_verdict(story)}.",
+            "Last it did what was typed, in real time: the controller ticks at 50 Hz whatever the policy does, and every command "
+            "passes the safety layer.",
+        ),
+        numbers=(
+            Number("new tables, simulation", rate=found.sim.rate()),
+            Number("new sentences", rate=found.words.rate(split="wording")),
+            Number("new colour-object pairs", rate=found.words.rate(split="pair")),
+            Number("reality twin, before", rate=found.before.rate()),
+            Number("reality twin, after", rate=found.after.rate()),
+        ),
+        films=films,
+        results={
+            "simulation": found.sim,
+            "new words": found.words,
+            "twin, before": found.before,
+            "twin, after": found.after,
+        },
+        comparisons=(Comparison("twin, before", "twin, after", "practice in the identified simulator"),),
+        training={"policy": found.policy / "metrics.jsonl", "adapted": found.adapted / "metrics.jsonl"},
+        data={"demonstrations": summary(Dataset(config.out / "data", cache=False))},
+        identified=identified,
+        deployments=runs,
+        seconds=story.seconds,
+        settings=story.figures["config"],
+        commands=(
+            ("make demo", "this page again"),
+            (f"palmar eval --policy {found.policy} --episodes 50", "more trials"),
+            (f'palmar run "pick up the red cube" --checkpoint {found.policy}', "another instruction"),
+        ),
+        machine=Machine.here(),
     )
-    if change["p"] < 0.05 and change["difference"] < 0:
-        verdict = "made it worse, so the policy from before was deployed"
+    return Report(data).save(config.out / "report.html")
+
+
+BEGINNING = {
+    False: (
+        "A scripted expert showed four tasks on randomised tables; the weights that ship with palmar were fine-tuned on that "
+        "and evaluated on tables, sentences and colour-object pairs that are in no training set.",
+    ),
+    True: (
+        "A scripted expert showed four tasks on randomised tables; a policy was trained on that from nothing and evaluated on "
+        "tables, sentences and colour-object pairs that are in no training set.",
+    ),
+}
+
+
+def closing(config: DemoConfig, story: Story, found: Found, page: Path, policy: Path) -> Panel:
     lines = [
-        f"New tables in simulation      [bold]{sim.rate()}[/]",
-        f"New sentences                 [bold]{words.rate(split='wording')}[/]",
-        f"New colour-object pairs       [bold]{words.rate(split='pair')}[/]",
-        f"In the reality twin           [bold]{before.rate()}[/]",
-        f"… after identification        [bold]{after.rate()}[/] ({verdict})",
+        f"New tables in simulation      [bold]{found.sim.rate()}[/]",
+        f"New sentences                 [bold]{found.words.rate(split='wording')}[/]",
+        f"New colour-object pairs       [bold]{found.words.rate(split='pair')}[/]",
+        f"In the reality twin           [bold]{found.before.rate()}[/]",
+        f"… after identification        [bold]{found.after.rate()}[/]",
+        f"Practice in the identified simulator {_verdict(story)}.",
         "",
         f"Report   {page}",
         f'Policy   {policy}    again: palmar run "pick up the red cube" --checkpoint {policy}',
         f"Data     {config.out / 'data'}    look: palmar inspect {config.out / 'data'}",
         f"Took {story.figures['seconds_total'] / 60:.1f} minutes.",
     ]
-    return Panel("\n".join(lines), title="palmar demo", expand=False)
+    return Panel(
+        "\n".join(line.replace(" [", " \\[") if "n=" in line else line for line in lines),
+        title="palmar demo",
+        expand=False,
+    )
+
+
+def _verdict(story: Story) -> str:
+    change = story.figures["twin_change"]
+    if change["p"] >= 0.05:
+        return f"made no difference that {change['n']} paired trials can tell (p = {change['p']:.2f})"
+    better = change["difference"] > 0
+    return f"{'helped' if better else 'made it worse, so the policy from before was deployed'} (p = {change['p']:.3f})"
 
 
 @contextmanager

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCENE = (480, 360)  # width, height of the view of the scene [px]; the policy's views stand beside it
 VIEW = 180  # width and height of one of the policy's views [px]
-STRIP = 52  # height of the caption [px]
+STRIP = 52  # height of the caption, on top: players lay their buttons over the bottom [px]
 FPS = 12.5  # at most; a divisor of the control rate
 CRF = "27"  # about 20 kB a second of film
 LAST = 1.0  # how long the last picture stands, with the outcome [s]
@@ -105,7 +105,9 @@ class Filmmaker(Subscriber):
         self._commands.append(command)
         self._looked.append(len(self._views) - 1)
 
-    def save(self, path: str | Path, success: bool | None = None, world: str = "", note: str = "", **about: Any) -> Film:
+    def save(
+        self, path: str | Path, success: bool | None = None, world: str = "", note: str = "", **about: Any
+    ) -> Film:
         """Write the MP4 (H.264, starts before it is fully loaded) and a JPEG of its last picture beside it.
 
         about: further fields of `Film` (task, split, seed, arm). Raises `BadValue` when nothing was watched.
@@ -142,13 +144,13 @@ class Filmmaker(Subscriber):
 
         width, height = SCENE[0] + VIEW, SCENE[1] + STRIP
         sheet = Image.new("RGB", (width, height), GROUND)
-        sheet.paste(scene, (0, 0))
-        sheet.paste(column, (SCENE[0], 0))
+        sheet.paste(scene, (0, STRIP))
+        sheet.paste(column, (SCENE[0], STRIP))
         draw = ImageDraw.Draw(sheet)
-        draw.line((SCENE[0], 0, SCENE[0], SCENE[1]), GROUND, 3)
-        draw.line((SCENE[0], VIEW, width, VIEW), GROUND, 3)
+        draw.line((SCENE[0], STRIP, SCENE[0], height), GROUND, 3)
+        draw.line((SCENE[0], STRIP + VIEW, width, STRIP + VIEW), GROUND, 3)
         big, small = ImageFont.load_default(20), ImageFont.load_default(16)
-        y, right = SCENE[1] + STRIP // 2, width - 16
+        y, right = STRIP // 2, width - 16
         if success is not None:
             word = "success" if success else "failed"
             w = draw.textlength(word, small) + 22
@@ -176,7 +178,11 @@ def why(trial: Trial) -> str:
     """What went wrong in a failed trial, in words; "" for a success."""
     if trial.success:
         return ""
-    return "went to the right object, did not finish in time" if trial.approached else f"went to the {trial.nearest} instead"
+    return (
+        "went to the right object, did not finish in time"
+        if trial.approached
+        else f"went to the {trial.nearest} instead"
+    )
 
 
 def telling(results: Results, most: int = 4) -> list[Trial]:
@@ -249,8 +255,8 @@ def _column(images: Mapping[str, Array], attention: Mapping[str, Array]) -> Pict
         heats = [h for key, h in attention.items() if key.partition(".")[0] == name]
         column.paste(overlay(image, heats, VIEW), (0, i * VIEW))
         words = f"policy, {name}"
-        draw.rectangle((0, (i + 1) * VIEW - 20, draw.textlength(words, font) + 12, (i + 1) * VIEW), (0, 0, 0, 150))
-        draw.text((6, (i + 1) * VIEW - 10), words, INK, font, "lm")
+        draw.rectangle((0, i * VIEW, draw.textlength(words, font) + 14, i * VIEW + 21), (0, 0, 0, 150))
+        draw.text((8, i * VIEW + 11), words, INK, font, "lm")
     return column
 
 
@@ -263,7 +269,9 @@ def overlay(image: Array, heats: Sequence[Array], size: int) -> Picture:
         peak = float(np.max(heat, initial=0.0))
         if not peak > 0:
             continue
-        soft = Image.fromarray((np.clip(heat / peak, 0, 1) * 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+        soft = Image.fromarray((np.clip(heat / peak, 0, 1) * 255).astype(np.uint8)).resize(
+            (size, size), Image.Resampling.BICUBIC
+        )
         alpha = 0.75 * np.asarray(soft, np.float32)[..., None] / 255.0
         shown = shown * (1 - alpha) + alpha * np.array(colour, np.float32)
     return Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
@@ -290,9 +298,9 @@ def _fit(draw: Any, text: str, font: Any, room: float) -> str:
 
 def _encode(pictures: Iterable[Array], path: Path, fps: float) -> Array:
     """H.264 in yuv420p with the index in front; returns the last picture. A film is whole or it is not there."""
-    import av
-
     from fractions import Fraction
+
+    import av
 
     rate = Fraction(fps).limit_denominator(1000)
     aside = path.with_name(f".{path.name}.tmp")

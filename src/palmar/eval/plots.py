@@ -2,7 +2,7 @@
 
 Every function is pure: values in, one `<svg>` out, the same text for the same values. Inside a page the colours follow its
 custom properties (`--ink`, `--soft`, `--line`, `--c0` … `--c4`, `--good`, `--bad`); alone they fall back to tones that
-read on white and on black. Figures are 400 units wide, so that their words stay legible on a phone.
+read on white and on black. Figures are 360 units wide, so that their words stay legible on a phone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from palmar.errors import BadFile, BadValue, need
 from palmar.eval.stats import Rate
 from palmar.types import Array
 
-WIDTH = 5.0  # inches at 80 units
+WIDTH = 5.0  # inches of 72 units
 # Placeholders that become custom properties: {placeholder: (property, fallback)}.
 THEME = {
     "#010101": ("ink", "#7a766f"), "#020202": ("soft", "#86827b"), "#030303": ("line", "#b9b5ae"),
@@ -145,7 +145,13 @@ def identified(rows: Sequence[Identified], title: str = "Identified parameters")
             scale = lambda x, low=low, high=high: (x - low) / max(high - low, 1e-12)  # noqa: E731
             ax.hlines(i, 0, 1, LINE, lw=7, alpha=0.45, capstyle="round")
             if r.nominal is not None:
-                ax.plot([scale(r.nominal)] * 2, [i - 0.3, i + 0.3], color=SOFT, lw=1.4, label="simulator's own" if i == 0 else "")
+                ax.plot(
+                    [scale(r.nominal)] * 2,
+                    [i - 0.3, i + 0.3],
+                    color=SOFT,
+                    lw=1.4,
+                    label="simulator's own" if i == 0 else "",
+                )
             if r.identified:
                 ends = np.clip([scale(r.low), scale(r.high)], -0.06, 1.06)
                 ax.hlines(i, *ends, SERIES[0], lw=2.4, capstyle="round")
@@ -189,9 +195,15 @@ def timing(report: Mapping[str, float], budget: float | None = None, title: str 
     budget: a control period [ms], drawn as a line.
     """
     kinds = (("latency", "policy"), ("took", "work of a tick"), ("jitter", "jitter of a tick"))
-    rows = [(label, [max(report[f"{k}_{p}"], 1e-3) for p in ("p50", "p99", "max")]) for k, label in kinds if f"{k}_p50" in report]
+    rows = [
+        (label, [max(report[f"{k}_{p}"], 1e-3) for p in ("p50", "p99", "max")])
+        for k, label in kinds
+        if f"{k}_p50" in report
+    ]
     if not rows:
-        raise BadValue(f"no timings among {', '.join(report) or 'nothing'}; expected latency_p50, jitter_p99 and their like")
+        raise BadValue(
+            f"no timings among {', '.join(report) or 'nothing'}; expected latency_p50, jitter_p99 and their like"
+        )
     with _figure(title, 0.85 + 0.36 * len(rows)) as (figure, ax):
         for i, (_, (p50, p99, worst)) in enumerate(rows):
             ax.hlines(i, p50, worst, SERIES[0], lw=2, alpha=0.4)
@@ -234,7 +246,7 @@ def trajectories(paths: Iterable[tuple[Array, bool | None]], title: str = "Paths
     drawn = [(p, ok) for p, ok in paths if len(p)]
     if not drawn:
         raise BadValue("no paths to draw; expected at least one of length ≥ 1")
-    with _figure(title, 3.4, panels=2) as (figure, (above, side)):
+    with _figure(title, 2.6, panels=2) as (figure, (above, side)):
         for path, ok in drawn:
             colour, style = (BAD, "--") if ok is False else (GOOD, "-")
             for ax, i, j in ((above, 1, 0), (side, 0, 2)):
@@ -256,7 +268,7 @@ class _Svg:
 
     def __init__(self, figure: Any) -> None:
         sink = io.StringIO()
-        figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None}, bbox_inches="tight", pad_inches=0.03)
+        figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None})
         self._raw = sink.getvalue()
 
     def text(self, title: str) -> str:
@@ -284,7 +296,7 @@ def _figure(title: str, height: float, panels: int = 1) -> Iterator[tuple[Any, A
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "svg.fonttype": "none", "svg.hashsalt": "palmar", "font.size": 9.5, "text.color": INK, "axes.edgecolor": LINE,
         "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "axes.spines.top": False,
         "axes.spines.right": False, "axes.linewidth": 0.8, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.5,

@@ -12,7 +12,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from importlib import metadata
@@ -28,7 +28,12 @@ from palmar.eval.suite import Results
 
 LIMIT = 8.0  # size of the page [MB]; films beyond it are named, not shown
 WORLDS = {"sim": "simulation", "twin": "reality twin", "robot": "robot"}
-SPLITS = {"seen": "training tables", "layout": "new tables", "pair": "new colour-object pairs", "wording": "new sentences"}
+SPLITS = {
+    "seen": "training tables",
+    "layout": "new tables",
+    "pair": "new colour-object pairs",
+    "wording": "new sentences",
+}
 PACKAGES = ("palmar", "numpy", "mujoco", "torch", "transformers", "av", "pyarrow", "matplotlib")
 
 
@@ -172,7 +177,12 @@ class Report:
         d = self.data
         out = [f"# {d.title}", *d.summary]
         if self.numbers:
-            out.append("\n".join(f"- **{n.big}** {n.label} ({n.small})" if n.small else f"- **{n.big}** {n.label}" for n in self.numbers))
+            out.append(
+                "\n".join(
+                    f"- **{n.big}** {n.label} ({n.small})" if n.small else f"- **{n.big}** {n.label}"
+                    for n in self.numbers
+                )
+            )
         if self.table:
             rows = [f"| {r.arm} | {r.split} | {r.task} | {r.rate} |" for r in self.table]
             out.append("\n".join(["| arm | split | task | success (95 % Wilson) |", "|---|---|---|---|", *rows]))
@@ -180,13 +190,17 @@ class Report:
         out += [f"Language swap, {s.arm}: went to the object asked for in {s.rate}." for s in self.swaps]
         if d.identified:
             rows = [
-                f"| {r.name} | {number(r.value)} | {number(r.low)} … {number(r.high)} | {'' if r.truth is None else number(r.truth)} | {r.unit} |"
+                f"| {r.name} | {number(r.value)} | {number(r.low)} … {number(r.high)} | {number(r.truth)} | {r.unit} |"
                 for r in d.identified if r.identified
             ]  # fmt: skip
-            out.append("\n".join(["| parameter | estimate | 95 % interval | truth | unit |", "|---|---|---|---|---|", *rows]))
+            out.append(
+                "\n".join(["| parameter | estimate | 95 % interval | truth | unit |", "|---|---|---|---|---|", *rows])
+            )
         for r in d.deployments:
             says = {True: "success", False: "failed", None: "not judged"}[r.success]
-            out.append(f"- “{r.instruction}”: {says} after {r.seconds:.1f} s; {sum(r.guards.values())} changes by the safety layer")
+            out.append(
+                f"- “{r.instruction}”: {says} after {r.seconds:.1f} s; {sum(r.guards.values())} changes by the safety layer"
+            )
         if d.commands:
             out.append("\n".join(["```sh", *(plain(c) for c, _ in d.commands), "```"]))
         return "\n\n".join(out) + "\n"
@@ -206,7 +220,9 @@ class Report:
                 names = dict.fromkeys(t.task for t in r.select(split=split))
                 rows.append(_Row(arm, split, "all", r.rate(split=split), r.approach(split=split)))
                 if len(names) > 1:
-                    rows += [_Row(arm, split, k, r.rate(split=split, task=k), r.approach(split=split, task=k)) for k in names]
+                    rows += [
+                        _Row(arm, split, k, r.rate(split=split, task=k), r.approach(split=split, task=k)) for k in names
+                    ]
         return rows
 
     @cached_property
@@ -244,13 +260,10 @@ class Report:
         return out
 
     @cached_property
-    def timing(self) -> list[tuple[str, str]]:
-        """(instruction, SVG) of the runs that kept time."""
-        return [
-            (r.instruction, plots.timing(r.timing, self.data.budget))
-            for r in self.data.deployments
-            if "latency_p50" in r.timing
-        ]
+    def timing(self) -> tuple[str, str]:
+        """Instruction and SVG of the first run that kept time; two empty texts when none did."""
+        kept = [r for r in self.data.deployments if "latency_p50" in r.timing]
+        return (kept[0].instruction, plots.timing(kept[0].timing, self.data.budget)) if kept else ("", "")
 
     @cached_property
     def guards(self) -> str:
@@ -315,7 +328,7 @@ class _Compared:
     @property
     def sentence(self) -> str:
         p = self.paired
-        what = f"{points(p.difference)} points [{points(p.low)}, {points(p.high)}], McNemar p = {p.p:.2g}, n = {p.n}"
+        what = f"{points(p.difference)} points [{points(p.low)}, {points(p.high)}], McNemar p = {p.p:.2g}, n = {p.n}"
         if p.p < 0.05:
             return f"{self.b if p.difference > 0 else self.a} is better: {what}."
         more = f" About {self.needed} trials of each would tell a difference of this size." if self.needed else ""
@@ -390,7 +403,9 @@ def _data_uri(path: Path, kind: str) -> str:
     try:
         return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
     except OSError as error:
-        raise BadFile(f"film '{path}' cannot be read ({error.strerror}). Next: film it again, or leave it out") from error
+        raise BadFile(
+            f"film '{path}' cannot be read ({error.strerror}). Next: film it again, or leave it out"
+        ) from error
 
 
 def _paths(films: Sequence[Film]) -> str:
@@ -417,7 +432,10 @@ def _training_sentence(rows: Sequence[Mapping[str, float | None]]) -> str:
     last: dict[str, float] = {}
     for r in rows:
         last |= {k: v for k, v in r.items() if v is not None}
-    said = [f"{last['step']:.0f} steps" if "step" in last else "", f"{number(last['minutes'])} minutes" if "minutes" in last else ""]
+    said = [
+        f"{last['step']:.0f} steps" if "step" in last else "",
+        f"{number(last['minutes'])} minutes" if "minutes" in last else "",
+    ]
     if "samples_per_s" in last:
         said.append(f"{last['samples_per_s']:.0f} samples a second")
     if "loader_share" in last:

@@ -12,7 +12,6 @@ from palmar.kinematics import matrix_to_quat, quat_to_matrix, rotvec_to_matrix
 from palmar.sim.gl import import_mujoco
 from palmar.sim.params import WorldParams
 from palmar.sim.tasks import COLOURS, DESTINATIONS, Item, Scenario
-from palmar.types import Array
 
 mujoco = import_mujoco()
 

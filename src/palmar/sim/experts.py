@@ -62,7 +62,7 @@ def place(w: World) -> Plan:
     delivered = np.linalg.norm(over[:2]) < 0.045 and over[2] < rest + 0.018
     if delivered and (not holds(w, i) or np.linalg.norm(over[:2]) < 0.02):
         if w.opening < 0.85 and np.linalg.norm(w.tcp - item) < 0.06:
-            return w.tcp, OPEN, 0.02
+            return w.tcp + [0, 0, 0.012], OPEN, 0.02  # a little up: pads that press on the plate open slowly
         return np.array([*w.tcp[:2], w.table + 0.17]), OPEN, 0.03
     if not holds(w, i):
         return grasp(w, i)
@@ -89,7 +89,7 @@ def push(w: World) -> Plan:
         ahead = (
             w.tcp[:2] + 0.05 * along
         )  # steady forward, centred behind the object (a little over-corrected: it drifts)
-        ahead = ahead - 1.4 * aside if abs(along[0]) < 0.5 else ahead - 1.4 * aside
+        ahead = ahead - 1.4 * aside
         return np.array([*ahead, low]), CLOSED, 0.022 if float((goal - item[:2]) @ along) > 0.02 else 0.015
     away = float(np.linalg.norm(w.tcp[:2] - start))
     clear = behind > pad + 0.008

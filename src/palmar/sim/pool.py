@@ -1,4 +1,7 @@
-"""One process a core, each with a world of its own: results come back in the order of the jobs, the same for any number of processes."""
+"""One process a core, each with a world of its own.
+
+Results come back in the order of the jobs, and are the same for any number of processes.
+"""
 
 from __future__ import annotations
 

@@ -273,13 +273,7 @@ def parse(instruction: str) -> Request:
     for before, word in zip(["", *words], words, strict=False):
         if word in nouns:
             if before not in COLOURS:
-                raise (
-                    UnknownName("colour", before, COLOURS)
-                    if before and before not in ("the", "a", "that")
-                    else BadValue(
-                        f"'{word}' in '{instruction}' has no colour; say for example 'the red {word}'. Colours: {', '.join(COLOURS)}"
-                    )
-                )
+                raise _colourless(instruction, before, word)
             found.append((before, nouns[word]))
     objects = [f for f in found if f[1] in SHAPES]
     places = [f for f in found if f[1] in DESTINATIONS]
@@ -293,7 +287,9 @@ def parse(instruction: str) -> Request:
     task = _task_of(words, bool(places), direction)
     if task is None and any(w in _VERBS["place"] for w in words):
         there = ", ".join(n for s in DESTINATIONS for n in NOUNS[s])
-        raise BadValue(f"'{instruction}' does not say where; say for example 'on the blue plate'. Destinations: {there}")
+        raise BadValue(
+            f"'{instruction}' does not say where; say for example 'on the blue plate'. Destinations: {there}"
+        )
     if task is None:
         import difflib
 
@@ -306,6 +302,13 @@ def parse(instruction: str) -> Request:
     asked_colour, asked_shape = objects[0]
     goal_colour, goal_shape = places[0] if task == "place" and places else (None, None)
     return Request(task, asked_colour, asked_shape, goal_colour, goal_shape, direction if task == "push" else None)
+
+
+def _colourless(instruction: str, before: str, noun: str) -> BadValue | UnknownName:
+    if before and before not in ("the", "a", "that"):
+        return UnknownName("colour", before, COLOURS)
+    example = f"say for example 'the red {noun}'. Colours: {', '.join(COLOURS)}"
+    return BadValue(f"'{noun}' in '{instruction}' has no colour; {example}")
 
 
 def _task_of(words: list[str], has_place: bool, direction: str | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Camera, Embodiment, arm7
+from palmar.errors import BadValue
 from palmar.kinematics import steady_quat
 from palmar.sim import camera as cameras
 from palmar.sim import tasks
@@ -52,6 +53,8 @@ class World:
 
     def reset(self, seed: int | None = None) -> Observation:
         """Start the loaded scenario again; a seed changes the noise and the arm's start pose, not the table."""
+        if not hasattr(self, "model"):
+            raise BadValue("no table is laid yet. Next: world.load(tasks.sample('pick')) before reset")
         robot = self.embodiment
         self._seed = self._seed if seed is None else seed
         self._rng = np.random.default_rng([11, self._seed])

@@ -125,7 +125,9 @@ class Recordings:
                     about["tracker_noise"], tuple(about["notes"]),
                 )  # fmt: skip
         except FileNotFoundError:
-            raise BadFile(f"no recordings at {path}; expected an .npz that `diagnose(world).save(path)` wrote") from None
+            raise BadFile(
+                f"no recordings at {path}; expected an .npz that `diagnose(world).save(path)` wrote"
+            ) from None
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as e:
             raise BadFile(f"{path} is not a diagnostic recording ({e}); record it again with `diagnose`") from None
 
@@ -137,7 +139,7 @@ def table() -> Scenario:
     return Scenario("push", "push the red cube left", (cube,), 0, None, "left")
 
 
-def diagnose(body: Body, *, seconds: float = 14.0, held_out: float = 6.0, slides: int = 6, seed: int = 0) -> Recordings:
+def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 6.0, slides: int = 8, seed: int = 0) -> Recordings:
     """Run the diagnostic motions on a body and record them.
 
     seconds, held_out: length of the fitted and of the judged free motion [s]. slides: sweeps with a release; 0 when the
@@ -174,7 +176,9 @@ def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
         f = rng.uniform([0.25, 0.55, 0.95, 1.5, 2.2], [0.45, 0.85, 1.3, 2.0, 2.9])
         weight = np.array([0.35, 0.6, 0.7, 0.6, 0.5]) * robot.acceleration[j] / (2 * np.pi * f) ** 2
         phase = rng.uniform(0, 2 * np.pi, len(f))
-        waves[:, j] = np.minimum(weight, [0.25, 0.16, 0.1, 0.08, 0.06]) @ np.sin(2 * np.pi * f[:, None] * t + phase[:, None])
+        waves[:, j] = np.minimum(weight, [0.25, 0.16, 0.1, 0.08, 0.06]) @ np.sin(
+            2 * np.pi * f[:, None] * t + phase[:, None]
+        )
     for j in range(*WRIST.indices(joints)):
         period = 1.0 + 0.12 * (j - 4)
         waves[:, j] = 0.13 * np.sign(np.sin(2 * np.pi * (t / period + rng.uniform())))

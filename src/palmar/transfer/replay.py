@@ -41,7 +41,11 @@ def delayed(command: Array, delay: float) -> Array:
 
 
 def simulate_arm(
-    robot: Embodiment, candidates: Sequence[Mapping[str, float]], command: Array, start: Array, noise: Array | None = None
+    robot: Embodiment,
+    candidates: Sequence[Mapping[str, float]],
+    command: Array,
+    start: Array,
+    noise: Array | None = None,
 ) -> tuple[Array, Array]:
     """Joint angles [K, R, T, J] [rad] and velocities [rad/s] one tick after each command, for K candidate parameter sets.
 

@@ -1,0 +1,95 @@
+"""The same config gives the same trials, however many processes and whoever watches; results survive the disk."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.eval.suite import EvalConfig, Results, Trial, evaluate, run, swapped
+from palmar.sim import tasks
+from palmar.sim.params import Randomization
+
+TINY = EvalConfig("expert", episodes=1, tasks=("reach", "push"), timeout=2.0, randomization=Randomization(1.0))
+
+
+def facts(trial):
+    """All but the wall clock."""
+    return {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "latency"}
+
+
+@pytest.fixture(scope="module")
+def results():
+    return evaluate(TINY, processes=1, progress=False)
+
+
+def test_two_processes_make_the_same_trials(results):
+    again = evaluate(TINY, processes=2, progress=False)
+    assert [facts(t) for t in again.trials] == [facts(t) for t in results.trials]
+
+
+def test_the_tables_are_those_of_the_seeds(results):
+    assert [t.task for t in results.trials] == ["reach", "push"]
+    assert results.trials[0].instruction == tasks.sample("reach", "layout", 0).instruction
+    assert results.rate().n == 2
+    assert results.rate(task="reach").n == 1
+    assert results.trials[0].success and results.trials[0].approached
+
+
+def test_results_come_back_from_disk(results, tmp_path):
+    results.save(tmp_path / "deep" / "r.json")
+    back = Results.load(tmp_path / "deep" / "r.json")
+    assert back.trials == results.trials
+    assert back.config == results.config
+    assert back.config["policy"] == "expert"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": {}, "trials": [{"task": "pick"}]}'])
+def test_a_damaged_file_says_so(text, tmp_path):
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(BadFile, match=r"r.json' is not a result file .* Next:"):
+        Results.load(tmp_path / "r.json")
+    with pytest.raises(BadFile, match=r"no results at .* Next: palmar eval"):
+        Results.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("task", tasks.TASKS)
+def test_swapped_asks_for_another_object_on_the_same_table(task):
+    scenario = tasks.sample(task, "layout", 3)
+    other = swapped(scenario)
+    assert other.items == scenario.items
+    assert other.target != scenario.target
+    assert other.items[other.target].shape in tasks.SHAPES
+    assert tasks.parse(other.instruction).colour == other.items[other.target].colour
+    alone = replace(scenario, items=scenario.items[:1], target=0, goal=None)
+    with pytest.raises(BadValue, match="one object only"):
+        swapped(alone)
+
+
+def test_a_swapped_trial_counts_the_new_object():
+    trial = run((replace(TINY, swap=True), "reach", "layout", 0))
+    assert trial.success and trial.approached
+    assert trial.instruction != tasks.sample("reach", "layout", 0).instruction
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"episodes": 0}, BadValue, "episodes is 0"),
+        ({"tasks": ("pik",)}, UnknownName, "Did you mean 'pick'"),
+        ({"splits": ("laiout",)}, UnknownName, "Did you mean 'layout'"),
+        ({"world": "mars"}, BadValue, "world is 'mars'"),
+        ({"world": "twin:x"}, BadValue, "twin:SEED"),
+    ],
+)
+def test_a_bad_config_names_the_value(change, error, says):
+    with pytest.raises(error, match=says):
+        replace(TINY, **change)
+
+
+def test_rates_add_up():
+    trial = Trial("pick", "layout", "sim", 0, "", True, 1.0, True, "", None, 0.0, 0.0, 0.0, 1, 0)
+    r = Results({}, (trial, replace(trial, success=False, approached=False, task="place")))
+    d = r.to_dict()
+    assert d["success"]["layout"]["all"]["rate"] == 0.5
+    assert d["success"]["layout"]["pick"]["rate"] == 1.0
+    assert d["approached"]["layout"]["n"] == 2
