@@ -56,7 +56,7 @@ class Run:
             f"policy p50 {t['latency_p50']:.0f}, p99 {t['latency_p99']:.0f} ms"
         )
         changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
-        console.print(f"safety changed: {changed} · film: {result.video}")
+        console.print(f"safety changed: {changed} · film: {self.video}")
         return result.exit_code, result.to_dict()
 
 
@@ -281,9 +281,12 @@ class SysId:
     def run(self, console: Console) -> Answer:
         from palmar.sim.twin import Twin
         from palmar.transfer.diagnose import diagnose
+        from palmar.transfer.diagnose import table as diagnostic_table
         from palmar.transfer.sysid import identify
 
-        found = identify(diagnose(Twin(self.twin)), progress=not self.json)
+        twin = Twin(self.twin, images=False)
+        twin.load(diagnostic_table())
+        found = identify(diagnose(twin), progress=not self.json)
         table = Table("parameter", "estimate", "low", "high", "unit", "remark")
         for row in found.rows():
             table.add_row(*row)

@@ -145,10 +145,12 @@ def evaluate_twin(config: DemoConfig, policy: Path, when: str) -> Any:
 
 def identify_twin(config: DemoConfig) -> Any:
     from palmar.sim.twin import Twin
-    from palmar.transfer.diagnose import diagnose
+    from palmar.transfer.diagnose import diagnose, table
     from palmar.transfer.sysid import identify
 
-    found = identify(diagnose(Twin(0)))
+    twin = Twin(0, images=False)
+    twin.load(table())
+    found = identify(diagnose(twin))
     (config.out / "identified.json").write_text(found.to_json())
     return found
 
@@ -220,7 +222,16 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
     ]
     runs = [
         Deployment(
-            r.instruction, r.success, r.done, r.seconds, r.timing, r.safety, round(r.timing["ticks"]), r.mode, r.reason
+            r.instruction,
+            r.success,
+            r.done,
+            r.seconds,
+            r.timing,
+            r.safety,
+            round(r.timing["ticks"]),
+            r.mode,
+            r.reason,
+            film=r.film,
         )
         for r in found.runs
     ]

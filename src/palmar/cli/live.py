@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -16,6 +16,9 @@ from palmar.policy import load_policy
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.types import ActionChunk, Observation
+
+if TYPE_CHECKING:
+    from palmar.eval.film import Film
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -49,7 +52,7 @@ class RunResult:
     reason: str
     timing: dict[str, float]
     safety: dict[str, int]
-    video: str | None
+    film: Film | None = None
 
     @property
     def exit_code(self) -> int:
@@ -61,7 +64,9 @@ class RunResult:
         return 0 if self.done and self.success else 1
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"exit_code": self.exit_code}
+        """For `--json` and the demo's figures."""
+        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "film"}
+        return rest | {"video": str(self.film.path) if self.film else None, "exit_code": self.exit_code}
 
 
 class Finished:
@@ -128,38 +133,39 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
     """
     from palmar.eval.film import Filmmaker
     from palmar.sim import tasks
-    from palmar.sim.twin import Twin
-    from palmar.sim.world import World
+    from palmar.sim.twin import world_named
 
     scenario = replace(tasks.scenario_for(tasks.parse(config.instruction), config.seed), instruction=config.instruction)
     policy = load_policy(config.checkpoint)
-    kind, _, number = config.world.partition(":")
-    world = Twin(int(number or 0)) if kind == "twin" else World()
+    world, kind = world_named(config.world), config.world.partition(":")[0]
     obs = world.load(scenario, seed=config.seed)
     policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
     controller, finished = Controller(), Finished(config.done)
     view = Terminal(config.instruction, controller)
     watchers: list[Subscriber] = [view]
-    film = Filmmaker(world, config.instruction) if config.video else None
-    if film:
-        watchers.append(film)
+    camera = (
+        Filmmaker(world, config.instruction, {"sim": "simulation", "twin": "reality twin"}[kind])
+        if config.video
+        else None
+    )
+    if camera:
+        watchers.append(camera)
     with _shown(view, console):
         report = deploy(
             world, policy, config.instruction, obs, timeout=config.timeout, controller=controller, until=finished,
             subscribers=watchers,
         )  # fmt: skip
     success = world.success()
-    if film and config.video:
-        film.save(config.video, success=success)
+    film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
     world.close()
-    return _result(config, report, success)
+    return _result(config, report, success, film)
 
 
-def _result(config: RunConfig, report: Report, success: bool) -> RunResult:
+def _result(config: RunConfig, report: Report, success: bool, film: Film | None) -> RunResult:
     reason = report.reason or report.outcome.reason
     return RunResult(
         config.instruction, report.outcome.reason == "done", success, report.outcome.duration, report.mode.name, reason,
-        report.timing, report.counts, str(config.video) if config.video else None,
+        report.timing, report.counts, film,
     )  # fmt: skip
 
 

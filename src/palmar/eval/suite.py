@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.stats import Rate
 from palmar.policy import Policy, load_policy
@@ -24,10 +23,8 @@ from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.pool import spread
 from palmar.sim.tasks import Scenario, Split
-from palmar.sim.twin import Twin
+from palmar.sim.twin import world_named
 from palmar.sim.world import World
-
-WorldName = Literal["sim", "twin"]
 
 
 @dataclass(frozen=True)
@@ -60,9 +57,7 @@ class EvalConfig:
         for s in self.splits:
             if s not in tasks.SPLITS:
                 raise UnknownName("split", s, tasks.SPLITS)
-        kind, _, number = self.world.partition(":")
-        if kind not in ("sim", "twin") or (number and not number.isdigit()):
-            raise BadValue(f"world is '{self.world}'; expected sim, twin, or twin:SEED")
+        world_named(self.world, images=False)  # raises when there is no such world
 
 
 @dataclass(frozen=True)
@@ -217,8 +212,7 @@ def swapped(scenario: Scenario) -> Scenario:
 
 @lru_cache(maxsize=2)
 def _world(name: str) -> World:
-    kind, _, number = name.partition(":")
-    return Twin(int(number or 0), arm7()) if kind == "twin" else World()
+    return world_named(name)
 
 
 @lru_cache(maxsize=2)

@@ -57,4 +57,4 @@ class ChunkBuffer:
 def _at(chunk: ActionChunk, now: float) -> tuple[Array, float] | None:
     age = (now - chunk.t0) / chunk.dt + 1e-6  # a tick that lands on a boundary belongs to the step it opens
     i = int(age)
-    return (chunk.actions[i], age - i) if 0 <= age and i < len(chunk.actions) else None
+    return (chunk.actions[i], age - i) if age >= 0 and i < len(chunk.actions) else None

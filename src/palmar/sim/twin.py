@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Camera, Embodiment
+from palmar.errors import BadValue
 from palmar.sim.params import SPACE, Param, WorldParams
 from palmar.sim.tasks import Scenario
 from palmar.sim.world import World
@@ -44,6 +45,14 @@ class Twin(World):
 
     def photograph(self, camera: Camera) -> Array:
         return lens(super().photograph(camera))
+
+
+def world_named(name: str, images: bool = True) -> World:
+    """sim: the simulator. twin or twin:SEED: a reality twin. Raises `BadValue` for anything else."""
+    kind, _, number = name.partition(":")
+    if kind not in ("sim", "twin") or (number and not number.isdigit()) or (kind == "sim" and number):
+        raise BadValue(f"world is '{name}'; expected sim, twin or twin:SEED")
+    return Twin(int(number or 0), images=images) if kind == "twin" else World(images=images)
 
 
 def lens(image: Array) -> Array:

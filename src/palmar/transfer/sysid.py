@@ -35,7 +35,9 @@ DRAWS = 16  # of command noise, each with its mirror image, so that only what is
 FREE = 0.06  # share of the gripper's opening beyond the grip from which on the cube counts as let go
 LANDED = 2e-3  # over its resting height the cube counts as on the table [m]
 TIPS, TIPPING = 1.1, 0.12  # from this friction on the cube rocks as it slides, which costs this share of accuracy
-STEP = 0.8  # of central differences, in half ranges: motors that just saturate make the simulation jump, and short steps
+STEP = (
+    0.8  # of central differences, in half ranges: motors that just saturate make the simulation jump, and short steps
+)
 # take the jumps for sensitivity (measured: intervals three times too narrow at 0.05, right from 0.5 on)
 DELAY_STEP = 0.45  # [ticks]
 SOLVER: dict[str, Any] = {
@@ -254,7 +256,9 @@ class _Arm:
         error, simulated = self.errors([self.values], sigma * self.draws)
         mean = error.mean(axis=1)[0, :, :4]  # the strong joints: they answer noise linearly
         quiet = self.errors([self.values], None)[1][0, 0]
-        self.shift = simulated[0].mean(axis=0) - quiet  # held while fitting: drawn anew, its own noise would bias the gain
+        self.shift = (
+            simulated[0].mean(axis=0) - quiet
+        )  # held while fitting: drawn anew, its own noise would bias the gain
         unit = ((simulated[0] - simulated[0].mean(0))[:, :, :4] ** 2).mean(axis=(0, 1, 2)) / sigma**2
         n = round(BLOCK * self.robot.control_rate)
         blocks = np.array([(b**2).mean(axis=(0, 1)) for b in np.split(mean, range(n, len(mean), n)) if len(b) == n])
@@ -522,7 +526,9 @@ def _sysid() -> Any:
 
         sysid.optimize  # noqa: B018
     except (ImportError, AttributeError):
-        raise MissingPackage("'mujoco.sysid' is not installed; this needs it. Next: pip install 'palmar[sysid]'") from None
+        raise MissingPackage(
+            "'mujoco.sysid' is not installed; this needs it. Next: pip install 'palmar[sysid]'"
+        ) from None
     return sysid
 
 
