@@ -26,7 +26,20 @@ def test_from_demonstrations_to_a_robot_that_moves(tmp_path: Path, capsys: pytes
     seen = figures(capsys, "inspect", data, "--html", str(page))
     assert "4" in json.dumps(seen) and page.stat().st_size > 10_000
 
-    first = figures(capsys, "train", "--data", data, "--out", policy, "--preset", "palmar-nano", "--steps", "30", "--batch-size", "32")
+    first = figures(
+        capsys,
+        "train",
+        "--data",
+        data,
+        "--out",
+        policy,
+        "--preset",
+        "palmar-nano",
+        "--steps",
+        "30",
+        "--batch-size",
+        "32",
+    )
     rows = [json.loads(line) for line in (tmp_path / "policy" / "metrics.jsonl").read_text().splitlines()]
     losses = [r["loss"] for r in rows if "loss" in r]
     assert first["step"] == 30 and losses[-1] < losses[0], losses

@@ -34,6 +34,7 @@ BLOCK = 0.5  # over which what correlation is left is summed [s]
 DRAWS = 16  # of command noise, each with its mirror image, so that only what is not linear is left to chance
 FREE = 0.06  # share of the gripper's opening beyond the grip from which on the cube counts as let go
 LANDED = 2e-3  # over its resting height the cube counts as on the table [m]
+KEPT = 0.75  # share of the slides the model must be able to follow before friction is claimed
 TIPS, TIPPING = 1.1, 0.12  # from this friction on the cube rocks as it slides, which costs this share of accuracy
 STEP = (
     0.8  # of central differences, in half ranges: motors that just saturate make the simulation jump, and short steps
@@ -365,16 +366,17 @@ def _friction(sysid: Any, recordings: Recordings) -> tuple[Estimate, float]:
     """Friction from all slides at once; a slide the model cannot follow (the cube tumbled, a finger caught it) is left out."""
     ways = [w for s in recordings.slides if (w := slide_way(s, recordings.dt)) is not None]
     sigma, seen = recordings.tracker_noise, len(recordings.slides)
+    least = max(3, int(np.ceil(KEPT * seen)))
     value, half, shift, left = SPACE["friction"].nominal, np.inf, 0.0, np.inf
-    while len(ways) >= 3:
+    while len(ways) >= least:
         value, half, shift, rms = _fit_slides(sysid, ways, sigma, recordings.dt)
         left = float(np.sqrt(np.mean(rms**2)) * sigma)
         worst = int(np.argmax(rms))
         if rms[worst] < 2.0:
             break
         del ways[worst]
-    if len(ways) < 3:
-        return _unknown("friction", f"{len(ways)} of {seen} slides can be used; needs at least 3"), 0.0
+    if len(ways) < least:  # fewer agree with each other only because the rest was left out
+        return _unknown("friction", f"{len(ways)} of {seen} slides can be used; needs at least {least}"), 0.0
     note = f"{len(ways)} of {seen} slides; tracker noise {sigma * 1e3:.2g} mm, left {left * 1e3:.2g} mm"
     if value > TIPS:
         half, note = float(np.hypot(half, TIPPING * value)), f"{note}; the cube rocks at such friction"
