@@ -95,6 +95,10 @@ class Step:
     done: bool = False
 
 
+STILL = "still"
+"""Source of an episode that is only to look at: its actions mean nothing (`data/stills.py`)."""
+
+
 @dataclass(slots=True)
 class Episode:
     """What happened from a reset to an end. `source` names who drove (expert, policy, human)."""

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from synthetic import ROBOT, episode
 
-from palmar.data.inspect import print_summary, summary, write_html
+from palmar.data.inspect import print_summary, summary
+from palmar.data.page import write_html
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from synthetic import COLOURS, Squares
+from squares import COLOURS, Squares
 
 from palmar.errors import BadFile, BadValue
 from palmar.models import checkpoint

@@ -112,7 +112,8 @@ class Inspect:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
-        from palmar.data.inspect import print_summary, summary, write_html
+        from palmar.data.inspect import print_summary, summary
+        from palmar.data.page import write_html
         from palmar.data.reader import Dataset
 
         dataset = Dataset(self.data, cache=False)

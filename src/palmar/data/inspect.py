@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palmar.data.normalize import Normalizer
-from palmar.data.page import write_html
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.types import Array
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-__all__ = ["print_summary", "summary", "write_html"]
 
 SIZES = (  # demonstrations the field uses
     (100, "proof of concept", "100–500"),

@@ -15,7 +15,8 @@ import numpy as np
 from palmar.types import Array
 
 if TYPE_CHECKING:
-    from palmar.data.reader import Dataset, EpisodeInfo
+    from palmar.data.inspect import size_text, summary
+from palmar.data.reader import Dataset, EpisodeInfo
 
 MOMENTS = 6  # frames shown of an episode
 BINS = 40
@@ -24,8 +25,6 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 def write_html(dataset: Dataset, path: str | Path, episodes: int = 6, seed: int = 0) -> Path:
     """Write the page to `path` and return it. episodes: how many are drawn for the contact sheet with `seed`."""
-    from palmar.data.inspect import size_text, summary
-
     s = summary(dataset)
     picked = sorted(np.random.default_rng(seed).permutation(len(dataset.episodes))[:episodes].tolist())
     shown = [dataset.episodes[i] for i in picked]

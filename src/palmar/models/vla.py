@@ -78,9 +78,9 @@ class Interface:
 class Weights:
     """How much each loss counts beside the L1 of the actions."""
 
-    heat: float = 0.1
+    heat: float = 0.4
     visible: float = 0.05
-    relative: float = 0.3
+    relative: float = 0.5
     done: float = 0.1
 
 

@@ -200,7 +200,7 @@ def lay_out(kinds: list[tuple[str, str]], rng: np.random.Generator, direction: s
                         (rng.uniform(0.40, 0.48), y * 0.8) if direction == "forward" else (x, rng.uniform(-0.09, 0.09))
                     )
                 item = Item(shape, colour, float(x), float(y), float(rng.uniform(-0.35, 0.35)))
-                if all(_apart(item, other) for other in items) and (i == 0 or _lane_free(items[0], item, direction)):
+                if all(apart(item, other) for other in items) and (i == 0 or _lane_free(items[0], item, direction)):
                     items.append(item)
                     break
             else:
@@ -407,7 +407,8 @@ SUCCESS: dict[str, Callable[[TableState], bool]] = {
 }  # fmt: skip
 
 
-def _apart(a: Item, b: Item) -> bool:
+def apart(a: Item, b: Item) -> bool:
+    """The gripper fits between two things."""
     reach = sum(0.085 if i.shape in DESTINATIONS else 0.048 for i in (a, b))
     return bool(np.hypot(a.x - b.x, a.y - b.y) > reach)
 

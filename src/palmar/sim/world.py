@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,18 @@ class World:
         self._poses.append(self.data.qpos.copy())
         self._ticks += 1
         self._held = self._held + 1 if tasks.SUCCESS[self.scenario.task](self) else 0
+
+    def pose(self, joints: Array, opening: float, items: Mapping[int, Array]) -> None:
+        """Put the arm and some objects somewhere at once, without physics. items: {index: centre [m]} of free objects."""
+        half = self.embodiment.gripper_width / 2
+        self.data.qpos[: self._joints], self.data.qpos[self._finger : self._finger + 2] = joints, opening * half
+        for i, centre in items.items():
+            start = self.model.joint(f"item{i}").qposadr[0]
+            self.data.qpos[start : start + 3] = centre
+        self.data.qvel[:] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+        self._poses.clear()
+        self._poses.append(self.data.qpos.copy())
 
     def close(self) -> None:
         self._close_renderers()

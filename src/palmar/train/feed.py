@@ -15,7 +15,7 @@ from palmar.data.language import Paraphrases, Wordings
 from palmar.errors import BadValue
 from palmar.models.encoders import SentenceTokens
 from palmar.models.vla import DECIMETRE, GROUNDED, Batch, Interface, Labels, pixels
-from palmar.types import Array
+from palmar.types import STILL, Array
 
 
 class Source(Protocol):
@@ -81,12 +81,17 @@ class Feed:
                 if ours != theirs:
                     raise BadValue(f"data sets differ in {what}: {ours} and {theirs}")
         self.starts = np.cumsum([0, *(len(s) for s in self.sets)])
-        episodes = [
-            (int(e.start) + int(base), int(e.stop) + int(base))
+        kept = [
+            (int(e.start) + int(base), int(e.stop) + int(base), getattr(e, "source", "") == STILL)
             for s, base in zip(self.sets, self.starts, strict=False)
             for e in s.episodes
             if e.success is not False or not success_only
         ]
+        self.still = np.zeros(int(self.starts[-1]), bool)  # frames to look at, whose actions mean nothing
+        for start, stop, still in kept:
+            self.still[start:stop] = still
+        episodes = [(start, stop) for start, stop, still in kept if not still]
+        stills = [np.arange(start, stop) for start, stop, still in kept if still]
         if not episodes:
             raise BadValue(
                 "the data holds no episode" + (" that succeeded" if success_only else "") + ". Next: palmar collect"
@@ -95,7 +100,8 @@ class Feed:
         order = rng_of(seed, 0, 1).permutation(len(episodes))
         frames = [np.arange(*episodes[i]) for i in order]
         self.validation = np.sort(np.concatenate(frames[:held])) if held else np.empty(0, np.int64)
-        self.training = np.sort(np.concatenate(frames[held:]))
+        self.moving = np.sort(np.concatenate(frames[held:]))
+        self.training = np.sort(np.concatenate([self.moving, *stills]))
         self.tasks = list(dict.fromkeys(t for s in self.sets for t in s.tasks))
         self._task_of = [np.array([self.tasks.index(t) for t in s.tasks], np.int64) for s in self.sets]
         self.wordings = Wordings.of(self.tasks, paraphrases)
@@ -104,13 +110,14 @@ class Feed:
         self.labels = privileged_labels(first.privileged_names, first.cameras, first.state_names)
 
     def frames(self, indices: Array) -> dict[str, Any]:
-        """`Dataset.batch` over all sets, with `task` counted in `self.tasks`."""
+        """`Dataset.batch` over all sets, with `task` counted in `self.tasks`; a still's actions are all padding."""
         which = np.searchsorted(self.starts, indices, side="right") - 1
         parts, places = [], []
         for i in np.unique(which):
             place = np.flatnonzero(which == i)
             part = dict(self.sets[i].batch(indices[place] - self.starts[i], self.horizon))
             part["task"] = self._task_of[i][np.asarray(part["task"])]
+            part["pad"] = np.asarray(part["pad"]) | self.still[indices[place], None]
             parts.append(part)
             places.append(place)
         if len(parts) == 1:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -300,7 +300,8 @@ def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
     a rotation that is otherwise constant) counts a tenth: at unit scale its noise would weigh as much as the way to go.
     """
     states, actions = (
-        np.concatenate([getattr(s, what) for s in feed.sets])[feed.training] for what in ("states", "actions")
+        np.concatenate([getattr(s, what) for s in feed.sets])[frames]
+        for what, frames in (("states", feed.training), ("actions", feed.moving))
     )
     state = Normalizer.fit(states, names=feed.sets[0].state_names)
     action = Normalizer.fit(actions, names=feed.sets[0].action_names)
@@ -316,7 +317,7 @@ def start_from(model: VLA, init: str | Path) -> tuple[Normalizer, Normalizer]:
         theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
         if theirs != ours:
             raise BadValue(f"checkpoint '{init}' has {what} {theirs}, the data has {ours}")
-    if policy.model.config != model.config:
+    if replace(policy.model.config, weights=model.config.weights) != model.config:  # losses may be weighed anew
         raise BadValue(f"checkpoint '{init}' is a '{policy.model.config.preset}', asked for '{model.config.preset}'")
     model.load_state_dict(policy.model.state_dict())
     return policy.normalizers["state"], policy.normalizers["action"]

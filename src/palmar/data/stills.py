@@ -1,0 +1,117 @@
+"""Pictures of tables nobody touches: cheap truth about which thing the words mean, for the grounding losses.
+
+A demonstration shows one table for forty frames; telling a ball from a cylinder needs many tables. A still costs a fiftieth of
+a demonstration, and every frame is a new arrangement. Stills are stored as episodes of source "still": where to look and where
+things are is learned from them, their actions (all zero) are not.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from palmar.data.collect import Collected
+from palmar.data.writer import DatasetWriter
+from palmar.embodiments import arm7
+from palmar.errors import BadValue
+from palmar.sim import tasks
+from palmar.sim.params import Randomization
+from palmar.sim.pool import spread
+from palmar.sim.world import World
+from palmar.types import STILL, Array, Episode, Observation, Step
+
+HELD = 0.15  # share of frames in which the gripper holds the target
+REACH = np.array([[0.32, -0.22, 0.03], [0.62, 0.22, 0.36]])  # where the TCP is put [m]
+DOWN = np.diag([1.0, -1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class StillsConfig:
+    """tables: how many worlds. frames: arrangements of each. seed: of the first; a training seed like a demonstration's."""
+
+    tables: int = 1000
+    frames: int = 6
+    seed: int = 400_000
+    randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
+
+    def __post_init__(self) -> None:
+        if self.tables < 1 or self.frames < 1:
+            raise BadValue(f"{self.tables} tables of {self.frames} frames; expected at least one of each")
+
+
+def collect_stills(
+    out: str | Path, config: StillsConfig, processes: int | None = None, resume: bool = False, progress: bool = True
+) -> Collected:
+    """Photograph `config.tables` tables into a data set."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    robot = arm7()
+    columns = (TextColumn("stills"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume, pix_fmt="yuv444p")
+    saved = 0
+    with writer, Progress(*columns) if progress else nullcontext() as bar:
+        shown = bar.add_task("stills", total=config.tables) if bar else None
+        for episode in spread(photograph, ((config, config.seed + i) for i in range(config.tables)), processes):
+            writer.add(episode)
+            saved += 1
+            if bar and shown is not None:
+                bar.update(shown, completed=saved)
+    return Collected(Path(out), saved, saved, saved * config.frames)
+
+
+def photograph(job: tuple[StillsConfig, int]) -> Episode:
+    """One table, arranged `frames` times, from its seed alone."""
+    config, seed = job
+    rng = np.random.default_rng([31, seed])
+    world = _world()
+    scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], "seen", seed, distractors=3)
+    world.load(scenario, config.randomization.sample(rng), seed)
+    steps = []
+    for _ in range(config.frames):
+        obs = arrange(world, rng)
+        none = np.zeros(len(world.embodiment.action_names), np.float32)
+        steps.append(Step(obs, none, none, tasks.SUCCESS[scenario.task](world)))
+    return Episode(
+        scenario.instruction,
+        scenario.task,
+        seed,
+        STILL,
+        steps,
+        steps[-1].done,
+        STILL,
+        config.frames / world.embodiment.policy_rate,
+    )
+
+
+def arrange(world: World, rng: np.random.Generator) -> Observation:
+    """Put the objects and the arm anywhere sensible and look."""
+    robot, scenario = world.embodiment, world.scenario
+    fixed = [it for it in scenario.items if it.shape in tasks.DESTINATIONS]
+    placed: dict[int, Array] = {}
+    taken = list(fixed)
+    scale = world.params["object_scale"]
+    for i, item in enumerate(scenario.items):
+        if item.shape in tasks.DESTINATIONS:
+            continue
+        for _ in range(200):
+            moved = replace(item, x=float(rng.uniform(0.38, 0.64)), y=float(rng.uniform(-0.20, 0.20)))
+            if all(tasks.apart(moved, other) for other in taken):
+                break
+        taken.append(moved)
+        placed[i] = np.array([moved.x, moved.y, world.table + item.rest_height * scale])
+    tcp, opening = rng.uniform(*REACH), float(rng.uniform() < 0.7)
+    if rng.uniform() < HELD:
+        placed[scenario.target] = tcp + rng.normal(0, 0.004, 3)
+        opening = scenario.items[scenario.target].width * scale / robot.gripper_width
+    joints = robot.chain.solve(robot.home, tcp, DOWN, robot.home)
+    world.pose(joints, opening, placed)
+    return world.observe()
+
+
+@lru_cache(maxsize=1)
+def _world() -> World:
+    return World()
