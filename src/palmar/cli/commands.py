@@ -78,6 +78,8 @@ class Collect:
     """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
     beta: float = 0.0
     """Share of DAgger episodes that the expert drives."""
+    stills: bool = False
+    """Photograph that many tables instead, six arrangements each: cheap truth for where to look."""
     resume: bool = False
     """Add to a data set that is there."""
     processes: int | None = None
@@ -87,12 +89,16 @@ class Collect:
 
     def run(self, console: Console) -> Answer:
         from palmar.data.collect import CollectConfig, collect
+        from palmar.data.stills import StillsConfig, collect_stills
         from palmar.sim.params import Randomization
 
-        config = CollectConfig(
-            self.episodes, self.tasks, self.seed, Randomization(self.strength), driver=self.driver, beta=self.beta
-        )
-        done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
+        worlds = Randomization(self.strength)
+        if self.stills:
+            photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
+            done = collect_stills(self.out, photographs, self.processes, self.resume, progress=not self.json)
+        else:
+            config = CollectConfig(self.episodes, self.tasks, self.seed, worlds, driver=self.driver, beta=self.beta)
+            done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
         console.print(
             f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/] ({done.tried - done.saved} failed tries "
             f"left out). Next: palmar inspect {done.root}"

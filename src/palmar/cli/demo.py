@@ -291,12 +291,17 @@ BEGINNING = {
 
 
 def closing(config: DemoConfig, story: Story, found: Found, page: Path, policy: Path) -> Panel:
+    from rich.markup import escape
+
+    rates = {
+        "New tables in simulation": found.sim.rate(),
+        "New sentences": found.words.rate(split="wording"),
+        "New colour-object pairs": found.words.rate(split="pair"),
+        "In the reality twin": found.before.rate(),
+        "… after identification": found.after.rate(),
+    }
     lines = [
-        f"New tables in simulation      [bold]{found.sim.rate()}[/]",
-        f"New sentences                 [bold]{found.words.rate(split='wording')}[/]",
-        f"New colour-object pairs       [bold]{found.words.rate(split='pair')}[/]",
-        f"In the reality twin           [bold]{found.before.rate()}[/]",
-        f"… after identification        [bold]{found.after.rate()}[/]",
+        *(f"{what:<28}[bold]{escape(str(rate))}[/]" for what, rate in rates.items()),
         f"Practice in the identified simulator {_verdict(story)}.",
         "",
         f"Report   {page}",
@@ -304,11 +309,7 @@ def closing(config: DemoConfig, story: Story, found: Found, page: Path, policy: 
         f"Data     {config.out / 'data'}    look: palmar inspect {config.out / 'data'}",
         f"Took {story.figures['seconds_total'] / 60:.1f} minutes.",
     ]
-    return Panel(
-        "\n".join(line.replace(" [", " \\[") if "n=" in line else line for line in lines),
-        title="palmar demo",
-        expand=False,
-    )
+    return Panel("\n".join(lines), title="palmar demo", expand=False)
 
 
 def _verdict(story: Story) -> str:
