@@ -12,13 +12,13 @@ import sys
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.worker import Inline
-from palmar.sim import tasks
+from palmar.sim import instructions
 from palmar.sim.experts import Expert
 from palmar.sim.world import World
 
 instruction = sys.argv[1] if len(sys.argv) > 1 else "pick up the red cube"
 world = World(images=False)  # the expert knows where things are; a policy of yours would look
-obs = world.load(tasks.scenario_for(tasks.parse(instruction), seed=1))
+obs = world.load(instructions.scenario_for(instructions.parse(instruction), seed=1))
 end = rollout(world, Inline(Expert(world)), obs, chunks=ChunkBuffer(execute=1), until=lambda *_: world.success())
 
 print(

@@ -15,7 +15,7 @@ from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
 from palmar.eval.suite import EvalConfig, evaluate
 from palmar.models.presets import palmar_nano
-from palmar.sim.tasks import paraphrases
+from palmar.sim.instructions import paraphrases
 from palmar.train.loop import TrainConfig, train
 
 

@@ -7,6 +7,7 @@ import pytest
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.suite import EvalConfig, Results, Trial, evaluate, run, swapped
 from palmar.sim import tasks
+from palmar.sim.instructions import parse
 from palmar.sim.params import Randomization
 
 TINY = EvalConfig("expert", episodes=1, tasks=("reach", "push"), timeout=2.0, randomization=Randomization(1.0))
@@ -59,7 +60,7 @@ def test_swapped_asks_for_another_object_on_the_same_table(task):
     assert other.items == scenario.items
     assert other.target != scenario.target
     assert other.items[other.target].shape in tasks.SHAPES
-    assert tasks.parse(other.instruction).colour == other.items[other.target].colour
+    assert parse(other.instruction).colour == other.items[other.target].colour
     alone = replace(scenario, items=scenario.items[:1], target=0, goal=None)
     with pytest.raises(BadValue, match="one object only"):
         swapped(alone)

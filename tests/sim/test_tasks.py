@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from palmar.errors import BadValue, UnknownName
-from palmar.sim import tasks
-from palmar.sim.tasks import COLOURS, HELD_OUT, SHAPES, SPLITS, TASKS, Item, Request, Scenario, parse, sample
+from palmar.sim import instructions, tasks
+from palmar.sim.instructions import Request, parse
+from palmar.sim.tasks import COLOURS, HELD_OUT, SHAPES, SPLITS, TASKS, Item, Scenario, sample
 
 EVERY = [(task, split) for task in TASKS for split in SPLITS]
 
@@ -47,7 +48,7 @@ def test_test_sentences_are_not_training_sentences(task):
     assert not set(tasks.WORDINGS[task]) & set(tasks.UNSEEN_WORDINGS[task])
     for seed in range(100):
         said = sample(task, "wording", seed).instruction
-        assert said not in tasks.paraphrases(said), said
+        assert said not in instructions.paraphrases(said), said
 
 
 @pytest.mark.parametrize(("task", "split"), EVERY)
@@ -61,11 +62,11 @@ def test_every_sentence_is_understood(task, split):
 def test_paraphrases_ask_for_the_same(task):
     for seed in range(10):
         s = sample(task, "seen", seed)
-        ways = tasks.paraphrases(s.instruction)
+        ways = instructions.paraphrases(s.instruction)
         assert s.instruction in ways
         assert len(ways) >= len(tasks.WORDINGS[task])
         assert {parse(w) for w in ways} == {request_of(s)}
-    assert tasks.paraphrases("make me a coffee") == ["make me a coffee"]
+    assert instructions.paraphrases("make me a coffee") == ["make me a coffee"]
 
 
 @pytest.mark.parametrize(
@@ -138,11 +139,11 @@ def test_a_typed_request_gets_its_table(shape, colour):
         f"push the {colour} {shape} left",
     ):
         asked = parse(text)
-        s = tasks.scenario_for(asked, seed=3)
+        s = instructions.scenario_for(asked, seed=3)
         assert request_of(s) == asked
         assert sum((i.shape, i.colour) == (shape, colour) for i in s.items) == 1
-        assert s == tasks.scenario_for(asked, seed=3)
-        assert s.items != tasks.scenario_for(asked, seed=4).items
+        assert s == instructions.scenario_for(asked, seed=3)
+        assert s.items != instructions.scenario_for(asked, seed=4).items
 
 
 def test_the_same_table_can_be_asked_for_another_thing():
@@ -210,3 +211,17 @@ def test_push_is_across_the_line_and_still_on_the_table(direction, along):
     over = aside + (line + 0.01) * across
     assert not holds("push", over + [0, 0, 0.05], (0.4, 0, 0.2), direction=direction)  # carried
     assert not holds("push", over - [0, 0, 0.5], (0.4, 0, 0.2), direction=direction)  # fell off
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("take the red cube out of the green tray", "'out … tray'"),
+        ("pick up the red cube next to the blue plate", "'next … plate'"),
+        ("pick up the red cube on the blue plate", "names a place but not what to do there"),
+    ],
+)
+def test_a_place_that_is_not_where_to_put_it_is_refused(text, message):
+    with pytest.raises(BadValue) as said:
+        parse(text)
+    assert message in str(said.value)

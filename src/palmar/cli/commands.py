@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-Task = Literal["reach", "pick", "place", "push"]
-Split = Literal["seen", "layout", "pair", "wording"]
-TASKS: tuple[Task, ...] = ("reach", "pick", "place", "push")
+from palmar.sim.tasks import TASKS, Split, Task
+
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -78,6 +77,8 @@ class Collect:
     """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
     beta: float = 0.0
     """Share of DAgger episodes that the expert drives."""
+    identified: Path | None = None
+    """Draw the parameters that `palmar sysid --out` identified from their intervals."""
     stills: bool = False
     """Photograph that many tables instead, six arrangements each: cheap truth for where to look."""
     resume: bool = False
@@ -93,6 +94,10 @@ class Collect:
         from palmar.sim.params import Randomization
 
         worlds = Randomization(self.strength)
+        if self.identified:
+            from palmar.transfer.sysid import Identification
+
+            worlds = Identification.load(self.identified).randomization(self.strength)
         if self.stills:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
             done = collect_stills(self.out, photographs, self.processes, self.resume, progress=not self.json)
@@ -161,7 +166,7 @@ class Train:
         from palmar.data.reader import Dataset
         from palmar.models.presets import preset
         from palmar.policy import shipped
-        from palmar.sim.tasks import paraphrases
+        from palmar.sim.instructions import paraphrases
         from palmar.train.loop import TrainConfig, train
 
         minutes = 40.0 if self.minutes is None and self.steps is None else self.minutes
@@ -193,6 +198,8 @@ class Eval:
     """sim, twin or twin:SEED."""
     strength: float = 0.0
     """Domain randomisation of the test worlds."""
+    ensemble: bool = False
+    """Average overlapping chunks (temporal ensembling)."""
     swap: bool = False
     """Ask for another object on the table than the scenario's own (does the language matter?)."""
     seed: int = 0
@@ -210,7 +217,7 @@ class Eval:
 
         config = EvalConfig(
             self.policy, self.episodes, self.tasks, self.splits, self.world, self.seed, Randomization(self.strength), self.swap,
-            latency=self.latency,
+            latency=self.latency, ensemble=self.ensemble,
         )  # fmt: skip
         results = evaluate(config, self.processes, progress=not self.json)
         if self.out:
@@ -251,18 +258,17 @@ class Compare:
     def run(self, console: Console) -> Answer:
         from palmar.errors import BadValue
         from palmar.eval.stats import paired, trials_needed
-        from palmar.eval.suite import Results
+        from palmar.eval.suite import Results, differences, shared
 
         a, b = Results.load(self.a), Results.load(self.b)
-        key = lambda t: (t.task, t.split, t.seed)  # noqa: E731
-        left, right = {key(t): t.success for t in a.trials}, {key(t): t.success for t in b.trials}
-        shared = [k for k in left if k in right]
-        if not shared:
+        left, right = shared(a, b)
+        if not left:
             raise BadValue(
                 f"'{self.a}' and '{self.b}' share no task, split and seed. Next: evaluate both with the same --seed"
             )
-        result = paired([left[k] for k in shared], [right[k] for k in shared])
-        ra, rb = sum(left[k] for k in shared) / len(shared), sum(right[k] for k in shared) / len(shared)
+        for difference in differences(a, b):
+            console.print(f"[yellow]they also differ in {difference}")
+        result, ra, rb = paired(left, right), sum(left) / len(left), sum(right) / len(right)
         points = f"{100 * result.difference:+.1f} points ({100 * result.low:+.1f} to {100 * result.high:+.1f})"
         console.print(
             f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {points}, "

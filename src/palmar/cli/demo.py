@@ -332,7 +332,7 @@ def step(console: Console, story: Story, title: str, what: str) -> Iterator[None
 def _train(out: Path, data: list[Path], minutes: float, init: Path | None, lr: float) -> Path:
     from palmar.data.reader import Dataset
     from palmar.models.presets import palmar_tiny
-    from palmar.sim.tasks import paraphrases
+    from palmar.sim.instructions import paraphrases
     from palmar.train.loop import TrainConfig, train
 
     sets = [Dataset(d) for d in data]

@@ -132,10 +132,12 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
     Raises `UserError` for an instruction about things that do not exist, or a checkpoint that is not there.
     """
     from palmar.eval.film import Filmmaker
-    from palmar.sim import tasks
+    from palmar.sim import instructions
     from palmar.sim.twin import world_named
 
-    scenario = replace(tasks.scenario_for(tasks.parse(config.instruction), config.seed), instruction=config.instruction)
+    scenario = replace(
+        instructions.scenario_for(instructions.parse(config.instruction), config.seed), instruction=config.instruction
+    )
     policy = load_policy(config.checkpoint)
     world, kind = world_named(config.world), config.world.partition(":")[0]
     obs = world.load(scenario, seed=config.seed)

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from palmar.types import Array
-
-if TYPE_CHECKING:
-    from palmar.data.inspect import size_text, summary
+from palmar.data.inspect import size_text, summary
 from palmar.data.reader import Dataset, EpisodeInfo
+from palmar.types import Array
 
 MOMENTS = 6  # frames shown of an episode
 BINS = 40

@@ -24,7 +24,7 @@ from palmar.eval import plots
 from palmar.eval.film import Film
 from palmar.eval.plots import Identified
 from palmar.eval.stats import Paired, Rate, paired, trials_needed
-from palmar.eval.suite import Results
+from palmar.eval.suite import Results, shared
 
 LIMIT = 8.0  # size of the page [MB]; films beyond it are named, not shown
 WORLDS = {"sim": "simulation", "twin": "reality twin", "robot": "robot"}
@@ -337,13 +337,11 @@ class _Compared:
 
 def _compare(c: Comparison, a: Results, b: Results) -> _Compared | None:
     """On the task, split and seed that both have; None when there is none."""
-    left, right = ({(t.task, t.split, t.seed): t.success for t in r.trials} for r in (a, b))
-    shared = [k for k in left if k in right]
-    if not shared:
+    left, right = shared(a, b)
+    if not left:
         return None
-    wins, found = (Rate(sum(x[k] for k in shared), len(shared)) for x in (left, right)), None
-    ra, rb = wins
-    found = paired([left[k] for k in shared], [right[k] for k in shared])
+    ra, rb = Rate(sum(left), len(left)), Rate(sum(right), len(right))
+    found = paired(left, right)
     needed = trials_needed(ra.value, rb.value) if found.p >= 0.05 and ra.value != rb.value else None
     return _Compared(c.label or f"{c.a} against {c.b}", c.a, c.b, (ra, rb), found, needed)
 

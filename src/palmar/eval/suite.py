@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.stats import Rate
-from palmar.policy import Policy, load_policy
+from palmar.policy import Averaged, Policy, load_policy, shipped
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import SafetyCounts, Smoothness
@@ -34,6 +34,7 @@ class EvalConfig:
     episodes: per task and split. seed: first test seed; the same seeds make the same tables for every policy. world: sim, or
     twin:SEED for a reality twin. swap: ask for another object on the table than the seed's own, and count which one the
     robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the simulated clock.
+    ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest.
     """
 
     policy: str = "shipped"
@@ -47,6 +48,7 @@ class EvalConfig:
     execute: int = 4
     latency: float = 0.0
     timeout: float = 15.0
+    ensemble: bool = False
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -58,6 +60,10 @@ class EvalConfig:
             if s not in tasks.SPLITS:
                 raise UnknownName("split", s, tasks.SPLITS)
         world_named(self.world, images=False)  # raises when there is no such world
+        if self.world != "sim" and self.randomization != NO_RANDOMIZATION:
+            raise BadValue(
+                f"world '{self.world}' has parameters of its own; it cannot be randomised. Next: strength 0, or world sim"
+            )
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,7 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     """One trial, from its seed alone; `subscribers` may watch it."""
     config, task, split, seed = job
     world, policy = _world(config.world), _policy(config.policy, config.world)
+    policy = Averaged(policy) if config.ensemble else policy
     scenario = tasks.sample(task, split, seed)
     if config.swap:
         scenario = swapped(scenario)
@@ -215,15 +222,28 @@ def _world(name: str) -> World:
     return world_named(name)
 
 
-@lru_cache(maxsize=2)
 def _policy(where: str, world: str) -> Policy:
     if where == "expert":
         return Expert(_world(world))
-    import torch
+    config = (shipped() if where == "shipped" else Path(where)) / "config.json"
+    return _loaded(where, config.stat().st_mtime_ns if config.exists() else 0)
 
-    torch.set_num_threads(1)
+
+@lru_cache(maxsize=2)
+def _loaded(where: str, written: int) -> Policy:
+    """A checkpoint stays loaded until it is written again."""
     return load_policy(where)
 
 
-def with_policy(config: EvalConfig, policy: str | Path) -> EvalConfig:
-    return replace(config, policy=str(policy))
+def shared(a: Results, b: Results) -> tuple[list[bool], list[bool]]:
+    """Successes of both on the task, split and seed that both have, in one order."""
+    left, right = ({(t.task, t.split, t.seed): t.success for t in r.trials} for r in (a, b))
+    keys = [k for k in left if k in right]
+    return [left[k] for k in keys], [right[k] for k in keys]
+
+
+def differences(a: Results, b: Results) -> list[str]:
+    """Settings other than the policy that two results do not share, in words."""
+    ignored = {"policy", "tasks", "splits", "episodes", "seed"}
+    names = sorted((a.config.keys() | b.config.keys()) - ignored)
+    return [f"{n}: {a.config.get(n)} and {b.config.get(n)}" for n in names if a.config.get(n) != b.config.get(n)]

@@ -6,7 +6,7 @@ Randomisation samples it, identification estimates it, a reality twin is a hidde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -140,8 +140,3 @@ class Randomization:
 
 NOMINAL = WorldParams()
 NO_RANDOMIZATION = Randomization(strength=0.0)
-
-
-def describe(params: WorldParams, names: Iterable[str] = SPACE) -> list[tuple[str, float, str]]:
-    """(name, value, unit) rows for a report."""
-    return [(n, params[n], SPACE[n].unit) for n in names]

@@ -106,6 +106,14 @@ class Identification:
         return json.dumps({"format": "palmar identification 1", **asdict(self)}, indent=1)
 
     @classmethod
+    def load(cls, path: str | Path) -> Identification:
+        """Read a file that `palmar sysid --out` wrote. Raises `BadFile`."""
+        try:
+            return cls.from_json(Path(path).read_text())
+        except FileNotFoundError:
+            raise BadFile(f"no identification at '{path}'. Next: palmar sysid --out {path}") from None
+
+    @classmethod
     def from_json(cls, text: str) -> Identification:
         """Read what `to_json` wrote. Raises `BadFile`."""
         try:
