@@ -135,11 +135,10 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
     from palmar.sim import instructions
     from palmar.sim.twin import world_named
 
-    scenario = replace(
-        instructions.scenario_for(instructions.parse(config.instruction), config.seed), instruction=config.instruction
-    )
-    policy = load_policy(config.checkpoint)
+    table = instructions.scenario_for(instructions.parse(config.instruction), config.seed)
     world, kind = world_named(config.world), config.world.partition(":")[0]
+    policy = load_policy(config.checkpoint)
+    scenario = replace(table, instruction=config.instruction)
     obs = world.load(scenario, seed=config.seed)
     policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
     controller, finished = Controller(), Finished(config.done)
@@ -152,14 +151,16 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
     )
     if camera:
         watchers.append(camera)
-    with _shown(view, console):
-        report = deploy(
-            world, policy, config.instruction, obs, timeout=config.timeout, controller=controller, until=finished,
-            subscribers=watchers,
-        )  # fmt: skip
-    success = world.success()
-    film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
-    world.close()
+    try:
+        with _shown(view, console):
+            report = deploy(
+                world, policy, config.instruction, obs, timeout=config.timeout, controller=controller, until=finished,
+                subscribers=watchers,
+            )  # fmt: skip
+        success = world.success()
+        film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
+    finally:
+        world.close()
     return _result(config, report, success, film)
 
 
