@@ -4,7 +4,7 @@ A policy is never better than its data, so look before training: are all tasks t
 every dimension move, do the pictures show what they should?
 
     python examples/01_record_and_look.py            records 6 episodes to /tmp/palmar-01 and writes page.html there
-    python examples/01_record_and_look.py FOLDER     keeps the data set in FOLDER; run again to add to it
+    python examples/01_record_and_look.py FOLDER     keeps the data set in FOLDER; run again to go on after Ctrl-C
 """
 
 import sys
@@ -19,11 +19,11 @@ from palmar.data.page import write_html
 from palmar.data.reader import Dataset
 
 root = Path(sys.argv[1] if len(sys.argv) > 1 else "/tmp/palmar-01")
-there = (root / "meta/info.json").exists()
 
 # 1. An expert drives the simulated arm. Every episode is on the disk before the next one counts: Ctrl-C loses nothing.
-first = Dataset(root).episodes[-1].seed + 1 if there else 0
-collect(root, CollectConfig(episodes=6, seed=first), processes=1, resume=there)
+#    resume counts what is there and goes on with new seeds.
+done = collect(root, CollectConfig(episodes=6), processes=1, resume=True)
+print(f"{done.there} were there, {done.saved} recorded, {done.short} missing")
 
 # 2. The folder is a LeRobotDataset v3.0: this reader and the lerobot package both open it.
 ds = Dataset(root)

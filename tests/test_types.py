@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,24 @@ def test_the_robot_describes_itself():
         assert limit.shape == (J,) and np.all(limit > 0)
     assert np.all((robot.position_lower < robot.home) & (robot.home < robot.position_upper))
     assert (robot.control_rate / robot.policy_rate).is_integer()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"velocity": np.ones(6)}, r"arm7: velocity has shape \[6\]; expected \[7\]"),
+        ({"joints": ("a", "b")}, "arm7 has 2 joints but its chain has 7"),
+        ({"home": np.full(7, np.nan)}, "arm7: home is .*nan.*; expected finite"),
+        ({"torque": np.zeros(7)}, r"arm7: torque is \[0.0.*; expected > 0"),
+        ({"position_lower": np.full(7, 4.0)}, r"arm7: position is \[4.0.*; expected lower < upper"),
+        ({"workspace": np.zeros((2, 3))}, "arm7: workspace is .*; expected lower < upper"),
+        ({"workspace": np.zeros(6)}, r"arm7: workspace has shape \[6\]; expected \[2, 3\]"),
+        ({"control_rate": 0.0}, "arm7: control_rate is 0.0; expected > 0"),
+        ({"policy_rate": float("inf")}, "arm7: policy_rate is inf; expected > 0"),
+        ({"policy_rate": 15.0}, "arm7: control_rate 50.0 Hz is 3.333 × policy_rate 15.0 Hz; expected a whole number"),
+        ({"policy_rate": 100.0}, "arm7: control_rate 50.0 Hz is 0.5 × policy_rate 100.0 Hz"),
+    ],
+)
+def test_a_robot_is_checked_where_it_is_made(changes, message):
+    with pytest.raises(BadValue, match=message):
+        replace(arm7(), **changes)

@@ -7,11 +7,13 @@ from typing import Literal
 
 import numpy as np
 
+from palmar.errors import BadValue
 from palmar.kinematics import Chain
 from palmar.types import Array
 
 ActionSpaceName = Literal["ee_delta", "joint_position"]
 
+_POSITIVE = ("velocity", "acceleration", "jerk", "torque")
 EE_DELTA_NAMES = ("dx", "dy", "dz", "drx", "dry", "drz", "gripper")
 
 
@@ -55,6 +57,33 @@ class Embodiment:
     policy_rate: float = 10.0
     max_step: tuple[float, float] = (0.04, 0.2)
     action_space: ActionSpaceName = "ee_delta"
+
+    def __post_init__(self) -> None:
+        J = len(self.joints)
+        if (n := len(self.chain.quats)) != J:
+            raise BadValue(f"{self.name} has {J} joints but its chain has {n}")
+        shapes = dict.fromkeys(("position_lower", "position_upper", *_POSITIVE, "home"), (J,))
+        for name, shape in {**shapes, "workspace": (2, 3), "max_step": (2,)}.items():
+            value = np.asarray(getattr(self, name))
+            if value.shape != shape:
+                raise BadValue(f"{self.name}: {name} has shape {list(value.shape)}; expected {list(shape)}")
+            if not np.isfinite(value).all():
+                raise BadValue(f"{self.name}: {name} is {value.tolist()}; expected finite numbers")
+        for name, low, high in (
+            ("position", self.position_lower, self.position_upper), ("workspace", *self.workspace),
+        ):  # fmt: skip
+            if not np.all(low < high):
+                raise BadValue(f"{self.name}: {name} is {low.tolist()} … {high.tolist()}; expected lower < upper")
+        for name in (*_POSITIVE, "max_step", "gripper_width", "gripper_velocity", "control_rate", "policy_rate"):
+            value = np.asarray(getattr(self, name))
+            if not (np.isfinite(value).all() and np.all(value > 0)):
+                raise BadValue(f"{self.name}: {name} is {value.tolist()}; expected > 0")
+        ratio = self.control_rate / self.policy_rate
+        if ratio < 0.5 or abs(ratio - round(ratio)) > 1e-6:
+            raise BadValue(
+                f"{self.name}: control_rate {self.control_rate} Hz is {ratio:.4g} × policy_rate {self.policy_rate} Hz; "
+                f"expected a whole number of control ticks an action"
+            )
 
     @property
     def action_names(self) -> tuple[str, ...]:

@@ -8,10 +8,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
+from synthetic import episode
 
-from palmar.data.collect import TAIL, CollectConfig, record
+from palmar.data import collect as room
+from palmar.data.collect import TAIL, TRIES, CollectConfig, collect, record
 from palmar.data.reader import Dataset
+from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION
+from palmar.types import Episode
 
 
 def test_an_episode_follows_from_its_seed() -> None:
@@ -60,3 +65,26 @@ def test_ctrl_c_keeps_what_was_saved(tmp_path: Path) -> None:
     assert "Stopped by Ctrl-C" in said
     data = Dataset(out, cache=False)
     assert len(data.episodes) >= 3 and len(data) == sum(e.length for e in data.episodes)
+
+
+def made_up(job: tuple[CollectConfig, int]) -> Episode:
+    """As fast as `record` is slow; every third seed fails."""
+    seed = job[1]
+    return episode(4, seed=seed, success=seed % 3 != 2, privileged=len(tasks.PRIVILEGED))
+
+
+def test_resume_goes_on_after_the_seeds_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "record", made_up)
+    first = collect(tmp_path / "set", CollectConfig(episodes=3, seed=10), processes=1, resume=True, progress=False)
+    assert (first.tried, first.saved, first.there, first.short) == (4, 3, 0, 0)
+    more = collect(tmp_path / "set", CollectConfig(episodes=5, seed=10), processes=1, resume=True, progress=False)
+    assert (more.saved, more.frames, more.there, more.short) == (2, 8, 3, 0)
+    assert [e.seed for e in Dataset(tmp_path / "set").episodes] == [10, 12, 13, 15, 16]
+    enough = collect(tmp_path / "set", CollectConfig(episodes=5), processes=1, resume=True, progress=False)
+    assert (enough.tried, enough.saved, enough.there, enough.short) == (0, 0, 5, 0)
+
+
+def test_what_is_missing_after_all_tries_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "record", lambda job: made_up((job[0], job[1] if job[1] < 2 else 2)))
+    done = collect(tmp_path / "set", CollectConfig(episodes=4), processes=1, progress=False)
+    assert (done.tried, done.saved, done.short) == (4 * TRIES, 2, 2)

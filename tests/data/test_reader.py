@@ -1,4 +1,7 @@
+import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from synthetic import ROBOT, episode, picture
 
 from palmar.data import format as fmt
+from palmar.data import video
 from palmar.data.reader import Dataset
 from palmar.data.repair import repair
 from palmar.data.writer import DatasetWriter
@@ -211,3 +215,33 @@ def test_repair_rebuilds_counts_and_statistics(fresh):
     (fresh / fmt.INFO).unlink()
     with pytest.raises(BadFile, match=r"lost and the schema cannot be guessed. Next: copy info.json"):
         repair(fresh)
+
+
+def test_threads_that_seek_take_turns(made, monkeypatch):
+    """Validation reads on the main thread while the feed thread reads on."""
+    inside, together = [], []
+    true = video._Seeker.read
+
+    def slow(self, time, fps):
+        inside.append(1)
+        sleep(0.002)  # lets the other thread in, if it can come in
+        together.append(len(inside))
+        out = true(self, time, fps)
+        inside.pop()
+        return out
+
+    monkeypatch.setattr(video._Seeker, "read", slow)
+    ds, right = Dataset(made[0].root, cache=False), made[0]
+    picks = [np.random.default_rng(i).integers(0, len(ds), 12) for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        batches = list(pool.map(lambda p: ds.batch(p, 1), picks))
+    assert max(together) == 1
+    for pick, batch in zip(picks, batches, strict=True):
+        for cam in ds.cameras:
+            np.testing.assert_array_equal(batch["images"][cam], right.batch(pick, 1)["images"][cam])
+
+
+def test_a_data_set_can_be_sent_to_another_process(made):
+    ds = Dataset(made[0].root, cache=False)
+    there = pickle.loads(pickle.dumps(ds))  # noqa: S301
+    np.testing.assert_array_equal(there.frame(3)["images"]["front"], ds.frame(3)["images"]["front"])

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from palmar.data import stills as room
 from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
-from palmar.data.stills import StillsConfig, collect_stills, photograph
+from palmar.data.stills import StillsConfig, collect_stills, photograph, scatter
 from palmar.sim import tasks
 from palmar.train.feed import Feed
 from palmar.types import STILL
@@ -34,3 +36,38 @@ def test_their_actions_are_all_padding(tmp_path: Path) -> None:
     assert not batch["pad"][: len(demos)].all(1).any()
     assert batch["pad"][len(demos) :].all()
     assert len(feed.moving) == len(demos) and len(feed.training) == len(demos) + len(data)
+
+
+def test_resumed_stills_are_new_tables_and_leave_demonstrations_out(tmp_path: Path) -> None:
+    small = {"processes": 1, "resume": True, "progress": False}
+    collect(tmp_path / "set", CollectConfig(episodes=1, tasks=("reach",)), **small)
+    collect_stills(tmp_path / "set", StillsConfig(tables=2, frames=1), **small)
+    done = collect_stills(tmp_path / "set", StillsConfig(tables=3, frames=2), **small)
+    assert (done.saved, done.frames, done.there, done.short) == (1, 2, 2, 0)
+    assert [e.seed for e in Dataset(tmp_path / "set").episodes] == [0, 400_000, 400_001, 400_002]
+
+
+def test_objects_never_overlap() -> None:
+    crowd = tuple(
+        tasks.Item(s, "red", x, y, 0.0)
+        for s, x, y in (("tray", 0.45, -0.1), ("tray", 0.45, 0.1), *([("cube", 0.6, 0.0)] * 3))
+    )
+    given_up = 0
+    for seed in range(30):
+        spots = scatter(crowd, np.random.default_rng(seed))
+        if spots is None:
+            given_up += 1
+            continue
+        now = [spots.get(i, item) for i, item in enumerate(crowd)]
+        assert all(tasks.apart(a, b) for i, a in enumerate(now) for b in now[:i])
+    assert given_up < 30
+    assert scatter(crowd[:2] + crowd[2:] * 10, np.random.default_rng(0)) is None
+
+
+def test_a_frame_that_does_not_fit_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = iter([None, 1, 1])
+    true = room.scatter
+    monkeypatch.setattr(room, "scatter", lambda items, rng: next(turns, None) and true(items, rng))
+    assert len(photograph((StillsConfig(frames=3), 400_000)).steps) == 2
+    done = collect_stills(tmp_path / "set", StillsConfig(tables=1, frames=1), processes=1, progress=False)
+    assert (done.saved, done.frames, done.short) == (0, 0, 1)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from palmar import __version__
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
@@ -56,7 +57,7 @@ def test_act_contract(folder):
     heat = chunk.attention["front.target"]
     assert heat.shape == (12, 16) and heat.dtype == np.float32 and heat.sum() == pytest.approx(1, abs=1e-4)
     assert np.array_equal(policy.act(observation()).actions, chunk.actions)
-    assert policy.info["step"] == 7
+    assert policy.info["step"] == 7 and policy.info["palmar"].startswith(__version__)
 
 
 def test_velocities_are_not_an_input_unless_asked(folder):
@@ -115,7 +116,7 @@ def test_damage_is_named_with_the_next_step(folder, tmp_path):
     config.write_text(text[:100])
     refused("config.json' is damaged")
     config.write_text('{"type": "act"}')
-    refused("was not written by palmar")
+    refused("was not written by palmar.*must be converted to palmar's model.safetensors")
     config.write_text(json.dumps(json.loads(text) | {"version": 99}))
     refused("version 99")
     other = json.loads(text)

@@ -85,6 +85,32 @@ def test_joint_positions_interpolate():
     assert isinstance(space, JointPosition)
     space.reset(start)
     goal = start + 0.1
-    halfway = space.target(goal, 0.2, 0.5, start)
-    assert halfway[:-1] == pytest.approx(start[:-1] + 0.05)
-    assert space.target(goal, 0.2, 1.0, halfway)[:-1] == pytest.approx(goal[:-1])
+    command = start
+    for k in range(1, 6):
+        command = space.target(goal, 0.2, 0.2 * k, command)
+        assert command[:-1] == pytest.approx(start[:-1] + 0.02 * k)
+
+
+def test_a_joint_position_spliced_in_mid_step_does_not_jump():
+    robot = arm7("joint_position")
+    space, command = action_space(robot), np.append(robot.home, 1.0)
+    space.reset(command)
+    steps = []
+    for k in range(1, 6):
+        before = command
+        command = space.target(np.append(robot.home, 1.0) + (0.1 if k <= 3 else -0.1), 0.2, 0.2 * k, command)
+        steps.append(command[0] - before[0])
+    assert steps == pytest.approx([0.02] * 3 + [-0.08] * 2)
+    assert command[:-1] == pytest.approx(robot.home - 0.1)
+
+
+def test_the_reference_cannot_wind_up_its_rotation():
+    robot = arm7()
+    space, command = EndEffectorDelta(robot), np.append(robot.home, 1.0)
+    space.reset(command)
+    for _ in range(100):  # held back: the command never turns
+        space.target(np.array([0, 0, 0, 0, 0, 0.2, 1.0]), 0.2, 0.2, command)
+    for _ in range(5):  # one action back; what was asked for and never done is forgotten
+        target = space.target(np.array([0, 0, 0, 0, 0, -0.2, 1.0]), 0.2, 0.2, command)
+    turned = robot.chain.forward(target[:-1])[1] @ robot.chain.forward(robot.home)[1].T
+    assert np.linalg.norm(matrix_to_rotvec(turned)) < 0.02

@@ -10,6 +10,7 @@ import pytest
 from attack import excess
 
 from palmar.embodiments import arm7
+from palmar.errors import BadValue
 from palmar.runtime.clock import SimClock
 from palmar.runtime.controller import Controller, Mode, Timing, deploy
 from palmar.runtime.guards import GUARDS
@@ -162,7 +163,7 @@ def test_deploy_runs_in_real_time_and_puts_everything_back():
     assert policy.heard == {"pick up the cube"}
     assert report.outcome.reason == "timeout"
     assert report.mode is Mode.RUN
-    assert report.timing["ticks"] == 50
+    assert 40 <= report.timing["ticks"] <= 50
     assert report.timing["chunks"] >= 2
     assert 15 < report.timing["period_p50"] < 30
     assert sys.getswitchinterval() == interval
@@ -222,3 +223,132 @@ def test_timing_counts_what_was_late_and_dropped():
     assert report["late_ticks"] == 0
     assert report["chunks"] >= 3
     assert report["late_steps"] == 2 * report["chunks"]
+
+
+class Pushes(Away):
+    """Turns the first joint as fast as it is let."""
+
+    def act(self, obs, prefix=None):
+        return ActionChunk(np.tile(np.array([0, 0.04, 0, 0, 0, 0, 1], np.float32), (8, 1)), 0.1, obs.time)
+
+
+class Blocked(MockBody):
+    """Its first joint cannot turn beyond `wall` [rad]."""
+
+    wall = 0.0
+
+    def observe(self, images=True):
+        o = super().observe(images)
+        state = o.state.copy()
+        state[0] = min(state[0], self.wall)
+        return Observation(o.images, state, o.instruction, o.time)
+
+
+@pytest.mark.parametrize("wall", [0.0, 0.05])
+def test_after_a_collision_the_arm_stops_pressing(wall):
+    c, body = Controller(), Blocked(ROBOT)
+    body.wall = wall
+    commands, outcome = simulated(c, body=body, policy=Pushes(), timeout=9.0)
+    assert c.mode is Mode.ESTOP and c.reason.startswith("tracking joint1")
+    assert outcome.reason == "stopped"
+    assert np.abs(commands[:, 0]).max() > wall + 0.34
+    assert np.abs(commands[-1, :7] - body.observe(images=False).state[:7]).max() < 0.02
+    assert np.array_equal(commands[-1], commands[-2])
+    assert max(excess(ROBOT, HOME, commands).values()) <= 0
+
+
+def test_an_arm_that_sags_is_not_followed_for_ever():
+    class Sags(Blocked):
+        def observe(self, images=True):
+            o = super().observe(images)
+            return Observation(o.images, o.state - np.float32(0.05) * (np.arange(len(o.state)) == 0), "", o.time)
+
+    c = Controller()
+    commands, outcome = simulated(c, body=Sags(ROBOT), policy=Pushes(), timeout=9.0)
+    assert (c.mode, outcome.reason) == (Mode.ESTOP, "stopped")
+    assert outcome.duration - c.history[-1][0] < 2.6
+    assert np.array_equal(commands[-1], commands[-2])
+
+
+def test_answers_that_are_not_numbers_do_not_feed_the_watchdog():
+    class Broken(Away):
+        def act(self, obs, prefix=None):
+            return ActionChunk(np.full((8, 7), np.nan, np.float32), 0.1, obs.time)
+
+    c = Controller(watchdog=0.5)
+    simulated(c, policy=Broken(), timeout=2.0)
+    assert c.mode is Mode.HOLD and c.reason.startswith("watchdog no fresh chunk for 0.5")
+
+
+class Ends(Subscriber):
+    def __init__(self, fails=False):
+        self.ends, self.fails = [], fails
+
+    def on_end(self, reason):
+        self.ends.append(reason)
+        if self.fails:
+            raise OSError("disk full")
+
+
+class Unplugged(MockBody):
+    """Nothing arrives any more after `lives` commands."""
+
+    lives = 12
+
+    def apply(self, command):
+        if len(self.commands) >= self.lives:
+            raise ConnectionError("the robot is gone")
+        super().apply(command)
+
+
+def test_a_body_that_raises_keeps_nobody_from_hearing_the_end(tmp_path):
+    body, one, two = Unplugged(ROBOT), Ends(fails=True), Ends()
+    with pytest.raises(ConnectionError, match="the robot is gone") as caught:
+        deploy(
+            body, Away(), "go", body.reset(), timeout=20.0, subscribers=(one, two), blackbox=tmp_path, clock=SimClock()
+        )
+    assert (one.ends, two.ends) == (["fault"], ["fault"])
+    assert any("disk full" in note for note in caught.value.__notes__)
+    assert [p.name for p in tmp_path.iterdir()] == ["fault-000.jsonl"]
+
+
+def test_an_error_while_parking_tells_everyone_once():
+    class Late(Unplugged):
+        lives = 25
+
+    body, one = Late(ROBOT), Ends()
+    with pytest.raises(ConnectionError):  # done after 25 commands, in full swing
+        deploy(body, Pushes(), "go", body.reset(), subscribers=(one,), until=lambda obs, _: obs.time >= 0.499)
+    assert one.ends == ["fault"]
+
+
+def test_ctrl_c_twice_raises_at_once():
+    class Twice(Ends):
+        def on_tick(self, tick):
+            if tick.index == 17:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    body, person = MockBody(ROBOT), Twice()
+    with pytest.raises(KeyboardInterrupt):
+        deploy(body, Away(), "go", body.reset(), timeout=20.0, subscribers=(person,))
+    assert person.ends == ["fault"]
+    assert at_rest(np.array(body.commands))
+
+
+@pytest.mark.parametrize(("what", "names"), [("action_names", ("a", "b")), ("state_names", ("x.pos",))])
+def test_a_policy_for_another_robot_is_refused_before_anything_moves(what, names):
+    class Face:
+        action_names, state_names = ROBOT.action_names, ROBOT.state_names
+
+    class Wrapped(Away):
+        def __init__(self):
+            super().__init__()
+            self.inner = Away()
+            self.inner.interface = Face()
+
+    setattr(Face, what, names)
+    body, policy = MockBody(ROBOT), Wrapped()
+    with pytest.raises(BadValue, match=rf"the policy's {what} are {', '.join(names)}; arm7 has .*Next: "):
+        deploy(body, policy, "go", body.reset(), timeout=1.0)
+    assert body.commands == [] and policy.calls == 0

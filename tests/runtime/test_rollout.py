@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from palmar.embodiments import arm7
+from palmar.errors import BadValue
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import SimClock, WallClock
 from palmar.runtime.loop import Body, Subscriber, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline, Threaded
+from palmar.transfer.diagnose import _Drive
 from palmar.types import ActionChunk
 
 ROBOT = arm7()
@@ -67,7 +69,7 @@ def test_a_slow_policy_never_blocks_a_tick():
     body, seen, worker = MockBody(ROBOT), Recorder(), Threaded(Constant((0.01, 0, 0, 0, 0, 0, 1), sleep=0.5))
     outcome = rollout(body, worker, body.reset(), clock=WallClock(), subscribers=(seen,), timeout=1.2)
     worker.close()
-    assert outcome.ticks == 60
+    assert 45 <= outcome.ticks <= 60  # a busy machine may begin a tick late, and time is what counts
     assert max(t.took for t in seen.ticks) < 0.25  # half of the policy's time; a wide margin for a busy machine
     assert 1 <= sum(t.new_chunk for t in seen.ticks) <= 3
     late = next(t for t in seen.ticks if t.new_chunk)
@@ -139,7 +141,7 @@ def test_after_a_stall_commands_are_not_sent_in_a_burst():
     rollout(body, worker, body.reset(), clock=WallClock(), timeout=0.6)
     worker.close()
     after = np.diff(stamps[10:])
-    assert len(stamps) == 30
+    assert 15 <= len(stamps) <= 22  # 0.6 s of which 0.2 s were lost
     assert np.mean(after) > 0.018
 
 
@@ -199,3 +201,81 @@ def test_clocks():
     late = wall.wait_until(0.03)
     assert wall.now() >= 0.03
     assert 0 <= late < 0.2
+
+
+@pytest.mark.parametrize("opening", [0.0, 0.4, 1.0])
+def test_a_rollout_begins_with_the_gripper_as_it_is(opening):
+    class Holding(MockBody):
+        def reset(self, seed=None):
+            super().reset(seed)
+            self._now[-1] = opening
+            return self.observe()
+
+    class Silent(Inline):
+        def request(self, obs, now, prefix=None):
+            pass
+
+    body = Holding(ROBOT)
+    rollout(body, Silent(Constant()), body.reset(), timeout=0.2)
+    assert [c[-1] for c in body.commands] == pytest.approx([opening] * 10)
+    assert _Drive(Holding(ROBOT)).command[-1] == pytest.approx(opening)
+
+
+@pytest.mark.parametrize("dt", [0.04, 0.1, 0.2])
+def test_an_action_lasts_as_long_as_its_chunk_says(dt):
+    class Slow(Constant):
+        def act(self, obs, prefix=None):
+            actions = np.zeros((round(4.0 / dt), 7), np.float32)
+            actions[:5, 0] = 0.01
+            return ActionChunk(actions, dt, obs.time)
+
+    body, _, _ = run(Slow(), chunks=ChunkBuffer(execute=1000), timeout=2.5)
+    tcp = ROBOT.chain.forward(np.array(body.commands)[:, :7])[0]
+    assert tcp[-1, 0] - ROBOT.chain.forward(ROBOT.home)[0][0] == pytest.approx(0.05, abs=2e-3)
+
+
+def test_a_policy_of_another_action_space_is_refused():
+    with pytest.raises(BadValue, match=r"answers 8 numbers an action; arm7 takes 7: dx, dy.*Next: "):
+        run(Constant(np.zeros(8)))
+
+
+def test_time_is_the_clock_s():
+    class Stalls(MockBody):
+        def apply(self, command):
+            super().apply(command)
+            clock.wait_until(clock.now() + (0.3 if len(self.commands) == 5 else 0.0))
+
+    class Late(SimClock):
+        def wait_until(self, when):
+            late = max(self.now() - when, 0.0)
+            super().wait_until(when)
+            return late
+
+    clock = Late()
+    clock.wait_until(7.0)
+    body = Stalls(ROBOT)
+    outcome = rollout(body, Inline(Constant()), body.reset(), clock=clock, timeout=1.0)
+    assert outcome.reason == "timeout"
+    assert outcome.duration == pytest.approx(1.0, abs=0.021)
+    assert clock.now() == pytest.approx(7.0 + outcome.duration)
+
+
+def test_polling_a_busy_worker_leaves_its_answer_alone():
+    """Read and put back would wipe an answer that comes in between."""
+    writes = []
+
+    class Watched(Threaded):
+        def __setattr__(self, name, value):
+            if name == "_result" and hasattr(self, "_thread") and threading.current_thread() is not self._thread:
+                writes.append(self._busy)
+            super().__setattr__(name, value)
+
+    worker = Watched(Constant(sleep=0.1))
+    worker.request(MockBody(ROBOT).reset(), 0.0)
+    assert worker.poll(0.0) is None
+    assert writes == []
+    while worker.busy:
+        time.sleep(0.01)
+    assert worker.poll(0.0) is not None
+    assert worker.poll(0.0) is None
+    worker.close()

@@ -10,7 +10,7 @@ from palmar.errors import BadFile, BadValue
 from palmar.models import checkpoint
 from palmar.models.presets import palmar_nano
 from palmar.train.feed import Augment, Feed, ahead, shifted
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import Run, TrainConfig, train
 from palmar.types import Observation
 
 SMALL = TrainConfig(steps=6, horizon=4, batch_size=16, threads=1, log_every=1, augment=Augment(shift=1))
@@ -99,6 +99,77 @@ def test_bad_settings_are_refused():
         TrainConfig()
     with pytest.raises(BadValue, match="precision"):
         TrainConfig(steps=1, precision="int8")
+    for nothing in ({"steps": 0}, {"steps": -1}, {"minutes": 0}, {"minutes": -1.0}, {"minutes": float("nan")}):
+        with pytest.raises(BadValue, match="must be positive"):
+            TrainConfig(**nothing)
+
+
+@pytest.mark.parametrize("length", [{"steps": 100}, {"minutes": 1.0}])
+def test_the_learning_rate_warms_up_from_a_hundredth(length):
+    run = Run(torch.nn.Linear(1, 1), TrainConfig(**length, lr=1.0, warmup=0.1))
+    rates = []
+    for run.step in range(101):
+        run.elapsed = 60 * run.step / 100
+        rates.append(run.rate())
+    assert rates[0] == 0.01 and rates[10] == 1.0 and rates[100] == pytest.approx(0.01)
+    assert np.all(np.diff(rates[:11]) > 0) and np.all(np.diff(rates[10:]) < 0)
+
+
+def test_a_checkpoint_is_not_overwritten(tmp_path):
+    data = Squares(100)
+    out = train(palmar_nano(), data, tmp_path / "run", SMALL, progress=False)
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    with pytest.raises(BadFile, match=r"run' holds a checkpoint. Next: --resume to go on, another --out, or remove it"):
+        train(palmar_nano(), data, out, SMALL, progress=False)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    (out / "train.safetensors").unlink()
+    with pytest.raises(BadFile, match=r"holds a checkpoint. Next: it has no train.safetensors"):
+        train(palmar_nano(), data, out, SMALL, progress=False, resume=True)
+    assert weights(out).keys() and len(rows(out))
+
+
+def test_resuming_needs_the_same_settings_and_data(tmp_path):
+    data = Squares(100)
+    out = train(palmar_nano(), data, tmp_path / "run", SMALL, progress=False)
+
+    def refused(match, sets=data, config=SMALL, **more):
+        with pytest.raises(BadFile, match=match):
+            train(palmar_nano(), sets, out, config, progress=False, resume=True, **more)
+
+    refused(
+        r"another clip \(1.0, now 2.0\), lr \(0.001, now 0.002\)\. Next",
+        config=dataclasses.replace(SMALL, lr=2e-3, clip=2.0),
+    )
+    refused(r"another augment.shift \(1, now 2\)", config=dataclasses.replace(SMALL, augment=Augment(shift=2)))
+    refused("another steps", config=dataclasses.replace(SMALL, steps=7))
+    refused("interface.dt", dt=0.5)
+    refused("wording", paraphrases=lambda task: [task.upper()])
+    refused(r"data.0.episodes \(10, now 11\)", Squares(110))
+    refused(r"another data.1.frames \(none, now 100\), data.1.episodes \(none, now 10\)", [data, data])
+    other = Squares(100)
+    other.actions = other.actions.copy()
+    other.actions[5, 0] += 1e-3
+    refused("data.0.actions", other)
+    failed = Squares(100)
+    failed.episodes[3].success = False
+    refused("another data.0.episode table", failed)
+    same = dataclasses.replace(SMALL, threads=2, log_every=2, checkpoint_minutes=1.0)
+    assert train(palmar_nano(), Squares(100), out, same, progress=False, resume=True) == out
+
+
+def test_rows_that_were_logged_but_not_saved_are_forgotten(tmp_path):
+    data = Squares(100)
+
+    def stop_at_three(row):
+        if row["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(palmar_nano(), data, tmp_path / "run", SMALL, progress=False, watch=stop_at_three)
+    with (tmp_path / "run/metrics.jsonl").open("a") as f:  # what a kill after the last save leaves
+        f.write('{"step": 4.0, "loss": 1.0}\n{"step": 5.0, "loss": 1.0}\n{"step": 6.0, "lo')
+    out = train(palmar_nano(), data, tmp_path / "run", SMALL, progress=False, resume=True)
+    assert [r["step"] for r in rows(out) if "loss" in r] == [1, 2, 3, 4, 5, 6]
 
 
 def test_two_sets_are_one_feed():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
@@ -23,8 +23,9 @@ from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
 from palmar.sim.pool import spread
 from palmar.sim.world import World
-from palmar.types import Episode
+from palmar.types import STILL, Episode
 
+TRIES = 3  # for each episode asked for, before giving up
 TAIL = 6  # frames kept after success, so that a policy learns what "done" looks like and to stay there
 NOISES = (
     0.0,
@@ -60,23 +61,31 @@ class CollectConfig:
 
 @dataclass(frozen=True)
 class Collected:
-    """What came of it. tried counts every rollout, saved the episodes written; a failed demonstration is not saved."""
+    """What came of it. tried counts every rollout, saved the episodes written; a failed demonstration is not saved.
+
+    there: episodes that a resumed set held before. short: how many are still missing when the tries ran out.
+    """
 
     root: Path
     tried: int
     saved: int
     frames: int
+    there: int = 0
+    short: int = 0
 
 
 def collect(
     out: str | Path, config: CollectConfig, processes: int | None = None, resume: bool = False, progress: bool = True
 ) -> Collected:
-    """Record until `config.episodes` are saved. Each is on the disk before the next is counted; Ctrl-C keeps them all."""
+    """Record until the set holds `config.episodes`. Each is on the disk before the next is counted; Ctrl-C keeps them all.
+
+    resume: what is there counts, and seeds go on after the largest of it. Gives up after three tries for each missing
+    episode (see `Collected.short`).
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     robot = arm7()
     tried = saved = frames = 0
-    jobs = ((config, config.seed + i) for i in range(3 * config.episodes))
     columns = (
         TextColumn("collect"),
         BarColumn(),
@@ -86,7 +95,10 @@ def collect(
     )
     writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume, pix_fmt="yuv444p")
     with writer, Progress(*columns) if progress else nullcontext() as bar:
-        shown = bar.add_task("collect", total=config.episodes, note="") if bar else None
+        there, seed = already(writer, config.seed, still=False)
+        wanted = max(0, config.episodes - there)
+        jobs = ((config, seed + i) for i in range(TRIES * wanted))
+        shown = bar.add_task("collect", total=config.episodes, completed=there, note="") if bar else None
         for episode in spread(record, jobs, processes):
             tried += 1
             if not episode.success and config.driver == "expert":
@@ -94,10 +106,18 @@ def collect(
             writer.add(episode)
             saved, frames = saved + 1, frames + len(episode.steps)
             if bar and shown is not None:
-                bar.update(shown, completed=saved, note=f"{frames} frames · {tried - saved} failed")
-            if saved >= config.episodes:
+                bar.update(shown, completed=there + saved, note=f"{frames} frames · {tried - saved} failed")
+            if saved >= wanted:
                 break
-    return Collected(Path(out), tried, saved, frames)
+    return Collected(Path(out), tried, saved, frames, there, wanted - saved)
+
+
+def already(writer: DatasetWriter, seed: int, still: bool) -> tuple[int, int]:
+    """(episodes of this kind in the set, first seed that none of them used and not below `seed`)."""
+    extras = read_extras(writer.root)
+    mine = [row for i in range(len(writer)) if ((row := extras.get(i, {})).get("source") == STILL) == still]
+    used = [int(row["seed"]) for row in mine if row.get("seed") is not None]
+    return len(mine), max([seed, *(s + 1 for s in used)])
 
 
 def record(job: tuple[CollectConfig, int]) -> Episode:
@@ -135,12 +155,3 @@ def _world() -> World:
 @lru_cache(maxsize=1)
 def _learner(checkpoint: str) -> Policy:
     return load_policy(checkpoint)
-
-
-def describe(config: CollectConfig) -> Sequence[str]:
-    """Lines for a report."""
-    r = config.randomization
-    return (
-        f"{config.episodes} episodes of {', '.join(config.tasks)} from seed {config.seed}",
-        f"driver {config.driver}; randomisation strength {r.strength} of {', '.join(r.groups)}",
-    )

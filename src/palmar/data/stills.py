@@ -7,6 +7,7 @@ things are is learned from them, their actions (all zero) are not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from palmar.data.collect import Collected
+from palmar.data.collect import TRIES, Collected, already
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
 from palmar.errors import BadValue
@@ -46,25 +47,33 @@ class StillsConfig:
 def collect_stills(
     out: str | Path, config: StillsConfig, processes: int | None = None, resume: bool = False, progress: bool = True
 ) -> Collected:
-    """Photograph `config.tables` tables into a data set."""
+    """Photograph until the set holds `config.tables` tables; `resume` counts what is there and goes on after its seeds."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     robot = arm7()
     columns = (TextColumn("stills"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume, pix_fmt="yuv444p")
-    saved = 0
+    tried = saved = frames = 0
     with writer, Progress(*columns) if progress else nullcontext() as bar:
-        shown = bar.add_task("stills", total=config.tables) if bar else None
-        for episode in spread(photograph, ((config, config.seed + i) for i in range(config.tables)), processes):
+        there, seed = already(writer, config.seed, still=True)
+        wanted = max(0, config.tables - there)
+        jobs = ((config, seed + i) for i in range(TRIES * wanted))
+        shown = bar.add_task("stills", total=config.tables, completed=there) if bar else None
+        for episode in spread(photograph, jobs, processes):
+            tried += 1
+            if not episode.steps:
+                continue
             writer.add(episode)
-            saved += 1
+            saved, frames = saved + 1, frames + len(episode.steps)
             if bar and shown is not None:
-                bar.update(shown, completed=saved)
-    return Collected(Path(out), saved, saved, saved * config.frames)
+                bar.update(shown, completed=there + saved)
+            if saved >= wanted:
+                break
+    return Collected(Path(out), tried, saved, frames, there, wanted - saved)
 
 
 def photograph(job: tuple[StillsConfig, int]) -> Episode:
-    """One table, arranged `frames` times, from its seed alone."""
+    """One table, arranged `frames` times (less those that did not fit), from its seed alone."""
     config, seed = job
     rng = np.random.default_rng([31, seed])
     world = _world()
@@ -72,7 +81,8 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
     world.load(scenario, config.randomization.sample(rng), seed)
     steps = []
     for _ in range(config.frames):
-        obs = arrange(world, rng)
+        if (obs := arrange(world, rng)) is None:
+            continue
         none = np.zeros(len(world.embodiment.action_names), np.float32)
         steps.append(Step(obs, none, none, tasks.SUCCESS[scenario.task](world)))
     return Episode(
@@ -81,28 +91,22 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
         seed,
         STILL,
         steps,
-        steps[-1].done,
+        bool(steps) and steps[-1].done,
         STILL,
-        config.frames / world.embodiment.policy_rate,
+        len(steps) / world.embodiment.policy_rate,
     )
 
 
-def arrange(world: World, rng: np.random.Generator) -> Observation:
-    """Put the objects and the arm anywhere sensible and look."""
+def arrange(world: World, rng: np.random.Generator) -> Observation | None:
+    """Put the objects and the arm anywhere sensible and look; None when the objects do not fit beside one another."""
     robot, scenario = world.embodiment, world.scenario
-    fixed = [it for it in scenario.items if it.shape in tasks.DESTINATIONS]
-    placed: dict[int, Array] = {}
-    taken = list(fixed)
+    spots = scatter(scenario.items, rng)
+    if spots is None:
+        return None
     scale = world.params["object_scale"]
-    for i, item in enumerate(scenario.items):
-        if item.shape in tasks.DESTINATIONS:
-            continue
-        for _ in range(200):
-            moved = replace(item, x=float(rng.uniform(0.38, 0.64)), y=float(rng.uniform(-0.20, 0.20)))
-            if all(tasks.apart(moved, other) for other in taken):
-                break
-        taken.append(moved)
-        placed[i] = np.array([moved.x, moved.y, world.table + item.rest_height * scale])
+    placed: dict[int, Array] = {
+        i: np.array([item.x, item.y, world.table + item.rest_height * scale]) for i, item in spots.items()
+    }
     tcp, opening = rng.uniform(*REACH), float(rng.uniform() < 0.7)
     if rng.uniform() < HELD:
         placed[scenario.target] = tcp + rng.normal(0, 0.004, 3)
@@ -110,6 +114,27 @@ def arrange(world: World, rng: np.random.Generator) -> Observation:
     joints = robot.chain.solve(robot.home, tcp, DOWN, robot.home)
     world.pose(joints, opening, placed)
     return world.observe()
+
+
+def scatter(items: Sequence[tasks.Item], rng: np.random.Generator) -> dict[int, tasks.Item] | None:
+    """New places for all but the destinations, none overlapping, by index. None when 20 arrangements did not work out."""
+    for _ in range(20):
+        taken = [it for it in items if it.shape in tasks.DESTINATIONS]
+        spots: dict[int, tasks.Item] = {}
+        for i, item in enumerate(items):
+            if item.shape in tasks.DESTINATIONS:
+                continue
+            for _ in range(200):
+                moved = replace(item, x=float(rng.uniform(0.38, 0.64)), y=float(rng.uniform(-0.20, 0.20)))
+                if all(tasks.apart(moved, other) for other in taken):
+                    break
+            else:
+                break  # the first ones stand in the way of the others: begin again
+            taken.append(moved)
+            spots[i] = moved
+        else:
+            return spots
+    return None
 
 
 @lru_cache(maxsize=1)

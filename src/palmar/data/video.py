@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -156,25 +157,31 @@ def decode(path: Path, start: float, count: int, fps: float) -> Iterator[tuple[i
 
 
 class FrameReader:
-    """Single frames at any time of any file, with the last few containers kept open. For one thread at a time."""
+    """Single frames at any time of any file, with the last few containers kept open. Threads take turns."""
 
     def __init__(self, keep_open: int = 16) -> None:
         self.keep_open = keep_open
         self._open: OrderedDict[Path, _Seeker] = OrderedDict()
+        self._turn = threading.Lock()  # a seek and the decoding after it belong together
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrameReader, (self.keep_open,)
 
     def read(self, path: Path, time: float, fps: float) -> Array:
         """uint8[H, W, 3] of the frame shown at `time` [s]."""
-        seeker = self._open.get(path)
-        if seeker is None:
-            if len(self._open) >= self.keep_open:
-                self._open.popitem(last=False)[1].close()
-            seeker = self._open[path] = _Seeker(path)
-        self._open.move_to_end(path)
-        return seeker.read(time, fps)
+        with self._turn:
+            seeker = self._open.get(path)
+            if seeker is None:
+                if len(self._open) >= self.keep_open:
+                    self._open.popitem(last=False)[1].close()
+                seeker = self._open[path] = _Seeker(path)
+            self._open.move_to_end(path)
+            return seeker.read(time, fps)
 
     def close(self) -> None:
-        while self._open:
-            self._open.popitem()[1].close()
+        with self._turn:
+            while self._open:
+                self._open.popitem()[1].close()
 
 
 class _Seeker:

@@ -39,7 +39,7 @@ def save(
     normalizers: Mapping[str, Normalizer],
     info: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a checkpoint folder. normalizers: `state` and `action`. info: anything JSON holds."""
+    """Write a checkpoint folder. normalizers: `state` and `action`. info: anything JSON holds; palmar's version is added."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     built = {
@@ -51,7 +51,8 @@ def save(
     }
     fingerprint = _fingerprint(built)
     write_tensors(folder / WEIGHTS, weights, {"format": FORMAT, "fingerprint": fingerprint})
-    text = json.dumps(built | {"info": dict(info or {})}, indent=1, allow_nan=False)
+    about = {"palmar": written_by()} | dict(info or {})
+    text = json.dumps(built | {"info": about}, indent=1, allow_nan=False)
     replace_file(folder / CONFIG, lambda p: p.write_text(text))
     return folder
 
@@ -106,7 +107,8 @@ def read_config(path: str | Path) -> tuple[VLAConfig, Interface, dict[str, Any],
         raise BadFile(f"'{folder / CONFIG}' is damaged: {e}. Next: copy the checkpoint again") from e
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise BadFile(
-            f"'{folder / CONFIG}' was not written by palmar. Next: load_policy('lerobot:PATH') for other formats"
+            f"'{folder / CONFIG}' was not written by palmar. Next: give the folder that palmar train wrote; weights of "
+            f"other tools must be converted to palmar's {WEIGHTS} and {CONFIG} first"
         )
     if raw.get("version", 0) > VERSION:
         raise BadFile(
@@ -154,6 +156,19 @@ def replace_file(path: Path, write: Any) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def written_by() -> str:
+    """palmar's version, with the commit where it runs from a git checkout: "0.1.0+g1a2b3c4d5e"."""
+    import palmar
+
+    head = Path(palmar.__file__).resolve().parents[2] / ".git/HEAD"
+    try:
+        text = head.read_text().strip()
+        commit = (head.parent / text[5:]).read_text().strip() if text.startswith("ref: ") else text
+    except OSError:
+        return palmar.__version__
+    return f"{palmar.__version__}+g{commit[:10]}"
 
 
 def _fingerprint(built: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from palmar.embodiments import Embodiment
-from palmar.kinematics import rotvec_to_matrix
+from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
 from palmar.types import Array
 
 
@@ -31,13 +31,14 @@ class ActionSpace(Protocol):
 class EndEffectorDelta:
     """[dx, dy, dz] [m], [drx, dry, drz] rotation vector [rad], both in the base frame, and the gripper opening 0 … 1.
 
-    The reference pose integrates the deltas and is kept within `leash` metres of where the arm was last commanded to be, so
-    it cannot wind up while the arm is held back. Its velocity follows the action's through a first-order filter (`ease` of
-    the difference a tick): the sum of the deltas is kept, the acceleration at the seams is not left to the limits.
+    The reference pose integrates the deltas and is kept within `leash` metres and `twist` radians of where the arm was last
+    commanded to be, so it cannot wind up while the arm is held back. Its velocity follows the action's through a first-
+    order filter (`ease` of the difference a tick): the sum of the deltas is kept, the acceleration at the seams is not left
+    to the limits.
     """
 
-    def __init__(self, robot: Embodiment, leash: float = 0.03, ease: float = 0.2) -> None:
-        self.robot, self.leash, self.ease = robot, leash, ease
+    def __init__(self, robot: Embodiment, leash: float = 0.03, ease: float = 0.2, twist: float = 0.2) -> None:
+        self.robot, self.leash, self.ease, self.twist = robot, leash, ease, twist
         self.reset(np.append(robot.home, 1.0))
 
     def reset(self, command: Array) -> None:
@@ -51,32 +52,36 @@ class EndEffectorDelta:
         if not np.all(np.isfinite(action)):
             return np.full(self.robot.command_width, np.nan)
         self._move = self._move + self.ease * (move - self._move)
-        here = self.robot.chain.forward(command[:-1])[0]
+        here, turned = self.robot.chain.forward(command[:-1])
         goal = here + _shorten(self._position + self._move - here, self.leash)
         self._position = np.clip(goal, *self.robot.workspace)
         if np.any(rotate):
             self._rotation = rotvec_to_matrix(rotate) @ self._rotation
+            ahead = matrix_to_rotvec(self._rotation @ turned.T)
+            if np.linalg.norm(ahead) > self.twist:
+                self._rotation = rotvec_to_matrix(_shorten(ahead, self.twist)) @ turned
         q = self.robot.chain.step_towards(command[:-1], self._position, self._rotation, self.robot.home)
         reach = self.robot.gripper_velocity / self.robot.control_rate
         return np.append(q, command[-1] + np.clip(np.clip(action[6], 0.0, 1.0) - command[-1], -reach, reach))
 
 
 class JointPosition:
-    """Absolute joint angles [rad] and the gripper opening 0 … 1, reached by straight interpolation over the action's time."""
+    """Absolute joint angles [rad] and the gripper opening 0 … 1, reached in equal steps by the end of the action's time.
+
+    Each tick takes its share of the way that is left from where the arm was last commanded to be: an action that comes in
+    the middle of its time is reached by the end of it, without a jump.
+    """
 
     def __init__(self, robot: Embodiment) -> None:
         self.robot = robot
-        self._from = np.append(robot.home, 1.0)
-        self._to = self._from
 
     def reset(self, command: Array) -> None:
-        self._from = self._to = np.array(command, float)
+        """Nothing to remember: the command says where the arm is."""
 
     def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
         action = np.asarray(action, float)
-        if not np.array_equal(action, self._to):
-            self._from, self._to = np.array(command, float), action
-        blended = self._from + (self._to - self._from) * min(phase, 1.0)
+        left = max(1.0 - phase + share, share)  # part of the action's time when this tick begins
+        blended = command + (action - command) * (share / left)
         reach = self.robot.gripper_velocity / self.robot.control_rate
         blended[-1] = command[-1] + np.clip(np.clip(action[-1], 0.0, 1.0) - command[-1], -reach, reach)
         return blended

@@ -3,11 +3,13 @@
     RUN → HOLD (rest, and wait to be resumed) → HANDOFF (a person takes over) → E-STOP (only `reset` leads out)
 
 Every state but RUN brakes the arm within its limits and keeps it at rest. States only get graver by themselves.
+After a collision (a fault of `guards.EMERGENCIES`) it first goes back to the measured angles: it must not keep pressing.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -17,15 +19,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 
 import numpy as np
 
+from palmar.embodiments import Embodiment
+from palmar.errors import BadValue
 from palmar.policy import Policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
-from palmar.runtime.guards import GUARDS, Move
+from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
 from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, rollout
-from palmar.runtime.safety import Safety
+from palmar.runtime.monitor import BlackBox
+from palmar.runtime.safety import RESTS, Safety
 from palmar.runtime.worker import Threaded
 from palmar.types import ActionChunk, Array, Observation
 
@@ -35,6 +41,10 @@ class Mode(IntEnum):
     HOLD = 1
     HANDOFF = 2
     ESTOP = 3
+
+
+YIELDING = 2.0
+"""Longest way back to the measured angles [s]: an arm that sags is not followed to the table."""
 
 
 class Controller(Subscriber):
@@ -56,6 +66,7 @@ class Controller(Subscriber):
         self._now = self._since = self._fresh = 0.0
         self._finishing, self._moving = False, False
         self._last: Array | None = None
+        self._hit: float | None = None
 
     @property
     def mode(self) -> Mode:
@@ -91,6 +102,7 @@ class Controller(Subscriber):
     def reset(self) -> None:
         """Back to RUN from anywhere: a person has looked."""
         self._latched.clear()
+        self._hit = None
         self._fresh = self._now
         self.history.append((self._now, Mode.RUN, "reset"))
 
@@ -101,12 +113,12 @@ class Controller(Subscriber):
     def __call__(self, move: Move) -> str | None:
         if self.mode is Mode.RUN and not self._finishing:
             return None
-        move.halt = True
+        move.halt, move.yields = True, self._yields(move.now)
         return f"controller {'finishing' if self._finishing else f'{self.mode.name}: {self.reason}'}"
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._now = self._since = self._fresh = obs.time
-        self._moving, self._last = False, None
+        self._moving, self._last, self._hit = False, None, None
 
     def on_end(self, reason: str) -> None:
         self._finishing = False
@@ -114,18 +126,28 @@ class Controller(Subscriber):
     def on_tick(self, tick: Tick) -> None:
         self._now, joints = tick.time, tick.verdict.command[:-1]
         self._moving, self._last = self._last is not None and not np.array_equal(joints, self._last), joints
-        if tick.new_chunk:
+        if self._yields(tick.time):  # turning round it stands still for a tick, and is not at rest
+            pressed = np.abs(joints - tick.observation.state[: len(joints)]).max()
+            self._moving = self._moving or bool(pressed > RESTS)
+        if tick.new_chunk and tick.chunk is not None and np.isfinite(tick.chunk.actions).all():
             self._fresh = tick.time
         if tick.verdict.stop:
             fault = next((r for r in tick.verdict.reasons if not r.startswith("controller")), "a guard")
-            # Not being where one was told to be may be a collision; an old picture is not.
-            (self.emergency_stop if fault.startswith("tracking") else self.hold)(fault)
+            if fault.partition(" ")[0] in EMERGENCIES:
+                self.emergency_stop(fault)
+                if self._hit is None:
+                    self._hit, self._moving = tick.time, True
+            else:
+                self.hold(fault)
         if self.deadman is not None and not self.deadman():
             self.hold("deadman released")
         if self.mode is Mode.RUN and (quiet := tick.time - self._fresh) > self.watchdog:
             self.hold(f"watchdog no fresh chunk for {quiet:.2f} > {self.watchdog:.2f} s")
         if self.mode is Mode.HOLD and tick.time - self._since > self.patience:
             self.handoff(f"held for {self.patience:.0f} s: {self.reason}")
+
+    def _yields(self, now: float) -> bool:
+        return self._hit is not None and now - self._hit <= YIELDING
 
     def _worsen(self, mode: Mode, reason: str) -> None:
         if mode > self.mode:
@@ -215,15 +237,22 @@ def deploy(
     until: Callable[[Observation, ActionChunk | None], bool] | None = None,
     subscribers: Sequence[Subscriber] = (),
     clock: Clock | None = None,
+    blackbox: Path | None = None,
 ) -> Report:
     """Run the policy on a body in real time, from an observation just made, until done, stopped or timed out.
 
-    However it ends, the arm is braked to rest within its limits first: also on Ctrl-C (outcome "stopped") and when the
-    policy or the body raises (the error goes on to the caller; subscribers see the end "fault").
+    However it ends, the arm is braked to rest within its limits first: also on Ctrl-C (outcome "stopped"; pressed again it
+    raises `KeyboardInterrupt` at once) and when the policy or the body raises (the error goes on to the caller; subscribers
+    see the end "fault", each once).
+
+    blackbox: folder to write the last seconds before each fault to (`BlackBox`).
+    Raises `BadValue` when the policy was made for other states or actions than the body's.
     """
+    _check_names(policy, body.embodiment)
     clock, controller = clock or WallClock(), controller or Controller()
     safety, timing = Safety(body.embodiment, guards=(*GUARDS, controller)), Timing()
-    watchers = (Park(safety, clock), controller, timing, *subscribers)
+    boxes = () if blackbox is None else (BlackBox(blackbox),)
+    watchers = tuple(_Once(s) for s in (Park(safety, clock), controller, timing, *boxes, *subscribers))
     policy.reset()
     worker = Threaded(Instructed(policy, instruction))
     with _undisturbed(controller.finish):
@@ -232,13 +261,47 @@ def deploy(
                 body, worker, obs, clock=clock, safety=safety, chunks=ChunkBuffer(execute=execute),
                 subscribers=watchers, until=until, stop=controller.over, timeout=timeout,
             )  # fmt: skip
-        except BaseException:
+        except BaseException as error:
             for s in watchers:
-                s.on_end("fault")
+                try:
+                    s.on_end("fault")
+                except BaseException as another:  # the others must hear of it, and the first error is the one to raise
+                    error.add_note(f"and {type(s.inner).__name__} at the end: {type(another).__name__}: {another}")
             raise
         finally:
             worker.close()
     return Report(outcome, controller.mode, controller.reason, timing.report(), dict(safety.counts))
+
+
+def _check_names(policy: object, robot: Embodiment) -> None:
+    """Policy and body mean the same by their numbers, as far as the policy, or the one it wraps, says what it means."""
+    while not hasattr(policy, "interface") and hasattr(policy, "inner"):
+        policy = policy.inner
+    face = getattr(policy, "interface", None)
+    for what in ("action_names", "state_names"):
+        theirs, ours = getattr(face, what, None), getattr(robot, what)
+        if theirs is not None and tuple(theirs) != tuple(ours):
+            raise BadValue(
+                f"the policy's {what} are {', '.join(theirs)}; {robot.name} has {', '.join(ours)}. "
+                f"Next: choose the body's action space to fit (`with_action_space`), or a policy trained for this robot"
+            )
+
+
+class _Once(Subscriber):
+    """Hands everything on; the end once, and only to who has heard the start."""
+
+    def __init__(self, inner: Subscriber) -> None:
+        self.inner, self.wants_frames, self._listens = inner, inner.wants_frames, False
+        self.on_frame, self.on_tick = inner.on_frame, inner.on_tick  # type: ignore[method-assign]
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self._listens = True
+        self.inner.on_start(obs, body)
+
+    def on_end(self, reason: str) -> None:
+        if self._listens:
+            self._listens = False
+            self.inner.on_end(reason)
 
 
 class Park(Subscriber):
@@ -260,14 +323,21 @@ class Park(Subscriber):
 
 @contextmanager
 def _undisturbed(on_interrupt: Callable[[], None]) -> Iterator[None]:
-    """First in line for a core, quick thread switches, short garbage collections, Ctrl-C a request; all put back after.
+    """First in line for a core, quick thread switches, short garbage collections, Ctrl-C a request the first time; all put back.
 
     A thread that computes gives the interpreter up only every switch interval (5 ms by default): that would be jitter.
     Real-time priority is for this thread alone, and only where the system allows it (root, or an rtprio limit).
     """
     interval = sys.getswitchinterval()
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, lambda *_: on_interrupt()) if main else None
+    presses = itertools.count()
+
+    def interrupted(*_: object) -> None:
+        if next(presses):  # braking takes too long for this person, or something hangs
+            raise KeyboardInterrupt
+        on_interrupt()
+
+    before = signal.signal(signal.SIGINT, interrupted) if main else None
     sys.setswitchinterval(0.0002)
     gc.collect()
     gc.freeze()  # what exists now is not looked through again

@@ -65,7 +65,8 @@ class Move:
     slowest, fastest: float64[J] between which every joint limit is kept [rad/s].
     position, before: float64[J] the last command [rad] and the velocity it was reached with [rad/s].
     opening: the gripper's last command. now: [s] on the time of observations.
-    halt: brake fully instead. stop: also ask the controller to leave RUN.
+    halt: brake fully instead. yields: with halt, go back to the measured angles and rest there.
+    stop: also ask the controller to leave RUN.
     """
 
     target: Array
@@ -84,6 +85,7 @@ class Move:
     stale_after: float
     max_error: float
     halt: bool = False
+    yields: bool = False
     stop: bool = False
 
 
@@ -109,11 +111,11 @@ def stale(move: Move) -> str | None:
 
 
 def tracking(move: Move) -> str | None:
-    """The arm is not where it was told to be: it hit something, jammed, or lost power."""
+    """The arm is not where it was told to be: it hit something, jammed, or lost power. Stop pressing."""
     error = np.abs(move.position - move.observation.state[: len(move.position)])
     if (error <= move.max_error).all():
         return None
-    move.halt = move.stop = True
+    move.halt = move.yields = move.stop = True
     i = int(np.argmax(~(error <= move.max_error)))
     return f"tracking {move.robot.joints[i]} {error[i]:.2f} > {move.max_error:.2f} rad"
 
@@ -200,6 +202,9 @@ def gripper(move: Move) -> str | None:
 
 
 GUARDS: tuple[Guard, ...] = (stale, tracking, nan, position, velocity, acceleration, braking, gripper)
+
+EMERGENCIES = frozenset({"tracking"})
+"""Guards whose stop may be a collision: an E-STOP where the others are a HOLD."""
 
 
 class Skeleton:

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from palmar.embodiments import Embodiment
+from palmar.errors import BadValue
 from palmar.runtime.actions import action_space
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, SimClock
@@ -85,6 +86,12 @@ class Outcome:
     ticks: int
 
 
+def held(robot: Embodiment, obs: Observation) -> Array:
+    """The command float64[J+1] an arm holds that is where `obs` saw it: measured angles [rad] and opening, 0 … 1."""
+    opening = obs.state[robot.state_names.index("gripper.pos")]
+    return np.append(obs.state[: len(robot.joints)], np.clip(opening, 0.0, 1.0)).astype(float)
+
+
 def rollout(
     body: Body,
     worker: Worker,
@@ -104,28 +111,32 @@ def rollout(
 
     until: asked at every policy step with the newest observation and chunk; True ends the rollout as "done".
     stop: asked at every tick; True ends it as "stopped" (Ctrl-C, a button). timeout: [s] on the loop's clock.
+
+    Raises `BadValue` on a chunk of another action width than the body's, and what policy and body raise.
     """
     robot = body.embodiment
     clock = clock or SimClock()
     safety = safety or Safety(robot)
     chunks = chunks or ChunkBuffer()
     space = action_space(robot)
-    tick_time, dt = 1.0 / robot.control_rate, 1.0 / robot.policy_rate
+    tick_time = 1.0 / robot.control_rate
     every = round(robot.control_rate / robot.policy_rate)
     frames = any(s.wants_frames for s in subscribers)
 
-    command = np.append(obs.state[: len(robot.joints)], 1.0).astype(float)
+    command = held(robot, obs)
     safety.reset(command)
     space.reset(command)
     hold = np.zeros(len(robot.action_names), np.float32)
     for s in subscribers:
         s.on_start(obs, body)
     start, epoch, index, late, reason = clock.now(), obs.time, 0, 0.0, "timeout"
-    while index * tick_time < timeout - 1e-9:
+    first = start
+    while clock.now() - first < timeout - 1e-9:
         began = clock.now()
         now = epoch + index * tick_time  # time as the body stamps it: what observations, chunks and guards go by
         boundary = index % every == 0
-        asking = boundary and chunks.due(now, dt) and not worker.busy
+        step = 1.0 / robot.policy_rate if chunks.current is None else chunks.current.dt
+        asking = boundary and chunks.due(now, step) and not worker.busy
         if index or asking:
             obs = body.observe(images=asking or (boundary and frames))
             if (ahead := obs.time - now) > 1e-9:  # ticks were late and the body's time went on
@@ -134,7 +145,7 @@ def rollout(
             worker.request(obs, now)
             chunks.asked(now)
         if (fresh := worker.poll(now)) is not None:
-            chunks.push(fresh, now)
+            chunks.push(_fitting(fresh, robot), now)
         if stop is not None and stop():
             reason = "stopped"
             break
@@ -142,10 +153,11 @@ def rollout(
             reason = "done"
             break
         sampled = chunks.sample(now)
-        if sampled is None:
+        if sampled is None or chunks.current is None:
             target = command.copy()
         else:
-            target = space.target(sampled[0], tick_time / dt, sampled[1] + tick_time / dt, command)
+            share = tick_time / chunks.current.dt
+            target = space.target(sampled[0], share, sampled[1] + share, command)
         if boundary:
             for s in subscribers:
                 s.on_frame(obs, hold if sampled is None else sampled[0])
@@ -162,6 +174,16 @@ def rollout(
         late = clock.wait_until(start + index * tick_time)
         if late > tick_time:
             start += late  # never catch up: commands closer together than a tick would outrun the limits
+    duration = clock.now() - first
     for s in subscribers:
         s.on_end(reason)
-    return Outcome(reason, index * tick_time, index)
+    return Outcome(reason, duration, index)
+
+
+def _fitting(chunk: ActionChunk, robot: Embodiment) -> ActionChunk:
+    if (width := chunk.actions.shape[1]) != (expected := len(robot.action_names)):
+        raise BadValue(
+            f"the policy answers {width} numbers an action; {robot.name} takes {expected}: "
+            f"{', '.join(robot.action_names)}. Next: choose the body's action space to fit (`with_action_space`)"
+        )
+    return chunk

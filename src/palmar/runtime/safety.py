@@ -94,7 +94,8 @@ class Safety:
                 self.counts[_name(guard)] += 1
                 reasons.append(reason)
             if move.halt:
-                return self._advance(self.limits.braked(self._v), self._opening, reasons, move.stop)
+                v = self._yielding(move, reasons) if move.yields else self.limits.braked(self._v)
+                return self._advance(v, self._opening, reasons, move.stop)
         v = np.minimum(np.maximum(move.velocity, slowest), fastest)
         if not np.isfinite(v).all():
             v = self.limits.braked(self._v)
@@ -110,6 +111,15 @@ class Safety:
     def _advance(self, v: Array, opening: float, reasons: list[str], stop: bool) -> Verdict:
         self._q, self._v, self._opening = self._q + v * self.limits.dt, v, opening
         return Verdict(np.append(self._q, opening), tuple(reasons), stop)
+
+    def _yielding(self, move: Move, reasons: list[str]) -> Array:
+        """The velocity [J] that leads back to the measured angles and comes to rest there; NaN angles: braking."""
+        way = move.observation.state[: len(self._q)].astype(float) - self._q
+        if not np.isfinite(way).all():
+            return self.limits.braked(self._v)
+        way[np.abs(way) <= RESTS] = 0.0
+        v = np.copysign(np.minimum(self.limits.reachable(np.abs(way)), np.abs(way) / self.limits.dt), way)
+        return self._within_zones(np.clip(v, move.slowest, move.fastest), move.slowest, move.fastest, reasons)
 
     def _lead(self, goal: Array) -> Array:
         """Velocity of the target [J] [rad/s]: the smaller of its last two, 0 where they disagree; a jump has none."""
@@ -190,6 +200,9 @@ class Safety:
         self._bounds = [np.maximum(bound, w) for bound, w in zip(self._bounds, worst, strict=True)]
         self._margin = min((float(depth[0].min()) for depth in inside), default=np.inf)
 
+
+RESTS = 0.01
+"""An arm this near its measured angles no longer presses [rad]; following closer would follow the sensors' noise."""
 
 _SHARES = np.array([0.25, 0.5, 0.75, 1.0])
 _PARTS = np.linspace(0.875, 0.125, 7)

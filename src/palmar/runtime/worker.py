@@ -86,7 +86,9 @@ class Threaded:
         self._wake.set()
 
     def poll(self, now: float) -> ActionChunk | None:
-        result, self._result = (None, self._result) if self._busy else (self._result, None)
+        if self._busy:  # the slot is the thread's now: not even to be read and put back
+            return None
+        result, self._result = self._result, None
         if isinstance(result, BaseException):
             raise result
         return result

@@ -5,6 +5,7 @@ feed (a thread ahead) → colours → loss → backward → clip → AdamW → E
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -30,6 +31,7 @@ from palmar.types import Array
 
 STATE = "train.safetensors"
 METRICS = "metrics.jsonl"
+HARMLESS = ("threads", "checkpoint_minutes", "validate", "log_every")  # may differ when a run is resumed
 FAINT = 2e-3  # [m] or [rad] a step
 
 
@@ -64,7 +66,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise BadValue(f"steps={self.steps}, minutes={self.minutes}; give exactly one of them")
-        if (self.steps or 1) < 1 or (self.minutes or 1) <= 0 or self.batch_size < 1 or not self.lr > 0:
+        long = self.steps >= 1 if self.steps is not None else 0 < (self.minutes or 0) < math.inf
+        if not long or self.batch_size < 1 or not self.lr > 0:
             raise BadValue(f"steps, minutes, batch_size and lr must be positive: {self}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
@@ -95,7 +98,7 @@ class Run:
         """Linear warm-up, then a cosine to a hundredth."""
         p, warm = min(self.progress, 1.0), self.config.warmup
         if p < warm:
-            return self.config.lr * max(p / warm, 1.0 / (1 + self.step) if self.step == 0 else 0.01)
+            return self.config.lr * max(p / warm, 0.01)
         return self.config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (p - warm) / max(1 - warm, 1e-9))))
 
     def update(self) -> float:
@@ -130,11 +133,9 @@ class Run:
         if meta.get("format") != "palmar-train":
             raise BadFile(f"'{path}' is not the state of a training run. Next: remove it or train into another folder")
         run = json.loads(meta["run"])
-        if run["about"] != dict(about):
-            differ = sorted(k for k in about if run["about"].get(k) != about[k])
-            raise BadFile(
-                f"'{path}' was trained with another {', '.join(differ)}. Next: resume as it began, or use init="
-            )
+        if differ := differences(run["about"], about):
+            shown = ", ".join(differ[:6]) + (f" and {len(differ) - 6} more" if len(differ) > 6 else "")
+            raise BadFile(f"'{path}' was trained with another {shown}. Next: resume as it began, or use init=")
         with torch.no_grad():
             for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
                 weight.copy_(tensors[f"weight/{name}"])
@@ -166,9 +167,11 @@ def train(
     dt: seconds an action lasts; 1 / data.fps when not given. paraphrases: instruction → other wordings to train on.
     init: checkpoint to start from (fine-tuning; its normalisation is kept). resume: go on from `out` where it stopped;
     on a CPU with `steps` the result is the same bit for bit. watch: called with each logged row.
-    Ctrl-C saves and raises KeyboardInterrupt. Raises `BadValue`, `BadFile`.
+    Ctrl-C saves and raises KeyboardInterrupt. Raises `BadValue`; `BadFile` when `out` holds a checkpoint already (without
+    resume), or one of other settings or data (with it).
     """
     folder = Path(out)
+    refuse_occupied(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
     sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()
@@ -209,17 +212,19 @@ def _train(
     if init is not None:
         state, action = start_from(model, init)
     run = Run(model, config)
-    about = {
+    normalizers = {"state": state, "action": action}
+    about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
         "model": model_config.to_dict(),
+        "interface": asdict(interface),
+        "normalization (init=)": digest(json.dumps({k: n.to_dict() for k, n in normalizers.items()})),
+        "wording": digest("\n".join(feed.wordings.texts)),
         "frames": len(feed.training),
-        "batch_size": config.batch_size,
-        "seed": config.seed,
+        "data": {str(i): fingerprint(s) for i, s in enumerate(sets)},
     }
     about = json.loads(json.dumps(about))
     if resume and (folder / STATE).exists():
         run.load(folder / STATE, about)
-    elif not resume:
-        (folder / METRICS).unlink(missing_ok=True)
+    forget_after(folder / METRICS, run.step)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast())
 
     def save() -> None:
@@ -229,9 +234,8 @@ def _train(
             "train": asdict(config),
             "frames": len(feed.training),
         }
-        normalizers = {"state": state, "action": action}
+        run.save(folder / STATE, about)  # first: a checkpoint without it could not be gone on from
         checkpoint.save(folder, run.averaged(), model_config, interface, normalizers, info)
-        run.save(folder / STATE, about)
 
     def log(row: dict[str, float]) -> None:
         with (folder / METRICS).open("a") as f:
@@ -291,6 +295,68 @@ def _train(
             save()
             raise
     return folder
+
+
+def refuse_occupied(folder: Path, resume: bool) -> None:
+    """Raises `BadFile` where training into `folder` would overwrite somebody's weights."""
+    if resume and (folder / STATE).exists():
+        return
+    if any((folder / name).exists() for name in (checkpoint.WEIGHTS, checkpoint.CONFIG, STATE)):
+        way = f"it has no {STATE} to resume from: " if resume else "--resume to go on, "
+        raise BadFile(f"'{folder}' holds a checkpoint. Next: {way}another --out, or remove it")
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop the rows of metrics.jsonl after `step`, which a killed run logged but did not save (and half a last line)."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    checkpoint.replace_file(path, lambda p: p.write_text("".join(kept), "utf-8"))
+
+
+def fingerprint(data: Source) -> dict[str, Any]:
+    """What a data set was when training began: other frames under the same path are another data set."""
+    table = [
+        (int(e.start), int(e.stop), None if e.success is None else bool(e.success), getattr(e, "source", ""))
+        for e in data.episodes
+    ]
+    return {
+        "frames": len(data),
+        "episodes": len(table),
+        "episode table": digest(json.dumps(table)),
+        "states": digest(np.ascontiguousarray(data.states).tobytes()),
+        "actions": digest(np.ascontiguousarray(data.actions).tobytes()),
+        "tasks": digest("\n".join(data.tasks)),
+    }
+
+
+def digest(content: str | bytes) -> str:
+    return "#" + hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:12]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """'lr (0.001, now 0.002)' for every leaf that differs. What `before` does not know (an older palmar) is not compared."""
+
+    def leaves(value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or not value:
+            return {path: value}
+        return {k: v for name, part in value.items() for k, v in leaves(part, f"{path}.{name}").items()}
+
+    out = []
+    for name in sorted(set(before) & set(now)):
+        old, new = leaves(before[name], name), leaves(now[name], name)
+        for k in dict.fromkeys([*old, *new]):
+            was, is_now = old.get(k, "none"), new.get(k, "none")
+            if was != is_now:
+                digests = any(str(v).startswith("#") for v in (was, is_now))  # say nothing to a reader
+                out.append(k if digests else f"{k} ({was}, now {is_now})")
+    return out
 
 
 def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:

@@ -20,7 +20,7 @@ import numpy as np
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, RobotFault
 from palmar.kinematics import rotvec_to_matrix
-from palmar.runtime.loop import Body
+from palmar.runtime.loop import Body, held
 from palmar.runtime.safety import Safety
 from palmar.sim.tasks import Item, Scenario
 from palmar.types import Array, Observation
@@ -203,7 +203,7 @@ class _Drive:
 
     def begin(self) -> None:
         self.obs: Observation = self.body.reset()
-        self.command = np.append(self.obs.state[: len(self.robot.joints)], 1.0).astype(float)
+        self.command = held(self.robot, self.obs)
         self.safety.reset(self.command)
 
     def tick(self, target: Array, opening: float) -> None:
