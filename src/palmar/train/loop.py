@@ -26,7 +26,7 @@ from palmar.errors import BadFile, BadValue
 from palmar.models import checkpoint
 from palmar.models.vla import VLA, Interface, VLAConfig
 from palmar.train.feed import Augment, Feed, Source, ahead, rng_of
-from palmar.train.speed import bf16_is_fast, keep_memory
+from palmar.train.speed import all_threads, bf16_is_fast, keep_memory
 from palmar.types import Array
 
 STATE = "train.safetensors"
@@ -176,8 +176,7 @@ def train(
     sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()
     before = torch.get_num_threads()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.threads or all_threads())
     try:
         with torch.random.fork_rng():
             return _train(model, sets, folder, config, dt, embodiment, paraphrases, init, resume, progress, watch)

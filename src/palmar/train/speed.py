@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
+
+from palmar.sim.pool import cores
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -22,6 +25,11 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
+
+
+def all_threads() -> int:
+    """OMP_NUM_THREADS when set, else one a core: whoever acted before may have left torch at one."""
+    return int(os.environ.get("OMP_NUM_THREADS") or cores())
 
 
 def bf16_is_fast() -> bool:
