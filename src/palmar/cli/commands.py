@@ -82,7 +82,7 @@ class Collect:
     stills: bool = False
     """Photograph that many tables instead, six arrangements each: cheap truth for where to look."""
     resume: bool = False
-    """Add to a data set that is there."""
+    """Go on with a data set that is there until it holds --episodes."""
     processes: int | None = None
     """One a core when not given."""
     json: bool = False
@@ -104,11 +104,19 @@ class Collect:
         else:
             config = CollectConfig(self.episodes, self.tasks, self.seed, worlds, driver=self.driver, beta=self.beta)
             done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
+        before = f", beside {done.there} that were there" if done.there else ""
+        left_out = done.tried - done.saved
         console.print(
-            f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/] ({done.tried - done.saved} failed tries "
-            f"left out). Next: palmar inspect {done.root}"
+            f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/]{before} ({left_out} failed tries left out). "
+            f"Next: palmar inspect {done.root}"
         )
-        return 0, {"root": str(done.root), "saved": done.saved, "tried": done.tried, "frames": done.frames}
+        if done.short:
+            console.print(
+                f"[yellow]{done.short} fewer than asked for: too many tries failed. Next: --resume with another --seed"
+            )
+        return int(done.short > 0), {"root": str(done.root)} | {
+            n: getattr(done, n) for n in ("saved", "there", "tried", "frames", "short")
+        }
 
 
 @dataclass(frozen=True)
