@@ -105,11 +105,11 @@ class Collect:
             config = CollectConfig(self.episodes, self.tasks, self.seed, worlds, driver=self.driver, beta=self.beta)
             done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
         before = f", beside {done.there} that were there" if done.there else ""
-        left_out = done.tried - done.saved
+        failed = f"{done.tried - done.saved} failed tries left out"
         console.print(
-            f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/]{before} ({left_out} failed tries left out). "
-            f"Next: palmar inspect {done.root}"
+            f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/]{before} ({failed})."
         )
+        console.print(f"Next: palmar inspect {done.root}")
         if done.short:
             console.print(
                 f"[yellow]{done.short} fewer than asked for: too many tries failed. Next: --resume with another --seed"
