@@ -5,7 +5,7 @@ palmar=${PALMAR:-.venv/bin/palmar}
 runs=${RUNS:-runs/shipped}
 
 # 1. Demonstrations: the scripted experts, noise in most of them, worlds randomised at strength 0.7.
-$palmar collect --out "$runs/demos" --episodes 1556
+$palmar collect --out "$runs/demos" --episodes 1576
 
 # 2. Behaviour cloning from nothing.
 $palmar train --data "$runs/demos" --out "$runs/bc" --minutes 38
@@ -13,7 +13,7 @@ $palmar train --data "$runs/demos" --out "$runs/bc" --minutes 38
 # 3. What it lacks. DAgger: the learner drives, the expert says at every step what it would have done. Stills: many tables,
 #    because a thousand are too few to tell a ball from a cylinder.
 $palmar collect --out "$runs/dagger" --episodes 350 --seed 300000 --driver "$runs/bc"
-$palmar collect --out "$runs/stills" --episodes 1500 --seed 400000 --stills
+$palmar collect --out "$runs/stills" --episodes 1209 --seed 400000 --stills
 
 # 4. On all of it, from where behaviour cloning stopped.
 $palmar train --data "$runs/demos" "$runs/dagger" "$runs/stills" --init "$runs/bc" --out "$runs/final" \
