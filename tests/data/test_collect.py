@@ -43,12 +43,18 @@ def test_what_done_looks_like_is_recorded() -> None:
     assert not done[0] and done[-1] and sum(done) >= TAIL
 
 
+HEEDS_CTRL_C = (  # a runner in the background starts its children deaf to it
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from palmar.cli import main; raise SystemExit(main())"
+)
+
+
 def test_ctrl_c_keeps_what_was_saved(tmp_path: Path) -> None:
     out = tmp_path / "set"
     command = [
         sys.executable,
         "-c",
-        "from palmar.cli import main; raise SystemExit(main())",
+        HEEDS_CTRL_C,
         "collect",
         "--out",
         str(out),
