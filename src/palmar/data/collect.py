@@ -13,7 +13,7 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadValue
 from palmar.policy import Policy, load_policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
@@ -54,9 +54,7 @@ class CollectConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
-        for t in self.tasks:
-            if t not in tasks.TASKS:
-                raise UnknownName("task", t, tasks.TASKS)
+        tasks.check_tasks(self.tasks)
 
 
 @dataclass(frozen=True)

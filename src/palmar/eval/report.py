@@ -25,6 +25,7 @@ from palmar.eval.film import Film
 from palmar.eval.plots import Identified
 from palmar.eval.stats import Paired, Rate, paired, trials_needed
 from palmar.eval.suite import Results, shared
+from palmar.sim.pool import cores
 
 LIMIT = 8.0  # size of the page [MB]; films beyond it are named, not shown
 WORLDS = {"sim": "simulation", "twin": "reality twin", "robot": "robot"}
@@ -96,14 +97,13 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         versions = {"python": platform.python_version()}
         for name in PACKAGES:
             try:
                 versions[name] = metadata.version(name)
             except metadata.PackageNotFoundError:
                 continue
-        return cls(_cpu(), cores, _memory(), f"{platform.system()} {platform.machine()}", versions)
+        return cls(_cpu(), cores(), _memory(), f"{platform.system()} {platform.machine()}", versions)
 
 
 @dataclass(frozen=True)

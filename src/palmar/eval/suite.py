@@ -53,9 +53,7 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
-        for t in self.tasks:
-            if t not in tasks.TASKS:
-                raise UnknownName("task", t, tasks.TASKS)
+        tasks.check_tasks(self.tasks)
         for s in self.splits:
             if s not in tasks.SPLITS:
                 raise UnknownName("split", s, tasks.SPLITS)

@@ -48,18 +48,18 @@ class EndEffectorDelta:
     def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
         step, turn = self.robot.max_step
         # fmin / fmax would hide a NaN: it must reach the safety layer, so only finite actions are clipped.
-        move, rotate = _shorten(action[:3], step) * share, _shorten(action[3:6], turn) * share
+        move, rotate = shorten(action[:3], step) * share, shorten(action[3:6], turn) * share
         if not np.all(np.isfinite(action)):
             return np.full(self.robot.command_width, np.nan)
         self._move = self._move + self.ease * (move - self._move)
         here, turned = self.robot.chain.forward(command[:-1])
-        goal = here + _shorten(self._position + self._move - here, self.leash)
+        goal = here + shorten(self._position + self._move - here, self.leash)
         self._position = np.clip(goal, *self.robot.workspace)
         if np.any(rotate):
             self._rotation = rotvec_to_matrix(rotate) @ self._rotation
             ahead = matrix_to_rotvec(self._rotation @ turned.T)
             if np.linalg.norm(ahead) > self.twist:
-                self._rotation = rotvec_to_matrix(_shorten(ahead, self.twist)) @ turned
+                self._rotation = rotvec_to_matrix(shorten(ahead, self.twist)) @ turned
         q = self.robot.chain.step_towards(command[:-1], self._position, self._rotation, self.robot.home)
         reach = self.robot.gripper_velocity / self.robot.control_rate
         return np.append(q, command[-1] + np.clip(np.clip(action[6], 0.0, 1.0) - command[-1], -reach, reach))
@@ -92,7 +92,7 @@ def action_space(robot: Embodiment) -> ActionSpace:
     return EndEffectorDelta(robot) if robot.action_space == "ee_delta" else JointPosition(robot)
 
 
-def _shorten(v: Array, length: float) -> Array:
+def shorten(v: Array, length: float) -> Array:
     """v, or v scaled down to the given length."""
     n = float(np.linalg.norm(v))
     return np.asarray(v, float) * (length / n) if n > length else np.asarray(v, float)

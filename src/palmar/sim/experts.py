@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from palmar.runtime.actions import shorten
 from palmar.sim import tasks
 from palmar.sim.world import World
 from palmar.types import ActionChunk, Array, Observation
@@ -29,7 +30,7 @@ class Expert:
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         goal, opening, speed = PLANS[self.world.scenario.task](self.world)
-        move = _limit(GAIN * (goal - self.world.tcp), speed)
+        move = shorten(GAIN * (goal - self.world.tcp), speed)
         if self.noise:  # less of it close to the goal, where it would only undo the grasp
             share = min(1.0, 0.3 + float(np.linalg.norm(goal - self.world.tcp)) / 0.05)
             move = move + share * self._rng.normal(0, self.noise, 3)
@@ -122,8 +123,3 @@ def holds(w: World, i: int) -> bool:
 def _gripped(w: World, i: int) -> float:
     """Opening at which the pads touch both sides of an object."""
     return w.scenario.items[i].width * w.params["object_scale"] / w.embodiment.gripper_width
-
-
-def _limit(v: Array, length: float) -> Array:
-    n = float(np.linalg.norm(v))
-    return v * (length / n) if n > length else v

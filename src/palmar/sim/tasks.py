@@ -6,7 +6,7 @@ Directions are the robot's own: left is +y, right is -y, forward is +x (away fro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -148,13 +148,19 @@ class Scenario:
         return replace(swapped, instruction=instruction or phrase(swapped, WORDINGS[self.task][0]))
 
 
+def check_tasks(names: Iterable[str]) -> None:
+    """Raise `UnknownName` for the first that is no task."""
+    for name in names:
+        if name not in TASKS:
+            raise UnknownName("task", name, TASKS)
+
+
 def sample(task: str, split: Split = "seen", seed: int = 0, distractors: int = 2) -> Scenario:
     """The scenario of a seed. Equal arguments give equal tables; test splits draw from seeds of their own.
 
     Raises `UnknownName` for an unknown task or split.
     """
-    if task not in TASKS:
-        raise UnknownName("task", task, TASKS)
+    check_tasks([task])
     if split not in SPLITS:
         raise UnknownName("split", split, SPLITS)
     if seed < 0 or seed >= TEST_SEED:
