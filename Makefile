@@ -9,8 +9,8 @@ demo: setup
 	$(BIN)/palmar demo --force $(ARGS)
 
 test: setup $(VENV)/.dev
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples studies
+	$(BIN)/ruff format --check src tests benchmarks examples studies
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
@@ -36,8 +36,8 @@ $(VENV)/.gl: | $(VENV)/.installed
 	@touch $@
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check --fix src tests benchmarks examples
-	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples studies
+	$(BIN)/ruff format src tests benchmarks examples studies
 	$(BIN)/mypy
 
 clean:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, UnknownName, need
 from palmar.types import ActionChunk, Array, Observation
 
 
@@ -57,25 +58,42 @@ class Averaged:
         return ActionChunk(mean, new.dt, new.t0, new.confidence, new.done, new.attention)
 
 
+ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
+"""Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.models.adapters`."""
+
+
 def load_policy(where: str, **options: object) -> Policy:
-    """A policy from a checkpoint folder, or `shipped` for the one inside the package.
+    """A policy from a checkpoint folder, `shipped` for the one inside the package, or `kind:where` of another system:
+    openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port. options: of that kind's `load`.
 
     Torch is set to one thread: a small network acts fastest so, and on busy cores many times faster.
 
-    Raises `BadFile` when there is no checkpoint there, `MissingPackage` when torch is not installed.
+    Raises `BadFile` when there is no checkpoint there, `UnknownName` for an unknown kind, `MissingPackage` when torch, or
+    what the kind needs, is not installed.
     """
-    from palmar.errors import need
+    kind, colon, rest = where.partition(":")
+    if colon and kind in ADAPTERS:
+        if kind != "openpi":
+            _one_thread()
+        adapter = importlib.import_module(f"palmar.models.adapters.{kind}")
+        loaded: Policy = adapter.load(rest, **options)
+        return loaded
+    path = shipped() if where == "shipped" else Path(where)
+    if not path.exists():
+        if colon and kind.isalnum() and len(kind) > 1:
+            raise UnknownName("kind of policy", kind, ADAPTERS)
+        raise BadFile(f"no checkpoint at '{path}'. Next: train one (palmar train) or use --checkpoint shipped")
+    _one_thread()
+    from palmar.models.checkpoint import load
 
+    return load(path, **options)  # type: ignore[arg-type]
+
+
+def _one_thread() -> None:
     need("torch", "learn")
     import torch
 
-    from palmar.models.checkpoint import load
-
-    path = shipped() if where == "shipped" else Path(where)
-    if not path.exists():
-        raise BadFile(f"no checkpoint at '{path}'. Next: train one (palmar train) or use --checkpoint shipped")
     torch.set_num_threads(1)
-    return load(path, **options)  # type: ignore[arg-type]
 
 
 def shipped() -> Path:

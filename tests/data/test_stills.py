@@ -71,3 +71,15 @@ def test_a_frame_that_does_not_fit_is_dropped(tmp_path: Path, monkeypatch: pytes
     assert len(photograph((StillsConfig(frames=3), 400_000)).steps) == 2
     done = collect_stills(tmp_path / "set", StillsConfig(tables=1, frames=1), processes=1, progress=False)
     assert (done.saved, done.frames, done.short) == (0, 0, 1)
+
+
+def test_alike_tables_differ_in_shape_only_and_hold_no_pair_that_is_held_out() -> None:
+    changed = 0
+    for seed in range(60):
+        scenario = tasks.sample(tasks.TASKS[seed % 4], "seen", seed, distractors=3)
+        table = room.alike(scenario)
+        pairs = [(i.colour, i.shape) for i in table.items]
+        assert len(set(pairs)) == len(pairs)
+        assert not set(pairs) & set(tasks.HELD_OUT)
+        changed += table != scenario
+    assert changed > 30

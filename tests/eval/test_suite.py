@@ -80,6 +80,7 @@ def test_a_swapped_trial_counts_the_new_object():
         ({"splits": ("laiout",)}, UnknownName, "Did you mean 'layout'"),
         ({"world": "mars"}, BadValue, "world is 'mars'"),
         ({"world": "twin:x"}, BadValue, "twin:SEED"),
+        ({"world": "twins:0"}, BadValue, "world is 'twins:0'"),
     ],
 )
 def test_a_bad_config_names_the_value(change, error, says):
@@ -87,10 +88,27 @@ def test_a_bad_config_names_the_value(change, error, says):
         replace(TINY, **change)
 
 
+def test_unaided_a_trial_ends_by_the_policy_and_is_judged_by_the_world():
+    """The expert never says "done": its trial goes on to the end of the time, and what it has reached counts."""
+    trial = run((replace(TINY, unaided=True, tasks=("reach",)), "reach", "layout", 0))
+    aided = run((TINY, "reach", "layout", 0))
+    assert trial.success and aided.success
+    assert trial.duration == pytest.approx(TINY.timeout) and aided.duration < 1.9
+    assert trial.done_seen is None
+
+
+def test_several_twins_take_turns():
+    config = replace(TINY, world="twins:2", randomization=Randomization(0.0), tasks=("reach",), episodes=3, seed=4)
+    trials = evaluate(config, processes=1, progress=False).trials
+    assert [(t.seed, t.world) for t in trials] == [(4, "twin:0"), (5, "twin:1"), (6, "twin:0")]
+    assert facts(trials[1]) == facts(run((replace(config, world="twin:1"), "reach", "layout", 5)))
+
+
 def test_rates_add_up():
-    trial = Trial("pick", "layout", "sim", 0, "", True, 1.0, True, "", None, 0.0, 0.0, 0.0, 1, 0)
+    trial = Trial("pick", "layout", "sim", 0, "", True, 1.0, True, "", True, 0.0, 0.0, 0.0, 1, 0)
     r = Results({}, (trial, replace(trial, success=False, approached=False, task="place")))
     d = r.to_dict()
     assert d["success"]["layout"]["all"]["rate"] == 0.5
     assert d["success"]["layout"]["pick"]["rate"] == 1.0
     assert d["approached"]["layout"]["n"] == 2
+    assert r.said_done().to_dict()["n"] == 1 and r.said_done().value == 1.0  # of the successes

@@ -9,8 +9,10 @@ from palmar import __version__
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
+from palmar.models.acting import NeuralPolicy
+from palmar.models.base import Interface
+from palmar.models.grounded import peak_mass
 from palmar.models.presets import palmar_nano, palmar_tiny, preset
-from palmar.models.vla import VLA, Interface, NeuralPolicy, peak_mass
 from palmar.policy import Policy, load_policy
 from palmar.types import Observation
 
@@ -39,7 +41,7 @@ def observation(**changes):
 @pytest.fixture
 def folder(tmp_path):
     torch.manual_seed(0)
-    model = VLA(palmar_nano(), FACE)
+    model = palmar_nano().build(FACE)
     return checkpoint.save(tmp_path / "run", model.state_dict(), model.config, FACE, normalizers(), {"step": 7})
 
 
@@ -83,7 +85,7 @@ def test_an_observation_that_does_not_fit_is_refused(folder, changes, message):
 
 def test_round_trip_is_exact_and_small(tmp_path):
     face = Interface({"front": (96, 96), "wrist": (96, 96)}, tuple(f"s{i}" for i in range(22)), tuple("abcdefg"))
-    model = VLA(palmar_tiny(), face)
+    model = palmar_tiny().build(face)
     count = sum(p.numel() for p in model.parameters())
     assert 500_000 < count < 1_500_000
     norms = {"state": Normalizer.fit(np.random.randn(9, 22)), "action": Normalizer.fit(np.random.randn(9, 7))}
@@ -129,9 +131,9 @@ def test_damage_is_named_with_the_next_step(folder, tmp_path):
     refused("state_names")
     config.write_text(text)
     tensors, meta = checkpoint.read_tensors(weights)
-    tensors["done.out.bias"] = tensors["done.out.bias"] * float("nan")
+    tensors["finished.out.bias"] = tensors["finished.out.bias"] * float("nan")
     save_file(tensors, weights, meta)
-    refused("NaN or infinity in done.out.bias")
+    refused("NaN or infinity in finished.out.bias")
     config.unlink()
     refused("has no config.json")
 
@@ -159,6 +161,7 @@ def test_cameras_must_fit_the_stride():
 
 
 def test_peak_mass():
-    heat = np.zeros((4, 5), np.float32)
-    heat[1, 2], heat[1, 3], heat[3, 0] = 0.5, 0.3, 0.2
-    assert peak_mass(heat) == pytest.approx(0.8)
+    heat = torch.zeros(2, 4, 5)
+    heat[0, 1, 2], heat[0, 1, 3], heat[0, 3, 0] = 0.5, 0.3, 0.2
+    heat[1, 0, 4], heat[1, 3, 0] = 0.6, 0.4
+    assert peak_mass(heat).tolist() == pytest.approx([0.8, 0.6])

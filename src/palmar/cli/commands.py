@@ -32,6 +32,8 @@ class Run:
     """Longest time to try [s]."""
     video: Path = Path("palmar-run.mp4")
     """Where the film goes."""
+    blackbox: Path | None = None
+    """Folder for the last seconds before each fault of the safety layer."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
@@ -39,7 +41,15 @@ class Run:
         from palmar.cli import live
 
         result = live.run(
-            live.RunConfig(self.instruction, self.checkpoint, self.world, self.seed, self.timeout, video=self.video),
+            live.RunConfig(
+                self.instruction,
+                self.checkpoint,
+                self.world,
+                self.seed,
+                self.timeout,
+                video=self.video,
+                blackbox=self.blackbox,
+            ),
             console,
         )
         t = result.timing
@@ -145,23 +155,39 @@ class Inspect:
         return 0, figures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a policy on one or more data sets, from scratch or from a checkpoint."""
+    """Train a policy on one or more data sets, from scratch or from a checkpoint, under a recipe."""
 
+    preset: Positional[str] = "palmar-tiny"
+    """Which model; `palmar models` lists them."""
     data: tuple[Path, ...]
     """Folders of LeRobot v3 data sets."""
     out: Path = Path("runs/palmar")
     """Folder of the checkpoint; metrics.jsonl lies beside it."""
-    preset: str = "palmar-tiny"
-    """Which model."""
+    recipe: str = "one-stage"
+    """one-stage, three-stage (align, co-fine-tune, specialise), unfreeze (head, top layers, all), head, lora or co-train."""
     minutes: float | None = None
     """Train this long (the learning rate follows the clock)."""
     steps: int | None = None
     """Or this many steps (reproducible bit for bit)."""
     batch_size: int = 128
     lr: float = 1e-3
-    """Highest learning rate."""
+    """Highest learning rate, of stages that have none of their own."""
+    temperature: float | None = None
+    """Sample tasks by size^(1/T): 1 every frame alike, inf every task alike. Not given: every frame once an epoch."""
+    weights: tuple[float, ...] = ()
+    """How much each data set counts, in the order of --data."""
+    web: Path | None = None
+    """Folder of questions about pictures (palmar.data.webdata.make), for models that answer."""
+    web_share: float = 0.5
+    """Share of a batch that is questions, with --web."""
+    accumulate: int = 1
+    """Backward passes a step, each with a part of the batch: less memory."""
+    patience: int = 0
+    """Stop a stage after that many validations without a better one, and keep the best; 0 for never."""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N."""
     init: str | None = None
     """Start from this checkpoint (a folder, or "shipped")."""
     resume: bool = False
@@ -172,23 +198,120 @@ class Train:
 
     def run(self, console: Console) -> Answer:
         from palmar.data.reader import Dataset
+        from palmar.data.webdata import WebData
         from palmar.models.presets import preset
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
+        from palmar.train import recipe as recipes
         from palmar.train.loop import TrainConfig, train
 
-        minutes = 40.0 if self.minutes is None and self.steps is None else self.minutes
-        config = TrainConfig(steps=self.steps, minutes=minutes, batch_size=self.batch_size, lr=self.lr, seed=self.seed)
+        plan = recipes.recipe(self.recipe, self.web_share if self.web else None)
+        if self.temperature is not None or self.weights:
+            plan = recipes.with_data(plan, temperature=self.temperature or 1.0, sources=self.weights)
         model = preset(self.preset)
         sets = [Dataset(d) for d in self.data]
+        minutes, steps = self.minutes, self.steps
+        if minutes is None and steps is None:
+            if plan.epochs:
+                steps = max(1, round(plan.epochs * sum(len(s) for s in sets) / self.batch_size))
+            else:
+                minutes = 40.0
+        config = TrainConfig(
+            steps=steps, minutes=minutes, batch_size=self.batch_size, lr=self.lr, seed=self.seed,
+            accumulate=self.accumulate, patience=self.patience, device=self.device,
+        )  # fmt: skip
         init = shipped() if self.init == "shipped" else self.init
         last: dict[str, float] = {}
         out = train(
-            model, sets, self.out, config, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init,
-            resume=self.resume, progress=not self.json, watch=last.update,
+            model, sets, self.out, config, recipe=plan, web=WebData(self.web) if self.web else None,
+            embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init, resume=self.resume,
+            progress=not self.json, watch=last.update,
         )  # fmt: skip
-        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}")
+        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}, palmar doctor {out}")
         return 0, {"checkpoint": str(out), **last}
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What is wrong with a training run, from the numbers it logged, and what to do about it."""
+
+    run_folder: Positional[Path]
+    """Folder that palmar train writes, or wrote."""
+    follow: float = 0.0
+    """Look again every so many seconds, until Ctrl-C."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        import time
+
+        from palmar.train.doctor import METRICS, examine, read_rows
+
+        said: list[str] = []
+        while True:
+            found = examine(self.run_folder)
+            for f in found:
+                if f.symptom not in said:
+                    console.print(f"[bold red]{f.symptom}[/]: {f.said}. [bold]Fix:[/] {f.fix}")
+                    said.append(f.symptom)
+            if not self.follow:
+                break
+            time.sleep(self.follow)
+        if not found:
+            rows = len(read_rows(self.run_folder / METRICS))
+            console.print(f"[green]healthy[/]: nothing wrong in {rows} rows of '{self.run_folder / METRICS}'")
+        return int(bool(found)), {"findings": [asdict(f) for f in found]}
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Do a data set, a checkpoint and a robot fit one another: names, units, cameras, rate, chunks, statistics?"""
+
+    data: Path | None = None
+    """Folder of a LeRobot v3 data set."""
+    policy: str | None = None
+    """Checkpoint folder, or "shipped"."""
+    robot: str | None = None
+    """A robot palmar knows, such as arm7."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.reader import Dataset
+        from palmar.policy import shipped
+        from palmar.train.preflight import preflight
+
+        data = None if self.data is None else Dataset(self.data, cache=False)
+        checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot)
+        table = Table("", "check", "found", "next")
+        for c in checks:
+            table.add_row("[green]ok[/]" if c.ok else "[red]no[/]", c.name, c.found, "" if c.ok else c.next)
+        console.print(table)
+        bad = sum(not c.ok for c in checks)
+        console.print(
+            f"{len(checks) - bad} of {len(checks)} checks passed" + (f", [red]{bad} did not[/]" if bad else "")
+        )
+        return int(bad > 0), {"passed": bad == 0, "checks": [asdict(c) for c in checks]}
+
+
+@dataclass(frozen=True)
+class Models:
+    """The systems palmar builds: how large at each size, how large as published, what they see and how they act."""
+
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.models.catalogue import listed, short
+
+        rows = listed()
+        table = Table("preset", "tiny", "paper", "published", "cameras", "head", "recipe")
+        for row in rows:
+            sizes = (short(n) for n in (row.tiny, row.paper, row.published))
+            table.add_row(row.system, *sizes, row.cameras, row.head, row.recipe)
+        console.print(table)
+        console.print("trained parameters. Next: palmar train NAME-tiny --data FOLDER")
+        return 0, {"models": [asdict(r) for r in rows]}
 
 
 @dataclass(frozen=True)
@@ -203,13 +326,15 @@ class Eval:
     splits: tuple[Split, ...] = ("layout",)
     """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
     world: str = "sim"
-    """sim, twin or twin:SEED."""
+    """sim, twin, twin:SEED, or twins:N for N twins in turn."""
     strength: float = 0.0
     """Domain randomisation of the test worlds."""
     ensemble: bool = False
     """Average overlapping chunks (temporal ensembling)."""
     swap: bool = False
     """Ask for another object on the table than the scenario's own (does the language matter?)."""
+    unaided: bool = False
+    """A trial ends when the policy says it is done, as on a robot, not when the simulator sees success."""
     seed: int = 0
     latency: float = 0.0
     """Of the policy, on the simulated clock [s]."""
@@ -225,23 +350,18 @@ class Eval:
 
         config = EvalConfig(
             self.policy, self.episodes, self.tasks, self.splits, self.world, self.seed, Randomization(self.strength), self.swap,
-            latency=self.latency, ensemble=self.ensemble,
+            latency=self.latency, ensemble=self.ensemble, unaided=self.unaided,
         )  # fmt: skip
         results = evaluate(config, self.processes, progress=not self.json)
         if self.out:
             results.save(self.out)
-        table = Table("split", "task", "success (95 % Wilson)", "went to the object asked for")
+        table = Table("split", "task", "success (95 % Wilson)", "went to the object asked for", "success it knew of")
         for split in config.splits:
-            table.add_row(split, "all", f"[bold]{results.rate(split=split)}", str(results.approach(split=split)))
-            for task in config.tasks:
-                where = {"split": split, "task": task}
-                table.add_row(
-                    "",
-                    task,
-                    str(results.rate(**where)),
-                    str(results.approach(**where)),
-                    end_section=task == config.tasks[-1],
-                )
+            for task in ("all", *config.tasks):
+                where = {"split": split} | ({} if task == "all" else {"task": task})
+                rates = [str(f(**where)) for f in (results.rate, results.approach, results.said_done)]
+                rates[0] = f"[bold]{rates[0]}" if task == "all" else rates[0]
+                table.add_row(split if task == "all" else "", task, *rates, end_section=task == config.tasks[-1])
         console.print(table)
         figures = results.to_dict()
         console.print(
@@ -250,6 +370,42 @@ class Eval:
             f"{figures['commands']} commands"
         )
         return 0, figures
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Does the policy look at what it is asked for? Every object of every table in turn, against its true box."""
+
+    policy: str = "shipped"
+    """Checkpoint folder, or "shipped"."""
+    tables: int = 200
+    split: Split = "layout"
+    seed: int = 0
+    world: str = "sim"
+    """sim, twin or twin:SEED."""
+    strength: float = 0.0
+    """Domain randomisation of the test worlds."""
+    processes: int | None = None
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.eval.grounding import GroundingConfig, grounding
+        from palmar.sim.params import Randomization
+
+        config = GroundingConfig(
+            self.policy, self.tables, self.split, self.seed, self.world, randomization=Randomization(self.strength)
+        )
+        found = grounding(config, self.processes, progress=not self.json)
+        table = Table("beside it stands a thing of the same …", "peak in its true box", "peak nearest to it")
+        for kind in ("colour", "shape", "neither", None):
+            table.add_row(kind or "[bold]all", str(found.hits(kind)), str(found.right(kind)))
+        console.print(table)
+        mistook = found.to_dict()["mistook"]
+        console.print(
+            "mistaken for a thing of the same " + (", ".join(f"{k} {v}" for k, v in mistook.items()) or "– never")
+        )
+        return 0, found.to_dict()
 
 
 @dataclass(frozen=True)
@@ -329,7 +485,7 @@ class Demo:
     out: Path = Path("demo")
     """Where everything goes. A demo that is there is replaced only with --force."""
     from_scratch: bool = False
-    """Train from nothing (40 minutes) instead of starting from the shipped weights."""
+    """Train from nothing (collect and train for 40 minutes each) instead of starting from the shipped weights."""
     instruction: tuple[str, ...] = ()
     """What to do at the end; asked for when this is a terminal."""
     force: bool = False

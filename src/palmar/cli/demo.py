@@ -26,9 +26,11 @@ INSTRUCTIONS = ("pick up the red cube", "put the green ball on the blue plate", 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """How much of everything. The defaults take about ten minutes on two cores; from_scratch trains for 40 minutes more.
+    """How much of everything. The defaults take about ten minutes on two cores; from_scratch trains for 40 minutes more, after
+    collecting for about as long.
 
-    episodes, adapt_episodes: demonstrations collected first, and in the identified simulator. minutes, adapt_minutes: of
+    episodes, adapt_episodes: demonstrations collected first, and in the identified simulator. scratch_stills: tables that are
+    only photographed (`data.stills`). minutes, adapt_minutes: of
     fine-tuning on each. trials: test tables per task in simulation and in the twin.
     """
 
@@ -43,6 +45,7 @@ class DemoConfig:
     adapt_episodes: int = 60
     adapt_minutes: float = 1.0
     scratch_episodes: int = 1500
+    scratch_stills: int = 4800
     scratch_minutes: float = 40.0
     quick: bool = False
 
@@ -52,7 +55,7 @@ class DemoConfig:
             return self
         return replace(
             self, episodes=12, minutes=0.15, trials=2, wording_trials=1, adapt_episodes=8, adapt_minutes=0.15,
-            scratch_episodes=16, scratch_minutes=0.4,
+            scratch_episodes=16, scratch_stills=16, scratch_minutes=0.4,
         )  # fmt: skip
 
 
@@ -113,19 +116,24 @@ def demo(config: DemoConfig, console: Console) -> tuple[int, dict[str, Any]]:
     return 0, story.figures
 
 
-def collect_demos(config: DemoConfig) -> Path:
+def collect_demos(config: DemoConfig) -> list[Path]:
+    """The demonstrations; from scratch also stills, because a thousand tables are too few to tell a ball from a cylinder."""
     from palmar.data.collect import CollectConfig, collect
+    from palmar.data.stills import StillsConfig, collect_stills
 
     n = config.scratch_episodes if config.from_scratch else config.episodes
-    return collect(config.out / "data", CollectConfig(episodes=n, seed=500_000)).root
-
-
-def train_policy(config: DemoConfig, data: Path) -> Path:
+    data = [collect(config.out / "data", CollectConfig(episodes=n, seed=500_000)).root]
     if config.from_scratch:
-        return _train(config.out / "policy", [data], config.scratch_minutes, None, lr=1e-3)
+        data.append(collect_stills(config.out / "stills", StillsConfig(config.scratch_stills, seed=550_000)).root)
+    return data
+
+
+def train_policy(config: DemoConfig, data: list[Path]) -> Path:
+    if config.from_scratch:
+        return _train(config.out / "policy", data, config.scratch_minutes, None, lr=1e-3)
     from palmar.policy import shipped
 
-    return _train(config.out / "policy", [data], config.minutes, shipped(), lr=1e-4)
+    return _train(config.out / "policy", data, config.minutes, shipped(), lr=1e-4)
 
 
 def evaluate_sim(config: DemoConfig, policy: Path) -> tuple[Any, Any]:
@@ -339,7 +347,7 @@ def _train(out: Path, data: list[Path], minutes: float, init: Path | None, lr: f
     from palmar.train.loop import TrainConfig, train
 
     sets = [Dataset(d) for d in data]
-    config = TrainConfig(minutes=minutes, lr=lr)
+    config = TrainConfig(minutes=minutes, lr=lr, batch_size=64)
     return train(
         palmar_tiny(), sets, out, config, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init
     )

@@ -15,7 +15,8 @@ from rich.table import Table
 from palmar.policy import load_policy
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.loop import Body, Subscriber, Tick
-from palmar.types import ActionChunk, Observation
+from palmar.runtime.monitor import SURE, Finished
+from palmar.types import Observation
 
 if TYPE_CHECKING:
     from palmar.eval.film import Film
@@ -28,7 +29,8 @@ class RunConfig:
     """What to do, where, and with which policy.
 
     checkpoint: folder, or "shipped". world: sim, twin or twin:SEED. seed: of the table. timeout: [s]. done: probability at
-    which the policy's own "fulfilled" is believed. video: where the film goes, None for no film.
+    which the policy's own "fulfilled" is believed. video: where the film goes, None for no film. blackbox: folder
+    for the last seconds before each fault.
     """
 
     instruction: str
@@ -36,8 +38,9 @@ class RunConfig:
     world: str = "sim"
     seed: int = 0
     timeout: float = 20.0
-    done: float = 0.6
+    done: float = SURE
     video: Path | None = Path("palmar-run.mp4")
+    blackbox: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,20 +70,6 @@ class RunResult:
         """For `--json` and the demo's figures."""
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "film"}
         return rest | {"video": str(self.film.path) if self.film else None, "exit_code": self.exit_code}
-
-
-class Finished:
-    """Completion detection: the policy has said "done" in two chunks running."""
-
-    def __init__(self, threshold: float, times: int = 2) -> None:
-        self.threshold, self.times, self.count = threshold, times, 0
-        self._last: float | None = None
-
-    def __call__(self, obs: Observation, chunk: ActionChunk | None) -> bool:
-        if chunk is not None and chunk.t0 != self._last:
-            self._last = chunk.t0
-            self.count = self.count + 1 if (chunk.done or 0.0) > self.threshold else 0
-        return self.count >= self.times
 
 
 class Terminal(Subscriber):
@@ -155,7 +144,7 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
         with _shown(view, console):
             report = deploy(
                 world, policy, config.instruction, obs, timeout=config.timeout, controller=controller, until=finished,
-                subscribers=watchers,
+                subscribers=watchers, blackbox=config.blackbox,
             )  # fmt: skip
         success = world.success()
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None

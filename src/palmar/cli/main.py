@@ -19,6 +19,7 @@ NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe dep
   [bold]palmar demo[/]                           the whole life in ten minutes: collect, train, evaluate, identify, deploy, report
   [bold]palmar collect --out data/mine[/]        demonstrations → a LeRobot v3 data set
   [bold]palmar inspect data/mine[/]              what is in a data set
+  [bold]palmar models[/]                         the systems it can build
   [bold]palmar train --data data/mine[/]         a policy from it
   [bold]palmar eval --policy runs/mine[/]        success with intervals, on tables it has never seen
   [bold]palmar sysid[/]                          what the robot's dynamics really are
@@ -30,10 +31,14 @@ Command = (
     | Annotated[c.Demo, tyro.conf.subcommand("demo")]
     | Annotated[c.Collect, tyro.conf.subcommand("collect")]
     | Annotated[c.Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[c.Models, tyro.conf.subcommand("models")]
     | Annotated[c.Train, tyro.conf.subcommand("train")]
     | Annotated[c.Eval, tyro.conf.subcommand("eval")]
+    | Annotated[c.Ground, tyro.conf.subcommand("ground")]
     | Annotated[c.Compare, tyro.conf.subcommand("compare")]
     | Annotated[c.SysId, tyro.conf.subcommand("sysid")]
+    | Annotated[c.Doctor, tyro.conf.subcommand("doctor")]
+    | Annotated[c.Preflight, tyro.conf.subcommand("preflight")]
 )
 
 

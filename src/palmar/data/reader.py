@@ -135,20 +135,30 @@ class Dataset:
         }  # fmt: skip
         return out | ({"privileged": self._columns[fmt.PRIVILEGED][i]} if self.privileged_names else {})
 
-    def batch(self, indices: Array, horizon: int, images: bool = True) -> dict[str, Any]:
+    def batch(
+        self, indices: Array, horizon: int, images: bool = True, offsets: tuple[int, ...] = (0,)
+    ) -> dict[str, Any]:
         """Frames `indices` int64[B] with their next T = `horizon` actions.
 
         images {cam: uint8[B, H, W, 3]} · state float32[B, S] · actions float32[B, T, A] of frames i … i+T-1, past the
         end of the episode the last one repeated · pad bool[B, T] True where repeated · task int64[B] · done bool[B] the
-        frame's next.success · privileged float32[B, P] when the set has it. Raises `BadValue` for a bad index.
+        frame's next.success · privileged float32[B, P] when the set has it. offsets: which pictures, in frames from each
+        index, kept inside its episode; more than one gives uint8[B, K, H, W, 3]. Raises `BadValue` for a bad index.
         """
         indices = np.asarray(indices, np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise BadValue(f"indices reach from {indices.min()} to {indices.max()}; expected 0 … {len(self) - 1}")
-        stop = self._stop[self.episode_of[indices]][:, None]
+        episode = self.episode_of[indices]
+        start, stop = self._start[episode][:, None], self._stop[episode][:, None]
         window = indices[:, None] + np.arange(horizon)
+        seen = np.clip(indices[:, None] + np.array(offsets), start, stop - 1)
+        seen = seen[:, 0] if len(offsets) == 1 else seen
         out: dict[str, Any] = {
-            "images": {cam: self._images(cam, indices) for cam in self.cameras} if images else {},
+            "images": {
+                cam: self._images(cam, seen.ravel()).reshape(*seen.shape, *self._shape(cam)) for cam in self.cameras
+            }
+            if images
+            else {},
             "state": self.states[indices],
             "actions": self.actions[np.minimum(window, stop - 1)],
             "pad": window >= stop,
@@ -164,10 +174,13 @@ class Dataset:
 
     # ------------------------------------------------------------------------------------------------ pictures
 
+    def _shape(self, cam: str) -> tuple[int, ...]:
+        return tuple(self.features[self.camera_keys[cam]]["shape"])
+
     def _images(self, cam: str, indices: Array) -> Array:
         if self.cache and cam in self._decoded:
             return np.asarray(self._decoded[cam][indices])
-        out = np.empty((len(indices), *self.features[self.camera_keys[cam]]["shape"]), np.uint8)
+        out = np.empty((len(indices), *self._shape(cam)), np.uint8)
         for at in np.argsort(indices):  # neighbours share a decode
             out[at] = self._seek(cam, int(indices[at]))
         return out

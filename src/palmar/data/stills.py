@@ -32,16 +32,20 @@ DOWN = np.diag([1.0, -1.0, -1.0])
 
 @dataclass(frozen=True)
 class StillsConfig:
-    """tables: how many worlds. frames: arrangements of each. seed: of the first; a training seed like a demonstration's."""
+    """tables: how many worlds. frames: arrangements of each. seed: of the first; a training seed like a demonstration's.
+    alike: share of tables where every other thing has the target's colour, so that only the shape tells them apart."""
 
     tables: int = 1000
     frames: int = 6
     seed: int = 400_000
+    alike: float = 0.5
     randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
 
     def __post_init__(self) -> None:
         if self.tables < 1 or self.frames < 1:
             raise BadValue(f"{self.tables} tables of {self.frames} frames; expected at least one of each")
+        if not 0 <= self.alike <= 1:
+            raise BadValue(f"alike is {self.alike}; expected a share, 0 … 1")
 
 
 def collect_stills(
@@ -78,7 +82,10 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
     rng = np.random.default_rng([31, seed])
     world = _world()
     scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], "seen", seed, distractors=3)
-    world.load(scenario, config.randomization.sample(rng), seed)
+    params = config.randomization.sample(rng)
+    if rng.uniform() < config.alike:
+        scenario = alike(scenario)
+    world.load(scenario, params, seed)
     steps = []
     for _ in range(config.frames):
         if (obs := arrange(world, rng)) is None:
@@ -95,6 +102,20 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
         STILL,
         len(steps) / world.embodiment.policy_rate,
     )
+
+
+def alike(scenario: tasks.Scenario) -> tasks.Scenario:
+    """The same table with the objects beside the target in its colour and the other shapes, as far as training may see them."""
+    target = scenario.items[scenario.target]
+    twins = [s for s in tasks.SHAPES if s != target.shape and (target.colour, s) not in tasks.HELD_OUT]
+    items = list(scenario.items)
+    for i, item in enumerate(items):
+        if i != scenario.target and item.shape in tasks.SHAPES:
+            if not twins:
+                break
+            items[i] = replace(item, colour=target.colour, shape=twins.pop())
+    left = [(it.colour, it.shape) for it in items]
+    return replace(scenario, items=tuple(items)) if len(set(left)) == len(left) else scenario
 
 
 def arrange(world: World, rng: np.random.Generator) -> Observation | None:

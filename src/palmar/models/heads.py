@@ -1,12 +1,79 @@
-"""From the fused vector to actions."""
+"""From what was perceived to actions. Every action head has two verbs:
+
+    loss(context, batch) → what to minimise, and its parts (`action` among them: mean absolute error, normalised)
+    act(context)         → actions float32[B, T, A], normalised
+
+context: [B, N, D], one or more vectors of what was perceived; a head that needs only one takes their mean. A frozen
+configuration builds its head for a width and an `Interface`. Axis legend: B batch · N vectors · T horizon · A action.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from palmar.errors import BadValue
+from palmar.models import conventions as c
+from palmar.models.base import Batch, Interface
+from palmar.models.generative import DenoiserConfig, Diffusion, ExpertConfig, Flow, MLPConfig
+from palmar.models.transformer import Transformer, TransformerConfig, causal
 
-class ChunkHead(nn.Module):
-    """All T actions at once, normalised: [B, D] → [B, T, A]. Trained with L1 (OpenVLA-OFT, arXiv 2502.19645)."""
+if TYPE_CHECKING:
+    from palmar.data.normalize import Normalizer
+
+Parts = dict[str, Tensor]
+
+
+def over_chunk(error: Tensor, pad: Tensor, importance: Tensor) -> Tensor:
+    """Mean of an error [B, T, A] over real steps (pad bool[B, T] is True after the end), weighted by float[A]."""
+    weight = (~pad).to(error.dtype)
+    mean = (error * (importance / importance.sum().clamp(min=1e-6))).sum(-1)  # no matrix product: bf16 would round it
+    return (mean * weight).sum() / weight.sum().clamp(min=1)
+
+
+class Head(nn.Module):
+    """The two verbs."""
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        raise NotImplementedError
+
+    def act(self, context: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Regression(Head):
+    """A head whose `forward` is its answer: trained with L1 (OpenVLA-OFT, arXiv 2502.19645)."""
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        error = (self(context).float() - batch.actions).abs()
+        loss = over_chunk(error, batch.pad, batch.importance)
+        return loss, {"action": loss}
+
+    def act(self, context: Tensor) -> Tensor:
+        return self(context).float()
+
+
+# ------------------------------------------------------------------------------------------------ regression
+
+
+@dataclass(frozen=True)
+class ChunkConfig:
+    """per_step: the context holds one vector for every step of the chunk (ACT), not one for all."""
+
+    per_step: bool = False
+
+    def build(self, width: int, face: Interface) -> Head:
+        return (StepHead if self.per_step else ChunkHead)(width, face.horizon, len(face.action_names))
+
+
+class ChunkHead(Regression):
+    """All T actions at once from one vector: [B, N, D] → [B, T, A]."""
 
     def __init__(self, width: int, horizon: int, actions: int) -> None:
         super().__init__()
@@ -15,15 +82,432 @@ class ChunkHead(nn.Module):
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(x).unflatten(-1, self.shape)
+    def forward(self, context: Tensor) -> Tensor:
+        return self.out(context.mean(1)).unflatten(-1, self.shape)
 
-    @staticmethod
-    def loss(predicted: Tensor, actions: Tensor, pad: Tensor, importance: Tensor) -> Tensor:
-        """Mean absolute error over real steps (pad bool[B, T] is True after the end), weighted by float[A]."""
-        weight = (~pad).to(predicted.dtype)
-        error = (predicted - actions).abs() @ (importance / importance.sum().clamp(min=1e-6))
-        return (error * weight).sum() / weight.sum().clamp(min=1)
+
+class StepHead(Regression):
+    """Each of T vectors becomes one action: [B, T, D] → [B, T, A]. Source: ACT, arXiv 2304.13705."""
+
+    def __init__(self, width: int, horizon: int, actions: int) -> None:
+        super().__init__()
+        self.horizon, self.out = horizon, nn.Linear(width, actions)
+
+    def forward(self, context: Tensor) -> Tensor:
+        if context.shape[1] != self.horizon:
+            raise BadValue(f"{context.shape[1]} vectors for a chunk of {self.horizon}; expected one a step")
+        return self.out(context)
+
+
+@dataclass(frozen=True)
+class JointPositionConfig:
+    """Joint targets inside limits, and no faster than a velocity.
+
+    low, high: limits; one number for all or one an action [rad or m]. max_velocity [rad/s or m/s] between the steps of a
+    chunk, 0 for none; displacements of an `ee_delta` interface and the gripper are not held to it. offset, scale: of the
+    action normaliser, so that the limits mean what they say (`fitted`); empty: limits in normalised units.
+    """
+
+    low: tuple[float, ...] = (-5.0,)
+    high: tuple[float, ...] = (5.0,)
+    max_velocity: float = 0.0
+    hidden: int = 256
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    def fitted(self, normalizer: Normalizer) -> JointPositionConfig:
+        """The same limits for actions that come through `normalizer`."""
+        return replace(self, offset=tuple(normalizer.offset.tolist()), scale=tuple(normalizer.scale.tolist()))
+
+    def build(self, width: int, face: Interface) -> Head:
+        return JointPositionHead(self, width, face)
+
+
+class JointPositionHead(Regression):
+    """tanh scaled to the limits; later steps of a velocity-limited joint are the first plus bounded increments."""
+
+    def __init__(self, config: JointPositionConfig, width: int, face: Interface) -> None:
+        super().__init__()
+        self.low: Tensor
+        self.high: Tensor
+        self.step: Tensor
+        actions = len(face.action_names)
+        self.shape = (face.horizon, actions)
+        self.out = nn.Sequential(
+            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * actions)
+        )
+        offset = per_action(config.offset or (0.0,), actions, "offset")
+        inverse = [1 / s if s else 0.0 for s in per_action(config.scale or (1.0,), actions, "scale")]  # 0: constant
+        low, high = (per_action(x, actions, "limits") for x in (config.low, config.high))
+        if not all(a < b for a, b in zip(low, high, strict=True)):
+            raise BadValue(f"limits from {config.low} to {config.high}; expected low < high")
+
+        def normal(limits: list[float]) -> Tensor:
+            return torch.tensor([(x - o) * i for x, o, i in zip(limits, offset, inverse, strict=True)])
+
+        self.register_buffer("low", normal(low), persistent=False)
+        self.register_buffer("high", normal(high), persistent=False)
+        self.register_buffer(
+            "step", torch.tensor([config.max_velocity * face.dt * i for i in inverse]), persistent=False
+        )
+        self.limited = [config.max_velocity > 0 and n not in UNLIMITED for n in face.action_names]
+
+    def forward(self, context: Tensor) -> Tensor:
+        raw = self.out(context.mean(1)).unflatten(-1, self.shape).float().tanh()
+        inside = (self.high + self.low) / 2 + (self.high - self.low) / 2 * raw
+        if not any(self.limited) or self.shape[0] == 1:
+            return inside
+        moves = torch.cat([inside[:, :1], self.step * raw[:, 1:]], 1)
+        slow = moves.cumsum(1)
+        slow = torch.minimum(torch.maximum(slow, self.low), self.high)  # clipping never makes a step longer
+        return torch.where(torch.tensor(self.limited, device=raw.device), slow, inside)
+
+
+UNLIMITED = ("dx", "dy", "dz", "drx", "dry", "drz", "gripper")  # actions that are no joint positions
+
+
+def per_action(values: Sequence[float], actions: int, what: str) -> list[float]:
+    """A numbers from one for all or one each."""
+    if len(values) not in (1, actions):
+        raise BadValue(f"{len(values)} {what} for {actions} actions; expected 1 or {actions}")
+    return [*values] * (actions // len(values))
+
+
+@dataclass(frozen=True)
+class JointVelocityConfig:
+    """max_velocity: one for all or one an action, in the units of the batch's actions."""
+
+    max_velocity: tuple[float, ...] = (5.0,)
+    hidden: int = 256
+
+    def build(self, width: int, face: Interface) -> Head:
+        return JointVelocityHead(self, width, face)
+
+
+class JointVelocityHead(Regression):
+    """tanh scaled to the largest velocity."""
+
+    def __init__(self, config: JointVelocityConfig, width: int, face: Interface) -> None:
+        super().__init__()
+        self.most: Tensor
+        actions = len(face.action_names)
+        most = per_action(config.max_velocity, actions, "velocities")
+        if min(most) <= 0:
+            raise BadValue(f"largest velocities {config.max_velocity}; expected numbers above 0")
+        self.shape = (face.horizon, actions)
+        self.register_buffer("most", torch.tensor(most), persistent=False)
+        self.out = nn.Sequential(
+            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * actions)
+        )
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.most * self.out(context.mean(1)).unflatten(-1, self.shape).float().tanh()
+
+
+@dataclass(frozen=True)
+class PoseConfig:
+    """rotation, gripper: how much they count beside the L1 of the position."""
+
+    rotation: float = 0.5
+    gripper: float = 0.1
+    hidden: int = 256
+
+    def build(self, width: int, face: Interface) -> Head:
+        return PoseHead(self, width, face)
+
+
+class PoseHead(Head):
+    """End-effector poses: 8 actions x, y, z, qw, qx, qy, qz, gripper 0 … 1. The quaternion and the gripper must come as
+    they are (their normaliser the identity); the position may be normalised. Padding counts for nothing."""
+
+    def __init__(self, config: PoseConfig, width: int, face: Interface) -> None:
+        super().__init__()
+        if (n := len(face.action_names)) != 8:
+            raise BadValue(f"a pose head for {n} actions; expected 8: x, y, z, qw, qx, qy, qz, gripper")
+        self.config, self.shape = config, (face.horizon, 8)
+        self.out = nn.Sequential(nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * 8))
+
+    def raw(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        position, turn, grip = self.out(context.mean(1)).unflatten(-1, self.shape).float().split([3, 4, 1], -1)
+        return position, c.unit_quaternion(turn + turn.new_tensor([1.0, 0, 0, 0])), grip
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        position, turn, grip = self.raw(context)
+        where, how, opening = batch.actions.split([3, 4, 1], -1)
+        lengths = how.norm(dim=-1)[~batch.pad]
+        if len(lengths) and not torch.allclose(lengths, torch.ones_like(lengths), atol=1e-2):
+            raise BadValue(
+                f"quaternions of length {float(lengths.min()):.3f} … {float(lengths.max()):.3f}; expected 1. Next: keep "
+                "the normaliser off qw, qx, qy, qz and the gripper"
+            )
+        angle = c.rotation_between(turn, c.unit_quaternion(how))[..., None]
+        shut = F.binary_cross_entropy_with_logits(grip, opening.clamp(0, 1), reduction="none")
+        parts = [
+            over_chunk(e, batch.pad, torch.ones(e.shape[-1], device=e.device))
+            for e in ((position - where).abs(), angle, shut)
+        ]
+        loss = parts[0] + self.config.rotation * parts[1] + self.config.gripper * parts[2]
+        said = torch.cat([position, turn, grip.sigmoid()], -1)
+        close = torch.cat([where, c.unit_quaternion(how), opening], -1)
+        action = over_chunk((said - close).abs(), batch.pad, batch.importance)
+        return loss, {"action": action, "position": parts[0], "rotation": parts[1], "gripper": parts[2]}
+
+    def act(self, context: Tensor) -> Tensor:
+        position, turn, grip = self.raw(context)
+        return torch.cat([position, turn, grip.sigmoid()], -1)
+
+
+@dataclass(frozen=True)
+class GRUConfig:
+    """A recurrent trajectory: each action is fed back to make the next."""
+
+    recurrent: int = 128
+
+    def build(self, width: int, face: Interface) -> Head:
+        return GRUHead(self, width, face)
+
+
+class GRUHead(Regression):
+    """Trained as it acts, on its own previous actions, so that it learns to correct them."""
+
+    def __init__(self, config: GRUConfig, width: int, face: Interface) -> None:
+        super().__init__()
+        actions = len(face.action_names)
+        self.horizon, self.actions = face.horizon, actions
+        self.begin = nn.Linear(width, config.recurrent)
+        self.cell = nn.GRUCell(actions, config.recurrent)
+        self.out = nn.Linear(config.recurrent, actions)
+
+    def forward(self, context: Tensor) -> Tensor:
+        state = torch.tanh(self.begin(context.mean(1)))
+        action, steps = state.new_zeros(len(state), self.actions), []
+        for _ in range(self.horizon):
+            state = self.cell(action, state)
+            action = action + self.out(state)
+            steps.append(action)
+        return torch.stack(steps, 1)
+
+
+# ------------------------------------------------------------------------------------------------ discrete tokens
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """bins a dimension, equally wide from low to high (normalised); `TokenHead.fit` makes them quantiles of data. decoder:
+    over the context and the tokens. parallel: all tokens at once instead of one after the other."""
+
+    decoder: TransformerConfig = field(default_factory=TransformerConfig)
+    bins: int = 256
+    low: float = -5.0
+    high: float = 5.0
+    parallel: bool = False
+    label_smoothing: float = 0.0
+
+    def build(self, width: int, face: Interface) -> Head:
+        return TokenHead(self, width, face)
+
+
+class TokenHead(Head):
+    """Every action dimension of every step is a token (RT-1, arXiv 2212.06817): a decoder-only transformer reads the
+    context, then T·A tokens, step by step and within a step dimension by dimension. The likeliest is taken."""
+
+    def __init__(self, config: TokenConfig, width: int, face: Interface) -> None:
+        super().__init__()
+        self.config, self.horizon, self.actions = config, face.horizon, len(face.action_names)
+        self.length, inner = self.horizon * self.actions, config.decoder.width
+        self.enter = nn.Linear(width, inner)
+        self.decoder = Transformer(config.decoder)
+        self.embed = nn.Embedding(config.bins + 1, inner)  # the last one: begin
+        self.places = nn.Parameter(torch.randn(self.length, inner) * 0.02)
+        self.logits = nn.Linear(inner, config.bins)
+        edges = c.uniform_edges(config.low, config.high, config.bins, self.actions)
+        self.edges = nn.Parameter(edges, requires_grad=False)  # a parameter, so that fitted ones are saved
+
+    @torch.no_grad()
+    def fit(self, actions: Tensor) -> None:
+        """Bins that each hold about as many of `actions` [n, A] (normalised), instead of equally wide ones."""
+        self.edges.copy_(c.quantile_edges(actions, self.config.bins))
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        truth = c.to_bins(batch.actions, self.edges)
+        logits = self.teach(self.enter(context), truth.flatten(1)).float()
+        wrong = F.cross_entropy(
+            logits.transpose(1, 2), truth.flatten(1), reduction="none", label_smoothing=self.config.label_smoothing
+        )
+        loss = over_chunk(wrong.view_as(truth), batch.pad, batch.importance)
+        said = logits.detach().argmax(-1).view_as(truth)
+        action = over_chunk((c.from_bins(said, self.edges) - batch.actions).abs(), batch.pad, batch.importance)
+        right = over_chunk((said == truth).float(), batch.pad, batch.importance)
+        return loss, {"action": action, "tokens": loss, "accuracy": right}
+
+    def teach(self, context: Tensor, tokens: Tensor) -> Tensor:
+        """Logits [B, T·A, bins] of every token, given the true ones before it."""
+        if self.config.parallel:
+            begun = torch.full_like(tokens, self.config.bins)
+            return self.logits(self.run(context, begun, None))
+        before = torch.cat([torch.full_like(tokens[:, :1], self.config.bins), tokens[:, :-1]], 1)
+        return self.logits(self.run(context, before, causal(context.shape[1], self.length, context.device)))
+
+    def run(self, context: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        x = torch.cat([context, self.embed(tokens) + self.places[: tokens.shape[1]]], 1)
+        return self.decoder(x, mask)[:, context.shape[1] :]
+
+    def act(self, context: Tensor, cached: bool = True) -> Tensor:
+        """cached: keep the keys and values of what was read, instead of reading all again for every token."""
+        context = self.enter(context)
+        begin = torch.full((len(context), 1), self.config.bins, device=context.device)
+        if self.config.parallel:
+            tokens = self.teach(context, begin.expand(-1, self.length)).argmax(-1)
+        else:
+            tokens = self.decode(context, begin) if cached else self.decode_again(context, begin)
+        return c.from_bins(tokens.unflatten(-1, (self.horizon, self.actions)), self.edges)
+
+    def decode(self, context: Tensor, begin: Tensor) -> Tensor:
+        """Tokens int64[B, T·A], each read once."""
+        prefix = context.shape[1]
+        caches = self.decoder.caches(prefix + self.length)
+        x = torch.cat([context, self.embed(begin) + self.places[:1]], 1)
+        mask: Tensor | None = causal(prefix, 1, context.device)
+        tokens = []
+        for i in range(self.length):
+            out = self.decoder(x, mask, caches=caches)[:, -1:]
+            tokens.append(self.logits(out).argmax(-1))
+            if i + 1 < self.length:
+                x, mask = self.embed(tokens[-1]) + self.places[i + 1], None
+        return torch.cat(tokens, 1)
+
+    def decode_again(self, context: Tensor, begin: Tensor) -> Tensor:
+        """The same tokens, reading everything before for each."""
+        tokens = begin
+        for i in range(self.length):
+            out = self.run(context, tokens, causal(context.shape[1], i + 1, context.device))[:, -1:]
+            tokens = torch.cat([tokens, self.logits(out).argmax(-1)], 1)
+        return tokens[:, 1:]
+
+
+# ------------------------------------------------------------------------------------------------ generative
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """A chunk cleaned from noise in a few steps."""
+
+    denoiser: DenoiserConfig = field(default_factory=MLPConfig)
+    diffusion: Diffusion = field(default_factory=Diffusion)
+
+    def build(self, width: int, face: Interface) -> Head:
+        return GenerativeHead(self.denoiser, self.diffusion, width, face)
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """A chunk carried from noise along a learned velocity."""
+
+    denoiser: DenoiserConfig = field(default_factory=ExpertConfig)
+    flow: Flow = field(default_factory=Flow)
+
+    def build(self, width: int, face: Interface) -> Head:
+        return GenerativeHead(self.denoiser, self.flow, width, face)
+
+
+class GenerativeHead(Head):
+    """Diffusion or flow matching over the whole chunk. The noise comes from torch's generator: seed it to repeat."""
+
+    def __init__(self, denoiser: DenoiserConfig, way: Diffusion | Flow, width: int, face: Interface) -> None:
+        super().__init__()
+        self.way, self.shape = way, (face.horizon, len(face.action_names))
+        self.net = denoiser.build(width, *self.shape)
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        wrong, action = self.way.guess(self.net, context, batch.actions)
+        loss = over_chunk(wrong, batch.pad, batch.importance)
+        return loss, {"action": over_chunk(action, batch.pad, batch.importance), "denoise": loss}
+
+    def act(self, context: Tensor) -> Tensor:
+        return self.way.sample(self.net, context, torch.randn(len(context), *self.shape, device=context.device))
+
+
+# ------------------------------------------------------------------------------------------------ one head a task
+
+
+TASK_WORDS = {
+    "pick": ("pick", "grasp", "grab", "lift", "take", "fetch", "raise"),
+    "place": ("place", "put", "set", "drop", "lay", "deposit", "stow", "stack"),
+    "push": ("push", "slide", "shove", "nudge", "sweep"),
+    "pull": ("pull", "drag", "tug", "draw"),
+    "open": ("open", "unlatch"),
+    "close": ("close", "shut"),
+}
+
+
+def task_of(text: str, tasks: Sequence[str]) -> int:
+    """Which of `tasks` an instruction names by its first telling word; -100 (nothing to learn from) for none."""
+    for word in re.findall(r"[a-z]+", text.lower()):
+        for i, task in enumerate(tasks):
+            if word in TASK_WORDS.get(task, (task,)):
+                return i
+    return -100
+
+
+@dataclass(frozen=True)
+class TaskHeadsConfig:
+    """tasks: names; those of `TASK_WORDS` are known by several words, another by its own. head: what each task has."""
+
+    head: ChunkConfig | JointPositionConfig | JointVelocityConfig | GRUConfig = field(default_factory=ChunkConfig)
+    tasks: tuple[str, ...] = tuple(TASK_WORDS)
+    classify: float = 0.1
+
+    def build(self, width: int, face: Interface) -> Head:
+        return TaskHeads(self, width, face)
+
+
+class TaskHeads(Head):
+    """A classifier of the task and a regression head for each; the likeliest task acts.
+
+    Trained with every head weighted by the true task, or by the classifier where the words name none; the classifier with
+    cross-entropy on the tasks that the words name.
+    """
+
+    def __init__(self, config: TaskHeadsConfig, width: int, face: Interface) -> None:
+        super().__init__()
+        self.config = config
+        self.classifier = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, len(config.tasks)))
+        self.heads = nn.ModuleList(config.head.build(width, face) for _ in config.tasks)
+
+    def answers(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] of the tasks, and what each head says [B, K, T, A]."""
+        said = torch.stack([head(context).float() for head in self.heads], 1)
+        return self.classifier(context.mean(1)).float(), said
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        logits, said = self.answers(context)
+        task = torch.tensor([task_of(t, self.config.tasks) for t in batch.texts], device=logits.device)
+        if len(task) != len(logits):
+            task = torch.full((len(logits),), -100, device=logits.device)
+        named = task >= 0
+        chosen = torch.where(named[:, None], F.one_hot(task.clamp(min=0), logits.shape[1]).float(), logits.softmax(-1))
+        error = (chosen[:, :, None, None] * (said - batch.actions[:, None]).abs()).sum(1)
+        action = over_chunk(error, batch.pad, batch.importance)
+        wrong = F.cross_entropy(logits, task, ignore_index=-100) if named.any() else logits.sum() * 0
+        right = ((logits.argmax(-1) == task) & named).sum() / named.sum().clamp(min=1)
+        return action + self.config.classify * wrong, {"action": action, "task": wrong, "task_accuracy": right}
+
+    def act(self, context: Tensor) -> Tensor:
+        logits, said = self.answers(context)
+        return said[torch.arange(len(said), device=said.device), logits.argmax(-1)]
+
+
+HeadConfig = (
+    ChunkConfig
+    | JointPositionConfig
+    | JointVelocityConfig
+    | PoseConfig
+    | GRUConfig
+    | TokenConfig
+    | DiffusionConfig
+    | FlowConfig
+    | TaskHeadsConfig
+)
 
 
 class DoneHead(nn.Module):

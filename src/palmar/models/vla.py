@@ -1,347 +1,322 @@
-"""The `palmar` model: slots read from the instruction look for their objects, and an MLP acts on what they found.
+"""One model out of parts: cameras and words → tokens → fusion → head. A system is a configuration of it (`presets`).
 
-instruction → frozen MiniLM tokens → slots ─┬─ FiLM → one trunk a camera → feature map
-                                            └─ heatmap over the map → where (u, v) and what (features)
-where, what, state → target and goal relative to the gripper [m] → fusion → action chunk, done
+pictures ─ vision encoder (one for all cameras, or one each; FiLM by the instruction) ─ few tokens ─┐
+words ──── text encoder ────────────────────────────────────────────────────────────────────────────┤
+state ──── MLP ─────────────────────────────────────────────────────────────────────────────────────┼─ fusion ─ head
+robot, goal picture, latent (where the system has them) ────────────────────────────────────────────┘
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmar.errors import BadValue
-from palmar.models.encoders import STRIDE, LanguageConfig, SentenceTokens, SlotReader, VisionConfig, VisionTrunk
-from palmar.models.fusion import Fusion, FusionConfig, GroundedAttention, Looked, StateEncoder
-from palmar.models.heads import ChunkHead, DoneHead
-from palmar.models.layers import gaussian_cells
-from palmar.types import ActionChunk, Array, Observation
+from palmar.errors import BadValue, UnknownName
+from palmar.models.auxiliary import Latent, LatentConfig, Video, VideoConfig
+from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.models.compress import CompressConfig
+from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig, TokenHead
+from palmar.models.sequence import WORDS, Fused, FusionConfig, PassConfig, PooledConfig, Segment, SelfAttentionConfig
+from palmar.models.text import Summary, TextConfig, VectorsConfig
+from palmar.models.transformer import grid_features
+from palmar.models.vision import SmallConvConfig, VisionEncoderConfig
 
-if TYPE_CHECKING:
-    from palmar.data.normalize import Normalizer
-
-GROUNDED = ("target", "goal")  # the slots that simulator truth teaches where to look
-DECIMETRE = 0.1  # [m]: relative positions are predicted in this unit, so that they are about 1
+OWN = "own"  # the robot of the interface, among the names of `VLAConfig.robots`
 
 
 @dataclass(frozen=True)
-class Interface:
-    """What a policy was built for; an observation that does not fit is refused.
+class GoalConfig:
+    """A picture of the goal instead of words, or beside them: the one `offset` steps ahead in training (> 0). Words and
+    goal are each hidden with these probabilities, never both, so that either will do when acting (Octo)."""
 
-    cameras: {name: (height, width)} [px]. dt: seconds an action lasts. horizon: T.
-    """
+    offset: int = 8
+    hide_goal: float = 0.5
+    hide_words: float = 0.2
 
-    cameras: Mapping[str, tuple[int, int]]
+
+@dataclass(frozen=True)
+class Robot:
+    """Another robot that shares everything but its state encoder, its token and its head."""
+
+    name: str
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
-    horizon: int = 16
-    dt: float = 0.1
-    embodiment: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.cameras:
-            raise BadValue("no cameras; expected at least one {name: (height, width)}")
-        for name, (height, width) in self.cameras.items():
-            if height % (2 * STRIDE) or width % (2 * STRIDE) or min(height, width) < 4 * STRIDE:
-                raise BadValue(
-                    f"camera '{name}' is {height}×{width}; expected multiples of {2 * STRIDE} px, 16 or more"
-                )
-        if self.horizon < 1 or not self.dt > 0:
-            raise BadValue(f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s")
-
-    def check(self, obs: Observation) -> None:
-        """Raise `BadValue` naming the first thing that differs."""
-        for name, size in self.cameras.items():
-            if name not in obs.images:
-                have = ", ".join(obs.images) or "none"
-                raise BadValue(f"camera '{name}' is missing (given: {have}). Next: rename or add the camera")
-            if obs.images[name].shape[:2] != tuple(size):
-                got = "×".join(map(str, obs.images[name].shape[:2]))
-                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {size[0]}×{size[1]}")
-        if len(obs.state) != len(self.state_names):
-            raise BadValue(
-                f"state has {len(obs.state)} values; this policy was trained on {len(self.state_names)}: "
-                f"{', '.join(self.state_names)}"
-            )
-        if not np.isfinite(obs.state).all():
-            bad = [n for n, x in zip(self.state_names, obs.state, strict=True) if not np.isfinite(x)]
-            raise BadValue(f"state is not finite at {', '.join(bad)}. Next: check the sensor")
+    head: HeadConfig = field(default_factory=ChunkConfig)
 
 
 @dataclass(frozen=True)
-class Weights:
-    """How much each loss counts beside the L1 of the actions."""
+class StateConfig:
+    """velocities: whether joint velocities are an input (off: they tempt a policy to copy its own past). noise: added in
+    training, so that no digit is trusted too much."""
 
-    heat: float = 0.4
-    visible: float = 0.05
-    relative: float = 0.5
-    done: float = 0.1
+    hidden: int = 128
+    velocities: bool = False
+    noise: float = 0.02
 
 
 @dataclass(frozen=True)
 class VLAConfig:
-    """velocities: whether joint velocities are an input (off: they tempt a policy to copy its own past)."""
+    """history: which pictures go in, in policy steps, the last one 0 (now). per_camera: an encoder for each camera instead
+    of one for all. condition: width of the instruction for FiLM. done: weight of saying when it is fulfilled."""
 
-    vision: VisionConfig = field(default_factory=VisionConfig)
-    language: LanguageConfig = field(default_factory=LanguageConfig)
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-    weights: Weights = field(default_factory=Weights)
-    velocities: bool = False
-    preset: str = "palmar"
+    vision: VisionEncoderConfig = field(default_factory=SmallConvConfig)
+    text: TextConfig = field(default_factory=VectorsConfig)
+    fusion: FusionConfig = field(default_factory=SelfAttentionConfig)
+    head: HeadConfig = field(default_factory=ChunkConfig)
+    compress: CompressConfig | None = None
+    state: StateConfig = field(default_factory=StateConfig)
+    history: tuple[int, ...] = (0,)
+    per_camera: bool = False
+    condition: int = 128
+    done: float = 0.1
+    video: VideoConfig | None = None
+    goal: GoalConfig | None = None
+    latent: LatentConfig | None = None
+    robots: tuple[Robot, ...] = ()
+    preset: str = "vla"
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def max_tokens(self) -> int:
+        return self.text.max_tokens
 
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> VLAConfig:
-        language = dict(d["language"])
-        language["slots"] = tuple(language["slots"])
-        return cls(
-            VisionConfig(**d["vision"]), LanguageConfig(**language), FusionConfig(**d["fusion"]),
-            Weights(**d["weights"]), d["velocities"], d["preset"],
-        )  # fmt: skip
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        future = {*(self.video.offsets if self.video else ()), *((self.goal.offset,) if self.goal else ())}
+        return (*self.history, *sorted(future))
 
-
-@dataclass(frozen=True)
-class Labels:
-    """Simulator truth for the grounded slots G (target, goal); never an input.
-
-    points: [B, C, G, 2] (u, v). visible: [B, C, G] 0/1. placed: bool[B, C, G], there is something to label.
-    relative: [B, G, 3] position in the base frame minus the TCP's, in decimetres. known: bool[B, G].
-    """
-
-    points: Tensor
-    visible: Tensor
-    placed: Tensor
-    relative: Tensor
-    known: Tensor
+    def build(self, interface: Interface) -> VLA:
+        return VLA(self, interface)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Ready for the model. images: {camera: float32[B, 3, H, W]} from `pixels`. state [B, S] and actions [B, T, A] are
-    normalised; pad: bool[B, T], True after the end of the episode;
-    importance: float32[A], how much each action dimension counts."""
+class Proprioception(nn.Module):
+    """State [B, S], normalised → token [B, 1, D]. A channel that is missing (NaN) is 0 and marked as missing."""
 
-    images: Mapping[str, Tensor]
-    state: Tensor
-    tokens: Tensor
-    mask: Tensor
-    actions: Tensor
-    pad: Tensor
-    done: Tensor
-    importance: Tensor
-    labels: Labels | None = None
+    def __init__(self, config: StateConfig, names: tuple[str, ...], width: int) -> None:
+        super().__init__()
+        self.kept: Tensor
+        kept = [i for i, n in enumerate(names) if config.velocities or not n.endswith(".vel")]
+        self.register_buffer("kept", torch.tensor(kept, dtype=torch.long), persistent=False)
+        self.noise = config.noise
+        self.layers = nn.Sequential(nn.Linear(2 * len(kept), config.hidden), nn.ReLU(), nn.Linear(config.hidden, width))
 
-
-@dataclass(frozen=True)
-class Output:
-    """actions: [B, T, A] normalised. done: logit [B]. looked: one a camera. visible: logits [B, C, G].
-    relative: [B, G, 3] [dm]."""
-
-    actions: Tensor
-    done: Tensor
-    looked: Sequence[Looked]
-    visible: Tensor
-    relative: Tensor
+    def forward(self, state: Tensor) -> Tensor:
+        state = state[:, self.kept]
+        there = state.isfinite()
+        state = torch.where(there, state, torch.zeros_like(state))
+        if self.training and self.noise > 0:
+            state = state + self.noise * torch.randn_like(state)
+        return self.layers(torch.cat([state, (~there).to(state.dtype)], -1))[:, None]
 
 
-def pixels(images: Tensor) -> Tensor:
-    """uint8[B, H, W, 3] → float32[B, 3, H, W] about 0, channels-last in memory."""
-    return images.permute(0, 3, 1, 2).to(torch.float32).sub_(115.0).div_(64.0)
+class Cameras(nn.Module):
+    """Pictures {camera: [B, K, 3, H, W]} → one segment of tokens a camera."""
+
+    def __init__(self, config: VLAConfig, cameras: Mapping[str, tuple[int, int]]) -> None:
+        super().__init__()
+        self.names, width = list(cameras), config.fusion.width
+        condition = config.condition if config.vision.film else 0
+        made = {n: config.vision.build(condition) for n in (self.names if config.per_camera else ["all"])}
+        self.encoders = nn.ModuleDict(made)
+        inside = next(iter(made.values())).width
+        self.compress = None if config.compress is None else config.compress.build(inside)
+        self.project = nn.Linear(inside, width)
+        self.views = nn.Parameter(torch.randn(len(cameras), width) * 0.02)
+        self.times = nn.Parameter(torch.randn(len(config.history), 1, width) * 0.02)
+        self.grids: dict[str, tuple[int, int]] = {n: self.encoder(n).grid(*size) for n, size in cameras.items()}
+        for i, grid in enumerate(self.grids.values()):
+            self.register_buffer(f"grid{i}", grid_features(*grid, inside), persistent=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def encoder(self, camera: str) -> Any:
+        return self.encoders[camera if camera in self.encoders else "all"]
+
+    def forward(self, camera: str, pictures: Tensor, condition: Tensor | None, prefix: str = "") -> Segment:
+        """pictures: [B, K, 3, H, W], the newest last."""
+        batch, times = pictures.shape[:2]
+        i = self.names.index(camera)
+        if condition is not None:
+            condition = condition.repeat_interleave(times, 0)
+        tokens = self.encoder(camera)(pictures.flatten(0, 1), condition)
+        tokens = tokens + getattr(self, f"grid{i}").to(tokens.dtype)
+        if self.compress is not None:
+            tokens = self.compress(tokens)
+        tokens = self.project(tokens).unflatten(0, (batch, times)) + self.views[i] + self.times[-times:]
+        grid = self.grids[camera] if self.compress is None else None
+        return Segment(prefix + camera, tokens.flatten(1, 2), None, times, grid)
 
 
-class VLA(nn.Module):
-    """Everything that is trained. The frozen sentence encoder stays outside."""
+class VLA(Model):
+    """See the top of this file. `as_robot` gives the same weights as another robot sees them."""
 
     def __init__(self, config: VLAConfig, interface: Interface) -> None:
         super().__init__()
-        self.config, self.interface = config, interface
-        self.kept: Tensor
-        language, vision, fusion = config.language, config.vision, config.fusion
-        unknown = [g for g in GROUNDED if g not in language.slots]
-        if unknown or "task" not in language.slots:
-            raise BadValue(f"slots are {', '.join(language.slots)}; expected target, goal and task among them")
-        cameras, slots, narrow = interface.cameras, len(language.slots), fusion.narrow
-        keep = [i for i, n in enumerate(interface.state_names) if config.velocities or not n.endswith(".vel")]
-        self.register_buffer("kept", torch.tensor(keep), persistent=False)
-        self.grounded = [language.slots.index(g) for g in GROUNDED]
-        self.task = language.slots.index("task")
+        if interface.offsets != config.offsets:
+            raise BadValue(
+                f"the interface has pictures at {interface.offsets}, preset '{config.preset}' needs {config.offsets}. "
+                "Next: build the Interface with offsets=config.offsets"
+            )
+        if not config.history or config.history[-1] != 0 or list(config.history) != sorted(set(config.history)):
+            raise BadValue(f"history is {config.history}; expected rising steps that end with 0 (now)")
+        if config.goal is not None and isinstance(config.fusion, PassConfig | PooledConfig):
+            raise BadValue(f"a goal picture with {type(config.fusion).__name__}; expected a fusion that attends")
+        self.config: VLAConfig = config
+        self.interface, self.robot = interface, OWN
+        width = config.fusion.width
+        self.text = config.text.build()
+        # where words go no further than FiLM there is nothing to project
+        self.words = None if isinstance(config.fusion, PassConfig) else nn.Linear(self.text.width, width)
+        self.summary = Summary(self.text.width, config.condition) if config.vision.film else None
+        self.cameras = Cameras(config, interface.cameras)
 
-        self.reader = SlotReader(language)
-        self.trunks = nn.ModuleDict({c: VisionTrunk(vision, language.width) for c in cameras})
-        self.look = nn.ModuleDict(
-            {
-                c: GroundedAttention(language.width, vision.out, (h // STRIDE, w // STRIDE))
-                for c, (h, w) in cameras.items()
-            }
-        )
-        self.what = nn.ModuleDict({c: nn.Linear(vision.out, narrow) for c in cameras})
-        self.context = nn.ModuleDict({c: nn.Linear(vision.deep, narrow) for c in cameras})
-        self.seen = nn.ModuleDict({c: nn.Linear(narrow + 6, 1) for c in cameras})
-        self.words = nn.Linear(language.width, narrow)
-        self.state = StateEncoder(len(keep), fusion)
-        found = narrow + len(cameras) * (narrow + 6 + 1)
-        self.place = nn.Sequential(
-            nn.Linear(found + fusion.state, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3)
-        )
-        inputs = slots * narrow + len(cameras) * (slots * (narrow + 6 + 1) + narrow) + fusion.state + 3 * len(GROUNDED)
-        self.fusion = Fusion(inputs, fusion)
-        self.act = ChunkHead(fusion.hidden, interface.horizon, len(interface.action_names))
-        self.done = DoneHead(fusion.hidden)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        faces = {OWN: interface} | {r.name: self.face(r) for r in config.robots}
+        heads = {OWN: config.head} | {r.name: r.head for r in config.robots}
+        if len(faces) != len(config.robots) + 1 or any("." in name or not name for name in faces):
+            raise BadValue(f"robots are {', '.join(r.name for r in config.robots)}; expected different names, no dots")
+        self.states = nn.ModuleDict({n: Proprioception(config.state, f.state_names, width) for n, f in faces.items()})
+        self.embodiments = nn.Parameter(torch.randn(len(faces), width) * 0.02) if config.robots else None
+        self.heads = nn.ModuleDict({n: heads[n].build(width, f) for n, f in faces.items()})
+        self.finished = DoneHead(width)
+        horizon, actions = interface.horizon, len(interface.action_names)
+        self.latent = Latent(config.latent, width, horizon, actions) if config.latent else None
+        self.video = Video(config.video, width, interface.cameras) if config.video else None
+        self.goal = nn.Parameter(torch.randn(width) * 0.02) if config.goal else None
+        others = 2 + (self.embodiments is not None) + (self.latent is not None)
+        self.fusion = config.fusion.build(len(interface.cameras) * len(config.history), others, horizon)
 
-    def forward(self, images: Mapping[str, Tensor], state: Tensor, tokens: Tensor, mask: Tensor) -> Output:
-        """images: {camera: [B, 3, H, W]} from `pixels`; state: [B, S] normalised; tokens, mask: `SentenceTokens`."""
-        slots = self.reader(tokens, mask)
-        body = self.state(state[:, self.kept])
-        looked, found, contexts = [], [], []
+    # -------------------------------------------------------------------------------------------- perceive
+
+    def perceive(self, inputs: Inputs, batch: Batch | None = None) -> tuple[Fused, Tensor]:
+        """What is seen, heard and felt, fused; and the divergence of the latent (0 without one). batch: while training, what
+        the latent is made from. A loss in evaluation is judged as the model acts: by words alone, from the prior."""
+        words, mask = self.text(inputs)
+        condition = None if self.summary is None else self.summary(words, mask)
+        past, goal = self.pictures(inputs)
+        learning = self.fusion.training  # of a part that the views of all robots share
+        teaching = learning and batch is not None
+        if batch is not None and not learning:
+            goal = {}
+        hidden = self.hide(len(inputs.state), mask.device) if goal else None
+        if hidden is not None:
+            mask = mask & ~hidden[1][:, None]
+        state = self.states[self.robot](inputs.state)
+        segments = [Segment("state", state)]
+        if self.words is not None:
+            segments.insert(0, Segment(WORDS, self.words(words), mask))
+        divergence = state.new_zeros(())
+        if self.embodiments is not None:
+            robot = self.embodiments[list(self.heads).index(self.robot)]
+            segments.insert(0, Segment("robot", robot.expand(len(state), 1, -1)))
+        if self.latent is not None:
+            token = self.latent.prior(len(state))
+            if teaching and self.robot == OWN:  # another robot's actions may be of another width
+                assert batch is not None
+                token, divergence = self.latent(state[:, 0], batch.actions, batch.pad)
+            segments.append(Segment("latent", token))
+        segments += [self.cameras(c, x, condition) for c, x in past.items()]
+        for camera, picture in goal.items():
+            assert self.goal is not None and hidden is not None
+            tokens = self.cameras(camera, picture, condition, "goal.").tokens + self.goal
+            segments.append(Segment(f"goal.{camera}", tokens, ~hidden[0][:, None].expand(-1, tokens.shape[1])))
+        return self.fusion(segments), divergence
+
+    def pictures(self, inputs: Inputs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """{camera: [B, K, 3, H, W]} of the past, and of the goal: empty when there is none."""
+        past, goal, history = {}, {}, len(self.config.history)
+        offsets = self.config.offsets
         for camera in self.interface.cameras:
-            features, context = self.trunks[camera](images[camera], slots[:, self.task])
-            look = self.look[camera](slots, features)
-            what = torch.cat([F.relu(self.what[camera](look.features)), 2 * look.points - 1, look.facts], -1)
-            found.append(torch.cat([what, self.seen[camera](what)], -1))  # [B, K, narrow + 7]
-            contexts.append(F.relu(self.context[camera](context)))
-            looked.append(look)
-        views = torch.cat(found, -1)  # [B, K, cameras · (narrow + 7)]
-        words = self.words(slots)
-        grounded = torch.cat([words, views], -1)[:, self.grounded]  # a goal may be words only: "to the left"
-        relative = self.place(torch.cat([grounded, body[:, None].expand(-1, len(GROUNDED), -1)], -1))
-        fused = self.fusion([words.flatten(1), views.flatten(1), *contexts, body, relative.flatten(1)])
-        visible = torch.stack([f[:, self.grounded, -1] for f in found], 1)
-        return Output(self.act(fused), self.done(fused), looked, visible, relative)
+            x = inputs.images[camera]
+            x = x[:, None] if x.ndim == 4 else x
+            if x.shape[1] not in (history, len(offsets)):
+                raise BadValue(
+                    f"camera '{camera}' has {x.shape[1]} pictures in time; expected {history} (acting) or {len(offsets)} "
+                    f"(training), at {offsets}"
+                )
+            past[camera] = x[:, :history]
+            if self.config.goal is not None and x.shape[1] == len(offsets) > history:
+                at = offsets.index(self.config.goal.offset)
+                goal[camera] = x[:, at : at + 1]
+        return past, goal
+
+    def hide(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(goal hidden, words hidden), bool[count] each and never both true; nothing is hidden when acting."""
+        assert self.config.goal is not None
+        draw = torch.rand(count, device=device) if self.fusion.training else torch.ones(count, device=device)
+        goal = draw < self.config.goal.hide_goal
+        return goal, ~goal & (draw < self.config.goal.hide_goal + self.config.goal.hide_words)
+
+    # -------------------------------------------------------------------------------------------- the two verbs
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and its parts by name (detached)."""
-        _, parts = self.evaluate(batch)
-        return parts["loss"], {k: v.detach() for k, v in parts.items()}
+        """The head's loss and what the system adds to it. Parts: those of the head, done, latent, video, loss (all)."""
+        seen, divergence = self.perceive(batch, batch)
+        total, parts = self.head.loss(seen.context, batch)
+        done = DoneHead.loss(self.finished(seen.context.mean(1)).float(), batch.done)
+        total, parts = total + self.config.done * done, parts | {"done": done}
+        if self.config.latent is not None:
+            total, parts = total + self.config.latent.weight * divergence, parts | {"latent": divergence}
+        if self.config.video is not None and self.video is not None:
+            at = [self.config.offsets.index(o) for o in self.config.video.offsets]
+            now = {c: x[:, -1] for c, x in self.pictures(batch)[0].items()}
+            video = self.video.loss(seen, now, {c: batch.images[c][:, at] for c in now})
+            total, parts = total + self.config.video.weight * video, parts | {"video": video}
+        return total, {k: v.detach() for k, v in (parts | {"loss": total}).items()}
 
-    def evaluate(self, batch: Batch) -> tuple[Output, dict[str, Tensor]]:
-        """The output and every loss by name: action, done, heat, visible, relative [dm], pixel [px], loss (all)."""
-        out = self(batch.images, batch.state, batch.tokens, batch.mask)
-        weights = self.config.weights
-        action = ChunkHead.loss(out.actions, batch.actions, batch.pad, batch.importance)
-        done = DoneHead.loss(out.done, batch.done)
-        total = action + weights.done * done
-        parts = {"action": action, "done": done, "pixel": pixel_error(out, batch, self)}
-        if batch.labels is not None:
-            heat, visible, relative = self.grounding_loss(out, batch.labels)
-            total = total + weights.heat * heat + weights.visible * visible + weights.relative * relative
-            parts |= {"heat": heat, "visible": visible, "relative": relative}
-        return out, parts | {"loss": total}
+    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
+        """Memoryless but for the past pictures it is given: `prefix` is not used."""
+        seen, _ = self.perceive(inputs)
+        done = self.finished(seen.context.mean(1))
+        return Prediction(self.head.act(seen.context), done, None, self.attention(seen))
 
-    def grounding_loss(self, out: Output, labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross-entropy of the heatmaps where visible, of the visibility, and L1 of the relative positions [dm]."""
-        heat = out.actions.new_zeros(())
-        for i, (look, (height, width)) in enumerate(zip(out.looked, self.interface.cameras.values(), strict=True)):
-            target = gaussian_cells(labels.points[:, i], height // STRIDE, width // STRIDE)
-            log = look.logits[:, self.grounded].float().log_softmax(-1)
-            heat = heat + mean_where(-(target * log).sum(-1), labels.visible[:, i] > 0.5)
-        visible = mean_where(
-            F.binary_cross_entropy_with_logits(out.visible.float(), labels.visible, reduction="none"), labels.placed
-        )
-        relative = mean_where((out.relative - labels.relative).abs().mean(-1), labels.known)
-        return heat / len(out.looked), visible, relative
+    def imagine(self, inputs: Inputs) -> dict[str, Tensor]:
+        """The pictures to come as the model sees them: {camera: [B, F, 3, H, W]} in the units of `base.pixels`."""
+        if self.video is None:
+            raise BadValue(f"preset '{self.config.preset}' does not predict pictures. Next: take gr2")
+        now = {c: x[:, -1] for c, x in self.pictures(inputs)[0].items()}
+        return self.video(self.perceive(inputs)[0], now)
 
-
-def mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the true entries, 0 when there are none."""
-    weight = mask.to(values.dtype)
-    return (values * weight).sum() / weight.sum().clamp(min=1)
-
-
-def pixel_error(out: Output, batch: Batch, model: VLA) -> Tensor:
-    """Mean distance between the target's heatmap and its true place in the first camera [px]; NaN without labels."""
-    if batch.labels is None:
-        return out.actions.new_tensor(float("nan"))
-    height, width = next(iter(model.interface.cameras.values()))
-    there = out.looked[0].points[:, model.grounded[0], 2:]
-    away = ((there - batch.labels.points[:, 0, 0]) * there.new_tensor([width, height])).norm(dim=-1)
-    return mean_where(away, batch.labels.visible[:, 0, 0] > 0.5)
-
-
-class NeuralPolicy:
-    """A trained model as a `Policy`. Memoryless: every chunk follows from one observation.
-
-    `prefix` is accepted and not used: the splicing of chunks happens in the runtime.
-    """
-
-    def __init__(
-        self,
-        model: VLA,
-        state: Normalizer,
-        actions: Normalizer,
-        info: Mapping[str, Any] | None = None,
-        device: str = "cpu",
-    ) -> None:
-        self.model = model.to(device).eval()
-        self.interface = model.interface
-        self.normalizers = {"state": state, "action": actions}
-        self.info = dict(info or {})
-        self.device = device
-        self.sentences = SentenceTokens(model.config.language.max_tokens)
-        self._words: tuple[str, Tensor, Tensor] | None = None
-
-    def reset(self) -> None:
-        """Nothing to forget: only word vectors are remembered, and they do not change."""
-
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        """The next T actions, un-normalised, with where the target and the goal were seen.
-
-        confidence: largest over cameras of P(target visible) × the heatmap's mass within one cell of its peak. It falls
-        when the object is hidden, or when two objects answer to the words. done: P(instruction fulfilled).
-        Raises `BadValue` when the observation does not fit `interface`.
-        """
-        self.interface.check(obs)
-        with torch.inference_mode():
-            out = self.model(
-                {c: self._pixels(obs.images[c]) for c in self.interface.cameras},
-                torch.from_numpy(self._state(obs.state)).to(self.device),
-                *self._read(obs.instruction),
-            )
-            actions = self.normalizers["action"].inverse(out.actions[0].float().cpu().numpy()).astype(np.float32)
-            heats = self._heatmaps(out)
-            visible = out.visible[0, :, 0].float().sigmoid().cpu().tolist()
-            done = float(out.done[0].sigmoid())
-        peaks = [peak_mass(heats[f"{c}.{GROUNDED[0]}"]) for c in self.interface.cameras]
-        confidence = max(v * p for v, p in zip(visible, peaks, strict=True))
-        if "gripper" in self.interface.action_names:
-            i = self.interface.action_names.index("gripper")
-            actions[:, i] = actions[:, i].clip(0.0, 1.0)
-        return ActionChunk(actions, self.interface.dt, obs.time, min(1.0, confidence), done, heats)
-
-    def _pixels(self, image: Array) -> Tensor:
-        return pixels(torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device))
-
-    def _state(self, state: Array) -> Array:
-        return np.asarray(self.normalizers["state"].forward(state[None]), np.float32)
-
-    def _read(self, instruction: str) -> tuple[Tensor, Tensor]:
-        """Only the first call with an instruction pays for the sentence encoder."""
-        if self._words is None or self._words[0] != instruction:
-            if len(self.sentences.cache) > 4096:  # a long-lived server must not grow without end
-                self.sentences.cache.clear()
-            tokens, mask = self.sentences([instruction])
-            self._words = (instruction, tokens.to(self.device), mask.to(self.device))
-        return self._words[1:]
-
-    def _heatmaps(self, out: Output) -> dict[str, Array]:
-        """{"front.target": float32[h, w] summing to 1, …}"""
+    def attention(self, seen: Fused) -> dict[str, Tensor] | None:
+        """{camera.words: [B, h, w]} of the newest pictures, mean over heads and words, each summing to 1."""
+        if seen.weights is None or self.config.compress is not None:
+            return None
+        each = seen.weights.mean((1, 2))  # [B, L]
+        end = 1 + (self.embodiments is not None) + (self.latent is not None)  # one token each before the cameras
         maps = {}
-        for (camera, (height, width)), look in zip(self.interface.cameras.items(), out.looked, strict=True):
-            heat = look.logits[0].float().softmax(-1).unflatten(-1, (height // STRIDE, width // STRIDE)).cpu().numpy()
-            for name, index in zip(GROUNDED, self.model.grounded, strict=True):
-                maps[f"{camera}.{name}"] = heat[index]
+        for camera, (h, w) in self.cameras.grids.items():
+            end += len(self.config.history) * h * w
+            newest = each[:, end - h * w : end]
+            maps[f"{camera}.words"] = (newest / newest.sum(-1, keepdim=True)).unflatten(-1, (h, w))
         return maps
 
+    # -------------------------------------------------------------------------------------------- robots and heads
 
-def peak_mass(heat: Array) -> float:
-    """Share of a heatmap [h, w] within one cell of its largest value."""
-    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    return float(heat[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].sum())
+    @property
+    def head(self) -> Head:
+        """The action head of the robot at hand."""
+        head = self.heads[self.robot]
+        assert isinstance(head, Head)
+        return head
+
+    def face(self, robot: Robot) -> Interface:
+        """This interface with another robot's names."""
+        return replace(
+            self.interface, embodiment=robot.name, state_names=robot.state_names, action_names=robot.action_names
+        )
+
+    def as_robot(self, name: str) -> VLA:
+        """The same weights (not a copy) as the robot called `name` uses them. Raises `UnknownName`."""
+        robots = {r.name: r for r in self.config.robots}
+        if name not in robots:
+            raise UnknownName("robot", name, robots)
+        view = copy.copy(self)
+        view.robot, view.interface = name, self.face(robots[name])
+        return view
+
+    def fit(self, actions: Tensor) -> None:
+        """Take from training data [n, A] (normalised) what the head needs of it: the quantile bins of tokens."""
+        if isinstance(self.head, TokenHead):
+            self.head.fit(actions)

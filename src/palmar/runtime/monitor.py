@@ -1,4 +1,4 @@
-"""Subscribers that watch a rollout: how smooth it was, what the guards changed, and a black box for afterwards."""
+"""What watches a rollout: whether it is finished, how smooth it was, what the guards changed, and a black box for afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from palmar.runtime.loop import Body, Subscriber, Tick
-from palmar.types import Array, Observation
+from palmar.types import ActionChunk, Array, Observation
+
+SURE = 0.6  # probability from which a policy that says "done" is believed
+
+
+class Finished:
+    """Completion detection, asked at every policy step: the policy has said "done" in `times` chunks running."""
+
+    def __init__(self, threshold: float = SURE, times: int = 2) -> None:
+        self.threshold, self.times, self.count = threshold, times, 0
+        self._last: float | None = None
+
+    def __call__(self, obs: Observation, chunk: ActionChunk | None) -> bool:
+        if chunk is not None and chunk.t0 != self._last:
+            self._last = chunk.t0
+            self.count = self.count + 1 if (chunk.done or 0.0) > self.threshold else 0
+        return self.count >= self.times
 
 
 class Smoothness(Subscriber):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Request:
 
 
 _VERBS: dict[str, tuple[str, ...]] = {
-    "push": ("push", "slide", "shove", "sweep", "nudge", "shift"),
+    "push": ("push", "slide", "slides", "shove", "sweep", "nudge", "shift", "drive", "poke", "bump", "scoot"),
     "place": (
         "put",
         "place",
@@ -49,11 +50,54 @@ _VERBS: dict[str, tuple[str, ...]] = {
         "leave",
         "belongs",
         "should",
+        "like",
+        "stow",
+        "lower",
+        "carry",
         "move",
         "bring",
     ),
-    "reach": ("reach", "hover", "go", "move", "approach", "point", "head", "position", "bring", "above", "over"),
-    "pick": ("pick", "lift", "grasp", "grab", "take", "raise", "get", "hold", "hoist", "grip", "seize", "fetch"),
+    "reach": (
+        "reach",
+        "hover",
+        "stretch",
+        "travel",
+        "close",
+        "wait",
+        "keep",
+        "swing",
+        "go",
+        "move",
+        "approach",
+        "point",
+        "head",
+        "position",
+        "bring",
+        "above",
+        "over",
+    ),
+    "pick": (
+        "pick",
+        "lift",
+        "grasp",
+        "grab",
+        "take",
+        "raise",
+        "get",
+        "hold",
+        "hoist",
+        "grip",
+        "seize",
+        "fetch",
+        "collect",
+        "clutch",
+        "pull",
+        "carry",
+        "fingers",
+        "catch",
+        "elevate",
+        "snatch",
+    ),
 }
 
 
@@ -172,8 +216,12 @@ def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scena
     return Scenario(request.task, "", items, 0, goal, request.direction, seed, "layout")
 
 
+MANY = 20  # wordings of one request: encoding each takes time, and other requests bring the other wordings
+
+
 def paraphrases(instruction: str) -> list[str]:
-    """Every training wording of what an instruction asks, synonyms included; the instruction itself when it is not ours."""
+    """Up to `MANY` training wordings of what an instruction asks, synonyms included, another choice for each request; the
+    instruction itself when it is not ours."""
     try:
         request = parse(instruction)
     except (UnknownName, BadValue):
@@ -184,4 +232,6 @@ def paraphrases(instruction: str) -> list[str]:
         items, goal = [*items, Item(request.goal_shape, request.goal_colour, 0, 0)], 1
     asked = Scenario(request.task, "", tuple(items), 0, goal, request.direction)
     flips = [(a, b) for a in (False, True) for b in ((False, True) if goal else (False,))]
-    return sorted({phrase(asked, w, f) for w in WORDINGS[request.task] for f in flips})
+    texts = sorted({phrase(asked, w, f) for w in WORDINGS[request.task] for f in flips})
+    rng = np.random.default_rng(zlib.crc32(repr(request).encode()))
+    return [texts[i] for i in sorted(rng.permutation(len(texts))[:MANY])]

@@ -48,22 +48,36 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "reach the {o}", "reach for the {o}", "move the gripper to the {o}", "go to the {o}", "hover over the {o}",
         "move above the {o}", "move to the {o}", "put your hand over the {o}", "go above the {o}",
         "please reach for the {o}", "move your gripper over the {o}", "point at the {o}",
+        "stretch out to the {o}", "could you reach the {o}?", "I would like you to go to the {o}", "come close to the {o}",
+        "place your hand right above the {o}", "robot, hover above the {o} please", "travel to the {o} and stop above it",
+        "keep the gripper over the {o}", "swing the arm over to the {o}", "wait above the {o}",
     ),
     "pick": (
         "pick up the {o}", "pick the {o} up", "lift the {o}", "lift up the {o}", "grasp the {o}", "grab the {o}",
         "take the {o}", "raise the {o} off the table", "grasp the {o} and lift it", "please pick up the {o}",
         "can you lift the {o}?", "get the {o}", "hold up the {o}",
+        "could you pick up that {o}, please", "I would like you to lift the {o} now", "fetch the {o}", "collect the {o}",
+        "take hold of the {o} and raise it high", "clutch the {o} and lift it up", "pull the {o} up from the table",
+        "carry the {o} upwards", "robot, pick the {o} up for us", "close your fingers on the {o} and lift",
+        "catch the {o} and keep it up in your hand", "elevate the {o}", "snatch the {o} from the table",
     ),
     "place": (
         "put the {o} {on} the {g}", "place the {o} {on} the {g}", "set the {o} down {on} the {g}",
         "pick up the {o} and put it {on} the {g}", "move the {o} {on}to the {g}", "drop the {o} {on} the {g}",
         "lay the {o} {on} the {g}", "take the {o} and place it {on} the {g}", "please put the {o} {on} the {g}",
         "grab the {o} and drop it {on} the {g}", "can you place the {o} {on} the {g}?",
+        "could you set that {o} {on} the {g}, please", "I would like the {o} to be {on} the {g}", "the {o} belongs {on} the {g}",
+        "carry the {o} to the {g}", "lift the {o} and lower it {on}to the {g}", "stow the {o} {on} the {g}",
+        "robot, get the {o} and set it down {on} the {g}",
     ),
     "push": (
         "push the {o} {d}", "push the {o} to the {d}", "slide the {o} {d}", "slide the {o} to the {d}",
         "shove the {o} {d}", "push the {o} towards the {d}", "please push the {o} {d}", "move the {o} to the {d} by pushing",
         "push the {o} over to the {d}", "sweep the {o} to the {d}",
+        "could you slide that {o} {d}, please", "I would like you to push the {o} {d}", "drive the {o} {d} across the table",
+        "press against the {o} so that it slides {d}", "robot, shove the {o} to the {d}", "poke the {o} {d} over the line",
+        "push the {o} {d} as far as the line", "slide the {o} along the table to the {d}", "bump the {o} to the {d}",
+        "scoot the {o} {d}",
     ),
 }  # fmt: skip
 UNSEEN_WORDINGS: dict[str, tuple[str, ...]] = {
@@ -127,6 +141,14 @@ class Item:
     @property
     def name(self) -> str:
         return f"{self.colour} {self.shape}"
+
+
+def half_extent(item: Item) -> Array:
+    """float64[3]: half the sides of the cuboid around a thing [m], before `object_scale`."""
+    if item.shape in DESTINATIONS:
+        return np.array({"plate": (0.065, 0.065, 0.004), "tray": (0.066, 0.066, 0.012)}[item.shape])
+    a, b, _ = item.size
+    return np.array({"cube": (a, a, a), "cylinder": (a, a, b), "ball": (a, a, a)}[item.shape])
 
 
 @dataclass(frozen=True)

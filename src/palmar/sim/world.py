@@ -139,6 +139,10 @@ class World:
         """Centre of an object, or foot of a destination, base frame [m]."""
         return np.array(self.data.xpos[self._bodies[i]])
 
+    def rotation(self, i: int) -> Array:
+        """float64[3, 3], from the thing's frame to the base frame."""
+        return np.array(self.data.xmat[self._bodies[i]]).reshape(3, 3)
+
     def privileged(self) -> Array:
         """float32[P] in the order of `tasks.PRIVILEGED`."""
         s = self.scenario

@@ -5,16 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from palmar.data.augment import Augment, draw_warp, recoloured, shifted, warp_actions, warp_labels, warped
 from palmar.data.language import Paraphrases, Wordings
+from palmar.data.mixture import Group, Mixture, check_alike
+from palmar.data.quality import check_numbers
 from palmar.errors import BadValue
+from palmar.models.base import DECIMETRE, GROUNDED, Batch, Interface, Labels, pixels
 from palmar.models.encoders import SentenceTokens
-from palmar.models.vla import DECIMETRE, GROUNDED, Batch, Interface, Labels, pixels
 from palmar.types import STILL, Array
 
 
@@ -41,16 +43,7 @@ class Source(Protocol):
     def batch(self, indices: Any, horizon: int) -> Mapping[str, Any]: ...
 
 
-@dataclass(frozen=True)
-class Augment:
-    """Changes of the pictures that must not change the answer. shift [px]; brightness, contrast and colour (a
-    channel) as shares; noise in grey levels. The shift is small on purpose: it also moves what the actions aim at."""
-
-    shift: int = 2
-    brightness: float = 0.2
-    contrast: float = 0.2
-    colour: float = 0.1
-    noise: float = 3.0
+__all__ = ["Augment", "Feed", "Source", "ahead", "privileged_labels", "recoloured", "rng_of", "shifted"]
 
 
 def rng_of(seed: int, step: int, purpose: int = 0) -> np.random.Generator:
@@ -72,14 +65,13 @@ class Feed:
         max_tokens: int = 32,
         augment: Augment | None = None,
         success_only: bool = False,
+        offsets: tuple[int, ...] = (0,),
     ) -> None:
+        self.offsets = offsets
         self.sets, self.horizon, self.seed, self.augment = list(sets), horizon, seed, augment
         first = self.sets[0]
-        for other in self.sets[1:]:
-            for what in ("cameras", "state_names", "action_names", "privileged_names"):
-                ours, theirs = list(getattr(first, what)), list(getattr(other, what))
-                if ours != theirs:
-                    raise BadValue(f"data sets differ in {what}: {ours} and {theirs}")
+        check_alike(self.sets)
+        check_numbers(self.sets)
         self.starts = np.cumsum([0, *(len(s) for s in self.sets)])
         kept = [
             (int(e.start) + int(base), int(e.stop) + int(base), getattr(e, "source", "") == STILL)
@@ -106,8 +98,25 @@ class Feed:
         self._task_of = [np.array([self.tasks.index(t) for t in s.tasks], np.int64) for s in self.sets]
         self.wordings = Wordings.of(self.tasks, paraphrases)
         self.tokens, self.mask = SentenceTokens(max_tokens)(self.wordings.texts)
+        self._when: dict[str, Any] = {} if offsets == (0,) else {"offsets": offsets}
         self._permutation: tuple[int, Array] = (-1, self.training)
         self.labels = privileged_labels(first.privileged_names, first.cameras, first.state_names)
+        self._group()
+
+    def _group(self) -> None:
+        """families: names of the episodes' tasks. family: which of them a frame belongs to. groups: training frames."""
+        named = [(i, str(getattr(e, "task", "")), e) for i, s in enumerate(self.sets) for e in s.episodes]
+        self.families = list(dict.fromkeys(name for _, name, _ in named))
+        self.family = np.zeros(int(self.starts[-1]), np.int64)
+        for i, name, e in named:
+            base = int(self.starts[i])
+            self.family[base + int(e.start) : base + int(e.stop)] = self.families.index(name)
+        source = np.searchsorted(self.starts, self.training, side="right") - 1
+        keys = source * len(self.families) + self.family[self.training]
+        self.groups = [
+            Group(int(k) // len(self.families), self.families[int(k) % len(self.families)], self.training[keys == k])
+            for k in np.unique(keys)
+        ]
 
     def frames(self, indices: Array) -> dict[str, Any]:
         """`Dataset.batch` over all sets, with `task` counted in `self.tasks`; a still's actions are all padding."""
@@ -115,7 +124,7 @@ class Feed:
         parts, places = [], []
         for i in np.unique(which):
             place = np.flatnonzero(which == i)
-            part = dict(self.sets[i].batch(indices[place] - self.starts[i], self.horizon))
+            part = dict(self.sets[i].batch(indices[place] - self.starts[i], self.horizon, **self._when))
             part["task"] = self._task_of[i][np.asarray(part["task"])]
             part["pad"] = np.asarray(part["pad"]) | self.still[indices[place], None]
             parts.append(part)
@@ -140,44 +149,79 @@ class Feed:
             at, left = at + len(piece), left - len(piece)
         return self.training[np.concatenate(out)]
 
-    def step(self, step: int, size: int) -> dict[str, Any]:
-        """Raw arrays of one training step; pictures already shifted."""
+    def step(
+        self, step: int, size: int, mixture: Mixture | None = None, part: tuple[int, int] = (0, 1)
+    ) -> dict[str, Any]:
+        """Raw arrays of one training step; pictures already shifted. part: (i, n) for every n-th row from i on."""
         rng = rng_of(self.seed, step, 3)
-        raw = dict(self.frames(self.order(step, size)))
+        if mixture is None:
+            picked = self.order(step, size)
+        else:
+            epoch = step * size / max(1, len(self.training))
+            picked = mixture.draw(self.groups, size, epoch, rng_of(self.seed, step, 5))
+        picked = picked[part[0] :: part[1]]
+        raw = dict(self.frames(picked))
+        raw["family"] = self.family[picked]
         raw["words"] = self.wordings.draw(np.asarray(raw["task"]), rng)
         raw["labels"] = None if self.labels is None else self.labels(raw["privileged"], raw["state"])
-        if self.augment is not None and self.augment.shift:
-            raw["images"], raw["labels"] = shifted(raw["images"], raw["labels"], self.augment.shift, rng)
+        if self.augment is not None:
+            self._augment(raw, self.augment, rng, rng_of(self.seed, step, 7))
         return raw
+
+    def _augment(self, raw: dict[str, Any], a: Augment, rng: np.random.Generator, more: np.random.Generator) -> None:
+        """What is drawn here and not on the device: it moves labels and actions too. `more` is for what came later, so that
+        the draws of `rng` stay what they were."""
+        if a.shift:
+            raw["images"], raw["labels"] = shifted(raw["images"], raw["labels"], a.shift, rng)
+        if a.warps:
+            raw["warp"] = draw_warp(a, len(raw["state"]), more)
+            raw["actions"] = warp_actions(np.asarray(raw["actions"]), raw["warp"], self.sets[0].action_names, a)
+            if raw["labels"] is not None:
+                sizes = [x.shape[-3:-1] for x in raw["images"].values()]
+                raw["labels"] = warp_labels(raw["labels"], raw["warp"], sizes)
 
     def plain(self, indices: Array) -> dict[str, Any]:
         """Raw arrays without augmentation, in the instruction's own words."""
         raw = dict(self.frames(indices))
+        raw["family"] = self.family[indices]
         raw["words"] = np.array([self.wordings.rows[t][0] for t in np.asarray(raw["task"])])
         raw["labels"] = None if self.labels is None else self.labels(raw["privileged"], raw["state"])
         return raw
 
     def tensors(
-        self, raw: Mapping[str, Any], state: Any, action: Any, importance: Array, augment: Augment | None = None
+        self,
+        raw: Mapping[str, Any],
+        state: Any,
+        action: Any,
+        importance: Array,
+        augment: Augment | None = None,
+        device: str = "cpu",
     ) -> Batch:
-        """Normalised tensors for the model; colours are changed here, on torch's threads."""
-        images = {c: pixels(torch.from_numpy(np.ascontiguousarray(x))) for c, x in raw["images"].items()}
+        """Normalised tensors for the model, on `device`; colours and warps are made there."""
+
+        def there(x: Array, dtype: Any = None) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(x if dtype is None else np.asarray(x, dtype))).to(device)
+
+        images = {c: pixels(there(x)) for c, x in raw["images"].items()}
+        if augment is not None and "warp" in raw:
+            images = {c: warped(x, there(raw["warp"])) for c, x in images.items()}
         if augment is not None:
             images = {c: recoloured(x, augment) for c, x in images.items()}
         words = torch.from_numpy(raw["words"])
         mask = self.mask[words]
-        longest = int(mask.sum(1).max())
+        longest = int(mask.sum(1).max()) if mask.shape[1] else 0
         labels = raw["labels"]
         return Batch(
             images,
-            torch.from_numpy(np.asarray(state.forward(raw["state"]), np.float32)),
-            self.tokens[words, :longest],
-            mask[:, :longest],
-            torch.from_numpy(np.asarray(action.forward(raw["actions"]), np.float32)),
-            torch.from_numpy(np.asarray(raw["pad"], bool)),
-            torch.from_numpy(np.asarray(raw["done"], bool)),
-            torch.from_numpy(importance),
-            None if labels is None else Labels(**{k: torch.from_numpy(v) for k, v in labels.items()}),
+            there(state.forward(raw["state"]), np.float32),
+            self.tokens[words, :longest].to(device),
+            mask[:, :longest].to(device),
+            tuple(self.wordings.texts[w] for w in raw["words"]),
+            actions=there(action.forward(raw["actions"]), np.float32),
+            pad=there(raw["pad"], bool),
+            done=there(raw["done"], bool),
+            importance=there(importance),
+            labels=None if labels is None else Labels(**{k: there(v) for k, v in labels.items()}),
         )
 
     def interface(self, horizon: int, dt: float) -> Interface:
@@ -185,7 +229,7 @@ class Feed:
         first = self.sets[0]
         images = first.batch(np.array([0]), 1)["images"]
         sizes = {c: (int(images[c].shape[1]), int(images[c].shape[2])) for c in first.cameras}
-        return Interface(sizes, tuple(first.state_names), tuple(first.action_names), horizon, dt)
+        return Interface(sizes, tuple(first.state_names), tuple(first.action_names), horizon, dt, offsets=self.offsets)
 
 
 LabelMaker = Callable[[Array, Array], dict[str, Array]]
@@ -222,39 +266,6 @@ def privileged_labels(names: Sequence[str], cameras: Sequence[str], state_names:
         }
 
     return make
-
-
-def shifted(
-    images: Mapping[str, Array], labels: dict[str, Array] | None, most: int, rng: np.random.Generator
-) -> tuple[dict[str, Array], dict[str, Array] | None]:
-    """Move every picture by up to `most` pixels (edges repeat), and the labelled points with it."""
-    out, moves = {}, []
-    for camera, x in images.items():
-        b, h, w, _ = x.shape
-        move = rng.integers(-most, most + 1, (b, 2))  # (right, down)
-        wide = np.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
-        moved = np.empty_like(x)
-        for i, (right, down) in enumerate(move.tolist()):
-            moved[i] = wide[i, most - down : most - down + h, most - right : most - right + w]
-        out[camera] = moved
-        moves.append(move / [w, h])
-    if labels is None:
-        return out, None
-    points = labels["points"] + np.stack(moves, 1)[:, :, None].astype(np.float32)
-    inside = ((points > 0) & (points < 1)).all(-1)
-    return out, labels | {"points": points, "visible": labels["visible"] * inside}
-
-
-def recoloured(x: torch.Tensor, a: Augment) -> torch.Tensor:
-    """Brightness, contrast, tint and noise on pictures from `pixels`, one draw a picture. Uses torch's generator."""
-    n = len(x)
-    gain = 1 + a.contrast * (2 * torch.rand(n, 1, 1, 1) - 1) + a.colour * (2 * torch.rand(n, 3, 1, 1) - 1)
-    offset = 1.5 * a.brightness * (2 * torch.rand(n, 1, 1, 1) - 1)
-    x = torch.addcmul(offset, x, gain)
-    if a.noise > 0:  # one field for all: drawing a normal for each pixel would cost as much as the network's stem
-        field = torch.randn(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last) * (a.noise / 64.0)
-        x.add_(field.roll((int(torch.randint(0, x.shape[2], ())), int(torch.randint(0, x.shape[3], ()))), (2, 3)))
-    return x
 
 
 def ahead(make: Callable[[int], Any], start: int, stop: int | None, depth: int = 3) -> Generator[Any]:

@@ -1,176 +1,81 @@
-"""The training loop: behaviour cloning with auxiliary grounding, on one machine.
+"""The training loop: behaviour cloning under a recipe.
 
-feed (a thread ahead) → colours → loss → backward → clip → AdamW → EMA → log → checkpoint → validate
+for each stage: feed (a thread ahead) → colours → loss → backward → clip → AdamW → EMA → log → checkpoint → validate
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from palmar.data.language import Paraphrases
 from palmar.data.normalize import Normalizer
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadValue
 from palmar.models import checkpoint
-from palmar.models.vla import VLA, Interface, VLAConfig
-from palmar.train.feed import Augment, Feed, Source, ahead, rng_of
+from palmar.models.base import Batch, Interface, Model, ModelConfig
+from palmar.models.config import to_dict
+from palmar.train import lora
+from palmar.train.feed import Feed, Source, ahead, rng_of
+from palmar.train.losses import Asked, Descent, Judged, Objective, jiggled, mixed, own_loss, take, take_raw
+from palmar.train.recipe import Recipe
+from palmar.train.resume import STATE, digest, fingerprint, forget_after, refuse_occupied
+from palmar.train.run import Run, TrainConfig
 from palmar.train.speed import all_threads, bf16_is_fast, keep_memory
+from palmar.train.web import ask, retention, speaker
+from palmar.train.world import World
 from palmar.types import Array
 
-STATE = "train.safetensors"
+if TYPE_CHECKING:
+    from palmar.data.webdata import WebData
+
+__all__ = ["Run", "TrainConfig", "train"]
+
 METRICS = "metrics.jsonl"
-HARMLESS = ("threads", "checkpoint_minutes", "validate", "log_every")  # may differ when a run is resumed
+HARMLESS = ("threads", "checkpoint_minutes", "validate", "log_every", "device")  # may differ when a run is resumed
 FAINT = 2e-3  # [m] or [rad] a step
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long, how fast, and what is kept.
-
-    steps or minutes: exactly one; with minutes the learning rate follows the clock. ema: decay of the averaged weights,
-    which are the ones that ship. validation: share of episodes held out. precision: auto, fp32 or bf16. threads: 0 for
-    all cores. checkpoint_minutes: between saves. validate: how many times over the run.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-    horizon: int = 16
-    batch_size: int = 128
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.03
-    clip: float = 1.0
-    ema: float = 0.999
-    seed: int = 0
-    validation: float = 0.03
-    validate: int = 12
-    augment: Augment | None = field(default_factory=Augment)
-    success_only: bool = False
-    precision: str = "auto"
-    threads: int = 0
-    checkpoint_minutes: float = 5.0
-    log_every: int = 20
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise BadValue(f"steps={self.steps}, minutes={self.minutes}; give exactly one of them")
-        long = self.steps >= 1 if self.steps is not None else 0 < (self.minutes or 0) < math.inf
-        if not long or self.batch_size < 1 or not self.lr > 0:
-            raise BadValue(f"steps, minutes, batch_size and lr must be positive: {self}")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
-
-
-class Run:
-    """What changes while training: weights, their average, the optimiser, the step and the time spent."""
-
-    def __init__(self, model: VLA, config: TrainConfig) -> None:
-        self.model, self.config = model, config
-        self.names = [n for n, _ in model.named_parameters()]
-        self.weights = [p for _, p in model.named_parameters()]
-        self.average = [p.detach().clone() for p in self.weights]
-        decayed = [p for p in self.weights if p.ndim > 1]
-        plain = [p for p in self.weights if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)
-        self.step, self.elapsed = 0, 0.0
-
-    @property
-    def progress(self) -> float:
-        if self.config.steps is not None:
-            return self.step / self.config.steps
-        assert self.config.minutes is not None
-        return self.elapsed / (60 * self.config.minutes)
-
-    def rate(self) -> float:
-        """Linear warm-up, then a cosine to a hundredth."""
-        p, warm = min(self.progress, 1.0), self.config.warmup
-        if p < warm:
-            return self.config.lr * max(p / warm, 0.01)
-        return self.config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (p - warm) / max(1 - warm, 1e-9))))
-
-    def update(self) -> float:
-        """One optimiser step from the gradients at hand; the norm of the gradient before clipping."""
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip, foreach=True)
-        if not torch.isfinite(norm):  # skip the step rather than poison every weight
-            self.optimizer.zero_grad(set_to_none=True)
-            return float("nan")
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.weights], 1 - decay)
-        return float(norm)
-
-    def averaged(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, self.average, strict=True))
-
-    def save(self, path: Path, about: Mapping[str, Any]) -> None:
-        tensors: dict[str, Tensor] = {}
-        for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
-            tensors[f"weight/{name}"], tensors[f"average/{name}"] = weight, mean
-            for key, value in self.optimizer.state.get(weight, {}).items():
-                tensors[f"{key}/{name}"] = value
-        meta = {"step": self.step, "elapsed": self.elapsed, "about": dict(about)}
-        checkpoint.write_tensors(path, tensors, {"format": "palmar-train", "run": json.dumps(meta)})
-
-    def load(self, path: Path, about: Mapping[str, Any]) -> None:
-        tensors, meta = checkpoint.read_tensors(path)
-        if meta.get("format") != "palmar-train":
-            raise BadFile(f"'{path}' is not the state of a training run. Next: remove it or train into another folder")
-        run = json.loads(meta["run"])
-        if differ := differences(run["about"], about):
-            shown = ", ".join(differ[:6]) + (f" and {len(differ) - 6} more" if len(differ) > 6 else "")
-            raise BadFile(f"'{path}' was trained with another {shown}. Next: resume as it began, or use init=")
-        with torch.no_grad():
-            for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
-                weight.copy_(tensors[f"weight/{name}"])
-                mean.copy_(tensors[f"average/{name}"])
-                if f"step/{name}" in tensors:
-                    kept = {k: tensors[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
-                    for k in ("exp_avg", "exp_avg_sq"):  # in the memory layout of the weight
-                        kept[k] = torch.empty_like(weight).copy_(kept[k])
-                    self.optimizer.state[weight] = kept
-        self.step, self.elapsed = run["step"], run["elapsed"]
+C = TypeVar("C")
+Watch = Callable[[dict[str, float]], None]
 
 
 def train(
-    model: VLAConfig,
+    model: ModelConfig,
     data: Source | Sequence[Source],
     out: str | Path,
     config: TrainConfig,
     *,
+    recipe: Recipe | None = None,
+    web: WebData | None = None,
+    objective: Objective = own_loss,
     dt: float | None = None,
     embodiment: str = "",
     paraphrases: Paraphrases | None = None,
     init: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    watch: Callable[[dict[str, float]], None] | None = None,
+    watch: Watch | None = None,
 ) -> Path:
     """Train `model` on `data` and return the checkpoint folder `out` (averaged weights, config, metrics.jsonl).
 
+    recipe: the stages; one, of everything, when not given. web: questions about pictures, for stages whose mixture has
+    some. objective: what to minimise, the model's own loss when not given (`train.distill`).
     dt: seconds an action lasts; 1 / data.fps when not given. paraphrases: instruction → other wordings to train on.
     init: checkpoint to start from (fine-tuning; its normalisation is kept). resume: go on from `out` where it stopped;
     on a CPU with `steps` the result is the same bit for bit. watch: called with each logged row.
     Ctrl-C saves and raises KeyboardInterrupt. Raises `BadValue`; `BadFile` when `out` holds a checkpoint already (without
-    resume), or one of other settings or data (with it).
+    resume), or one of other settings or data (with it). Under `torchrun` every process calls this with the same arguments.
     """
-    folder = Path(out)
+    folder, world = Path(out), World.join(config.device)
+    world.check(config.batch_size)
     refuse_occupied(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
     sets = list(data) if isinstance(data, Sequence) else [data]
@@ -179,183 +84,237 @@ def train(
     torch.set_num_threads(config.threads or all_threads())
     try:
         with torch.random.fork_rng():
-            return _train(model, sets, folder, config, dt, embodiment, paraphrases, init, resume, progress, watch)
+            job = Job.start(model, sets, config, recipe or Recipe(), web, dt, embodiment, paraphrases, init)
+            job.world, job.objective = world, objective
+            job.about |= {"data": {str(i): fingerprint(s) for i, s in enumerate(sets)}}
+            if resume and (folder / STATE).exists():
+                job.run.load(folder / STATE, json.loads(json.dumps(job.about)))
+            if world.leads:
+                forget_after(folder / METRICS, job.run.step)
+            Loop(job, folder, progress and world.leads, watch).go()
     finally:
         torch.set_num_threads(before)
-
-
-def _train(
-    model_config: VLAConfig,
-    sets: Sequence[Source],
-    folder: Path,
-    config: TrainConfig,
-    dt: float | None,
-    embodiment: str,
-    paraphrases: Paraphrases | None,
-    init: str | Path | None,
-    resume: bool,
-    progress: bool,
-    watch: Callable[[dict[str, float]], None] | None,
-) -> Path:
-    feed = Feed(
-        sets, config.horizon, seed=config.seed, validation=config.validation, paraphrases=paraphrases,
-        max_tokens=model_config.language.max_tokens, augment=config.augment, success_only=config.success_only,
-    )  # fmt: skip
-    step_time = dt if dt is not None else 1.0 / float(getattr(sets[0], "fps", 10.0))
-    interface = feed.interface(config.horizon, step_time)
-    if embodiment:
-        interface = Interface(**{**interface.__dict__, "embodiment": embodiment})
-    state, action, importance = fit_normalizers(feed)
-    torch.manual_seed(config.seed)
-    model = VLA(model_config, interface)
-    if init is not None:
-        state, action = start_from(model, init)
-    run = Run(model, config)
-    normalizers = {"state": state, "action": action}
-    about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
-        "model": model_config.to_dict(),
-        "interface": asdict(interface),
-        "normalization (init=)": digest(json.dumps({k: n.to_dict() for k, n in normalizers.items()})),
-        "wording": digest("\n".join(feed.wordings.texts)),
-        "frames": len(feed.training),
-        "data": {str(i): fingerprint(s) for i, s in enumerate(sets)},
-    }
-    about = json.loads(json.dumps(about))
-    if resume and (folder / STATE).exists():
-        run.load(folder / STATE, about)
-    forget_after(folder / METRICS, run.step)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast())
-
-    def save() -> None:
-        info = {
-            "step": run.step,
-            "minutes": round(run.elapsed / 60, 2),
-            "train": asdict(config),
-            "frames": len(feed.training),
-        }
-        run.save(folder / STATE, about)  # first: a checkpoint without it could not be gone on from
-        checkpoint.save(folder, run.averaged(), model_config, interface, normalizers, info)
-
-    def log(row: dict[str, float]) -> None:
-        with (folder / METRICS).open("a") as f:
-            f.write(json.dumps({k: (round(v, 6) if math.isfinite(v) else None) for k, v in row.items()}) + "\n")
-        if watch is not None:
-            watch(row)
-
-    clock = time.perf_counter
-    began, saved, waited, logged, sums = clock() - run.elapsed, clock(), 0.0, (clock(), run.step), dict[str, float]()
-    validated = int(run.progress * config.validate)
-    bar = Progress(
-        TextColumn("train"), BarColumn(), TextColumn("{task.percentage:5.1f} %"), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), disable=not progress, refresh_per_second=2,
-    )  # fmt: skip
-    steps = ahead(lambda s: feed.step(s, config.batch_size), run.step, config.steps)
-    with bar, closing(steps):
-        shown = bar.add_task("train", total=1.0, note="")
-        try:
-            while run.progress < 1.0:
-                asked = clock()
-                raw = next(steps)
-                waited += clock() - asked
-                torch.manual_seed(int(rng_of(config.seed, run.step, 4).integers(2**62)))
-                batch = feed.tensors(raw, state, action, importance, config.augment)
-                model.train()
-                with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-                    loss, parts = model.loss(batch)
-                loss.backward()
-                norm = run.update()
-                run.step += 1
-                run.elapsed = clock() - began
-                for name, value in (parts | {"gradient": torch.tensor(norm)}).items():
-                    sums[name] = sums.get(name, 0.0) + float(value)
-                bar.update(shown, completed=run.progress)
-                ended = run.progress >= 1.0
-                if run.step % config.log_every == 0 or ended:
-                    took, count = clock() - logged[0], run.step - logged[1]
-                    row = {"step": float(run.step), "minutes": run.elapsed / 60, "lr": run.rate()}
-                    row |= {name: total / count for name, total in sums.items()}
-                    row |= {"samples_per_s": count * config.batch_size / took, "loader_share": waited / took}
-                    note = f"loss {row['loss']:.3f} · action {row['action']:.3f} · pixel {row['pixel']:.1f}"
-                    bar.update(shown, note=f"{note} · {row['samples_per_s']:.0f} samples/s")
-                    waited, logged, sums = 0.0, (clock(), run.step), {}
-                    log(row)
-                if int(run.progress * config.validate) > validated or ended:
-                    validated = int(run.progress * config.validate)
-                    if len(feed.validation):
-                        log(
-                            {"step": float(run.step), "minutes": run.elapsed / 60}
-                            | validate(run, feed, state, action, importance)
-                        )
-                    logged = (clock(), run.step) if not sums else logged
-                if clock() - saved > 60 * config.checkpoint_minutes or ended:
-                    save()
-                    saved = clock()
-        except KeyboardInterrupt:
-            save()
-            raise
     return folder
 
 
-def refuse_occupied(folder: Path, resume: bool) -> None:
-    """Raises `BadFile` where training into `folder` would overwrite somebody's weights."""
-    if resume and (folder / STATE).exists():
-        return
-    if any((folder / name).exists() for name in (checkpoint.WEIGHTS, checkpoint.CONFIG, STATE)):
-        way = f"it has no {STATE} to resume from: " if resume else "--resume to go on, "
-        raise BadFile(f"'{folder}' holds a checkpoint. Next: {way}another --out, or remove it")
+@dataclass
+class Job:
+    """Everything a run needs that does not change, and the run."""
+
+    feed: Feed
+    run: Run
+    model_config: ModelConfig
+    interface: Interface
+    state: Normalizer
+    action: Normalizer
+    importance: Array
+    about: dict[str, Any]
+    web: WebData | None = None
+    objective: Objective = own_loss
+    world: World = field(default_factory=World)
+
+    @classmethod
+    def start(
+        cls,
+        model_config: ModelConfig,
+        sets: Sequence[Source],
+        config: TrainConfig,
+        recipe: Recipe,
+        web: WebData | None = None,
+        dt: float | None = None,
+        embodiment: str = "",
+        paraphrases: Paraphrases | None = None,
+        init: str | Path | None = None,
+    ) -> Job:
+        feed = Feed(
+            sets, config.horizon, seed=config.seed, validation=config.validation, paraphrases=paraphrases,
+            max_tokens=model_config.max_tokens, augment=config.augment, success_only=config.success_only,
+            offsets=model_config.offsets,
+        )  # fmt: skip
+        step_time = dt if dt is not None else 1.0 / float(getattr(sets[0], "fps", 10.0))
+        interface = feed.interface(config.horizon, step_time)
+        if embodiment:
+            interface = replace(interface, embodiment=embodiment)
+        state, action, importance = fit_normalizers(feed)
+        if config.smoothing:
+            model_config = smoothed(model_config, config.smoothing)
+        torch.manual_seed(config.seed)
+        model = model_config.build(interface)
+        if init is not None:
+            state, action = start_from(model, init)
+        model.to(config.device)
+        check_web(model, recipe, web)
+        for stage in recipe.stages:
+            if stage.data is not None:
+                stage.data.probabilities(feed.groups)
+        about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
+            "augment": config.augment.settings() if config.augment is not None else None,
+            "model": to_dict(model_config),
+            "recipe": asdict(recipe),
+            "interface": asdict(interface),
+            "normalization (init=)": digest(json.dumps({k: n.to_dict() for k, n in (("state", state), ("action", action))})),
+            "wording": digest("\n".join(feed.wordings.texts)),
+            "frames": len(feed.training),
+        }  # fmt: skip
+        return cls(feed, Run(model, config, recipe), model_config, interface, state, action, importance, about, web)
+
+    def batch(self, raw: dict[str, Any], step: int) -> Batch:
+        """Tensors of a training step on the device, changed as the augmentation says."""
+        config = self.run.config
+        batch = self.feed.tensors(raw, self.state, self.action, self.importance, config.augment, config.device)
+        if config.augment is not None and config.augment.mixup:
+            batch = mixed(batch, config.augment.mixup, raw["family"], rng_of(config.seed, step, 9))
+        if config.augment is not None and config.augment.action_noise:
+            batch = jiggled(batch, config.augment.action_noise)
+        return batch
 
 
-def forget_after(path: Path, step: int) -> None:
-    """Drop the rows of metrics.jsonl after `step`, which a killed run logged but did not save (and half a last line)."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+class Loop:
+    """Steps, rows and files of one run."""
+
+    def __init__(self, job: Job, folder: Path, progress: bool = True, watch: Watch | None = None) -> None:
+        self.job, self.folder, self.watch = job, folder, watch
+        config = job.run.config
+        self.bf16 = config.precision == "bf16" or (
+            config.precision == "auto" and (config.device != "cpu" or bf16_is_fast())
+        )
+        self.bar = Progress(
+            TextColumn("train"), BarColumn(), TextColumn("{task.percentage:5.1f} %"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), disable=not progress, refresh_per_second=2,
+        )  # fmt: skip
+        self.clock = time.perf_counter
+        self.sums: dict[str, float] = {}
+        self.waited, self.logged = 0.0, (self.clock(), job.run.step)
+        self.validated = int(job.run.progress * config.validate)
+
+    def go(self) -> None:
+        """To the end of the last stage, or to Ctrl-C."""
+        run, clock = self.job.run, self.clock
+        self.began, self.saved = clock() - run.elapsed, clock()
+        with self.bar:
+            self.shown = self.bar.add_task("train", total=1.0, note="")
+            try:
+                while True:
+                    self.stage()
+                    if run.finished:
+                        break
+                    run.advance()
+                if run.best:  # with patience the best weights ship, not the last
+                    run.settle()
+                    self.save()
+            except KeyboardInterrupt:
+                self.save()
+                raise
+
+    def stage(self) -> None:
+        """One stage from where the run is; the mixture changes with it, so the thread ahead starts anew."""
+        run, job = self.job.run, self.job
+        config, mixture = run.config, run.now.data
+        size = job.world.size
+        asked = (
+            size * round(config.batch_size * mixture.web / size) if mixture is not None and job.web is not None else 0
+        )
+        weights = [mixture.loss_weight(f) for f in job.feed.families] if mixture is not None and mixture.losses else []
+        descent = Descent(job.objective, weights, config.accumulate, self.bf16)
+        part = (job.world.rank, size)
+
+        def make(step: int) -> Asked:
+            raw = job.feed.step(step, config.batch_size - asked, mixture, part)
+            if not asked:
+                return Asked(raw)
+            assert job.web is not None
+            questions = job.web.draw(asked, rng_of(config.seed, step, 8))[part[0] :: part[1]]
+            return Asked(raw, ask(job.web, questions, job.interface))
+
+        last = None if config.steps is None else run.began[0] + run.lengths[run.stage]
+        with closing(ahead(make, run.step, last)) as steps:
+            while run.stage_progress < 1.0:
+                waiting = self.clock()
+                given = next(steps)
+                self.waited += self.clock() - waiting
+                self.step(given, descent)
+
+    def step(self, given: Asked, descent: Descent) -> None:
+        run, job, clock = self.job.run, self.job, self.clock
+        config, world = run.config, job.world
+        torch.manual_seed(int(rng_of(config.seed, run.step, 4).integers(2**62)))
+        batch = job.batch(given.raw, run.step)  # type: ignore[arg-type]
+        if given.questions is not None:
+            given = Asked(given.raw, given.questions.to(config.device))
+        run.model.train()
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    checkpoint.replace_file(path, lambda p: p.write_text("".join(kept), "utf-8"))
+            parts = descent(run.model, batch, given)  # type: ignore[arg-type]
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise too_big(job, batch, given, descent, error) from error
+        norm = run.update(world)
+        run.step += 1
+        run.elapsed = world.agree(clock() - self.began, config.device)
+        values = {name: float(value) for name, value in parts.items()}
+        for name, value in (world.means(values, config.device) | {"gradient": norm}).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.bar.update(self.shown, completed=run.progress)
+        ended = run.finished
+        if run.step % config.log_every == 0 or ended:
+            self.report()
+        if int(run.progress * config.validate) > self.validated or ended:
+            self.validated = int(run.progress * config.validate)
+            self.validate()
+        if clock() - self.saved > 60 * config.checkpoint_minutes or ended:
+            self.save()
+            self.saved = clock()
 
+    def report(self) -> None:
+        run, now = self.job.run, self.clock()
+        took, count = now - self.logged[0], run.step - self.logged[1]
+        row = {"step": float(run.step), "minutes": run.elapsed / 60, "lr": run.rate()}
+        if len(run.recipe.stages) > 1:
+            row["stage"] = float(run.stage)
+        row |= {name: total / count for name, total in self.sums.items()}
+        row |= {"samples_per_s": count * run.config.batch_size / took, "loader_share": self.waited / took}
+        shown = [
+            (n, row[n], d) for n, d in (("loss", 3), ("action", 3), ("pixel", 1)) if math.isfinite(row.get(n, math.nan))
+        ]
+        note = " · ".join(f"{n} {v:.{d}f}" for n, v, d in shown)
+        stage = f"{run.now.name} · " if len(run.recipe.stages) > 1 else ""
+        self.bar.update(self.shown, note=f"{stage}{note} · {row['samples_per_s']:.0f} samples/s")
+        self.waited, self.logged, self.sums = 0.0, (now, run.step), {}
+        self.log(row)
 
-def fingerprint(data: Source) -> dict[str, Any]:
-    """What a data set was when training began: other frames under the same path are another data set."""
-    table = [
-        (int(e.start), int(e.stop), None if e.success is None else bool(e.success), getattr(e, "source", ""))
-        for e in data.episodes
-    ]
-    return {
-        "frames": len(data),
-        "episodes": len(table),
-        "episode table": digest(json.dumps(table)),
-        "states": digest(np.ascontiguousarray(data.states).tobytes()),
-        "actions": digest(np.ascontiguousarray(data.actions).tobytes()),
-        "tasks": digest("\n".join(data.tasks)),
-    }
+    def validate(self) -> None:
+        """Only rank 0 looks, so that everybody hears one verdict."""
+        run, world = self.job.run, self.job.world
+        if len(self.job.feed.validation):
+            row = validate(self.job) if world.leads else {}
+            if row:
+                self.log({"step": float(run.step), "minutes": run.elapsed / 60} | row)
+            if run.config.patience:
+                run.judge(world.agree(row.get("val_action", row.get("val_loss", math.nan)), run.config.device))
+        self.logged = (self.clock(), run.step) if not self.sums else self.logged
 
+    def log(self, row: dict[str, float]) -> None:
+        if not self.job.world.leads:
+            return
+        with (self.folder / METRICS).open("a") as f:
+            f.write(json.dumps({k: (round(v, 6) if math.isfinite(v) else None) for k, v in row.items()}) + "\n")
+        if self.watch is not None:
+            self.watch(row)
 
-def digest(content: str | bytes) -> str:
-    return "#" + hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:12]
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """'lr (0.001, now 0.002)' for every leaf that differs. What `before` does not know (an older palmar) is not compared."""
-
-    def leaves(value: Any, path: str) -> dict[str, Any]:
-        if not isinstance(value, Mapping) or not value:
-            return {path: value}
-        return {k: v for name, part in value.items() for k, v in leaves(part, f"{path}.{name}").items()}
-
-    out = []
-    for name in sorted(set(before) & set(now)):
-        old, new = leaves(before[name], name), leaves(now[name], name)
-        for k in dict.fromkeys([*old, *new]):
-            was, is_now = old.get(k, "none"), new.get(k, "none")
-            if was != is_now:
-                digests = any(str(v).startswith("#") for v in (was, is_now))  # say nothing to a reader
-                out.append(k if digests else f"{k} ({was}, now {is_now})")
-    return out
+    def save(self) -> None:
+        job, run = self.job, self.job.run
+        if not job.world.leads:
+            return
+        info = {
+            "step": run.step,
+            "minutes": round(run.elapsed / 60, 2),
+            "train": asdict(run.config),
+            "frames": len(job.feed.training),
+            "recipe": run.recipe.name,
+        }
+        run.save(self.folder / STATE, job.about)  # first: a checkpoint without it could not be gone on from
+        normalizers = {"state": job.state, "action": job.action}
+        checkpoint.save(self.folder, run.averaged(), job.model_config, job.interface, normalizers, info)
 
 
 def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
@@ -375,42 +334,132 @@ def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
     return state, action, importance if importance.any() else np.ones_like(importance)
 
 
-def start_from(model: VLA, init: str | Path) -> tuple[Normalizer, Normalizer]:
+def start_from(model: Model, init: str | Path) -> tuple[Normalizer, Normalizer]:
     """Copy the weights of a checkpoint into `model`; returns its normalisers. Raises `BadValue` when they differ."""
     policy = checkpoint.load(init)
-    for what in ("cameras", "state_names", "action_names", "horizon"):
+    for what in ("cameras", "state_names", "action_names", "horizon", "offsets"):
         theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
         if theirs != ours:
             raise BadValue(f"checkpoint '{init}' has {what} {theirs}, the data has {ours}")
-    if replace(policy.model.config, weights=model.config.weights) != model.config:  # losses may be weighed anew
+    if to_dict(policy.model.config) | {"weights": 0} != to_dict(model.config) | {"weights": 0}:  # losses may weigh anew
         raise BadValue(f"checkpoint '{init}' is a '{policy.model.config.preset}', asked for '{model.config.preset}'")
     model.load_state_dict(policy.model.state_dict())
     return policy.normalizers["state"], policy.normalizers["action"]
 
 
+def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
+    """Raises `BadValue` when a stage wants questions and there are none, or the model cannot answer them."""
+    wants = next((s for s in recipe.stages if s.data is not None and s.data.web > 0), None)
+    if wants is not None and wants.data is not None and web is None:
+        raise BadValue(
+            f"stage '{wants.name}' of recipe '{recipe.name}' takes {100 * wants.data.web:g} % of its batches from web data "
+            "and none is given. Next: make some (palmar.data.webdata.make) and give web=, or use web=0"
+        )
+    if web is not None:
+        speaker(model)
+
+
+def smoothed(config: C, value: float) -> C:
+    """The configuration with every field called label_smoothing at `value`. Raises `BadValue` when there is none."""
+
+    def inside(part: Any) -> tuple[Any, int]:
+        if not is_dataclass(part) or isinstance(part, type):
+            return part, 0
+        changed: dict[str, Any] = {}
+        found = 0
+        for f in fields(part):
+            if f.name == "label_smoothing":
+                changed[f.name], found = value, found + 1
+            else:
+                new, n = inside(getattr(part, f.name))
+                if n:
+                    changed[f.name], found = new, found + n
+        return replace(part, **changed) if changed else part, found
+
+    out, found = inside(config)
+    if not found:
+        raise BadValue(
+            f"'{getattr(config, 'preset', config)}' has no head that classifies; smoothing has nothing to smooth"
+        )
+    return out
+
+
 @torch.no_grad()
-def validate(
-    run: Run, feed: Feed, state: Normalizer, action: Normalizer, importance: Array, frames: int = 512
-) -> dict[str, float]:
-    """Averaged weights on held-out episodes: val_action [normalised], val_pixel [px], val_done (balanced accuracy)."""
-    model, live = run.model, [p.detach().clone() for p in run.weights]
+def validate(job: Job, frames: int = 512) -> dict[str, float]:
+    """Averaged weights on held-out episodes: val_action [normalised], val_pixel [px], val_done (balanced accuracy), and
+    what `losses.Judged` sees; val_language, the share of held-out questions answered, where there are any."""
+    run, feed = job.run, job.feed
+    model: Any = run.model
+    live = [p.detach().clone() for p in run.weights]
     picked = feed.validation[np.linspace(0, len(feed.validation) - 1, min(frames, len(feed.validation))).astype(int)]
+    judged, sums = Judged.empty(), dict[str, float]()
+    logits, truth = [], []
     try:
         for weight, mean in zip(run.weights, run.average, strict=True):
             weight.copy_(mean)
         model.eval()
-        sums: dict[str, float] = {}
-        logits, truth = [], []
-        for start in range(0, len(picked), 128):
-            batch = feed.tensors(feed.plain(picked[start : start + 128]), state, action, importance)
-            out, parts = model.evaluate(batch)
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(batch.state)
-            logits.append(out.done)
-            truth.append(batch.done)
+        with lora.Folded(model):
+            for start in range(0, len(picked), 128):
+                raw = feed.plain(picked[start : start + 128])
+                batch = feed.tensors(raw, job.state, job.action, job.importance, device=run.config.device)
+                for name, value in model.loss(batch)[1].items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch.state)
+                out = model.act(batch)
+                judged.add(out, batch, raw["family"])
+                if out.done is not None:
+                    logits.append(out.done)
+                    truth.append(batch.done)
+            said = {"val_language": retention(model, job.web, job.interface, run.config.device)} if job.web else {}
     finally:
         for weight, mine in zip(run.weights, live, strict=True):
             weight.copy_(mine)
-    said, was = torch.cat(logits) > 0, torch.cat(truth)
-    hits = [float((said[was == v] == v).float().mean()) for v in (True, False) if (was == v).any()]
-    return {f"val_{k}": v / len(picked) for k, v in sums.items() if k != "done"} | {"val_done": sum(hits) / len(hits)}
+    row = {f"val_{k}": v / len(picked) for k, v in sums.items() if k != "done"} | judged.row(feed.families) | said
+    if not logits:
+        return row
+    yes, was = torch.cat(logits) > 0, torch.cat(truth)
+    hits = [float((yes[was == v] == v).float().mean()) for v in (True, False) if (was == v).any()]
+    return row | {"val_done": sum(hits) / len(hits)}
+
+
+# ---------------------------------------------------------------------------------------------- out of memory
+
+
+def out_of_memory(error: BaseException) -> bool:
+    text = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "not enough memory" in text
+        or "can't allocate" in text
+    )
+
+
+def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseException) -> BadValue:
+    """What to say: the largest half, quarter, … of a backward pass that fits, found by trying."""
+    run = job.run
+    size = math.ceil(len(batch.state) / descent.pieces)
+    said = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    error.__traceback__ = None  # it holds the activations of the step that failed
+    rows = size // 2
+    while rows >= 1:
+        run.optimizer.zero_grad(set_to_none=True)
+        if run.config.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        try:
+            picked = np.arange(rows)
+            loss, _ = descent.objective(run.model, take(batch, picked), take_raw(given.raw, picked))  # type: ignore[arg-type]
+            loss.backward()
+            del loss
+            break
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as again:
+            if not out_of_memory(again):
+                raise
+            again.__traceback__ = None
+            rows //= 2
+    run.optimizer.zero_grad(set_to_none=True)
+    if rows < 1:
+        return BadValue(f"out of memory ({said}) even with one sample. Next: a smaller preset or a larger device")
+    total = run.config.batch_size
+    return BadValue(
+        f"out of memory with {size} samples at once ({said}); {rows * job.world.size} fit. Next: --batch-size "
+        f"{rows * job.world.size}, or --accumulate {math.ceil(len(batch.state) / rows)} to keep batches of {total}"
+    )

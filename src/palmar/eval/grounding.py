@@ -1,0 +1,170 @@
+"""Does the policy look at the thing it was asked for? Measured on tables nobody touches, which is a hundred times cheaper than
+success and says why success fails: whoever takes the cylinder for the cube grasps the cylinder.
+
+On every table each object is asked for in turn. A hit: the peak of the target's heatmap lies in the object's true box, grown by
+half a cell of the heatmap (the peak is known no better).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from palmar.embodiments import Camera
+from palmar.errors import BadValue
+from palmar.eval.stats import Rate
+from palmar.policy import Policy, load_policy
+from palmar.sim import tasks
+from palmar.sim.camera import project
+from palmar.sim.params import NO_RANDOMIZATION, Randomization
+from palmar.sim.pool import spread
+from palmar.sim.tasks import Split
+from palmar.sim.twin import world_named
+from palmar.sim.world import World
+from palmar.types import ActionChunk, Array
+
+Box = tuple[float, float, float, float]
+"""(left, top, right, bottom) in 0 … 1 of the image."""
+
+
+@dataclass(frozen=True)
+class GroundingConfig:
+    """tables: how many, the tasks taking turns. camera: whose heatmap is asked. The rest as in `EvalConfig`."""
+
+    policy: str = "shipped"
+    tables: int = 200
+    split: Split = "layout"
+    seed: int = 0
+    world: str = "sim"
+    camera: str = "front"
+    randomization: Randomization = NO_RANDOMIZATION
+
+    def __post_init__(self) -> None:
+        if self.tables < 1:
+            raise BadValue(f"tables is {self.tables}; expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Look:
+    """One question. hit: the peak is in the box of what was asked. nearest: the thing the peak is closest to.
+    beside: "colour" when another thing on the table shares the colour, else "shape" when one shares the shape, else "neither"."""
+
+    asked: str
+    nearest: str
+    hit: bool
+    beside: str
+
+    @property
+    def mistook(self) -> str | None:
+        """What the thing looked at shares with the one asked for: colour, shape or neither; None when it is the right one."""
+        if self.nearest == self.asked:
+            return None
+        a, b = self.asked.split(), self.nearest.split()
+        return "colour" if a[0] == b[0] else "shape" if a[1] == b[1] else "neither"
+
+
+@dataclass(frozen=True)
+class Grounding:
+    looks: tuple[Look, ...]
+
+    def hits(self, beside: str | None = None) -> Rate:
+        """Peak in the true box; `beside` chooses the tables that hold such a rival."""
+        chosen = [x for x in self.looks if beside in (None, x.beside)]
+        return Rate(sum(x.hit for x in chosen), len(chosen))
+
+    def right(self, beside: str | None = None) -> Rate:
+        """Peak nearest to the object that was asked for."""
+        chosen = [x for x in self.looks if beside in (None, x.beside)]
+        return Rate(sum(x.mistook is None for x in chosen), len(chosen))
+
+    def to_dict(self) -> dict[str, Any]:
+        kinds: tuple[str | None, ...] = (None, "colour", "shape", "neither")
+        return {
+            "in_the_box": {k or "all": self.hits(k).to_dict() for k in kinds},
+            "right_object": {k or "all": self.right(k).to_dict() for k in kinds},
+            "mistook": dict(Counter(m for x in self.looks if (m := x.mistook))),
+        }
+
+
+def grounding(config: GroundingConfig, processes: int | None = None, progress: bool = True) -> Grounding:
+    """Ask for every object of every table. Raises `BadValue` for a policy that shows no heatmap of its target."""
+    from rich.progress import track
+
+    jobs = ((config, config.seed + i) for i in range(config.tables))
+    shown: Iterable[list[Look]] = spread(questions, jobs, processes)
+    if progress:
+        shown = track(shown, "grounding", total=config.tables)
+    return Grounding(tuple(look for looks in shown for look in looks))
+
+
+def questions(job: tuple[GroundingConfig, int]) -> list[Look]:
+    """One table, from its seed alone."""
+    config, seed = job
+    world, policy = _world(config.world), _policy(config.policy)
+    task = tasks.TASKS[seed % len(tasks.TASKS)]
+    scenario = tasks.sample(task, config.split, seed)
+    params = config.randomization.sample(np.random.default_rng([29, seed]))
+    obs = world.load(scenario, params, tasks.TEST_SEED + seed)
+    camera = next(c for c in world.embodiment.cameras if c.name == config.camera)
+    around = boxes(world, camera)
+    things = [i for i, it in enumerate(scenario.items) if it.shape in tasks.SHAPES]
+    looks = []
+    for target in things:
+        words = tasks.WORDINGS[task][seed % len(tasks.WORDINGS[task])]
+        asked = replace(obs, instruction=tasks.phrase(replace(scenario, target=target), words))
+        policy.reset()
+        (u, v), (cell_u, cell_v) = peak(policy.act(asked), config.camera)
+        left, top, right, bottom = around[target]
+        hit = left - cell_u / 2 <= u <= right + cell_u / 2 and top - cell_v / 2 <= v <= bottom + cell_v / 2
+        middle = {i: np.hypot(u - (b[0] + b[2]) / 2, v - (b[1] + b[3]) / 2) for i, b in around.items()}
+        others = [scenario.items[i] for i in things if i != target]
+        mine = scenario.items[target]
+        rival = next(
+            (k for k in ("colour", "shape") if any(getattr(o, k) == getattr(mine, k) for o in others)), "neither"
+        )
+        looks.append(Look(mine.name, scenario.items[min(middle, key=lambda i: middle[i])].name, bool(hit), rival))
+    return looks
+
+
+def peak(chunk: ActionChunk, camera: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """(u, v) of the target heatmap's largest cell, and the size of a cell, both in 0 … 1 of the image."""
+    heat = (chunk.attention or {}).get(f"{camera}.target")
+    if heat is None:
+        have = ", ".join(chunk.attention or {}) or "none"
+        raise BadValue(f"the policy shows no heatmap '{camera}.target' (it shows: {have}). Next: a `palmar` preset")
+    height, width = heat.shape
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    return ((float(column) + 0.5) / width, (float(row) + 0.5) / height), (1 / width, 1 / height)
+
+
+def boxes(world: World, camera: Camera) -> dict[int, Box]:
+    """The true box of every thing on the table in one camera's picture, by index: around its projected corners."""
+    found = {}
+    for i, item in enumerate(world.scenario.items):
+        half = tasks.half_extent(item) * (world.params["object_scale"] if item.shape in tasks.SHAPES else 1.0)
+        corners = _corners(world, i, half)
+        uv = np.array([project(world.data, world.model, camera, c)[:2] for c in corners])
+        found[i] = (*uv.min(0).tolist(), *uv.max(0).tolist())
+    return found
+
+
+def _corners(world: World, i: int, half: Array) -> Array:
+    """float64[8, 3] of the cuboid around a thing, base frame [m]. A destination's origin is its foot."""
+    signs = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1], indexing="ij"), -1).reshape(-1, 3)
+    lift = np.array([0, 0, half[2]]) if world.scenario.items[i].shape in tasks.DESTINATIONS else np.zeros(3)
+    return world.item(i) + (signs * half + lift) @ world.rotation(i).T
+
+
+@lru_cache(maxsize=2)
+def _world(name: str) -> World:
+    return world_named(name)
+
+
+@lru_cache(maxsize=1)
+def _policy(where: str) -> Policy:
+    return load_policy(where)

@@ -1,0 +1,92 @@
+"""A trained model behind the `Policy` protocol: normalise → act → un-normalise."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palmar.models.base import Inputs, Model, pixels
+from palmar.models.encoders import SentenceTokens
+from palmar.types import ActionChunk, Array, Observation
+
+if TYPE_CHECKING:
+    from palmar.data.normalize import Normalizer
+
+
+class NeuralPolicy:
+    """A trained model as a `Policy`. It remembers no more than the past pictures that its interface asks for."""
+
+    def __init__(
+        self,
+        model: Model,
+        state: Normalizer,
+        actions: Normalizer,
+        info: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.model = model.to(device).eval()
+        self.interface = model.interface
+        self.normalizers = {"state": state, "action": actions}
+        self.info = dict(info or {})
+        self.device = device
+        self.sentences = SentenceTokens(model.config.max_tokens)
+        self._words: tuple[str, Tensor, Tensor] | None = None
+        self._seen: deque[tuple[float, Mapping[str, Array]]] = deque()
+
+    def reset(self) -> None:
+        """Forget the past pictures; word vectors are kept, they do not change."""
+        self._seen.clear()
+
+    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+        """The next T actions, un-normalised, with whatever else the model says (`base.Prediction`); done is a probability.
+
+        prefix: float32[d, A], un-normalised. Raises `BadValue` when the observation does not fit `interface`.
+        """
+        self.interface.check(obs)
+        with torch.inference_mode():
+            state = torch.from_numpy(np.asarray(self.normalizers["state"].forward(obs.state[None]), np.float32))
+            tokens, mask = self._read(obs.instruction)
+            images = {c: x.to(self.device) for c, x in self._pictures(obs).items()}
+            inputs = Inputs(images, state.to(self.device), tokens, mask, (obs.instruction,))
+            out = self.model.act(inputs, None if prefix is None else self._normal(prefix))
+            actions = self.normalizers["action"].inverse(out.actions[0].float().cpu().numpy()).astype(np.float32)
+            done = None if out.done is None else float(out.done[0].float().sigmoid())
+            sure = None if out.confidence is None else float(out.confidence[0])
+            heat = {k: v[0].float().cpu().numpy() for k, v in (out.attention or {}).items()}
+        if "gripper" in self.interface.action_names:
+            i = self.interface.action_names.index("gripper")
+            actions[:, i] = actions[:, i].clip(0.0, 1.0)
+        return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None)
+
+    def _normal(self, prefix: Array) -> Tensor:
+        return torch.from_numpy(self.normalizers["action"].forward(prefix))[None].to(self.device)
+
+    def _pictures(self, obs: Observation) -> dict[str, Tensor]:
+        """float32[1, 3, H, W] of now, or [1, K, 3, H, W] of now and before; before the first picture, the first again."""
+        past = self.interface.past
+        if past == self.interface.offsets == (0,):
+            return {
+                c: pixels(torch.from_numpy(np.ascontiguousarray(obs.images[c]))[None]) for c in self.interface.cameras
+            }
+        self._seen.append((obs.time, obs.images))
+        longest = -past[0] * self.interface.dt
+        while len(self._seen) > 1 and self._seen[1][0] <= obs.time - longest:
+            self._seen.popleft()
+        times = np.array([t for t, _ in self._seen])
+        chosen = [int(np.abs(times - (obs.time + o * self.interface.dt)).argmin()) for o in past]
+        stacks = {c: np.stack([self._seen[i][1][c] for i in chosen]) for c in self.interface.cameras}
+        return {c: pixels(torch.from_numpy(x)[None]) for c, x in stacks.items()}
+
+    def _read(self, instruction: str) -> tuple[Tensor, Tensor]:
+        """Only the first call with an instruction pays for the sentence encoder."""
+        if self._words is None or self._words[0] != instruction:
+            if len(self.sentences.cache) > 4096:  # a long-lived server must not grow without end
+                self.sentences.cache.clear()
+            tokens, mask = self.sentences([instruction])
+            self._words = (instruction, tokens.to(self.device), mask.to(self.device))
+        return self._words[1:]

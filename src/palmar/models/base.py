@@ -1,0 +1,165 @@
+"""What every model is: two verbs over one batch, and what it was built for.
+
+A model is a `Model` with `loss` and `act`, built from a frozen configuration by `ModelConfig.build(interface)`. Data sets,
+normalisation and real time stay outside (`train.feed`, `models.acting`).
+
+Axis legend: B batch · K pictures in time · T horizon · A action · S state · L tokens · C cameras · G grounded slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from palmar.errors import BadValue
+from palmar.types import Observation
+
+GROUNDED = ("target", "goal")  # what simulator truth says where to look for
+DECIMETRE = 0.1  # [m]: relative positions are predicted in this unit, so that they are about 1
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a policy was built for; an observation that does not fit is refused.
+
+    cameras: {name: (height, width)} [px]. dt: seconds an action lasts. horizon: T. offsets: which pictures go in, in policy
+    steps from now, oldest first; those after 0 exist in training only (a future to predict, a goal to reach).
+    """
+
+    cameras: Mapping[str, tuple[int, int]]
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    horizon: int = 16
+    dt: float = 0.1
+    embodiment: str = ""
+    offsets: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        if not self.cameras:
+            raise BadValue("no cameras; expected at least one {name: (height, width)}")
+        for name, (height, width) in self.cameras.items():
+            if height % 8 or width % 8 or min(height, width) < 16:
+                raise BadValue(f"camera '{name}' is {height}×{width}; expected multiples of 8 px, 16 or more")
+        if self.horizon < 1 or not self.dt > 0:
+            raise BadValue(f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s")
+        if 0 not in self.offsets or list(self.offsets) != sorted(set(self.offsets)):
+            raise BadValue(f"offsets are {self.offsets}; expected rising steps with 0 (now) among them")
+
+    @property
+    def past(self) -> tuple[int, ...]:
+        """The offsets there are pictures for when acting."""
+        return tuple(o for o in self.offsets if o <= 0)
+
+    def check(self, obs: Observation) -> None:
+        """Raise `BadValue` naming the first thing that differs."""
+        for name, size in self.cameras.items():
+            if name not in obs.images:
+                have = ", ".join(obs.images) or "none"
+                raise BadValue(f"camera '{name}' is missing (given: {have}). Next: rename or add the camera")
+            if obs.images[name].shape[:2] != tuple(size):
+                got = "×".join(map(str, obs.images[name].shape[:2]))
+                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {size[0]}×{size[1]}")
+        if len(obs.state) != len(self.state_names):
+            raise BadValue(
+                f"state has {len(obs.state)} values; this policy was trained on {len(self.state_names)}: "
+                f"{', '.join(self.state_names)}"
+            )
+        if not np.isfinite(obs.state).all():
+            bad = [n for n, x in zip(self.state_names, obs.state, strict=True) if not np.isfinite(x)]
+            raise BadValue(f"state is not finite at {', '.join(bad)}. Next: check the sensor")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model sees. images: {camera: float32[B, 3, H, W]} from `pixels`, or [B, K, 3, H, W] when the interface has
+    more than one offset. state: float32[B, S] normalised. tokens float16[B, L, 384], mask bool[B, L]: the frozen sentence
+    encoder's vectors (`encoders.SentenceTokens`), empty for a model that reads `texts` itself.
+    """
+
+    images: Mapping[str, Tensor]
+    state: Tensor
+    tokens: Tensor
+    mask: Tensor
+    texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Simulator truth for the grounded slots G (target, goal); never an input.
+
+    points: [B, C, G, 2] (u, v). visible: [B, C, G] 0/1. placed: bool[B, C, G], there is something to label.
+    relative: [B, G, 3] position in the base frame minus the TCP's, in decimetres. known: bool[B, G].
+    """
+
+    points: Tensor
+    visible: Tensor
+    placed: Tensor
+    relative: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Inputs):
+    """`Inputs` with what should come of them. actions: [B, T, A] normalised; pad: bool[B, T], True after the end of the
+    episode; done: bool[B], already fulfilled; importance: float32[A], how much each action dimension counts."""
+
+    actions: Tensor
+    pad: Tensor
+    done: Tensor
+    importance: Tensor
+    labels: Labels | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answers. actions: [B, T, A] normalised. done: logit [B]. confidence: [B] in 0 … 1.
+    attention: {camera.what: [B, h, w]} each summing to 1. texts: what it said, for a model that also speaks."""
+
+    actions: Tensor
+    done: Tensor | None = None
+    confidence: Tensor | None = None
+    attention: Mapping[str, Tensor] | None = None
+    texts: Sequence[str] = ()
+
+
+class Model(nn.Module):
+    """Everything that is trained; frozen encoders that need no gradient may stay outside."""
+
+    config: ModelConfig
+    interface: Interface
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What to minimise, and its parts by name (detached, `action` among them)."""
+        raise NotImplementedError
+
+    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
+        """The chunk that follows. prefix: [B, d, A] normalised actions that run meanwhile; a model may ignore it."""
+        raise NotImplementedError
+
+
+class ModelConfig(Protocol):
+    """A frozen dataclass beside the model it builds. preset: the name it came from. max_tokens: of an instruction, 0 when
+    the model reads `Inputs.texts` itself. offsets: see `Interface`."""
+
+    @property
+    def preset(self) -> str: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def offsets(self) -> tuple[int, ...]: ...
+    def build(self, interface: Interface) -> Model: ...
+
+
+def pixels(images: Tensor) -> Tensor:
+    """uint8[..., H, W, 3] → float32[..., 3, H, W] about 0, channels-last in memory."""
+    return images.movedim(-1, -3).to(torch.float32).sub_(115.0).div_(64.0)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

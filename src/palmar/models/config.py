@@ -1,0 +1,45 @@
+"""Frozen configurations to JSON and back: nested dataclasses, tuples and plain values, checked by their annotations."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+C = TypeVar("C")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """For JSON; `from_dict` gives an equal one back."""
+    return asdict(config)
+
+
+def from_dict(kind: type[C], value: Mapping[str, Any]) -> C:
+    """The dataclass `kind` from what `to_dict` wrote. Raises `KeyError` for a field that lacks, `TypeError` for one too many."""
+    hints, names = get_type_hints(kind), {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if strange := set(value) - names:
+        raise TypeError(f"{kind.__name__}.{min(strange)}")
+    if lacking := names - set(value):
+        raise KeyError(f"{kind.__name__}.{min(lacking)}")
+    return kind(**{name: _read(hints[name], value[name]) for name in names})
+
+
+def _read(hint: Any, value: Any) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return from_dict(hint, value)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        kinds = [h for h in inner if is_dataclass(h)]
+        if value is None or not kinds or not isinstance(value, Mapping):
+            return _tuples(value)
+        fitting = [h for h in kinds if {f.name for f in fields(h)} == set(value)]
+        return from_dict(fitting[0] if fitting else kinds[0], value)  # type: ignore[arg-type]
+    if origin is tuple and inner and is_dataclass(inner[0]):
+        return tuple(_read(inner[0], v) for v in value)
+    return _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists only; frozen configurations hold tuples only."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,146 @@
+"""PaLM-E: a language model that sees, feels the joint state, answers with a plan in words, and whose next skill acts.
+
+pictures, state, question → VLM → "move to the red cube ; grasp the red cube ; …". What the model has understood when it
+ends its first skill steers the action head: the skill library in one network. Source: arXiv 2303.03378.
+
+In training the plan is written by `plans`: what is left of it is told by the gripper command and by whether the
+instruction is fulfilled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.models.heads import ChunkHead, DoneHead
+from palmar.models.plans import plan_of, remaining
+from palmar.models.token_vla import DONE
+from palmar.models.vlm import VLM, VLMConfig, pad
+
+STOP = ";"  # ends a skill
+
+
+@dataclass(frozen=True)
+class PalmEConfig:
+    """hidden: of the action head. plan: how much the words count beside the actions. longest: words of a plan."""
+
+    vlm: VLMConfig = field(default_factory=VLMConfig)
+    hidden: int = 256
+    plan: float = 0.3
+    longest: int = 48
+    prompt: str = "How would you {instruction}?"
+    preset: str = "palme"
+
+    @property
+    def max_tokens(self) -> int:
+        return 0
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        return (0,)
+
+    def build(self, interface: Interface) -> PalmE:
+        return PalmE(self, interface)
+
+
+class PalmE(Model):
+    """See the module's head."""
+
+    roles: ClassVar[Mapping[str, Sequence[str]]] = {
+        "vision": ("vlm.towers",),
+        "language": ("vlm.language", "vlm.head"),
+        "head": ("state_in", "skill", "head", "finished"),
+    }
+
+    def __init__(self, config: PalmEConfig, interface: Interface) -> None:
+        super().__init__()
+        self.config: PalmEConfig = config
+        self.interface = interface
+        self.vlm = VLM(config.vlm)
+        self.state_in = nn.Linear(len(interface.state_names), self.vlm.width)
+        self.skill = nn.Sequential(nn.Linear(self.vlm.width, config.hidden), nn.GELU())
+        self.head = ChunkHead(config.hidden, interface.horizon, len(interface.action_names))
+        self.finished = DoneHead(config.hidden)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """L1 of the actions of the next skill, and the cross-entropy of the plan; parts: action, plan, done, loss."""
+        ids, real = (x.to(batch.state.device) for x in self._spell(self.plans(batch)))
+        embeddings, there = self._prefix(batch)
+        start = embeddings.shape[1]
+        whole = torch.cat([embeddings, self.vlm.embed(ids).to(embeddings.dtype)], 1)
+        hidden, _ = self.vlm.run(whole, torch.cat([there, real], 1), start)
+        plan = F.cross_entropy(self.vlm.logits(hidden[:, start - 1 : -1][real]).float(), ids[real])
+        skill = self.skill(first(hidden[:, start:], ids == self._stop))
+        action, _ = self.head.loss(skill[:, None], batch)
+        done = DoneHead.loss(self.finished(skill), batch.done)
+        total = action + self.config.plan * plan + DONE * done
+        parts = {"action": action, "plan": plan, "done": done, "loss": total}
+        return total, {k: v.detach() for k, v in parts.items()}
+
+    def language_loss(
+        self, images: Mapping[str, Tensor] | Tensor, prompts: Sequence[str], answers: Sequence[str]
+    ) -> Tensor:
+        """What co-training on image-text pairs minimises; see `VLM.language_loss`."""
+        return self.vlm.language_loss(images, prompts, answers)
+
+    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
+        """texts: the plan of each row, skills separated by ';'. actions: of its first skill. `prefix` is not used."""
+        embeddings, there = self._prefix(inputs)
+        hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
+        said, states, ended = [], [], torch.zeros(len(there), dtype=torch.bool, device=there.device)
+        for _ in range(self.config.longest):
+            ids = torch.where(ended, self.vlm.words.end, self.vlm.logits(hidden[:, -1]).argmax(-1))
+            ended = ended | (ids == self.vlm.words.end)
+            there = F.pad(there, (0, 1), value=True)
+            hidden, cache = self.vlm.run(self.vlm.embed(ids)[:, None], there, 0, cache)
+            said.append(ids)
+            states.append(hidden[:, -1])
+            if bool(ended.all()):
+                break
+        words = torch.stack(said, 1)
+        ends = (words == self._stop) | (words == self.vlm.words.end)
+        skill = self.skill(first(torch.stack(states, 1), ends))
+        return Prediction(self.head.act(skill[:, None]), self.finished(skill), texts=self._plain(words))
+
+    def plans(self, batch: Batch) -> list[tuple[str, ...]]:
+        """What is left to do in each row."""
+        names = self.interface.action_names
+        holding = torch.zeros_like(batch.done)
+        if "gripper" in names:  # below its mean: closed
+            holding = batch.actions[:, 0, names.index("gripper")] < 0
+        rows = zip(batch.texts, holding.tolist(), batch.done.tolist(), strict=True)
+        return [remaining(plan_of(text), held, done) for text, held, done in rows]
+
+    def weights_from(self, path: str | Path) -> None:
+        """See `VLM.weights_from`."""
+        self.vlm.weights_from(path)
+
+    @property
+    def _stop(self) -> int:
+        return self.vlm.words.rows([STOP])[0][-1]
+
+    def _spell(self, plans: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        spelled = {step: self.vlm.words.rows([step])[0] for step in {s for p in plans for s in p}}
+        return pad([[w for step in p for w in (*spelled[step], self._stop)] + [self.vlm.words.end] for p in plans])
+
+    def _plain(self, words: Tensor) -> tuple[str, ...]:
+        return tuple(t.strip().rstrip(STOP).strip() for t in self.vlm.words.texts(words))
+
+    def _prefix(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        asked = [self.config.prompt.format(instruction=t) for t in inputs.texts]
+        images = {c: inputs.images[c] for c in self.interface.cameras}
+        return self.vlm.prefix(images, asked, self.state_in(inputs.state)[:, None])
+
+
+def first(states: Tensor, at: Tensor) -> Tensor:
+    """[B, N, D] where bool[B, N] is true for the first time, else the last: [B, D]."""
+    last = torch.full_like(at[:, 0], at.shape[1] - 1, dtype=torch.long)
+    where = torch.where(at.any(1), at.long().argmax(1), last)
+    return states[torch.arange(len(states), device=states.device), where]

@@ -1,0 +1,129 @@
+"""Actions spoken by a vision-language model, one word a number: RT-2 and OpenVLA.
+
+pictures, question → VLM → action words, read back as numbers. The words of actions are chosen among themselves, as RT-2
+does when decoding, and trained so too. The model goes on speaking English: `language_loss` is for co-fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from palmar.models.action_tokens import ActionTokens
+from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.models.heads import DoneHead, over_chunk
+from palmar.models.vlm import VLM, VLMConfig
+
+DONE = 0.1  # how much the done head counts
+
+
+@dataclass(frozen=True)
+class TokenVLAConfig:
+    """prompt: what is asked, with {instruction} in it."""
+
+    vlm: VLMConfig = field(default_factory=VLMConfig)
+    tokens: ActionTokens = field(default_factory=ActionTokens)
+    prompt: str = "What action should the robot take to {instruction}?"
+    preset: str = "openvla"
+
+    @property
+    def max_tokens(self) -> int:
+        return 0
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        return (0,)
+
+    def build(self, interface: Interface) -> TokenVLA:
+        return TokenVLA(self, interface)
+
+
+class TokenVLA(Model):
+    """See the module's head. The state is not an input: neither RT-2 nor OpenVLA looks at it."""
+
+    roles: ClassVar[Mapping[str, Sequence[str]]] = {
+        "vision": ("vlm.towers",),
+        "language": ("vlm.language", "vlm.head"),
+        "head": ("vlm.projector", "finished"),  # actions are words: what is new is what pictures are to the words
+    }
+
+    def __init__(self, config: TokenVLAConfig, interface: Interface) -> None:
+        super().__init__()
+        self.config: TokenVLAConfig = config
+        self.interface = interface
+        self.vlm = VLM(config.vlm)
+        self.finished = DoneHead(self.vlm.width)
+        self.vocab = config.vlm.decoder.vocab - config.vlm.decoder.spare
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the action words; parts: words, action (mean absolute error of the likeliest words, told the
+        true ones before), accuracy (share of words right), done, loss."""
+        bins, vocab = self.config.tokens, self.vocab
+        steps = bins.steps(batch.actions.shape[1])
+        words = bins.words(batch.actions[:, steps], vocab).flatten(1)  # [B, anchors · A]
+        embeddings, there = self._prefix(batch)
+        start = embeddings.shape[1]
+        whole = torch.cat([embeddings, self.vlm.embed(words[:, :-1]).to(embeddings.dtype)], 1)
+        hidden, _ = self.vlm.run(whole, F.pad(there, (0, words.shape[1] - 1), value=True), start)
+        logits = self.vlm.logits(hidden[:, start - 1 :], bins.rows(vocab)).float()
+        target = words - (vocab - bins.bins)
+
+        def over(values: Tensor) -> Tensor:
+            spoken = values.unflatten(1, (len(steps), -1)).float()
+            return over_chunk(spoken, batch.pad[:, steps], batch.importance)
+
+        best = logits.argmax(-1)
+        said = over(F.cross_entropy(logits.transpose(1, 2), target, reduction="none"))
+        error = (bins.actions(best + vocab - bins.bins, vocab) - batch.actions[:, steps].flatten(1)).abs()
+        done = DoneHead.loss(self._finished(hidden[:, :start], there), batch.done)
+        total = said + DONE * done
+        parts = {"words": said, "action": over(error), "accuracy": over(best == target), "done": done, "loss": total}
+        return total, {k: v.detach() for k, v in parts.items()}
+
+    def language_loss(
+        self, images: Mapping[str, Tensor] | Tensor, prompts: Sequence[str], answers: Sequence[str]
+    ) -> Tensor:
+        """What co-fine-tuning on image-text pairs minimises; see `VLM.language_loss`."""
+        return self.vlm.language_loss(images, prompts, answers)
+
+    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
+        """confidence: geometric mean of the probabilities of the words said. `prefix` is not used."""
+        bins, vocab, horizon = self.config.tokens, self.vocab, self.interface.horizon
+        width, rows = len(self.interface.action_names), bins.rows(vocab)
+        embeddings, there = self._prefix(inputs)
+        hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
+        done = self._finished(hidden, there)
+        said, sure = [], []
+        for i in range(count := len(bins.steps(horizon)) * width):
+            logs = self.vlm.logits(hidden[:, -1], rows).float().log_softmax(-1)
+            best, word = logs.max(-1)
+            said.append(word + rows.start)
+            sure.append(best)
+            if i + 1 < count:
+                there = F.pad(there, (0, 1), value=True)
+                hidden, cache = self.vlm.run(self.vlm.embed(said[-1])[:, None], there, 0, cache)
+        spoken = bins.actions(torch.stack(said, 1), vocab).unflatten(1, (-1, width))
+        return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp())
+
+    def weights_from(self, path: str | Path) -> None:
+        """See `VLM.weights_from`."""
+        self.vlm.weights_from(path)
+
+    def _prefix(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        asked = [self.config.prompt.format(instruction=t) for t in inputs.texts]
+        return self.vlm.prefix({c: inputs.images[c] for c in self.interface.cameras}, asked)
+
+    def _finished(self, hidden: Tensor, there: Tensor) -> Tensor:
+        return self.finished(mean_over(hidden, there))
+
+
+def mean_over(hidden: Tensor, there: Tensor) -> Tensor:
+    """[B, N, D] → [B, D], over the tokens that are there."""
+    weight = there.to(hidden.dtype)[..., None]
+    return (hidden * weight).sum(1) / weight.sum(1)

@@ -1,0 +1,114 @@
+"""DAgger: the learner drives, the expert says what it would have done, and the next learner trains on all of it.
+
+Source: Ross, Gordon & Bagnell 2011, arXiv 1011.0686. Round 0 is plain behaviour cloning on what is there; in round i the
+expert drives a share β_i of the episodes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from palmar.errors import BadValue, UnknownName
+from palmar.models.base import ModelConfig
+from palmar.train.loop import TrainConfig, train
+
+Fall = Literal["exponential", "linear", "none"]
+
+
+@dataclass(frozen=True)
+class Dagger:
+    """rounds: of collecting and training, after the first training. episodes: collected in each. beta: β of round 1, then
+    exponential (β^i), linear (to 0 in the last round) or none (0 always). seed: of the first table; round i begins
+    `episodes` · 10 further on. scratch: train every round from nothing instead of from the round before."""
+
+    rounds: int = 10
+    episodes: int = 100
+    beta: float = 0.5
+    fall: Fall = "exponential"
+    seed: int = 300_000
+    scratch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.episodes < 1 or not 0 <= self.beta <= 1:
+            raise BadValue(f"{self}; expected rounds and episodes ≥ 1, beta 0 … 1")
+        if self.fall not in get_args(Fall):
+            raise UnknownName("beta schedule", self.fall, get_args(Fall))
+
+    def share(self, i: int) -> float:
+        """Share of round i's episodes (i from 1) that the expert drives."""
+        if self.fall == "none":
+            return 0.0
+        if self.fall == "linear":
+            return self.beta * (1 - (i - 1) / max(1, self.rounds - 1))
+        return self.beta**i
+
+    def first_seed(self, i: int) -> int:
+        return self.seed + (i - 1) * 10 * self.episodes
+
+
+class Gather(Protocol):
+    """Makes a round's data: episodes driven by the checkpoint `driver` (or, a share `beta`, by the expert), all labelled."""
+
+    def __call__(self, out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:
+        """A training `Source`. Called again after an interruption, it goes on with what is in `out`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Round:
+    """What round i left: its checkpoint, its data (None in round 0), and β."""
+
+    number: int
+    checkpoint: Path
+    data: Path | None
+    beta: float
+    frames: int
+
+
+def dagger(
+    model: ModelConfig,
+    data: Sequence[Any],
+    out: str | Path,
+    config: TrainConfig,
+    plan: Dagger,
+    gather: Gather,
+    *,
+    watch: Callable[[Round], None] | None = None,
+    **training: Any,
+) -> list[Round]:
+    """Train, then `plan.rounds` times: collect with the newest checkpoint, add, train. Folders out/round-00 … and out/data-01 ….
+
+    Interrupted, the same call goes on where it stopped. watch: called after each round. training: passed on to `train`
+    (recipe, paraphrases, objective, …); `objective` must not hold a normaliser of another round.
+    """
+    root, sets, done = Path(out), list(data), list[Round]()
+    for i in range(plan.rounds + 1):
+        where, folder, beta = root / f"round-{i:02d}", None, 1.0
+        if i > 0:
+            folder, beta = root / f"data-{i:02d}", plan.share(i)
+            sets.append(gather(folder, done[-1].checkpoint, beta, plan.first_seed(i), plan.episodes))
+        init = None if i == 0 or plan.scratch else done[-1].checkpoint
+        more = dict(training) if init is None else training | {"init": init}
+        train(model, sets, where, replace(config, seed=config.seed + i), resume=True, **more)
+        done.append(Round(i, where, folder, beta, sum(len(s) for s in sets)))
+        if watch is not None:
+            watch(done[-1])
+    return done
+
+
+def in_simulation(tasks: tuple[str, ...] | None = None, processes: int | None = None, **more: Any) -> Gather:
+    """Collects with `palmar.data.collect`: scripted experts as labellers in randomised worlds. more: for `CollectConfig`."""
+
+    def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:
+        from palmar.data.collect import CollectConfig, collect
+        from palmar.data.reader import Dataset
+
+        chosen = {} if tasks is None else {"tasks": tasks}
+        config = CollectConfig(episodes, seed=seed, driver=str(driver), beta=beta, **chosen, **more)  # type: ignore[arg-type]
+        collect(out, config, processes, resume=True, progress=False)
+        return Dataset(out)
+
+    return gather

@@ -1,0 +1,117 @@
+"""Teacher → student: learn what a teacher would do on the same frames, beside what the demonstrator did.
+
+    loss = (1 - weight) · behaviour cloning + weight · distance(student, teacher)
+
+With data that the student collected (`train.dagger`), that is distillation on the states the student visits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palmar.errors import BadValue
+from palmar.models.acting import NeuralPolicy
+from palmar.models.base import Batch, Inputs, Model, pixels
+from palmar.policy import Policy
+from palmar.types import Array, Observation
+
+Distance = Literal["own", "l1", "kl"]
+
+
+class Teacher(Protocol):
+    """Anything that gives actions for frames."""
+
+    def __call__(self, raw: Mapping[str, Any], texts: tuple[str, ...]) -> Array:
+        """raw: arrays of the batch (images, state, privileged where the set has it); [B, T, A] in natural units."""
+        ...
+
+
+@dataclass(frozen=True)
+class Distill:
+    """An objective for `train.loop.train`.
+
+    action: the student's action normaliser, as [offset, scale] arrays (`Normalizer`). distance: own, the student's own loss
+    against the teacher's chunk, for every head (cross-entropy on the teacher's tokens, flow towards the teacher's chunk);
+    l1 of the chunks; kl between Gaussians of deviation `sigma` (normalised) about both chunks, which is their squared
+    distance over 2 σ². The last two need a head whose `act` has a gradient. Pictures are given to the teacher as they are
+    in the batch, shifts included.
+    """
+
+    teacher: Teacher
+    action: Any
+    weight: float = 0.5
+    distance: Distance = "own"
+    sigma: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1 or not self.sigma > 0 or self.distance not in ("own", "l1", "kl"):
+            raise BadValue(
+                f"weight {self.weight}, distance '{self.distance}', sigma {self.sigma}; expected 0 … 1, own, l1 or kl, > 0"
+            )
+
+    def __call__(self, model: Model, batch: Batch, raw: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            wish = self.teacher(raw, tuple(batch.texts))
+        goal = torch.from_numpy(np.asarray(self.action.forward(wish), np.float32)).to(batch.actions.device)
+        if goal.shape != batch.actions.shape:
+            raise BadValue(f"the teacher gave {list(goal.shape)}; expected {list(batch.actions.shape)} (B, T, A)")
+        cloned, parts = model.loss(batch)
+        if self.distance == "own":
+            away, _ = model.loss(replace(batch, actions=goal))
+        else:
+            away = self._away(model.act(batch).actions, goal, batch)
+        total = (1 - self.weight) * cloned + self.weight * away
+        return total, parts | {"teacher": away.detach(), "loss": total.detach()}
+
+    def _away(self, said: Tensor, goal: Tensor, batch: Batch) -> Tensor:
+        if not said.requires_grad:
+            raise BadValue(f"this head's act has no gradient, so distance='{self.distance}' cannot teach it; use 'own'")
+        counts = batch.importance / batch.importance.sum().clamp(min=1e-6)
+        difference = said - goal
+        each = (
+            difference.abs() @ counts if self.distance == "l1" else difference.square() @ counts / (2 * self.sigma**2)
+        )
+        real = (~batch.pad).to(each.dtype)
+        return (each * real).sum() / real.sum().clamp(min=1)
+
+
+class NeuralTeacher:
+    """A trained policy on whole batches; it need not have the student's normalisation or size, only its names."""
+
+    def __init__(self, policy: NeuralPolicy) -> None:
+        self.policy = policy
+
+    @torch.no_grad()
+    def __call__(self, raw: Mapping[str, Any], texts: tuple[str, ...]) -> Array:
+        policy = self.policy
+        tokens, mask = (x.to(policy.device) for x in policy.sentences(list(texts)))
+        state = torch.from_numpy(np.asarray(policy.normalizers["state"].forward(raw["state"]), np.float32))
+        images = {c: pixels(torch.from_numpy(np.ascontiguousarray(raw["images"][c]))) for c in policy.interface.cameras}
+        images = {c: x.to(policy.device) for c, x in images.items()}
+        out = policy.model.eval().act(Inputs(images, state.to(policy.device), tokens, mask, texts))
+        return policy.normalizers["action"].inverse(out.actions.float().cpu().numpy())
+
+
+class PolicyTeacher:
+    """Any `Policy`, frame by frame: slow, and enough for a privileged one that reads `Observation.privileged`."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __call__(self, raw: Mapping[str, Any], texts: tuple[str, ...]) -> Array:
+        chunks = []
+        for b, text in enumerate(texts):
+            images = {c: np.ascontiguousarray(x[b] if x.ndim == 4 else x[b, -1]) for c, x in raw["images"].items()}
+            truth = raw["privileged"][b] if "privileged" in raw else None
+            self.policy.reset()
+            chunks.append(self.policy.act(Observation(images, raw["state"][b], text, 0.0, truth)).actions)
+        horizon = raw["actions"].shape[1]
+        if min(len(c) for c in chunks) < horizon:
+            raise BadValue(f"the teacher plans {min(len(c) for c in chunks)} steps; the student learns {horizon}")
+        return np.stack([c[:horizon] for c in chunks])

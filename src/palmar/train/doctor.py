@@ -1,0 +1,247 @@
+"""What is wrong with a run, from the numbers it logged: the symptom, the number, and the fix.
+
+Every rule looks at one figure of metrics.jsonl (`train.loop.validate`, `train.losses.Judged`) and one threshold. A rule that
+has too little to go by says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palmar.errors import BadFile
+from palmar.types import Array
+
+Row = Mapping[str, Any]
+METRICS, CONFIG = "metrics.jsonl", "config.json"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """spread, jitter: see `train.losses.Judged`. explosion: gradient norm over its median. diverged: loss over its best.
+    forgot: points of language accuracy lost. overfit: validation error over its best. imbalance: a task's error over the
+    median task's. faint: a normaliser's scale that is noise, as a share of the median scale.
+    """
+
+    spread: float = 0.1
+    jitter: float = 3.0
+    explosion: float = 50.0
+    diverged: float = 3.0
+    forgot: float = 0.1
+    overfit: float = 1.2
+    imbalance: float = 2.5
+    faint: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """symptom: its name. value, limit: what was seen and what would have been well. fix: what to do."""
+
+    symptom: str
+    said: str
+    value: float
+    limit: float
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.symptom}: {self.said}. Fix: {self.fix}"
+
+
+def examine(run: str | Path, thresholds: Thresholds | None = None) -> list[Finding]:
+    """Findings about a training folder, worst kind first; none for a healthy one. Raises `BadFile` without metrics."""
+    folder = Path(run)
+    if not (folder / METRICS).exists():
+        raise BadFile(f"no {METRICS} in '{folder}'. Next: give the folder that palmar train wrote (--out)")
+    rows = read_rows(folder / METRICS)
+    config = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else {}
+    return diagnose(rows, config.get("normalizers", {}), thresholds)
+
+
+def diagnose(
+    rows: Sequence[Row], normalizers: Mapping[str, Any] | None = None, thresholds: Thresholds | None = None
+) -> list[Finding]:
+    """rows: of metrics.jsonl. normalizers: of config.json."""
+    limits = thresholds or Thresholds()
+    found = [f for rule in RULES for f in rule(rows, limits)]
+    return found + list(normalisation(normalizers or {}, limits))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a metrics file; half a last line (a run that is being written) is left out."""
+    rows = []
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def series(rows: Sequence[Row], name: str) -> tuple[Array, Array]:
+    """(steps, values) where `name` was logged and finite."""
+    pairs = [(r["step"], r[name]) for r in rows if isinstance(r.get(name), int | float) and math.isfinite(r[name])]
+    return np.array([s for s, _ in pairs], float), np.array([v for _, v in pairs], float)
+
+
+# ---------------------------------------------------------------------------------------------- symptoms
+
+
+def not_a_number(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
+    for name in ("loss", "gradient", "action"):
+        bad = [r["step"] for r in rows if name in r and not _finite(r[name])]
+        if bad:
+            yield Finding(
+                "NaN", f"{name} is not a number at step {bad[0]:g} ({len(bad)} rows)", float(len(bad)), 0.0,
+                "lower lr by 3, clip=1.0, precision='fp32'; look at the data with palmar inspect",
+            )  # fmt: skip
+            return
+
+
+def explosion(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
+    steps, norm = series(rows, "gradient")
+    if len(norm) >= 5:
+        usual = float(np.median(norm))
+        worst = int(norm.argmax())
+        if usual > 0 and norm[worst] > limits.explosion * usual:
+            yield Finding(
+                "gradient explosion", f"gradient norm {norm[worst]:.3g} at step {steps[worst]:g}, {usual:.3g} as a rule",
+                float(norm[worst] / usual), limits.explosion, "lower lr, keep clip at 1.0 or less, longer warmup",
+            )  # fmt: skip
+            return
+    for stage_steps, loss in _stages(rows, "loss"):
+        best = int(loss.argmin()) if len(loss) else 0
+        later = loss[best:]
+        if (
+            len(loss) >= 5
+            and loss[best] > 0
+            and len(later) >= 3
+            and np.median(later[-3:]) > limits.diverged * loss[best]
+        ):
+            now = float(np.median(later[-3:]))
+            yield Finding(
+                "divergence", f"loss {now:.3g} after {loss[best]:.3g} at step {stage_steps[best]:g}",
+                now / float(loss[best]), limits.diverged, "lower lr by 3 and start from the last good checkpoint (--init)",
+            )  # fmt: skip
+
+
+def collapse(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
+    steps, spread = series(rows, "val_spread")
+    if len(spread) >= 3 and spread[-1] < limits.spread:  # early on every model answers with the mean
+        yield Finding(
+            "mode collapse",
+            f"predictions spread {100 * spread[-1]:.2g} % as much as the labels at step {steps[-1]:g}: nearly one answer to "
+            "everything",
+            float(spread[-1]), limits.spread, "lower lr, add noise (Augment(action_noise=0.01)), see that pictures differ",
+        )  # fmt: skip
+
+
+def forgetting(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
+    steps, score = series(rows, "val_language")
+    if len(score) >= 2:
+        best = int(score.argmax())
+        lost = float(score[best] - score[-1])
+        if lost > limits.forgot:
+            yield Finding(
+                "catastrophic forgetting",
+                f"{100 * score[-1]:.0f} % of held-out questions answered, {100 * score[best]:.0f} % at step {steps[best]:g}",
+                lost, limits.forgot, "keep web data in every stage (Mixture(web=0.5)), or train adapters only (--recipe lora)",
+            )  # fmt: skip
+
+
+def jitter(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
+    steps, value = series(rows, "val_jitter")
+    if len(value) >= 3 and value[-1] > limits.jitter:
+        yield Finding(
+            "action jitter", f"predicted chunks bend {value[-1]:.2g} times as much as demonstrated ones at step {steps[-1]:g}",
+            float(value[-1]), limits.jitter, "act with temporal ensembling (--ensemble), larger chunks (horizon), smoother data",
+        )  # fmt: skip
+
+
+def overfitting(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
+    steps, held = series(rows, "val_action")
+    train_steps, train = series(rows, "action")
+    if len(held) >= 4 and len(train) >= 2:
+        best = int(held.argmin())
+        now = float(np.median(held[-2:]))
+        since = train[train_steps <= steps[best]]
+        if best <= len(held) - 3 and now > limits.overfit * held[best] and len(since) and train[-1] < since[-1]:
+            yield Finding(
+                "overfitting",
+                f"held-out action error {now:.3g}, {held[best]:.3g} at step {steps[best]:g}, while the training error went "
+                f"from {since[-1]:.3g} to {train[-1]:.3g}",
+                now / float(held[best]), limits.overfit, "more demonstrations, Augment, patience=3, a smaller preset",
+            )  # fmt: skip
+
+
+def imbalance(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
+    last = next((r for r in reversed(rows) if any(k.startswith("val_error/") for k in r)), {})
+    errors = {k.removeprefix("val_error/"): v for k, v in last.items() if k.startswith("val_error/") and _finite(v)}
+    if len(errors) >= 2:
+        worst = max(errors, key=lambda k: errors[k])
+        others = float(np.median([v for k, v in errors.items() if k != worst]))
+        if others > 0 and errors[worst] > limits.imbalance * others:
+            yield Finding(
+                "task imbalance", f"held-out error of '{worst}' is {errors[worst]:.3g}, of the other tasks {others:.3g}",
+                errors[worst] / others, limits.imbalance,
+                f"temperature sampling (--temperature 5), Mixture(losses=(('{worst}', 2.0),)), or more of its data",
+            )  # fmt: skip
+
+
+def normalisation(normalizers: Mapping[str, Any], limits: Thresholds) -> Iterator[Finding]:
+    """A dimension with scale 0 is constant, mapped to 0, and no trouble; one that hardly moves is noise at full size."""
+    for which, n in normalizers.items():
+        offset, scale = np.array(n["offset"], float), np.array(n["scale"], float)
+        names = list(n.get("names") or range(len(scale)))
+        if len(scale) and (scale == 1).all() and (offset == 0).all():
+            yield Finding(
+                "normaliser inactive", f"every {which} dimension has offset 0 and scale 1", 1.0, 0.0,
+                "fit it on the data (palmar train does), or the largest unit rules the loss",
+            )  # fmt: skip
+            continue
+        live = scale[scale > 0]
+        usual = float(np.median(live)) if len(live) else 1.0
+        faint = [(str(a), float(s)) for a, s in zip(names, scale, strict=True) if 0 < s < limits.faint * usual]
+        if faint:
+            shown = ", ".join(f"{a} ({s:.2g})" for a, s in faint[:4])
+            yield Finding(
+                "near-constant dimension", f"{which} {shown} hardly move, against {usual:.2g} as a rule: noise at full size",
+                faint[0][1] / usual, limits.faint, "leave them out of the data set, or make them exactly constant",
+            )  # fmt: skip
+
+
+def from_predictions(predicted: Array, labels: Array, thresholds: Thresholds | None = None) -> list[Finding]:
+    """The same from arrays, where there is no run: predicted, labels [N, T, A] in normalised units."""
+    limits = thresholds or Thresholds()
+    if not np.isfinite(predicted).all():
+        bad = int(np.argwhere(~np.isfinite(predicted))[0][0])
+        return [Finding("NaN", f"prediction {bad} is not finite", 1.0, 0.0, "lower lr, precision='fp32'")]
+    active = labels.reshape(-1, labels.shape[-1]).std(0) > 1e-6
+    spread = float((predicted[:, 0, active].std(0) / labels[:, 0, active].std(0).clip(1e-3)).mean())
+    rows: list[Row] = [{"step": i, "val_spread": spread} for i in range(3)]
+    if predicted.shape[1] > 2:
+        bends = [float(np.sqrt((np.diff(x[..., active], n=2, axis=1) ** 2).mean())) for x in (predicted, labels)]
+        rows = [dict(r) | {"val_jitter": bends[0] / (bends[1] + 0.1)} for r in rows]
+    return diagnose(rows, None, limits)
+
+
+RULES: tuple[Callable[[Sequence[Row], Thresholds], Iterator[Finding]], ...] = (
+    not_a_number, explosion, collapse, forgetting, jitter, overfitting, imbalance,
+)  # fmt: skip
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _stages(rows: Sequence[Row], name: str) -> Iterator[tuple[Array, Array]]:
+    """A series, cut where a new stage (another loss, another learning rate) began."""
+    for stage in sorted({r.get("stage", 0.0) for r in rows if name in r}):
+        yield series([r for r in rows if r.get("stage", 0.0) == stage], name)

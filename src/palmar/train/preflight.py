@@ -1,0 +1,228 @@
+"""Do a data set, a checkpoint and a robot fit one another? Every check by name, before hours are spent or a motor moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palmar.embodiments import Embodiment, arm7
+from palmar.errors import BadValue, UnknownName
+from palmar.types import Array
+
+ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
+
+
+@dataclass(frozen=True)
+class Check:
+    """name: what was compared. ok. found: what differs or was seen. next: what to do when it is not well."""
+
+    name: str
+    ok: bool
+    found: str
+    next: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the three, in the words all of them have; None where it says nothing."""
+
+    what: str
+    cameras: Mapping[str, tuple[int, int]] | None = None
+    state_names: tuple[str, ...] | None = None
+    action_names: tuple[str, ...] | None = None
+    rate: float | None = None
+    robot: str = ""
+    horizon: int | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+def preflight(
+    data: Any | None = None, checkpoint: str | Path | None = None, robot: Embodiment | str | None = None
+) -> list[Check]:
+    """Compare what is given, two or three of: a data set (`Dataset`), a checkpoint folder, a robot.
+
+    Raises `BadValue` with fewer than two, `BadFile` when one cannot be read at all.
+    """
+    body = robot_named(robot) if isinstance(robot, str) else robot
+    sides = [
+        *([] if data is None else [of_data(data)]),
+        *([] if checkpoint is None else [of_checkpoint(checkpoint)]),
+        *([] if body is None else [of_robot(body)]),
+    ]
+    if len(sides) < 2:
+        raise BadValue("nothing to compare. Next: give two of --data, --policy and --robot")
+    checks = [c for a, b in _pairs(sides) for c in compare(a, b)]
+    for side in sides:
+        checks += statistics(side)
+    if data is not None:
+        checks += ranges(data, body)
+    return checks
+
+
+def robot_named(name: str) -> Embodiment:
+    if name not in ROBOTS:
+        raise UnknownName("robot", name, ROBOTS)
+    return ROBOTS[name]()
+
+
+def of_data(data: Any) -> Side:
+    sizes = {}
+    if len(data):
+        images = data.batch(np.array([0]), 1)["images"]
+        sizes = {c: (int(x.shape[-3]), int(x.shape[-2])) for c, x in images.items()}
+    return Side(
+        "data set", sizes, tuple(data.state_names), tuple(data.action_names), float(getattr(data, "fps", 0)) or None,
+        str(getattr(data, "robot_type", "") or ""), stats=dict(getattr(data, "stats", {})),
+    )  # fmt: skip
+
+
+def of_checkpoint(path: str | Path) -> Side:
+    from palmar.models.checkpoint import read_config
+
+    _, face, normalizers, _, _ = read_config(path)
+    return Side(
+        "checkpoint", dict(face.cameras), face.state_names, face.action_names, 1.0 / face.dt, face.embodiment, face.horizon,
+        {"normalizers": normalizers},
+    )  # fmt: skip
+
+
+def of_robot(robot: Embodiment) -> Side:
+    cameras = {c.name: (c.height, c.width) for c in robot.cameras}
+    return Side("robot", cameras, tuple(robot.state_names), tuple(robot.action_names), robot.policy_rate, robot.name)
+
+
+def compare(a: Side, b: Side) -> Iterator[Check]:
+    """Names, widths, cameras, rate and robot of two sides."""
+    pair = f"{a.what} ↔ {b.what}"
+    for what, next_step in (
+        ("state_names", "use the robot the data was recorded on, or palmar.data.mixture.Adapted"),
+        ("action_names", "choose the action space the data was recorded in (Embodiment.with_action_space)"),
+    ):
+        ours, theirs = getattr(a, what), getattr(b, what)
+        if ours is not None and theirs is not None:
+            label = what.replace("_", " ")
+            yield Check(f"{pair}: {label}", ours == theirs, _names(a.what, ours, b.what, theirs), next_step)
+    if a.cameras is not None and b.cameras is not None:
+        needed, have = (a, b) if a.what == "checkpoint" else (b, a)
+        assert needed.cameras is not None and have.cameras is not None
+        only = [c for c in needed.cameras if c not in have.cameras]
+        sizes = [c for c in needed.cameras if c in have.cameras and needed.cameras[c] != have.cameras[c]]
+        if only:
+            found = f"{needed.what} needs {', '.join(only)}; {have.what} has {', '.join(have.cameras) or 'none'}"
+        elif sizes:
+            c = sizes[0]
+            found = f"'{c}' is {_size(needed.cameras[c])} px in the {needed.what}, {_size(have.cameras[c])} in the {have.what}"
+        else:
+            found = ", ".join(f"{c} {_size(s)}" for c, s in needed.cameras.items())
+        yield Check(f"{pair}: cameras", not only and not sizes, found, "rename, add or resize the camera")
+    if a.rate is not None and b.rate is not None:
+        same = abs(a.rate - b.rate) < 0.01 * a.rate
+        yield Check(
+            f"{pair}: rate",
+            same,
+            f"{a.rate:g} Hz and {b.rate:g} Hz",
+            "an action must last as long as it did when recorded",
+        )
+    if a.robot and b.robot:
+        yield Check(f"{pair}: robot", a.robot == b.robot, f"'{a.robot}' and '{b.robot}'", "is this the robot you mean?")
+    chunk = a.horizon or b.horizon
+    if chunk is not None:
+        seconds = chunk / (a.rate or b.rate or 1.0)
+        yield Check(
+            f"{pair}: chunk size", 0.1 <= seconds <= 10, f"{chunk} actions, {seconds:.2g} s", "chunks last 0.1 … 10 s"
+        )
+
+
+def statistics(side: Side) -> Iterator[Check]:
+    """Present, finite, and (of a checkpoint) doing something."""
+    if side.what == "data set":
+        wanted = [k for k in ("observation.state", "action") if k not in side.stats]
+        bad = [k for k, s in side.stats.items() if any(not np.isfinite(np.asarray(v, float)).all() for v in s.values())]
+        found = (
+            f"missing for {', '.join(wanted)}" if wanted else f"not finite for {', '.join(bad)}" if bad else "finite"
+        )
+        yield Check(
+            "data set: statistics", not wanted and not bad, found, "mend the set: palmar.data.repair.repair(root)"
+        )
+    for name, n in side.stats.get("normalizers", {}).items() if side.what == "checkpoint" else ():
+        offset, scale = np.array(n["offset"], float), np.array(n["scale"], float)
+        names = side.state_names if name == "state" else side.action_names
+        finite = bool(np.isfinite(offset).all() and np.isfinite(scale).all())
+        active = bool((scale != 1).any() or (offset != 0).any()) and bool((scale > 0).any())
+        width = names is None or len(scale) == len(names)
+        found = f"{len(scale)} dimensions, {int((scale == 0).sum())} constant"
+        if not finite:
+            found = "NaN or infinity inside"
+        elif not active:
+            found = "offset 0 and scale 1 (or 0) everywhere: it does nothing"
+        elif not width:
+            found = f"{len(scale)} dimensions for {len(names or ())} names"
+        yield Check(
+            f"checkpoint: {name} normaliser", finite and active and width, found, "train again on data with statistics"
+        )
+
+
+def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
+    """Units: do the numbers look like radians, metres and 0 … 1?"""
+    states, actions = np.asarray(data.states, float), np.asarray(data.actions, float)
+    finite = bool(np.isfinite(states).all() and np.isfinite(actions).all())
+    yield Check("data set: numbers", finite, "all finite" if finite else "NaN or infinity inside", "palmar inspect")
+    if not finite or not len(states):
+        return
+    joints = [i for i, n in enumerate(data.state_names) if n.endswith(".pos") and n != "gripper.pos"]
+    if joints:
+        largest = float(np.abs(states[:, joints]).max())
+        found = f"joint positions reach {largest:.3g}"
+        yield Check(
+            "data set: joint units", largest <= 2 * np.pi + 0.1, found + " rad", "these look like degrees: convert"
+        )
+    for what, names, values in (("state", data.state_names, states), ("action", data.action_names, actions)):
+        grip = [i for i, n in enumerate(names) if n in ("gripper", "gripper.pos")]
+        if grip:
+            low, high = float(values[:, grip].min()), float(values[:, grip].max())
+            ok = low > -0.25 and high < 1.25
+            yield Check(
+                f"data set: {what} gripper", ok, f"{low:.3g} … {high:.3g}", "expected 0 closed … 1 open: rescale"
+            )
+    if robot is None:
+        return
+    if "dx" in data.action_names:
+        at = [list(data.action_names).index(n) for n in ("dx", "dy", "dz") if n in data.action_names]
+        step = float(np.quantile(np.linalg.norm(actions[:, at], axis=1), 0.99))
+        ok = step <= 3 * robot.max_step[0]
+        found = f"99 % of steps are within {step:.3g} m; the robot makes {robot.max_step[0]:g} m at most"
+        yield Check("data set ↔ robot: action units", ok, found, "these look like millimetres, or another rate")
+    if tuple(data.state_names) == tuple(robot.state_names):
+        count = len(robot.joints)
+        outside = (states[:, :count] < robot.position_lower - 0.05) | (states[:, :count] > robot.position_upper + 0.05)
+        bad = [robot.joints[i] for i in np.flatnonzero(outside.any(0))]
+        found = f"outside at {', '.join(bad)}" if bad else "within"
+        yield Check("data set ↔ robot: joint limits", not bad, found, "another robot, or another zero of its joints")
+
+
+def _pairs(sides: Sequence[Side]) -> Iterator[tuple[Side, Side]]:
+    for i, a in enumerate(sides):
+        for b in sides[i + 1 :]:
+            yield a, b
+
+
+def _names(a: str, ours: Sequence[str], b: str, theirs: Sequence[str]) -> str:
+    if list(ours) == list(theirs):
+        return f"{len(ours)} alike"
+    lacking = [n for n in ours if n not in theirs]
+    spare = [n for n in theirs if n not in ours]
+    if not lacking and not spare:
+        return "the same names in another order"
+    parts = [
+        f"only the {a} has {', '.join(lacking[:4])}" if lacking else "",
+        f"only the {b} has {', '.join(spare[:4])}" if spare else "",
+    ]
+    return f"{len(ours)} and {len(theirs)}: " + "; ".join(p for p in parts if p)
+
+
+def _size(size: tuple[int, int] | Array) -> str:
+    return f"{size[0]}×{size[1]}"

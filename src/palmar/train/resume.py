@@ -1,0 +1,81 @@
+"""Going on where a run stopped, and refusing to go on with another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from palmar.errors import BadFile
+from palmar.models import checkpoint
+
+if TYPE_CHECKING:
+    from palmar.train.feed import Source
+
+STATE = "train.safetensors"
+
+
+def refuse_occupied(folder: Path, resume: bool) -> None:
+    """Raises `BadFile` where training into `folder` would overwrite somebody's weights."""
+    if resume and (folder / STATE).exists():
+        return
+    if any((folder / name).exists() for name in (checkpoint.WEIGHTS, checkpoint.CONFIG, STATE)):
+        way = f"it has no {STATE} to resume from: " if resume else "--resume to go on, "
+        raise BadFile(f"'{folder}' holds a checkpoint. Next: {way}another --out, or remove it")
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop the rows of metrics.jsonl after `step`, which a killed run logged but did not save (and half a last line)."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    checkpoint.replace_file(path, lambda p: p.write_text("".join(kept), "utf-8"))
+
+
+def fingerprint(data: Source) -> dict[str, Any]:
+    """What a data set was when training began: other frames under the same path are another data set."""
+    table = [
+        (int(e.start), int(e.stop), None if e.success is None else bool(e.success), getattr(e, "source", ""))
+        for e in data.episodes
+    ]
+    return {
+        "frames": len(data),
+        "episodes": len(table),
+        "episode table": digest(json.dumps(table)),
+        "states": digest(np.ascontiguousarray(data.states).tobytes()),
+        "actions": digest(np.ascontiguousarray(data.actions).tobytes()),
+        "tasks": digest("\n".join(data.tasks)),
+    }
+
+
+def digest(content: str | bytes) -> str:
+    return "#" + hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:12]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """'lr (0.001, now 0.002)' for every leaf that differs. What `before` does not know (an older palmar) is not compared."""
+
+    def leaves(value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or not value:
+            return {path: value}
+        return {k: v for name, part in value.items() for k, v in leaves(part, f"{path}.{name}").items()}
+
+    out = []
+    for name in sorted(set(before) & set(now)):
+        old, new = leaves(before[name], name), leaves(now[name], name)
+        for k in dict.fromkeys([*old, *new]):
+            was, is_now = old.get(k, "none"), new.get(k, "none")
+            if was != is_now:
+                digests = any(str(v).startswith("#") for v in (was, is_now))  # say nothing to a reader
+                out.append(k if digests else f"{k} ({was}, now {is_now})")
+    return out

@@ -1,0 +1,273 @@
+"""What changes while training: the model, the average of its weights, the optimiser, the stage, the step, the time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from palmar.data.augment import Augment
+from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.models import checkpoint
+from palmar.train import groups, lora
+from palmar.train.recipe import Recipe, Stage
+from palmar.train.resume import differences
+from palmar.train.schedule import Schedule
+from palmar.train.world import World
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, how fast, and what is kept.
+
+    steps or minutes: exactly one; with minutes the learning rate follows the clock. ema: decay of the averaged weights,
+    which are the ones that ship. validation: share of episodes held out. precision: auto, fp32 or bf16. threads: 0 for
+    all cores. checkpoint_minutes: between saves. validate: how many times over the run. patience: a stage ends after that
+    many validations without a better one, and its best weights are kept; 0 for never. accumulate: backward passes a step,
+    each with a part of the batch. smoothing: label smoothing of heads that classify.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    horizon: int = 16
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.03
+    clip: float = 1.0
+    ema: float = 0.999
+    seed: int = 0
+    validation: float = 0.03
+    validate: int = 12
+    augment: Augment | None = field(default_factory=Augment)
+    success_only: bool = False
+    precision: str = "auto"
+    threads: int = 0
+    checkpoint_minutes: float = 5.0
+    log_every: int = 20
+    accumulate: int = 1
+    patience: int = 0
+    smoothing: float = 0.0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise BadValue(f"steps={self.steps}, minutes={self.minutes}; give exactly one of them")
+        long = self.steps >= 1 if self.steps is not None else 0 < (self.minutes or 0) < math.inf
+        if not long or self.batch_size < 1 or not self.lr > 0:
+            raise BadValue(f"steps, minutes, batch_size and lr must be positive: {self}")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise BadValue(f"accumulate is {self.accumulate}; expected 1 … batch size ({self.batch_size})")
+        if self.patience < 0 or not 0 <= self.smoothing < 1:
+            raise BadValue(f"patience is {self.patience}, smoothing {self.smoothing}; expected ≥ 0, and 0 … below 1")
+
+
+class Run:
+    """A model on its way through a recipe. `weights` are those that the present stage trains, `average` their average."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, recipe: Recipe | None = None) -> None:
+        self.model, self.config, self.recipe = model, config, recipe or Recipe()
+        self.lengths = self.recipe.lengths(config.steps) if config.steps is not None else ()
+        self.built = {n for n, p in model.named_parameters() if p.requires_grad}
+        self.losses = getattr(getattr(model, "config", None), "weights", None)
+        for stage in self.recipe.stages:
+            self._check(stage)
+        self.step, self.elapsed = 0, 0.0
+        self._open(0)
+
+    # ------------------------------------------------------------------------------------------------ where it is
+
+    @property
+    def now(self) -> Stage:
+        return self.recipe.stages[self.stage]
+
+    @property
+    def last(self) -> bool:
+        return self.stage == len(self.recipe.stages) - 1
+
+    @property
+    def stage_progress(self) -> float:
+        """0 … 1, beyond it when the clock overran."""
+        if self.stopped:
+            return 1.0
+        if self.config.steps is not None:
+            return (self.step - self.began[0]) / self.lengths[self.stage]
+        assert self.config.minutes is not None
+        return (self.elapsed - self.began[1]) / (60 * self.config.minutes * self.recipe.shares[self.stage])
+
+    @property
+    def finished(self) -> bool:
+        return self.last and self.stage_progress >= 1.0
+
+    @property
+    def progress(self) -> float:
+        """Of the whole run."""
+        if self.finished:
+            return 1.0
+        return sum(self.recipe.shares[: self.stage]) + self.recipe.shares[self.stage] * min(self.stage_progress, 1.0)
+
+    def rate(self) -> float:
+        """The learning rate now."""
+        schedule = self.now.schedule or Schedule(warmup=self.config.warmup)
+        return (self.now.lr or self.config.lr) * schedule.factor(self.stage_progress)
+
+    # ------------------------------------------------------------------------------------------------ stages
+
+    def advance(self) -> None:
+        """The next stage, from the averaged weights (the best, with patience) of this one."""
+        self.settle()
+        lora.merge(self.model)
+        self._open(self.stage + 1)
+
+    def settle(self) -> None:
+        """With patience: the best averaged weights become the average. The live weights become the average."""
+        if self.best:
+            self.average = [b.clone() for b in self.best]
+        with torch.no_grad():
+            for weight, mean in zip(self.weights, self.average, strict=True):
+                weight.copy_(mean)
+
+    def _open(self, stage: int) -> None:
+        """Set up what `stage` trains; the weights stay."""
+        self.stage, self.began, self.stopped = stage, (self.step, self.elapsed), False
+        self.best: list[Tensor] = []
+        self.best_score, self.worse = math.inf, 0
+        now = self.now
+        if now.lora is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.config.seed * 1000 + stage)
+                lora.inject(self.model, now.lora)
+        trained = self._trained(now)
+        for name, p in self.model.named_parameters():
+            p.requires_grad_(name in trained)
+        if self.losses is not None:
+            config: Any = self.model.config
+            self.model.config = replace(config, weights=replace(self.losses, **dict(now.losses)))
+        self.names = [n for n, _ in self.model.named_parameters() if n in trained]
+        self.weights = [p for n, p in self.model.named_parameters() if n in trained]
+        self.average = [p.detach().clone() for p in self.weights]
+        decayed = [p for p in self.weights if p.ndim > 1]
+        plain = [p for p in self.weights if p.ndim <= 1]
+        sets = [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        rate = now.lr or self.config.lr
+        self.optimizer = torch.optim.AdamW([s for s in sets if s["params"]], lr=rate, betas=(0.9, 0.99), fused=True)
+
+    def _trained(self, stage: Stage) -> set[str]:
+        if stage.train is None and stage.lora is None:
+            frozen = groups.select(self.model, stage.freeze) if stage.freeze else set()
+            if left := self.built - frozen:
+                return left
+        return groups.select(self.model, stage.train or ("@lora" if stage.lora else "*",), stage.freeze)
+
+    def _check(self, stage: Stage) -> None:
+        """A misspelt name in the last stage is told now and not after hours."""
+        patterns = [p for p in (*(stage.train or ()), *stage.freeze) if p != "@lora" or stage.lora is None]
+        if patterns:
+            groups.select(self.model, patterns)
+        known = [f.name for f in fields(self.losses)] if is_dataclass(self.losses) else []
+        for name, _ in stage.losses:
+            if name not in known:
+                raise UnknownName(
+                    f"loss weight of stage '{stage.name}'", name, known or ["none: this model has one loss"]
+                )
+
+    # ------------------------------------------------------------------------------------------------ steps
+
+    def update(self, world: World | None = None) -> float:
+        """One optimiser step from the gradients at hand; the norm of the gradient before clipping."""
+        if world is not None:
+            world.mean(p.grad for p in self.weights)
+        norm = nn.utils.clip_grad_norm_(self.weights, self.config.clip, foreach=True)
+        if not torch.isfinite(norm):  # skip the step rather than poison every weight
+            self.optimizer.zero_grad(set_to_none=True)
+            return float("nan")
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        taken = self.step - self.began[0]
+        decay = min(self.config.ema, (1 + taken) / (10 + taken))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.weights], 1 - decay)
+        return float(norm)
+
+    def judge(self, score: float) -> None:
+        """Early stopping: remember the best averaged weights, and end the stage after `patience` that were not better."""
+        if self.config.patience == 0 or not math.isfinite(score):
+            return
+        if score < self.best_score:
+            self.best, self.best_score, self.worse = [a.clone() for a in self.average], score, 0
+        else:
+            self.worse += 1
+            self.stopped = self.worse >= self.config.patience
+
+    def averaged(self) -> dict[str, Tensor]:
+        """What ships: everything the model's state holds, averaged where it is trained, adapters merged."""
+        mean = {id(w): a for w, a in zip(self.weights, self.average, strict=True)}
+        out: dict[str, Tensor] = {}
+        seen: set[int] = set()
+        for name, value in self.model.state_dict(keep_vars=True).items():
+            tensor = mean.get(id(value), value).detach()
+            out[name] = tensor.clone() if id(value) in seen else tensor  # tied weights are stored twice
+            seen.add(id(value))
+        return lora.merged(out, self.model)
+
+    # ------------------------------------------------------------------------------------------------ on disk
+
+    def save(self, path: Path, about: Mapping[str, Any]) -> None:
+        tensors: dict[str, Tensor] = {f"weight/{n}": p for n, p in self.model.named_parameters()}
+        tensors |= {f"buffer/{n}": b for n, b in self._buffers().items()}
+        for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
+            tensors[f"average/{name}"] = mean
+            for key, value in self.optimizer.state.get(weight, {}).items():
+                tensors[f"{key}/{name}"] = value
+        tensors |= {f"best/{n}": b for n, b in zip(self.names, self.best, strict=False)}
+        meta = {
+            "step": self.step, "elapsed": self.elapsed, "about": dict(about), "stage": self.stage, "began": self.began,
+            "best": self.best_score if self.best else None, "worse": self.worse, "stopped": self.stopped,
+        }  # fmt: skip
+        checkpoint.write_tensors(path, tensors, {"format": "palmar-train", "run": json.dumps(meta)})
+
+    def load(self, path: Path, about: Mapping[str, Any]) -> None:
+        tensors, meta = checkpoint.read_tensors(path)
+        if meta.get("format") != "palmar-train":
+            raise BadFile(f"'{path}' is not the state of a training run. Next: remove it or train into another folder")
+        run = json.loads(meta["run"])
+        if differ := differences(run["about"], about):
+            shown = ", ".join(differ[:6]) + (f" and {len(differ) - 6} more" if len(differ) > 6 else "")
+            raise BadFile(f"'{path}' was trained with another {shown}. Next: resume as it began, or use init=")
+        if (stage := run.get("stage", 0)) > 0:
+            lora.merge(self.model)  # the first stage's adapters, which change nothing yet
+            self._open(stage)
+        with torch.no_grad():
+            for name, weight in self.model.named_parameters():
+                weight.copy_(tensors[f"weight/{name}"])
+            for name, buffer in self._buffers().items():
+                buffer.copy_(tensors[f"buffer/{name}"])
+            for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
+                mean.copy_(tensors[f"average/{name}"])
+                if f"step/{name}" in tensors:
+                    kept = {k: tensors[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
+                    for k in ("exp_avg", "exp_avg_sq"):  # in the memory layout of the weight
+                        kept[k] = torch.empty_like(weight).copy_(kept[k])
+                    kept["step"] = kept["step"].to(weight.device)
+                    self.optimizer.state[weight] = kept
+            if run.get("best") is not None:
+                self.best = [tensors[f"best/{n}"].to(w.device) for n, w in zip(self.names, self.weights, strict=True)]
+        self.step, self.elapsed = run["step"], run["elapsed"]
+        self.began = tuple(run.get("began", (0, 0.0)))
+        self.best_score = math.inf if run.get("best") is None else run["best"]
+        self.worse, self.stopped = run.get("worse", 0), run.get("stopped", False)
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """Those that are part of the model's state, such as the statistics of a batch norm."""
+        kept = self.model.state_dict(keep_vars=True)
+        return {n: b for n, b in self.model.named_buffers() if n in kept}

@@ -1,0 +1,72 @@
+"""One process or many: which rows of a batch are mine, and how gradients and decisions are shared.
+
+Every process draws the same global batch and takes every n-th row, so that the batches of a run do not depend on how many
+processes there are. Start with `torchrun --nproc-per-node N -m palmar.cli train …` or `accelerate launch`: both set RANK,
+WORLD_SIZE and MASTER_ADDR, which is all that is read. Gloo on a CPU, NCCL on GPUs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from palmar.errors import BadValue
+
+
+@dataclass(frozen=True)
+class World:
+    """rank of size processes; rank 0 writes and decides."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: str = "cpu") -> World:
+        """The group that the environment describes; a world of one without it."""
+        if not dist.is_available() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def check(self, batch_size: int) -> None:
+        if batch_size % self.size:
+            raise BadValue(f"batch size {batch_size} over {self.size} processes; expected a multiple of {self.size}")
+
+    def mean(self, gradients: Iterable[Tensor | None]) -> None:
+        """Average tensors over the processes, in place, in one message."""
+        there = [g for g in gradients if g is not None]
+        if self.size == 1 or not there:
+            return
+        flat = torch.cat([g.reshape(-1) for g in there])
+        dist.all_reduce(flat)
+        flat /= self.size
+        at = 0
+        for g in there:
+            g.copy_(flat[at : at + g.numel()].view_as(g))
+            at += g.numel()
+
+    def means(self, values: dict[str, float], device: str) -> dict[str, float]:
+        """Numbers of the same names, averaged over the processes."""
+        if self.size == 1 or not values:
+            return values
+        flat = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+        dist.all_reduce(flat)
+        return dict(zip(values, (flat / self.size).tolist(), strict=True))
+
+    def agree(self, value: float, device: str) -> float:
+        """What rank 0 says."""
+        if self.size == 1:
+            return value
+        said = torch.tensor([value], dtype=torch.float64, device=device)
+        dist.broadcast(said, 0)
+        return float(said)

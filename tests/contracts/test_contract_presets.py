@@ -1,0 +1,115 @@
+"""What every preset keeps: it builds, learns, is saved and loaded equal, and acts; at paper size it is as large as published.
+
+A new preset is found by itself.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from palmar.data.normalize import Normalizer
+from palmar.models import checkpoint
+from palmar.models.base import parameters
+from palmar.models.config import from_dict, to_dict
+from palmar.models.presets import KINDS, PRESETS, PUBLISHED, preset
+from palmar.types import Observation
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+from toy import TEXTS, batch, face, past
+
+TINY = [n for n in PRESETS if n.endswith(("-tiny", "-nano"))]
+PAPER = [n for n in PRESETS if not n.endswith(("-tiny", "-nano"))]
+
+
+def measured(model, given):
+    """Loss and action error with the same draws of noise each time, so that a fall is learning and not luck."""
+    with torch.no_grad():
+        parts = [model.loss(given)[1] for s in range(2) if torch.manual_seed(s) is not None]
+    return tuple(float(torch.stack([p[k] for p in parts]).mean()) for k in ("loss", "action"))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_it_builds_learns_saves_loads_and_acts(name, tmp_path):
+    config = preset(name)
+    assert config.preset == name
+    assert from_dict(KINDS[type(config).__name__], to_dict(config)) == config
+    interface = face(config)
+    torch.manual_seed(0)
+    model = config.build(interface)
+    given = batch(interface)
+    before = measured(model.eval(), given)
+
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
+    model.train()
+    for step in range(20):
+        torch.manual_seed(100 + step)
+        loss, parts = model.loss(given)
+        assert {"action", "loss"} <= set(parts) and parts["loss"].item() == pytest.approx(loss.item(), rel=1e-4)
+        assert not any(v.requires_grad for v in parts.values())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    after = measured(model.eval(), given)
+    assert after[0] < 0.9 * before[0], f"loss {before[0]:.3f} → {after[0]:.3f}"
+    assert after[1] < before[1], f"action error {before[1]:.3f} → {after[1]:.3f}"
+
+    unit = {"state": Normalizer(np.zeros(4), np.ones(4)), "action": Normalizer(np.zeros(3), np.full(3, 0.1))}
+    # as the training loop saves: the parameters; a model that keeps more in buffers would not load
+    weights = {n: p for n, p in model.named_parameters()}
+    policy = checkpoint.load(checkpoint.save(tmp_path / "c", weights, config, interface, unit))
+    assert policy.model.config == config and policy.interface == interface
+    now = past(given, interface)
+    with torch.inference_mode():
+        torch.manual_seed(1)
+        mine = model.act(now)
+        torch.manual_seed(1)
+        theirs = policy.model.act(now)
+    assert mine.actions.shape == (8, 4, 3) and torch.isfinite(mine.actions).all()
+    assert torch.equal(mine.actions, theirs.actions)
+
+    rng = np.random.default_rng(0)
+    images = {c: rng.integers(0, 255, (*s, 3)).astype(np.uint8) for c, s in interface.cameras.items()}
+    for i in range(2):
+        chunk = policy.act(Observation(images, np.zeros(4, np.float32), TEXTS[0], 0.1 * i))
+    assert chunk.actions.shape == (4, 3) and np.isfinite(chunk.actions).all() and chunk.dt == 0.1
+    policy.reset()
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_it_is_as_large_as_published(name):
+    row, config = PUBLISHED[name], preset(name)
+    assert config.preset == name
+    with torch.device("meta"):
+        count = parameters(config.build(row.interface(config)))
+    if row.parameters is None:
+        assert "not published" in row.source and count > 10e6
+    else:
+        assert count == pytest.approx(row.parameters, rel=0.15), f"{count / 1e6:.1f} M"
+
+
+def test_every_system_has_both_sizes_and_a_source():
+    systems = {n.rsplit("-", 1)[0] for n in PRESETS}
+    expected = {
+        "rt1",
+        "rt2",
+        "octo",
+        "openvla",
+        "pi0",
+        "gr2",
+        "palme",
+        "bcz",
+        "humanoid",
+        "act",
+        "diffusion",
+        "smolvla",
+        "palmar",
+    }
+    assert systems >= expected
+    for system in systems - {"palmar"}:
+        assert f"{system}-tiny" in PRESETS and f"{system}-paper" in PRESETS
+    for row in PUBLISHED.values():
+        assert row.source and row.head and row.recipe

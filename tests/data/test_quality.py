@@ -1,0 +1,75 @@
+"""What is left out, and why."""
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from palmar.data.quality import Kept, Limits, assess, bad_number, check_numbers
+from palmar.errors import BadValue
+from palmar.types import STILL
+
+
+class Made:
+    """Episodes of smooth motion, to be spoiled. Actions dx, dy, gripper; states x, gripper.pos."""
+
+    action_names = ("dx", "dy", "gripper")
+    state_names = ("x", "gripper.pos")
+
+    def __init__(self, lengths: list[int]) -> None:
+        edges = np.cumsum([0, *lengths])
+        self.episodes = [
+            SimpleNamespace(index=i, start=a, stop=b, success=True, source="expert")
+            for i, (a, b) in enumerate(itertools.pairwise(edges))
+        ]
+        t = np.concatenate([np.linspace(0, 1, n) for n in lengths])
+        phase = np.concatenate([np.full(n, i) for i, n in enumerate(lengths)])
+        self.actions = np.stack([np.sin(3 * t + phase) + 0.1, np.cos(3 * t + phase), t > 0.5], -1).astype(np.float32)
+        self.states = np.stack([t + phase, t > 0.55], -1).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+def test_smooth_demonstrations_are_all_kept() -> None:
+    quality = assess(Made([40] * 8))
+    assert quality.kept == tuple(range(8)) and str(quality) == "kept 8 of 8 episodes; dropped nothing"
+
+
+def test_every_fault_is_named_with_its_number() -> None:
+    data = Made([40] * 6 + [3, 200, 40, 40, 40, 40, 40])
+    rng = np.random.default_rng(0)
+    data.episodes[1].success = False
+    data.actions[80:120, :2] += rng.normal(0, 3, (40, 2))  # episode 2 shakes
+    data.states[120:160, 1] = 1.0  # episode 3: the gripper is told to move and does not
+    idle = data.episodes[8]
+    data.actions[idle.start : idle.stop, :2] = 0.0
+    first, twin = data.episodes[0], data.episodes[9]
+    data.actions[twin.start : twin.stop], data.states[twin.start : twin.stop] = (
+        data.actions[first.start : first.stop],
+        data.states[first.start : first.stop],
+    )
+    data.episodes[10].source, data.episodes[10].success = STILL, False
+    quality = assess(data)
+    why = {d.episode: d.reason for d in quality.dropped}
+    assert why == {
+        1: "failed", 2: "jerk", 3: "stuck gripper", 6: "truncated", 7: "outlier length", 8: "idle",
+        9: "duplicate of episode 0",
+    }  # fmt: skip
+    jerk = next(d for d in quality.dropped if d.reason == "jerk")
+    assert jerk.value > jerk.limit == Limits().jerk and "episode 2: jerk" in str(jerk)
+    view = Kept(data, quality.kept)
+    assert [e.index for e in view.episodes] == [0, 4, 5, 10, 11, 12] and len(view) == len(data)
+    assert view.action_names == data.action_names
+    assert 1 in assess(data, Limits(failures=True)).kept
+
+
+def test_a_number_that_is_none_is_found() -> None:
+    data = Made([40] * 3)
+    assert bad_number(data) is None
+    data.states[85, 1] = np.inf
+    assert bad_number(data) == "state 'gripper.pos' is inf in episode 2, frame 5"
+    data.states[86, 0] = np.nan
+    with pytest.raises(BadValue, match=r"data set 0: .*\(2 such numbers in this episode\)"):
+        check_numbers([data])

@@ -1,0 +1,121 @@
+"""Every mismatch of data set, checkpoint and robot is found by name."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from palmar.data.normalize import Normalizer
+from palmar.embodiments import arm7
+from palmar.errors import BadValue, UnknownName
+from palmar.models import checkpoint
+from palmar.models.base import Interface
+from palmar.models.presets import palmar_nano
+from palmar.train.preflight import preflight
+
+
+class Recorded:
+    """A data set of the arm, as far as preflight looks."""
+
+    def __init__(self) -> None:
+        robot = arm7()
+        rng = np.random.default_rng(0)
+        self.cameras, self.fps, self.robot_type = ("front", "wrist"), 10, "arm7"
+        self.state_names, self.action_names = robot.state_names, robot.action_names
+        self.states = np.zeros((50, len(self.state_names)))
+        self.states[:, :7] = robot.home + rng.normal(0, 0.1, (50, 7))
+        self.actions = rng.normal(0, 0.01, (50, 7))
+        self.actions[:, -1] = rng.integers(0, 2, 50)
+        fine = {"mean": np.zeros(7), "std": np.ones(7)}
+        self.stats = {"observation.state": fine, "action": fine}
+        self.size = 96
+
+    def __len__(self) -> int:
+        return 50
+
+    def batch(self, indices: np.ndarray, horizon: int) -> dict:
+        return {"images": {c: np.zeros((1, self.size, self.size, 3), np.uint8) for c in self.cameras}}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint for the arm; its weights are never looked at."""
+    robot, rng = arm7(), np.random.default_rng(0)
+    face = Interface({"front": (96, 96), "wrist": (96, 96)}, robot.state_names, robot.action_names, 16, 0.1, "arm7")
+    normal = {
+        "state": Normalizer.fit(rng.normal(size=(9, len(robot.state_names)))),
+        "action": Normalizer.fit(rng.normal(size=(9, len(robot.action_names)))),
+    }
+    return checkpoint.save(tmp_path_factory.mktemp("policy"), {}, palmar_nano(), face, normal)
+
+
+def wrong(*sides: object) -> dict[str, str]:
+    return {c.name: c.found for c in preflight(*sides) if not c.ok}  # type: ignore[arg-type]
+
+
+def test_what_belongs_together_passes(trained: Path) -> None:
+    checks = preflight(Recorded(), trained, "arm7")
+    assert [c for c in checks if not c.ok] == []
+    assert {c.name.split(":")[0] for c in checks} >= {"data set ↔ checkpoint", "checkpoint ↔ robot", "data set"}
+
+
+def test_names_widths_cameras_rate_and_robot(trained: Path) -> None:
+    data = Recorded()
+    data.state_names = (*data.state_names[:-1], "other")
+    data.cameras, data.fps, data.robot_type = ("front",), 30, "so100"
+    found = wrong(data, trained)
+    assert "only the data set has other; only the checkpoint has tcp.qz" in found["data set ↔ checkpoint: state names"]
+    assert found["data set ↔ checkpoint: cameras"] == "checkpoint needs wrist; data set has front"
+    assert found["data set ↔ checkpoint: rate"] == "30 Hz and 10 Hz"
+    assert found["data set ↔ checkpoint: robot"] == "'so100' and 'arm7'"
+    assert not any("chunk" in n for n in found)
+    small = Recorded()
+    small.size = 64
+    assert "'front' is 96×96 px in the checkpoint, 64×64" in wrong(small, trained)["data set ↔ checkpoint: cameras"]
+    turned = Recorded()
+    turned.action_names = tuple(reversed(turned.action_names))
+    assert "another order" in wrong(turned, trained)["data set ↔ checkpoint: action names"]
+    joints = wrong(None, trained, arm7("joint_position"))
+    assert "only the robot has joint1" in joints["checkpoint ↔ robot: action names"]
+
+
+def test_units() -> None:
+    data = Recorded()
+    data.states[:, :7] = np.rad2deg(data.states[:, :7])
+    data.actions[:, :3] *= 1000
+    data.actions[:, -1] *= 255
+    found = wrong(data, None, "arm7")
+    assert "rad" in found["data set: joint units"] and "99 % of steps" in found["data set ↔ robot: action units"]
+    assert found["data set: action gripper"].endswith("255") and "outside at" in found["data set ↔ robot: joint limits"]
+
+
+def test_statistics_and_normalisers(trained: Path, tmp_path: Path) -> None:
+    data = Recorded()
+    data.stats = {"observation.state": {"mean": np.array([np.nan])}}
+    data.actions[3, 2] = np.nan
+    found = wrong(data, trained)
+    assert found["data set: statistics"] == "missing for action" and "data set: numbers" in found
+    config = json.loads((trained / "config.json").read_text())
+    n = config["normalizers"]["action"]
+    n["offset"], n["scale"] = [0.0] * len(n["scale"]), [1.0] * len(n["scale"])
+    config["normalizers"]["state"]["scale"][2] = float("nan")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = wrong(None, tmp_path, "arm7")
+    assert "it does nothing" in found["checkpoint: action normaliser"]
+    assert found["checkpoint: state normaliser"] == "NaN or infinity inside"
+
+
+def test_one_side_is_not_enough(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from palmar.cli.commands import Preflight
+
+    with pytest.raises(BadValue, match="nothing to compare"):
+        preflight(None, trained)
+    with pytest.raises(UnknownName, match=r"unknown robot 'arm8'. Did you mean 'arm7'\?"):
+        preflight(None, trained, "arm8")
+    code, figures = Preflight(policy=str(trained), robot="arm7").run(Console(width=160))
+    assert code == 0 and figures["passed"] and "checks passed" in capsys.readouterr().out
+    slow = dataclasses.replace(arm7(), policy_rate=5.0)
+    assert wrong(None, trained, slow)["checkpoint ↔ robot: rate"] == "10 Hz and 5 Hz"
