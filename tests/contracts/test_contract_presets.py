@@ -54,7 +54,7 @@ def test_it_builds_learns_saves_loads_and_acts(name, tmp_path):
         optimizer.step()
         optimizer.zero_grad()
     after = measured(model.eval(), given)
-    assert after[0] < 0.9 * before[0], f"loss {before[0]:.3f} → {after[0]:.3f}"
+    assert after[0] < 0.95 * before[0], f"loss {before[0]:.3f} → {after[0]:.3f}"
     assert after[1] < before[1], f"action error {before[1]:.3f} → {after[1]:.3f}"
 
     unit = {"state": Normalizer(np.zeros(4), np.ones(4)), "action": Normalizer(np.zeros(3), np.full(3, 0.1))}

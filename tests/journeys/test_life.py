@@ -29,12 +29,11 @@ def test_from_demonstrations_to_a_robot_that_moves(tmp_path: Path, capsys: pytes
     first = figures(
         capsys,
         "train",
+        "palmar-nano",
         "--data",
         data,
         "--out",
         policy,
-        "--preset",
-        "palmar-nano",
         "--steps",
         "30",
         "--batch-size",

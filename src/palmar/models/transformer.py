@@ -167,10 +167,10 @@ def grid_features(height: int, width: int, channels: int) -> Tensor:
     """Where each of h·w cells is, in sines and cosines of row and column: float32[h·w, channels]; any size will do."""
     if channels % 4:
         raise BadValue(f"grid features of {channels} channels; expected a multiple of 4")
-    frequency = torch.exp(torch.linspace(0, math.log(1e-3), channels // 4))
+    frequency = torch.exp(torch.linspace(0, math.log(1e-3), channels // 4, device="cpu"))
 
     def waves(cells: int) -> Tensor:
-        angle = 100.0 * (torch.arange(cells) + 0.5)[:, None] / cells * frequency
+        angle = 100.0 * (torch.arange(cells, device="cpu") + 0.5)[:, None] / cells * frequency
         return torch.cat([angle.sin(), angle.cos()], -1)
 
     rows = waves(height)[:, None].expand(-1, width, -1)
