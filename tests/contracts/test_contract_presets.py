@@ -27,7 +27,7 @@ PAPER = [n for n in PRESETS if not n.endswith(("-tiny", "-nano"))]
 def measured(model, given):
     """Loss and action error with the same draws of noise each time, so that a fall is learning and not luck."""
     with torch.no_grad():
-        parts = [model.loss(given)[1] for s in range(2) if torch.manual_seed(s) is not None]
+        parts = [model.loss(given)[1] for s in range(4) if torch.manual_seed(s) is not None]
     return tuple(float(torch.stack([p[k] for p in parts]).mean()) for k in ("loss", "action"))
 
 

@@ -13,6 +13,7 @@ from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Interface
 from palmar.models.grounded import peak_mass
 from palmar.models.presets import palmar_nano, palmar_tiny, preset
+from palmar.models.tensors import read_tensors
 from palmar.policy import Policy, load_policy
 from palmar.types import Observation
 
@@ -130,7 +131,7 @@ def test_damage_is_named_with_the_next_step(folder, tmp_path):
     config.write_text(json.dumps(other))
     refused("state_names")
     config.write_text(text)
-    tensors, meta = checkpoint.read_tensors(weights)
+    tensors, meta = read_tensors(weights)
     tensors["finished.out.bias"] = tensors["finished.out.bias"] * float("nan")
     save_file(tensors, weights, meta)
     refused("NaN or infinity in finished.out.bias")

@@ -9,6 +9,7 @@ from squares import COLOURS, Squares
 from palmar.errors import BadFile, BadValue
 from palmar.models import checkpoint
 from palmar.models.presets import palmar_nano
+from palmar.models.tensors import read_tensors
 from palmar.train.feed import Augment, Feed, ahead, shifted
 from palmar.train.loop import Run, TrainConfig, train
 from palmar.types import Observation
@@ -50,7 +51,7 @@ def test_it_learns_and_looks_where_the_words_say(tmp_path):
 
 
 def weights(folder):
-    return checkpoint.read_tensors(folder / "model.safetensors")[0]
+    return read_tensors(folder / "model.safetensors")[0]
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):

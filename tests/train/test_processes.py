@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from palmar.errors import BadValue
-from palmar.models import checkpoint
+from palmar.models.tensors import read_tensors
 from palmar.train.world import World
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def test_two_processes_give_the_loss_of_one(tmp_path: Path) -> None:
     assert len(one) == len(two) == 12  # only one of the two processes writes
     for a, b in zip(one, two, strict=True):
         assert a == pytest.approx(b, rel=2e-4, abs=1e-6)
-    first, second = (checkpoint.read_tensors(tmp_path / n / "model.safetensors")[0] for n in ("one", "two"))
+    first, second = (read_tensors(tmp_path / n / "model.safetensors")[0] for n in ("one", "two"))
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-5)
 

@@ -15,6 +15,7 @@ from palmar.errors import BadValue, UnknownName
 from palmar.models import checkpoint
 from palmar.models.base import Interface
 from palmar.models.presets import palmar_nano
+from palmar.models.tensors import read_tensors
 from palmar.train import groups, lora, recipe
 from palmar.train.feed import Augment
 from palmar.train.loop import TrainConfig, train
@@ -32,7 +33,7 @@ def nano():
 
 
 def weights(folder):
-    return checkpoint.read_tensors(folder / "model.safetensors")[0]
+    return read_tensors(folder / "model.safetensors")[0]
 
 
 def rows(folder):

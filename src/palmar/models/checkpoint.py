@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from palmar.errors import BadFile
@@ -24,6 +21,7 @@ from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Interface, ModelConfig
 from palmar.models.config import from_dict, to_dict
 from palmar.models.presets import KINDS
+from palmar.models.tensors import PICKLED, read_tensors, replace_file, write_tensors
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 FORMAT = "palmar-checkpoint"
 VERSION = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 
 
 def save(
@@ -126,40 +123,6 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
         return config, Interface(**face), raw["normalizers"], raw.get("info", {}), folder
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
-    """Atomic safetensors file."""
-    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    replace_file(path, lambda p: save_file(plain, str(p), metadata=dict(meta)))
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file, all finite. Raises `BadFile`."""
-    if not path.exists():
-        raise BadFile(f"'{path}' is missing. Next: copy the whole checkpoint folder")
-    try:
-        with safe_open(str(path), framework="pt") as f:
-            tensors, meta = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as e:
-        size = path.stat().st_size
-        raise BadFile(f"'{path}' is truncated or damaged ({size} bytes: {e}). Next: copy it again") from e
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BadFile(f"'{path}' holds NaN or infinity in {name}. Next: take an earlier checkpoint")
-    return tensors, meta
-
-
-def replace_file(path: Path, write: Any) -> None:
-    """Call write(temporary path), flush it to disk, and rename it over `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as f:
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def written_by() -> str:

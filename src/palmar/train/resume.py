@@ -12,6 +12,7 @@ import numpy as np
 
 from palmar.errors import BadFile
 from palmar.models import checkpoint
+from palmar.models.tensors import replace_file
 
 if TYPE_CHECKING:
     from palmar.train.feed import Source
@@ -39,7 +40,7 @@ def forget_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    checkpoint.replace_file(path, lambda p: p.write_text("".join(kept), "utf-8"))
+    replace_file(path, lambda p: p.write_text("".join(kept), "utf-8"))
 
 
 def fingerprint(data: Source) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from palmar.data.augment import Augment
 from palmar.errors import BadFile, BadValue, UnknownName
-from palmar.models import checkpoint
+from palmar.models.tensors import read_tensors, write_tensors
 from palmar.train import groups, lora
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.resume import differences
@@ -234,10 +234,10 @@ class Run:
             "step": self.step, "elapsed": self.elapsed, "about": dict(about), "stage": self.stage, "began": self.began,
             "best": self.best_score if self.best else None, "worse": self.worse, "stopped": self.stopped,
         }  # fmt: skip
-        checkpoint.write_tensors(path, tensors, {"format": "palmar-train", "run": json.dumps(meta)})
+        write_tensors(path, tensors, {"format": "palmar-train", "run": json.dumps(meta)})
 
     def load(self, path: Path, about: Mapping[str, Any]) -> None:
-        tensors, meta = checkpoint.read_tensors(path)
+        tensors, meta = read_tensors(path)
         if meta.get("format") != "palmar-train":
             raise BadFile(f"'{path}' is not the state of a training run. Next: remove it or train into another folder")
         run = json.loads(meta["run"])

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmar.errors import BadFile
+from palmar.models.tensors import PICKLED, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 CONVERT = (
     "which can run code when opened; palmar reads safetensors only. Next: convert it where you trust it: "
     "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
@@ -54,8 +54,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of `model.safetensors`, or of the shards that `model.safetensors.index.json` names."""
-    from palmar.models.checkpoint import read_tensors
-
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():

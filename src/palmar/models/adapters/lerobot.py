@@ -241,7 +241,7 @@ def _rename_map(steps: list[dict[str, Any]]) -> tuple[Mapping[str, str], list[di
 
 
 def _scales(folder: Path, step: Mapping[str, Any]) -> Scales:
-    from palmar.models.checkpoint import read_tensors
+    from palmar.models.tensors import read_tensors
 
     try:
         config, state = step["config"], step["state_file"]
