@@ -29,7 +29,7 @@ HEADS = {
     "tokens": h.TokenConfig(SMALL, bins=64),
     "tokens, parallel": h.TokenConfig(SMALL, bins=64, parallel=True),
     "diffusion, MLP": h.DiffusionConfig(MLPConfig(width=64, blocks=1), Diffusion(steps=20, samples=5)),
-    "diffusion, U-Net": h.DiffusionConfig(UNetConfig(down=(8, 16), step=16), Diffusion(steps=20, samples=5)),
+    "diffusion, U-Net": h.DiffusionConfig(UNetConfig(down=(16, 32), step=32), Diffusion(steps=20, samples=5)),
     "flow": h.FlowConfig(ExpertConfig(SMALL)),
     "task heads": h.TaskHeadsConfig(),
 }

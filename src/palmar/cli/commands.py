@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from tyro.conf import Positional
 
 from palmar.sim.tasks import TASKS, Split, Task
@@ -305,10 +305,11 @@ class Models:
         from palmar.models.catalogue import listed, short
 
         rows = listed()
-        table = Table("preset", "tiny", "paper", "published", "cameras", "head", "recipe")
+        sizes = (Column(name, no_wrap=True) for name in ("preset", "tiny", "paper", "published"))
+        table = Table(*sizes, "cameras", "head", "recipe")
         for row in rows:
-            sizes = (short(n) for n in (row.tiny, row.paper, row.published))
-            table.add_row(row.system, *sizes, row.cameras, row.head, row.recipe)
+            counts = (short(n) for n in (row.tiny, row.paper, row.published))
+            table.add_row(row.system, *counts, row.cameras, row.head, row.recipe)
         console.print(table)
         console.print("trained parameters. Next: palmar train NAME-tiny --data FOLDER")
         return 0, {"models": [asdict(r) for r in rows]}
