@@ -3,8 +3,8 @@
 Every preset at `tiny`, trained from nothing on the same data for the same minutes on the same machine, evaluated on the same new
 tables. Each row is kept as soon as it is made; a run that was stopped goes on where it was.
 
-    palmar collect --out runs/board/data --episodes 400
-    palmar collect --out runs/board/stills --episodes 1200 --seed 400000 --stills
+    palmar collect --out runs/board/data --episodes 400 --tasks reach pick
+    palmar collect --out runs/board/stills --episodes 1200 --tasks reach pick --seed 400000 --stills
     python studies/leaderboard.py --data runs/board/data runs/board/stills --out runs/board
 
 Stills teach only models that use simulator truth about where to look; to the others they are pictures without actions, and
@@ -34,7 +34,8 @@ LEARNS_FROM_STILLS = ("palmar-tiny",)
 
 @dataclass(frozen=True)
 class Row:
-    """One system. samples_per_s: of training. latency_ms: median of one answer on one thread."""
+    """One system. held_out: mean absolute error of the actions of held-out demonstrations, in standard deviations.
+    samples_per_s: of training. latency_ms: median of one answer on one thread."""
 
     preset: str
     stills: bool
@@ -43,24 +44,28 @@ class Row:
     n: int
     per_task: dict[str, float]
     approached: float
+    held_out: float
     samples: int
     samples_per_s: float
     latency_ms: float
 
 
-def measure(name: str, data: list[Path], out: Path, minutes: float, trials: int, stills: bool) -> Row:
+def measure(
+    name: str, data: list[Path], out: Path, minutes: float, trials: int, tasks: tuple[str, ...], stills: bool
+) -> Row:
     sets = [Dataset(d) for d in data]
     policy = train(
         preset(name), sets, out / "policy", TrainConfig(minutes=minutes, batch_size=64), embodiment="arm7",
         paraphrases=paraphrases, resume=True,
     )  # fmt: skip
-    results: Results = evaluate(EvalConfig(str(policy), trials, seed=3000), note=name)
+    results: Results = evaluate(EvalConfig(str(policy), trials, tasks, seed=3000), note=name)
     rows = [json.loads(line) for line in (policy / METRICS).read_text().splitlines()]
     speeds = [r["samples_per_s"] for r in rows if r.get("samples_per_s")]
     rate = results.rate()
     return Row(
         name, stills, size_of(name), rate.successes, rate.n,
-        {k: results.rate(task=k).value for k in ("reach", "pick", "place", "push")}, results.approach().value,
+        {k: results.rate(task=k).value for k in tasks}, results.approach().value,
+        next(r["val_action"] for r in reversed(rows) if r.get("val_action") is not None),
         64 * int(max(r["step"] for r in rows)), float(np.median(speeds)),
         1000 * float(np.median([t.latency for t in results.trials])),
     )  # fmt: skip
@@ -72,17 +77,18 @@ def page(rows: list[Row], minutes: float, frames: str) -> str:
         "# Leaderboard",
         "",
         f"Every preset at `tiny`, trained from nothing on the same data ({frames}) for {minutes:g} minutes on the same",
-        "CPU cores and evaluated on the same new tables (`studies/leaderboard.py`, seed 3000). Success with its 95 % Wilson",
-        "interval; approach: went to the object asked for.",
+        "CPU and evaluated on the same new tables (`studies/leaderboard.py`, seed 3000). Success with its 95 % Wilson",
+        "interval; approach: went to the object asked for; held-out: mean absolute error of the actions of held-out",
+        "demonstrations, in standard deviations; latency: of one answer on one thread, median.",
         "",
-        "| preset | success | reach / pick / place / push | approach | parameters | samples seen | samples/s | latency |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| preset | success | {' / '.join(rows[0].per_task)} | approach | held-out | parameters | samples seen | samples/s | latency |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in sorted(rows, key=lambda r: -r.successes / r.n):
         tasks = " / ".join(f"{100 * v:.0f}" for v in r.per_task.values())
         lines.append(
             f"| `{r.preset}`{' with stills' if r.stills else ''} | {Rate(r.successes, r.n)} | {tasks} "
-            f"| {100 * r.approached:.0f} % | {r.parameters / 1e6:.1f} M | {r.samples} | {r.samples_per_s:.0f} "
+            f"| {100 * r.approached:.0f} % | {r.held_out:.3f} | {r.parameters / 1e6:.1f} M | {r.samples} | {r.samples_per_s:.0f} "
             f"| {r.latency_ms:.0f} ms |"
         )
     return "\n".join(lines) + "\n"
@@ -92,8 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="demonstrations, then stills")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--trials", type=int, default=25, help="per task")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--trials", type=int, default=50, help="per task")
+    parser.add_argument("--tasks", nargs="+", default=["reach", "pick"])
     parser.add_argument("--only", nargs="*", help="these presets")
     given = parser.parse_args()
     console = Console()
@@ -107,7 +114,15 @@ def main() -> None:
         kept = where / "row.json"
         if not kept.exists():
             console.rule(where.name)
-            row = measure(name, given.data if stills else given.data[:1], where, given.minutes, given.trials, stills)
+            row = measure(
+                name,
+                given.data if stills else given.data[:1],
+                where,
+                given.minutes,
+                given.trials,
+                tuple(given.tasks),
+                stills,
+            )
             kept.write_text(json.dumps(asdict(row), indent=1))
         rows.append(Row(**json.loads(kept.read_text())))
     demos = Dataset(given.data[0], cache=False)

@@ -58,9 +58,7 @@ def test_it_builds_learns_saves_loads_and_acts(name, tmp_path):
     assert after[1] < before[1], f"action error {before[1]:.3f} → {after[1]:.3f}"
 
     unit = {"state": Normalizer(np.zeros(4), np.ones(4)), "action": Normalizer(np.zeros(3), np.full(3, 0.1))}
-    # as the training loop saves: the parameters; a model that keeps more in buffers would not load
-    weights = {n: p for n, p in model.named_parameters()}
-    policy = checkpoint.load(checkpoint.save(tmp_path / "c", weights, config, interface, unit))
+    policy = checkpoint.load(checkpoint.save(tmp_path / "c", model.state_dict(), config, interface, unit))
     assert policy.model.config == config and policy.interface == interface
     now = past(given, interface)
     with torch.inference_mode():

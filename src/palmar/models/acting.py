@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -45,10 +46,12 @@ class NeuralPolicy:
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         """The next T actions, un-normalised, with whatever else the model says (`base.Prediction`); done is a probability.
 
+        What a model draws at random it draws from the observation: the same one gets the same answer.
         prefix: float32[d, A], un-normalised. Raises `BadValue` when the observation does not fit `interface`.
         """
         self.interface.check(obs)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(crc32(np.append(obs.state, obs.time).tobytes()))
             state = torch.from_numpy(np.asarray(self.normalizers["state"].forward(obs.state[None]), np.float32))
             tokens, mask = self._read(obs.instruction)
             images = {c: x.to(self.device) for c, x in self._pictures(obs).items()}

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
-from palmar.types import Observation
+from palmar.types import Array, Observation
+
+if TYPE_CHECKING:
+    from palmar.data.normalize import Normalizer
 
 GROUNDED = ("target", "goal")  # what simulator truth says where to look for
 DECIMETRE = 0.1  # [m]: relative positions are predicted in this unit, so that they are about 1
@@ -132,6 +135,10 @@ class Model(nn.Module):
 
     config: ModelConfig
     interface: Interface
+
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Take what it needs of the training actions [n, A] (in the robot's units) before the first step: bins, limits.
+        Most models need nothing."""
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """What to minimise, and its parts by name (detached, `action` among them)."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from palmar.models.transformer import Transformer, TransformerConfig, causal
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
+    from palmar.types import Array
 
 Parts = dict[str, Tensor]
 
@@ -39,6 +41,9 @@ def over_chunk(error: Tensor, pad: Tensor, importance: Tensor) -> Tensor:
 
 class Head(nn.Module):
     """The two verbs."""
+
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """As `Model.fit`."""
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         raise NotImplementedError
@@ -103,21 +108,16 @@ class StepHead(Regression):
 class JointPositionConfig:
     """Joint targets inside limits, and no faster than a velocity.
 
-    low, high: limits; one number for all or one an action [rad or m]. max_velocity [rad/s or m/s] between the steps of a
-    chunk, 0 for none; displacements of an `ee_delta` interface and the gripper are not held to it. offset, scale: of the
-    action normaliser, so that the limits mean what they say (`fitted`); empty: limits in normalised units.
+    low, high: limits; one number for all or one an action [rad or m]; empty: the range of the training actions and MARGIN
+    of it on either side. max_velocity [rad/s or m/s] between the steps of a chunk, 0 for none; displacements of an
+    `ee_delta` interface and the gripper are not held to it. Before `fit` the units are the normalised ones, the limits
+    of an empty range ±5.
     """
 
-    low: tuple[float, ...] = (-5.0,)
-    high: tuple[float, ...] = (5.0,)
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
     max_velocity: float = 0.0
     hidden: int = 256
-    offset: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-
-    def fitted(self, normalizer: Normalizer) -> JointPositionConfig:
-        """The same limits for actions that come through `normalizer`."""
-        return replace(self, offset=tuple(normalizer.offset.tolist()), scale=tuple(normalizer.scale.tolist()))
 
     def build(self, width: int, face: Interface) -> Head:
         return JointPositionHead(self, width, face)
@@ -136,21 +136,30 @@ class JointPositionHead(Regression):
         self.out = nn.Sequential(
             nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * actions)
         )
-        offset = per_action(config.offset or (0.0,), actions, "offset")
-        inverse = [1 / s if s else 0.0 for s in per_action(config.scale or (1.0,), actions, "scale")]  # 0: constant
-        low, high = (per_action(x, actions, "limits") for x in (config.low, config.high))
+        low, high = (
+            per_action(config.low or (-5.0,), actions, "limits"),
+            per_action(config.high or (5.0,), actions, "limits"),
+        )
         if not all(a < b for a, b in zip(low, high, strict=True)):
             raise BadValue(f"limits from {config.low} to {config.high}; expected low < high")
-
-        def normal(limits: list[float]) -> Tensor:
-            return torch.tensor([(x - o) * i for x, o, i in zip(limits, offset, inverse, strict=True)])
-
-        self.register_buffer("low", normal(low), persistent=False)
-        self.register_buffer("high", normal(high), persistent=False)
-        self.register_buffer(
-            "step", torch.tensor([config.max_velocity * face.dt * i for i in inverse]), persistent=False
-        )
+        self.config, self.dt = config, face.dt
+        self.register_buffer("low", torch.tensor(low))
+        self.register_buffer("high", torch.tensor(high))
+        self.register_buffer("step", torch.full((actions,), config.max_velocity * face.dt))
         self.limited = [config.max_velocity > 0 and n not in UNLIMITED for n in face.action_names]
+
+    @torch.no_grad()
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Limits in the units that the normaliser makes of the robot's; a constant dimension stays 0."""
+        config, shape = self.config, np.ones(actions.shape[1])
+        low, high = actions.min(0), actions.max(0)
+        margin = MARGIN * (high - low)
+        low = shape * config.low if config.low else low - margin
+        high = shape * config.high if config.high else high + margin
+        self.low.copy_(torch.from_numpy(normalizer.forward(low)))
+        self.high.copy_(torch.from_numpy(normalizer.forward(high)))
+        step = config.max_velocity * self.dt / np.where(normalizer.constant, np.inf, normalizer.scale)
+        self.step.copy_(torch.from_numpy(step))
 
     def forward(self, context: Tensor) -> Tensor:
         raw = self.out(context.mean(1)).unflatten(-1, self.shape).float().tanh()
@@ -163,6 +172,7 @@ class JointPositionHead(Regression):
         return torch.where(torch.tensor(self.limited, device=raw.device), slow, inside)
 
 
+MARGIN = 0.05
 UNLIMITED = ("dx", "dy", "dz", "drx", "dry", "drz", "gripper")  # actions that are no joint positions
 
 
@@ -313,6 +323,7 @@ class TokenHead(Head):
 
     def __init__(self, config: TokenConfig, width: int, face: Interface) -> None:
         super().__init__()
+        self.edges: Tensor
         self.config, self.horizon, self.actions = config, face.horizon, len(face.action_names)
         self.length, inner = self.horizon * self.actions, config.decoder.width
         self.enter = nn.Linear(width, inner)
@@ -320,13 +331,12 @@ class TokenHead(Head):
         self.embed = nn.Embedding(config.bins + 1, inner)  # the last one: begin
         self.places = nn.Parameter(torch.randn(self.length, inner) * 0.02)
         self.logits = nn.Linear(inner, config.bins)
-        edges = c.uniform_edges(config.low, config.high, config.bins, self.actions)
-        self.edges = nn.Parameter(edges, requires_grad=False)  # a parameter, so that fitted ones are saved
+        self.register_buffer("edges", c.uniform_edges(config.low, config.high, config.bins, self.actions))
 
     @torch.no_grad()
-    def fit(self, actions: Tensor) -> None:
-        """Bins that each hold about as many of `actions` [n, A] (normalised), instead of equally wide ones."""
-        self.edges.copy_(c.quantile_edges(actions, self.config.bins))
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Bins that each hold about as many of the actions, instead of equally wide ones."""
+        self.edges.copy_(c.quantile_edges(torch.from_numpy(normalizer.forward(actions)), self.config.bins))
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         truth = c.to_bins(batch.actions, self.edges)

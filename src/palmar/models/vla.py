@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,15 @@ from palmar.errors import BadValue, UnknownName
 from palmar.models.auxiliary import Latent, LatentConfig, Video, VideoConfig
 from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
 from palmar.models.compress import CompressConfig
-from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig, TokenHead
+from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
 from palmar.models.sequence import WORDS, Fused, FusionConfig, PassConfig, PooledConfig, Segment, SelfAttentionConfig
 from palmar.models.text import Summary, TextConfig, VectorsConfig
 from palmar.models.transformer import grid_features
 from palmar.models.vision import SmallConvConfig, VisionEncoderConfig
+
+if TYPE_CHECKING:
+    from palmar.data.normalize import Normalizer
+    from palmar.types import Array
 
 OWN = "own"  # the robot of the interface, among the names of `VLAConfig.robots`
 
@@ -316,7 +320,6 @@ class VLA(Model):
         view.robot, view.interface = name, self.face(robots[name])
         return view
 
-    def fit(self, actions: Tensor) -> None:
-        """Take from training data [n, A] (normalised) what the head needs of it: the quantile bins of tokens."""
-        if isinstance(self.head, TokenHead):
-            self.head.fit(actions)
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Bins and limits of the head of the robot at hand."""
+        self.head.fit(actions, normalizer)

@@ -103,6 +103,12 @@ class Feed:
         self.labels = privileged_labels(first.privileged_names, first.cameras, first.state_names)
         self._group()
 
+    @property
+    def moves(self) -> Array:
+        """float[n, A]: the actions to learn from, in the robot's units."""
+        actions: Array = np.concatenate([s.actions for s in self.sets])[self.moving]
+        return actions
+
     def _group(self) -> None:
         """families: names of the episodes' tasks. family: which of them a frame belongs to. groups: training frames."""
         named = [(i, str(getattr(e, "task", "")), e) for i, s in enumerate(self.sets) for e in s.episodes]

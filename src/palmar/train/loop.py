@@ -142,6 +142,8 @@ class Job:
         model = model_config.build(interface)
         if init is not None:
             state, action = start_from(model, init)
+        else:
+            model.fit(feed.moves, action)
         model.to(config.device)
         check_web(model, recipe, web)
         for stage in recipe.stages:
@@ -323,10 +325,7 @@ def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
     A dimension that never moves counts nothing. One that hardly does (std below FAINT: the expert's tiny corrections of
     a rotation that is otherwise constant) counts a tenth: at unit scale its noise would weigh as much as the way to go.
     """
-    states, actions = (
-        np.concatenate([getattr(s, what) for s in feed.sets])[frames]
-        for what, frames in (("states", feed.training), ("actions", feed.moving))
-    )
+    states, actions = np.concatenate([s.states for s in feed.sets])[feed.training], feed.moves
     state = Normalizer.fit(states, names=feed.sets[0].state_names)
     action = Normalizer.fit(actions, names=feed.sets[0].action_names)
     importance = np.where(actions.std(0) < FAINT, 0.1, 1.0).astype(np.float32)
