@@ -81,15 +81,15 @@ def page(rows: list[Row], minutes: float, frames: str) -> str:
         "interval; approach: went to the object asked for; held-out: mean absolute error of the actions of held-out",
         "demonstrations, in standard deviations; latency: of one answer on one thread, median.",
         "",
-        f"| preset | success | {' / '.join(rows[0].per_task)} | approach | held-out | parameters | samples seen | samples/s | latency |",
+        f"| preset | success | {' / '.join(rows[0].per_task)} | approach | held-out | parameters | samples | samples/s | latency |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in sorted(rows, key=lambda r: -r.successes / r.n):
         tasks = " / ".join(f"{100 * v:.0f}" for v in r.per_task.values())
         lines.append(
             f"| `{r.preset}`{' with stills' if r.stills else ''} | {Rate(r.successes, r.n)} | {tasks} "
-            f"| {100 * r.approached:.0f} % | {r.held_out:.3f} | {r.parameters / 1e6:.1f} M | {r.samples} | {r.samples_per_s:.0f} "
-            f"| {r.latency_ms:.0f} ms |"
+            f"| {100 * r.approached:.0f} % | {r.held_out:.3f} | {r.parameters / 1e6:.1f} M | {r.samples} "
+            f"| {r.samples_per_s:.0f} | {r.latency_ms:.0f} ms |"
         )
     return "\n".join(lines) + "\n"
 
@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="demonstrations, then stills")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--trials", type=int, default=50, help="per task")
     parser.add_argument("--tasks", nargs="+", default=["reach", "pick"])
     parser.add_argument("--only", nargs="*", help="these presets")
@@ -114,15 +114,8 @@ def main() -> None:
         kept = where / "row.json"
         if not kept.exists():
             console.rule(where.name)
-            row = measure(
-                name,
-                given.data if stills else given.data[:1],
-                where,
-                given.minutes,
-                given.trials,
-                tuple(given.tasks),
-                stills,
-            )
+            data = given.data if stills else given.data[:1]
+            row = measure(name, data, where, given.minutes, given.trials, tuple(given.tasks), stills)
             kept.write_text(json.dumps(asdict(row), indent=1))
         rows.append(Row(**json.loads(kept.read_text())))
     demos = Dataset(given.data[0], cache=False)
