@@ -163,11 +163,12 @@ class VLM(nn.Module):
     def language_loss(
         self, images: Mapping[str, Tensor] | Tensor, prompts: Sequence[str], answers: Sequence[str]
     ) -> Tensor:
-        """Mean cross-entropy a word of `answers`, given pictures and prompts: web data beside robot data."""
+        """float32[B], the mean cross-entropy a word of each answer, given its picture and prompt: web data beside robot data."""
         embeddings, there = self.prefix(images, prompts)
         ids, real = (x.to(there.device) for x in pad([row + [self.words.end] for row in self.words.rows(answers)]))
         hidden = self.teach(embeddings, there, ids, real)
-        return F.cross_entropy(self.logits(hidden[real]).float(), ids[real])
+        wrong = F.cross_entropy(self.logits(hidden).float().transpose(1, 2), ids, reduction="none")
+        return (wrong * real).sum(1) / real.sum(1)
 
     def teach(self, embeddings: Tensor, there: Tensor, ids: Tensor, real: Tensor) -> Tensor:
         """Hidden states [B, L, D] that predict each of the words `ids` from the prefix and the true words before it."""

@@ -5,9 +5,8 @@ A model that can answer has
     language_loss(images, prompts, answers) -> Tensor
 
 with images {camera: float32[B, 3, H, W]} from `models.base.pixels` (one camera of its interface), prompts and answers B
-texts each; it gives float32[B], the negative log-likelihood of each answer given picture and prompt, summed over the
-answer's tokens (a scalar, the mean, is taken too, and then asked one pair at a time). Nothing is generated: of the
-candidate answers of a question the likeliest is taken as the model's.
+texts each; it gives float32[B], the negative log-likelihood of each answer given picture and prompt, a word on average.
+Nothing is generated: of the candidate answers of a question the likeliest a word is taken as the model's.
 """
 
 from __future__ import annotations
@@ -68,16 +67,10 @@ def retention(model: Model, web: WebData, interface: Interface, device: str = "c
     picked = web.held_out[np.linspace(0, len(web.held_out) - 1, min(limit, len(web.held_out))).astype(int)]
     pairs = [(int(q), c) for q in picked for c in web.choices[q]]
     losses: list[float] = []
-    start, size = 0, 64
-    while start < len(pairs):
-        part = pairs[start : start + size]
+    for start in range(0, len(pairs), 64):
+        part = pairs[start : start + 64]
         asked = ask(web, np.array([q for q, _ in part]), interface, [c for _, c in part]).to(device)
-        said = answer(asked.images, asked.prompts, asked.answers).float()
-        if said.ndim == 0 and size > 1:
-            size = 1
-            continue
-        losses += said.reshape(-1).tolist()
-        start += len(part)
+        losses += answer(asked.images, asked.prompts, asked.answers).float().tolist()
     right, at = 0, 0
     for q in picked:
         mine = losses[at : at + len(web.choices[q])]
