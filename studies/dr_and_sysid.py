@@ -1,6 +1,6 @@
 """Question: does domain randomisation, or identifying the robot's dynamics, help a policy in reality twins it has never met?
 
-Four arms, each trained from nothing on as many demonstrations for as many minutes; they differ in the worlds that the
+Four arms, each trained from nothing on as many demonstrations for as many steps; they differ in the worlds that the
 demonstrations were made in and in nothing else:
 
     off          the plain simulator
@@ -11,7 +11,7 @@ demonstrations were made in and in nothing else:
 Every arm is evaluated on the same tables: in simulation, and in each twin. `identified` and `both` are trained for one twin
 (its own identification), so with several twins these arms are trained once for each.
 
-    python studies/dr_and_sysid.py --out runs/dr            about an hour on two idle cores
+    python studies/dr_and_sysid.py --out runs/dr            about half an hour on one idle core
     python studies/dr_and_sysid.py --out runs/dr --quick    minutes: to see that it runs, not to believe the figures
 """
 
@@ -29,7 +29,7 @@ from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
 from palmar.eval.stats import Paired, paired
 from palmar.eval.suite import EvalConfig, Results, evaluate, shared
-from palmar.models.presets import palmar_tiny
+from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.twin import Twin
@@ -42,14 +42,15 @@ ARMS = ("off", "dr", "identified", "both")
 
 @dataclass(frozen=True)
 class Study:
-    """episodes, minutes: demonstrations and training of each arm. trials: test tables per task and twin."""
+    """episodes, steps: demonstrations and training of each arm. trials: test tables per task and twin."""
 
     out: Path
     twin: int = 0
-    tasks: tuple[str, ...] = ("reach", "pick")
-    episodes: int = 200
-    minutes: float = 6.0
-    trials: int = 50
+    preset: str = "palmar-nano"
+    tasks: tuple[str, ...] = ("reach",)
+    episodes: int = 300
+    steps: int = 1200
+    trials: int = 100
     seed: int = 0
 
 
@@ -63,6 +64,13 @@ def worlds(arm: str, found: Identification) -> Randomization:
     }[arm]
 
 
+def done(kept: Path, config: EvalConfig, note: str) -> Results:
+    """Evaluated unless the results are there."""
+    if not kept.exists():
+        evaluate(config, note=note).save(kept)
+    return Results.load(kept)
+
+
 def run(study: Study, console: Console) -> dict[str, object]:
     twin = Twin(study.twin, images=False)
     twin.load(table())
@@ -74,13 +82,13 @@ def run(study: Study, console: Console) -> dict[str, object]:
         config = CollectConfig(study.episodes, study.tasks, 700_000 + study.seed, worlds(arm, found))
         data = collect(study.out / arm / "data", config, resume=True).root
         policy = train(
-            palmar_tiny(), Dataset(data), study.out / arm / "policy",
-            TrainConfig(minutes=study.minutes, batch_size=64, seed=study.seed), embodiment="arm7", paraphrases=paraphrases,
+            preset(study.preset), Dataset(data), study.out / arm / "policy",
+            TrainConfig(steps=study.steps, batch_size=64, seed=study.seed), embodiment="arm7", paraphrases=paraphrases,
             resume=True,
         )  # fmt: skip
         tested = EvalConfig(str(policy), study.trials, study.tasks, seed=2000)
-        sim[arm] = evaluate(tested, note=f"{arm}, simulation")
-        real[arm] = evaluate(replace(tested, world=f"twin:{study.twin}"), note=f"{arm}, twin")
+        sim[arm] = done(study.out / arm / "sim.json", tested, f"{arm}, simulation")
+        real[arm] = done(study.out / arm / "twin.json", replace(tested, world=f"twin:{study.twin}"), f"{arm}, twin")
     against_off: dict[str, Paired] = {arm: paired(*shared(real["off"], real[arm])) for arm in ARMS[1:]}
     shown = Table("arm", "simulation", "twin", "twin, against off (paired)", title=f"twin {study.twin}")
     for arm in ARMS:
@@ -107,13 +115,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--twin", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=Study.episodes)
-    parser.add_argument("--minutes", type=float, default=Study.minutes)
+    parser.add_argument("--steps", type=int, default=Study.steps)
+    parser.add_argument("--preset", default=Study.preset)
+    parser.add_argument("--tasks", nargs="+", default=Study.tasks)
     parser.add_argument("--trials", type=int, default=Study.trials)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    study = Study(given.out, given.twin, episodes=given.episodes, minutes=given.minutes, trials=given.trials)
+    study = Study(
+        given.out, given.twin, given.preset, tuple(given.tasks), given.episodes, given.steps, given.trials
+    )  # fmt: skip
     if given.quick:
-        study = replace(study, episodes=8, minutes=0.15, trials=2)
+        study = replace(study, episodes=8, steps=20, trials=2)
     study.out.mkdir(parents=True, exist_ok=True)
     run(study, Console())
 

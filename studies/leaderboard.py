@@ -3,8 +3,8 @@
 Every preset at `tiny`, trained from nothing on the same data for the same minutes on the same machine, evaluated on the same new
 tables. Each row is kept as soon as it is made; a run that was stopped goes on where it was.
 
-    palmar collect --out runs/board/data --episodes 400 --tasks reach pick
-    palmar collect --out runs/board/stills --episodes 1200 --tasks reach pick --seed 400000 --stills
+    palmar collect --out runs/board/data --episodes 300 --tasks reach
+    palmar collect --out runs/board/stills --episodes 1200 --tasks reach --seed 400000 --stills
     python studies/leaderboard.py --data runs/board/data runs/board/stills --out runs/board
 
 Stills teach only models that use simulator truth about where to look; to the others they are pictures without actions, and
@@ -98,9 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="demonstrations, then stills")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=6.0)
-    parser.add_argument("--trials", type=int, default=50, help="per task")
-    parser.add_argument("--tasks", nargs="+", default=["reach", "pick"])
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--trials", type=int, default=100, help="per task")
+    parser.add_argument("--tasks", nargs="+", default=["reach"])
     parser.add_argument("--only", nargs="*", help="these presets")
     given = parser.parse_args()
     console = Console()

@@ -1,11 +1,11 @@
-"""Questions about how to train, each answered by training from the same data for the same minutes, and testing on the same tables.
+"""Questions about how to train, each answered by training on the same data for as many steps, and testing on the same tables.
 
     stages        does the three-stage recipe beat one stage? from nothing, and from a policy that knows other tasks
     mixing        robot frames only, half questions about pictures, or a fifth: action accuracy and language retention
-    temperature   T = 0.5, 1, 2, 5, infinity on 240 reaches, 60 picks and 15 pushes: success and held-out error of each task
+    temperature   T = 0.5, 1, 2, 5, infinity on 240 reaches, 60 picks and 20 pushes: success and held-out error of each task
     dagger        practice with an expert's labels against as many more labels of the expert's own driving, paired
 
-    python studies/recipes.py all --out runs/recipes            about two hours on one core
+    python studies/recipes.py all --out runs/recipes            an hour and a half on one core
     python studies/recipes.py stages --out runs/recipes --quick minutes: to see that it runs, not to believe the figures
 
 What was trained and tested already is taken from --out; the figures of a study are in OUT/STUDY.json.
@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -29,22 +31,26 @@ from palmar.data.reader import Dataset
 from palmar.data.webdata import WebConfig, WebData, make
 from palmar.eval.stats import paired
 from palmar.eval.suite import EvalConfig, Results, evaluate, shared
+from palmar.models import checkpoint
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.train.dagger import Dagger, dagger, in_simulation
+from palmar.train.feed import Feed
 from palmar.train.loop import METRICS, TrainConfig, train
 from palmar.train.recipe import Recipe, Stage, one_stage, three_stage
 
 Row = dict[str, Any]
+NANO = "palmar-nano"  # so that minutes of one core are enough
 
 
 @dataclass(frozen=True)
 class Lab:
-    """Where studies keep what they make. minutes: of training, each arm. trials: test tables of each task. size: of data."""
+    """Where studies keep what they make. steps: of training, each arm, batches of 64. trials: test tables of each task.
+    size: of the data, 1 for what the module's head says."""
 
     out: Path
-    minutes: float = 4.0
-    trials: int = 50
+    steps: int = 800
+    trials: int = 100
     size: float = 1.0
 
     def demos(self, name: str, episodes: int, tasks: Sequence[str], seed: int) -> Dataset:
@@ -55,23 +61,13 @@ class Lab:
         folder = self.out / "data" / "web"
         return WebData(folder) if folder.exists() else make(folder, WebConfig(max(20, round(self.size * 500))))
 
-    def trained(
-        self, name: str, model: str, data: Sequence[Dataset], minutes: float | None = None, **more: Any
-    ) -> Path:
+    def trained(self, name: str, data: Sequence[Dataset], model: str = NANO, steps: int = 0, **more: Any) -> Path:
         """A checkpoint, trained unless it is there."""
-        config = TrainConfig(
-            minutes=minutes or self.minutes, batch_size=64, lr=more.pop("lr", 1e-3), validate=8, validation=0.08
-        )
         print(name)
+        config = TrainConfig(steps=steps or self.steps, batch_size=64, validate=8, validation=0.08)
+        where = self.out / name
         return train(
-            preset(model),
-            data,
-            self.out / name,
-            config,
-            embodiment="arm7",
-            paraphrases=paraphrases,
-            resume=True,
-            **more,
+            preset(model), data, where, config, embodiment="arm7", paraphrases=paraphrases, resume=True, **more
         )
 
     def tested(self, policy: Path, tasks: Sequence[str]) -> Results:
@@ -88,10 +84,18 @@ def curve(policy: Path, name: str) -> list[float]:
     return [r[name] for r in rows if r.get(name) is not None]
 
 
-def rates(results: Results) -> Row:
-    """Success of all and of each task, with intervals."""
-    tasks = dict.fromkeys(t.task for t in results.trials)
-    return {"success": str(results.rate())} | {k: str(results.rate(task=k)) for k in tasks}
+@torch.no_grad()
+def error(policy: Path, data: Dataset) -> float:
+    """Mean absolute error of the actions, in the standard deviations of what the policy was trained on."""
+    mine = checkpoint.load(policy)
+    feed = Feed([data], mine.interface.horizon, validation=0.0, max_tokens=mine.model.config.max_tokens)
+    errors = []
+    for part in np.array_split(feed.training, max(1, len(feed.training) // 128)):
+        batch = feed.tensors(
+            feed.plain(part), mine.normalizers["state"], mine.normalizers["action"], np.ones(len(data.action_names))
+        )
+        errors.append(float(mine.model.loss(batch)[1]["action"]))
+    return float(np.mean(errors))
 
 
 # ---------------------------------------------------------------------------------------------------- the studies
@@ -100,9 +104,9 @@ def rates(results: Results) -> Row:
 def stages(lab: Lab) -> list[Row]:
     """Three-stage's rates (1e-3, 2e-5, 1e-5) are made for a pretrained model; so both begin from nothing and from a policy
     that learned two other tasks. Stability: how far the held-out error rose above its lowest by the end, in percent."""
-    others = lab.demos("place-push", 200, ("place", "push"), 720_000)
-    data = [lab.demos("reach-pick", 400, ("reach", "pick"), 710_000)]
-    base = lab.trained("stages-base", "palmar-tiny", [others], 1.5 * lab.minutes)
+    others = lab.demos("pick-push", 200, ("pick", "push"), 720_000)
+    data = [lab.demos("reach", 240, ("reach",), 710_000)]
+    base = lab.trained("stages-base", [others])
     rows = []
     for name, recipe, init in (
         ("one-stage, from nothing", one_stage(), None),
@@ -110,74 +114,61 @@ def stages(lab: Lab) -> list[Row]:
         ("one-stage, from other tasks", one_stage(), base),
         ("three-stage, from other tasks", three_stage(), base),
     ):
-        policy = lab.trained(
-            "stages-" + name.replace(",", "").replace(" ", "-"), "palmar-tiny", data, recipe=recipe, init=init
-        )
-        error = curve(policy, "val_action")
-        rows.append(
-            {"arm": name}
-            | rates(lab.tested(policy, ("reach", "pick")))
-            | {
-                "held-out error": error[-1],
-                "rise": 100 * (error[-1] / min(error) - 1),
-                "jitter": curve(policy, "val_jitter")[-1],
-            }
-        )
+        folder = "stages-" + name.replace(",", "").replace(" ", "-")
+        policy = lab.trained(folder, data, recipe=recipe, init=init)
+        held, jitter = curve(policy, "val_action"), curve(policy, "val_jitter")
+        rows.append({
+            "arm": name, "success": str(lab.tested(policy, ("reach",)).rate()), "held-out error": held[-1],
+            "rise, %": 100 * (held[-1] / min(held) - 1), "jitter": jitter[-1],
+        })  # fmt: skip
     return rows
 
 
 def mixing(lab: Lab) -> list[Row]:
-    """rt2-tiny, from a model that mostly answered questions, goes on with three mixtures. Retention: held-out questions answered;
-    guessing answers `chance` of them. Success is not asked for: no arm drives well after minutes."""
-    web, data = lab.web(), [lab.demos("reach-pick", 400, ("reach", "pick"), 710_000)]
+    """rt2-tiny, from a model that mostly answered questions, goes on with three mixtures. Retention: held-out questions
+    answered; guessing answers `chance` of them. Success is not asked for: no arm drives well after so few steps."""
+    web, data, steps = lab.web(), [lab.demos("reach", 240, ("reach",), 710_000)], max(8, lab.steps // 4)
 
     def mixed(share: float) -> Recipe:
         return Recipe(f"web {share:g}", (Stage("mix", data=Mixture(temperature=1.0, web=share)),))
 
-    base = lab.trained("mixing-base", "rt2-tiny", data, 2 * lab.minutes, recipe=mixed(0.9), web=web)
-    rows = [
-        {
-            "arm": "where they begin",
-            "held-out error": curve(base, "val_action")[-1],
-            "retention": curve(base, "val_language")[-1],
-        }
-    ]
+    base = lab.trained("mixing-base", data, "rt2-tiny", 2 * steps, recipe=mixed(0.9), web=web)
+    arms = {"where they begin": base}
     for name, share in (("robot only", 0.0), ("robot and web 80/20", 0.2), ("robot and web 50/50", 0.5)):
-        policy = lab.trained(f"mixing-{share:g}", "rt2-tiny", data, recipe=mixed(share), web=web, init=base)
-        rows.append(
-            {
-                "arm": name,
-                "held-out error": curve(policy, "val_action")[-1],
-                "retention": curve(policy, "val_language")[-1],
-            }
-        )
-    return [r | {"chance": web.chance, "questions": min(128, len(web.held_out))} for r in rows]
+        arms[name] = lab.trained(f"mixing-{share:g}", data, "rt2-tiny", steps, recipe=mixed(share), web=web, init=base)
+    return [
+        {
+            "arm": name, "held-out error": curve(p, "val_action")[-1], "retention": curve(p, "val_language")[-1],
+            "chance": web.chance, "questions": min(128, len(web.held_out)),
+        }
+        for name, p in arms.items()
+    ]  # fmt: skip
 
 
 def temperature(lab: Lab) -> list[Row]:
-    """p(task) ∝ frames^(1/T)."""
-    sizes = {"reach": 240, "pick": 60, "push": 15}
+    """p(task) ∝ frames^(1/T). Held-out errors are of 20 episodes of each task that no arm trains on."""
+    sizes = {"reach": 240, "pick": 60, "push": 20}
     data = [lab.demos(f"t-{task}", n, (task,), 730_000 + 5000 * i) for i, (task, n) in enumerate(sizes.items())]
+    held = {task: lab.demos(f"held-{task}", 20, (task,), 760_000 + 5000 * i) for i, task in enumerate(sizes)}
     rows = []
     for t in (0.5, 1.0, 2.0, 5.0, float("inf")):
         plan = Recipe("temperature", (Stage("all", data=Mixture(temperature=t)),))
-        policy = lab.trained(f"temperature-{t:g}", "palmar-tiny", data, recipe=plan)
-        errors = {
-            f"{k} held-out": curve(policy, f"val_error/{k}")[-1] for k in sizes if curve(policy, f"val_error/{k}")
-        }
-        rows.append({"arm": f"T = {t:g}"} | rates(lab.tested(policy, tuple(sizes))) | errors)
+        policy = lab.trained(f"temperature-{t:g}", data, recipe=plan)
+        results = lab.tested(policy, tuple(sizes))
+        succeeded = {task: str(results.rate(task=task)) for task in sizes}
+        rows.append({"arm": f"T = {t:g}"} | succeeded | {f"{k} held-out": error(policy, d) for k, d in held.items()})
     return rows
 
 
 def practice(lab: Lab) -> list[Row]:
-    """Both begin from one policy and train three rounds of the same minutes; each round adds labels: of what the expert says while
+    """Both begin from one policy and train three rounds of as many steps; each round adds labels: of what the expert says while
     the learner drives (β = 0), or of more demonstrations, until there are as many frames."""
-    tasks, rounds, episodes = ("reach", "pick"), 3, max(4, round(80 * lab.size))
-    first = lab.demos("first", 120, tasks, 740_000)
-    config = TrainConfig(minutes=lab.minutes, batch_size=64, validation=0.0)
+    tasks, rounds, episodes = ("reach",), 3, max(4, round(60 * lab.size))
+    first = lab.demos("first", 60, tasks, 740_000)
+    config = TrainConfig(steps=lab.steps // 2, batch_size=64, validation=0.0)
     plan = Dagger(rounds, episodes, beta=0.0, fall="none", seed=750_000)
     more: Row = {"embodiment": "arm7", "paraphrases": paraphrases}
-    gone = dagger(preset("palmar-tiny"), [first], lab.out / "dagger", config, plan, in_simulation(tasks), **more)
+    gone = dagger(preset(NANO), [first], lab.out / "dagger", config, plan, in_simulation(tasks), **more)
 
     def as_many(out: Path, driver: Path, beta: float, seed: int, wanted: int) -> Dataset:
         """Demonstrations of the expert, until they hold as many frames as that round of practice."""
@@ -188,7 +179,7 @@ def practice(lab: Lab) -> list[Row]:
                 return data
             wanted += max(1, round((frames - len(data)) * len(data.episodes) / len(data)))
 
-    cloned = dagger(preset("palmar-tiny"), [first], lab.out / "cloning", config, plan, as_many, **more)
+    cloned = dagger(preset(NANO), [first], lab.out / "cloning", config, plan, as_many, **more)
     rows = []
     for a, b in zip(cloned, gone, strict=True):
         left, right = lab.tested(a.checkpoint, tasks), lab.tested(b.checkpoint, tasks)
@@ -217,13 +208,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", choices=[*STUDIES, "all"])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=Lab.minutes)
+    parser.add_argument("--steps", type=int, default=Lab.steps)
     parser.add_argument("--trials", type=int, default=Lab.trials, help="per task")
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    lab, console = Lab(given.out, given.minutes, given.trials), Console()
+    lab, console = Lab(given.out, given.steps, given.trials), Console()
     if given.quick:
-        lab = replace(lab, minutes=0.1, trials=2, size=0.05)
+        lab = replace(lab, steps=24, trials=2, size=0.05)
     lab.out.mkdir(parents=True, exist_ok=True)
     for name in STUDIES if "all" in given.studies else given.studies:
         rows = STUDIES[name](lab)
