@@ -8,9 +8,6 @@ lerobot gives float32 tensors an item, palmar one uint8 batch: each as its own t
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from peer import REPO, VENV, Peer, answer
 
-REPO = Path(__file__).parents[1]
 HORIZON, BATCH = 8, 32
 
 
@@ -36,7 +33,6 @@ def measure(read: Callable[[np.ndarray], object], frames: int, seconds: float) -
 
 def as_lerobot(root: str, seconds: float) -> None:
     """Runs inside the lerobot venv, as a second process."""
-    sys.path.insert(0, str(REPO / "tests/conformance"))
     import lerobot_shim  # noqa: F401
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
@@ -44,35 +40,22 @@ def as_lerobot(root: str, seconds: float) -> None:
     windows = {"action": [i / 10 for i in range(HORIZON)]}
     ds = LeRobotDataset("bench/bench", root=root, delta_timestamps=windows, video_backend="torchcodec")
     out["lerobot 0.4.4, torchcodec"] = measure(lambda idx: [ds[int(i)] for i in idx], len(ds), seconds)
-    print("RESULT " + json.dumps(out))
+    answer(out)
 
 
 def lerobot(venv: Path, root: Path, seconds: float) -> dict[str, float]:
-    python = venv / "bin/python"
-    if not python.exists():
+    if not (venv / "bin/python").exists():
         print(f"no lerobot at {venv}: make it with tests/conformance/run.sh (about 2 GB), or give --lerobot FOLDER")
         return {}
-    find = "import av, pathlib; print(pathlib.Path(av.__file__).parents[1] / 'av.libs')"
-    libs = subprocess.run([python, "-c", find], capture_output=True, text=True, check=True).stdout.strip()
-    env = os.environ | {
-        "LD_LIBRARY_PATH": f"{venv / 'ffmpeg'}:{libs}",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(root / "hf"),
-    }
-    command = [python, __file__, "--as-lerobot", root / "set", "--seconds", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    line = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
-    if line is None:
-        print(f"lerobot failed:\n{done.stderr[-2000:]}")
-        return {}
-    return dict(json.loads(line.removeprefix("RESULT ")))
+    with Peer(venv, [__file__, "--as-lerobot", root / "set", "--seconds", str(seconds)], root / "hf") as peer:
+        return dict(peer.ask())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--lerobot", type=Path, default=REPO / ".venv-lerobot", help="folder of a venv with lerobot")
+    parser.add_argument("--lerobot", type=Path, default=VENV, help="folder of a venv with lerobot")
     parser.add_argument("--as-lerobot", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.as_lerobot:

@@ -29,6 +29,7 @@ from palmar.models.presets import PRESETS, preset
 from palmar.sim.instructions import paraphrases
 from palmar.train.loop import METRICS, TrainConfig, train
 
+TIMEOUT = 8.0  # [s] of simulated time; the expert needs 2 to 5
 LEARNS_FROM_STILLS = ("palmar-tiny",)
 
 
@@ -58,7 +59,7 @@ def measure(
         preset(name), sets, out / "policy", TrainConfig(minutes=minutes, batch_size=64), embodiment="arm7",
         paraphrases=paraphrases, resume=True,
     )  # fmt: skip
-    results: Results = evaluate(EvalConfig(str(policy), trials, tasks, seed=3000), note=name)
+    results: Results = evaluate(EvalConfig(str(policy), trials, tasks, seed=3000, timeout=TIMEOUT), note=name)
     rows = [json.loads(line) for line in (policy / METRICS).read_text().splitlines()]
     speeds = [r["samples_per_s"] for r in rows if r.get("samples_per_s")]
     rate = results.rate()

@@ -54,6 +54,16 @@ class UnknownName(UserError, LookupError):
         self.name, self.known = name, known
 
 
+def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `BadValue` when none is named, `UnknownName` for the first that is not among the known."""
+    names, known = list(names), list(known)
+    if not names:
+        raise BadValue(f"no {what} is named; expected one or more of {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise UnknownName(what, name, known)
+
+
 def need(package: str, extra: str) -> None:
     """Raise `MissingPackage` with the install command unless `package` can be imported."""
     import importlib.util

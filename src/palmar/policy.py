@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import socket
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
-from palmar.errors import BadFile, UnknownName, need
+from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need
 from palmar.types import ActionChunk, Array, Observation
 
 
@@ -60,6 +62,7 @@ class Averaged:
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
 """Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.models.adapters`."""
+KNOCK = 3.0  # longest wait for a policy server to take a connection [s]
 
 
 def load_policy(where: str, **options: object) -> Policy:
@@ -68,25 +71,72 @@ def load_policy(where: str, **options: object) -> Policy:
 
     Torch is set to one thread: a small network acts fastest so, and on busy cores many times faster.
 
-    Raises `BadFile` when there is no checkpoint there, `UnknownName` for an unknown kind, `MissingPackage` when torch, or
-    what the kind needs, is not installed.
+    Raises `BadFile` when there is no checkpoint there, `UnknownName` for an unknown kind, `BadValue` for an address that is
+    none, `MissingPackage` when torch, or what the kind needs, is not installed.
     """
-    kind, colon, rest = where.partition(":")
-    if colon and kind in ADAPTERS:
-        if kind != "openpi":
-            _one_thread()
+    kind, rest = _place(where)
+    if kind == "openpi":
+        _endpoint(rest)
+    else:
+        _one_thread()
+    if kind:
         adapter = importlib.import_module(f"palmar.models.adapters.{kind}")
         loaded: Policy = adapter.load(rest, **options)
         return loaded
+    from palmar.models.checkpoint import load
+
+    return load(rest, **options)  # type: ignore[arg-type]
+
+
+def check_policy(where: str) -> None:
+    """Raise what `load_policy` would, as far as that can be told within seconds: before workers start, and their progress.
+
+    A palmar checkpoint is read, a server is knocked at once (`RobotFault` when nobody opens), another folder has to exist.
+    """
+    kind, rest = _place(where)
+    if kind == "openpi":
+        host, port = _endpoint(rest)
+        try:
+            socket.create_connection((host, port), timeout=KNOCK).close()
+        except OSError as error:
+            raise RobotFault(
+                f"no policy server at {host}:{port} ({error}). Next: start it, or mend the address"
+            ) from error
+    elif kind:
+        if not Path(rest).exists():
+            load_policy(where)  # says so in the words of that kind
+    else:
+        need("torch", "learn")
+        from palmar.models import checkpoint
+
+        folder = checkpoint.read_config(rest)[-1]
+        checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
+
+
+def _place(where: str) -> tuple[str, str]:
+    """(kind, the rest): kind "" and a path that exists for a palmar checkpoint. Raises `BadFile` or `UnknownName`."""
+    kind, colon, rest = where.partition(":")
+    if colon and kind in ADAPTERS:
+        return kind, rest
     path = shipped() if where == "shipped" else Path(where)
     if not path.exists():
         if colon and kind.isalnum() and len(kind) > 1:
             raise UnknownName("kind of policy", kind, ADAPTERS)
-        raise BadFile(f"no checkpoint at '{path}'. Next: train one (palmar train) or use --checkpoint shipped")
-    _one_thread()
-    from palmar.models.checkpoint import load
+        raise BadFile(f"no checkpoint at '{path}'. Next: train one (palmar train) or use --policy shipped")
+    return "", str(path)
 
-    return load(path, **options)  # type: ignore[arg-type]
+
+def _endpoint(rest: str) -> tuple[str, int]:
+    """(host, port) of what follows "openpi:". Raises `BadValue`."""
+    url = rest if rest.startswith(("ws://", "wss://")) else "ws://" + rest.removeprefix("//")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or " " in host:
+        raise BadValue(f"'openpi:{rest}' is no address; expected openpi://HOST:PORT, such as openpi://localhost:8000")
+    return host, port or (443 if parts.scheme == "wss" else 80)
 
 
 def _one_thread() -> None:

@@ -1,5 +1,6 @@
 """Collecting: labels come from the clean expert, seeds decide everything, and Ctrl-C loses nothing that was saved."""
 
+import json
 import os
 import signal
 import subprocess
@@ -63,7 +64,8 @@ def test_ctrl_c_keeps_what_was_saved(tmp_path: Path) -> None:
         [*command, "--tasks", "reach", "--processes", "1"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     until = time.time() + 120
-    while time.time() < until and len(list(out.glob("data/*/*.parquet"))) < 3:
+    info = out / "meta/info.json"  # an episode counts when it says so
+    while time.time() < until and not (info.exists() and json.loads(info.read_text())["total_episodes"] >= 3):
         time.sleep(0.1)
     os.kill(child.pid, signal.SIGINT)
     _, said = child.communicate(timeout=60)

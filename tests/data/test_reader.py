@@ -197,11 +197,24 @@ def test_repair_drops_only_what_cannot_be_read(tmp_path):
     (root / "videos/observation.images.wrist/chunk-000/file-002.mp4").write_bytes(b"not a video")
     with pytest.raises(BadFile, match=r"file-002.mp4' is damaged"):
         Dataset(root).batch(np.arange(20), 1)
+    with pytest.raises(BadFile, match=r"episode 2: .*drops 2 of 4 episodes. Next: .*--drop"):
+        repair(root, drop=False)
+    assert fmt.read_json(root / fmt.INFO)["total_episodes"] == 4
     done = repair(root)
     assert done.episodes == 2 and "file-002.mp4" in done.dropped[0] and len(done.dropped) == 2
     ds = Dataset(root)
     assert len(ds) == 10 and ds.batch(np.arange(10), 1)["images"] and ds.stats["action"]["count"].tolist() == [10]
     assert repair(root).removed == []
+
+
+@pytest.mark.parametrize("name", [".old", ".new"])
+def test_a_folder_that_is_no_data_set_is_left_alone(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine.txt").write_text("mine")
+    for look in (Dataset, repair):
+        with pytest.raises(BadFile):
+            look(tmp_path)
+    assert (tmp_path / name / "mine.txt").read_text() == "mine"
 
 
 def test_repair_rebuilds_counts_and_statistics(fresh):

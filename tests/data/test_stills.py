@@ -10,7 +10,7 @@ from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
 from palmar.data.stills import StillsConfig, collect_stills, photograph, scatter
 from palmar.sim import tasks
-from palmar.train.feed import Feed
+from palmar.train.feed import Feed, privileged_labels
 from palmar.types import STILL
 
 
@@ -83,3 +83,16 @@ def test_alike_tables_differ_in_shape_only_and_hold_no_pair_that_is_held_out() -
         assert not set(pairs) & set(tasks.HELD_OUT)
         changed += table != scenario
     assert changed > 30
+
+
+def test_boxes_and_turns_are_recorded_when_asked_for(tmp_path: Path) -> None:
+    collect_stills(tmp_path / "stills", StillsConfig(tables=1, frames=2, extents=True), processes=1, progress=False)
+    data = Dataset(tmp_path / "stills")
+    assert tuple(data.privileged_names) == tasks.PRIVILEGED + tasks.EXTENTS
+    make = privileged_labels(data.privileged_names, data.cameras, data.state_names)
+    raw = data.batch(np.arange(2), 1)
+    labels = make(raw["privileged"], raw["state"])
+    seen = labels["visible"][..., 0] > 0.5
+    middle = labels["boxes"][..., 0, :2]
+    assert seen.any() and labels["boxed"][..., 0][seen].all()
+    assert np.abs(middle - labels["points"][..., 0, :])[seen].max() < 0.1

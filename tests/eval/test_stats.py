@@ -36,6 +36,7 @@ def test_wilson_holds_the_rate_and_stays_within_bounds(case):
 
 def test_a_rate_of_nothing_knows_nothing():
     assert Rate(0, 0).interval == (0.0, 1.0)
+    assert str(Rate(0, 0)) == "–" and Rate(0, 0).to_dict()["rate"] is None  # JSON has no NaN
     with pytest.raises(BadValue, match="3 successes of 2 trials"):
         Rate(3, 2)
 

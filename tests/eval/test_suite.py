@@ -47,7 +47,9 @@ def test_results_come_back_from_disk(results, tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": {}, "trials": [{"task": "pick"}]}'])
 def test_a_damaged_file_says_so(text, tmp_path):
     (tmp_path / "r.json").write_text(text)
-    with pytest.raises(BadFile, match=r"r.json' is not a result file .* Next:"):
+    with pytest.raises(
+        BadFile, match=r"r.json' is not a results file, with .*: it (is not JSON|lacks them). Next: palmar eval"
+    ):
         Results.load(tmp_path / "r.json")
     with pytest.raises(BadFile, match=r"no results at .* Next: palmar eval"):
         Results.load(tmp_path / "none.json")
@@ -78,6 +80,13 @@ def test_a_swapped_trial_counts_the_new_object():
         ({"episodes": 0}, BadValue, "episodes is 0"),
         ({"tasks": ("pik",)}, UnknownName, "Did you mean 'pick'"),
         ({"splits": ("laiout",)}, UnknownName, "Did you mean 'layout'"),
+        ({"tasks": ()}, BadValue, "no task is named"),
+        ({"splits": ()}, BadValue, "no split is named; expected one or more of seen, layout"),
+        ({"tasks": ("pick", "pick")}, BadValue, "expected each once"),
+        ({"latency": float("nan")}, BadValue, "latency is nan; expected seconds, 0 or more"),
+        ({"latency": -0.1}, BadValue, "latency is -0.1"),
+        ({"timeout": 0.0}, BadValue, "timeout is 0.0"),
+        ({"seed": tasks.TEST_SEED}, BadValue, "seed is 1000000; expected 0 … 999999"),
         ({"world": "mars"}, BadValue, "world is 'mars'"),
         ({"world": "twin:x"}, BadValue, "twin:SEED"),
         ({"world": "twins:0"}, BadValue, "world is 'twins:0'"),

@@ -1,6 +1,7 @@
 """The whole life in small: collect → inspect → train → resume → evaluate → deploy in real time, through the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,12 @@ def test_from_demonstrations_to_a_robot_that_moves(tmp_path: Path, capsys: pytes
         "--out", str(tmp_path / "a.json"),
     )  # fmt: skip
     assert trials["success"]["layout"]["all"]["n"] == 2
-    same = figures(capsys, "compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"))
+    shutil.copy(tmp_path / "a.json", tmp_path / "b.json")
+    same = figures(capsys, "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
     assert same["difference"] == 0 and same["verdict"] == "cannot tell"
 
     film = tmp_path / "run.mp4"
-    ran = figures(capsys, "run", "reach the red cube", "--checkpoint", policy, "--timeout", "1.5", "--video", str(film))
+    ran = figures(capsys, "run", "reach the red cube", "--policy", policy, "--timeout", "1.5", "--video", str(film))
     assert 0 < ran["timing"]["ticks"] <= 75 and ran["mode"] == "RUN"
     assert film.stat().st_size > 5_000
 

@@ -166,3 +166,21 @@ def test_peak_mass():
     heat[0, 1, 2], heat[0, 1, 3], heat[0, 3, 0] = 0.5, 0.3, 0.2
     heat[1, 0, 4], heat[1, 3, 0] = 0.6, 0.4
     assert peak_mass(heat).tolist() == pytest.approx([0.8, 0.6])
+
+
+def test_a_preset_with_an_ensemble_acts_on_the_mean_of_its_chunks():
+    """Also when it is asked every other step only, as chunk recycling does; a reset forgets."""
+    torch.manual_seed(0)
+    model = preset("act-tiny").build(FACE)
+    assert model.config.ensemble == 0.01
+    policy = NeuralPolicy(model, *normalizers().values())
+    first, second = (observation(time=t, state=np.full(5, t, np.float32)) for t in (3.0, 3.2))
+    old, new = policy.newest(first), policy.newest(second)
+    assert np.array_equal(policy.act(first).actions, old.actions)
+    mean = policy.act(second)
+    w = np.exp(-0.01)
+    np.testing.assert_allclose(mean.actions[:2], (old.actions[2:] + w * new.actions[:2]) / (1 + w), atol=1e-6)
+    np.testing.assert_allclose(mean.actions[2:], new.actions[2:], atol=1e-6)
+    assert (mean.t0, mean.done) == (new.t0, new.done) and not np.allclose(mean.actions[:2], new.actions[:2])
+    policy.reset()
+    assert np.array_equal(policy.act(second).actions, new.actions)

@@ -78,17 +78,32 @@ def test_paraphrases_ask_for_the_same(task):
         ),
         (
             "pick up the red pyramid",
-            "unknown object 'pyramid'. Known: cube, block, cylinder, can, ball, sphere.",
+            "unknown object 'pyramid'. Known: cube, block, cylinder, can, ball, sphere, plate, dish, tray, box.",
         ),
         (
             "pick up the red sphrere",
-            "unknown object 'sphrere'. Did you mean 'sphere'? Known: cube, block, cylinder, can, ball, sphere.",
+            "unknown object 'sphrere'. Did you mean 'sphere'? Known: cube, block, cylinder, can, ball, sphere, plate, dish, "
+            "tray, box.",
         ),
-        ("the red cube", "no task word in 'the red cube'. Tasks: reach, pick, place, push (and words like them)"),
+        (
+            "put the red cube on the blue plat",
+            "unknown object 'plat'. Did you mean 'plate'? Known: cube, block, cylinder, can, ball, sphere, plate, dish, tray, "
+            "box.",
+        ),
+        (
+            "put the red cube on the plat",
+            "'put the red cube on the plat' does not say where; say for example 'on the blue plate'. Did you mean 'plate'? "
+            "Destinations: plate, dish, tray, box",
+        ),
+        (
+            "the red cube",
+            "no task word in 'the red cube'. Tasks: reach, pick, place, push (and words like them); say for example "
+            "'pick up the red cube'",
+        ),
         (
             "lifft the red cube",
             "no task word in 'lifft the red cube'. Did you mean 'lift'? "
-            "Tasks: reach, pick, place, push (and words like them)",
+            "Tasks: reach, pick, place, push (and words like them); say for example 'pick up the red cube'",
         ),
         ("push the red cube", "'push the red cube' does not say which way; expected one of left, right, forward"),
         (
@@ -101,7 +116,25 @@ def test_paraphrases_ask_for_the_same(task):
             "'plate' in 'put the red cube on the plate' has no colour; say for example 'the red plate'. "
             "Colours: red, yellow, green, blue, purple",
         ),
-        ("", "no object in ''; name one such as 'red cube'. Objects: cube, block, cylinder, can, ball, sphere"),
+        (
+            "",
+            "no object in ''. Say for example 'pick up the red cube'. Objects: cube, block, cylinder, can, ball, sphere",
+        ),
+        (
+            "pick up the cubee",
+            "no object in 'pick up the cubee'. Did you mean 'cube'? Say for example 'pick up the red cube'. "
+            "Objects: cube, block, cylinder, can, ball, sphere",
+        ),
+        (
+            "pick up the red cube and the blue ball",
+            "'pick up the red cube and the blue ball' names 2 objects (red cube, blue ball); expected one. Next: one "
+            "instruction for each, such as 'pick up the red cube' or 'put the red cube on the blue plate'",
+        ),
+        (
+            "pick up the red and blue cube",
+            "'red' in 'pick up the red and blue cube' is the colour of nothing; expected one thing and its colour, such as "
+            "'the red cube'",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(text, said):
@@ -219,9 +252,30 @@ def test_push_is_across_the_line_and_still_on_the_table(direction, along):
         ("take the red cube out of the green tray", "'out … tray'"),
         ("pick up the red cube next to the blue plate", "'next … plate'"),
         ("pick up the red cube on the blue plate", "names a place but not what to do there"),
+        ("put the red cube on the blue plate or the red tray", "names 2 places (blue plate, red tray)"),
     ],
 )
 def test_a_place_that_is_not_where_to_put_it_is_refused(text, message):
     with pytest.raises(BadValue) as said:
         parse(text)
     assert message in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "don't pick up the red cube",
+        "don’t pick up the red cube",
+        "do not push the red cube left",
+        "never go to the red ball",
+        "pick up the red cube without touching the blue ball",
+        "pick up the red cube, not the blue one",
+    ],
+)
+def test_what_not_to_do_is_refused_and_not_obeyed(text):
+    with pytest.raises(BadValue, match=r"says what not to do .*Next: say what to do instead, such as"):
+        parse(text)
+
+
+def test_a_thing_may_be_named_twice():
+    assert parse("take hold of the red cube and raise the red block") == Request("pick", "red", "cube")

@@ -250,3 +250,40 @@ def test_people_get_a_larger_picture_and_quality_a_finer_one(world):
     ours, theirs = (w.photograph(ROBOT.cameras[0]).astype(int) for w in (world, fine))
     assert 0.1 < np.abs(ours - theirs).mean() < 25
     fine.close()
+
+
+def test_boxes_and_turns_are_told_when_asked_for(world):
+    items = (
+        Item("cube", "red", 0.46, -0.08, 0.2),
+        Item("tray", "blue", 0.52, 0.12, -0.3),
+        Item("ball", "green", 0.5, 0.0),
+    )
+    world.load(Scenario("place", "", items, 0, 1))
+    plain = world.privileged()
+    world.extents = True
+    try:
+        row = world.privileged()
+        truth = dict(zip((*tasks.PRIVILEGED, *tasks.EXTENTS), row.tolist(), strict=True))
+        assert np.array_equal(row[: len(plain)], plain)
+        for who, yaw in (("target", 0.2), ("goal", 0.0)):  # a destination stands straight
+            seen = np.arctan2(truth[f"{who}.turn.sin"], truth[f"{who}.turn.cos"]) / 4
+            assert seen == pytest.approx(yaw, abs=0.01)
+        lens = ROBOT.cameras[0]
+        before = world.picture(lens.name, 384, 384).astype(int)
+        world.model.geom_rgba[world.model.geom("item0").id] = [0, 0, 0, 1]
+        changed = np.argwhere(np.abs(world.picture(lens.name, 384, 384).astype(int) - before).sum(-1) > 20) / 384
+        u, v, w, h = (truth[f"front.target.box.{x}"] for x in "uvwh")
+        (top, left), (bottom, right) = changed.min(0), changed.max(0)
+        assert (
+            u - w / 2 - 0.01 < left
+            and right < u + w / 2 + 0.01
+            and v - h / 2 - 0.01 < top
+            and bottom < v + h / 2 + 0.01
+        )
+        assert w < 1.7 * (right - left) and h < 1.7 * (bottom - top)
+        world.load(Scenario("pick", "", items, 2))
+        truth = dict(zip((*tasks.PRIVILEGED, *tasks.EXTENTS), world.privileged().tolist(), strict=True))
+        assert truth["target.turn.cos"] == truth["target.turn.sin"] == 0  # round
+        assert all(truth[f"{c}.goal.box.{x}"] == 0 for c in ("front", "wrist") for x in "uvwh")  # there is none
+    finally:
+        world.extents = False

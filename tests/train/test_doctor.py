@@ -52,7 +52,7 @@ def test_mode_collapse(tmp_path):
     found = examine(run(tmp_path, objective=blind))
     assert "mode collapse" in names(found)
     one = next(f for f in found if f.symptom == "mode collapse")
-    assert one.value < one.limit and "%" in one.said and "lower lr" in one.fix
+    assert one.value < one.limit and "%" in one.said and "lower --lr" in one.fix
 
 
 def test_action_jitter(tmp_path):
@@ -165,5 +165,28 @@ def test_the_command(tmp_path, capsys):
     code, figures = Doctor(tmp_path).run(Console())
     assert code == 1 and figures["findings"][0]["symptom"] == "NaN" and "Fix:" in capsys.readouterr().out
     json.dumps(figures, allow_nan=False)
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1.0, "loss": 1.0}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5.0, "loss": 1.0, "val_action": 1.0}\n')
+    code, figures = Doctor(tmp_path).run(Console(width=200))
+    out = capsys.readouterr().out
+    assert code == 1 and "too short to judge: 5 steps, with 1 rows (of 5" in out and "healthy" not in out
+    assert figures["too_short"].startswith("5 steps")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5.0, "loss": 1.0, "val_action": 1.0}\n' * 5)
     assert Doctor(tmp_path).run(Console())[0] == 0 and "healthy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.json", "{", "config.json' is damaged"),
+        ("config.json", "[]", "config.json' is damaged"),
+        ("config.json", '{"normalizers": {"state": {"offset": [0.0]}}}', "config.json' is damaged .*'scale'"),
+        ("metrics.jsonl", '{"step": 1.0}\nrubbish\n{"step": 2.0}\n', "metrics.jsonl' is damaged: line 2"),
+        ("metrics.jsonl", '{"loss": 1.0}\n', "metrics.jsonl' is damaged: line 1"),
+        ("metrics.jsonl", "\x00\x01rubbish", "metrics.jsonl' is damaged: line 1"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, text, message):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1.0, "loss": 2.0}\n')
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadFile, match=message + r".*Next:"):
+        examine(tmp_path)

@@ -6,11 +6,12 @@ import pytest
 import torch
 from squares import COLOURS, Squares
 
+from palmar.data.augment import warp_labels
 from palmar.errors import BadFile, BadValue
 from palmar.models import checkpoint
 from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors
-from palmar.train.feed import Augment, Feed, ahead, shifted
+from palmar.train.feed import Augment, Feed, ahead, privileged_labels, shifted
 from palmar.train.loop import Run, TrainConfig, train
 from palmar.types import Observation
 
@@ -100,9 +101,10 @@ def test_bad_settings_are_refused():
         TrainConfig()
     with pytest.raises(BadValue, match="precision"):
         TrainConfig(steps=1, precision="int8")
-    for nothing in ({"steps": 0}, {"steps": -1}, {"minutes": 0}, {"minutes": -1.0}, {"minutes": float("nan")}):
-        with pytest.raises(BadValue, match="must be positive"):
-            TrainConfig(**nothing)
+    nan = float("nan")
+    for name, value in (("steps", 0), ("steps", -1), ("minutes", 0), ("minutes", -1.0), ("minutes", nan), ("lr", nan)):
+        with pytest.raises(BadValue, match=rf"^{name} is {value}; expected [^=]*$"):
+            TrainConfig(**{"steps": 1} | {name: value} if name == "lr" else {name: value})
 
 
 @pytest.mark.parametrize("length", [{"steps": 100}, {"minutes": 1.0}])
@@ -204,6 +206,26 @@ def test_a_shift_moves_pictures_and_points_together():
         assert picture[int(v * 16), int(u * 16), 0] == 255 and (picture > 0).sum() == 3
     edge = {"points": np.full((50, 1, 2, 2), 0.99, np.float32), "visible": np.ones((50, 1, 2), np.float32)}
     assert 0 < shifted({"front": images}, edge, 3, np.random.default_rng(0))[1]["visible"].mean() < 1
+
+
+def test_boxes_and_turns_become_labels_where_the_data_have_them():
+    names = tuple(f"front.{g}.{x}" for g in ("target", "goal") for x in ("u", "v", "visible"))
+    more = tuple(f"front.{g}.box.{x}" for g in ("target", "goal") for x in "uvwh") + (
+        "target.turn.cos",
+        "target.turn.sin",
+    )
+    truth = np.array([[0.5, 0.25, 1, 0.5, 0.5, 0, 0.5, 0.25, 0.2, 0.1, 0, 0, 0, 0, 0.6, 0.8]], np.float32)
+    assert "boxes" not in privileged_labels(names, ["front"], ())(truth[:, :6], truth[:, :0])
+    labels = privileged_labels(names + more, ["front"], ())(truth, truth[:, :0])
+    assert labels["boxed"].tolist() == [[[True, False]]] and labels["turned"].tolist() == [[True, False]]
+    np.testing.assert_allclose(labels["boxes"][0, 0, 0], [0.5, 0.25, 0.2, 0.1])
+    np.testing.assert_allclose(labels["turns"][0], [[0.6, 0.8], [0, 0]])
+    _, moved = shifted({"front": np.zeros((1, 20, 20, 3), np.uint8)}, labels, 3, np.random.default_rng(2))
+    gone = moved["points"] - labels["points"]
+    assert gone.any()
+    np.testing.assert_allclose((moved["boxes"] - labels["boxes"])[..., :2], gone, atol=1e-6)
+    turned = warp_labels(labels, np.array([[0.1, 1.0]], np.float32), [(20, 20)])
+    assert not turned["boxed"].any() and not turned["turned"].any()
 
 
 def test_ahead_hands_over_errors_and_ends():

@@ -15,7 +15,8 @@ from palmar.errors import BadFile, BadValue
 from palmar.models.presets import palmar_nano
 from palmar.train import recipe
 from palmar.train.feed import Feed
-from palmar.train.loop import TrainConfig, fit_normalizers, train
+from palmar.train.job import fit_normalizers
+from palmar.train.loop import TrainConfig, train
 from palmar.train.losses import Asked, Descent, jiggled, mixed, take
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.web import ask, retention

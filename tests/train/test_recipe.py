@@ -193,7 +193,7 @@ def test_misspelt_stages_are_told_before_the_first_step(tmp_path):
     refused(r"parameter group 'haed'.*'head'.*Known: reader, trunks.*@vision", Stage(), Stage(train=("haed",)))
     refused("loss weight of stage 'all' 'heet'.*'heat'", Stage(losses=(("heet", 1.0),)))
     refused("the mixture weighs 1 sources", Stage(data=Mixture(sources=(1.0,))), kind=BadValue, sets=[data, data])
-    refused("gets none of 6 steps", Stage(share=1e-3), Stage(), kind=BadValue)
+    refused("gets none of 6 steps. Next: --steps 501 or more", Stage(share=1e-3), Stage(), kind=BadValue)
     with pytest.raises(UnknownName, match="Known: one-stage, three-stage, unfreeze, head, lora, co-train"):
         recipe.recipe("two-stage")
 
@@ -202,7 +202,7 @@ def test_named_recipes_are_what_the_field_uses():
     three = recipe.three_stage(web=0.5, target=(0.0, 1.0))
     assert [s.lr for s in three.stages] == [1e-3, 2e-5, 1e-5] and three.shares == pytest.approx((0.05, 0.80, 0.15))
     assert three.stages[1].data.web == 0.5 and three.stages[2].data.sources == (0.0, 1.0)
-    assert three.lengths(100) == (5, 80, 15)
+    assert three.lengths(100) == (5, 80, 15) and three.lengths(11) == (1, 8, 2)
     steps = recipe.unfreeze()
     assert (
         steps.lengths(35) == (5, 10, 20) and steps.epochs == 35 and [s.lr for s in steps.stages] == [1e-3, 1e-4, 1e-5]
@@ -281,7 +281,7 @@ def test_out_of_memory_says_what_would_fit(tmp_path, monkeypatch):
 
 
 def test_smoothing_needs_a_head_that_classifies(tmp_path):
-    from palmar.train.loop import smoothed
+    from palmar.train.job import smoothed
 
     @dataclasses.dataclass(frozen=True)
     class Head:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 
 from palmar.errors import BadFile
@@ -182,7 +183,7 @@ def deploy_typed(config: DemoConfig, policy: Path, console: Console) -> list[Any
         try:
             runs.append(run(RunConfig(text, str(policy), seed=i, video=config.out / f"run-{i}.mp4"), console))
         except UserError as error:
-            console.print(f"[yellow]{error}")
+            console.print(f"[yellow]{escape(str(error))}")
     return runs
 
 
@@ -282,7 +283,7 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
         commands=(
             ("make demo", "this page again"),
             (f"palmar eval --policy {found.policy} --episodes 50", "more trials"),
-            (f'palmar run "pick up the red cube" --checkpoint {found.policy}', "another instruction"),
+            (f'palmar run "pick up the red cube" --policy {found.policy}', "another instruction"),
         ),
         machine=Machine.here(),
     )
@@ -302,8 +303,6 @@ BEGINNING = {
 
 
 def closing(config: DemoConfig, story: Story, found: Found, page: Path, policy: Path) -> Panel:
-    from rich.markup import escape
-
     rates = {
         "New tables in simulation": found.sim.rate(),
         "New sentences": found.words.rate(split="wording"),
@@ -316,7 +315,7 @@ def closing(config: DemoConfig, story: Story, found: Found, page: Path, policy: 
         f"Practice in the identified simulator {_verdict(story)}.",
         "",
         f"Report   {page}",
-        f'Policy   {policy}    again: palmar run "pick up the red cube" --checkpoint {policy}',
+        f'Policy   {policy}    again: palmar run "pick up the red cube" --policy {policy}',
         f"Data     {config.out / 'data'}    look: palmar inspect {config.out / 'data'}",
         f"Took {story.figures['seconds_total'] / 60:.1f} minutes.",
     ]

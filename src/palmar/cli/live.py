@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
+from palmar.errors import BadValue
 from palmar.policy import load_policy
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.loop import Body, Subscriber, Tick
@@ -22,25 +25,32 @@ if TYPE_CHECKING:
     from palmar.eval.film import Film
 
 BARS = " ▁▂▃▄▅▆▇█"
+BUSY = 0.1  # share of late ticks from which a run may have failed for want of time
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """What to do, where, and with which policy.
 
-    checkpoint: folder, or "shipped". world: sim, twin or twin:SEED. seed: of the table. timeout: [s]. done: probability at
-    which the policy's own "fulfilled" is believed. video: where the film goes, None for no film. blackbox: folder
+    policy: as `load_policy` takes it. world: sim, twin or twin:SEED. seed: of the table. timeout: [s]. done: probability at
+    which the policy's own "fulfilled" is believed. video: where the film goes (.mp4), None for no film. blackbox: folder
     for the last seconds before each fault.
     """
 
     instruction: str
-    checkpoint: str = "shipped"
+    policy: str = "shipped"
     world: str = "sim"
     seed: int = 0
     timeout: float = 20.0
     done: float = SURE
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < math.inf:
+            raise BadValue(f"timeout is {self.timeout}; expected seconds, above 0")
+        if self.video is not None and self.video.suffix != ".mp4":
+            raise BadValue(f"video is '{self.video}'; expected a file name that ends in .mp4")
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,22 @@ class RunResult:
             return 3
         return 0 if self.done and self.success else 1
 
+    @property
+    def busy(self) -> str | None:
+        """What to say when the machine, rather than the policy, may be why it took so long; None when it kept time."""
+        share = self.timing["late_ticks"] / max(self.timing["ticks"], 1)
+        if share <= BUSY:
+            return None
+        return f"the machine was busy: {100 * share:.0f} % of ticks late. Next: end other work, or a longer --timeout"
+
     def to_dict(self) -> dict[str, Any]:
         """For `--json` and the demo's figures."""
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "film"}
-        return rest | {"video": str(self.film.path) if self.film else None, "exit_code": self.exit_code}
+        return rest | {
+            "video": str(self.film.path) if self.film else None,
+            "busy": self.busy,
+            "exit_code": self.exit_code,
+        }
 
 
 class Terminal(Subscriber):
@@ -91,7 +113,7 @@ class Terminal(Subscriber):
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        table.add_row("[bold]instruction", self.instruction)
+        table.add_row("[bold]instruction", escape(self.instruction))
         tick = self.tick
         if tick is None:
             table.add_row("[bold]state", "starting")
@@ -126,7 +148,7 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
 
     table = instructions.scenario_for(instructions.parse(config.instruction), config.seed)
     world, kind = world_named(config.world), config.world.partition(":")[0]
-    policy = load_policy(config.checkpoint)
+    policy = load_policy(config.policy)
     scenario = replace(table, instruction=config.instruction)
     obs = world.load(scenario, seed=config.seed)
     policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time

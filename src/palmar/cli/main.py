@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
-from palmar.cli import commands as c
+from palmar.cli.commands import COMMANDS
+from palmar.cli.shared import Answer, Command
 from palmar.errors import PalmarError
 
 NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe deployment.
@@ -26,33 +27,27 @@ NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe dep
 
 Each explains itself with --help. First time? Try [bold]palmar run "put the blue ball on the red plate"[/]."""
 
-Command = (
-    Annotated[c.Run, tyro.conf.subcommand("run")]
-    | Annotated[c.Demo, tyro.conf.subcommand("demo")]
-    | Annotated[c.Collect, tyro.conf.subcommand("collect")]
-    | Annotated[c.Inspect, tyro.conf.subcommand("inspect")]
-    | Annotated[c.Models, tyro.conf.subcommand("models")]
-    | Annotated[c.Train, tyro.conf.subcommand("train")]
-    | Annotated[c.Eval, tyro.conf.subcommand("eval")]
-    | Annotated[c.Ground, tyro.conf.subcommand("ground")]
-    | Annotated[c.Compare, tyro.conf.subcommand("compare")]
-    | Annotated[c.SysId, tyro.conf.subcommand("sysid")]
-    | Annotated[c.Doctor, tyro.conf.subcommand("doctor")]
-    | Annotated[c.Preflight, tyro.conf.subcommand("preflight")]
-)
+ABOUT = """The whole life of a robot policy.
+
+Exit codes: 0 it went well; 1 it ran, and the answer is no (not fulfilled, not healthy, does not fit, fewer than asked for);
+2 a mistake in what was asked; 3 the robot or the policy server failed; 130 Ctrl-C."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 well, 2 the caller's mistake, 3 the robot's fault, 130 Ctrl-C."""
+    """Run one command. Returns the exit code (`ABOUT`)."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
         Console().print(NEXT)
         return 0
-    command: Any = tyro.cli(Command, args=argv, prog="palmar", description="The whole life of a robot policy.")
+    command: Command
+    if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command
+        command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
+    else:
+        command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="palmar", description=ABOUT)
     return guarded(command.run, as_json=command.json)
 
 
-def guarded(work: Callable[[Console], tuple[int, dict[str, Any]]], as_json: bool = False) -> int:
+def guarded(work: Callable[[Console], Answer], as_json: bool = False) -> int:
     """Run a command; with as_json its figures are the only thing on stdout, and people's words go to stderr."""
     console = Console(stderr=as_json, soft_wrap=False)
     try:
@@ -74,7 +69,7 @@ def guarded(work: Callable[[Console], tuple[int, dict[str, Any]]], as_json: bool
 
 
 def _fail(error: Exception, code: int, as_json: bool) -> int:
-    Console(stderr=True, soft_wrap=True).print("[bold red]palmar:[/]", str(error), markup=True, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]palmar:[/] {escape(str(error))}", highlight=False)
     if as_json:
         print(json.dumps({"error": str(error), "kind": type(error).__name__}))
     return code

@@ -98,8 +98,11 @@ def shifted(
         moves.append(move / [w, h])
     if labels is None:
         return out, None
-    points = labels["points"] + np.stack(moves, 1)[:, :, None].astype(np.float32)
-    return out, labels | _seen(labels, points)
+    move = np.stack(moves, 1)[:, :, None].astype(np.float32)
+    after = labels | _seen(labels, labels["points"] + move)
+    if "boxes" in labels:
+        after["boxes"] = np.concatenate([labels["boxes"][..., :2] + move, labels["boxes"][..., 2:]], -1)
+    return out, after
 
 
 def _seen(labels: Mapping[str, Array], points: Array) -> dict[str, Array]:
@@ -135,13 +138,15 @@ def warp_actions(actions: Array, warp: Array, names: Sequence[str], a: Augment) 
 def warp_labels(labels: dict[str, Array], warp: Array, sizes: Sequence[tuple[int, int]]) -> dict[str, Array]:
     """Labelled points [B, C, G, 2] where the warped picture shows them. sizes: (height, width) of each camera.
 
-    Relative positions are in the robot's frame, which no longer is the picture's: they become unknown.
+    Relative positions and turns are in the robot's frame, which no longer is the picture's, and a box stands no longer
+    upright: they become unknown.
     """
     size = np.array([(w, h) for h, w in sizes], np.float32)[None, :, None]
     off = (labels["points"] - 0.5) * size
     cos, sin = (f(warp[:, 0])[:, None, None] * warp[:, 1, None, None] for f in (np.cos, np.sin))
     turned = np.stack([cos * off[..., 0] - sin * off[..., 1], sin * off[..., 0] + cos * off[..., 1]], -1)
-    return labels | _seen(labels, turned / size + 0.5) | {"known": np.zeros_like(labels["known"])}
+    unknown = {k: np.zeros_like(labels[k]) for k in ("known", "boxed", "turned") if k in labels}
+    return labels | _seen(labels, turned / size + 0.5) | unknown
 
 
 def warped(x: Tensor, warp: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
-from palmar.errors import BadValue
-from palmar.policy import Policy, load_policy
+from palmar.errors import BadValue, check_names
+from palmar.policy import Policy, check_policy, load_policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.worker import Inline
@@ -39,7 +39,7 @@ class CollectConfig:
     """What to collect. Seeds count up from `seed`; the tasks take turns.
 
     driver: "expert", or a checkpoint that drives while the expert labels every step (DAgger); beta: share of DAgger episodes
-    that the expert drives all the same.
+    that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`tasks.EXTENTS`).
     """
 
     episodes: int = 100
@@ -50,11 +50,15 @@ class CollectConfig:
     driver: str = "expert"
     beta: float = 0.0
     timeout: float = 12.0
+    extents: bool = False
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
-        tasks.check_tasks(self.tasks)
+        if not 0 <= self.beta <= 1:
+            raise BadValue(f"beta is {self.beta}; expected a share, 0 … 1")
+        check_names("task", self.tasks, tasks.TASKS)
+        tasks.check_seed(self.seed, self.episodes)
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,12 @@ def collect(
     """Record until the set holds `config.episodes`. Each is on the disk before the next is counted; Ctrl-C keeps them all.
 
     resume: what is there counts, and seeds go on after the largest of it. Gives up after three tries for each missing
-    episode (see `Collected.short`).
+    episode (see `Collected.short`). Raises what `check_policy` does when the driver is not there.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    if config.driver != "expert":
+        check_policy(config.driver)
     robot = arm7()
     tried = saved = frames = 0
     columns = (
@@ -91,7 +97,8 @@ def collect(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume, pix_fmt="yuv444p")
+    truth = tasks.PRIVILEGED + (tasks.EXTENTS if config.extents else ())
+    writer = DatasetWriter(out, robot, int(robot.policy_rate), truth, resume=resume, pix_fmt="yuv444p")
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=False)
         wanted = max(0, config.episodes - there)
@@ -122,6 +129,7 @@ def record(job: tuple[CollectConfig, int]) -> Episode:
     """One episode, from its seed alone."""
     config, seed = job
     world = _world()
+    world.extents = config.extents
     rng = np.random.default_rng([17, seed])
     scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
     noise = float(config.noises[rng.integers(len(config.noises))])

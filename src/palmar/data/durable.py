@@ -145,5 +145,6 @@ def explain_full_disk(root: Path, kept: str) -> Iterator[None]:
             raise
         free = shutil.disk_usage(root).free / 1e6
         raise BadFile(
-            f"the disk of '{root}' is full ({free:.1f} MB free). {kept} Next: free space, then go on with resume=True"
+            f"the disk of '{root}' is full ({free:.1f} MB free). {kept} Next: free space, then go on with --resume "
+            "(in Python resume=True)"
         ) from error

@@ -187,7 +187,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
         raise BadFile(f"'{path}' is damaged: {str(error).splitlines()[0][:200]}. {NEXT}") from error
 
 
-NEXT = "Next: copy the file again from its source, or mend the set with `palmar.data.repair.repair(root)`."
+NEXT = "Next: copy the file again from its source, or mend the set: palmar repair FOLDER"
 
 
 def json_bytes(value: Any) -> bytes:

@@ -25,8 +25,13 @@ class Mended:
 
 
 def finish_swap(root: Path) -> bool:
-    """Complete a consolidation that was killed after its point of no return. True when there was one."""
+    """Complete a consolidation that was killed after its point of no return. True when there was one.
+
+    A folder that only happens to hold a `.new` or `.old` is left alone.
+    """
     if not (root / NEW).exists() and not (root / OLD).exists():
+        return False
+    if not any((place / fmt.INFO).exists() for place in (root, root / NEW, root / OLD)):
         return False
     swap_in(root)
     return True
@@ -59,11 +64,11 @@ def mend(root: Path) -> Mended:
     return out
 
 
-def repair(root: str | Path) -> Mended:
+def repair(root: str | Path, drop: bool = True) -> Mended:
     """Mend a data set that cannot be read: `mend`, then rebuild info.json and drop episodes from the first broken on.
 
-    Indices must stay contiguous, so episodes are dropped from the end only. Raises `BadFile` when a writer is at work
-    or there is nothing to rebuild from.
+    Indices must stay contiguous, so episodes are dropped from the end only. drop: False refuses to, and drops nothing.
+    Raises `BadFile` when a writer is at work, there is nothing to rebuild from, or an episode would have to go.
     """
     root = Path(root)
     if not root.is_dir():
@@ -80,6 +85,11 @@ def repair(root: str | Path) -> Mended:
                 dropped = [f"episode {r['episode_index']}: {why}" for r in rows[len(good) :]]
                 break
             good.append(row)
+        if dropped and not drop:
+            raise BadFile(
+                f"'{root}' cannot be read from {dropped[0]}; mending drops {len(dropped)} of {len(rows)} episodes. "
+                "Next: copy that file again from its source, or --drop to do without them"
+            )
         tasks = fmt.read_tasks(root) if (root / fmt.TASKS).exists() else []
         new = info | {
             "total_episodes": len(good), "total_frames": sum(int(r["length"]) for r in good), "total_tasks": len(tasks),

@@ -33,19 +33,22 @@ DOWN = np.diag([1.0, -1.0, -1.0])
 @dataclass(frozen=True)
 class StillsConfig:
     """tables: how many worlds. frames: arrangements of each. seed: of the first; a training seed like a demonstration's.
-    alike: share of tables where every other thing has the target's colour, so that only the shape tells them apart."""
+    alike: share of tables where every other thing has the target's colour, so that only the shape tells them apart.
+    extents: as in `CollectConfig`."""
 
     tables: int = 1000
     frames: int = 6
     seed: int = 400_000
     alike: float = 0.5
     randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
+    extents: bool = False
 
     def __post_init__(self) -> None:
         if self.tables < 1 or self.frames < 1:
             raise BadValue(f"{self.tables} tables of {self.frames} frames; expected at least one of each")
         if not 0 <= self.alike <= 1:
             raise BadValue(f"alike is {self.alike}; expected a share, 0 … 1")
+        tasks.check_seed(self.seed, self.tables)
 
 
 def collect_stills(
@@ -56,7 +59,8 @@ def collect_stills(
 
     robot = arm7()
     columns = (TextColumn("stills"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    writer = DatasetWriter(out, robot, int(robot.policy_rate), tasks.PRIVILEGED, resume=resume, pix_fmt="yuv444p")
+    truth = tasks.PRIVILEGED + (tasks.EXTENTS if config.extents else ())
+    writer = DatasetWriter(out, robot, int(robot.policy_rate), truth, resume=resume, pix_fmt="yuv444p")
     tried = saved = frames = 0
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=True)
@@ -81,6 +85,7 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
     config, seed = job
     rng = np.random.default_rng([31, seed])
     world = _world()
+    world.extents = config.extents
     scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], "seen", seed, distractors=3)
     params = config.randomization.sample(rng)
     if rng.uniform() < config.alike:

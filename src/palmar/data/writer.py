@@ -52,7 +52,8 @@ class DatasetWriter:
         there = self.root.exists() and any(p.name not in HIDDEN for p in self.root.iterdir())
         if there and not resume:
             raise BadFile(
-                f"'{self.root}' is not empty. Next: choose another folder, or resume=True to add to what is there"
+                f"'{self.root}' is not empty. Next: choose another folder, or --resume (in Python resume=True) to add to "
+                "what is there"
             )
         self.root.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(self.root)

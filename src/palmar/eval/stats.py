@@ -38,12 +38,17 @@ class Rate:
         return low, high
 
     def __str__(self) -> str:
+        """ "95.5 % [91.7, 97.6] (n=200)"; "–" of no trial."""
+        if not self.n:
+            return "–"
         low, high = self.interval
         return f"{100 * self.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}] (n={self.n})"
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
+        """For JSON, which has no NaN: the rate of no trial is None."""
         low, high = self.interval
-        return {"successes": self.successes, "n": self.n, "rate": self.value, "low": low, "high": high}
+        rate = self.value if self.n else None
+        return {"successes": self.successes, "n": self.n, "rate": rate, "low": low, "high": high}
 
 
 @dataclass(frozen=True)

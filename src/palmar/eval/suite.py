@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -11,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.policy import Averaged, Policy, load_policy, shipped
+from palmar.policy import Averaged, Policy, check_policy, load_policy, shipped
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
@@ -57,10 +58,17 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
-        tasks.check_tasks(self.tasks)
-        for s in self.splits:
-            if s not in tasks.SPLITS:
-                raise UnknownName("split", s, tasks.SPLITS)
+        for what, named, known in (("task", self.tasks, tasks.TASKS), ("split", self.splits, tasks.SPLITS)):
+            check_names(what, named, known)
+            if len(set(named)) < len(named):
+                raise BadValue(f"{what}s are {' '.join(named)}; expected each once, or trials would count twice")
+        tasks.check_seed(self.seed, self.episodes)
+        if self.execute < 1:
+            raise BadValue(f"execute is {self.execute}; expected 1 or more actions of each chunk")
+        if not 0 <= self.latency < math.inf:
+            raise BadValue(f"latency is {self.latency}; expected seconds, 0 or more")
+        if not 0 < self.timeout < math.inf:
+            raise BadValue(f"timeout is {self.timeout}; expected seconds, above 0")
         self.stage(0)
         if self.world != "sim" and self.randomization != NO_RANDOMIZATION:
             raise BadValue(
@@ -154,15 +162,24 @@ class Results:
             return cls(d["config"], tuple(Trial(**t) for t in d["trials"]))
         except FileNotFoundError:
             raise BadFile(f"no results at '{path}'. Next: palmar eval --out {path}") from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise BadFile(f"'{path}' is not a result file of palmar eval ({error}). Next: run it again") from error
+        except (ValueError, KeyError, TypeError) as error:
+            why = "it is not JSON" if isinstance(error, ValueError) else "it lacks them"
+            raise BadFile(
+                f"'{path}' is not a results file, with the settings and every trial of one evaluation: {why}. "
+                "Next: palmar eval --policy POLICY --out FILE.json, which writes one"
+            ) from error
 
 
 def evaluate(
     config: EvalConfig, processes: int | None = None, progress: bool = True, note: str = "evaluate",
     watch: Callable[[Trial], None] | None = None,
 ) -> Results:  # fmt: skip
-    """Run every trial of the config. Equal configs give equal trials, whatever the number of processes."""
+    """Run every trial of the config. Equal configs give equal trials, whatever the number of processes.
+
+    Raises what `check_policy` does before the first.
+    """
+    if config.policy != "expert":
+        check_policy(config.policy)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     jobs = [

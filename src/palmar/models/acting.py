@@ -13,6 +13,7 @@ from torch import Tensor
 
 from palmar.models.base import Inputs, Model, pixels
 from palmar.models.encoders import SentenceTokens
+from palmar.policy import Averaged
 from palmar.types import ActionChunk, Array, Observation
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class NeuralPolicy:
-    """A trained model as a `Policy`. It remembers no more than the past pictures that its interface asks for."""
+    """A trained model as a `Policy`. It remembers no more than the past pictures that its interface asks for, and, where its
+    configuration has an `ensemble`, its newest chunks, to answer with their mean (`policy.Averaged`)."""
 
     def __init__(
         self,
@@ -38,12 +40,20 @@ class NeuralPolicy:
         self.sentences = SentenceTokens(model.config.max_tokens)
         self._words: tuple[str, Tensor, Tensor] | None = None
         self._seen: deque[tuple[float, Mapping[str, Array]]] = deque()
+        decay = getattr(model.config, "ensemble", None)
+        self._averaged = None if decay is None else Averaged(_Newest(self), decay)
 
     def reset(self) -> None:
-        """Forget the past pictures; word vectors are kept, they do not change."""
+        """Forget the past pictures and chunks; word vectors are kept, they do not change."""
         self._seen.clear()
+        if self._averaged is not None:
+            self._averaged.reset()
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+        """As `newest`, or the mean of the newest chunks where the configuration has an `ensemble`."""
+        return self.newest(obs, prefix) if self._averaged is None else self._averaged.act(obs, prefix)
+
+    def newest(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         """The next T actions, un-normalised, with whatever else the model says (`base.Prediction`); done is a probability.
 
         What a model draws at random it draws from the observation: the same one gets the same answer.
@@ -93,3 +103,13 @@ class NeuralPolicy:
             tokens, mask = self.sentences([instruction])
             self._words = (instruction, tokens.to(self.device), mask.to(self.device))
         return self._words[1:]
+
+
+class _Newest:
+    """The same policy without its ensemble, for the ensemble to wrap."""
+
+    def __init__(self, policy: NeuralPolicy) -> None:
+        self.act = policy.newest
+
+    def reset(self) -> None:
+        """Nothing of its own."""

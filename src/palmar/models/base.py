@@ -97,6 +97,8 @@ class Labels:
 
     points: [B, C, G, 2] (u, v). visible: [B, C, G] 0/1. placed: bool[B, C, G], there is something to label.
     relative: [B, G, 3] position in the base frame minus the TCP's, in decimetres. known: bool[B, G].
+    boxes: [B, C, G, 4] (u, v, w, h), middle and sides in 0 … 1; boxed: bool[B, C, G], there is one. turns: [B, G, 2]
+    (cos 4ψ, sin 4ψ) of the yaw ψ; turned: bool[B, G], it has one. All four None when the data do not say.
     """
 
     points: Tensor
@@ -104,6 +106,10 @@ class Labels:
     placed: Tensor
     relative: Tensor
     known: Tensor
+    boxes: Tensor | None = None
+    boxed: Tensor | None = None
+    turns: Tensor | None = None
+    turned: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +149,10 @@ class Model(nn.Module):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """What to minimise, and its parts by name (detached, `action` among them)."""
         raise NotImplementedError
+
+    def as_robot(self, name: str) -> Model:
+        """The same weights (not a copy) as another robot that shares them uses them. Raises `BadValue`, `UnknownName`."""
+        raise BadValue(f"'{self.config.preset}' has one robot; for '{name}' beside it take a model such as bcz-tiny")
 
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """The chunk that follows. prefix: [B, d, A] normalised actions that run meanwhile; a model may ignore it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, UnknownName
 from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Interface, ModelConfig
 from palmar.models.config import from_dict, to_dict
@@ -39,7 +39,8 @@ def save(
     normalizers: Mapping[str, Normalizer],
     info: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a checkpoint folder. normalizers: `state` and `action`. info: anything JSON holds; palmar's version is added."""
+    """Write a checkpoint folder. normalizers: `state` and `action`, of other robots `state:ROBOT` and `action:ROBOT`.
+    info: anything JSON holds; palmar's version is added."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     built = {
@@ -58,8 +59,11 @@ def save(
     return folder
 
 
-def load(path: str | Path, device: str = "cpu") -> NeuralPolicy:
-    """The policy in a checkpoint folder, ready to act. Raises `BadFile` naming the file and the next step."""
+def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy:
+    """The policy in a checkpoint folder, ready to act. robot: another one that shares the model, "" for its own.
+
+    Raises `BadFile` naming the file and the next step, `UnknownName` for a robot that it was not trained for.
+    """
     from palmar.data.normalize import Normalizer
 
     config, interface, normalizers, info, folder = read_config(path)
@@ -82,7 +86,13 @@ def load(path: str | Path, device: str = "cpu") -> NeuralPolicy:
     except RuntimeError as e:
         raise BadFile(f"'{folder / WEIGHTS}' does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
     made = {name: Normalizer.from_dict(d) for name, d in normalizers.items()}
-    return NeuralPolicy(model, made["state"], made["action"], info, device)
+    end = f":{robot}" if robot else ""
+    if f"state{end}" not in made:
+        raise UnknownName(
+            "robot", robot, [n.partition(":")[2] for n in made if n.startswith("state:")] or ["only its own"]
+        )
+    view = model.as_robot(robot) if robot else model
+    return NeuralPolicy(view, made[f"state{end}"], made[f"action{end}"], info, device)
 
 
 def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dict[str, Any], Path]:

@@ -16,13 +16,16 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[C], value: Mapping[str, Any]) -> C:
-    """The dataclass `kind` from what `to_dict` wrote. Raises `KeyError` for a field that lacks, `TypeError` for one too many."""
-    hints, names = get_type_hints(kind), {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    if strange := set(value) - names:
+    """The dataclass `kind` from what `to_dict` wrote. Raises `KeyError` for a field that lacks, `TypeError` for one too many.
+
+    A field that is None unless asked for may lack: it is newer than the file, and off.
+    """
+    hints, defaults = get_type_hints(kind), {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]
+    if strange := set(value) - set(defaults):
         raise TypeError(f"{kind.__name__}.{min(strange)}")
-    if lacking := names - set(value):
+    if lacking := {n for n, default in defaults.items() if default is not None} - set(value):
         raise KeyError(f"{kind.__name__}.{min(lacking)}")
-    return kind(**{name: _read(hints[name], value[name]) for name in names})
+    return kind(**{name: _read(hints[name], v) for name, v in value.items()})
 
 
 def _read(hint: Any, value: Any) -> Any:

@@ -19,7 +19,7 @@ from palmar.models.base import GROUNDED, Batch, Inputs, Interface, Labels, Model
 from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk
 from palmar.models.fusion import Fusion, FusionConfig, GroundedAttention, Looked, StateEncoder
 from palmar.models.heads import ChunkHead, DoneHead, over_chunk
-from palmar.models.layers import gaussian_cells
+from palmar.models.layers import gaussian_cells, mean_where
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,6 @@ class Grounded(Model):
         )
         relative = mean_where((out.relative - labels.relative).abs().mean(-1), labels.known)
         return heat / len(out.looked), visible, relative
-
-
-def mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the true entries, 0 when there are none."""
-    weight = mask.to(values.dtype)
-    return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
 def pixel_error(out: Output, batch: Batch, model: Grounded) -> Tensor:

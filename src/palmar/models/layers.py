@@ -10,6 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def mean_where(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the true entries, 0 when there are none."""
+    weight = mask.to(values.dtype)
+    return (values * weight).sum() / weight.sum().clamp(min=1)
+
+
 class Residual(nn.Module):
     """x + W₂ relu(W₁ LayerNorm(x)), the identity at the start of training."""
 

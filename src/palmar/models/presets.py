@@ -197,13 +197,14 @@ def humanoid_tiny() -> VLAConfig:
 
 
 def act_paper() -> VLAConfig:
-    """ResNet-18, 4 encoder and 7 decoder layers of width 512, a latent of 32; deploy it inside `policy.Averaged`."""
+    """ResNet-18, 4 encoder and 7 decoder layers of width 512, a latent of 32, temporal ensembling."""
     wide = TransformerConfig(width=512, layers=4, heads=8, hidden=3200)
     return VLAConfig(
         vision=ResNetConfig(),
         fusion=EncoderDecoderConfig(wide, TransformerConfig(width=512, layers=7, heads=8, hidden=3200)),
         head=ChunkConfig(per_step=True),
         latent=LatentConfig(size=32, weight=10.0, transformer=wide),
+        ensemble=0.01,
         preset="act-paper",
     )
 
@@ -215,6 +216,7 @@ def act_tiny() -> VLAConfig:
         fusion=EncoderDecoderConfig(small, small),
         head=ChunkConfig(per_step=True),
         latent=LatentConfig(size=16, weight=10.0, transformer=TransformerConfig(64, 2, 4, 128)),
+        ensemble=0.01,
         preset="act-tiny",
     )
 

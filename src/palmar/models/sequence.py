@@ -6,7 +6,7 @@ Axis legend: B batch · L tokens · D width · N context vectors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,12 +37,14 @@ class Segment:
 @dataclass(frozen=True)
 class Fused:
     """context: [B, N, D] for the head. memory: [B, L, D] with mask bool[B, L], everything that was fused. weights: [B,
-    heads, words, L], where each word looked among the segments that are not words, in their order."""
+    heads, words, L], where each word looked among the segments that are not words, in their order. views: {camera:
+    [B, h·w, D]}, the tokens of each newest picture that lie on a grid, as they came in."""
 
     context: Tensor
     memory: Tensor
     mask: Tensor | None = None
     weights: Tensor | None = None
+    views: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Fusion(nn.Module):

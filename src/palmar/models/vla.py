@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from palmar.errors import BadValue, UnknownName
-from palmar.models.auxiliary import Latent, LatentConfig, Video, VideoConfig
-from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.models.auxiliary import Found, Latent, LatentConfig, Objects, ObjectsConfig, Video, VideoConfig
+from palmar.models.base import GROUNDED, Batch, Inputs, Interface, Model, Prediction
 from palmar.models.compress import CompressConfig
 from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
 from palmar.models.sequence import WORDS, Fused, FusionConfig, PassConfig, PooledConfig, Segment, SelfAttentionConfig
@@ -66,7 +66,9 @@ class StateConfig:
 @dataclass(frozen=True)
 class VLAConfig:
     """history: which pictures go in, in policy steps, the last one 0 (now). per_camera: an encoder for each camera instead
-    of one for all. condition: width of the instruction for FiLM. done: weight of saying when it is fulfilled."""
+    of one for all. condition: width of the instruction for FiLM. done: weight of saying when it is fulfilled. ensemble: when
+    acting, answer with the mean of the newest chunks, their weights falling by exp(-this) from the oldest on
+    (`policy.Averaged`)."""
 
     vision: VisionEncoderConfig = field(default_factory=SmallConvConfig)
     text: TextConfig = field(default_factory=VectorsConfig)
@@ -81,6 +83,8 @@ class VLAConfig:
     video: VideoConfig | None = None
     goal: GoalConfig | None = None
     latent: LatentConfig | None = None
+    objects: ObjectsConfig | None = None
+    ensemble: float | None = None
     robots: tuple[Robot, ...] = ()
     preset: str = "vla"
 
@@ -168,6 +172,8 @@ class VLA(Model):
             raise BadValue(f"history is {config.history}; expected rising steps that end with 0 (now)")
         if config.goal is not None and isinstance(config.fusion, PassConfig | PooledConfig):
             raise BadValue(f"a goal picture with {type(config.fusion).__name__}; expected a fusion that attends")
+        if config.objects is not None and config.compress is not None:
+            raise BadValue("objects of compressed tokens, which have no place. Next: compress=None, or objects=None")
         self.config: VLAConfig = config
         self.interface, self.robot = interface, OWN
         width = config.fusion.width
@@ -188,6 +194,7 @@ class VLA(Model):
         horizon, actions = interface.horizon, len(interface.action_names)
         self.latent = Latent(config.latent, width, horizon, actions) if config.latent else None
         self.video = Video(config.video, width, interface.cameras) if config.video else None
+        self.objects = Objects(config.objects, width, self.cameras.grids) if config.objects else None
         self.goal = nn.Parameter(torch.randn(width) * 0.02) if config.goal else None
         others = 2 + (self.embodiments is not None) + (self.latent is not None)
         self.fusion = config.fusion.build(len(interface.cameras) * len(config.history), others, horizon)
@@ -226,7 +233,8 @@ class VLA(Model):
             assert self.goal is not None and hidden is not None
             tokens = self.cameras(camera, picture, condition, "goal.").tokens + self.goal
             segments.append(Segment(f"goal.{camera}", tokens, ~hidden[0][:, None].expand(-1, tokens.shape[1])))
-        return self.fusion(segments), divergence
+        views = {s.name: s.tokens[:, -s.grid[0] * s.grid[1] :] for s in segments if s.grid and s.name in past}
+        return replace(self.fusion(segments), views=views), divergence
 
     def pictures(self, inputs: Inputs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """{camera: [B, K, 3, H, W]} of the past, and of the goal: empty when there is none."""
@@ -256,7 +264,8 @@ class VLA(Model):
     # -------------------------------------------------------------------------------------------- the two verbs
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The head's loss and what the system adds to it. Parts: those of the head, done, latent, video, loss (all)."""
+        """The head's loss and what the system adds to it. Parts: those of the head, done, latent, video, those of the
+        objects where the batch has labels, loss (all)."""
         seen, divergence = self.perceive(batch, batch)
         total, parts = self.head.loss(seen.context, batch)
         done = DoneHead.loss(self.finished(seen.context.mean(1)).float(), batch.done)
@@ -268,13 +277,17 @@ class VLA(Model):
             now = {c: x[:, -1] for c, x in self.pictures(batch)[0].items()}
             video = self.video.loss(seen, now, {c: batch.images[c][:, at] for c in now})
             total, parts = total + self.config.video.weight * video, parts | {"video": video}
+        if self.objects is not None and batch.labels is not None:
+            more, found = self.objects.loss(seen, batch.labels)
+            total, parts = total + more, parts | found
         return total, {k: v.detach() for k, v in (parts | {"loss": total}).items()}
 
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """Memoryless but for the past pictures it is given: `prefix` is not used."""
         seen, _ = self.perceive(inputs)
         done = self.finished(seen.context.mean(1))
-        return Prediction(self.head.act(seen.context), done, None, self.attention(seen))
+        looked = (self.attention(seen) or {}) | self.sought(seen)
+        return Prediction(self.head.act(seen.context), done, None, looked or None)
 
     def imagine(self, inputs: Inputs) -> dict[str, Tensor]:
         """The pictures to come as the model sees them: {camera: [B, F, 3, H, W]} in the units of `base.pixels`."""
@@ -282,6 +295,21 @@ class VLA(Model):
             raise BadValue(f"preset '{self.config.preset}' does not predict pictures. Next: take gr2")
         now = {c: x[:, -1] for c, x in self.pictures(inputs)[0].items()}
         return self.video(self.perceive(inputs)[0], now)
+
+    def locate(self, inputs: Inputs) -> Found:
+        """Where the target and the goal are, as the model sees it."""
+        if self.objects is None:
+            raise BadValue(
+                f"preset '{self.config.preset}' does not locate things. Next: VLAConfig(objects=ObjectsConfig())"
+            )
+        return self.objects(self.perceive(inputs)[0])
+
+    def sought(self, seen: Fused) -> dict[str, Tensor]:
+        """{camera.target and camera.goal: [B, h, w]}, each summing to 1; empty for a model without objects."""
+        if self.objects is None:
+            return {}
+        heat = {c: x.softmax(-1).unflatten(-1, self.cameras.grids[c]) for c, x in self.objects(seen).heat.items()}
+        return {f"{c}.{name}": x[:, i] for c, x in heat.items() for i, name in enumerate(GROUNDED)}
 
     def attention(self, seen: Fused) -> dict[str, Tensor] | None:
         """{camera.words: [B, h, w]} of the newest pictures, mean over heads and words, each summing to 1."""

@@ -50,15 +50,15 @@ def develop(image: Array, params: WorldParams, rng: np.random.Generator) -> Arra
     return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def project(data: Any, model: Any, camera: Camera, point: Array) -> tuple[float, float, float]:
-    """Image coordinates u (right), v (down) in 0 … 1 and depth [m] of a world point [m] (pinhole, vertical field of view)."""
+def project(data: Any, model: Any, camera: Camera, point: Array) -> tuple[Array, Array, Array]:
+    """Image coordinates u (right), v (down) in 0 … 1 and depth [m] of world points [..., 3] [m] (pinhole, vertical field of
+    view); each has the shape [...]."""
     i = model.camera(camera.name).id
     R = data.cam_xmat[i].reshape(3, 3)
-    x, y, z = R.T @ (point - data.cam_xpos[i])
-    depth = -z
+    x, y, z = np.moveaxis((point - data.cam_xpos[i]) @ R, -1, 0)
     f = 0.5 / np.tan(np.deg2rad(model.cam_fovy[i]) / 2)
-    scale = f / max(depth, 1e-6)
-    return float(0.5 + x * scale * camera.height / camera.width), float(0.5 - y * scale), float(depth)
+    scale = f / np.maximum(-z, 1e-6)
+    return 0.5 + x * scale * camera.height / camera.width, 0.5 - y * scale, -z
 
 
 def _hue_matrix(turn: float) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,30 +116,52 @@ _NOT_THERE = (
 )  # before a destination
 
 
+EXAMPLE = "pick up the red cube"
+_NEGATIONS = (
+    "not",
+    "dont",
+    "doesnt",
+    "cannot",
+    "never",
+    "no",
+    "nor",
+    "neither",
+    "nothing",
+    "without",
+    "except",
+    "avoid",
+)
+_THINGS = tuple(n for names in NOUNS.values() for n in names)
+_OBJECTS = tuple(n for s in SHAPES for n in NOUNS[s])
+_PLACES = tuple(n for s in DESTINATIONS for n in NOUNS[s])
+
+
 def parse(instruction: str) -> Request:
     """Find task, object, destination and direction in a sentence by their words.
 
     Only to lay the table for a typed instruction: the policy reads the sentence itself.
     Raises `UnknownName` or `BadValue` that say what exists.
     """
-    text = instruction.lower().replace("can you ", "")  # a question, not the thing called "can"
+    text = instruction.lower().replace("’", "'").replace("n't", " not")
+    text = text.replace("can you ", "")  # a question, not the thing called "can"
     words = "".join(c if c.isalpha() else " " for c in text).split()
-    nouns = {n: s for s, names in NOUNS.items() for n in names}
-    found: list[tuple[str, str]] = []
-    for before, word in zip(["", *words], words, strict=False):
-        if word in nouns:
-            if before not in COLOURS:
-                raise _colourless(instruction, before, word)
-            found.append((before, nouns[word]))
-    _refuse_relations(instruction, words, nouns)
+    _refuse_negations(instruction, words)
+    found = _things(instruction, words)
+    _refuse_relations(instruction, words)
     objects = [f for f in found if f[1] in SHAPES]
     places = [f for f in found if f[1] in DESTINATIONS]
     if not objects:
-        colour = next((i for i, w in enumerate(words) if w in COLOURS), None)
-        things = [n for s in SHAPES for n in NOUNS[s]]
-        if colour is not None and colour + 1 < len(words):
-            raise UnknownName("object", words[colour + 1], things)
-        raise BadValue(f"no object in '{instruction}'; name one such as 'red cube'. Objects: {', '.join(things)}")
+        raise BadValue(
+            f"no object in '{instruction}'.{_guess(words, _OBJECTS)} Say for example '{EXAMPLE}'. "
+            f"Objects: {', '.join(_OBJECTS)}"
+        )
+    for what, named in (("objects", objects), ("places", places)):
+        if len(named) > 1:
+            listed = ", ".join(" ".join(n) for n in named)
+            raise BadValue(
+                f"'{instruction}' names {len(named)} {what} ({listed}); expected one. Next: one instruction for each, "
+                f"such as '{EXAMPLE}' or 'put the red cube on the blue plate'"
+            )
     direction = next((d for d in DIRECTIONS if d in words), None)
     task = _task_of(words, bool(places), direction)
     if places and task in ("pick", "reach"):
@@ -146,15 +169,16 @@ def parse(instruction: str) -> Request:
             f"'{instruction}' names a place but not what to do there; say 'put … on' or 'put … in', or leave the place out"
         )
     if task is None and any(w in _VERBS["place"] for w in words):
-        there = ", ".join(n for s in DESTINATIONS for n in NOUNS[s])
         raise BadValue(
-            f"'{instruction}' does not say where; say for example 'on the blue plate'. Destinations: {there}"
+            f"'{instruction}' does not say where; say for example 'on the blue plate'.{_guess(words, _PLACES)} "
+            f"Destinations: {', '.join(_PLACES)}"
         )
     if task is None:
-        known = [v for verbs in _VERBS.values() for v in verbs]
-        near = [m for w in words[:2] for m in difflib.get_close_matches(w, known, 1, 0.6)]
-        guess = f" Did you mean '{near[0]}'?" if near else ""
-        raise BadValue(f"no task word in '{instruction}'.{guess} Tasks: {', '.join(TASKS)} (and words like them)")
+        guess = _guess(words[:2], [v for verbs in _VERBS.values() for v in verbs], 0.6)
+        raise BadValue(
+            f"no task word in '{instruction}'.{guess} Tasks: {', '.join(TASKS)} (and words like them); say for example "
+            f"'{EXAMPLE}'"
+        )
     if task == "push" and direction is None:
         raise BadValue(f"'{instruction}' does not say which way; expected one of {', '.join(DIRECTIONS)}")
     asked_colour, asked_shape = objects[0]
@@ -162,10 +186,45 @@ def parse(instruction: str) -> Request:
     return Request(task, asked_colour, asked_shape, goal_colour, goal_shape, direction if task == "push" else None)
 
 
-def _refuse_relations(instruction: str, words: list[str], nouns: dict[str, str]) -> None:
+def _things(instruction: str, words: list[str]) -> list[tuple[str, str]]:
+    """(colour, shape) of everything named, each once. Raises for a thing without a colour and a colour without a thing."""
+    nouns = {n: s for s, names in NOUNS.items() for n in names}
+    found: list[tuple[str, str]] = []
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        if word in nouns:
+            if before not in COLOURS:
+                raise _colourless(instruction, before, word)
+            found.append((before, nouns[word]))
+        elif word in COLOURS and after not in nouns:
+            if after in ("", "and", "or", *COLOURS):
+                raise BadValue(
+                    f"'{word}' in '{instruction}' is the colour of nothing; expected one thing and its colour, such as "
+                    f"'the {word} cube'"
+                )
+            raise UnknownName("object", after, _THINGS)
+    return list(dict.fromkeys(found))
+
+
+def _guess(words: list[str], known: Iterable[str], alike: float = 0.75) -> str:
+    """ " Did you mean 'plate'?" when a word that means nothing here is nearly a known one."""
+    strange = [w for w in words if not any(w in verbs for verbs in _VERBS.values())]
+    near = [m for w in strange for m in difflib.get_close_matches(w, list(known), 1, alike)]
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def _refuse_negations(instruction: str, words: list[str]) -> None:
+    """Nothing here was ever told what to leave: the sentence would be obeyed as if the word were not there."""
+    if wrong := next((w for w in words if w in _NEGATIONS), None):
+        raise BadValue(
+            f"'{instruction}' says what not to do ('{wrong}'), and a policy here would obey the rest. "
+            "Next: say what to do instead, such as 'push the yellow ball left'"
+        )
+
+
+def _refuse_relations(instruction: str, words: list[str]) -> None:
     """ "out of the tray" and "next to the plate" must not become "in the tray" and "on the plate"."""
     for i, word in enumerate(words):
-        if nouns.get(word) in DESTINATIONS:
+        if word in _PLACES:
             wrong = next((w for w in words[max(0, i - 4) : i] if w in _NOT_THERE), None)
             if wrong:
                 raise BadValue(

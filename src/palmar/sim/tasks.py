@@ -6,13 +6,13 @@ Directions are the robot's own: left is +y, right is -y, forward is +x (away fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadValue, check_names
 from palmar.types import Array
 
 # Paint as hue, saturation, value.
@@ -106,6 +106,13 @@ PRIVILEGED = (
 """Simulator truth that rides along as `observation.environment_state`: positions in the base frame [m]; u right and v down
 in 0 … 1 of the image; visible 0 or 1. `goal` is where the object (for reach, the hand) should end; its pixel is visible
 only when the goal is a thing on the table."""
+EXTENTS = (
+    *(f"{who}.turn.{x}" for who in ("target", "goal") for x in ("cos", "sin")),
+    *(f"{c}.{who}.box.{x}" for c in CAMERA_NAMES for who in ("target", "goal") for x in ("u", "v", "w", "h")),
+)
+"""More of it, recorded when asked for. turn: cosine and sine of 4 × yaw, since a cube and a tray look alike after a quarter
+turn; zeros for what is round. box: middle and sides of the box around a thing in the picture, hidden or not, in 0 … 1 and
+cut at the edges; zeros when there is none."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,9 @@ class Item:
         return f"{self.colour} {self.shape}"
 
 
+SQUARE = ("cube", "tray")  # as seen from above
+
+
 def half_extent(item: Item) -> Array:
     """float64[3]: half the sides of the cuboid around a thing [m], before `object_scale`."""
     if item.shape in DESTINATIONS:
@@ -170,23 +180,20 @@ class Scenario:
         return replace(swapped, instruction=instruction or phrase(swapped, WORDINGS[self.task][0]))
 
 
-def check_tasks(names: Iterable[str]) -> None:
-    """Raise `UnknownName` for the first that is no task."""
-    for name in names:
-        if name not in TASKS:
-            raise UnknownName("task", name, TASKS)
+def check_seed(seed: int, count: int = 1) -> None:
+    """Raise `BadValue` unless `seed` and the `count` - 1 after it may make a table."""
+    if not 0 <= seed <= TEST_SEED - count:
+        raise BadValue(f"seed is {seed}; expected 0 … {TEST_SEED - count} (test splits add their own offset)")
 
 
 def sample(task: str, split: Split = "seen", seed: int = 0, distractors: int = 2) -> Scenario:
     """The scenario of a seed. Equal arguments give equal tables; test splits draw from seeds of their own.
 
-    Raises `UnknownName` for an unknown task or split.
+    Raises `UnknownName` for an unknown task or split, `BadValue` for a seed out of range.
     """
-    check_tasks([task])
-    if split not in SPLITS:
-        raise UnknownName("split", split, SPLITS)
-    if seed < 0 or seed >= TEST_SEED:
-        raise BadValue(f"seed is {seed}; expected 0 … {TEST_SEED - 1} (test splits add their own offset)")
+    check_names("task", [task], TASKS)
+    check_names("split", [split], SPLITS)
+    check_seed(seed)
     base = seed if split == "seen" else TEST_SEED + seed
     rng = np.random.default_rng([TASKS.index(task), 0 if split in ("seen", "layout") else SPLITS.index(split), base])
     pairs = [(c, s) for c in COLOURS for s in SHAPES]

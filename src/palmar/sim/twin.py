@@ -22,7 +22,12 @@ VIGNETTE, GAMMA, BLUR = 0.25, 1.12, 0.25  # a real lens and sensor: dark corners
 
 
 def hidden(seed: int = 0) -> WorldParams:
-    """The twin's parameters: away from nominal in everything, inside the ranges, different for each seed."""
+    """The twin's parameters: away from nominal in everything, inside the ranges, different for each seed.
+
+    Raises `BadValue` for a seed below 0.
+    """
+    if seed < 0:
+        raise BadValue(f"twin is {seed}; expected 0 or more")
     rng = np.random.default_rng([23, seed])
     return WorldParams({p.name: _away(p, rng) for p in SPACE.values()})
 

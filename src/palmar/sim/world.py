@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from palmar.sim.tasks import Scenario
 from palmar.types import Array, Observation
 
 START = np.array([0.44, 0.0, 0.24])  # where the TCP waits at reset [m]
+CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))  # of a cuboid of half sides 1
 
 
 class World:
@@ -29,7 +31,10 @@ class World:
 
     images: False leaves the cameras off. quality: MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections)
     instead of fast ones: several times slower, and not what the shipped policy was trained on.
+    extents: whether the privileged truth holds boxes and turns too (half a millisecond a look).
     """
+
+    extents = False
 
     def __init__(self, robot: Embodiment | None = None, images: bool = True, quality: bool = False) -> None:
         self.embodiment = robot or arm7()
@@ -144,13 +149,21 @@ class World:
         return np.array(self.data.xmat[self._bodies[i]]).reshape(3, 3)
 
     def privileged(self) -> Array:
-        """float32[P] in the order of `tasks.PRIVILEGED`."""
+        """float32[P] in the order of `tasks.PRIVILEGED`, and of `tasks.EXTENTS` where these are asked for."""
         s = self.scenario
         target, goal = self.item(s.target), tasks.goal_point(self)
         row = [*target, *goal]
         for c in self.embodiment.cameras:
             row += self._pixel(c, s.target) + (self._pixel(c, s.goal) if s.goal is not None else [0.5, 0.5, 0.0])
+        if self.extents:
+            things = (s.target, s.goal)
+            row += [x for i in things for x in self._turn(i)]
+            row += [x for c in self.embodiment.cameras for i in things for x in self._seen_box(c, i)]
         return np.array(row, np.float32)
+
+    def box(self, camera: Camera, i: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in 0 … 1 of the image, and beyond it: around a thing's projected corners."""
+        return self._boxed(camera, i)[0]
 
     def picture(self, camera: str = "front", height: int = 240, width: int = 320) -> Array:
         """A picture for people, without camera noise: uint8[height, width, 3]."""
@@ -186,6 +199,37 @@ class World:
             mujoco.mj_ray(self.model, self.data, eye, point - eye, None, 1, -1, hit)
             inside = hit[0] >= 0 and self.model.geom_bodyid[hit[0]] == body
         return [float(np.clip(u, 0, 1)), float(np.clip(v, 0, 1)), float(inside)]
+
+    def _corners(self, i: int) -> Array:
+        """float64[8, 3] of the cuboid around a thing, base frame [m]. A destination's origin is its foot."""
+        item = self.scenario.items[i]
+        half = tasks.half_extent(item) * (self.params["object_scale"] if item.shape in tasks.SHAPES else 1.0)
+        lift = np.array([0, 0, half[2]]) if item.shape in tasks.DESTINATIONS else np.zeros(3)
+        return self.item(i) + (CORNERS * half + lift) @ self.rotation(i).T
+
+    def _boxed(self, camera: Camera, i: int) -> tuple[tuple[float, float, float, float], float]:
+        """The box around a thing, and how far before the lens its nearest corner is [m]."""
+        u, v, depth = cameras.project(self.data, self.model, camera, self._corners(i))
+        return (float(u.min()), float(v.min()), float(u.max()), float(v.max())), float(depth.min())
+
+    def _seen_box(self, camera: Camera, i: int | None) -> list[float]:
+        """u, v, w, h of the part that lies in the picture; zeros when there is none, or the thing is at the lens."""
+        if i is None:
+            return [0.0] * 4
+        around, depth = self._boxed(camera, i)
+        left, top, right, bottom = (min(max(x, 0.0), 1.0) for x in around)
+        if depth < 0.01 or right <= left or bottom <= top:
+            return [0.0] * 4
+        return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+
+    def _turn(self, i: int | None) -> list[float]:
+        """cos 4ψ, sin 4ψ of the yaw ψ of whichever axis of the thing lies flattest; zeros for nothing and for round things."""
+        if i is None or self.scenario.items[i].shape not in tasks.SQUARE:
+            return [0.0, 0.0]
+        axes = self.rotation(i)
+        x, y = axes[:2, np.abs(axes[2]).argmin()]
+        yaw = np.arctan2(y, x)
+        return [np.cos(4 * yaw), np.sin(4 * yaw)]
 
     def _renderer(self, height: int, width: int) -> cameras.Renderer:
         size = (height, width)

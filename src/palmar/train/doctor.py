@@ -1,7 +1,7 @@
 """What is wrong with a run, from the numbers it logged: the symptom, the number, and the fix.
 
 Every rule looks at one figure of metrics.jsonl (`train.loop.validate`, `train.losses.Judged`) and one threshold. A rule that
-has too little to go by says nothing.
+has too little to go by says nothing; `too_short` says when that is most of them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile
 from palmar.types import Array
 
 Row = Mapping[str, Any]
 METRICS, CONFIG = "metrics.jsonl", "config.json"
+ROWS, VALIDATIONS = 5, 4
+"""What the hungriest rules need to say anything (`explosion`, `overfitting`)."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,26 @@ class Finding:
 
 
 def examine(run: str | Path, thresholds: Thresholds | None = None) -> list[Finding]:
-    """Findings about a training folder, worst kind first; none for a healthy one. Raises `BadFile` without metrics."""
+    """Findings about a training folder, worst kind first; none for a healthy one, or one that is `too_short`.
+
+    Raises `BadFile` without metrics, or when a file is damaged.
+    """
     folder = Path(run)
-    if not (folder / METRICS).exists():
-        raise BadFile(f"no {METRICS} in '{folder}'. Next: give the folder that palmar train wrote (--out)")
-    rows = read_rows(folder / METRICS)
-    config = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else {}
-    return diagnose(rows, config.get("normalizers", {}), thresholds)
+    return diagnose(read_rows(folder / METRICS), read_normalizers(folder / CONFIG), thresholds)
+
+
+def too_short(rows: Sequence[Row]) -> str | None:
+    """What a run lacks to be called healthy, and the next step; None when there is enough for every rule."""
+    steps, _ = series(rows, "step")
+    logged = sum("loss" in r for r in rows)
+    validated = sum(any(k.startswith("val_") for k in r) for r in rows)
+    if logged >= ROWS and validated >= VALIDATIONS:
+        return None
+    return (
+        f"{steps.max(initial=0):g} steps, with {logged} rows (of {ROWS} that are needed) and {validated} validations (of "
+        f"{VALIDATIONS}). Next: train longer (it logs every 20 steps and validates 12 times a run), and record enough "
+        "episodes that some are held out"
+    )
 
 
 def diagnose(
@@ -73,16 +89,41 @@ def diagnose(
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a metrics file; half a last line (a run that is being written) is left out."""
+    """Rows of a metrics file; half a last line (a run that is being written) is left out.
+
+    Raises `BadFile` when there is no such file, or another line is none of palmar train's.
+    """
+    if not path.exists():
+        raise BadFile(f"no {path.name} in '{path.parent}'. Next: give the folder that palmar train wrote (--out)")
     rows = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    lines = path.read_text("utf-8", errors="replace").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
+            row["step"] + 0.0
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            if number == len(lines) and not line.endswith("\n") and line.startswith("{"):
+                break
+            raise BadFile(
+                f"'{path}' is damaged: line {number} is no row of figures. Next: remove that line, or copy the file again"
+            ) from error
+        rows.append(row)
     return rows
+
+
+def read_normalizers(path: Path) -> dict[str, Any]:
+    """The normalisers in a checkpoint's config.json; none before there is a checkpoint. Raises `BadFile`."""
+    if not path.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))["normalizers"]
+        for one in found.values():
+            Normalizer.from_dict(one)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadFile(
+            f"'{path}' is damaged ({type(error).__name__}: {error}). Next: copy the checkpoint again, or train anew"
+        ) from error
+    return found
 
 
 def series(rows: Sequence[Row], name: str) -> tuple[Array, Array]:
@@ -100,7 +141,7 @@ def not_a_number(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
         if bad:
             yield Finding(
                 "NaN", f"{name} is not a number at step {bad[0]:g} ({len(bad)} rows)", float(len(bad)), 0.0,
-                "lower lr by 3, clip=1.0, precision='fp32'; look at the data with palmar inspect",
+                "lower --lr by 3 (in Python also precision='fp32'); look at the data with palmar inspect",
             )  # fmt: skip
             return
 
@@ -113,7 +154,7 @@ def explosion(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
         if usual > 0 and norm[worst] > limits.explosion * usual:
             yield Finding(
                 "gradient explosion", f"gradient norm {norm[worst]:.3g} at step {steps[worst]:g}, {usual:.3g} as a rule",
-                float(norm[worst] / usual), limits.explosion, "lower lr, keep clip at 1.0 or less, longer warmup",
+                float(norm[worst] / usual), limits.explosion, "lower --lr (in Python also a longer warmup, clip at 1.0 or less)",
             )  # fmt: skip
             return
     for stage_steps, loss in _stages(rows, "loss"):
@@ -128,7 +169,7 @@ def explosion(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
             now = float(np.median(later[-3:]))
             yield Finding(
                 "divergence", f"loss {now:.3g} after {loss[best]:.3g} at step {stage_steps[best]:g}",
-                now / float(loss[best]), limits.diverged, "lower lr by 3 and start from the last good checkpoint (--init)",
+                now / float(loss[best]), limits.diverged, "lower --lr by 3 and start from the last good checkpoint (--init)",
             )  # fmt: skip
 
 
@@ -139,7 +180,7 @@ def collapse(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
             "mode collapse",
             f"predictions spread {100 * spread[-1]:.2g} % as much as the labels at step {steps[-1]:g}: nearly one answer to "
             "everything",
-            float(spread[-1]), limits.spread, "lower lr, add noise (Augment(action_noise=0.01)), see that pictures differ",
+            float(spread[-1]), limits.spread, "lower --lr, see that pictures differ (in Python also Augment(action_noise=0.01))",
         )  # fmt: skip
 
 
@@ -152,7 +193,8 @@ def forgetting(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
             yield Finding(
                 "catastrophic forgetting",
                 f"{100 * score[-1]:.0f} % of held-out questions answered, {100 * score[best]:.0f} % at step {steps[best]:g}",
-                lost, limits.forgot, "keep web data in every stage (Mixture(web=0.5)), or train adapters only (--recipe lora)",
+                lost, limits.forgot,
+                "keep web data in every stage (--web, --web-share 0.5), or train adapters only (--recipe lora)",
             )  # fmt: skip
 
 
@@ -161,7 +203,8 @@ def jitter(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
     if len(value) >= 3 and value[-1] > limits.jitter:
         yield Finding(
             "action jitter", f"predicted chunks bend {value[-1]:.2g} times as much as demonstrated ones at step {steps[-1]:g}",
-            float(value[-1]), limits.jitter, "act with temporal ensembling (--ensemble), larger chunks (horizon), smoother data",
+            float(value[-1]), limits.jitter,
+                "act with temporal ensembling (eval --ensemble), smoother data (in Python also a longer horizon)",
         )  # fmt: skip
 
 
@@ -177,7 +220,7 @@ def overfitting(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
                 "overfitting",
                 f"held-out action error {now:.3g}, {held[best]:.3g} at step {steps[best]:g}, while the training error went "
                 f"from {since[-1]:.3g} to {train[-1]:.3g}",
-                now / float(held[best]), limits.overfit, "more demonstrations, Augment, patience=3, a smaller preset",
+                now / float(held[best]), limits.overfit, "more demonstrations, --patience 3, a smaller preset",
             )  # fmt: skip
 
 
@@ -191,7 +234,7 @@ def imbalance(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
             yield Finding(
                 "task imbalance", f"held-out error of '{worst}' is {errors[worst]:.3g}, of the other tasks {others:.3g}",
                 errors[worst] / others, limits.imbalance,
-                f"temperature sampling (--temperature 5), Mixture(losses=(('{worst}', 2.0),)), or more of its data",
+                f"--temperature 5, or more of its data (in Python also Mixture(losses=(('{worst}', 2.0),)))",
             )  # fmt: skip
 
 

@@ -247,6 +247,7 @@ def privileged_labels(names: Sequence[str], cameras: Sequence[str], state_names:
     tcp = [list(state_names).index(f"tcp.{a}") for a in "xyz"] if "tcp.x" in state_names else None
     if not any(f"{c}.{g}.u" in at for c in cameras for g in GROUNDED):
         return None
+    says_more = any(".box." in n or ".turn." in n for n in names)
 
     def make(truth: Array, state: Array) -> dict[str, Array]:
         truth = np.asarray(truth, np.float32)
@@ -263,7 +264,15 @@ def privileged_labels(names: Sequence[str], cameras: Sequence[str], state_names:
         where = np.stack([np.stack([column(f"{g}.{a}") for a in "xyz"], -1) for g in GROUNDED], 1)
         relative = (where - state[:, None, tcp]) / DECIMETRE if tcp is not None else np.full_like(where, np.nan)
         known = np.isfinite(relative).all(-1)
-        return {
+        more: dict[str, Array] = {}
+        if says_more:
+            boxes = np.stack([per_view(f"box.{part}") for part in "uvwh"], -1)
+            turns = np.stack([np.stack([column(f"{g}.turn.{x}") for x in ("cos", "sin")], -1) for g in GROUNDED], 1)
+            more = {
+                "boxes": np.nan_to_num(boxes), "boxed": np.all(boxes[..., 2:] > 0, axis=-1),
+                "turns": np.nan_to_num(turns), "turned": np.asarray(np.linalg.norm(turns, axis=-1) > 0.5),
+            }  # fmt: skip
+        return more | {
             "points": np.where(placed[..., None], points, 0.5).astype(np.float32),
             "visible": np.where(placed, visible, 0.0).astype(np.float32),
             "placed": placed,

@@ -8,32 +8,30 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from palmar.data.language import Paraphrases
-from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
 from palmar.models import checkpoint
-from palmar.models.base import Batch, Interface, Model, ModelConfig
-from palmar.models.config import to_dict
+from palmar.models.base import Batch, ModelConfig
 from palmar.train import lora
-from palmar.train.feed import Feed, Source, ahead, rng_of
-from palmar.train.losses import Asked, Descent, Judged, Objective, jiggled, mixed, own_loss, take, take_raw
+from palmar.train.feed import Source, ahead, rng_of
+from palmar.train.job import Job, Lane
+from palmar.train.losses import Asked, Descent, Judged, Objective, own_loss, take, take_raw
 from palmar.train.recipe import Recipe
-from palmar.train.resume import STATE, digest, fingerprint, forget_after, refuse_occupied
+from palmar.train.resume import STATE, forget_after, refuse_occupied
 from palmar.train.run import Run, TrainConfig
 from palmar.train.speed import all_threads, bf16_is_fast, keep_memory
-from palmar.train.web import ask, retention, speaker
+from palmar.train.web import ask, retention
 from palmar.train.world import World
-from palmar.types import Array
 
 if TYPE_CHECKING:
     from palmar.data.webdata import WebData
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Run", "TrainConfig", "train"]
 
 METRICS = "metrics.jsonl"
-HARMLESS = ("threads", "checkpoint_minutes", "validate", "log_every", "device")  # may differ when a run is resumed
-FAINT = 2e-3  # [m] or [rad] a step
-C = TypeVar("C")
 Watch = Callable[[dict[str, float]], None]
 
 
@@ -55,6 +50,7 @@ def train(
     *,
     recipe: Recipe | None = None,
     web: WebData | None = None,
+    others: Mapping[str, Sequence[Source]] | None = None,
     objective: Objective = own_loss,
     dt: float | None = None,
     embodiment: str = "",
@@ -67,7 +63,8 @@ def train(
     """Train `model` on `data` and return the checkpoint folder `out` (averaged weights, config, metrics.jsonl).
 
     recipe: the stages; one, of everything, when not given. web: questions about pictures, for stages whose mixture has
-    some. objective: what to minimise, the model's own loss when not given (`train.distill`).
+    some. others: data of other robots that share the model, by their names in it (`VLAConfig.robots`).
+    objective: what to minimise, the model's own loss when not given (`train.distill`).
     dt: seconds an action lasts; 1 / data.fps when not given. paraphrases: instruction → other wordings to train on.
     init: checkpoint to start from (fine-tuning; its normalisation is kept). resume: go on from `out` where it stopped;
     on a CPU with `steps` the result is the same bit for bit. watch: called with each logged row.
@@ -77,16 +74,18 @@ def train(
     folder, world = Path(out), World.join(config.device)
     world.check(config.batch_size)
     refuse_occupied(folder, resume)
-    folder.mkdir(parents=True, exist_ok=True)
     sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or all_threads())
     try:
         with torch.random.fork_rng():
-            job = Job.start(model, sets, config, recipe or Recipe(), web, dt, embodiment, paraphrases, init)
+            job = Job.start(
+                model, sets, config, recipe or Recipe(), web=web, others=others, dt=dt, embodiment=embodiment,
+                paraphrases=paraphrases, init=init,
+            )  # fmt: skip
             job.world, job.objective = world, objective
-            job.about |= {"data": {str(i): fingerprint(s) for i, s in enumerate(sets)}}
+            folder.mkdir(parents=True, exist_ok=True)
             if resume and (folder / STATE).exists():
                 job.run.load(folder / STATE, json.loads(json.dumps(job.about)))
             if world.leads:
@@ -95,80 +94,6 @@ def train(
     finally:
         torch.set_num_threads(before)
     return folder
-
-
-@dataclass
-class Job:
-    """Everything a run needs that does not change, and the run."""
-
-    feed: Feed
-    run: Run
-    model_config: ModelConfig
-    interface: Interface
-    state: Normalizer
-    action: Normalizer
-    importance: Array
-    about: dict[str, Any]
-    web: WebData | None = None
-    objective: Objective = own_loss
-    world: World = field(default_factory=World)
-
-    @classmethod
-    def start(
-        cls,
-        model_config: ModelConfig,
-        sets: Sequence[Source],
-        config: TrainConfig,
-        recipe: Recipe,
-        web: WebData | None = None,
-        dt: float | None = None,
-        embodiment: str = "",
-        paraphrases: Paraphrases | None = None,
-        init: str | Path | None = None,
-    ) -> Job:
-        feed = Feed(
-            sets, config.horizon, seed=config.seed, validation=config.validation, paraphrases=paraphrases,
-            max_tokens=model_config.max_tokens, augment=config.augment, success_only=config.success_only,
-            offsets=model_config.offsets,
-        )  # fmt: skip
-        step_time = dt if dt is not None else 1.0 / float(getattr(sets[0], "fps", 10.0))
-        interface = feed.interface(config.horizon, step_time)
-        if embodiment:
-            interface = replace(interface, embodiment=embodiment)
-        state, action, importance = fit_normalizers(feed)
-        if config.smoothing:
-            model_config = smoothed(model_config, config.smoothing)
-        torch.manual_seed(config.seed)
-        model = model_config.build(interface)
-        if init is not None:
-            state, action = start_from(model, init)
-        else:
-            model.fit(feed.moves, action)
-        model.to(config.device)
-        check_web(model, recipe, web)
-        for stage in recipe.stages:
-            if stage.data is not None:
-                stage.data.probabilities(feed.groups)
-        about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
-            "augment": config.augment.settings() if config.augment is not None else None,
-            "model": to_dict(model_config),
-            "recipe": asdict(recipe),
-            "interface": asdict(interface),
-            "normalization (init=)": digest(json.dumps({k: n.to_dict() for k, n in (("state", state), ("action", action))})),
-            "wording": digest("\n".join(feed.wordings.texts)),
-            "frames": len(feed.training),
-        }  # fmt: skip
-        return cls(feed, Run(model, config, recipe), model_config, interface, state, action, importance, about, web)
-
-    def batch(self, raw: dict[str, Any], step: int) -> Batch:
-        """Tensors of a training step on the device, changed as the augmentation says."""
-        config = self.run.config
-        batch = self.feed.tensors(raw, self.state, self.action, self.importance, config.augment, config.device)
-        if config.augment is not None and config.augment.mixup:
-            batch = mixed(batch, config.augment.mixup, raw["family"], rng_of(config.seed, step, 9))
-        if config.augment is not None and config.augment.action_noise:
-            batch = jiggled(batch, config.augment.action_noise)
-        return batch
 
 
 class Loop:
@@ -216,12 +141,13 @@ class Loop:
         asked = (
             size * round(config.batch_size * mixture.web / size) if mixture is not None and job.web is not None else 0
         )
-        weights = [mixture.loss_weight(f) for f in job.feed.families] if mixture is not None and mixture.losses else []
-        descent = Descent(job.objective, weights, config.accumulate, self.bf16)
+        descents = [descent_of(job, lane, self.bf16) for lane in job.lanes]
         part = (job.world.rank, size)
 
         def make(step: int) -> Asked:
-            raw = job.feed.step(step, config.batch_size - asked, mixture, part)
+            lane = job.lane(step)
+            raw = job.lanes[lane].feed.step(step, config.batch_size - asked, job.lanes[lane].mixture(mixture), part)
+            raw["lane"] = lane
             if not asked:
                 return Asked(raw)
             assert job.web is not None
@@ -234,18 +160,18 @@ class Loop:
                 waiting = self.clock()
                 given = next(steps)
                 self.waited += self.clock() - waiting
-                self.step(given, descent)
+                self.step(given, descents[given.raw["lane"]])
 
     def step(self, given: Asked, descent: Descent) -> None:
         run, job, clock = self.job.run, self.job, self.clock
-        config, world = run.config, job.world
+        config, world, lane = run.config, job.world, job.lanes[given.raw["lane"]]
         torch.manual_seed(int(rng_of(config.seed, run.step, 4).integers(2**62)))
-        batch = job.batch(given.raw, run.step)  # type: ignore[arg-type]
+        batch = lane.batch(given.raw, config, run.step)
         if given.questions is not None:
             given = Asked(given.raw, given.questions.to(config.device))
         run.model.train()
         try:
-            parts = descent(run.model, batch, given)  # type: ignore[arg-type]
+            parts = descent(lane.view(run.model), batch, given)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -287,7 +213,7 @@ class Loop:
     def validate(self) -> None:
         """Only rank 0 looks, so that everybody hears one verdict."""
         run, world = self.job.run, self.job.world
-        if len(self.job.feed.validation):
+        if len(self.job.lanes[0].feed.validation):
             row = validate(self.job) if world.leads else {}
             if row:
                 self.log({"step": float(run.step), "minutes": run.elapsed / 60} | row)
@@ -311,108 +237,63 @@ class Loop:
             "step": run.step,
             "minutes": round(run.elapsed / 60, 2),
             "train": asdict(run.config),
-            "frames": len(job.feed.training),
+            "frames": sum(len(lane.feed.training) for lane in job.lanes),
             "recipe": run.recipe.name,
         }
         run.save(self.folder / STATE, job.about)  # first: a checkpoint without it could not be gone on from
-        normalizers = {"state": job.state, "action": job.action}
-        checkpoint.save(self.folder, run.averaged(), job.model_config, job.interface, normalizers, info)
+        checkpoint.save(self.folder, run.averaged(), job.model_config, job.interface, job.normalizers, info)
 
 
-def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
-    """State and action normalisers from the training frames, and float32[A], how much each action dimension counts.
-
-    A dimension that never moves counts nothing. One that hardly does (std below FAINT: the expert's tiny corrections of
-    a rotation that is otherwise constant) counts a tenth: at unit scale its noise would weigh as much as the way to go.
-    """
-    states, actions = np.concatenate([s.states for s in feed.sets])[feed.training], feed.moves
-    state = Normalizer.fit(states, names=feed.sets[0].state_names)
-    action = Normalizer.fit(actions, names=feed.sets[0].action_names)
-    importance = np.where(actions.std(0) < FAINT, 0.1, 1.0).astype(np.float32)
-    importance[action.constant] = 0.0
-    return state, action, importance if importance.any() else np.ones_like(importance)
+def descent_of(job: Job, lane: Lane, bf16: bool) -> Descent:
+    """How a step of this stage goes down on a lane's batches."""
+    mixture = lane.mixture(job.run.now.data)
+    weights = [mixture.loss_weight(f) for f in lane.feed.families] if mixture is not None and mixture.losses else []
+    return Descent(job.objective, weights, job.run.config.accumulate, bf16)
 
 
-def start_from(model: Model, init: str | Path) -> tuple[Normalizer, Normalizer]:
-    """Copy the weights of a checkpoint into `model`; returns its normalisers. Raises `BadValue` when they differ."""
-    policy = checkpoint.load(init)
-    for what in ("cameras", "state_names", "action_names", "horizon", "offsets"):
-        theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
-        if theirs != ours:
-            raise BadValue(f"checkpoint '{init}' has {what} {theirs}, the data has {ours}")
-    if to_dict(policy.model.config) | {"weights": 0} != to_dict(model.config) | {"weights": 0}:  # losses may weigh anew
-        raise BadValue(f"checkpoint '{init}' is a '{policy.model.config.preset}', asked for '{model.config.preset}'")
-    model.load_state_dict(policy.model.state_dict())
-    return policy.normalizers["state"], policy.normalizers["action"]
-
-
-def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
-    """Raises `BadValue` when a stage wants questions and there are none, or the model cannot answer them."""
-    wants = next((s for s in recipe.stages if s.data is not None and s.data.web > 0), None)
-    if wants is not None and wants.data is not None and web is None:
-        raise BadValue(
-            f"stage '{wants.name}' of recipe '{recipe.name}' takes {100 * wants.data.web:g} % of its batches from web data "
-            "and none is given. Next: make some (palmar.data.webdata.make) and give web=, or use web=0"
-        )
-    if web is not None:
-        speaker(model)
-
-
-def smoothed(config: C, value: float) -> C:
-    """The configuration with every field called label_smoothing at `value`. Raises `BadValue` when there is none."""
-
-    def inside(part: Any) -> tuple[Any, int]:
-        if not is_dataclass(part) or isinstance(part, type):
-            return part, 0
-        changed: dict[str, Any] = {}
-        found = 0
-        for f in fields(part):
-            if f.name == "label_smoothing":
-                changed[f.name], found = value, found + 1
-            else:
-                new, n = inside(getattr(part, f.name))
-                if n:
-                    changed[f.name], found = new, found + n
-        return replace(part, **changed) if changed else part, found
-
-    out, found = inside(config)
-    if not found:
-        raise BadValue(
-            f"'{getattr(config, 'preset', config)}' has no head that classifies; smoothing has nothing to smooth"
-        )
-    return out
-
-
-@torch.no_grad()
-def validate(job: Job, frames: int = 512) -> dict[str, float]:
+def validate(job: Job) -> dict[str, float]:
     """Averaged weights on held-out episodes: val_action [normalised], val_pixel [px], val_done (balanced accuracy), and
-    what `losses.Judged` sees; val_language, the share of held-out questions answered, where there are any."""
-    run, feed = job.run, job.feed
-    model: Any = run.model
+    what `losses.Judged` sees; val_language, the share of held-out questions answered, where there are any;
+    val_action/ROBOT for other robots."""
+    run, model = job.run, job.run.model
     live = [p.detach().clone() for p in run.weights]
+    try:
+        with torch.no_grad():
+            for weight, mean in zip(run.weights, run.average, strict=True):
+                weight.copy_(mean)
+            model.eval()
+            with lora.Folded(model):
+                row = look(job.lanes[0], model, run.config.device)
+                for lane in job.lanes[1:]:
+                    if len(lane.feed.validation):
+                        said = look(lane, model, run.config.device)
+                        row[f"val_action/{lane.robot}"] = said.get("val_action", math.nan)
+                if job.web is not None:
+                    row["val_language"] = retention(model, job.web, job.interface, run.config.device)  # type: ignore[arg-type]
+    finally:
+        with torch.no_grad():
+            for weight, mine in zip(run.weights, live, strict=True):
+                weight.copy_(mine)
+    return row
+
+
+def look(lane: Lane, model: Any, device: str, frames: int = 512) -> dict[str, float]:
+    """What `validate` says of one robot's held-out frames, evenly picked."""
+    feed, seen = lane.feed, lane.view(model)
     picked = feed.validation[np.linspace(0, len(feed.validation) - 1, min(frames, len(feed.validation))).astype(int)]
     judged, sums = Judged.empty(), dict[str, float]()
     logits, truth = [], []
-    try:
-        for weight, mean in zip(run.weights, run.average, strict=True):
-            weight.copy_(mean)
-        model.eval()
-        with lora.Folded(model):
-            for start in range(0, len(picked), 128):
-                raw = feed.plain(picked[start : start + 128])
-                batch = feed.tensors(raw, job.state, job.action, job.importance, device=run.config.device)
-                for name, value in model.loss(batch)[1].items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch.state)
-                out = model.act(batch)
-                judged.add(out, batch, raw["family"])
-                if out.done is not None:
-                    logits.append(out.done)
-                    truth.append(batch.done)
-            said = {"val_language": retention(model, job.web, job.interface, run.config.device)} if job.web else {}
-    finally:
-        for weight, mine in zip(run.weights, live, strict=True):
-            weight.copy_(mine)
-    row = {f"val_{k}": v / len(picked) for k, v in sums.items() if k != "done"} | judged.row(feed.families) | said
+    for start in range(0, len(picked), 128):
+        raw = feed.plain(picked[start : start + 128])
+        batch = feed.tensors(raw, lane.state, lane.action, lane.importance, device=device)
+        for name, value in seen.loss(batch)[1].items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(batch.state)
+        out = seen.act(batch)
+        judged.add(out, batch, raw["family"])
+        if out.done is not None:
+            logits.append(out.done)
+            truth.append(batch.done)
+    row = {f"val_{k}": v / len(picked) for k, v in sums.items() if k != "done"} | judged.row(feed.families)
     if not logits:
         return row
     yes, was = torch.cat(logits) > 0, torch.cat(truth)
@@ -445,7 +326,8 @@ def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseE
             torch.cuda.empty_cache()
         try:
             picked = np.arange(rows)
-            loss, _ = descent.objective(run.model, take(batch, picked), take_raw(given.raw, picked))  # type: ignore[arg-type]
+            view = job.lanes[given.raw["lane"]].view(run.model)
+            loss, _ = descent.objective(view, take(batch, picked), take_raw(given.raw, picked))
             loss.backward()
             del loss
             break

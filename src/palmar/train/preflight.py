@@ -145,9 +145,7 @@ def statistics(side: Side) -> Iterator[Check]:
         found = (
             f"missing for {', '.join(wanted)}" if wanted else f"not finite for {', '.join(bad)}" if bad else "finite"
         )
-        yield Check(
-            "data set: statistics", not wanted and not bad, found, "mend the set: palmar.data.repair.repair(root)"
-        )
+        yield Check("data set: statistics", not wanted and not bad, found, "mend the set: palmar repair FOLDER")
     for name, n in side.stats.get("normalizers", {}).items() if side.what == "checkpoint" else ():
         offset, scale = np.array(n["offset"], float), np.array(n["scale"], float)
         names = side.state_names if name == "state" else side.action_names

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 from palmar.data.mixture import Mixture
@@ -60,14 +60,19 @@ class Recipe:
 
     def lengths(self, steps: int) -> tuple[int, ...]:
         """Steps of each stage, `steps` together. Raises `BadValue` when a stage would get none."""
-        edges = [0, *(round(steps * sum(self.shares[: i + 1])) for i in range(len(self.stages)))]
-        lengths = tuple(b - a for a, b in pairwise(edges))
+        lengths = self._split(steps)
         for stage, length in zip(self.stages, lengths, strict=True):
             if length < 1:
+                least = max(steps, int(0.5 / min(self.shares)))  # a stage gets one from half a step on
+                enough = next(n for n in count(least) if min(self._split(n)) >= 1)
                 raise BadValue(
-                    f"stage '{stage.name}' of recipe '{self.name}' gets none of {steps} steps. Next: more --steps"
+                    f"stage '{stage.name}' of recipe '{self.name}' gets none of {steps} steps. Next: --steps {enough} or more"
                 )
         return lengths
+
+    def _split(self, steps: int) -> tuple[int, ...]:
+        edges = [0, *(round(steps * sum(self.shares[: i + 1])) for i in range(len(self.stages)))]
+        return tuple(b - a for a, b in pairwise(edges))
 
 
 def one_stage() -> Recipe:

@@ -58,10 +58,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
-            raise BadValue(f"steps={self.steps}, minutes={self.minutes}; give exactly one of them")
-        long = self.steps >= 1 if self.steps is not None else 0 < (self.minutes or 0) < math.inf
-        if not long or self.batch_size < 1 or not self.lr > 0:
-            raise BadValue(f"steps, minutes, batch_size and lr must be positive: {self}")
+            raise BadValue(f"steps is {self.steps}, minutes is {self.minutes}; expected exactly one of them")
+        for name, fits, expected in (
+            ("steps", self.steps is None or self.steps >= 1, "1 or more"),
+            ("minutes", self.minutes is None or 0 < self.minutes < math.inf, "a finite number above 0"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("lr", 0 < self.lr < math.inf, "a finite number above 0"),
+        ):
+            if not fits:
+                raise BadValue(f"{name} is {getattr(self, name)}; expected {expected}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
         if not 1 <= self.accumulate <= self.batch_size:
@@ -243,7 +248,10 @@ class Run:
         run = json.loads(meta["run"])
         if differ := differences(run["about"], about):
             shown = ", ".join(differ[:6]) + (f" and {len(differ) - 6} more" if len(differ) > 6 else "")
-            raise BadFile(f"'{path}' was trained with another {shown}. Next: resume as it began, or use init=")
+            raise BadFile(
+                f"'{path}' was trained with another {shown}. Next: resume as it began, or begin anew from its weights: "
+                f"--init {path.parent} and another --out"
+            )
         if (stage := run.get("stage", 0)) > 0:
             lora.merge(self.model)  # the first stage's adapters, which change nothing yet
             self._open(stage)

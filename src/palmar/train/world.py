@@ -18,6 +18,20 @@ from torch import distributed as dist
 from palmar.errors import BadValue
 
 
+def check_device(device: str) -> None:
+    """Raise `BadValue` unless this machine has the device: cpu, cuda or cuda:N."""
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        wanted = torch.device("meta")
+    if wanted.type not in ("cpu", "cuda"):
+        raise BadValue(f"device is '{device}'; expected cpu, cuda or cuda:N")
+    if wanted.type == "cuda" and (wanted.index or 0) >= (there := torch.cuda.device_count()):
+        raise BadValue(
+            f"device is '{device}', and torch finds {there} GPUs here. Next: --device cpu, or mend the driver"
+        )
+
+
 @dataclass(frozen=True)
 class World:
     """rank of size processes; rank 0 writes and decides."""
@@ -27,7 +41,8 @@ class World:
 
     @classmethod
     def join(cls, device: str = "cpu") -> World:
-        """The group that the environment describes; a world of one without it."""
+        """The group that the environment describes; a world of one without it. Raises `BadValue` for a device that is not here."""
+        check_device(device)
         if not dist.is_available() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not dist.is_initialized():

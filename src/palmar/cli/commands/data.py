@@ -1,0 +1,126 @@
+"""Data sets: record, look, mend."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from palmar.cli.shared import Answer, configured
+from palmar.sim.tasks import TASKS, Task
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Record demonstrations of the scripted experts in randomised simulation as a LeRobot v3 data set."""
+
+    out: Path
+    """Folder of the data set."""
+    episodes: int = 100
+    """How many to save; failed demonstrations are not saved."""
+    tasks: tuple[Task, ...] = TASKS
+    """Which tasks take turns."""
+    seed: int = 0
+    """Of the first table; below 1 000 000, where the test seeds begin."""
+    strength: float = 0.7
+    """Domain randomisation, 0 (none) … 2."""
+    driver: str = "expert"
+    """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
+    beta: float = 0.0
+    """Share of DAgger episodes that the expert drives."""
+    identified: Path | None = None
+    """Draw the parameters that `palmar sysid --out` identified from their intervals."""
+    stills: bool = False
+    """Photograph that many tables instead, six arrangements each: cheap truth for where to look."""
+    resume: bool = False
+    """Go on with a data set that is there until it holds --episodes."""
+    processes: int | None = None
+    """One a core when not given."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.collect import CollectConfig, collect
+        from palmar.data.stills import StillsConfig, collect_stills
+        from palmar.sim.params import Randomization
+
+        worlds = Randomization(self.strength)
+        if self.identified:
+            from palmar.transfer.sysid import Identification
+
+            worlds = Identification.load(self.identified).randomization(self.strength)
+        if self.stills:
+            photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
+            done = collect_stills(self.out, photographs, self.processes, self.resume, progress=not self.json)
+        else:
+            config = configured(CollectConfig, self, randomization=worlds)
+            done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
+        before = f", beside {done.there} that were there" if done.there else ""
+        failed = f"{done.tried - done.saved} failed tries left out"
+        console.print(
+            f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/]{before} ({failed})."
+        )
+        console.print(f"Next: palmar inspect {done.root}")
+        if done.short:
+            console.print(
+                f"[yellow]{done.short} fewer than asked for: too many tries failed. Next: --resume with another --seed"
+            )
+        return int(done.short > 0), {"root": str(done.root)} | {
+            n: getattr(done, n) for n in ("saved", "there", "tried", "frames", "short")
+        }
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """What is in a data set: a table here, and a page with pictures and plots."""
+
+    data: Positional[Path]
+    """Folder of a LeRobot v3 data set."""
+    html: Path | None = None
+    """Write the page here."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.inspect import print_summary, summary
+        from palmar.data.page import write_html
+        from palmar.data.reader import Dataset
+
+        dataset = Dataset(self.data, cache=False)
+        figures = summary(dataset)
+        if not self.json:
+            print_summary(dataset, console)
+        if self.html:
+            write_html(dataset, self.html)
+            console.print(f"page: {self.html}")
+        return 0, figures
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Mend a data set that a crash, a full disk or a lost file left unreadable: its counts, statistics and stray files."""
+
+    data: Positional[Path]
+    """Folder of a LeRobot v3 data set."""
+    drop: bool = False
+    """Also drop the episodes from the first that cannot be read on, and their files."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.repair import repair
+
+        done = repair(self.data, self.drop)
+        for what, names in (("rebuilt", done.rebuilt), ("removed", done.removed), ("dropped", done.dropped)):
+            if names:
+                more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+                console.print(f"{what}: {', '.join(names[:6])}{more}", markup=False)
+        sound = not (done.rebuilt or done.removed or done.dropped)
+        console.print(
+            f"{'nothing to mend: ' if sound else ''}{done.episodes} episodes in '{self.data}'. "
+            f"Next: palmar inspect {self.data}",
+            markup=False,
+        )
+        return 0, asdict(done)

@@ -1,0 +1,179 @@
+"""Judging: success, looks, differences, and what the robot's dynamics are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+from palmar.cli.shared import Answer, configured
+from palmar.sim.tasks import TASKS, Split, Task
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Success with 95 % intervals on tables the policy has never seen."""
+
+    policy: str = "shipped"
+    """Checkpoint folder, "shipped", openpi://HOST:PORT, or "expert" for the script that knows where things are."""
+    episodes: int = 25
+    """Tables for each task and split: 25 of four tasks in one split are 100 trials."""
+    tasks: tuple[Task, ...] = TASKS
+    splits: tuple[Split, ...] = ("layout",)
+    """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
+    world: str = "sim"
+    """sim, twin, twin:SEED, or twins:N for N twins in turn."""
+    strength: float = 0.0
+    """Domain randomisation of the test worlds."""
+    ensemble: bool = False
+    """Average overlapping chunks (temporal ensembling)."""
+    swap: bool = False
+    """Ask for another object on the table than the scenario's own (does the language matter?)."""
+    unaided: bool = False
+    """A trial ends when the policy says it is done, as on a robot, not when the simulator sees success."""
+    seed: int = 0
+    latency: float = 0.0
+    """Of the policy, on the simulated clock [s]."""
+    out: Path | None = None
+    """Write every trial here as JSON, for `palmar compare`."""
+    processes: int | None = None
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.eval.suite import EvalConfig, evaluate
+        from palmar.sim.params import Randomization
+
+        config = configured(EvalConfig, self, randomization=Randomization(self.strength))
+        results = evaluate(config, self.processes, progress=not self.json)
+        if self.out:
+            results.save(self.out)
+        table = Table("split", "task", "success (95 % Wilson)", "went to the object asked for", "success it knew of")
+        for split in config.splits:
+            for task in ("all", *config.tasks):
+                where = {"split": split} | ({} if task == "all" else {"task": task})
+                rates = [str(f(**where)) for f in (results.rate, results.approach, results.said_done)]
+                rates[0] = f"[bold]{rates[0]}" if task == "all" else rates[0]
+                table.add_row(split if task == "all" else "", task, *rates, end_section=task == config.tasks[-1])
+        console.print(table)
+        figures = results.to_dict()
+        seconds = "–" if figures["seconds_median"] is None else f"{figures['seconds_median']:.1f} s"
+        console.print(
+            f"{self.world} · median {seconds} a success · policy "
+            f"{figures['latency_ms_median']:.1f} ms · the safety layer changed {figures['commands_changed']} of "
+            f"{figures['commands']} commands"
+        )
+        return 0, figures
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Does the policy look at what it is asked for? Every object of every table in turn, against its true box."""
+
+    policy: str = "shipped"
+    """Checkpoint folder, or "shipped"."""
+    tables: int = 200
+    split: Split = "layout"
+    seed: int = 0
+    world: str = "sim"
+    """sim, twin or twin:SEED."""
+    strength: float = 0.0
+    """Domain randomisation of the test worlds."""
+    processes: int | None = None
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.eval.grounding import GroundingConfig, grounding
+        from palmar.sim.params import Randomization
+
+        config = configured(GroundingConfig, self, randomization=Randomization(self.strength))
+        found = grounding(config, self.processes, progress=not self.json)
+        table = Table("beside it stands a thing of the same …", "peak in its true box", "peak nearest to it")
+        for kind in ("colour", "shape", "neither", None):
+            table.add_row(kind or "[bold]all", str(found.hits(kind)), str(found.right(kind)))
+        console.print(table)
+        mistook = found.to_dict()["mistook"]
+        console.print(
+            "mistaken for a thing of the same " + (", ".join(f"{k} {v}" for k, v in mistook.items()) or "– never")
+        )
+        return 0, found.to_dict()
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Which of two results is better, on the same seeds; or that it cannot be told yet, and how many trials would."""
+
+    a: Positional[Path]
+    """Trials of the first, from `palmar eval --out`."""
+    b: Positional[Path]
+    """Trials of the second."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.errors import BadValue
+        from palmar.eval.stats import paired, trials_needed
+        from palmar.eval.suite import Results, differences, shared
+
+        if self.a.exists() and self.b.exists() and self.a.samefile(self.b):
+            raise BadValue(
+                f"'{self.a}' and '{self.b}' are the same file; expected the results of two evaluations. "
+                "Next: palmar eval --policy OTHER --out OTHER.json"
+            )
+        a, b = Results.load(self.a), Results.load(self.b)
+        left, right = shared(a, b)
+        if not left:
+            raise BadValue(
+                f"'{self.a}' and '{self.b}' share no task, split and seed. Next: evaluate both with the same --seed"
+            )
+        for difference in differences(a, b):
+            console.print(f"[yellow]they also differ in {difference}")
+        result, ra, rb = paired(left, right), sum(left) / len(left), sum(right) / len(right)
+        points = f"{100 * result.difference:+.1f} points ({100 * result.low:+.1f} to {100 * result.high:+.1f})"
+        console.print(
+            f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {points}, "
+            f"McNemar p = {result.p:.3f}. [bold]{result.verdict}[/]."
+        )
+        need = trials_needed(ra, rb) if ra != rb and result.p >= 0.05 else None
+        if need:
+            console.print(f"About {need} trials of each would tell a difference of this size (80 % power).")
+        return 0, asdict(result) | {"verdict": result.verdict, "trials_needed": need}
+
+
+@dataclass(frozen=True)
+class SysId:
+    """Identify the dynamics of a reality twin from diagnostic motions, with intervals."""
+
+    twin: int = 0
+    """Which twin."""
+    out: Path | None = None
+    """Write the identification here as JSON."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.sim.twin import Twin
+        from palmar.transfer.diagnose import diagnose
+        from palmar.transfer.diagnose import table as diagnostic_table
+        from palmar.transfer.sysid import identify
+
+        twin = Twin(self.twin, images=False)
+        twin.load(diagnostic_table())
+        found = identify(diagnose(twin), progress=not self.json)
+        table = Table("parameter", "estimate", "low", "high", "unit", "remark")
+        for row in found.rows():
+            table.add_row(*row)
+        console.print(table)
+        console.print(
+            f"held-out motion: {found.residual_before:.2f} mrad with the simulator's own parameters, "
+            f"{found.residual_after:.2f} mrad with the identified ones"
+        )
+        if self.out:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self.out.write_text(found.to_json())
+        return 0, json.loads(found.to_json())

@@ -1,0 +1,219 @@
+"""Learning: what there is to train, training, and what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Column, Table
+from tyro.conf import Positional
+
+from palmar.cli.shared import Answer, configured, tidy
+from palmar.errors import BadValue
+
+if TYPE_CHECKING:
+    from palmar.models.base import ModelConfig
+
+WIDE = 120  # columns of a terminal from which `palmar models` shows everything
+
+
+@dataclass(frozen=True)
+class Models:
+    """The systems palmar builds: how large at each size, how large as published, what they see and how they act."""
+
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.models.catalogue import listed, short
+
+        with console.status("counting parameters …"):
+            rows = listed()
+        wide = console.width >= WIDE
+        names = ("preset", "tiny", "paper", "published", "head", *(("cameras", "recipe") if wide else ()))
+        table = Table(*(Column(name, no_wrap=name not in ("head", "cameras", "recipe")) for name in names))
+        for row in rows:
+            counts = (short(n) for n in (row.tiny, row.paper, row.published))
+            table.add_row(row.system, *counts, row.head, *((row.cameras, row.recipe) if wide else ()))
+        console.print(table)
+        hidden = "" if wide else f"cameras and recipes: --json, or a window of {WIDE} columns. "
+        console.print(f"trained parameters. {hidden}Next: palmar train NAME-tiny --data FOLDER")
+        return 0, {"models": [asdict(r) for r in rows]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a policy on one or more data sets, from scratch or from a checkpoint, under a recipe."""
+
+    preset: Positional[str | None] = None
+    """Which model; `palmar models` lists them. Not given: the model of --init, or palmar-tiny."""
+    data: tuple[Path, ...]
+    """Folders of LeRobot v3 data sets."""
+    out: Path = Path("runs/palmar")
+    """Folder of the checkpoint; metrics.jsonl lies beside it."""
+    recipe: str = "one-stage"
+    """one-stage, three-stage (align, co-fine-tune, specialise), unfreeze (head, top layers, all), head, lora or co-train."""
+    minutes: float | None = None
+    """Train this long (the learning rate follows the clock)."""
+    steps: int | None = None
+    """Or this many steps (reproducible bit for bit)."""
+    batch_size: int = 128
+    lr: float = 1e-3
+    """Highest learning rate, of stages that have none of their own."""
+    temperature: float | None = None
+    """Sample tasks by size^(1/T): 1 every frame alike, inf every task alike. Not given: every frame once an epoch."""
+    weights: tuple[float, ...] = ()
+    """How much each data set counts, in the order of --data."""
+    web: Path | None = None
+    """Folder of questions about pictures (palmar.data.webdata.make), for models that answer."""
+    web_share: float = 0.5
+    """Share of a batch that is questions, with --web."""
+    accumulate: int = 1
+    """Backward passes a step, each with a part of the batch: less memory."""
+    patience: int = 0
+    """Stop a stage after that many validations without a better one, and keep the best; 0 for never."""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N."""
+    init: str | None = None
+    """Start from the weights of this checkpoint (a folder, or "shipped")."""
+    resume: bool = False
+    """Go on where a run in --out stopped."""
+    seed: int = 0
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.reader import Dataset
+        from palmar.data.webdata import WebData
+        from palmar.policy import shipped
+        from palmar.sim.instructions import paraphrases
+        from palmar.train import recipe as recipes
+        from palmar.train.loop import TrainConfig, train
+
+        plan = recipes.recipe(self.recipe, self.web_share if self.web else None)
+        if self.temperature is not None or self.weights:
+            temperature = 1.0 if self.temperature is None else self.temperature
+            plan = recipes.with_data(plan, temperature=temperature, sources=self.weights)
+        init = shipped() if self.init == "shipped" else None if self.init is None else Path(self.init)
+        self._check_data()
+        model = self._model(init)
+        sets = [Dataset(d) for d in self.data]
+        minutes, steps = self.minutes, self.steps
+        if minutes is None and steps is None:
+            if plan.epochs:
+                steps = max(1, round(plan.epochs * sum(len(s) for s in sets) / max(1, self.batch_size)))
+            else:
+                minutes = 40.0
+        config = configured(TrainConfig, self, steps=steps, minutes=minutes)
+        if config.steps is not None:
+            plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
+        last: dict[str, float] = {}
+        with tidy(self.out):
+            out = train(
+                model, sets, self.out, config, recipe=plan, web=WebData(self.web) if self.web else None,
+                embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init, resume=self.resume,
+                progress=not self.json, watch=last.update,
+            )  # fmt: skip
+        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}, palmar doctor {out}")
+        return 0, {"checkpoint": str(out), **last}
+
+    def _check_data(self) -> None:
+        """Raise `BadValue` when --data lacks a folder or took the preset for one, or has not as many as --weights."""
+        from palmar.models.presets import PRESETS
+
+        if not self.data:
+            raise BadValue("--data names no folder. Next: palmar train --data FOLDER, which palmar collect records")
+        for taken in (d for d in self.data if str(d) in PRESETS and not d.exists()):
+            rest = " ".join(str(d) for d in self.data if d != taken) or "FOLDER"
+            raise BadValue(
+                f"'{taken}' is a preset, and --data took it for a folder. Next: put the preset before --data: "
+                f"palmar train {taken} --data {rest}"
+            )
+        if len(self.weights) not in (0, len(self.data)):
+            raise BadValue(
+                f"--weights has {len(self.weights)} numbers for {len(self.data)} data sets; expected one for each"
+            )
+
+    def _model(self, init: Path | None) -> ModelConfig:
+        """What to train. Raises `BadValue` when the preset is not that of --init."""
+        from palmar.models.checkpoint import read_config
+        from palmar.models.presets import preset
+
+        if init is None:
+            return preset(self.preset or "palmar-tiny")
+        theirs = read_config(init)[0]
+        if self.preset is None:
+            return theirs
+        if (ours := preset(self.preset)).preset != theirs.preset:
+            raise BadValue(
+                f"--init '{init}' is a '{theirs.preset}', asked for '{ours.preset}'. Next: leave the preset out to train a "
+                f"'{theirs.preset}', or leave --init out to begin a '{ours.preset}' anew"
+            )
+        return ours
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What is wrong with a training run, from the numbers it logged, and what to do about it. Exit code 0: healthy."""
+
+    run_folder: Positional[Path]
+    """Folder that palmar train writes, or wrote."""
+    follow: float = 0.0
+    """Look again every so many seconds, until Ctrl-C."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        import time
+
+        from palmar.train.doctor import METRICS, examine, read_rows, too_short
+
+        said: list[str] = []
+        while True:
+            found = examine(self.run_folder)
+            for f in found:
+                if f.symptom not in said:
+                    console.print(f"[bold red]{f.symptom}[/]: {f.said}. [bold]Fix:[/] {f.fix}")
+                    said.append(f.symptom)
+            if not self.follow:
+                break
+            time.sleep(self.follow)
+        rows = read_rows(self.run_folder / METRICS)
+        if short := too_short(rows):
+            console.print(f"[yellow]too short to judge[/]: {short}")
+        elif not found:
+            console.print(f"[green]healthy[/]: nothing wrong in {len(rows)} rows of '{self.run_folder / METRICS}'")
+        return int(bool(found or short)), {"findings": [asdict(f) for f in found], "too_short": short}
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Do a data set, a checkpoint and a robot fit one another: names, units, cameras, rate, chunks, statistics?"""
+
+    data: Path | None = None
+    """Folder of a LeRobot v3 data set."""
+    policy: str | None = None
+    """Checkpoint folder, or "shipped"."""
+    robot: str | None = None
+    """A robot palmar knows, such as arm7."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.reader import Dataset
+        from palmar.policy import shipped
+        from palmar.train.preflight import preflight
+
+        data = None if self.data is None else Dataset(self.data, cache=False)
+        checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot)
+        table = Table("", "check", "found", "next")
+        for c in checks:
+            table.add_row("[green]ok[/]" if c.ok else "[red]no[/]", c.name, c.found, "" if c.ok else c.next)
+        console.print(table)
+        bad = sum(not c.ok for c in checks)
+        console.print(
+            f"{len(checks) - bad} of {len(checks)} checks passed" + (f", [red]{bad} did not[/]" if bad else "")
+        )
+        return int(bad > 0), {"passed": bad == 0, "checks": [asdict(c) for c in checks]}

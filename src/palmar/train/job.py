@@ -1,0 +1,245 @@
+"""What a training run works with and does not change: data lane by lane, the model's configuration, the questions.
+
+A lane is one robot's data. A run has one, of the robot that its interface describes, or more for a model that several
+robots share: every step trains the head of one of them and the body of all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from palmar.data.language import Paraphrases
+from palmar.data.mixture import Mixture
+from palmar.data.normalize import Normalizer
+from palmar.errors import BadValue
+from palmar.models import checkpoint
+from palmar.models.base import Batch, Interface, Model, ModelConfig
+from palmar.models.config import to_dict
+from palmar.train.feed import Feed, Source, rng_of
+from palmar.train.losses import Objective, jiggled, mixed, own_loss
+from palmar.train.recipe import Recipe
+from palmar.train.resume import digest, fingerprint
+from palmar.train.run import Run, TrainConfig
+from palmar.train.web import speaker
+from palmar.train.world import World
+from palmar.types import Array
+
+if TYPE_CHECKING:
+    from palmar.data.webdata import WebData
+
+HARMLESS = ("threads", "checkpoint_minutes", "validate", "log_every", "device")  # may differ when a run is resumed
+FAINT = 2e-3  # [m] or [rad] a step
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One robot's frames and how its numbers are normalised. robot: its name in the model, "" for the interface's own."""
+
+    robot: str
+    feed: Feed
+    state: Normalizer
+    action: Normalizer
+    importance: Array
+
+    def view(self, model: Model) -> Model:
+        """The model as this robot sees it: the same weights."""
+        return model.as_robot(self.robot) if self.robot else model
+
+    def mixture(self, given: Mixture | None) -> Mixture | None:
+        """Weights of sources and tasks are the first lane's; the others share its temperature."""
+        return given if given is None or not self.robot else Mixture(given.temperature)
+
+    def batch(self, raw: Mapping[str, Any], config: TrainConfig, step: int) -> Batch:
+        """Tensors of a training step on the device, changed as the augmentation says."""
+        augment = config.augment
+        batch = self.feed.tensors(raw, self.state, self.action, self.importance, augment, config.device)
+        if augment is not None and augment.mixup:
+            batch = mixed(batch, augment.mixup, raw["family"], rng_of(config.seed, step, 9))
+        if augment is not None and augment.action_noise:
+            batch = jiggled(batch, augment.action_noise)
+        return batch
+
+
+@dataclass
+class Job:
+    """Everything a run needs that does not change, and the run."""
+
+    lanes: tuple[Lane, ...]
+    run: Run
+    model_config: ModelConfig
+    interface: Interface
+    about: dict[str, Any]
+    web: WebData | None = None
+    objective: Objective = own_loss
+    world: World = field(default_factory=World)
+
+    @classmethod
+    def start(
+        cls,
+        model_config: ModelConfig,
+        sets: Sequence[Source],
+        config: TrainConfig,
+        recipe: Recipe,
+        *,
+        web: WebData | None = None,
+        others: Mapping[str, Sequence[Source]] | None = None,
+        dt: float | None = None,
+        embodiment: str = "",
+        paraphrases: Paraphrases | None = None,
+        init: str | Path | None = None,
+    ) -> Job:
+        def feed_of(given: Sequence[Source]) -> Feed:
+            return Feed(
+                given, config.horizon, seed=config.seed, validation=config.validation, paraphrases=paraphrases,
+                max_tokens=model_config.max_tokens, augment=config.augment, success_only=config.success_only,
+                offsets=model_config.offsets,
+            )  # fmt: skip
+
+        feed = feed_of(sets)
+        step_time = dt if dt is not None else 1.0 / float(getattr(sets[0], "fps", 10.0))
+        interface = feed.interface(config.horizon, step_time)
+        if embodiment:
+            interface = replace(interface, embodiment=embodiment)
+        if config.smoothing:
+            model_config = smoothed(model_config, config.smoothing)
+        torch.manual_seed(config.seed)
+        model = model_config.build(interface)
+        lanes = [lane_of("", feed, model, init)]
+        for robot, more in (others or {}).items():
+            lanes.append(lane_of(robot, feed_of(more), model.as_robot(robot), init))
+        if init is not None:
+            start_from(model, init)
+        else:
+            for lane in lanes:
+                lane.view(model).fit(lane.feed.moves, lane.action)
+        model.to(config.device)
+        check_web(model, recipe, web)
+        for stage in recipe.stages:
+            if stage.data is not None:
+                stage.data.probabilities(feed.groups)
+        normalizers = {k: n.to_dict() for lane in lanes for k, n in named(lane).items()}
+        about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
+            "augment": config.augment.settings() if config.augment is not None else None,
+            "model": to_dict(model_config),
+            "recipe": asdict(recipe),
+            "interface": asdict(interface),
+            "normalization (init=)": digest(json.dumps(normalizers)),
+            "wording": digest("\n".join(t for lane in lanes for t in lane.feed.wordings.texts)),
+            "frames": sum(len(lane.feed.training) for lane in lanes),
+            "data": {str(i): fingerprint(s) for i, s in enumerate(s for lane in lanes for s in lane.feed.sets)},
+        }  # fmt: skip
+        return cls(tuple(lanes), Run(model, config, recipe), model_config, interface, about, web)
+
+    def lane(self, step: int) -> int:
+        """Which robot a step trains: p ∝ frames^(1/T), T of the stage's mixture or 1."""
+        if len(self.lanes) == 1:
+            return 0
+        mixture = self.run.now.data
+        frames = np.array([len(lane.feed.training) for lane in self.lanes], float)
+        p = frames ** (1 / (mixture.temperature if mixture is not None else 1.0))
+        return int(rng_of(self.run.config.seed, step, 6).choice(len(p), p=p / p.sum()))
+
+    @property
+    def normalizers(self) -> dict[str, Normalizer]:
+        """As a checkpoint holds them: `state`, `action`, and `state:ROBOT`, `action:ROBOT` of the other robots."""
+        return {k: n for lane in self.lanes for k, n in named(lane).items()}
+
+
+def named(lane: Lane) -> dict[str, Normalizer]:
+    end = f":{lane.robot}" if lane.robot else ""
+    return {f"state{end}": lane.state, f"action{end}": lane.action}
+
+
+def lane_of(robot: str, feed: Feed, view: Model, init: str | Path | None) -> Lane:
+    """With a checkpoint to start from, its normalisers. Raises `BadValue` when the data are not what the robot speaks."""
+    first, face = feed.sets[0], view.interface
+    for what, ours in (
+        ("cameras", list(first.cameras)),
+        ("state_names", list(first.state_names)),
+        ("action_names", list(first.action_names)),
+    ):
+        if ours != (theirs := list(getattr(face, what))):
+            raise BadValue(
+                f"data for robot '{robot}' has {what} {ours}; the model expects {theirs}. Next: palmar.data.mixture.Adapted"
+            )
+    lane = Lane(robot, feed, *fit_normalizers(feed))
+    if init is None:
+        return lane
+    kept = {k: Normalizer.from_dict(n) for k, n in checkpoint.read_config(init)[2].items()}
+    state, action = (kept.get(name, mine) for name, mine in named(lane).items())
+    return replace(lane, state=state, action=action)
+
+
+def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
+    """State and action normalisers from the training frames, and float32[A], how much each action dimension counts.
+
+    A dimension that never moves counts nothing. One that hardly does (std below FAINT: the expert's tiny corrections of
+    a rotation that is otherwise constant) counts a tenth: at unit scale its noise would weigh as much as the way to go.
+    """
+    states, actions = np.concatenate([s.states for s in feed.sets])[feed.training], feed.moves
+    state = Normalizer.fit(states, names=feed.sets[0].state_names)
+    action = Normalizer.fit(actions, names=feed.sets[0].action_names)
+    importance = np.where(actions.std(0) < FAINT, 0.1, 1.0).astype(np.float32)
+    importance[action.constant] = 0.0
+    return state, action, importance if importance.any() else np.ones_like(importance)
+
+
+def start_from(model: Model, init: str | Path) -> None:
+    """Copy the weights of a checkpoint into `model`. Raises `BadValue` when they differ."""
+    policy = checkpoint.load(init)
+    for what in ("cameras", "state_names", "action_names", "horizon", "offsets"):
+        theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
+        if theirs != ours:
+            raise BadValue(
+                f"checkpoint '{init}' has {what} {theirs}, the data has {ours}. Next: palmar.data.mixture.Adapted, or train anew"
+            )
+    if to_dict(policy.model.config) | {"weights": 0} != to_dict(model.config) | {"weights": 0}:  # losses may weigh anew
+        theirs, ours = policy.model.config.preset, model.config.preset
+        differs = "the same preset with other settings" if theirs == ours else f"a '{theirs}', asked for '{ours}'"
+        raise BadValue(f"checkpoint '{init}' is {differs}. Next: palmar train {theirs} --init {init}")
+    model.load_state_dict(policy.model.state_dict())
+
+
+def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
+    """Raises `BadValue` when a stage wants questions and there are none, or the model cannot answer them."""
+    wants = next((s for s in recipe.stages if s.data is not None and s.data.web > 0), None)
+    if wants is not None and wants.data is not None and web is None:
+        raise BadValue(
+            f"stage '{wants.name}' of recipe '{recipe.name}' takes {100 * wants.data.web:g} % of its batches from web data "
+            "and none is given. Next: make some (palmar.data.webdata.make) and give web=, or use web=0"
+        )
+    if web is not None:
+        speaker(model)
+
+
+def smoothed(config: C, value: float) -> C:
+    """The configuration with every field called label_smoothing at `value`. Raises `BadValue` when there is none."""
+
+    def inside(part: Any) -> tuple[Any, int]:
+        if not is_dataclass(part) or isinstance(part, type):
+            return part, 0
+        changed: dict[str, Any] = {}
+        found = 0
+        for f in fields(part):
+            if f.name == "label_smoothing":
+                changed[f.name], found = value, found + 1
+            else:
+                new, n = inside(getattr(part, f.name))
+                if n:
+                    changed[f.name], found = new, found + n
+        return replace(part, **changed) if changed else part, found
+
+    out, found = inside(config)
+    if not found:
+        raise BadValue(
+            f"'{getattr(config, 'preset', config)}' has no head that classifies; smoothing has nothing to smooth"
+        )
+    return out
