@@ -73,11 +73,14 @@ class Thing:
         return f"{self.colour} {self.shape}"
 
 
-def make(out: str | Path, config: WebConfig | None = None, processes: int | None = None) -> WebData:
+def make(
+    out: str | Path, config: WebConfig | None = None, processes: int | None = None, progress: bool = False
+) -> WebData:
     """Write a folder of questions. Raises `BadFile` when `out` is there already; a run cut short leaves nothing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from PIL import Image
+    from rich.progress import track
 
     config, root = config or WebConfig(), Path(out)
     if root.exists() and any(root.iterdir()):
@@ -88,7 +91,9 @@ def make(out: str | Path, config: WebConfig | None = None, processes: int | None
     held = max(1, round(config.held_out * config.tables))
     rows: list[dict[str, object]] = []
     jobs = ((config, i, i >= config.tables - held) for i in range(config.tables))
-    for i, (picture, questions) in enumerate(spread(look, jobs, processes)):
+    for i, (picture, questions) in enumerate(
+        track(spread(look, jobs, processes), "questions", total=config.tables, disable=not progress)
+    ):
         Image.fromarray(picture).save(aside / PICTURES / f"{i:06d}.png")
         split = "held-out" if i >= config.tables - held else "train"
         for q in questions:
@@ -174,7 +179,7 @@ class WebData:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not (self.root / TABLE).exists():
-            raise BadFile(f"no {TABLE} in '{self.root}'. Next: palmar.data.webdata.make('{self.root}')")
+            raise BadFile(f"no {TABLE} in '{self.root}'. Next: palmar questions --out '{self.root}'")
         table = read_parquet(self.root / TABLE)
         if lacking := {"picture", "prompt", "answer", "choices", "split"} - set(table.column_names):
             raise BadFile(f"'{self.root / TABLE}' lacks the columns {', '.join(sorted(lacking))}")

@@ -214,7 +214,7 @@ def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
     if wants is not None and wants.data is not None and web is None:
         raise BadValue(
             f"stage '{wants.name}' of recipe '{recipe.name}' takes {100 * wants.data.web:g} % of its batches from web data "
-            "and none is given. Next: make some (palmar.data.webdata.make) and give web=, or use web=0"
+            "and none is given. Next: palmar questions --out FOLDER and --web FOLDER, or a share of 0 (web=0)"
         )
     if web is not None:
         speaker(model)

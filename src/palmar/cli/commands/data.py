@@ -73,6 +73,40 @@ class Collect:
 
 
 @dataclass(frozen=True)
+class Questions:
+    """Questions about pictures of simulated tables, beside robot data: for models that answer (palmar train --web)."""
+
+    out: Path
+    """Folder of the questions."""
+    tables: int = 500
+    """How many pictures."""
+    held_out: float = 0.1
+    """Share of the tables that is only asked about."""
+    seed: int = 600_000
+    processes: int | None = None
+    """One a core when not given."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.data.webdata import WebConfig, make
+
+        web = make(self.out, configured(WebConfig, self), self.processes, progress=not self.json)
+        counts = {
+            "questions": len(web),
+            "training": len(web.training),
+            "held_out": len(web.held_out),
+            "chance": web.chance,
+        }
+        console.print(
+            f"[bold]{len(web)}[/] questions about {self.tables} tables in [bold]{self.out}[/], {len(web.held_out)} of them only "
+            f"asked; guessing answers {100 * web.chance:.0f} %."
+        )
+        console.print(f"Next: palmar train rt2-tiny --recipe co-train --web {self.out} --data FOLDER")
+        return 0, {"root": str(self.out)} | counts
+
+
+@dataclass(frozen=True)
 class Inspect:
     """What is in a data set: a table here, and a page with pictures and plots."""
 
@@ -80,18 +114,29 @@ class Inspect:
     """Folder of a LeRobot v3 data set."""
     html: Path | None = None
     """Write the page here."""
+    quality: bool = False
+    """Also say which demonstrations are not worth learning from, and why. Nothing is deleted."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
         from palmar.data.inspect import print_summary, summary
         from palmar.data.page import write_html
+        from palmar.data.quality import assess
         from palmar.data.reader import Dataset
 
         dataset = Dataset(self.data, cache=False)
         figures = summary(dataset)
         if not self.json:
             print_summary(dataset, console)
+        if self.quality:
+            quality = assess(dataset)
+            console.print(str(quality), markup=False)
+            for dropped in quality.dropped:
+                console.print(f"  {dropped}", markup=False)
+            if quality.dropped:
+                console.print("Next: palmar train --good-only, which leaves them out")
+            figures |= {"quality": {"kept": list(quality.kept), "dropped": [asdict(d) for d in quality.dropped]}}
         if self.html:
             write_html(dataset, self.html)
             console.print(f"page: {self.html}")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Column, Table
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, tidy
-from palmar.errors import BadValue
+from palmar.errors import BadValue, UnknownName
 
 if TYPE_CHECKING:
     from palmar.models.base import ModelConfig
 
+Tracker = Literal["tensorboard", "wandb", "trackio"]
 WIDE = 120  # columns of a terminal from which `palmar models` shows everything
 
 
@@ -67,7 +68,13 @@ class Train:
     weights: tuple[float, ...] = ()
     """How much each data set counts, in the order of --data."""
     web: Path | None = None
-    """Folder of questions about pictures (palmar.data.webdata.make), for models that answer."""
+    """Folder of questions about pictures (palmar questions), for models that answer."""
+    others: tuple[str, ...] = ()
+    """ROBOT=FOLDER: data of another robot that shares the model, by its name there, such as arm7-joints of bcz-tiny."""
+    good_only: bool = False
+    """Leave out the demonstrations that `palmar inspect --quality` would: too idle, jerky, long, short or stuck."""
+    track: tuple[Tracker, ...] = ()
+    """Who hears of every logged row beside metrics.jsonl."""
     web_share: float = 0.5
     """Share of a batch that is questions, with --web."""
     accumulate: int = 1
@@ -85,12 +92,14 @@ class Train:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
+        from palmar.data.quality import Kept, assess
         from palmar.data.reader import Dataset
         from palmar.data.webdata import WebData
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
         from palmar.train.loop import TrainConfig, train
+        from palmar.train.track import together, tracker
 
         plan = recipes.recipe(self.recipe, self.web_share if self.web else None)
         if self.temperature is not None or self.weights:
@@ -99,7 +108,14 @@ class Train:
         init = shipped() if self.init == "shipped" else None if self.init is None else Path(self.init)
         self._check_data()
         model = self._model(init)
-        sets = [Dataset(d) for d in self.data]
+        sets: list[Any] = [Dataset(d) for d in self.data]
+        robot = sets[0].robot_type or ""
+        others = self._others(model)
+        if self.good_only:
+            for i, s in enumerate(sets):
+                quality = assess(s)
+                console.print(f"{self.data[i]}: {quality}", markup=False)
+                sets[i] = Kept(s, quality.kept)
         minutes, steps = self.minutes, self.steps
         if minutes is None and steps is None:
             if plan.epochs:
@@ -110,11 +126,12 @@ class Train:
         if config.steps is not None:
             plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
         last: dict[str, float] = {}
+        watch = together(last.update, *(tracker(name, self.out) for name in self.track))
         with tidy(self.out):
             out = train(
-                model, sets, self.out, config, recipe=plan, web=WebData(self.web) if self.web else None,
-                embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init, resume=self.resume,
-                progress=not self.json, watch=last.update,
+                model, sets, self.out, config, recipe=plan, web=WebData(self.web) if self.web else None, others=others,
+                embodiment=robot, paraphrases=paraphrases, init=init, resume=self.resume,
+                progress=not self.json, watch=watch,
             )  # fmt: skip
         console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}, palmar doctor {out}")
         return 0, {"checkpoint": str(out), **last}
@@ -135,6 +152,26 @@ class Train:
             raise BadValue(
                 f"--weights has {len(self.weights)} numbers for {len(self.data)} data sets; expected one for each"
             )
+
+    def _others(self, model: ModelConfig) -> dict[str, list[Any]]:
+        """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
+        from palmar.data.joints import InJoints
+        from palmar.data.reader import Dataset
+        from palmar.embodiments import arm7
+
+        found: dict[str, list[Any]] = {}
+        robots = {r.name: r for r in getattr(model, "robots", ())}
+        for pair in self.others:
+            name, equals, folder = pair.partition("=")
+            if not equals or not name or not folder:
+                raise BadValue(f"--others is '{pair}'; expected ROBOT=FOLDER, such as arm7-joints=data/mine")
+            if name not in robots:
+                raise UnknownName("robot of this model", name, robots or ["none: take a model such as bcz-tiny"])
+            data: Any = Dataset(Path(folder))
+            body = arm7("joint_position")
+            turned = tuple(robots[name].action_names) == body.action_names != tuple(data.action_names)
+            found.setdefault(name, []).append(InJoints(data, body) if turned else data)
+        return found
 
     def _model(self, init: Path | None) -> ModelConfig:
         """What to train. Raises `BadValue` when the preset is not that of --init."""
