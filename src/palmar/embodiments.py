@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -106,6 +106,13 @@ class Embodiment:
 
     def with_action_space(self, name: ActionSpaceName) -> Embodiment:
         return replace(self, action_space=name)
+
+
+def fitting(robot: Embodiment, policy: object) -> Embodiment:
+    """The robot with the action space that the policy's interface names; as it is when the policy does not say."""
+    names = getattr(getattr(policy, "interface", None), "action_names", None)
+    spaces = (robot.with_action_space(s) for s in get_args(ActionSpaceName))
+    return next((r for r in spaces if names is not None and tuple(names) == r.action_names), robot)
 
 
 def arm7(action_space: ActionSpaceName = "ee_delta") -> Embodiment:

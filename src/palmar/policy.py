@@ -66,7 +66,8 @@ KNOCK = 3.0  # longest wait for a policy server to take a connection [s]
 
 
 def load_policy(where: str, **options: object) -> Policy:
-    """A policy from a checkpoint folder, `shipped` for the one inside the package, or `kind:where` of another system:
+    """A policy from a checkpoint folder, `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
+    shares a checkpoint's model, or `kind:where` of another system:
     openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port. options: of that kind's `load`.
 
     Torch is set to one thread: a small network acts fastest so, and on busy cores many times faster.
@@ -85,7 +86,8 @@ def load_policy(where: str, **options: object) -> Policy:
         return loaded
     from palmar.models.checkpoint import load
 
-    return load(rest, **options)  # type: ignore[arg-type]
+    folder, robot = _robot(rest)
+    return load(folder, robot=robot, **options)  # type: ignore[arg-type]
 
 
 def check_policy(where: str) -> None:
@@ -109,7 +111,9 @@ def check_policy(where: str) -> None:
         need("torch", "learn")
         from palmar.models import checkpoint
 
-        folder = checkpoint.read_config(rest)[-1]
+        where, robot = _robot(rest)
+        _, _, normalizers, _, folder = checkpoint.read_config(where)
+        checkpoint.check_robot(normalizers, robot)
         checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
 
 
@@ -118,12 +122,23 @@ def _place(where: str) -> tuple[str, str]:
     kind, colon, rest = where.partition(":")
     if colon and kind in ADAPTERS:
         return kind, rest
-    path = shipped() if where == "shipped" else Path(where)
+    path = checkpoint_of(where)
     if not path.exists():
         if colon and kind.isalnum() and len(kind) > 1:
             raise UnknownName("kind of policy", kind, ADAPTERS)
         raise BadFile(f"no checkpoint at '{path}'. Next: train one (palmar train) or use --policy shipped")
-    return "", str(path)
+    return "", str(path) if where == "shipped" else where
+
+
+def checkpoint_of(where: str) -> Path:
+    """The folder of a palmar checkpoint, without its robot."""
+    return shipped() if where == "shipped" else Path(_robot(where)[0])
+
+
+def _robot(where: str) -> tuple[str, str]:
+    """FOLDER or FOLDER@ROBOT → (FOLDER, ROBOT or "")."""
+    folder, _, robot = where.rpartition("@")
+    return (where, "") if not folder or Path(where).exists() else (folder, robot)
 
 
 def _endpoint(rest: str) -> tuple[str, int]:

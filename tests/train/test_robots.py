@@ -11,7 +11,7 @@ from squares import Squares
 
 from palmar.data.joints import InJoints
 from palmar.embodiments import arm7
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
 from palmar.models.heads import ChunkConfig
 from palmar.models.presets import palmar_nano
@@ -19,6 +19,7 @@ from palmar.models.sequence import PooledConfig
 from palmar.models.tensors import read_tensors
 from palmar.models.vision import SmallConvConfig
 from palmar.models.vla import Robot, VLAConfig
+from palmar.policy import check_policy, load_policy
 from palmar.train.job import Job
 from palmar.train.loop import TrainConfig, train
 from palmar.train.recipe import Recipe
@@ -122,3 +123,13 @@ def test_joint_targets_are_where_the_joints_were_next():
     source.action_names = ("dx",)
     with pytest.raises(BadValue, match="no gripper"):
         InJoints(source, robot)
+
+
+def test_the_policy_after_an_at_is_that_robot(run):
+    assert load_policy(f"{run}@gantry").interface.action_names == ("x", "y")
+    check_policy(f"{run}@gantry")
+    for ask in (load_policy, check_policy):
+        with pytest.raises(UnknownName, match="Did you mean 'gantry'"):
+            ask(f"{run}@gantri")
+        with pytest.raises(BadFile, match="no checkpoint at"):
+            ask(f"{run}x@gantry")

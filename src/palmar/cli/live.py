@@ -142,13 +142,14 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
 
     Raises `UserError` for an instruction about things that do not exist, or a checkpoint that is not there.
     """
+    from palmar.embodiments import arm7, fitting
     from palmar.eval.film import Filmmaker
     from palmar.sim import instructions
     from palmar.sim.twin import world_named
 
     table = instructions.scenario_for(instructions.parse(config.instruction), config.seed)
-    world, kind = world_named(config.world), config.world.partition(":")[0]
-    policy = load_policy(config.policy)
+    policy, kind = load_policy(config.policy), config.world.partition(":")[0]
+    world = world_named(config.world, robot=fitting(arm7(), policy))
     scenario = replace(table, instruction=config.instruction)
     obs = world.load(scenario, seed=config.seed)
     policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from palmar.embodiments import ActionSpaceName, arm7, fitting
 from palmar.errors import BadFile, BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.policy import Averaged, Policy, check_policy, load_policy, shipped
+from palmar.policy import Averaged, Policy, check_policy, checkpoint_of, load_policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
@@ -207,7 +208,8 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     """One trial, from its seed alone; `subscribers` may watch it."""
     config, task, split, seed = job
     stage = config.stage(seed)
-    world, policy = _world(stage), _policy(config.policy, stage)
+    policy = _policy(config.policy, stage)
+    world = _world(stage, fitting(arm7(), policy).action_space)
     policy = Averaged(policy) if config.ensemble else policy
     scenario = tasks.sample(task, split, seed)
     if config.swap:
@@ -252,14 +254,14 @@ def swapped(scenario: Scenario) -> Scenario:
 
 
 @lru_cache(maxsize=8)
-def _world(name: str) -> World:
-    return world_named(name)
+def _world(name: str, space: ActionSpaceName) -> World:
+    return world_named(name, robot=arm7(space))
 
 
 def _policy(where: str, world: str) -> Policy:
     if where == "expert":
-        return Expert(_world(world))
-    config = (shipped() if where == "shipped" else Path(where)) / "config.json"
+        return Expert(_world(world, arm7().action_space))
+    config = checkpoint_of(where) / "config.json"
     return _loaded(where, config.stat().st_mtime_ns if config.exists() else 0)
 
 

@@ -86,13 +86,18 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
     except RuntimeError as e:
         raise BadFile(f"'{folder / WEIGHTS}' does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
     made = {name: Normalizer.from_dict(d) for name, d in normalizers.items()}
-    end = f":{robot}" if robot else ""
-    if f"state{end}" not in made:
-        raise UnknownName(
-            "robot", robot, [n.partition(":")[2] for n in made if n.startswith("state:")] or ["only its own"]
-        )
+    end = check_robot(made, robot)
     view = model.as_robot(robot) if robot else model
     return NeuralPolicy(view, made[f"state{end}"], made[f"action{end}"], info, device)
+
+
+def check_robot(normalizers: Mapping[str, Any], robot: str) -> str:
+    """How the names of a robot's normalisers end. Raises `UnknownName` for one that was not trained."""
+    end = f":{robot}" if robot else ""
+    if f"state{end}" not in normalizers:
+        known = [n.partition(":")[2] for n in normalizers if n.startswith("state:")]
+        raise UnknownName("robot of this checkpoint", robot, known or ["none but its own"])
+    return end
 
 
 def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dict[str, Any], Path]:

@@ -52,12 +52,12 @@ class Twin(World):
         return lens(super().photograph(camera))
 
 
-def world_named(name: str, images: bool = True) -> World:
+def world_named(name: str, images: bool = True, robot: Embodiment | None = None) -> World:
     """sim: the simulator. twin or twin:SEED: a reality twin. Raises `BadValue` for anything else."""
     kind, _, number = name.partition(":")
     if kind not in ("sim", "twin") or (number and not number.isdigit()) or (kind == "sim" and number):
         raise BadValue(f"world is '{name}'; expected sim, twin or twin:SEED")
-    return Twin(int(number or 0), images=images) if kind == "twin" else World(images=images)
+    return Twin(int(number or 0), robot, images) if kind == "twin" else World(robot, images)
 
 
 def lens(image: Array) -> Array:
