@@ -210,7 +210,8 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     stage = config.stage(seed)
     policy = _policy(config.policy, stage)
     world = _world(stage, fitting(arm7(), policy).action_space)
-    policy = Averaged(policy) if config.ensemble else policy
+    if config.ensemble and not getattr(policy, "ensembles", False):
+        policy = Averaged(policy)
     scenario = tasks.sample(task, split, seed)
     if config.swap:
         scenario = swapped(scenario)

@@ -43,6 +43,11 @@ class NeuralPolicy:
         decay = getattr(model.config, "ensemble", None)
         self._averaged = None if decay is None else Averaged(_Newest(self), decay)
 
+    @property
+    def ensembles(self) -> bool:
+        """Whether it averages its chunks of its own accord."""
+        return self._averaged is not None
+
     def reset(self) -> None:
         """Forget the past pictures and chunks; word vectors are kept, they do not change."""
         self._seen.clear()

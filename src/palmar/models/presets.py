@@ -210,7 +210,7 @@ def act_paper() -> VLAConfig:
 
 
 def act_tiny() -> VLAConfig:
-    """Without the ensemble: at 10 Hz a mean over chunks lags (measured on palmar-tiny: docs/decisions.md)."""
+    """Without the ensemble, which made another tiny policy worse (docs/decisions.md); `palmar eval --ensemble` tries it."""
     small = TransformerConfig(width=128, layers=2, heads=4, hidden=384)
     return VLAConfig(
         vision=ResNetConfig(widths=(24, 48, 96), blocks=(1, 1, 2)),
