@@ -13,8 +13,11 @@ import torch
 from palmar.data.normalize import Normalizer
 from palmar.models import checkpoint
 from palmar.models.base import parameters
+from palmar.models.catalogue import fitted
 from palmar.models.config import from_dict, to_dict
 from palmar.models.presets import KINDS, PRESETS, PUBLISHED, preset
+from palmar.train import groups
+from palmar.train.recipe import RECIPES
 from palmar.types import Observation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -111,3 +114,17 @@ def test_every_system_has_both_sizes_and_a_source():
         assert f"{system}-tiny" in PRESETS and f"{system}-paper" in PRESETS
     for row in PUBLISHED.values():
         assert row.source and row.head and row.recipe
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_recipe_finds_its_parameters(name):
+    """@vision, @language, @head and @top2 mean something in every system; only a stage's adapters come later."""
+    config = preset(name)
+    with torch.device("meta"):
+        model = config.build(fitted(config))
+    everything = {n for n, _ in model.named_parameters()}
+    for make in RECIPES.values():
+        for stage in make().stages:
+            patterns = [p for p in stage.train or ("*",) if p != "@lora"]
+            chosen = groups.select(model, patterns, stage.freeze)
+            assert chosen and (chosen < everything or patterns == ["*"])

@@ -9,9 +9,9 @@ robot, goal picture, latent (where the system has them) ────────
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -160,6 +160,12 @@ class Cameras(nn.Module):
 
 class VLA(Model):
     """See the top of this file. `as_robot` gives the same weights as another robot sees them."""
+
+    roles: ClassVar[Mapping[str, Sequence[str]]] = {
+        "vision": ("cameras",),
+        "language": ("text", "summary", "words"),
+        "head": ("heads", "finished"),
+    }
 
     def __init__(self, config: VLAConfig, interface: Interface) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ class Lane:
         return model.as_robot(self.robot) if self.robot else model
 
     def mixture(self, given: Mixture | None) -> Mixture | None:
-        """Weights of sources and tasks are the first lane's; the others share its temperature."""
+        """Weights of sources, tasks and losses, and the curriculum, are the first lane's; the others share its temperature."""
         return given if given is None or not self.robot else Mixture(given.temperature)
 
     def batch(self, raw: Mapping[str, Any], config: TrainConfig, step: int) -> Batch:
@@ -70,12 +70,14 @@ class Lane:
 
 @dataclass
 class Job:
-    """Everything a run needs that does not change, and the run."""
+    """Everything a run needs that does not change, and the run. normalizers: as a checkpoint holds them, those of robots
+    that --init knew and that are not trained now among them."""
 
     lanes: tuple[Lane, ...]
     run: Run
     model_config: ModelConfig
     interface: Interface
+    normalizers: dict[str, Normalizer]
     about: dict[str, Any]
     web: WebData | None = None
     objective: Objective = own_loss
@@ -112,31 +114,30 @@ class Job:
             model_config = smoothed(model_config, config.smoothing)
         torch.manual_seed(config.seed)
         model = model_config.build(interface)
-        lanes = [lane_of("", feed, model, init)]
+        kept = {} if init is None else start_from(model, init)
+        lanes = [lane_of("", feed, model, kept)]
         for robot, more in (others or {}).items():
-            lanes.append(lane_of(robot, feed_of(more), model.as_robot(robot), init))
-        if init is not None:
-            start_from(model, init)
-        else:
-            for lane in lanes:
+            lanes.append(lane_of(robot, feed_of(more), model.as_robot(robot), kept))
+        for lane in lanes:
+            if not kept.keys() & named(lane).keys():  # a head that is new
                 lane.view(model).fit(lane.feed.moves, lane.action)
         model.to(config.device)
         check_web(model, recipe, web)
         for stage in recipe.stages:
             if stage.data is not None:
                 stage.data.probabilities(feed.groups)
-        normalizers = {k: n.to_dict() for lane in lanes for k, n in named(lane).items()}
+        normalizers = kept | {k: n for lane in lanes for k, n in named(lane).items()}
         about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
             "augment": config.augment.settings() if config.augment is not None else None,
             "model": to_dict(model_config),
             "recipe": asdict(recipe),
             "interface": asdict(interface),
-            "normalization (init=)": digest(json.dumps(normalizers)),
+            "normalization (init=)": digest(json.dumps({k: n.to_dict() for k, n in normalizers.items()})),
             "wording": digest("\n".join(t for lane in lanes for t in lane.feed.wordings.texts)),
             "frames": sum(len(lane.feed.training) for lane in lanes),
             "data": {str(i): fingerprint(s) for i, s in enumerate(s for lane in lanes for s in lane.feed.sets)},
         }  # fmt: skip
-        return cls(tuple(lanes), Run(model, config, recipe), model_config, interface, about, web)
+        return cls(tuple(lanes), Run(model, config, recipe), model_config, interface, normalizers, about, web)
 
     def lane(self, step: int) -> int:
         """Which robot a step trains: p ∝ frames^(1/T), T of the stage's mixture or 1."""
@@ -147,33 +148,29 @@ class Job:
         p = frames ** (1 / (mixture.temperature if mixture is not None else 1.0))
         return int(rng_of(self.run.config.seed, step, 6).choice(len(p), p=p / p.sum()))
 
-    @property
-    def normalizers(self) -> dict[str, Normalizer]:
-        """As a checkpoint holds them: `state`, `action`, and `state:ROBOT`, `action:ROBOT` of the other robots."""
-        return {k: n for lane in self.lanes for k, n in named(lane).items()}
-
 
 def named(lane: Lane) -> dict[str, Normalizer]:
+    """`state` and `action`, of another robot `state:ROBOT` and `action:ROBOT`."""
     end = f":{lane.robot}" if lane.robot else ""
     return {f"state{end}": lane.state, f"action{end}": lane.action}
 
 
-def lane_of(robot: str, feed: Feed, view: Model, init: str | Path | None) -> Lane:
-    """With a checkpoint to start from, its normalisers. Raises `BadValue` when the data are not what the robot speaks."""
-    first, face = feed.sets[0], view.interface
-    for what, ours in (
-        ("cameras", list(first.cameras)),
-        ("state_names", list(first.state_names)),
-        ("action_names", list(first.action_names)),
-    ):
-        if ours != (theirs := list(getattr(face, what))):
+def lane_of(robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer]) -> Lane:
+    """With the normalisers of the checkpoint that it starts from. Raises `BadValue` when the data are not what the robot
+    speaks: names, picture sizes, rate."""
+    face, fps = view.interface, float(getattr(feed.sets[0], "fps", 0.0))
+    ours = feed.interface(face.horizon, face.dt)
+    for what in ("cameras", "state_names", "action_names"):
+        if (mine := getattr(ours, what)) != (theirs := getattr(face, what)):
             raise BadValue(
-                f"data for robot '{robot}' has {what} {ours}; the model expects {theirs}. Next: palmar.data.mixture.Adapted"
+                f"data for robot '{robot}' has {what} {mine}; the model expects {theirs}. Next: data recorded for that robot, "
+                "or made alike (palmar.data.mixture.Adapted)"
             )
+    if robot and fps and abs(fps * face.dt - 1) > 0.01:
+        raise BadValue(
+            f"data for robot '{robot}' was recorded at {fps:g} Hz, the first at {1 / face.dt:g}. Next: one rate for all"
+        )
     lane = Lane(robot, feed, *fit_normalizers(feed))
-    if init is None:
-        return lane
-    kept = {k: Normalizer.from_dict(n) for k, n in checkpoint.read_config(init)[2].items()}
     state, action = (kept.get(name, mine) for name, mine in named(lane).items())
     return replace(lane, state=state, action=action)
 
@@ -192,20 +189,19 @@ def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
     return state, action, importance if importance.any() else np.ones_like(importance)
 
 
-def start_from(model: Model, init: str | Path) -> None:
-    """Copy the weights of a checkpoint into `model`. Raises `BadValue` when they differ."""
+def start_from(model: Model, init: str | Path) -> dict[str, Normalizer]:
+    """Copy the weights of a checkpoint into `model`; its normalisers, by name. Raises `BadValue` when they differ."""
     policy = checkpoint.load(init)
     for what in ("cameras", "state_names", "action_names", "horizon", "offsets"):
         theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
         if theirs != ours:
-            raise BadValue(
-                f"checkpoint '{init}' has {what} {theirs}, the data has {ours}. Next: palmar.data.mixture.Adapted, or train anew"
-            )
+            raise BadValue(f"checkpoint '{init}' has {what} {theirs}, the data has {ours}. Next: train without --init")
     if to_dict(policy.model.config) | {"weights": 0} != to_dict(model.config) | {"weights": 0}:  # losses may weigh anew
         theirs, ours = policy.model.config.preset, model.config.preset
         differs = "the same preset with other settings" if theirs == ours else f"a '{theirs}', asked for '{ours}'"
         raise BadValue(f"checkpoint '{init}' is {differs}. Next: palmar train {theirs} --init {init}")
     model.load_state_dict(policy.model.state_dict())
+    return {k: Normalizer.from_dict(n) for k, n in checkpoint.read_config(init)[2].items()}
 
 
 def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
@@ -214,7 +210,7 @@ def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
     if wants is not None and wants.data is not None and web is None:
         raise BadValue(
             f"stage '{wants.name}' of recipe '{recipe.name}' takes {100 * wants.data.web:g} % of its batches from web data "
-            "and none is given. Next: palmar questions --out FOLDER and --web FOLDER, or a share of 0 (web=0)"
+            "and none is given. Next: palmar questions --out FOLDER, then --web FOLDER"
         )
     if web is not None:
         speaker(model)

@@ -110,7 +110,7 @@ class Loop:
             TextColumn("{task.fields[note]}"), disable=not progress, refresh_per_second=2,
         )  # fmt: skip
         self.clock = time.perf_counter
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, tuple[float, int]] = {}  # by name: total, and over how many steps
         self.waited, self.logged = 0.0, (self.clock(), job.run.step)
         self.validated = int(job.run.progress * config.validate)
 
@@ -180,8 +180,10 @@ class Loop:
         run.step += 1
         run.elapsed = world.agree(clock() - self.began, config.device)
         values = {name: float(value) for name, value in parts.items()}
+        end = f"/{lane.robot}" if lane.robot else ""  # unlike heads have unlike losses
         for name, value in (world.means(values, config.device) | {"gradient": norm}).items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            total, count = self.sums.get(f"{name}{end}", (0.0, 0))
+            self.sums[f"{name}{end}"] = (total + value, count + 1)
         self.bar.update(self.shown, completed=run.progress)
         ended = run.finished
         if run.step % config.log_every == 0 or ended:
@@ -199,7 +201,7 @@ class Loop:
         row = {"step": float(run.step), "minutes": run.elapsed / 60, "lr": run.rate()}
         if len(run.recipe.stages) > 1:
             row["stage"] = float(run.stage)
-        row |= {name: total / count for name, total in self.sums.items()}
+        row |= {name: total / n for name, (total, n) in self.sums.items()}
         row |= {"samples_per_s": count * run.config.batch_size / took, "loader_share": self.waited / took}
         shown = [
             (n, row[n], d) for n, d in (("loss", 3), ("action", 3), ("pixel", 1)) if math.isfinite(row.get(n, math.nan))

@@ -141,6 +141,7 @@ def recipe(name: str, web: float | None = None) -> Recipe:
 
 
 def with_data(plan: Recipe, **changes: Any) -> Recipe:
-    """The recipe with these fields of every stage's `Mixture` changed."""
-    stages = tuple(replace(s, data=replace(s.data or Mixture(), **changes)) for s in plan.stages)
+    """The recipe with these fields of every stage's `Mixture` changed; a stage without one draws frames evenly."""
+    even = Mixture(temperature=1.0)
+    stages = tuple(replace(s, data=replace(s.data or even, **changes)) for s in plan.stages)
     return replace(plan, stages=stages)

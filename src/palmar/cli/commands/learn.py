@@ -102,9 +102,10 @@ class Train:
         from palmar.train.track import together, tracker
 
         plan = recipes.recipe(self.recipe, self.web_share if self.web else None)
-        if self.temperature is not None or self.weights:
-            temperature = 1.0 if self.temperature is None else self.temperature
-            plan = recipes.with_data(plan, temperature=temperature, sources=self.weights)
+        if self.temperature is not None:
+            plan = recipes.with_data(plan, temperature=self.temperature)
+        if self.weights:
+            plan = recipes.with_data(plan, sources=self.weights)
         init = shipped() if self.init == "shipped" else None if self.init is None else Path(self.init)
         self._check_data()
         model = self._model(init)
