@@ -125,7 +125,8 @@ def measure(data: Path, sizes: Sizes, peer: Peer, turns: int) -> dict[str, dict[
     from palmar.models.presets import act_paper
     from palmar.models.sequence import EncoderDecoderConfig
     from palmar.models.transformer import TransformerConfig
-    from palmar.train.loop import Job, train
+    from palmar.train.job import Job
+    from palmar.train.loop import train
     from palmar.train.losses import Asked, Descent
     from palmar.train.recipe import Recipe
     from palmar.train.run import TrainConfig

@@ -28,7 +28,7 @@ from rich.table import Table
 from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
 from palmar.eval.stats import Paired, paired
-from palmar.eval.suite import EvalConfig, Results, evaluate, shared
+from palmar.eval.suite import EvalConfig, Results, evaluated, shared
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
@@ -64,13 +64,6 @@ def worlds(arm: str, found: Identification) -> Randomization:
     }[arm]
 
 
-def done(kept: Path, config: EvalConfig, note: str) -> Results:
-    """Evaluated unless the results are there."""
-    if not kept.exists():
-        evaluate(config, note=note).save(kept)
-    return Results.load(kept)
-
-
 def run(study: Study, console: Console) -> dict[str, object]:
     twin = Twin(study.twin, images=False)
     twin.load(table())
@@ -87,8 +80,9 @@ def run(study: Study, console: Console) -> dict[str, object]:
             resume=True,
         )  # fmt: skip
         tested = EvalConfig(str(policy), study.trials, study.tasks, seed=2000)
-        sim[arm] = done(study.out / arm / "sim.json", tested, f"{arm}, simulation")
-        real[arm] = done(study.out / arm / "twin.json", replace(tested, world=f"twin:{study.twin}"), f"{arm}, twin")
+        sim[arm] = evaluated(tested, study.out / arm / "sim.json", f"{arm}, simulation")
+        there = replace(tested, world=f"twin:{study.twin}")
+        real[arm] = evaluated(there, study.out / arm / "twin.json", f"{arm}, twin")
     against_off: dict[str, Paired] = {arm: paired(*shared(real["off"], real[arm])) for arm in ARMS[1:]}
     shown = Table("arm", "simulation", "twin", "twin, against off (paired)", title=f"twin {study.twin}")
     for arm in ARMS:

@@ -30,7 +30,7 @@ from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
 from palmar.data.webdata import WebConfig, WebData, make
 from palmar.eval.stats import paired
-from palmar.eval.suite import EvalConfig, Results, evaluate, shared
+from palmar.eval.suite import EvalConfig, Results, evaluated, shared
 from palmar.models import checkpoint
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
@@ -72,10 +72,8 @@ class Lab:
 
     def tested(self, policy: Path, tasks: Sequence[str]) -> Results:
         """Success on new tables, tested unless the results are there."""
-        kept = policy / "results.json"
-        if not kept.exists():
-            evaluate(EvalConfig(str(policy), self.trials, tuple(tasks), seed=4000), note=policy.name).save(kept)
-        return Results.load(kept)
+        config = EvalConfig(str(policy), self.trials, tuple(tasks), seed=4000)
+        return evaluated(config, policy / "results.json", policy.name)
 
 
 def curve(policy: Path, name: str) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -108,11 +109,18 @@ class Embodiment:
         return replace(self, action_space=name)
 
 
-def fitting(robot: Embodiment, policy: object) -> Embodiment:
-    """The robot with the action space that the policy's interface names; as it is when the policy does not say."""
-    names = getattr(getattr(policy, "interface", None), "action_names", None)
-    spaces = (robot.with_action_space(s) for s in get_args(ActionSpaceName))
-    return next((r for r in spaces if names is not None and tuple(names) == r.action_names), robot)
+def fitting(robot: Embodiment, action_names: Sequence[str] | None) -> Embodiment:
+    """The robot with the action space that has these names; as it is for None. Raises `BadValue` when none has."""
+    if action_names is None:
+        return robot
+    spaces = [robot.with_action_space(s) for s in get_args(ActionSpaceName)]
+    found = next((r for r in spaces if r.action_names == tuple(action_names)), None)
+    if found is None:
+        ours = "; or ".join(", ".join(r.action_names) for r in spaces)
+        raise BadValue(
+            f"the policy's actions are {', '.join(action_names)}; {robot.name} takes {ours}. Next: a policy trained for this robot"
+        )
+    return found
 
 
 def arm7(action_space: ActionSpaceName = "ee_delta") -> Embodiment:

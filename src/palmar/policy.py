@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import socket
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need
@@ -39,13 +40,20 @@ class Averaged:
         self._chunks: list[ActionChunk] = []
 
     def reset(self) -> None:
-        self._chunks.clear()
+        self.forget()
         self.inner.reset()
 
+    def forget(self) -> None:
+        """The chunks before now."""
+        self._chunks.clear()
+
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+        return self.mean(self.inner.act(obs, prefix))
+
+    def mean(self, new: ActionChunk) -> ActionChunk:
+        """`new` averaged with the chunks before it, which are kept."""
         import numpy as np
 
-        new = self.inner.act(obs, prefix)
         end = len(new.actions)
         shift = [round((new.t0 - c.t0) / new.dt) for c in self._chunks]
         self._chunks = [c for c, s in zip(self._chunks, shift, strict=True) if 0 <= s < end] + [new]
@@ -86,8 +94,26 @@ def load_policy(where: str, **options: object) -> Policy:
         return loaded
     from palmar.models.checkpoint import load
 
-    folder, robot = _robot(rest)
+    folder, robot = split_robot(rest)
     return load(folder, robot=robot, **options)  # type: ignore[arg-type]
+
+
+def loaded(where: str) -> Policy:
+    """As `load_policy`, once: it stays in memory until its checkpoint is written again."""
+    config = checkpoint_of(where) / "config.json"
+    return _loaded(where, config.stat().st_mtime_ns if config.exists() else 0)
+
+
+@lru_cache(maxsize=2)
+def _loaded(where: str, written: int) -> Policy:
+    return load_policy(where)
+
+
+def interface_of(policy: object) -> Any:
+    """What the policy, or the one it wraps, says of its inputs and outputs (`models.base.Interface`); None when nothing."""
+    while not hasattr(policy, "interface") and hasattr(policy, "inner"):
+        policy = policy.inner
+    return getattr(policy, "interface", None)
 
 
 def check_policy(where: str) -> None:
@@ -111,7 +137,7 @@ def check_policy(where: str) -> None:
         need("torch", "learn")
         from palmar.models import checkpoint
 
-        where, robot = _robot(rest)
+        where, robot = split_robot(rest)
         _, _, normalizers, _, folder = checkpoint.read_config(where)
         checkpoint.check_robot(normalizers, robot)
         checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
@@ -127,18 +153,20 @@ def _place(where: str) -> tuple[str, str]:
         if colon and kind.isalnum() and len(kind) > 1:
             raise UnknownName("kind of policy", kind, ADAPTERS)
         raise BadFile(f"no checkpoint at '{path}'. Next: train one (palmar train) or use --policy shipped")
-    return "", str(path) if where == "shipped" else where
+    robot = split_robot(where)[1]
+    return "", f"{path}@{robot}" if robot else str(path)
 
 
 def checkpoint_of(where: str) -> Path:
     """The folder of a palmar checkpoint, without its robot."""
-    return shipped() if where == "shipped" else Path(_robot(where)[0])
+    folder = split_robot(where)[0]
+    return shipped() if folder == "shipped" else Path(folder)
 
 
-def _robot(where: str) -> tuple[str, str]:
+def split_robot(where: str) -> tuple[str, str]:
     """FOLDER or FOLDER@ROBOT → (FOLDER, ROBOT or "")."""
     folder, _, robot = where.rpartition("@")
-    return (where, "") if not folder or Path(where).exists() else (folder, robot)
+    return (where, "") if not folder or not robot or Path(where).exists() else (folder, robot)
 
 
 def _endpoint(rest: str) -> tuple[str, int]:

@@ -89,6 +89,7 @@ def test_a_tracker_hears_the_rows(data, tmp_path, monkeypatch):
     from palmar.train import track
 
     heard: list[dict[str, float]] = []
+    monkeypatch.setattr("palmar.cli.commands.learn.need", lambda *_: None)  # tensorboard is not installed everywhere
     monkeypatch.setitem(track.TRACKERS, "tensorboard", lambda out: heard.append)
     told = ["train", "palmar-nano", "--data", data, "--track", "tensorboard", "--out", str(tmp_path / "run")]
     assert main([*told, "--steps", "2", "--batch-size", "4", "--json"]) == 0

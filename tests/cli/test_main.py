@@ -184,10 +184,11 @@ def test_a_mended_data_set(data: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["repair", str(root), "--json"]) == 0
     assert json.loads(said(capsys)[0]) == {"removed": [], "rebuilt": ["meta/stats.json"], "dropped": [], "episodes": 2}
     next(root.glob("videos/*front/*/*.mp4")).write_bytes(b"")
-    assert main(["repair", str(root)]) == 2
-    assert "mending drops 2 of 2 episodes. Next: " in said(capsys)[1]
-    assert main(["repair", str(root), "--drop", "--json"]) == 0
-    assert len(json.loads(said(capsys)[0])["dropped"]) == 2
+    before = sorted(p for p in root.rglob("*"))
+    for drop in ([], ["--drop"]):
+        assert main(["repair", str(root), *drop]) == 2
+        assert "nothing would be left, so nothing was touched. Next: copy that file again" in said(capsys)[1]
+    assert sorted(p for p in root.rglob("*")) == before
 
 
 def test_an_error_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,3 +245,35 @@ def test_a_run_says_that_the_machine_was_busy(late: int, says: str | None) -> No
     result = live.RunResult("", False, False, 20.0, "RUN", "timeout", timing, {})
     assert (result.busy or "").startswith(says or "") and (result.busy is None) is (says is None)
     assert result.to_dict()["busy"] == result.busy
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["eval", "--policy", "expert", "--episodes", "1", "--out"],
+        ["sysid", "--out"],
+        ["inspect", "DATA", "--html"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(told, data, tmp_path, capsys):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    assert main([data if t == "DATA" else t for t in told] + [str(folder)]) == 2
+    out, err = said(capsys)
+    assert "is a folder; expected a file to write" in err and out == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (["doctor", "X", "--follow", "nan"], "--follow is nan; expected seconds"),
+        (["questions", "--out", "X", "--seed", "-1"], "seed is -1"),
+        (["train", "--data", "DATA", "--out", "X", "--resume"], "no run in"),
+        (["run", "push the red cube left and right"], "asks for more than one thing"),
+        (["run", "pick up the red cube then push the red cube left"], "asks for more than one thing"),
+    ],
+)
+def test_more_mistakes_are_told_by_their_value(told, expected, data, tmp_path, capsys):
+    where = {"DATA": data, "X": str(tmp_path / "x")}
+    assert main([where.get(t, t) for t in told]) == 2
+    assert expected in said(capsys)[1] and not (tmp_path / "x").exists()

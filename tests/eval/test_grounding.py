@@ -39,7 +39,7 @@ class Spy:
 
 @pytest.mark.parametrize("right", [True, False])
 def test_an_oracle_hits_every_box_and_a_liar_none(right, monkeypatch):
-    monkeypatch.setattr(room, "_policy", lambda where: Spy(right))
+    monkeypatch.setattr(room, "loaded", lambda where: Spy(right))
     monkeypatch.setattr(room, "check_policy", lambda where: None)
     found = grounding(CONFIG, processes=1, progress=False)
     assert len(found.looks) >= 8
@@ -75,7 +75,7 @@ def test_a_policy_without_heatmaps_is_told_apart(monkeypatch):
         def act(self, obs, prefix=None):
             return ActionChunk(np.zeros((1, 7), np.float32), 0.1, 0.0)
 
-    monkeypatch.setattr(room, "_policy", lambda where: Blind(True))
+    monkeypatch.setattr(room, "loaded", lambda where: Blind(True))
     with pytest.raises(BadValue, match=r"no heatmap 'front.target' \(it shows: none\)"):
         questions((CONFIG, 0))
     with pytest.raises(BadValue, match="tables is 0"):

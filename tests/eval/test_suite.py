@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from palmar.errors import BadFile, BadValue, UnknownName
-from palmar.eval.suite import EvalConfig, Results, Trial, evaluate, run, swapped
+from palmar.eval.suite import EvalConfig, Results, Trial, evaluate, evaluated, run, swapped
 from palmar.sim import tasks
 from palmar.sim.instructions import parse
 from palmar.sim.params import Randomization
@@ -121,3 +121,11 @@ def test_rates_add_up():
     assert d["success"]["layout"]["pick"]["rate"] == 1.0
     assert d["approached"]["layout"]["n"] == 2
     assert r.said_done().to_dict()["n"] == 1 and r.said_done().value == 1.0  # of the successes
+
+
+def test_results_are_taken_from_disk_only_when_they_answer_the_same_question(tmp_path):
+    config, kept = EvalConfig("expert", 1, ("reach",)), tmp_path / "r.json"
+    first = evaluated(config, kept)
+    written = kept.stat().st_mtime_ns
+    assert evaluated(config, kept) == first and kept.stat().st_mtime_ns == written
+    assert len(evaluated(replace(config, episodes=2), kept).trials) == 2

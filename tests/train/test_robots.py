@@ -13,7 +13,7 @@ from palmar.data.joints import InJoints
 from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
-from palmar.models.heads import ChunkConfig
+from palmar.models.heads import ChunkConfig, JointPositionConfig, TokenConfig
 from palmar.models.presets import palmar_nano
 from palmar.models.sequence import PooledConfig
 from palmar.models.tensors import read_tensors
@@ -22,6 +22,7 @@ from palmar.models.vla import Robot, VLAConfig
 from palmar.policy import check_policy, load_policy
 from palmar.train.job import Job
 from palmar.train.loop import TrainConfig, train
+from palmar.train.preflight import preflight
 from palmar.train.recipe import Recipe
 from palmar.types import Observation
 
@@ -39,8 +40,8 @@ class Gantry(Squares):
 
     action_names = ("x", "y")
 
-    def __init__(self, frames=600, seed=5):
-        super().__init__(frames, seed=seed)
+    def __init__(self, frames=600, seed=5, size=48):
+        super().__init__(frames, size, seed=seed)
         self.actions = (self.states + self.actions)[:, :2]
 
 
@@ -95,7 +96,7 @@ def test_steps_go_to_robots_by_their_frames():
 def test_data_that_do_not_fit_are_refused(tmp_path):
     small = replace(SMALL, steps=2)
     with pytest.raises(
-        BadValue, match=r"robot 'gantry' has action_names \['dx', 'dy', 'still'\]; the model expects \['x', 'y'\]"
+        BadValue, match=r"robot 'gantry' has action_names \('dx', 'dy', 'still'\); the model expects \('x', 'y'\)"
     ):
         train(MODEL, Squares(200), tmp_path / "a", small, others={"gantry": [Squares(200)]})
     with pytest.raises(UnknownName, match="robot"):
@@ -133,3 +134,51 @@ def test_the_policy_after_an_at_is_that_robot(run):
             ask(f"{run}@gantri")
         with pytest.raises(BadFile, match="no checkpoint at"):
             ask(f"{run}x@gantry")
+
+
+def test_another_rate_or_picture_is_refused(tmp_path):
+    fast, large = Gantry(200), Gantry(200, size=64)
+    fast.fps = 30
+    for data, said in ((fast, "recorded at 30 Hz, the first at 10"), (large, "has cameras")):
+        with pytest.raises(BadValue, match=said):
+            train(MODEL, Squares(200), tmp_path / "a", replace(SMALL, steps=2), others={"gantry": [data]})
+
+
+def test_a_checkpoint_passes_its_robots_on(run, tmp_path):
+    """Fine-tuned for one robot it still serves the other; a robot that joins later gets a head fitted to its data."""
+    short = replace(SMALL, steps=2)
+    alone = train(MODEL, Squares(200), tmp_path / "alone", short, init=run, progress=False)
+    kept, was = (checkpoint.load(c, robot="gantry").normalizers["action"] for c in (alone, run))
+    np.testing.assert_array_equal(kept.offset, was.offset)
+
+    tanh = Robot("gantry", OTHER.state_names, OTHER.action_names, JointPositionConfig(max_velocity=1.0))
+    model = replace(MODEL, robots=(tanh,))
+    first = train(model, Squares(200), tmp_path / "first", short, progress=False)
+    joined = Job.start(model, [Squares(200)], short, Recipe(), others={"gantry": [Gantry(200)]}, init=first)
+    head = joined.run.model.heads["gantry"]
+    scale = joined.lanes[1].action.scale
+    torch.testing.assert_close(head.step, torch.from_numpy(1.0 * 0.1 / scale).float())
+    assert head.low.min() > -5
+
+
+def test_parts_of_one_robots_loss_are_not_thinned_by_the_others(tmp_path):
+    tokens = Robot("gantry", OTHER.state_names, OTHER.action_names, TokenConfig(bins=16))
+    few = replace(SMALL, steps=20, validation=0.0)
+    out = train(
+        replace(MODEL, robots=(tokens,)),
+        Squares(900),
+        tmp_path / "a",
+        few,
+        others={"gantry": [Gantry(300)]},
+        progress=False,
+    )
+    last = rows(out)[-1]
+    assert 1.5 < last["tokens/gantry"] < 4 and "tokens" not in last  # ln 16 = 2.8 is chance
+    assert last["action"] > 0
+
+
+def test_preflight_judges_the_robot_that_is_asked_for(run):
+    for where in (str(run), f"{run}@gantry"):
+        checks = preflight(None, where, arm7())
+        assert all(c.ok for c in checks if "normaliser" in c.name), where
+        assert len([c for c in checks if "normaliser" in c.name]) == 2

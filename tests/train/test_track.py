@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import get_args
 
 import pytest
 from squares import Squares
@@ -75,3 +76,14 @@ def test_what_lacks_is_said_with_its_command(monkeypatch, tmp_path, name):
 def test_an_unknown_tracker_is_refused(tmp_path):
     with pytest.raises(UnknownName, match="Did you mean 'wandb'"):
         track.tracker("wanb", tmp_path)
+
+
+def test_trackers_open_with_the_first_row(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setitem(track.TRACKERS, "wandb", lambda out: opened.append(out) or (lambda row: opened.append(row)))
+    watch = track.lazily(("wandb",), tmp_path / "run")
+    assert opened == []
+    watch({"step": 1.0})
+    watch({"step": 2.0})
+    assert opened == [tmp_path / "run", {"step": 1.0}, {"step": 2.0}]
+    assert get_args(track.Tracker) == tuple(track.TRACKERS)

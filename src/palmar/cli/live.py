@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from palmar.errors import BadValue
-from palmar.policy import load_policy
+from palmar.policy import interface_of, load_policy
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.monitor import SURE, Finished
@@ -149,7 +149,7 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
 
     table = instructions.scenario_for(instructions.parse(config.instruction), config.seed)
     policy, kind = load_policy(config.policy), config.world.partition(":")[0]
-    world = world_named(config.world, robot=fitting(arm7(), policy))
+    world = world_named(config.world, robot=fitting(arm7(), getattr(interface_of(policy), "action_names", None)))
     scenario = replace(table, instruction=config.instruction)
     obs = world.load(scenario, seed=config.seed)
     policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -64,8 +66,17 @@ def guarded(work: Callable[[Console], Answer], as_json: bool = False) -> int:
             raise
         return _fail(error, 2, as_json)
     if as_json:
-        print(json.dumps(figures))
+        print(json.dumps(_finite(figures), allow_nan=False))
     return code
+
+
+def _finite(value: Any) -> Any:
+    """None for a number that JSON does not know."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _fail(error: Exception, code: int, as_json: bool) -> int:

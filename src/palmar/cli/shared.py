@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
+from palmar.errors import BadFile
+
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and every figure for `--json`."""
 C = TypeVar("C")
@@ -27,6 +29,18 @@ def configured(kind: type[C], command: object, **more: Any) -> C:
     """A configuration from the command's options of the same names; `more` for the others."""
     names = [f.name for f in fields(kind) if f.name not in more and hasattr(command, f.name)]  # type: ignore[arg-type]
     return kind(**{n: getattr(command, n) for n in names}, **more)
+
+
+def writable(path: Path | None) -> None:
+    """Before any work: make the folder of a file to be written. Raises `BadFile` when the file cannot be."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise BadFile(f"'{path}' is a folder; expected a file to write. Next: '{path / 'NAME'}'")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadFile(f"'{path}' cannot be written ({error.strerror}). Next: another place") from error
 
 
 @contextmanager

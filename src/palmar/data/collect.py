@@ -14,7 +14,7 @@ from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
 from palmar.errors import BadValue, check_names
-from palmar.policy import Policy, check_policy, load_policy
+from palmar.policy import Policy, check_policy, loaded
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.worker import Inline
@@ -135,7 +135,7 @@ def record(job: tuple[CollectConfig, int]) -> Episode:
     noise = float(config.noises[rng.integers(len(config.noises))])
     expert_drives = config.driver == "expert" or rng.uniform() < config.beta
     obs = world.load(scenario, config.randomization.sample(rng), seed)
-    driver: Policy = Expert(world, noise, seed) if expert_drives else _learner(config.driver)
+    driver: Policy = Expert(world, noise, seed) if expert_drives else loaded(config.driver)
     driver.reset()
     recorder = EpisodeRecorder(Expert(world), world.success)
     extra = 0
@@ -156,8 +156,3 @@ def record(job: tuple[CollectConfig, int]) -> Episode:
 @lru_cache(maxsize=1)
 def _world() -> World:
     return World()
-
-
-@lru_cache(maxsize=1)
-def _learner(checkpoint: str) -> Policy:
-    return load_policy(checkpoint)

@@ -85,6 +85,11 @@ def repair(root: str | Path, drop: bool = True) -> Mended:
                 dropped = [f"episode {r['episode_index']}: {why}" for r in rows[len(good) :]]
                 break
             good.append(row)
+        if dropped and not good:
+            raise BadFile(
+                f"'{root}' cannot be read from {dropped[0]}; nothing would be left, so nothing was touched. "
+                "Next: copy that file again from its source, or collect anew"
+            )
         if dropped and not drop:
             raise BadFile(
                 f"'{root}' cannot be read from {dropped[0]}; mending drops {len(dropped)} of {len(rows)} episodes. "

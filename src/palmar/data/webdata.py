@@ -48,6 +48,7 @@ class WebConfig:
             raise BadValue(
                 f"{self.tables} tables, {self.held_out} held out; expected at least 2 and a share between 0 and 1"
             )
+        tasks.check_seed(self.seed, self.tables)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from palmar.embodiments import Camera
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.policy import Policy, check_policy, load_policy
+from palmar.policy import Policy, check_policy, loaded
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.pool import spread
@@ -134,7 +134,7 @@ def questions(job: tuple[GroundingConfig, int]) -> list[Look]:
 
 def laid(config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation]:
     """The table of a seed, and what is seen of it."""
-    world, policy = _world(config.world), _policy(config.policy)
+    world, policy = _world(config.world), loaded(config.policy)
     scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], config.split, seed)
     params = config.randomization.sample(np.random.default_rng([29, seed]))
     return world, policy, world.load(scenario, params, tasks.TEST_SEED + seed)
@@ -243,8 +243,3 @@ def boxes(world: World, camera: Camera) -> dict[int, Box]:
 @lru_cache(maxsize=2)
 def _world(name: str) -> World:
     return world_named(name)
-
-
-@lru_cache(maxsize=1)
-def _policy(where: str) -> Policy:
-    return load_policy(where)

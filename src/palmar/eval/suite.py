@@ -15,7 +15,7 @@ import numpy as np
 from palmar.embodiments import ActionSpaceName, arm7, fitting
 from palmar.errors import BadFile, BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.policy import Averaged, Policy, check_policy, checkpoint_of, load_policy
+from palmar.policy import Averaged, Policy, check_policy, interface_of, loaded
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
@@ -201,7 +201,22 @@ def evaluate(
             bar.update(shown, completed=len(trials), rate=f"{100 * np.mean([t.success for t in trials]):.0f} % success")
             if watch:
                 watch(trial)
-    return Results(json.loads(json.dumps(asdict(config), default=dict)), tuple(trials))
+    return Results(as_json(config), tuple(trials))
+
+
+def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate") -> Results:
+    """The results in the file `kept` when they are of this very config, or else made and saved there."""
+    if Path(kept).exists() and (there := Results.load(kept)).config == as_json(config):
+        return there
+    results = evaluate(config, note=note)
+    results.save(kept)
+    return results
+
+
+def as_json(config: EvalConfig) -> dict[str, Any]:
+    """As it comes back from a file."""
+    out: dict[str, Any] = json.loads(json.dumps(asdict(config), default=dict))
+    return out
 
 
 def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscriber] = ()) -> Trial:
@@ -209,7 +224,7 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     config, task, split, seed = job
     stage = config.stage(seed)
     policy = _policy(config.policy, stage)
-    world = _world(stage, fitting(arm7(), policy).action_space)
+    world = _world(stage, fitting(arm7(), getattr(interface_of(policy), "action_names", None)).action_space)
     if config.ensemble and not getattr(policy, "ensembles", False):
         policy = Averaged(policy)
     scenario = tasks.sample(task, split, seed)
@@ -262,14 +277,7 @@ def _world(name: str, space: ActionSpaceName) -> World:
 def _policy(where: str, world: str) -> Policy:
     if where == "expert":
         return Expert(_world(world, arm7().action_space))
-    config = checkpoint_of(where) / "config.json"
-    return _loaded(where, config.stat().st_mtime_ns if config.exists() else 0)
-
-
-@lru_cache(maxsize=2)
-def _loaded(where: str, written: int) -> Policy:
-    """A checkpoint stays loaded until it is written again."""
-    return load_policy(where)
+    return loaded(where)
 
 
 def shared(a: Results, b: Results) -> tuple[list[bool], list[bool]]:

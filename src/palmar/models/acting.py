@@ -41,7 +41,7 @@ class NeuralPolicy:
         self._words: tuple[str, Tensor, Tensor] | None = None
         self._seen: deque[tuple[float, Mapping[str, Array]]] = deque()
         decay = getattr(model.config, "ensemble", None)
-        self._averaged = None if decay is None else Averaged(_Newest(self), decay)
+        self._averaged = None if decay is None else Averaged(self, decay)
 
     @property
     def ensembles(self) -> bool:
@@ -52,11 +52,12 @@ class NeuralPolicy:
         """Forget the past pictures and chunks; word vectors are kept, they do not change."""
         self._seen.clear()
         if self._averaged is not None:
-            self._averaged.reset()
+            self._averaged.forget()
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         """As `newest`, or the mean of the newest chunks where the configuration has an `ensemble`."""
-        return self.newest(obs, prefix) if self._averaged is None else self._averaged.act(obs, prefix)
+        new = self.newest(obs, prefix)
+        return new if self._averaged is None else self._averaged.mean(new)
 
     def newest(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         """The next T actions, un-normalised, with whatever else the model says (`base.Prediction`); done is a probability.
@@ -108,13 +109,3 @@ class NeuralPolicy:
             tokens, mask = self.sentences([instruction])
             self._words = (instruction, tokens.to(self.device), mask.to(self.device))
         return self._words[1:]
-
-
-class _Newest:
-    """The same policy without its ensemble, for the ensemble to wrap."""
-
-    def __init__(self, policy: NeuralPolicy) -> None:
-        self.act = policy.newest
-
-    def reset(self) -> None:
-        """Nothing of its own."""

@@ -21,7 +21,14 @@ PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
     """Atomic safetensors file."""
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    replace_file(path, lambda p: save_file(plain, str(p), metadata=dict(meta)))
+
+    def write(temporary: Path) -> None:
+        save_file(plain, str(temporary), metadata=dict(meta))
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # safetensors makes it readable by its owner alone
+
+    replace_file(path, write)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

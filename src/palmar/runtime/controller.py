@@ -25,7 +25,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.policy import Policy
+from palmar.policy import Policy, interface_of
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
@@ -275,15 +275,13 @@ def deploy(
 
 def _check_names(policy: object, robot: Embodiment) -> None:
     """Policy and body mean the same by their numbers, as far as the policy, or the one it wraps, says what it means."""
-    while not hasattr(policy, "interface") and hasattr(policy, "inner"):
-        policy = policy.inner
-    face = getattr(policy, "interface", None)
+    face = interface_of(policy)
     for what in ("action_names", "state_names"):
         theirs, ours = getattr(face, what, None), getattr(robot, what)
         if theirs is not None and tuple(theirs) != tuple(ours):
             raise BadValue(
                 f"the policy's {what} are {', '.join(theirs)}; {robot.name} has {', '.join(ours)}. "
-                f"Next: choose the body's action space to fit (`with_action_space`), or a policy trained for this robot"
+                "Next: a policy trained for this robot and action space"
             )
 
 

@@ -130,6 +130,8 @@ _NEGATIONS = (
     "without",
     "except",
     "avoid",
+    "refuse",
+    "refrain",
 )
 _THINGS = tuple(n for names in NOUNS.values() for n in names)
 _OBJECTS = tuple(n for s in SHAPES for n in NOUNS[s])
@@ -162,7 +164,10 @@ def parse(instruction: str) -> Request:
                 f"'{instruction}' names {len(named)} {what} ({listed}); expected one. Next: one instruction for each, "
                 f"such as '{EXAMPLE}' or 'put the red cube on the blue plate'"
             )
-    direction = next((d for d in DIRECTIONS if d in words), None)
+    directions = [d for d in DIRECTIONS if d in words]
+    if "then" in words or len(directions) > 1:
+        raise BadValue(f"'{instruction}' asks for more than one thing; expected one. Next: one instruction for each")
+    direction = next(iter(directions), None)
     task = _task_of(words, bool(places), direction)
     if places and task in ("pick", "reach"):
         raise BadValue(

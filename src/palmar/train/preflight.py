@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment, arm7
 from palmar.errors import BadValue, UnknownName
+from palmar.policy import split_robot
 from palmar.types import Array
 
 ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
@@ -81,9 +82,16 @@ def of_data(data: Any) -> Side:
 
 
 def of_checkpoint(path: str | Path) -> Side:
-    from palmar.models.checkpoint import read_config
+    """FOLDER, or FOLDER@ROBOT for another robot that shares the model."""
+    from palmar.models.checkpoint import check_robot, read_config
 
-    _, face, normalizers, _, _ = read_config(path)
+    folder, robot = split_robot(str(path))
+    config, face, normalizers, _, _ = read_config(folder)
+    end = check_robot(normalizers, robot)
+    if robot:
+        other = next(r for r in getattr(config, "robots", ()) if r.name == robot)
+        face = replace(face, state_names=other.state_names, action_names=other.action_names)
+    normalizers = {k.removesuffix(end): n for k, n in normalizers.items() if k in (f"state{end}", f"action{end}")}
     return Side(
         "checkpoint", dict(face.cameras), face.state_names, face.action_names, 1.0 / face.dt, face.embodiment, face.horizon,
         {"normalizers": normalizers},

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from palmar.errors import UnknownName, need
 
@@ -53,6 +53,7 @@ def _logged(package: str, project: str, options: Mapping[str, Any]) -> Watch:
     return watch
 
 
+Tracker = Literal["tensorboard", "wandb", "trackio"]
 TRACKERS: dict[str, Callable[[Path], Watch]] = {
     "tensorboard": lambda out: tensorboard(out / "tensorboard"),
     "wandb": lambda out: wandb("palmar", name=out.name),
@@ -65,6 +66,18 @@ def tracker(name: str, out: str | Path) -> Watch:
     if name not in TRACKERS:
         raise UnknownName("tracker", name, TRACKERS)
     return TRACKERS[name](Path(out))
+
+
+def lazily(names: Sequence[str], out: str | Path) -> Watch:
+    """The trackers of these names, opened with the first row: only by a run that began, and by the process that logs."""
+    opened: list[Watch] = []
+
+    def watch(row: dict[str, float]) -> None:
+        if not opened:
+            opened.extend(tracker(name, out) for name in names)
+        together(*opened)(row)
+
+    return watch
 
 
 def together(*watches: Watch) -> Watch:

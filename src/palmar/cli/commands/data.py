@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured
+from palmar.cli.shared import Answer, configured, writable
 from palmar.sim.tasks import TASKS, Task
 
 
@@ -125,6 +125,7 @@ class Inspect:
         from palmar.data.quality import assess
         from palmar.data.reader import Dataset
 
+        writable(self.html)
         dataset = Dataset(self.data, cache=False)
         figures = summary(dataset)
         if not self.json:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured
+from palmar.cli.shared import Answer, configured, writable
 from palmar.sim.tasks import TASKS, Split, Task
 
 
@@ -45,6 +45,7 @@ class Eval:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
+        writable(self.out)
         from palmar.eval.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
 
@@ -157,6 +158,7 @@ class SysId:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
+        writable(self.out)
         from palmar.sim.twin import Twin
         from palmar.transfer.diagnose import diagnose
         from palmar.transfer.diagnose import table as diagnostic_table
@@ -174,6 +176,5 @@ class SysId:
             f"{found.residual_after:.2f} mrad with the identified ones"
         )
         if self.out:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
             self.out.write_text(found.to_json())
         return 0, json.loads(found.to_json())

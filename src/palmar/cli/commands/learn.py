@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, tidy
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.train.track import Tracker
 
 if TYPE_CHECKING:
     from palmar.models.base import ModelConfig
 
-Tracker = Literal["tensorboard", "wandb", "trackio"]
 WIDE = 120  # columns of a terminal from which `palmar models` shows everything
 
 
@@ -92,14 +93,12 @@ class Train:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
-        from palmar.data.quality import Kept, assess
-        from palmar.data.reader import Dataset
         from palmar.data.webdata import WebData
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
         from palmar.train.loop import TrainConfig, train
-        from palmar.train.track import together, tracker
+        from palmar.train.track import EXTRA, lazily, together
 
         plan = recipes.recipe(self.recipe, self.web_share if self.web else None)
         if self.temperature is not None:
@@ -108,15 +107,13 @@ class Train:
             plan = recipes.with_data(plan, sources=self.weights)
         init = shipped() if self.init == "shipped" else None if self.init is None else Path(self.init)
         self._check_data()
+        if self.resume and not self.out.is_dir():
+            raise BadFile(
+                f"no run in '{self.out}' to go on with. Next: leave --resume out, or name the folder of a run"
+            )
         model = self._model(init)
-        sets: list[Any] = [Dataset(d) for d in self.data]
-        robot = sets[0].robot_type or ""
-        others = self._others(model)
-        if self.good_only:
-            for i, s in enumerate(sets):
-                quality = assess(s)
-                console.print(f"{self.data[i]}: {quality}", markup=False)
-                sets[i] = Kept(s, quality.kept)
+        sets = [self._read(d, console) for d in self.data]
+        others = self._others(model, console)
         minutes, steps = self.minutes, self.steps
         if minutes is None and steps is None:
             if plan.epochs:
@@ -127,11 +124,13 @@ class Train:
         if config.steps is not None:
             plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
         last: dict[str, float] = {}
-        watch = together(last.update, *(tracker(name, self.out) for name in self.track))
+        for name in self.track:
+            need(name, EXTRA)
+        watch = together(last.update, lazily(self.track, self.out))
         with tidy(self.out):
             out = train(
                 model, sets, self.out, config, recipe=plan, web=WebData(self.web) if self.web else None, others=others,
-                embodiment=robot, paraphrases=paraphrases, init=init, resume=self.resume,
+                embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init, resume=self.resume,
                 progress=not self.json, watch=watch,
             )  # fmt: skip
         console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}, palmar doctor {out}")
@@ -154,10 +153,21 @@ class Train:
                 f"--weights has {len(self.weights)} numbers for {len(self.data)} data sets; expected one for each"
             )
 
-    def _others(self, model: ModelConfig) -> dict[str, list[Any]]:
+    def _read(self, folder: Path, console: Console) -> Any:
+        """A data set, without its bad demonstrations where these are not wanted."""
+        from palmar.data.quality import Kept, assess
+        from palmar.data.reader import Dataset
+
+        data = Dataset(folder)
+        if not self.good_only:
+            return data
+        quality = assess(data)
+        console.print(f"{folder}: {quality}", markup=False)
+        return Kept(data, quality.kept)
+
+    def _others(self, model: ModelConfig, console: Console) -> dict[str, list[Any]]:
         """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
         from palmar.data.joints import InJoints
-        from palmar.data.reader import Dataset
         from palmar.embodiments import arm7
 
         found: dict[str, list[Any]] = {}
@@ -168,7 +178,7 @@ class Train:
                 raise BadValue(f"--others is '{pair}'; expected ROBOT=FOLDER, such as arm7-joints=data/mine")
             if name not in robots:
                 raise UnknownName("robot of this model", name, robots or ["none: take a model such as bcz-tiny"])
-            data: Any = Dataset(Path(folder))
+            data = self._read(Path(folder), console)
             body = arm7("joint_position")
             turned = tuple(robots[name].action_names) == body.action_names != tuple(data.action_names)
             found.setdefault(name, []).append(InJoints(data, body) if turned else data)
@@ -208,6 +218,8 @@ class Doctor:
 
         from palmar.train.doctor import METRICS, examine, read_rows, too_short
 
+        if not 0 <= self.follow < inf:
+            raise BadValue(f"--follow is {self.follow}; expected seconds, 0 for once")
         said: list[str] = []
         while True:
             found = examine(self.run_folder)
