@@ -29,45 +29,6 @@ class Policy(Protocol):
         ...
 
 
-class Averaged:
-    """Keep the inner policy's newest chunks and answer with their exponentially weighted mean (temporal ensembling).
-
-    Weight exp(-decay · age) with the oldest chunk at age 0. Source: ACT, Zhao et al. 2023, arXiv 2304.13705, §IV-B.
-    """
-
-    def __init__(self, inner: Policy, decay: float = 0.01) -> None:
-        self.inner, self.decay = inner, decay
-        self._chunks: list[ActionChunk] = []
-
-    def reset(self) -> None:
-        self.forget()
-        self.inner.reset()
-
-    def forget(self) -> None:
-        """The chunks before now."""
-        self._chunks.clear()
-
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        return self.mean(self.inner.act(obs, prefix))
-
-    def mean(self, new: ActionChunk) -> ActionChunk:
-        """`new` averaged with the chunks before it, which are kept."""
-        import numpy as np
-
-        end = len(new.actions)
-        shift = [round((new.t0 - c.t0) / new.dt) for c in self._chunks]
-        self._chunks = [c for c, s in zip(self._chunks, shift, strict=True) if 0 <= s < end] + [new]
-        total, weight = np.zeros_like(new.actions, dtype=float), np.zeros((end, 1))
-        for age, chunk in enumerate(self._chunks):
-            s = round((new.t0 - chunk.t0) / new.dt)
-            n = len(chunk.actions) - s
-            w = np.exp(-self.decay * age)
-            total[:n] += w * chunk.actions[s:]
-            weight[:n] += w
-        mean = (total / weight).astype(np.float32)
-        return ActionChunk(mean, new.dt, new.t0, new.confidence, new.done, new.attention)
-
-
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
 """Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.models.adapters`."""
 KNOCK = 3.0  # longest wait for a policy server to take a connection [s]

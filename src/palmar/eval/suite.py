@@ -15,8 +15,8 @@ import numpy as np
 from palmar.embodiments import ActionSpaceName, arm7, fitting
 from palmar.errors import BadFile, BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.policy import Averaged, Policy, check_policy, interface_of, loaded
-from palmar.runtime.chunks import ChunkBuffer
+from palmar.policy import Policy, check_policy, interface_of, loaded
+from palmar.runtime.chunks import Averaged, ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
 from palmar.runtime.worker import Inline

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from palmar.models.base import Inputs, Model, pixels
 from palmar.models.encoders import SentenceTokens
-from palmar.policy import Averaged
+from palmar.runtime.chunks import Averaged
 from palmar.types import ActionChunk, Array, Observation
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 class NeuralPolicy:
     """A trained model as a `Policy`. It remembers no more than the past pictures that its interface asks for, and, where its
-    configuration has an `ensemble`, its newest chunks, to answer with their mean (`policy.Averaged`)."""
+    configuration has an `ensemble`, its newest chunks, to answer with their mean (`runtime.chunks.Averaged`)."""
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ class VLAConfig:
     """history: which pictures go in, in policy steps, the last one 0 (now). per_camera: an encoder for each camera instead
     of one for all. condition: width of the instruction for FiLM. done: weight of saying when it is fulfilled. ensemble: when
     acting, answer with the mean of the newest chunks, their weights falling by exp(-this) from the oldest on
-    (`policy.Averaged`)."""
+    (`runtime.chunks.Averaged`)."""
 
     vision: VisionEncoderConfig = field(default_factory=SmallConvConfig)
     text: TextConfig = field(default_factory=VectorsConfig)
