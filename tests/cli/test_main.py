@@ -11,7 +11,7 @@ import pytest
 from palmar.cli import live
 from palmar.cli.commands import COMMANDS
 from palmar.cli.demo import DemoConfig
-from palmar.cli.main import main
+from palmar.cli.main import guarded, main
 from palmar.cli.shared import tidy
 from palmar.data.collect import CollectConfig, collect
 from palmar.eval import grounding, suite
@@ -277,3 +277,15 @@ def test_more_mistakes_are_told_by_their_value(told, expected, data, tmp_path, c
     where = {"DATA": data, "X": str(tmp_path / "x")}
     assert main([where.get(t, t) for t in told]) == 2
     assert expected in said(capsys)[1] and not (tmp_path / "x").exists()
+
+
+def test_progress_of_rooms_is_not_on_stdout_with_json(capsys):
+    from rich.progress import track
+
+    def work(console: Any) -> Any:
+        return 0, {"sum": sum(track(range(3)))}
+
+    assert guarded(work, as_json=True) == 0
+    assert capsys.readouterr().out == '{"sum": 3}\n'
+    assert guarded(work) == 0
+    assert "100%" in capsys.readouterr().out

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import rich
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -52,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 def guarded(work: Callable[[Console], Answer], as_json: bool = False) -> int:
     """Run a command; with as_json its figures are the only thing on stdout, and people's words go to stderr."""
     console = Console(stderr=as_json, soft_wrap=False)
+    rich.reconfigure(stderr=as_json)  # what shows its progress without being given a console
     try:
         code, figures = work(console)
     except PalmarError as error:
