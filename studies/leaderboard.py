@@ -27,7 +27,8 @@ from palmar.eval.suite import EvalConfig, Results, evaluate
 from palmar.models.catalogue import size_of
 from palmar.models.presets import PRESETS, preset
 from palmar.sim.instructions import paraphrases
-from palmar.train.loop import METRICS, TrainConfig, train
+from palmar.train.loop import TrainConfig, train
+from palmar.train.track import METRICS
 
 TIMEOUT = 8.0  # [s] of simulated time; the expert needs 2 to 5
 LEARNS_FROM_STILLS = ("palmar-tiny",)

@@ -36,8 +36,9 @@ from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.train.dagger import Dagger, dagger, in_simulation
 from palmar.train.feed import Feed
-from palmar.train.loop import METRICS, TrainConfig, train
+from palmar.train.loop import TrainConfig, train
 from palmar.train.recipe import Recipe, Stage, one_stage, three_stage
+from palmar.train.track import METRICS
 
 Row = dict[str, Any]
 NANO = "palmar-nano"  # so that minutes of one core are enough

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -16,17 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
-from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.models.base import Batch, Inputs, Interface, Prediction
 from palmar.models.conventions import flow_point, flow_times, flow_velocity
 from palmar.models.expert import Cache, Expert, ExpertConfig, block_causal, integrate
 from palmar.models.heads import DoneHead, over_chunk
+from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.token_vla import DONE, mean_over
 from palmar.models.transformer import time_features
 from palmar.models.vlm import VLM, VLMConfig
 
 
 @dataclass(frozen=True)
-class FlowVLAConfig:
+class FlowVLAConfig(SpeakingConfig):
     """state_in: where the joint state goes, as a token of the `expert` (π₀) or of the `vlm` (SmolVLA). steps: of the
     integration when acting."""
 
@@ -41,24 +41,15 @@ class FlowVLAConfig:
         if self.state_in not in ("expert", "vlm") or self.steps < 1:
             raise BadValue(f"state_in '{self.state_in}', steps {self.steps}; expected 'expert' or 'vlm', and steps ≥ 1")
 
-    @property
-    def max_tokens(self) -> int:
-        return 0
-
-    @property
-    def offsets(self) -> tuple[int, ...]:
-        return (0,)
-
     def build(self, interface: Interface) -> FlowVLA:
         return FlowVLA(self, interface)
 
 
-class FlowVLA(Model):
+class FlowVLA(Speaking):
     """See the module's head."""
 
     roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "vision": ("vlm.towers",),
-        "language": ("vlm.language", "vlm.head"),
+        **Speaking.roles,
         "head": ("expert", "action_in", "action_out", "time_in", "time_out", "state_in", "finished"),
     }
 
@@ -93,12 +84,6 @@ class FlowVLA(Model):
         parts = {"flow": flow, "action": action, "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
 
-    def language_loss(
-        self, images: Mapping[str, Tensor] | Tensor, prompts: Sequence[str], answers: Sequence[str]
-    ) -> Tensor:
-        """What co-training on image-text pairs minimises; see `VLM.language_loss`."""
-        return self.vlm.language_loss(images, prompts, answers)
-
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """A sample. `prefix` actions are kept, and the rest made to fit on to them."""
         cache, there, hidden = self._look(inputs)
@@ -108,10 +93,6 @@ class FlowVLA(Model):
             lambda x, t: self._velocity(x, t, inputs.state, cache, there), noise, self.config.steps, prefix
         )
         return Prediction(actions, self.finished(mean_over(hidden, there)))
-
-    def weights_from(self, path: str | Path) -> None:
-        """The VLM's; see `VLM.weights_from`."""
-        self.vlm.weights_from(path)
 
     def _look(self, inputs: Inputs) -> tuple[Cache, Tensor, Tensor]:
         """What the VLM makes of pictures and words: keys and values a layer, bool[B, P], hidden [B, P, D]."""

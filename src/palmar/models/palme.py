@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.models.base import Batch, Inputs, Interface, Prediction
 from palmar.models.heads import ChunkHead, DoneHead
 from palmar.models.plans import plan_of, remaining
+from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.token_vla import DONE
 from palmar.models.vlm import VLM, VLMConfig, pad
 
@@ -28,7 +28,7 @@ STOP = ";"  # ends a skill
 
 
 @dataclass(frozen=True)
-class PalmEConfig:
+class PalmEConfig(SpeakingConfig):
     """hidden: of the action head. plan: how much the words count beside the actions. longest: words of a plan."""
 
     vlm: VLMConfig = field(default_factory=VLMConfig)
@@ -38,24 +38,15 @@ class PalmEConfig:
     prompt: str = "How would you {instruction}?"
     preset: str = "palme"
 
-    @property
-    def max_tokens(self) -> int:
-        return 0
-
-    @property
-    def offsets(self) -> tuple[int, ...]:
-        return (0,)
-
     def build(self, interface: Interface) -> PalmE:
         return PalmE(self, interface)
 
 
-class PalmE(Model):
+class PalmE(Speaking):
     """See the module's head."""
 
     roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "vision": ("vlm.towers",),
-        "language": ("vlm.language", "vlm.head"),
+        **Speaking.roles,
         "head": ("state_in", "skill", "head", "finished"),
     }
 
@@ -84,12 +75,6 @@ class PalmE(Model):
         parts = {"action": action, "plan": plan, "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
 
-    def language_loss(
-        self, images: Mapping[str, Tensor] | Tensor, prompts: Sequence[str], answers: Sequence[str]
-    ) -> Tensor:
-        """What co-training on image-text pairs minimises; see `VLM.language_loss`."""
-        return self.vlm.language_loss(images, prompts, answers)
-
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """texts: the plan of each row, skills separated by ';'. actions: of its first skill. `prefix` is not used."""
         embeddings, there = self._prefix(inputs)
@@ -117,10 +102,6 @@ class PalmE(Model):
             holding = batch.actions[:, 0, names.index("gripper")] < 0
         rows = zip(batch.texts, holding.tolist(), batch.done.tolist(), strict=True)
         return [remaining(plan_of(text), held, done) for text, held, done in rows]
-
-    def weights_from(self, path: str | Path) -> None:
-        """See `VLM.weights_from`."""
-        self.vlm.weights_from(path)
 
     @property
     def _stop(self) -> int:

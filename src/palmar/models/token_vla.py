@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -16,15 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from palmar.models.action_tokens import ActionTokens
-from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.models.base import Batch, Inputs, Interface, Prediction
 from palmar.models.heads import DoneHead, over_chunk
+from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig
 
 DONE = 0.1  # how much the done head counts
 
 
 @dataclass(frozen=True)
-class TokenVLAConfig:
+class TokenVLAConfig(SpeakingConfig):
     """prompt: what is asked, with {instruction} in it."""
 
     vlm: VLMConfig = field(default_factory=VLMConfig)
@@ -32,24 +32,15 @@ class TokenVLAConfig:
     prompt: str = "What action should the robot take to {instruction}?"
     preset: str = "openvla"
 
-    @property
-    def max_tokens(self) -> int:
-        return 0
-
-    @property
-    def offsets(self) -> tuple[int, ...]:
-        return (0,)
-
     def build(self, interface: Interface) -> TokenVLA:
         return TokenVLA(self, interface)
 
 
-class TokenVLA(Model):
+class TokenVLA(Speaking):
     """See the module's head. The state is not an input: neither RT-2 nor OpenVLA looks at it."""
 
     roles: ClassVar[Mapping[str, Sequence[str]]] = {
-        "vision": ("vlm.towers",),
-        "language": ("vlm.language", "vlm.head"),
+        **Speaking.roles,
         "head": ("vlm.projector", "finished"),  # actions are words: what is new is what pictures are to the words
     }
 
@@ -86,12 +77,6 @@ class TokenVLA(Model):
         parts = {"words": said, "action": over(error), "accuracy": over(best == target), "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
 
-    def language_loss(
-        self, images: Mapping[str, Tensor] | Tensor, prompts: Sequence[str], answers: Sequence[str]
-    ) -> Tensor:
-        """What co-fine-tuning on image-text pairs minimises; see `VLM.language_loss`."""
-        return self.vlm.language_loss(images, prompts, answers)
-
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """confidence: geometric mean of the probabilities of the words said. `prefix` is not used."""
         bins, vocab, horizon = self.config.tokens, self.vocab, self.interface.horizon
@@ -110,10 +95,6 @@ class TokenVLA(Model):
                 hidden, cache = self.vlm.run(self.vlm.embed(said[-1])[:, None], there, 0, cache)
         spoken = bins.actions(torch.stack(said, 1), vocab).unflatten(1, (-1, width))
         return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp())
-
-    def weights_from(self, path: str | Path) -> None:
-        """See `VLM.weights_from`."""
-        self.vlm.weights_from(path)
 
     def _prefix(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         asked = [self.config.prompt.format(instruction=t) for t in inputs.texts]

@@ -17,10 +17,11 @@ import numpy as np
 
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile
+from palmar.train.track import METRICS
 from palmar.types import Array
 
 Row = Mapping[str, Any]
-METRICS, CONFIG = "metrics.jsonl", "config.json"
+CONFIG = "config.json"
 ROWS, VALIDATIONS = 5, 4
 """What the hungriest rules need to say anything (`explosion`, `overfitting`)."""
 

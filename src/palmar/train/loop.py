@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +30,7 @@ from palmar.train.recipe import Recipe
 from palmar.train.resume import STATE, forget_after, refuse_occupied
 from palmar.train.run import Run, TrainConfig
 from palmar.train.speed import all_threads, bf16_is_fast, keep_memory
+from palmar.train.track import METRICS, Watch
 from palmar.train.web import ask, retention
 from palmar.train.world import World
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from palmar.data.webdata import WebData
 
 __all__ = ["Run", "TrainConfig", "train"]
-
-METRICS = "metrics.jsonl"
-Watch = Callable[[dict[str, float]], None]
 
 
 def train(

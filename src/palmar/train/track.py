@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from palmar.errors import UnknownName, need
 
+METRICS = "metrics.jsonl"
 Watch = Callable[[dict[str, float]], None]
 EXTRA = "track"
 

@@ -216,7 +216,8 @@ class Doctor:
     def run(self, console: Console) -> Answer:
         import time
 
-        from palmar.train.doctor import METRICS, examine, read_rows, too_short
+        from palmar.train.doctor import examine, read_rows, too_short
+        from palmar.train.track import METRICS
 
         if not 0 <= self.follow < inf:
             raise BadValue(f"--follow is {self.follow}; expected seconds, 0 for once")
