@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from palmar.sim import tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
 from palmar.sim.pool import spread
-from palmar.sim.world import World
+from palmar.sim.twin import standing
 from palmar.types import STILL, Episode
 
 TRIES = 3  # for each episode asked for, before giving up
@@ -128,8 +127,7 @@ def already(writer: DatasetWriter, seed: int, still: bool) -> tuple[int, int]:
 def record(job: tuple[CollectConfig, int]) -> Episode:
     """One episode, from its seed alone."""
     config, seed = job
-    world = _world()
-    world.extents = config.extents
+    world = standing(extents=config.extents)
     rng = np.random.default_rng([17, seed])
     scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
     noise = float(config.noises[rng.integers(len(config.noises))])
@@ -151,8 +149,3 @@ def record(job: tuple[CollectConfig, int]) -> Episode:
     )  # fmt: skip
     source = "expert" if expert_drives else "learner"
     return recorder.episode(scenario.task, seed, source, extra > 0, end.reason, end.duration)
-
-
-@lru_cache(maxsize=1)
-def _world() -> World:
-    return World()

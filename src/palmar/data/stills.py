@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from palmar.errors import BadValue
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
 from palmar.sim.pool import spread
+from palmar.sim.twin import standing
 from palmar.sim.world import World
 from palmar.types import STILL, Array, Episode, Observation, Step
 
@@ -84,8 +84,7 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
     """One table, arranged `frames` times (less those that did not fit), from its seed alone."""
     config, seed = job
     rng = np.random.default_rng([31, seed])
-    world = _world()
-    world.extents = config.extents
+    world = standing(extents=config.extents)
     scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], "seen", seed, distractors=3)
     params = config.randomization.sample(rng)
     if rng.uniform() < config.alike:
@@ -161,8 +160,3 @@ def scatter(items: Sequence[tasks.Item], rng: np.random.Generator) -> dict[int, 
         else:
             return spots
     return None
-
-
-@lru_cache(maxsize=1)
-def _world() -> World:
-    return World()

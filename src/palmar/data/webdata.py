@@ -14,7 +14,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from palmar.errors import BadFile, BadValue
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
 from palmar.sim.pool import spread
-from palmar.sim.world import World
+from palmar.sim.twin import standing
 from palmar.types import Array
 
 TABLE, PICTURES = "questions.parquet", "pictures"
@@ -117,7 +116,7 @@ def look(job: tuple[WebConfig, int, bool]) -> tuple[Array, list[Question]]:
     rng = np.random.default_rng([43, config.seed, number])
     task = tasks.TASKS[number % len(tasks.TASKS)]
     scenario = tasks.sample(task, "layout" if held_out else "seen", config.seed + number, distractors=3)
-    world = _world()
+    world = standing()
     obs = world.load(scenario, Randomization(config.strength).sample(rng), config.seed + number)
     u, visible = (tasks.PRIVILEGED.index(f"{config.camera}.target.{x}") for x in ("u", "visible"))
     things = []
@@ -228,8 +227,3 @@ class WebData:
                 self._seen[i] = np.asarray(Image.open(path).convert("RGB"))
             out.append(self._seen[i])
         return np.stack(out)
-
-
-@lru_cache(maxsize=1)
-def _world() -> World:
-    return World()

@@ -6,13 +6,12 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import ActionSpaceName, arm7, fitting
+from palmar.embodiments import arm7, fitting
 from palmar.errors import BadFile, BadValue, check_names
 from palmar.eval.stats import Rate
 from palmar.policy import Policy, check_policy, interface_of, loaded
@@ -25,8 +24,7 @@ from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.pool import spread
 from palmar.sim.tasks import Scenario, Split
-from palmar.sim.twin import world_named
-from palmar.sim.world import World
+from palmar.sim.twin import standing, world_named
 from palmar.types import ActionChunk, Observation
 
 
@@ -224,7 +222,7 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     config, task, split, seed = job
     stage = config.stage(seed)
     policy = _policy(config.policy, stage)
-    world = _world(stage, fitting(arm7(), getattr(interface_of(policy), "action_names", None)).action_space)
+    world = standing(stage, fitting(arm7(), getattr(interface_of(policy), "action_names", None)).action_space)
     if config.ensemble and not getattr(policy, "ensembles", False):
         policy = Averaged(policy)
     scenario = tasks.sample(task, split, seed)
@@ -269,14 +267,9 @@ def swapped(scenario: Scenario) -> Scenario:
     return scenario.ask_for(others[0])
 
 
-@lru_cache(maxsize=8)
-def _world(name: str, space: ActionSpaceName) -> World:
-    return world_named(name, robot=arm7(space))
-
-
 def _policy(where: str, world: str) -> Policy:
     if where == "expert":
-        return Expert(_world(world, arm7().action_space))
+        return Expert(standing(world))
     return loaded(where)
 
 

@@ -5,11 +5,12 @@ Training and identification never read `hidden`; only reports do, to compare.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Camera, Embodiment
+from palmar.embodiments import ActionSpaceName, Camera, Embodiment, arm7
 from palmar.errors import BadValue
 from palmar.sim.params import SPACE, Param, WorldParams
 from palmar.sim.tasks import Scenario
@@ -58,6 +59,19 @@ def world_named(name: str, images: bool = True, robot: Embodiment | None = None)
     if kind not in ("sim", "twin") or (number and not number.isdigit()) or (kind == "sim" and number):
         raise BadValue(f"world is '{name}'; expected sim, twin or twin:SEED")
     return Twin(int(number or 0), robot, images) if kind == "twin" else World(robot, images)
+
+
+def standing(name: str = "sim", space: ActionSpaceName = "ee_delta", extents: bool = False) -> World:
+    """As `world_named`, but one for each process: whoever works through many tables loads them into it in turn, and two who
+    ask alike get the same. extents: as `World.extents`."""
+    return _standing(name, space, extents)
+
+
+@lru_cache(maxsize=8)
+def _standing(name: str, space: ActionSpaceName, extents: bool) -> World:
+    world = world_named(name, robot=arm7(space))
+    world.extents = extents
+    return world
 
 
 def lens(image: Array) -> Array:
