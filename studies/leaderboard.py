@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 
 from palmar.data.reader import Dataset
+from palmar.eval import plots
 from palmar.eval.stats import Rate
 from palmar.eval.suite import EvalConfig, Results, evaluate
 from palmar.models.catalogue import size_of
@@ -96,6 +97,12 @@ def page(rows: list[Row], minutes: float, frames: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def picture(rows: list[Row]) -> str:
+    ordered = sorted(rows, key=lambda r: -r.successes / r.n)
+    rates = {r.preset + (" + stills" if r.stills else ""): Rate(r.successes, r.n) for r in ordered}
+    return plots.success({"success": rates}, "Success after the same minutes of training")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="demonstrations, then stills")
@@ -123,6 +130,7 @@ def main() -> None:
     demos = Dataset(given.data[0], cache=False)
     text = page(rows, given.minutes, f"{len(demos.episodes)} demonstrations, {len(demos)} frames")
     (given.out / "leaderboard.md").write_text(text)
+    (given.out / "leaderboard.svg").write_text(picture(rows))
     console.print(text, markup=False)
 
 

@@ -8,7 +8,7 @@
     python studies/recipes.py all --out runs/recipes            an hour and a half on one core
     python studies/recipes.py stages --out runs/recipes --quick minutes: to see that it runs, not to believe the figures
 
-What was trained and tested already is taken from --out; the figures of a study are in OUT/STUDY.json.
+What was trained and tested already is taken from --out; the figures of a study are in OUT/STUDY.json, drawn in OUT/STUDY.svg.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from palmar.data.collect import CollectConfig, collect
 from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
 from palmar.data.webdata import WebConfig, WebData, make
-from palmar.eval.stats import paired
+from palmar.eval import plots
+from palmar.eval.stats import Rate, paired
 from palmar.eval.suite import EvalConfig, Results, evaluated, shared
 from palmar.models import checkpoint
 from palmar.models.presets import preset
@@ -117,7 +118,7 @@ def stages(lab: Lab) -> list[Row]:
         policy = lab.trained(folder, data, recipe=recipe, init=init)
         held, jitter = curve(policy, "val_action"), curve(policy, "val_jitter")
         rows.append({
-            "arm": name, "success": str(lab.tested(policy, ("reach",)).rate()), "held-out error": held[-1],
+            "arm": name, "success": lab.tested(policy, ("reach",)).rate(), "held-out error": held[-1],
             "rise, %": 100 * (held[-1] / min(held) - 1), "jitter": jitter[-1],
         })  # fmt: skip
     return rows
@@ -135,10 +136,11 @@ def mixing(lab: Lab) -> list[Row]:
     arms = {"where they begin": base}
     for name, share in (("robot only", 0.0), ("robot and web 80/20", 0.2), ("robot and web 50/50", 0.5)):
         arms[name] = lab.trained(f"mixing-{share:g}", data, "rt2-tiny", steps, recipe=mixed(share), web=web, init=base)
+    asked = min(128, len(web.held_out))
     return [
         {
-            "arm": name, "held-out error": curve(p, "val_action")[-1], "retention": curve(p, "val_language")[-1],
-            "chance": web.chance, "questions": min(128, len(web.held_out)),
+            "arm": name, "held-out error": curve(p, "val_action")[-1], "chance": web.chance,
+            "retention": Rate(round(asked * curve(p, "val_language")[-1]), asked),
         }
         for name, p in arms.items()
     ]  # fmt: skip
@@ -154,7 +156,7 @@ def temperature(lab: Lab) -> list[Row]:
         plan = Recipe("temperature", (Stage("all", data=Mixture(temperature=t)),))
         policy = lab.trained(f"temperature-{t:g}", data, recipe=plan)
         results = lab.tested(policy, tuple(sizes))
-        succeeded = {task: str(results.rate(task=task)) for task in sizes}
+        succeeded = {task: results.rate(task=task) for task in sizes}
         rows.append({"arm": f"T = {t:g}"} | succeeded | {f"{k} held-out": error(policy, d) for k, d in held.items()})
     return rows
 
@@ -184,8 +186,8 @@ def practice(lab: Lab) -> list[Row]:
         left, right = lab.tested(a.checkpoint, tasks), lab.tested(b.checkpoint, tasks)
         p = paired(*shared(left, right))
         rows.append({
-            "arm": f"round {a.number}", "cloning": str(left.rate()), "cloning frames": a.frames,
-            "DAgger": str(right.rate()), "DAgger frames": b.frames,
+            "arm": f"round {a.number}", "cloning": left.rate(), "cloning frames": a.frames,
+            "DAgger": right.rate(), "DAgger frames": b.frames,
             "difference": f"{100 * p.difference:+.0f} points [{100 * p.low:+.0f}, {100 * p.high:+.0f}], p = {p.p:.3f}",
         })  # fmt: skip
     return rows
@@ -194,6 +196,30 @@ def practice(lab: Lab) -> list[Row]:
 STUDIES: dict[str, Callable[[Lab], list[Row]]] = {
     "stages": stages, "mixing": mixing, "temperature": temperature, "dagger": practice,
 }  # fmt: skip
+
+
+def rates(rows: Sequence[Row], name: str) -> dict[str, Rate]:
+    return {row["arm"]: row[name] for row in rows}
+
+
+def over_temperature(rows: Sequence[Row]) -> str:
+    tasks = [k for k, v in rows[0].items() if isinstance(v, Rate)]
+    series = {task: [(float(i), row[task]) for i, row in enumerate(rows)] for task in tasks}
+    ticks = {float(i): row["arm"].removeprefix("T = ").replace("inf", "∞") for i, row in enumerate(rows)}
+    return plots.trend(series, "Success by sampling temperature", "temperature T of p ∝ n^(1/T)", ticks)
+
+
+def over_labels(rows: Sequence[Row]) -> str:
+    series = {arm: [(row[f"{arm} frames"], row[arm]) for row in rows] for arm in ("DAgger", "cloning")}
+    return plots.trend(series, "Success by labels", "labelled frames")
+
+
+FIGURES: dict[str, Callable[[Sequence[Row]], str]] = {
+    "stages": lambda rows: plots.success({"reach": rates(rows, "success")}, "Success by recipe"),
+    "mixing": lambda rows: plots.success({"answered": rates(rows, "retention")}, "Held-out questions answered"),
+    "temperature": over_temperature,
+    "dagger": over_labels,
+}
 
 
 def show(console: Console, name: str, rows: Sequence[Row]) -> None:
@@ -219,7 +245,10 @@ def main() -> None:
         rows = STUDIES[name](lab)
         show(console, name, rows)
         about = asdict(lab) | {"out": str(lab.out)}
-        (lab.out / f"{name}.json").write_text(json.dumps({"study": about, "rows": rows}, indent=1))
+        (lab.out / f"{name}.json").write_text(
+            json.dumps({"study": about, "rows": rows}, indent=1, default=Rate.to_dict)
+        )
+        (lab.out / f"{name}.svg").write_text(FIGURES[name](rows))
 
 
 if __name__ == "__main__":  # collect and evaluate start a process for each core

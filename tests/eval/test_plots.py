@@ -22,6 +22,7 @@ ROWS += [
 TIMING = {f"{k}_{p}": v for k in ("latency", "took", "jitter") for p, v in (("p50", 0.0), ("p99", 5.0), ("max", 40.0))}
 FIGURES = {
     "success": lambda: plots.success({"a <b>": {"all": Rate(3, 4), "pick": Rate(0, 0)}, "c": {"all": Rate(0, 9)}}),
+    "trend": lambda: plots.trend({"a": [(0, Rate(3, 4)), (1, Rate(4, 4))], "b": [(1, Rate(0, 4))]}, "T", "n", {1: "∞"}),
     **{f"curve {k}": (lambda k=k: plots.curves(ROWS)[k]) for k in plots.CURVES},
     "identified": lambda: plots.identified(
         [Identified("mass", 1.1, 1, 1.2, truth=1.15, range=(0.8, 1.2)), Identified("gain", 1, 0, 2, identified=False)]
@@ -78,6 +79,7 @@ def test_metrics_forgive_only_a_last_line_cut_short(tmp_path):
 @pytest.mark.parametrize(
     "draw",
     [lambda: plots.identified([]), lambda: plots.guards({"jerk": 0}), lambda: plots.timing({}), lambda: plots.trajectories([]),
+     lambda: plots.trend({"a": []}, "", ""),
      lambda: plots.histogram(np.array([np.nan]), "", "")],
 )  # fmt: skip
 def test_nothing_to_draw_is_said(draw):

@@ -81,6 +81,29 @@ def success(groups: Mapping[str, Mapping[str, Rate]], title: str = "Success by t
     return svg.text(title)
 
 
+def trend(
+    groups: Mapping[str, Sequence[tuple[float, Rate]]], title: str, unit: str, ticks: Mapping[float, str] | None = None
+) -> str:
+    """Rates with 95 % Wilson intervals over a number. groups: {series: [(number, rate)]}. ticks: {number: its name}; numbers that
+    are no distances, such as infinity, are given places this way. Raises `BadValue` when there is nothing to draw."""
+    if not any(groups.values()):
+        raise BadValue(f"'{title}' has no rates to draw")
+    with _figure(title, 2.6) as (figure, ax):
+        for j, (series, points) in enumerate(groups.items()):
+            at = np.array([x for x, _ in points], float)
+            value = np.array([100 * r.value for _, r in points])
+            ends = np.array([r.interval for _, r in points]).reshape(-1, 2) * 100
+            ax.fill_between(at, ends[:, 0], ends[:, 1], color=SERIES[j % 5], alpha=0.16, lw=0)
+            ax.plot(at, value, marker=MARKS[j % 5], color=SERIES[j % 5], ms=5, lw=1.6, label=series)
+        if ticks:
+            ax.set_xticks(list(ticks), list(ticks.values()))
+        ax.set(ylim=(-2, 102), yticks=range(0, 101, 25), yticklabels=[f"{y} %" for y in range(0, 101, 25)])
+        ax.set_xlabel(unit)
+        _legend(ax, 3)
+        svg = _Svg(figure)
+    return svg.text(title)
+
+
 def metrics(path: str | Path) -> list[dict[str, float | None]]:
     """The rows of a metrics.jsonl; a last line cut short by a kill is left out. Raises `BadFile`."""
     path, rows = Path(path), []
