@@ -12,6 +12,7 @@ QUICK = {
     "00_hello.py": ([], "success after"),
     "02_your_own_policy.py": (["2"], "success: "),
     "03_safety.py": ([], "workspace tcp.z"),
+    "06_build_a_model.py": ([], "16 actions of 7 numbers"),
 }
 
 

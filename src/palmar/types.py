@@ -48,9 +48,10 @@ class ActionChunk:
 
     actions: float32[T, A] in the units of the embodiment's action space (not normalised).
     dt: seconds an action lasts. t0: capture time of the observation it answers [s].
-    confidence: 0 … 1, or None when the policy has no opinion.
+    confidence: how sure the policy is of these actions, 0 … 1 by its own measure, or None when it has no opinion.
     done: probability 0 … 1 that the instruction is already fulfilled, or None.
     attention: {name: float32[h, w]} where the policy looked, or None.
+    spread: float32[T, A], standard deviation of each action in its own units, or None (`models.uncertainty`).
     """
 
     actions: Array
@@ -59,10 +60,15 @@ class ActionChunk:
     confidence: float | None = None
     done: float | None = None
     attention: Mapping[str, Array] | None = None
+    spread: Array | None = None
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or len(self.actions) == 0:
             raise BadValue(f"actions has shape {list(self.actions.shape)}; expected [T, A] with T ≥ 1")
+        if self.spread is not None and self.spread.shape != self.actions.shape:
+            raise BadValue(
+                f"spread has shape {list(self.spread.shape)}; expected {list(self.actions.shape)}, one an action"
+            )
         if not self.dt > 0:
             raise BadValue(f"dt is {self.dt}; expected seconds > 0")
 

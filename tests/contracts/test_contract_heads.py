@@ -32,6 +32,7 @@ HEADS = {
     "diffusion, U-Net": h.DiffusionConfig(UNetConfig(down=(16, 32), step=32), Diffusion(steps=20, samples=5)),
     "flow": h.FlowConfig(ExpertConfig(SMALL)),
     "task heads": h.TaskHeadsConfig(),
+    "ensemble": h.EnsembleConfig(h.JointPositionConfig((-3.0,), (3.0,), hidden=64), members=3),
 }
 WIDTH, HORIZON, ROWS = 24, 5, 8
 
@@ -207,6 +208,45 @@ def test_words_name_tasks_and_the_named_head_learns():
     head.loss(context, replace(batch, texts=("pick up the cube",) * ROWS))[0].backward()
     grads = [x.out.weight.grad.abs().sum() for x in head.heads]
     assert grads[0] > 0 and all(g == 0 for g in grads[1:])
+
+
+def test_an_ensemble_answers_with_the_mean_of_members_that_began_apart():
+    head, face = made("ensemble")
+    context, batch = given(face)
+    with torch.no_grad():
+        said = head.eval().answers(context)
+        losses = [member.loss(context, batch)[0] for member in head.members]
+        torch.testing.assert_close(head.act(context), said.mean(0))
+        torch.testing.assert_close(head.loss(context, batch)[0], torch.stack(losses).mean())
+    assert said.shape == (3, ROWS, HORIZON, 3) and (said.std(0) > 1e-3).all()
+    with pytest.raises(BadValue, match="an ensemble of 1; expected 2 members or more"):
+        h.EnsembleConfig(members=1).build(WIDTH, face)
+
+
+@pytest.mark.parametrize("many", [h.EnsembleConfig, h.TaskHeadsConfig])
+def test_heads_inside_a_head_learn_the_limits_of_the_data(many):
+    """Whatever is asked of them, they answer within."""
+    head = many(head=h.JointPositionConfig()).build(WIDTH, made("chunk")[1])
+    actions = np.random.default_rng(0).uniform([-0.2, 1.0, 0.0], [0.4, 3.0, 1.0], (200, 3))
+    norm = Normalizer(np.array([0.1, 2.0, 0.5]), np.array([0.3, 1.0, 0.5]))
+    head.fit(actions, norm)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in head.parameters():
+            p.normal_(0, 3)
+        said = norm.inverse(head.act(torch.randn(64, 1, WIDTH)).numpy())
+    assert (said > actions.min(0) - 0.15).all() and (said < actions.max(0) + 0.15).all()
+
+
+def test_what_a_token_head_said_is_read_back_from_its_logits():
+    for name in ("tokens", "tokens, parallel"):
+        head, face = made(name)
+        context, _ = given(face)
+        with torch.no_grad():
+            torch.nn.init.normal_(head.logits.weight)
+            said = head.eval().said(context)
+            assert said.shape == (ROWS, HORIZON, 3, 64) and torch.equal(said.argmax(-1), head.tokens(context))
+            assert torch.equal(c.from_bins(head.tokens(context), head.edges), head.act(context))
 
 
 def test_the_same_noise_gives_the_same_chunk():

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from palmar.errors import BadValue
+from palmar.eval import describe
 from palmar.eval import grounding as room
-from palmar.eval.grounding import GroundingConfig, Look, boxes, describe, described, grounding, questions, share_inside
+from palmar.eval.grounding import GroundingConfig, Look, boxes, grounding, questions
+from palmar.models.base import Interface
 from palmar.sim import tasks
 from palmar.sim.camera import project
 from palmar.sim.instructions import parse
 from palmar.sim.twin import world_named
-from palmar.types import ActionChunk, Observation
+from palmar.types import ActionChunk
 
 CONFIG = GroundingConfig("spy", tables=4)
 
@@ -82,31 +84,26 @@ def test_a_policy_without_heatmaps_is_told_apart(monkeypatch):
         GroundingConfig(tables=0)
 
 
-def test_the_shipped_policy_chooses_the_description_that_fits():
-    """No label is given. On 100 tables (seeds from 1000): there 78.5 % [73.0, 83.1], this 92.8 % [89.0, 95.4] (n=251);
-    with pairs that no training table had, 44.4 % [38.4, 50.6] and 73.4 % [67.6, 78.5] (n=252)."""
-    found = described(GroundingConfig(tables=6, seed=200), processes=1)
-    assert found.there.n == found.this.n >= 10 and max(found.guess) < 0.1
-    assert found.there.value > 0.6 and found.this.value > 0.8
+def test_a_camera_or_a_heatmap_that_is_not_there_is_told_before_any_table(monkeypatch):
+    def never(*_):
+        raise AssertionError("a table was laid")
 
+    for name in ("spread", "laid"):
+        monkeypatch.setattr(room, name, never)
+        monkeypatch.setattr(describe, name, never)
+    with pytest.raises(BadValue, match="camera is 'top'; expected one of those of the robot: front, wrist"):
+        GroundingConfig(camera="top")
 
-def test_a_description_is_scored_by_confidence_and_by_the_box():
-    heat = np.zeros((4, 4), np.float32)
-    heat[1, 1], heat[3, 3] = 0.75, 0.25
-    assert share_inside(heat, (0.25, 0.25, 0.5, 0.5)) == 0.75 and share_inside(heat, (0.6, 0.6, 1.0, 1.0)) == 0.25
-
-    class Sure(Spy):
-        def __init__(self, confidence):
-            self.confidence = confidence
+    class Blind(Spy):
+        interface = Interface({"front": (96, 96)}, ("a", "b"), ("dx",))
 
         def act(self, obs, prefix=None):
-            sure = None if self.confidence is None else self.confidence[obs.instruction]
-            return ActionChunk(np.zeros((1, 7), np.float32), 0.1, 0.0, sure, attention={"front.target": heat})
+            assert obs.images["front"].shape == (96, 96, 3) and len(obs.state) == 2
+            return ActionChunk(np.zeros((1, 1), np.float32), 0.1, 0.0, attention={"front.words": np.ones((4, 4))})
 
-    obs = Observation({}, np.zeros(1, np.float32), "wait", 0.0)
-    policy = Sure({"reach the red cube": 0.5, "reach the blue ball": 0.8})
-    names = ["red cube", "blue ball"]
-    assert describe(policy, obs, names) == [0.5, 0.8]
-    assert describe(policy, obs, names, (0.6, 0.6, 1.0, 1.0)) == [0.125, 0.2]
-    with pytest.raises(BadValue, match="no confidence to choose by"):
-        describe(Sure(None), obs, names)
+    for module in (room, describe):
+        monkeypatch.setattr(module, "check_policy", lambda where: None)
+    monkeypatch.setattr(room, "loaded", lambda where: Blind(True))
+    for ask in (grounding, describe.described):
+        with pytest.raises(BadValue, match=r"no heatmap 'front.target' \(it shows: front.words\)"):
+            ask(CONFIG)

@@ -22,6 +22,9 @@ from tiny_words import write_tokenizer
 from palmar.errors import BadFile, BadValue, MissingPackage, RobotFault, UnknownName
 from palmar.models.adapters import lerobot_act, octo, openpi, wire
 from palmar.models.adapters.files import read_weights
+from palmar.models.base import Inputs, Interface
+from palmar.models.presets import preset
+from palmar.models.pretrained import begin_from, like
 from palmar.policy import Policy, load_policy
 from palmar.types import Observation
 
@@ -651,3 +654,34 @@ def test_octo_checkpoints_that_are_not_whole(octo_files):
     with pytest.raises(BadFile, match="no Octo checkpoint at"):
         load_policy("octo:nowhere")
     assert octo.resized(np.full((64, 96, 3), 9, np.uint8), (16, 24)).shape == (16, 24, 3)
+
+
+def test_openvla_is_trained_further(openvla_files):
+    """Before the first step it says what the published policy says."""
+    folder, _, _ = openvla_files
+    config = like(preset("openvla-tiny"), folder)
+    assert config.preset == "openvla-tiny" and config.vlm.decoder.tokenizer == str(folder)
+    published = load_policy(f"openvla:{folder}", dataset="other").model
+    torch.manual_seed(0)
+    model = config.build(published.interface).eval()
+    begin_from(model, folder)
+    image = {"": torch.randn(2, 3, 224, 224)}
+    inputs = Inputs(
+        image, torch.zeros(2, 0), torch.zeros(2, 0, 384), torch.zeros(2, 0).bool(), ("pick up the red cube",) * 2
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(model.act(inputs).actions, published.act(inputs).actions)
+    with pytest.raises(BadFile, match="does not fit this model"):
+        begin_from(preset("openvla-tiny").build(published.interface), folder)
+    with pytest.raises(BadValue, match="OpenVLA checkpoint; a FlowVLA"):
+        begin_from(preset("pi0-tiny").build(Interface({"": (224, 224)}, ("a",), ("x",), 4)), folder)
+
+
+def test_only_systems_on_a_language_model_begin_from_published_weights(tmp_path):
+    with pytest.raises(BadValue, match="'act-tiny' stands on no vision-language model"):
+        like(preset("act-tiny"), tmp_path)
+    with pytest.raises(BadFile, match="no weights at"):
+        like(preset("pi0-tiny"), tmp_path / "nowhere")
+    assert like(preset("pi0-tiny"), tmp_path) == preset("pi0-tiny")
+    write_tokenizer(tmp_path, ["pick"])
+    assert like(preset("pi0-tiny"), tmp_path).vlm.decoder.tokenizer == str(tmp_path)

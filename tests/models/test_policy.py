@@ -1,4 +1,5 @@
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from palmar import __version__
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
-from palmar.models.acting import NeuralPolicy
+from palmar.models.acting import NeuralPolicy, drawn_from
 from palmar.models.base import Interface
 from palmar.models.grounded import peak_mass
 from palmar.models.presets import palmar_nano, palmar_tiny, preset
@@ -19,6 +20,7 @@ from palmar.policy import Policy, load_policy
 from palmar.types import Observation
 
 NAMES = ("j1.pos", "j1.vel", "tcp.x", "tcp.y", "tcp.z")
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
 FACE = Interface({"front": (48, 64), "wrist": (32, 32)}, NAMES, ("dx", "dy", "gripper"), horizon=4, embodiment="toy")
 
 
@@ -62,6 +64,57 @@ def test_act_contract(folder):
     assert heat.shape == (12, 16) and heat.dtype == np.float32 and heat.sum() == pytest.approx(1, abs=1e-4)
     assert np.array_equal(policy.act(observation()).actions, chunk.actions)
     assert policy.info["step"] == 7 and policy.info["palmar"].startswith(__version__)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
+def test_what_is_drawn_is_the_observations_and_disturbs_nobody(device):
+    torch.manual_seed(0)
+    policy = NeuralPolicy(
+        preset("diffusion-tiny").build(replace(FACE, offsets=(-1, 0))), *normalizers().values(), device=device
+    )
+    here, there = observation(), observation(time=4.0)
+    torch.manual_seed(5)
+    expected = torch.rand(3), torch.rand(3, device=device)
+    torch.manual_seed(5)
+    first = policy.newest(here).actions
+    assert all(torch.equal(torch.rand(3, device=d), e) for d, e in zip(("cpu", device), expected, strict=True))
+    assert not np.array_equal(policy.newest(there).actions, first)
+    policy.reset()
+    assert np.array_equal(policy.newest(here).actions, first)
+
+
+def test_only_the_generators_in_use_are_seeded_and_all_are_put_back(monkeypatch):
+    """A stand-in for two GPUs, the second in use."""
+    states = {0: 10, 1: 20}
+
+    class GPUs:
+        now = 0
+
+        @staticmethod
+        @contextmanager
+        def device(index):
+            before, GPUs.now = GPUs.now, index
+            yield
+            GPUs.now = before
+
+        current_device = staticmethod(lambda: GPUs.now)
+        get_rng_state = staticmethod(lambda index: states[index])
+        set_rng_state = staticmethod(lambda state, index: states.__setitem__(index, state))
+        manual_seed = staticmethod(lambda seed: states.__setitem__(GPUs.now, seed))
+
+    def never(*_):
+        raise AssertionError("every GPU was seeded")
+
+    monkeypatch.setattr(torch, "get_device_module", lambda kind: GPUs)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", never)
+    before = torch.get_rng_state()
+    for device, used in (("cuda:1", 1), ("cuda", 0)):
+        with drawn_from(7, device):
+            assert states == {0: 10, 1: 20} | {used: 7}
+            seeded = torch.rand(2)
+        assert states == {0: 10, 1: 20} and GPUs.now == 0 and torch.equal(torch.get_rng_state(), before)
+        with drawn_from(7, "cpu"):
+            assert torch.equal(torch.rand(2), seeded) and states == {0: 10, 1: 20}
 
 
 def test_velocities_are_not_an_input_unless_asked(folder):

@@ -1,7 +1,7 @@
 """The composed model: its parts do what they say."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from palmar.models.base import Inputs, Interface, parameters, pixels
 from palmar.models.compress import ResamplerConfig, TokenLearnerConfig
 from palmar.models.config import from_dict, to_dict
 from palmar.models.generative import UNetConfig
-from palmar.models.heads import ChunkConfig, FlowConfig
+from palmar.models.heads import ChunkConfig, EnsembleConfig, FlowConfig, GRUConfig
+from palmar.models.objects import ObjectsConfig
 from palmar.models.presets import bcz_tiny, gr2_tiny, octo_tiny
 from palmar.models.sequence import (
     CrossAttentionConfig,
@@ -369,5 +370,45 @@ def test_an_interface_of_other_offsets_is_refused():
 
 
 def test_the_configuration_is_json():
-    for config in (octo_tiny(), gr2_tiny(), bcz_tiny()):
+    ensemble = VLAConfig(head=EnsembleConfig(GRUConfig(8), 3), objects=ObjectsConfig(relation=1.0))
+    for config in (octo_tiny(), gr2_tiny(), bcz_tiny(), ensemble):
         assert from_dict(VLAConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+@dataclass(frozen=True)
+class Plain:
+    width: int = 1
+
+
+@dataclass(frozen=True)
+class Grown:
+    """It had `depth` alone before it could be given a `rate`."""
+
+    depth: int = 2
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Either:
+    part: Plain | Grown = Plain()
+
+
+def test_one_of_several_kinds_is_known_by_its_fields_also_when_it_grew_since():
+    for config in (Either(Plain(4)), Either(Grown(4)), Either(Grown(4, 0.5))):
+        assert from_dict(Either, to_dict(config)) == config
+    assert from_dict(Either, {"part": {"depth": 3}}) == Either(Grown(3))
+    with pytest.raises(TypeError, match=r"Plain.height"):
+        from_dict(Either, {"part": {"height": 3}})
+
+
+def test_an_ensemble_of_heads_is_trained_and_acts_as_one_head():
+    config = VLAConfig(SmallConvConfig((8, 16), 16), fusion=PooledConfig(32), head=EnsembleConfig(members=3))
+    torch.manual_seed(0)
+    model = config.build(face(config))
+    given = batch(model.interface)
+    model.loss(given)[0].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for m in model.head.members for p in m.parameters())
+    context = model.eval().perceive(past(given, model.interface))[0].context
+    with torch.no_grad():
+        said = torch.stack([m.act(context) for m in model.head.members])
+    torch.testing.assert_close(act(model, past(given, model.interface)).actions, said.mean(0))

@@ -8,7 +8,7 @@ half a cell of the heatmap (the peak is known no better).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from palmar.embodiments import Camera
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.policy import Policy, check_policy, loaded
+from palmar.policy import Policy, check_policy, interface_of, loaded
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.pool import spread
@@ -48,7 +48,9 @@ class GroundingConfig:
             raise BadValue(f"tables is {self.tables}; expected 1 or more")
         check_names("split", [self.split], tasks.SPLITS)
         tasks.check_seed(self.seed, self.tables)
-        world_named(self.world, images=False)
+        cameras = [c.name for c in world_named(self.world, images=False).embodiment.cameras]
+        if self.camera not in cameras:
+            raise BadValue(f"camera is '{self.camera}'; expected one of those of the robot: {', '.join(cameras)}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def grounding(config: GroundingConfig, processes: int | None = None, progress: b
     """Ask for every object of every table. Raises `BadValue` for a policy that shows no heatmap of its target, and
     what `check_policy` does."""
     check_policy(config.policy)
+    check_heatmap(config)
     from rich.progress import track
 
     jobs = ((config, config.seed + i) for i in range(config.tables))
@@ -140,6 +143,18 @@ def laid(config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation
     return world, policy, world.load(scenario, params, tasks.TEST_SEED + seed)
 
 
+def check_heatmap(config: GroundingConfig) -> None:
+    """Raise `BadValue`, before any table is laid, when the policy shows no heatmap of its target in that camera: one look at a
+    black picture tells. A policy that does not say what it looks at is found out at the first table."""
+    policy = loaded(config.policy)
+    face = interface_of(policy)
+    if face is not None:
+        dark = {c: np.zeros((*size, 3), np.uint8) for c, size in face.cameras.items()}
+        seen = Observation(dark, np.zeros(len(face.state_names), np.float32), "reach the red cube")
+        policy.reset()
+        heatmap(policy.act(seen), config.camera)
+
+
 def heatmap(chunk: ActionChunk, camera: str) -> Array:
     """float32[h, w]: where in a camera's picture the policy looks for its target."""
     heat = (chunk.attention or {}).get(f"{camera}.target")
@@ -155,84 +170,6 @@ def peak(chunk: ActionChunk, camera: str) -> tuple[tuple[float, float], tuple[fl
     height, width = heat.shape
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
     return ((float(column) + 0.5) / width, (float(row) + 0.5) / height), (1 / width, 1 / height)
-
-
-# ------------------------------------------------------------------------------------------------ which words fit?
-
-NAMES = tuple(f"{colour} {shape}" for colour in tasks.COLOURS for shape in tasks.SHAPES)
-
-
-def describe(
-    policy: Policy, obs: Observation, descriptions: Sequence[str], box: Box | None = None, camera: str = "front"
-) -> list[float]:
-    """How well each description of an object fits the picture; the largest is the choice. Nothing is labelled or trained.
-
-    The policy is asked to reach for each in turn, and the score is its confidence: whether it sees the thing, and looks at
-    one place (`Grounded.act`). box: where the thing is, for "what is this?" instead of "what is there?"; the score is
-    then multiplied by the share of the heatmap inside. Raises `BadValue` for a policy without confidence or heatmap.
-    """
-    return [fit(chunk, box, camera) for chunk in answers(policy, obs, descriptions)]
-
-
-def answers(policy: Policy, obs: Observation, descriptions: Sequence[str]) -> Iterator[ActionChunk]:
-    """What the policy would do when asked to reach for each."""
-    for words in descriptions:
-        policy.reset()
-        yield policy.act(replace(obs, instruction=f"reach the {words}"))
-
-
-def fit(chunk: ActionChunk, box: Box | None, camera: str) -> float:
-    """The score of `describe`."""
-    if chunk.confidence is None:
-        raise BadValue("the policy says no confidence to choose by. Next: a `palmar` preset")
-    return chunk.confidence * (1.0 if box is None else share_inside(heatmap(chunk, camera), box))
-
-
-@dataclass(frozen=True)
-class Described:
-    """What is there: a true name scores above all names of nothing on the table. What is this: the true name scores above
-    all others, given the thing's box. guess: how often chance would be right, of each."""
-
-    there: Rate
-    this: Rate
-    guess: tuple[float, float]
-
-
-def described(config: GroundingConfig, processes: int | None = None) -> Described:
-    """`describe` for every object of every table, among the names of all objects there could be."""
-    check_policy(config.policy)
-    jobs = ((config, config.seed + i) for i in range(config.tables))
-    rows = [row for rows in spread(name_all, jobs, processes) for row in rows]
-    there, this, wrong = zip(*rows, strict=True)
-    guess = sum(1 / (1 + n) for n in wrong) / len(rows), 1 / len(NAMES)
-    return Described(Rate(sum(there), len(rows)), Rate(sum(this), len(rows)), guess)
-
-
-def name_all(job: tuple[GroundingConfig, int]) -> list[tuple[bool, bool, int]]:
-    """For each object of one table: right among the absent, right given its box, how many names are absent."""
-    config, seed = job
-    world, policy, obs = laid(config, seed)
-    camera = next(c for c in world.embodiment.cameras if c.name == config.camera)
-    things = {it.name: i for i, it in enumerate(world.scenario.items) if it.shape in tasks.SHAPES}
-    absent = [n for n in NAMES if n not in things]
-    said = dict(zip(NAMES, answers(policy, obs, NAMES), strict=True))
-    score = {n: fit(chunk, None, config.camera) for n, chunk in said.items()}
-    rows = []
-    for name, i in things.items():
-        box = world.box(camera, i)
-        best = max(NAMES, key=lambda n: fit(said[n], box, config.camera))
-        rows.append((score[name] > max(score[n] for n in absent), best == name, len(absent)))
-    return rows
-
-
-def share_inside(heat: Array, box: Box) -> float:
-    """Share of a heatmap [h, w] inside a box, grown by half a cell."""
-    (height, width), (left, top, right, bottom) = heat.shape, box
-    rows, columns = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
-    inside = ((rows > top - 0.5 / height) & (rows < bottom + 0.5 / height))[:, None] & (
-        (columns > left - 0.5 / width) & (columns < right + 0.5 / width)
-    )
-    return float(heat[inside].sum() / heat.sum())
 
 
 def boxes(world: World, camera: Camera) -> dict[int, Box]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -65,14 +66,8 @@ class NeuralPolicy:
         What a model draws at random it draws from the observation: the same one gets the same answer.
         prefix: float32[d, A], un-normalised. Raises `BadValue` when the observation does not fit `interface`.
         """
-        self.interface.check(obs)
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(crc32(np.append(obs.state, obs.time).tobytes()))
-            state = torch.from_numpy(np.asarray(self.normalizers["state"].forward(obs.state[None]), np.float32))
-            tokens, mask = self._read(obs.instruction)
-            images = {c: x.to(self.device) for c, x in self._pictures(obs).items()}
-            inputs = Inputs(images, state.to(self.device), tokens, mask, (obs.instruction,))
-            out = self.model.act(inputs, None if prefix is None else self._normal(prefix))
+        with self.drawing(obs):
+            out = self.model.act(self.inputs(obs), self.normal(prefix))
             actions = self.normalizers["action"].inverse(out.actions[0].float().cpu().numpy()).astype(np.float32)
             done = None if out.done is None else float(out.done[0].float().sigmoid())
             sure = None if out.confidence is None else float(out.confidence[0])
@@ -82,7 +77,27 @@ class NeuralPolicy:
             actions[:, i] = actions[:, i].clip(0.0, 1.0)
         return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None)
 
-    def _normal(self, prefix: Array) -> Tensor:
+    @contextmanager
+    def drawing(self, obs: Observation) -> Iterator[None]:
+        """No gradients, and random numbers that depend on the observation alone."""
+        with torch.inference_mode(), drawn_from(crc32(np.append(obs.state, obs.time).tobytes()), self.device):
+            yield
+
+    def inputs(self, obs: Observation) -> Inputs:
+        """What the model sees, normalised, one row. The same observation twice is one in its past.
+
+        Raises `BadValue` when the observation does not fit `interface`.
+        """
+        self.interface.check(obs)
+        state = torch.from_numpy(np.asarray(self.normalizers["state"].forward(obs.state[None]), np.float32))
+        tokens, mask = self._read(obs.instruction)
+        images = {c: x.to(self.device) for c, x in self._pictures(obs).items()}
+        return Inputs(images, state.to(self.device), tokens, mask, (obs.instruction,))
+
+    def normal(self, prefix: Array | None) -> Tensor | None:
+        """float32[d, A], un-normalised → [1, d, A]."""
+        if prefix is None:
+            return None
         return torch.from_numpy(self.normalizers["action"].forward(prefix))[None].to(self.device)
 
     def _pictures(self, obs: Observation) -> dict[str, Tensor]:
@@ -92,6 +107,8 @@ class NeuralPolicy:
             return {
                 c: pixels(torch.from_numpy(np.ascontiguousarray(obs.images[c]))[None]) for c in self.interface.cameras
             }
+        if self._seen and self._seen[-1][0] == obs.time:
+            self._seen.pop()
         self._seen.append((obs.time, obs.images))
         longest = -past[0] * self.interface.dt
         while len(self._seen) > 1 and self._seen[1][0] <= obs.time - longest:
@@ -109,3 +126,18 @@ class NeuralPolicy:
             tokens, mask = self.sentences([instruction])
             self._words = (instruction, tokens.to(self.device), mask.to(self.device))
         return self._words[1:]
+
+
+@contextmanager
+def drawn_from(seed: int, device: str | torch.device) -> Iterator[None]:
+    """What torch draws inside comes from `seed` alone, on the CPU and on `device`. The generators of both, and of every
+    other device, go on afterwards as if nothing had been drawn."""
+    where = torch.device(device)
+    kind = None if where.type == "cpu" else torch.get_device_module(where.type)
+    index = [] if kind is None else [kind.current_device() if where.index is None else where.index]
+    with torch.random.fork_rng(devices=index, device_type=None if kind is None else where.type):
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed every GPU there is
+        if kind is not None:
+            with kind.device(index[0]):
+                kind.manual_seed(seed)
+        yield

@@ -1,4 +1,5 @@
-"""What is learned beside the actions: the pictures to come, a latent style of the demonstration, and where things are."""
+"""What is learned beside the actions: the pictures to come, and a latent style of the demonstration. (Where things are is
+learned in `objects`.)"""
 
 from __future__ import annotations
 
@@ -10,9 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
-from palmar.models.base import DECIMETRE, GROUNDED, Labels
-from palmar.models.fusion import GroundedAttention
-from palmar.models.layers import gaussian_cells, mean_where
 from palmar.models.sequence import Fused
 from palmar.models.transformer import Transformer, TransformerConfig, grid_features, over_keys
 
@@ -106,103 +104,3 @@ class Latent(nn.Module):
     def prior(self, count: int) -> Tensor:
         """The token for no demonstration: [count, 1, D]."""
         return self.leave(self.leave.weight.new_zeros(count, self.config.size))[:, None]
-
-
-@dataclass(frozen=True)
-class ObjectsConfig:
-    """Say where the target and the goal are: a box in each picture, and a pose. heat (where a slot looks), box (L1 + GIoU),
-    visible, position [dm] and turn: what each error weighs beside the actions. transformer: of the decoder that reads
-    from what was fused what to look for."""
-
-    heat: float = 0.4
-    box: float = 0.2
-    visible: float = 0.05
-    position: float = 0.5
-    turn: float = 0.1
-    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(64, 1, 4, 128))
-
-
-@dataclass(frozen=True)
-class Found:
-    """Of the things G (`base.GROUNDED`). boxes: [B, C, G, 4] (u, v, w, h), middle and sides in 0 … 1 of each camera's
-    picture. visible: logits [B, C, G]. relative: [B, G, 3] in the base frame minus the TCP's [dm]. turns: [B, G, 2]
-    towards (cos 4ψ, sin 4ψ). heat: {camera: logits [B, G, h·w]}, where each was looked for."""
-
-    boxes: Tensor
-    visible: Tensor
-    relative: Tensor
-    turns: Tensor
-    heat: Mapping[str, Tensor]
-
-    @property
-    def positions(self) -> Tensor:
-        """[B, G, 3] in the base frame minus the TCP's [m]."""
-        return self.relative * DECIMETRE
-
-    @property
-    def yaws(self) -> Tensor:
-        """[B, G] about the vertical, -π/4 … π/4 [rad]: what has four alike sides has no more. Noise for round things."""
-        return torch.atan2(self.turns[..., 1], self.turns[..., 0]) / 4
-
-
-class Objects(nn.Module):
-    """A slot for each thing reads from the fused tokens what to look for, and looks over each camera's own tokens."""
-
-    def __init__(self, config: ObjectsConfig, width: int, grids: Mapping[str, tuple[int, int]]) -> None:
-        super().__init__()
-        slot = config.transformer.width
-        self.config, self.grids = config, dict(grids)
-        self.asked = nn.Parameter(torch.randn(len(GROUNDED), slot) * 0.02)
-        self.decoder = Transformer(config.transformer, width)
-        self.look = nn.ModuleDict({c: GroundedAttention(slot, width, grid) for c, grid in grids.items()})
-
-        def head(inputs: int) -> nn.Module:
-            return nn.Sequential(nn.Linear(inputs, 2 * slot), nn.ReLU(), nn.Linear(2 * slot, 5))
-
-        self.box = nn.ModuleDict({c: head(slot + width + 4) for c in grids})
-        self.pose = head(slot + len(grids) * (width + 4))
-
-    def forward(self, seen: Fused) -> Found:
-        slots = self.asked.expand(len(seen.memory), -1, -1)
-        slots = self.decoder(slots, memory=seen.memory, memory_mask=over_keys(seen.mask))
-        views, found, heat = [], [slots], {}
-        for camera, grid in self.grids.items():
-            looked = self.look[camera](slots, seen.views[camera].transpose(1, 2).unflatten(-1, grid))
-            found += [looked.features, looked.points]
-            said = self.box[camera](torch.cat([slots, looked.features, looked.points], -1)).float()
-            middle = looked.points[..., 2:].float() + said[..., :2]
-            views.append(torch.cat([middle, said[..., 2:4].sigmoid(), said[..., 4:]], -1))
-            heat[camera] = looked.logits.float()
-        boxes, pose = torch.stack(views, 1), self.pose(torch.cat(found, -1)).float()
-        return Found(boxes[..., :4], boxes[..., 4], pose[..., :3], pose[..., 3:], heat)
-
-    def loss(self, seen: Fused, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is known counts, the rest adds nothing. A box is asked for where the thing is seen."""
-        said, config, there = self(seen), self.config, labels.visible > 0.5
-        parts = {
-            "heat": torch.stack([
-                mean_where(-(gaussian_cells(labels.points[:, i], *grid) * said.heat[c].log_softmax(-1)).sum(-1), there[:, i])
-                for i, (c, grid) in enumerate(self.grids.items())
-            ]).mean(),
-            "visible": mean_where(
-                F.binary_cross_entropy_with_logits(said.visible, labels.visible, reduction="none"), labels.placed
-            ),
-            "position": mean_where((said.relative - labels.relative).abs().mean(-1), labels.known),
-        }  # fmt: skip
-        if labels.boxes is not None and labels.boxed is not None:
-            error = (said.boxes - labels.boxes).abs().mean(-1) + 1 - giou(said.boxes, labels.boxes)
-            parts["box"] = mean_where(error, labels.boxed & there)
-        if labels.turns is not None and labels.turned is not None:
-            parts["turn"] = mean_where((said.turns - labels.turns).square().mean(-1), labels.turned)
-        total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
-        return total, parts
-
-
-def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised intersection over union of boxes [..., 4] (u, v, w, h), -1 … 1: IoU minus the share of the box around
-    both that neither fills. Source: Rezatofighi et al. 2019, arXiv 1902.09630."""
-    (a0, a1), (b0, b1) = (((x[..., :2] - x[..., 2:] / 2), (x[..., :2] + x[..., 2:] / 2)) for x in (a, b))
-    both = (torch.minimum(a1, b1) - torch.maximum(a0, b0)).clamp(min=0).prod(-1)
-    either = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - both
-    around = (torch.maximum(a1, b1) - torch.minimum(a0, b0)).prod(-1)
-    return both / either.clamp(min=1e-9) - (around - either) / around.clamp(min=1e-9)

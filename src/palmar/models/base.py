@@ -8,7 +8,9 @@ Axis legend: B batch · K pictures in time · T horizon · A action · S state �
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +26,24 @@ if TYPE_CHECKING:
 
 GROUNDED = ("target", "goal")  # what simulator truth says where to look for
 DECIMETRE = 0.1  # [m]: relative positions are predicted in this unit, so that they are about 1
+
+_BLANK: ContextVar[bool] = ContextVar("blank", default=False)
+
+
+@contextmanager
+def blank() -> Iterator[None]:
+    """Models are built here without reading pretrained weights: those of a checkpoint are about to take their place."""
+    token = _BLANK.set(True)
+    try:
+        yield
+    finally:
+        _BLANK.reset(token)
+
+
+def wants_weights() -> bool:
+    """Whether a part that is being built should read its pretrained weights: not in `blank`, nor where only shapes are
+    asked for (the meta device)."""
+    return not _BLANK.get() and torch.empty(0).device.type != "meta"
 
 
 @dataclass(frozen=True)

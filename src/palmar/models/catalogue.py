@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_type_hints
 
 import torch
 
@@ -58,6 +59,16 @@ def size_of(name: str) -> int:
     face = PUBLISHED[name].interface(config) if name in PUBLISHED else fitted(config)
     with torch.device("meta"):
         return parameters(config.build(face))
+
+
+def speaks(config: ModelConfig) -> bool:
+    """Whether what it builds answers questions about pictures (`language_loss`; see `train.web`)."""
+    return hasattr(get_type_hints(type(config).build)["return"], "language_loss")
+
+
+def speakers() -> list[str]:
+    """The presets that do."""
+    return [name for name in PRESETS if speaks(preset(name))]
 
 
 def fitted(config: ModelConfig) -> Interface:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from palmar.errors import BadFile, UnknownName
 from palmar.models.acting import NeuralPolicy
-from palmar.models.base import Interface, ModelConfig
+from palmar.models.assets import carry, find
+from palmar.models.base import Interface, ModelConfig, blank
 from palmar.models.config import from_dict, to_dict
 from palmar.models.presets import KINDS
 from palmar.models.tensors import PICKLED, read_tensors, replace_file, write_tensors
@@ -40,14 +41,15 @@ def save(
     info: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a checkpoint folder. normalizers: `state` and `action`, of other robots `state:ROBOT` and `action:ROBOT`.
-    info: anything JSON holds; palmar's version is added."""
+    info: anything JSON holds; palmar's version is added. Folders that the configuration names are taken along
+    (`assets.carry`)."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     built = {
         "format": FORMAT,
         "version": VERSION,
         "kind": type(config).__name__,
-        "config": to_dict(config),
+        "config": to_dict(carry(config, folder)),
         "interface": asdict(interface),
         "normalizers": {name: n.to_dict() for name, n in normalizers.items()},
     }
@@ -80,7 +82,8 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
         raise BadFile(
             f"'{folder / WEIGHTS}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ"
         )
-    model = config.build(interface)
+    with blank():
+        model = config.build(interface)
     try:
         model.load_state_dict(weights)
     except RuntimeError as e:
@@ -131,7 +134,7 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
             f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar"
         )
     try:
-        config: ModelConfig = from_dict(KINDS[raw["kind"]], raw["config"])
+        config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
         face = dict(raw["interface"])
         face["cameras"] = {c: tuple(s) for c, s in face["cameras"].items()}
         face |= {k: tuple(face[k]) for k in ("state_names", "action_names", "offsets")}

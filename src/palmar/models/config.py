@@ -33,14 +33,19 @@ def _read(hint: Any, value: Any) -> Any:
         return from_dict(hint, value)
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        kinds = [h for h in inner if is_dataclass(h)]
+        kinds: list[Any] = [h for h in inner if is_dataclass(h)]
         if value is None or not kinds or not isinstance(value, Mapping):
             return _tuples(value)
-        fitting = [h for h in kinds if {f.name for f in fields(h)} == set(value)]
-        return from_dict(fitting[0] if fitting else kinds[0], value)  # type: ignore[arg-type]
+        return from_dict(max(kinds, key=lambda kind: _fit(kind, set(value))), value)
     if origin is tuple and inner and is_dataclass(inner[0]):
         return tuple(_read(inner[0], v) for v in value)
     return _tuples(value)
+
+
+def _fit(kind: Any, names: set[str]) -> int:
+    """2: these are its fields. 1: but for newer ones, which are off. 0: they are not."""
+    known = {f.name for f in fields(kind)}
+    return (known == names) + ({f.name for f in fields(kind) if f.default is not None} <= names <= known)
 
 
 def _tuples(value: Any) -> Any:

@@ -52,6 +52,11 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
+def heads_in(modules: nn.ModuleList) -> list[Head]:
+    """As what they are."""
+    return [m for m in modules if isinstance(m, Head)]
+
+
 class Regression(Head):
     """A head whose `forward` is its answer: trained with L1 (OpenVLA-OFT, arXiv 2502.19645)."""
 
@@ -298,6 +303,9 @@ class GRUHead(Regression):
         return torch.stack(steps, 1)
 
 
+RegressionConfig = ChunkConfig | JointPositionConfig | JointVelocityConfig | GRUConfig
+
+
 # ------------------------------------------------------------------------------------------------ discrete tokens
 
 
@@ -324,14 +332,14 @@ class TokenHead(Head):
     def __init__(self, config: TokenConfig, width: int, face: Interface) -> None:
         super().__init__()
         self.edges: Tensor
-        self.config, self.horizon, self.actions = config, face.horizon, len(face.action_names)
-        self.length, inner = self.horizon * self.actions, config.decoder.width
+        self.config, self.shape = config, (face.horizon, actions := len(face.action_names))
+        self.length, inner = face.horizon * actions, config.decoder.width
         self.enter = nn.Linear(width, inner)
         self.decoder = Transformer(config.decoder)
         self.embed = nn.Embedding(config.bins + 1, inner)  # the last one: begin
         self.places = nn.Parameter(torch.randn(self.length, inner) * 0.02)
         self.logits = nn.Linear(inner, config.bins)
-        self.register_buffer("edges", c.uniform_edges(config.low, config.high, config.bins, self.actions))
+        self.register_buffer("edges", c.uniform_edges(config.low, config.high, config.bins, actions))
 
     @torch.no_grad()
     def fit(self, actions: Array, normalizer: Normalizer) -> None:
@@ -364,13 +372,21 @@ class TokenHead(Head):
 
     def act(self, context: Tensor, cached: bool = True) -> Tensor:
         """cached: keep the keys and values of what was read, instead of reading all again for every token."""
+        return c.from_bins(self.tokens(context, cached), self.edges)
+
+    def said(self, context: Tensor) -> Tensor:
+        """Logits [B, T, A, bins] of every token of its answer, given those that it said before."""
+        return self.teach(self.enter(context), self.tokens(context).flatten(1)).float().unflatten(1, self.shape)
+
+    def tokens(self, context: Tensor, cached: bool = True) -> Tensor:
+        """The likeliest, int64[B, T, A]."""
         context = self.enter(context)
         begin = torch.full((len(context), 1), self.config.bins, device=context.device)
         if self.config.parallel:
             tokens = self.teach(context, begin.expand(-1, self.length)).argmax(-1)
         else:
             tokens = self.decode(context, begin) if cached else self.decode_again(context, begin)
-        return c.from_bins(tokens.unflatten(-1, (self.horizon, self.actions)), self.edges)
+        return tokens.unflatten(-1, self.shape)
 
     def decode(self, context: Tensor, begin: Tensor) -> Tensor:
         """Tokens int64[B, T·A], each read once."""
@@ -463,7 +479,7 @@ def task_of(text: str, tasks: Sequence[str]) -> int:
 class TaskHeadsConfig:
     """tasks: names; those of `TASK_WORDS` are known by several words, another by its own. head: what each task has."""
 
-    head: ChunkConfig | JointPositionConfig | JointVelocityConfig | GRUConfig = field(default_factory=ChunkConfig)
+    head: RegressionConfig = field(default_factory=ChunkConfig)
     tasks: tuple[str, ...] = tuple(TASK_WORDS)
     classify: float = 0.1
 
@@ -483,6 +499,10 @@ class TaskHeads(Head):
         self.config = config
         self.classifier = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, len(config.tasks)))
         self.heads = nn.ModuleList(config.head.build(width, face) for _ in config.tasks)
+
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        for head in heads_in(self.heads):
+            head.fit(actions, normalizer)
 
     def answers(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, K] of the tasks, and what each head says [B, K, T, A]."""
@@ -507,6 +527,48 @@ class TaskHeads(Head):
         return said[torch.arange(len(said), device=said.device), logits.argmax(-1)]
 
 
+# ------------------------------------------------------------------------------------------------ one head many times
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """members: how many heads over one body, alike but for the numbers they begin with (deep ensembles, Lakshminarayanan
+    et al. 2017, arXiv 1612.01474, of the last layers only). head: with a hidden layer, or they all learn the same; a
+    regression, since the mean of quaternions, or of chunks that go left and right around a thing, is no answer."""
+
+    head: RegressionConfig = field(default_factory=JointPositionConfig)
+    members: int = 5
+
+    def build(self, width: int, face: Interface) -> Head:
+        return EnsembleHead(self, width, face)
+
+
+class EnsembleHead(Head):
+    """The loss is the mean of the members' losses, the answer the mean of their answers; where they have not been taught
+    they differ (`models.uncertainty.Ensemble`)."""
+
+    def __init__(self, config: EnsembleConfig, width: int, face: Interface) -> None:
+        super().__init__()
+        if config.members < 2:
+            raise BadValue(f"an ensemble of {config.members}; expected 2 members or more")
+        self.members = nn.ModuleList(config.head.build(width, face) for _ in range(config.members))
+
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        for head in heads_in(self.members):
+            head.fit(actions, normalizer)
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        losses, parts = zip(*(head.loss(context, batch) for head in heads_in(self.members)), strict=True)
+        return torch.stack(losses).mean(), {k: torch.stack([p[k] for p in parts]).mean() for k in parts[0]}
+
+    def answers(self, context: Tensor) -> Tensor:
+        """[K, B, T, A], of each member."""
+        return torch.stack([head.act(context) for head in heads_in(self.members)])
+
+    def act(self, context: Tensor) -> Tensor:
+        return self.answers(context).mean(0)
+
+
 HeadConfig = (
     ChunkConfig
     | JointPositionConfig
@@ -517,6 +579,7 @@ HeadConfig = (
     | DiffusionConfig
     | FlowConfig
     | TaskHeadsConfig
+    | EnsembleConfig
 )
 
 

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.models.assets import FOLDER
+from palmar.models.base import wants_weights
 from palmar.models.transformer import Transformer, TransformerConfig
 
 
@@ -328,7 +330,7 @@ class PretrainedVisionConfig:
     sizes given here. The pictures are scaled to the size that the tower was trained on. frozen: keep its weights."""
 
     family: Family = "siglip"
-    path: str = ""
+    path: str = field(default="", metadata=FOLDER)
     frozen: bool = True
     size: int = 224
     patch: int = 16
@@ -400,7 +402,7 @@ def vision_tower(config: PretrainedVisionConfig) -> Any:
         )  # fmt: skip
         return kind(made, **options)
     try:
-        if torch.empty(0).device.type == "meta":  # only the shapes are asked for
+        if not wants_weights():
             return kind(form.from_pretrained(config.path, local_files_only=True), **options)
         return kind.from_pretrained(config.path, local_files_only=True, **options)
     except (OSError, ValueError) as e:
@@ -408,6 +410,3 @@ def vision_tower(config: PretrainedVisionConfig) -> Any:
             f"no {config.family} tower at '{config.path}': {str(e).splitlines()[0]}. Next: give the local folder that "
             "holds its config.json and model.safetensors"
         ) from e
-
-
-VisionEncoderConfig = SmallConvConfig | ViTConfig | EfficientNetConfig | ResNetConfig | PretrainedVisionConfig

@@ -17,14 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from palmar.errors import BadValue, UnknownName
-from palmar.models.auxiliary import Found, Latent, LatentConfig, Objects, ObjectsConfig, Video, VideoConfig
+from palmar.models.auxiliary import Latent, LatentConfig, Video, VideoConfig
 from palmar.models.base import GROUNDED, Batch, Inputs, Interface, Model, Prediction
 from palmar.models.compress import CompressConfig
 from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
+from palmar.models.imagenet import ImagenetConfig
+from palmar.models.objects import Found, Objects, ObjectsConfig
 from palmar.models.sequence import WORDS, Fused, FusionConfig, PassConfig, PooledConfig, Segment, SelfAttentionConfig
 from palmar.models.text import Summary, TextConfig, VectorsConfig
 from palmar.models.transformer import grid_features
-from palmar.models.vision import SmallConvConfig, VisionEncoderConfig
+from palmar.models.vision import EfficientNetConfig, PretrainedVisionConfig, ResNetConfig, SmallConvConfig, ViTConfig
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -41,6 +43,11 @@ class GoalConfig:
     offset: int = 8
     hide_goal: float = 0.5
     hide_words: float = 0.2
+
+
+VisionEncoderConfig = (
+    SmallConvConfig | ViTConfig | EfficientNetConfig | ResNetConfig | PretrainedVisionConfig | ImagenetConfig
+)
 
 
 @dataclass(frozen=True)
@@ -303,7 +310,7 @@ class VLA(Model):
         return self.video(self.perceive(inputs)[0], now)
 
     def locate(self, inputs: Inputs) -> Found:
-        """Where the target and the goal are, as the model sees it."""
+        """Where the target and the goal are and how they lie to each other, as the model sees it."""
         if self.objects is None:
             raise BadValue(
                 f"preset '{self.config.preset}' does not locate things. Next: VLAConfig(objects=ObjectsConfig())"

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.models.assets import FOLDER
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -71,7 +72,7 @@ class DecoderConfig:
     tied: bool = True
     theta: float = 10000.0
     epsilon: float = 1e-6
-    tokenizer: str = ""
+    tokenizer: str = field(default="", metadata=FOLDER)
 
 
 @dataclass(frozen=True)

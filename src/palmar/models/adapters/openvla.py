@@ -19,7 +19,7 @@ from torch import Tensor
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models.action_tokens import ActionTokens
 from palmar.models.adapters.files import checkpoint_folder, read_json, read_weights
-from palmar.models.base import Inputs, Interface, pixels
+from palmar.models.base import Inputs, Interface, Model, pixels
 from palmar.models.token_vla import TokenVLA, TokenVLAConfig
 from palmar.models.vlm import VLM, DecoderConfig, TowerConfig, VLMConfig
 from palmar.types import ActionChunk, Array, Observation
@@ -35,13 +35,7 @@ def load(
 ) -> OpenVlaPolicy:  # fmt: skip
     """dataset: whose action statistics to use (`unnorm_key`); may be left out when there is one. camera: which picture
     it sees; the first. rate: actions a second it was trained at [Hz]. dtype: bfloat16 halves the memory."""
-    wanted = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
-    folder = checkpoint_folder(where, "OpenVLA checkpoint", wanted)
-    config = read_json(folder / "config.json")
-    if config.get("model_type") != "openvla":
-        raise BadFile(
-            f"'{folder}' is a '{config.get('model_type')}'; expected an OpenVLA checkpoint (model_type openvla)"
-        )
+    folder, config = _opened(where)
     stats = statistics(folder, config, dataset)
     kind = getattr(torch, dtype, None)
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
@@ -64,6 +58,38 @@ def load(
         raise BadFile(f"'{folder}' does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
     refill_buffers(model)
     return OpenVlaPolicy(model.to(device).eval(), stats, camera, 1 / rate, kind)
+
+
+def published(where: str | Path) -> TokenVLAConfig:
+    """The configuration of the checkpoint in a folder, to be trained further."""
+    folder, config = _opened(where)
+    return shape(config, read_json(folder / "preprocessor_config.json"), read_weights(folder), folder)
+
+
+def fill(model: Model, where: str | Path) -> None:
+    """Put the tensors of a published folder into a model of its sizes; "done", which OpenVLA does not say, stays as it is."""
+    folder, _ = _opened(where)
+    if not isinstance(model, TokenVLA):
+        raise BadValue(f"'{folder}' is an OpenVLA checkpoint; a {type(model).__name__} cannot take its weights")
+    renamed, mine = rename(read_weights(folder), model.config, folder), model.state_dict()
+    for name in sorted(
+        (set(mine) ^ set(renamed)) | {n for n in mine if n in renamed and mine[n].shape != renamed[n].shape}
+    ):
+        if not name.startswith("finished."):
+            raise BadFile(f"'{folder}' does not fit this model: '{name}' differs. Next: like(config, folder) first")
+    model.load_state_dict(renamed, strict=False)
+
+
+def _opened(where: str | Path) -> tuple[Path, dict[str, Any]]:
+    """(folder, config.json)."""
+    wanted = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+    folder = checkpoint_folder(where, "OpenVLA checkpoint", wanted)
+    config = read_json(folder / "config.json")
+    if config.get("model_type") != "openvla":
+        raise BadFile(
+            f"'{folder}' is a '{config.get('model_type')}'; expected an OpenVLA checkpoint (model_type openvla)"
+        )
+    return folder, config
 
 
 class OpenVlaPolicy:

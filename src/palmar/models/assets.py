@@ -1,0 +1,65 @@
+"""Folders that a configuration names (a tokenizer, a pretrained tower): a checkpoint takes along what they say, so it can move.
+
+The weights of such a tower are in the checkpoint anyway; its description and its words are a few small files beside them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+C = TypeVar("C")
+
+FOLDER = MappingProxyType({"folder": True})
+"""Metadata of a configuration's field that names a folder, or is empty."""
+ASSETS = "assets"
+TAKEN = (".json", ".txt", ".model", ".jinja")
+LARGEST = 100 << 20  # of a file taken along [bytes]; the largest published tokenizer has 33 MB
+
+
+def carry(config: C, checkpoint: Path) -> C:
+    """Copy what the named folders hold beside weights into CHECKPOINT/assets, and name them from there."""
+    taken: dict[str, str] = {}
+
+    def move(name: str) -> str:
+        source = Path(name)
+        if not source.is_dir():
+            return name  # whoever builds the model will say so
+        if name not in taken:
+            taken[name] = f"{ASSETS}/{len(taken)}"
+            target = checkpoint / taken[name]
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted(p for p in source.iterdir() if p.is_file() and _wanted(p)):
+                copy = target / path.name
+                if not copy.exists() or copy.stat().st_size != path.stat().st_size:
+                    shutil.copyfile(path, copy)
+        return taken[name]
+
+    return _renamed(config, move)
+
+
+def find(config: C, checkpoint: Path) -> C:
+    """The names that `carry` gave, as folders that can be opened."""
+    return _renamed(config, lambda name: str(checkpoint / name) if name.startswith(f"{ASSETS}/") else name)
+
+
+def _wanted(path: Path) -> bool:
+    return path.suffix in TAKEN and ".index." not in path.name and path.stat().st_size <= LARGEST
+
+
+def _renamed(config: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(config, tuple):
+        return tuple(_renamed(c, change) for c in config)
+    if not is_dataclass(config) or isinstance(config, type):
+        return config
+    changed = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        new = change(value) if f.metadata.get("folder") and value else _renamed(value, change)
+        if new != value:
+            changed[f.name] = new
+    return replace(config, **changed) if changed else config

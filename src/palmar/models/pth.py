@@ -1,0 +1,233 @@
+"""Tensors of a PyTorch file (.pth, .pt, .bin, .ckpt) without unpickling it.
+
+Such a file is a pickle: a program that builds objects, and whoever opens it the usual way runs it. Here the program is only
+read: a stack of plain values, and of names that stay names. Nothing is imported, nothing is called; what a dictionary of
+tensors does not need is refused. Both layouts are known, the zip archive (PyTorch ≥ 1.6) and the older stream.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickletools
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from palmar.errors import BadFile
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # the first value of the older stream
+_TYPES = {
+    "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
+    "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8,
+    "Bool": torch.bool,
+}  # fmt: skip
+_PLAIN = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_VALUES = (
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+    "UNICODE",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "LONG1",
+    "BINFLOAT",
+    "SHORT_BINSTRING",
+)
+_MARK = object()
+MOST, DEEPEST = 1_000_000, 64
+"""Values and levels of dictionaries in a file, at most: a state dict has one or two levels."""
+
+
+class _Unknown(Exception):
+    """Something in the program that a dictionary of tensors has no need of."""
+
+
+@dataclass(frozen=True)
+class _Name:
+    """What a pickle would import."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class _View:
+    """A tensor that is to be cut from a storage."""
+
+    key: str
+    dtype: torch.dtype
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def read_pth(path: Path) -> dict[str, Tensor]:
+    """All tensors in a file, nested names joined by dots; other values (step counts, settings) are left out.
+
+    Raises `BadFile` when the file is missing, damaged, or holds objects that are more than tensors in dictionaries and lists.
+    """
+    if not path.is_file():
+        raise BadFile(f"there is no file '{path}'. Next: name a .pth, .pt, .bin or .ckpt file")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                tree, storage = _archive(archive)
+                return dict(_flat(tree, storage))
+        with path.open("rb") as f:
+            tree, storage = _stream(f)
+            return dict(_flat(tree, storage))
+    except _Unknown as e:
+        raise BadFile(
+            f"'{path}' holds {e}; expected tensors in dictionaries and lists. Next: save its state_dict() alone, as safetensors, "
+            "with the program that made it"
+        ) from e
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, zipfile.BadZipFile) as e:
+        raise BadFile(f"'{path}' is truncated, damaged or no PyTorch file ({e}). Next: copy it again") from e
+
+
+# ------------------------------------------------------------------------------------------------ the two layouts
+
+Storage = Callable[[str, torch.dtype], Tensor]
+
+
+def _archive(archive: zipfile.ZipFile) -> tuple[Any, Storage]:
+    names = archive.namelist()
+    program = next(n for n in [*names, ""] if n.endswith("data.pkl") or not n)
+    if not program:
+        raise _Unknown("no data.pkl")
+    root = program.removesuffix("data.pkl")
+    if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != sys.byteorder.encode():
+        raise _Unknown("numbers in the other byte order")
+
+    def storage(key: str, dtype: torch.dtype) -> Tensor:
+        return _numbers(archive.read(f"{root}data/{key}"), dtype)
+
+    return _run(io.BytesIO(archive.read(program))), storage
+
+
+def _stream(f: BinaryIO) -> tuple[Any, Storage]:
+    """Magic, version, facts about the machine, the tree, the keys of the storages; then the storages, each after its length."""
+    if _run(f) != _MAGIC:
+        raise ValueError("it does not begin as one")
+    _run(f)
+    if not _run(f).get("little_endian", True):
+        raise _Unknown("numbers in the other byte order")
+    types: dict[str, torch.dtype] = {}
+    tree = _run(f, types)
+    held = {}
+    for key in _run(f):
+        count = int.from_bytes(f.read(8), "little")
+        size = count * types[key].itemsize
+        raw = f.read(size)
+        if len(raw) != size:
+            raise EOFError(f"storage {key} has {len(raw)} of {size} bytes")
+        held[key] = _numbers(raw, types[key])
+    return tree, lambda key, dtype: held[key]
+
+
+def _numbers(raw: bytes, dtype: torch.dtype) -> Tensor:
+    return torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+
+
+# ------------------------------------------------------------------------------------------------ the program
+
+
+def _run(f: BinaryIO, types: dict[str, torch.dtype] | None = None) -> Any:
+    """What the program leaves on its stack. types: takes the storages it mentions, with their kind of number."""
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    arg: Any
+    for op, arg, _ in pickletools.genops(f):
+        name = op.name
+        if name in _VALUES:
+            stack.append(arg)
+        elif name in _PLAIN:
+            stack.append(_PLAIN[name]())
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name == "MARK":
+            stack.append(_MARK)
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            n = int(name[-1])
+            stack[-n:] = [tuple(stack[-n:])]
+        elif name == "TUPLE":
+            stack.append(tuple(_to_mark(stack)))
+        elif name in ("APPENDS", "APPEND"):
+            items = _to_mark(stack) if name == "APPENDS" else [stack.pop()]
+            stack[-1].extend(items)
+        elif name in ("SETITEMS", "SETITEM"):
+            flat = _to_mark(stack) if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            stack[-1].update(zip(flat[::2], flat[1::2], strict=True))
+        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if arg is None else arg] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[arg])
+        elif name == "GLOBAL":
+            stack.append(_Name(arg.replace(" ", ".")))
+        elif name == "STACK_GLOBAL":
+            stack[-2:] = [_Name(f"{stack[-2]}.{stack[-1]}")]
+        elif name == "BINPERSID":
+            stack.append(_persistent(stack.pop(), types))
+        elif name == "REDUCE":
+            values = stack.pop()
+            stack.append(_built(stack.pop(), values))
+        elif name == "BUILD":
+            stack.pop()  # attributes of a dictionary (the versions of its modules)
+        elif name == "STOP":
+            return stack.pop()
+        elif name not in ("PROTO", "FRAME"):
+            raise _Unknown(f"the pickle instruction {name}")
+    raise EOFError("the program has no end")
+
+
+def _to_mark(stack: list[Any]) -> list[Any]:
+    at = len(stack) - 1
+    while stack[at] is not _MARK:
+        at -= 1
+    items = stack[at + 1 :]
+    del stack[at:]
+    return items
+
+
+def _persistent(said: Any, types: dict[str, torch.dtype] | None) -> tuple[str, torch.dtype]:
+    kind = said[1].name.removeprefix("torch.").removesuffix("Storage")
+    if said[0] != "storage" or kind not in _TYPES:
+        raise _Unknown(f"numbers of the kind {said[1].name}")
+    if types is not None:
+        types[said[2]] = _TYPES[kind]
+    return said[2], _TYPES[kind]
+
+
+def _built(made: Any, values: tuple[Any, ...]) -> Any:
+    name = made.name if isinstance(made, _Name) else str(made)
+    if name == "collections.OrderedDict":
+        return dict(values[0]) if values else {}
+    if name == "torch._utils._rebuild_tensor_v2":
+        (key, dtype), offset, shape, stride = values[:4]
+        return _View(key, dtype, offset, shape, stride)
+    if name == "torch._utils._rebuild_parameter":
+        return values[0]
+    raise _Unknown(f"an object of {name}")
+
+
+def _flat(tree: Any, storage: Storage, prefix: str = "", left: list[int] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors. left: how many values may still be looked at, since a tree can hold itself."""
+    left = [MOST] if left is None else left
+    left[0] -= 1
+    if left[0] < 0 or prefix.count(".") > DEEPEST:
+        raise _Unknown(f"more than {MOST} values, or values nested more than {DEEPEST} deep")
+    if isinstance(tree, _View):
+        whole = storage(tree.key, tree.dtype)
+        if math.prod(tree.shape) > whole.numel():
+            raise _Unknown(f"{prefix} of shape {list(tree.shape)} cut from {whole.numel()} numbers")
+        yield prefix, whole.as_strided(tree.shape, tree.stride, tree.offset).clone()  # refuses what lies outside
+    elif isinstance(tree, dict | list | tuple):
+        for k, v in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from _flat(v, storage, f"{prefix}.{k}" if prefix else str(k), left)
