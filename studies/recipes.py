@@ -72,9 +72,9 @@ class Lab:
             preset(model), data, where, config, embodiment="arm7", paraphrases=paraphrases, resume=True, **more
         )
 
-    def tested(self, policy: Path, tasks: Sequence[str]) -> Results:
-        """Success on new tables, tested unless the results are there."""
-        config = EvalConfig(str(policy), self.trials, tuple(tasks), seed=4000)
+    def tested(self, policy: Path, tasks: Sequence[str], timeout: float = 10.0) -> Results:
+        """Success on new tables within `timeout` [s], tested unless the results are there; the expert needs 2 to 8."""
+        config = EvalConfig(str(policy), self.trials, tuple(tasks), seed=4000, timeout=timeout)
         return evaluated(config, policy / "results.json", policy.name)
 
 
@@ -183,7 +183,7 @@ def practice(lab: Lab) -> list[Row]:
     cloned = dagger(preset(NANO), [first], lab.out / "cloning", config, plan, as_many, **more)
     rows = []
     for a, b in zip(cloned, gone, strict=True):
-        left, right = lab.tested(a.checkpoint, tasks), lab.tested(b.checkpoint, tasks)
+        left, right = (lab.tested(r.checkpoint, tasks, timeout=20.0) for r in (a, b))
         p = paired(*shared(left, right))
         rows.append({
             "arm": f"round {a.number}", "cloning": left.rate(), "cloning frames": a.frames,

@@ -12,7 +12,10 @@ PalmarError
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class PalmarError(Exception):
@@ -44,11 +47,14 @@ class RobotFault(PalmarError):
 
 
 class UnknownName(UserError, LookupError):
-    """A name that is not among the known ones. The message lists them and guesses which was meant."""
+    """A name that is not among the known ones. The message lists them and guesses which was meant.
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+    alike: how near a known name must be to be guessed, 0 … 1.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], alike: float = 0.5) -> None:
         known = list(known)
-        close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=alike)
         guess = f" Did you mean '{close[0]}'?" if close else ""
         super().__init__(f"unknown {what} '{name}'.{guess} Known: {', '.join(known)}.")
         self.name, self.known = name, known
@@ -62,6 +68,31 @@ def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise UnknownName(what, name, known)
+
+
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def unusable(error: OSError, path: str | Path | None = None, writing: bool = False) -> BadFile:
+    """What the operating system says about a path that was given, in words. path: where it is not the error's own."""
+    where = Path(os.fsdecode(error.filename) if path is None else path)
+    blocking = next((p for p in (where, *where.parents) if os.path.isfile(p)), None)  # noqa: PTH113 - never raises
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and blocking:
+        return BadFile(f"'{blocking}' is a file; expected a folder. Next: another path")
+    if error.errno == errno.EISDIR:
+        return BadFile(f"'{where}' is a folder; expected a file. Next: the name of a file in it")
+    if error.errno in FULL:
+        return BadFile(f"'{where}' does not fit: the disk is full. Next: free space, or another place")
+    if error.errno in DENIED or writing:
+        why = error.strerror or type(error).__name__
+        return BadFile(
+            f"'{where}' cannot be {'written' if writing else 'read or written'} ({why.lower()}); expected a place of your "
+            "own. Next: another path, or the rights to this one"
+        )
+    if error.errno == errno.ENOENT:
+        return BadFile(f"there is no '{where}'. Next: check the path")
+    return BadFile(f"'{where}' cannot be used ({(error.strerror or str(error)).lower()}). Next: another path")
 
 
 def need(package: str, extra: str) -> None:

@@ -1,9 +1,15 @@
 """The command line: exit codes, messages, what is left behind, and one JSON object."""
 
+import errno
+import inspect
 import json
+import math
+import os
+import shutil
 import socket
 from dataclasses import MISSING, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +18,14 @@ from palmar.cli import live
 from palmar.cli.commands import COMMANDS
 from palmar.cli.demo import DemoConfig
 from palmar.cli.main import guarded, main
-from palmar.cli.shared import tidy
+from palmar.cli.shared import tidy, writable, writable_folder
 from palmar.data.collect import CollectConfig, collect
+from palmar.data.repair import repair
 from palmar.eval import grounding, suite
 from palmar.eval.suite import EvalConfig
 from palmar.policy import shipped
 from palmar.train.run import TrainConfig
+from palmar.types import STILL
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
@@ -49,6 +57,7 @@ def test_alone_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
         ("don't pick up the red cube", "says what not to do ('not')"),
         ("pick up the red cube and the blue ball", "names 2 objects (red cube, blue ball); expected one"),
         ("", "no object in ''. Say for example 'pick up the red cube'"),
+        ("pick up the red cube and throw it", "unknown verb 'throw'. Known: push, slide"),
         ("dance", "no object in 'dance'. Say for example 'pick up the red cube'"),
     ],
 )
@@ -78,21 +87,38 @@ def mistaken(arguments: list[str], message: str, where: Path, monkeypatch: Any, 
             "'openpi://::::' is no address; expected openpi://HOST:PORT, such as openpi://localhost",
         ),
         ("eval --policy opempi:x", "unknown kind of policy 'opempi'. Did you mean 'openpi'?"),
-        ("eval --policy expert --world mars", "world is 'mars'; expected sim, twin or twin:SEED"),
+        (
+            "eval --policy expert --world mars",
+            "world is 'mars'; expected sim, twin, twin:SEED or twins:N (N twins in turn)",
+        ),
+        ("eval --policy expert --processes 0", "processes is 0; expected 1 or more"),
         ("eval --policy expert --episodes 0", "episodes is 0; expected 1 or more"),
         ("eval --latency nan", "latency is nan; expected seconds, 0 or more"),
         ("eval --splits", "no split is named; expected one or more of seen, layout, pair, wording"),
         ("eval --tasks", "no task is named; expected one or more of reach, pick, place, push"),
         ("ground --policy /nowhere/at/all", "no checkpoint at '/nowhere/at/all'"),
-        ("ground --world mars", "world is 'mars'"),
+        ("ground --world twins:3", "world is 'twins:3'; expected sim, twin or twin:SEED"),
         ("run reach --timeout nan", "timeout is nan; expected seconds, above 0"),
         ("run reach --video x.gif", "video is 'x.gif'; expected a file name that ends in .mp4"),
+        ("run reach --video /proc/x.mp4", "'/proc/x.mp4' cannot be written (no such file or directory)"),
         ("inspect /nowhere/at/all", "/nowhere/at/all"),
         ("repair /nowhere/at/all", "'/nowhere/at/all' is not a folder"),
         ("doctor /nowhere/at/all", "no metrics.jsonl in '/nowhere/at/all'"),
         ("sysid --twin -1", "twin is -1; expected 0 or more"),
         ("train --data /nowhere/at/all", "/nowhere/at/all"),
         ("train --data", "--data names no folder"),
+        ("train --data x --seed -1", "seed is -1; expected 0 or more"),
+        (
+            "train palmar-nano --data x --web y",
+            "'palmar-nano' cannot answer questions, so it cannot learn from --web 'y'. Next:",
+        ),
+        ("train palmar-nano --data x --web y", "or a preset that can: rt2-tiny, rt2-paper, openvla-tiny"),
+        ("train rt2-tiny --data x --web y", "no questions.parquet in 'y'"),
+        ("train rt2-tiny --data x --web-share 2", "--web-share is 2.0; expected a share of the batch, 0 … below 1"),
+        (
+            "train rt2-tiny --data x --recipe co-train",
+            "learns from questions, and none are given. Next: palmar questions",
+        ),
         ("train --data palmar-nano", "put the preset before --data: palmar train palmar-nano --data FOLDER"),
         ("collect --out x --strength 9", "randomisation strength is 9.0; expected 0 … 2"),
         ("collect --out x --tasks", "no task is named"),
@@ -100,6 +126,12 @@ def mistaken(arguments: list[str], message: str, where: Path, monkeypatch: Any, 
         ("collect --out x --stills --seed -1", "seed is -1"),
         ("collect --out x --beta 7", "beta is 7.0; expected a share, 0 … 1"),
         ("collect --out x --driver /nowhere/at/all", "no checkpoint at '/nowhere/at/all'"),
+        (
+            "collect --out x --driver nosuch",
+            "no checkpoint at 'nosuch' to drive. Next: driver 'expert' (the script), 'shipped'",
+        ),
+        ("collect --out /proc/x", "'/proc/x' cannot be written"),
+        ("compare /usr /etc", "'/usr' is a folder; expected a file"),
         ("compare /nowhere/a.json /nowhere/b.json", "no results at '/nowhere/a.json'"),
     ],
 )
@@ -175,8 +207,6 @@ def test_a_comparison_needs_two_results(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_mended_data_set(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     root = shutil.copytree(data, tmp_path / "set")
     assert main(["repair", str(root)]) == 0
     assert f"nothing to mend: 2 episodes in '{root}'" in " ".join(said(capsys)[0].split()).replace("' ", "'")
@@ -289,3 +319,194 @@ def test_progress_of_rooms_is_not_on_stdout_with_json(capsys):
     assert capsys.readouterr().out == '{"sum": 3}\n'
     assert guarded(work) == 0
     assert "100%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (["train", "--data", ""], "--data"),
+        (["train", "--data", "x", ""], "--data"),
+        (["train", "--data", "x", "--out="], "--out"),
+        (["eval", "--policy="], "--policy"),
+        (["run", "--policy", "", "pick up the red cube"], "--policy"),
+        (["collect", "--out", " "], "--out"),
+        (["inspect", ""], "an argument of palmar inspect"),
+        (["compare", "a.json", ""], "an argument of palmar compare"),
+    ],
+)
+def test_an_empty_word_is_not_the_current_folder(told, named, tmp_path, monkeypatch, capsys) -> None:
+    mistaken(told, f"palmar: {named} is empty; expected a value", tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("told", "file"),
+    [
+        ("eval --policy expert --episodes 1 --out mine.json", "mine.json"),
+        ("sysid --out mine.json", "mine.json"),
+        ("inspect DATA --html mine.html", "mine.html"),
+        ("run reach_the_red_cube --video mine.mp4", "mine.mp4"),
+        ("run reach_the_red_cube --video mine.mp4", "mine.jpg"),
+    ],
+)
+def test_a_file_that_is_there_is_kept(told, file, data, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(file).write_text("mine")
+    words = [w.replace("_", " ").replace("DATA", data) for w in told.split()]
+    assert main(words) == 2
+    out, err = said(capsys)
+    assert f"'{file}' is there already. Next: another name, or --force to replace it" in err and not out
+    assert [p.name for p in tmp_path.iterdir()] == [file] and Path(file).read_text() == "mine"
+    if words[0] == "inspect":
+        assert main([*words, "--force", "--json"]) == 0 and "<html" in Path(file).read_text()
+
+
+def test_a_trial_of_a_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.json").touch()
+    for place in (None, tmp_path / "empty.json", tmp_path / "deep/er/new.json", Path("/dev/null")):
+        writable(place)
+    (tmp_path / "full.json").write_text("mine")
+    writable(tmp_path / "full.json", force=True)
+    writable_folder(tmp_path / "deep/er")
+    assert {p.name for p in tmp_path.rglob("*")} == {"empty.json", "full.json"}
+    assert (tmp_path / "full.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "collect --episodes 1 --out FILE",
+        "questions --tables 2 --out FILE/deeper",
+        "train palmar-nano --data DATA --out FILE",
+        "demo --out FILE",
+        "run reach_the_red_cube --blackbox FILE",
+    ],
+)
+def test_a_file_is_no_folder(told, data, tmp_path, capsys) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    words = [w.replace("_", " ").replace("FILE", str(file)).replace("DATA", data) for w in told.split()]
+    assert main(words) == 2
+    assert f"'{file}' is a file; expected a folder. Next: another path" in said(capsys)[1]
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOTDIR, "there/x' cannot be used (not a directory)"),
+        (errno.EISDIR, "there/x' is a folder; expected a file"),
+        (errno.ENOSPC, "does not fit: the disk is full. Next: free space"),
+        (
+            errno.EACCES,
+            "cannot be read or written (permission denied); expected a place of your own. Next: another path",
+        ),
+        (errno.EROFS, "cannot be read or written (read-only file system)"),
+        (errno.ENOENT, "there is no '/not/there/x'. Next: check the path"),
+        (errno.ENAMETOOLONG, "cannot be used (file name too long). Next: another path"),
+    ],
+)
+def test_what_the_system_says_of_a_path_is_a_mistake_in_words(number: int, message: str, capsys: Any) -> None:
+    def work(console: Any) -> Any:
+        raise OSError(number, os.strerror(number), "/not/there/x")
+
+    assert guarded(work, as_json=True) == 2
+    out, err = said(capsys)
+    assert message in err and "Errno" not in err and json.loads(out)["kind"] == "BadFile"
+
+
+def test_a_run_has_its_folder_to_itself(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, foreign = tmp_path / "run", tmp_path / "foreign"
+    for folder, name in ((run, "metrics.jsonl"), (foreign, "thesis.tex")):
+        folder.mkdir()
+        (folder / name).write_text("mine")
+    for folder, more, message in (
+        (foreign, [], "foreign' is not empty (thesis.tex). Next: another --out"),
+        (foreign, ["--resume"], "no run in"),
+        (run, [], "run' holds a run. Next: another --out, or --resume to go on"),
+    ):
+        assert main(["train", "palmar-nano", "--data", data, "--steps", "1", "--out", str(folder), *more]) == 2
+        assert message in said(capsys)[1]
+    assert [p.name for p in foreign.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("command", ["inspect", "repair", "collect --resume --episodes 1 --out"])
+def test_a_folder_that_is_no_data_set_is_said_to_be_none(command, data, tmp_path, capsys) -> None:
+    mine, above = tmp_path / "mine", tmp_path / "above"
+    mine.mkdir()
+    (mine / "readme.txt").touch()
+    shutil.copytree(data, above / "set")
+    for folder, guess in ((mine, ""), (above, f" Did you mean '{above / 'set'}'?")):
+        assert main([*command.split(), str(folder)]) == 2
+        message = (
+            "is no data set; a LeRobot v3 data set holds meta/info.json, data/chunk-000/file-000.parquet and so on"
+        )
+        err = said(capsys)[1]
+        assert message in err and f"videos/.{guess} Next: give the folder" in err and "palmar repair" not in err
+    assert [p.name for p in mine.iterdir()] == ["readme.txt"]
+
+
+ESTIMATE = {"value": 1.0, "low": 0.9, "high": 1.1, "unit": "", "identified": True}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no JSON", "it is not JSON"),
+        (b"\xff\xfe\x00", "it is not JSON"),
+        (b"[1]", "it lacks what one has, or holds something else in its place"),
+        ({"estimates": {"gain": ESTIMATE | {"value": "much"}}}, "it lacks what one has"),
+        ({"estimates": {"gain": ESTIMATE | {"value": 5.0}}}, "gain is 5.0, outside its interval 0.9 … 1.1"),
+        ({"estimates": {"gian": ESTIMATE}}, "unknown world parameter 'gian'"),
+    ],
+)
+def test_an_identification_that_is_none_is_named(content, message, tmp_path, capsys) -> None:
+    file, out = tmp_path / "found.json", tmp_path / "out"
+    whole = {
+        "format": "palmar identification 1",
+        "robot": "arm7",
+        "residual_before": 1.0,
+        "residual_after": 1.0,
+        "notes": [],
+    }
+    file.write_bytes(content if isinstance(content, bytes) else json.dumps(whole | content).encode())
+    assert main(["collect", "--out", str(out), "--episodes", "1", "--identified", str(file)]) == 2
+    err = said(capsys)[1]
+    assert f"'{file}' is no identification: {message}" in err and "Next: palmar sysid --out" in err and not out.exists()
+
+
+def row(step: int, **more: float) -> str:
+    return json.dumps({"step": float(step), "loss": 1.0, "gradient": 1.0, "val_action": 1.0, **more}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "cut", "code", "message"),
+    [
+        ([row(i) for i in range(6)] + ['{"step": 6.0, "lo'], True, 0, "healthy"),
+        ([row(i) for i in range(6)] + ["\0" * 40], True, 0, "healthy"),
+        ([row(0), '{"step": 1.0, "lo\n'], True, 1, "too short to judge"),
+        ([row(0, loss=math.nan)], False, 1, "NaN"),
+        ([], False, 1, "too short to judge: 0 steps"),
+    ],
+)
+def test_the_doctor_reads_what_is_whole(lines, cut, code, message, tmp_path, capsys) -> None:
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    assert main(["doctor", str(tmp_path)]) == code
+    out = said(capsys)[0]
+    assert message in out and ("was cut short" in out) is cut
+    assert not ("NaN" in out and "too short" in out), "a symptom needs no more rows"
+    assert main(["doctor", str(tmp_path), "--json"]) == code
+    assert json.loads(said(capsys)[0])["cut"] is cut
+
+
+def test_stills_alone_are_nothing_to_act_by(
+    tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = SimpleNamespace(episodes=(SimpleNamespace(source=STILL),), robot_type="arm7")
+    monkeypatch.setattr("palmar.cli.commands.learn.Train._read", lambda *_: still)
+    assert main(["train", "palmar-nano", "--data", "x", "--steps", "1", "--out", str(tmp_path / "run")]) == 2
+    assert "--data holds only stills, in which nobody acts. Next: demonstrations beside them" in said(capsys)[1]
+
+
+def test_mending_drops_nothing_that_it_was_not_told_to() -> None:
+    assert inspect.signature(repair).parameters["drop"].default is False
+    assert next(f.default for f in fields(COMMANDS["repair"]) if f.name == "drop") is False  # type: ignore[arg-type]

@@ -1,11 +1,14 @@
-"""`palmar models`: what there is to build, as a table and as figures."""
+"""`palmar models` and `palmar convert`: what there is to build, and weights of others made readable."""
 
 import json
 
 import pytest
+import torch
 
 from palmar.cli.main import main
-from palmar.models.catalogue import short, views
+from palmar.models.catalogue import fitted, short, speakers, speaks, views
+from palmar.models.presets import preset
+from palmar.models.tensors import read_tensors
 
 
 def test_it_lists_every_system_with_its_sizes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +27,31 @@ def test_it_lists_every_system_with_its_sizes(capsys: pytest.CaptureFixture[str]
 def test_figures_are_short() -> None:
     assert [short(x) for x in (None, 1_234_567, 95e6, 7.5e9)] == ["–", "1.23 M", "95 M", "7.5 B"]
     assert views(((256, 256), (128, 128), (128, 128))) == "1 × 256×256, 2 × 128×128 px"
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"), [("palmar-nano", False), ("act-tiny", False), ("rt2-tiny", True), ("pi0-tiny", True)]
+)
+def test_who_can_answer_questions_is_known_before_it_is_built(name: str, answers: bool) -> None:
+    config = preset(name)
+    with torch.device("meta"):
+        built = config.build(fitted(config))
+    assert speaks(config) is answers is hasattr(built, "language_loss") is (name in speakers())
+
+
+def test_a_pytorch_file_becomes_safetensors(tmp_path, capsys):
+    weight = torch.arange(6.0).reshape(2, 3)
+    torch.save({"model": {"w": weight, "b": torch.ones(2)}, "optimiser": {"m": torch.zeros(9)}}, tmp_path / "x.pth")
+    told, out = ["convert", str(tmp_path / "x.pth")], tmp_path / "x.safetensors"
+    assert main([*told, str(out), "--prefix", "model.", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["numbers"] == 8
+    tensors, _ = read_tensors(out)
+    assert tensors.keys() == {"w", "b"} and torch.equal(tensors["w"], weight)
+    for wrong, said in (
+        ([str(out)], "is there already"),
+        ([str(tmp_path / "y.pth")], "ends in .safetensors"),
+        ([str(tmp_path / "y.safetensors"), "--prefix", "net."], "they begin with model., optimiser."),
+    ):
+        assert main([*told, *wrong]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "y.safetensors").exists()

@@ -10,6 +10,7 @@ from palmar.data.inspect import print_summary, summary
 from palmar.data.page import write_html
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
+from palmar.types import STILL
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +68,27 @@ def test_an_empty_data_set_is_no_error(tmp_path):
     assert summary(ds)["episodes"] == 0 and len(ds) == 0
     print_summary(ds, Console(file=io.StringIO()))
     assert "0" in write_html(ds, tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("demonstrations", [0, 2])
+def test_stills_are_not_judged_as_demonstrations(tmp_path, demonstrations):
+    with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
+        for i in range(3 + demonstrations):
+            made = episode(4 if i < 3 else 9, seed=i, success=i >= 3)
+            made.source = STILL if i < 3 else "expert"
+            writer.add(made)
+    ds, out = Dataset(tmp_path / "set"), io.StringIO()
+    s = json.loads(json.dumps(summary(ds)))
+    print_summary(ds, Console(file=out, width=160))
+    text, page = out.getvalue(), write_html(ds, tmp_path / "new/page.html").read_text()
+    assert s["stills"] == 3 and s["sources"]["still"] == 3
+    if demonstrations:
+        assert (s["success"], s["length"]["min"], s["seconds"], len(s["action"])) == (1.0, 9, 1.8, 7)
+        assert "5 episodes, 3 of them stills" in text and "success 100 %" in text and "Episode lengths" in page
+    else:
+        assert [s[k] for k in ("success", "seconds", "length", "action", "size")] == [None, None, None, [], None]
+        assert "stills: 3 tables · 12 photographs" in text and "no demonstrations" in text
+        for word in ("success", "length", "min ·", "Hz", "action", "foundation"):
+            assert word not in text.replace("expected", ""), word
+        assert "These are stills" in page and "Episode lengths" not in page and "<h2>Actions" not in page
+        assert " s</i>" not in page and "failed" not in page and "<polyline" in page

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from palmar.data.joints import InJoints
 from palmar.data.quality import Kept, Limits, assess, bad_number, check_numbers
+from palmar.embodiments import arm7
 from palmar.errors import BadValue
 from palmar.types import STILL
 
@@ -73,3 +75,38 @@ def test_a_number_that_is_none_is_found() -> None:
     data.states[86, 0] = np.nan
     with pytest.raises(BadValue, match=r"data set 0: .*\(2 such numbers in this episode\)"):
         check_numbers([data])
+
+
+def test_what_is_said_of_a_bad_number_helps() -> None:
+    data = Made([40] * 8)
+    whole = assess(data)
+    data.actions[85, 1] = np.nan
+    data.states[125, 0] = np.inf
+    with pytest.raises(BadValue, match=r"episode 3, frame 5. Next: .*palmar train --good-only.*in Python"):
+        check_numbers([data])
+    quality = assess(data)
+    assert [str(d) for d in quality.dropped] == [
+        "episode 2: NaN or infinity 1, limit 0",
+        "episode 3: NaN or infinity 1, limit 0",
+    ]
+    assert set(whole.kept) - set(quality.kept) == {2, 3}, "the others are judged as before"
+    check_numbers([Kept(data, quality.kept)])
+    data.episodes = data.episodes[2:3]
+    assert assess(data).kept == ()
+
+
+def test_data_without_joints_say_whose_and_what_next() -> None:
+    data = Made([5])
+    data.root = "data/mine"
+    with pytest.raises(
+        BadValue,
+        match=r"the states of 'data/mine' have no joint1.pos, .*\(they have x, gripper.pos\).*Next: data of arm7",
+    ):
+        InJoints(data, arm7("joint_position"))
+    data.state_names = [f"{j}.pos" for j in arm7().joints]
+    data.action_names = ("dx", "dy", "dz")
+    with pytest.raises(
+        BadValue,
+        match=r"actions of 'data/mine' have no gripper \(they have dx, dy, dz\).*Next: .*palmar train --others",
+    ):
+        InJoints(data, arm7("joint_position"))

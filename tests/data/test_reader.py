@@ -96,7 +96,7 @@ def test_wrong_questions_are_answered(made, tmp_path):
     with pytest.raises(BadFile, match=r"there is no data set at .*Next"):
         Dataset(tmp_path / "nothing")
     (tmp_path / "meta").mkdir()
-    with pytest.raises(BadFile, match=r"info.json' is missing. Next"):
+    with pytest.raises(BadFile, match=r"is no data set; a LeRobot v3 data set holds meta/info.json"):
         Dataset(tmp_path)
     (tmp_path / "meta/info.json").write_text('{"codebase_version": "v2.1"}')
     with pytest.raises(BadFile, match=r"says version v2.1; expected v3.0. Next: convert"):
@@ -198,9 +198,9 @@ def test_repair_drops_only_what_cannot_be_read(tmp_path):
     with pytest.raises(BadFile, match=r"file-002.mp4' is damaged"):
         Dataset(root).batch(np.arange(20), 1)
     with pytest.raises(BadFile, match=r"episode 2: .*drops 2 of 4 episodes. Next: .*--drop"):
-        repair(root, drop=False)
+        repair(root)
     assert fmt.read_json(root / fmt.INFO)["total_episodes"] == 4
-    done = repair(root)
+    done = repair(root, drop=True)
     assert done.episodes == 2 and "file-002.mp4" in done.dropped[0] and len(done.dropped) == 2
     ds = Dataset(root)
     assert len(ds) == 10 and ds.batch(np.arange(10), 1)["images"] and ds.stats["action"]["count"].tolist() == [10]
@@ -228,6 +228,22 @@ def test_repair_rebuilds_counts_and_statistics(fresh):
     (fresh / fmt.INFO).unlink()
     with pytest.raises(BadFile, match=r"lost and the schema cannot be guessed. Next: copy info.json"):
         repair(fresh)
+
+
+@pytest.mark.parametrize("way", ["lost", "damaged", "older"])
+def test_repair_never_empties_a_data_set_it_cannot_read(fresh, way):
+    for path in fresh.glob("meta/episodes/*/*.parquet"):
+        path.write_bytes(b"no parquet") if way == "damaged" else path.unlink()
+    if way == "older":
+        info = fmt.read_json(fresh / fmt.INFO)
+        (fresh / fmt.INFO).write_bytes(fmt.json_bytes(info | {"codebase_version": "v2.1"}))
+    before = {p: p.read_bytes() for p in fresh.rglob("*") if p.is_file() and p.name != ".lock"}
+    for drop in (False, True):
+        with pytest.raises(
+            BadFile, match="says version v2.1" if way == "older" else "nothing would be left, so nothing was touched"
+        ):
+            repair(fresh, drop)
+    assert {p: p.read_bytes() for p in fresh.rglob("*") if p.is_file() and p.name != ".lock"} == before
 
 
 def test_threads_that_seek_take_turns(made, monkeypatch):

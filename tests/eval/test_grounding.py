@@ -13,7 +13,7 @@ from palmar.models.base import Interface
 from palmar.sim import tasks
 from palmar.sim.camera import project
 from palmar.sim.instructions import parse
-from palmar.sim.twin import world_named
+from palmar.sim.twin import standing, world_named
 from palmar.types import ActionChunk
 
 CONFIG = GroundingConfig("spy", tables=4)
@@ -28,7 +28,7 @@ class Spy:
     def reset(self) -> None: ...
 
     def act(self, obs, prefix=None):
-        world = room._world("sim")
+        world = standing("sim")
         asked, items = parse(obs.instruction), world.scenario.items
         names = [i for i, it in enumerate(items) if (it.colour, it.shape) == (asked.colour, asked.shape)]
         who = names[0] if self.right else next(i for i in range(len(items)) if i not in names)

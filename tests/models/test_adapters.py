@@ -354,7 +354,7 @@ def test_pickles_are_refused_with_the_way_out(tmp_path):
         folder.mkdir()
         (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
         for where in (folder, folder / "pytorch_model.bin"):
-            with pytest.raises(BadFile, match=r"is a pickle.*Next: convert it where you trust it: safetensors"):
+            with pytest.raises(BadFile, match=r"is a pickle.*Next: palmar convert"):
                 load_policy(f"{kind}:{where}")
         with pytest.raises(BadFile, match=r"Next: download the repository"):
             load_policy(f"{kind}:{tmp_path / 'nowhere'}")

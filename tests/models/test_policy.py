@@ -196,7 +196,7 @@ def test_damage_is_named_with_the_next_step(folder, tmp_path):
 def test_other_formats_are_refused(tmp_path):
     pickled = tmp_path / "model.pt"
     pickled.write_bytes(b"\x80\x04")
-    with pytest.raises(BadFile, match=r"is a pickle.*Next: convert it"):
+    with pytest.raises(BadFile, match=r"is a pickle.*Next: palmar convert"):
         checkpoint.load(pickled)
     with pytest.raises(BadFile, match=r"holds model\.pt, a pickle"):
         checkpoint.load(tmp_path)

@@ -356,7 +356,7 @@ def test_weights_of_another_kind_or_pickled_are_refused(tmp_path):
         vlm.weights_from(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
-    with pytest.raises(BadFile, match=r"is a pickle.*Next: convert"):
+    with pytest.raises(BadFile, match=r"is a pickle.*Next: palmar convert"):
         vlm.weights_from(tmp_path)
 
 

@@ -279,3 +279,54 @@ def test_what_not_to_do_is_refused_and_not_obeyed(text):
 
 def test_a_thing_may_be_named_twice():
     assert parse("take hold of the red cube and raise the red block") == Request("pick", "red", "cube")
+
+
+@pytest.mark.parametrize(
+    ("text", "verb"),
+    [
+        ("pick up the red cube and throw it", "throw"),
+        ("lift the red cube, shake it", "shake"),
+        ("push the red cube left, then kick the red cube", "kick"),
+        ("grasp the red cube and quickly rotate it", "rotate"),
+        ("pick up the red cube and dance", "dance"),
+        ("squeeze the red cube and lift it", "squeeze"),
+        ("knock the red cube over", "knock"),
+    ],
+)
+def test_a_verb_it_does_not_know_is_refused_and_not_left_out(text, verb):
+    with pytest.raises((UnknownName, BadValue)) as said:
+        parse(text)
+    if "then" not in text:  # which is refused as a list
+        assert str(said.value).startswith(f"unknown verb '{verb}'. Known: push, slide,")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pick up the red cube and push it left",
+        "push the red cube left and pick it up",
+        "pick up the red cube and put it down",
+        "put the red cube on the blue plate and lift it",
+        "push the red cube left and go above it",
+        "pick up the red cube and move it to the left",
+    ],
+)
+def test_two_verbs_of_two_tasks_are_a_list(text):
+    with pytest.raises(BadValue, match=r"asks for more than one thing.*; expected one. Next: one instruction for each"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("go to the red cube and pick it up", "pick"),
+        ("grasp the red cube, lift it, and place it gently on the blue plate", "place"),
+        ("pick up the red cube and hold it there", "pick"),
+        ("please pick up the red cube, and be careful", "pick"),
+        ("let the gripper hover over the red cube", "reach"),
+        ("put your hand over the red cube and wait", "reach"),
+        ("hey robot, lift the red cube, thank you", "pick"),
+    ],
+)
+def test_the_steps_of_one_task_are_no_list(text, task):
+    assert parse(text).task == task

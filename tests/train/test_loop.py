@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import os
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors
 from palmar.train.feed import Augment, Feed, ahead, privileged_labels, shifted
 from palmar.train.loop import Run, TrainConfig, train
+from palmar.train.recipe import Recipe, Stage
+from palmar.train.resume import CtrlC, differences
 from palmar.types import Observation
 
 SMALL = TrainConfig(steps=6, horizon=4, batch_size=16, threads=1, log_every=1, augment=Augment(shift=1))
@@ -20,6 +25,11 @@ SMALL = TrainConfig(steps=6, horizon=4, batch_size=16, threads=1, log_every=1, a
 
 def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(folder):
+    timing = ("minutes", "samples_per_s", "loader_share")
+    return [{k: v for k, v in row.items() if k not in timing} for row in rows(folder)]
 
 
 def test_it_learns_and_looks_where_the_words_say(tmp_path):
@@ -70,9 +80,47 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
     cut = train(palmar_nano(), data, tmp_path / "cut", SMALL, progress=False, resume=True)
     a, b = weights(whole), weights(cut)
     assert all(torch.equal(a[k], b[k]) for k in a)
-    assert [r["step"] for r in rows(cut) if "loss" in r] == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(BadFile, match="another batch_size"):
+    assert (
+        timeless(cut) == timeless(whole) and len(rows(cut)) == 12
+    )  # a row of training and one of validation each step
+    with pytest.raises(BadValue, match=r"another batch_size \(16, now 8\)"):
         train(palmar_nano(), data, cut, dataclasses.replace(SMALL, batch_size=8), progress=False, resume=True)
+
+
+def test_a_run_cut_between_two_rows_logs_what_it_would_have(tmp_path):
+    """The means of the next row begin before the cut; who is told to stop in a step's validation ends that step first."""
+    data, config = Squares(200), dataclasses.replace(SMALL, log_every=4, steps=8, validate=8)
+    whole = train(palmar_nano(), data, tmp_path / "whole", config, progress=False)
+
+    def ctrl_c(row):
+        if row["step"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(palmar_nano(), data, tmp_path / "cut", config, progress=False, watch=ctrl_c)
+    assert [r["step"] for r in rows(tmp_path / "cut")] == [1, 2, 3] and signal.getsignal(
+        2
+    ) is signal.default_int_handler
+    cut = train(palmar_nano(), data, tmp_path / "cut", config, progress=False, resume=True)
+    assert timeless(cut) == timeless(whole) and [r["step"] for r in rows(cut) if "loss" in r] == [4, 8]
+
+
+def test_the_second_ctrl_c_ends_at_once():
+    with pytest.raises(KeyboardInterrupt), CtrlC() as ctrl_c:
+        signal.raise_signal(signal.SIGINT)
+        assert ctrl_c.asked
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_finished_run_says_so_and_stays_as_it_is(tmp_path, capsys):
+    data = Squares(100)
+    out = train(palmar_nano(), data, tmp_path / "run", SMALL, progress=False)
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert train(palmar_nano(), data, out, SMALL, resume=True) == out
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "is finished already, at step 6" in said
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
 def test_fine_tuning_starts_from_a_checkpoint(tmp_path):
@@ -82,6 +130,11 @@ def test_fine_tuning_starts_from_a_checkpoint(tmp_path):
     second = train(palmar_nano(), data, tmp_path / "b", slow, init=first, progress=False)
     a, b = weights(first), weights(second)
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
+    other = Squares(200)
+    other.actions = 2 * other.actions + 1  # what a weight means must not change with the data it goes on with
+    third = train(palmar_nano(), other, tmp_path / "d", slow, init=first, progress=False)
+    kept, was = (checkpoint.load(c).normalizers["action"].to_dict() for c in (third, first))
+    assert kept == was
     with pytest.raises(BadValue, match="has cameras"):
         train(palmar_nano(), Squares(100, cameras=("left",)), tmp_path / "c", slow, init=first, progress=False)
 
@@ -136,7 +189,7 @@ def test_resuming_needs_the_same_settings_and_data(tmp_path):
     out = train(palmar_nano(), data, tmp_path / "run", SMALL, progress=False)
 
     def refused(match, sets=data, config=SMALL, **more):
-        with pytest.raises(BadFile, match=match):
+        with pytest.raises(BadValue, match=match):
             train(palmar_nano(), sets, out, config, progress=False, resume=True, **more)
 
     refused(
@@ -144,7 +197,12 @@ def test_resuming_needs_the_same_settings_and_data(tmp_path):
         config=dataclasses.replace(SMALL, lr=2e-3, clip=2.0),
     )
     refused(r"another augment.shift \(1, now 2\)", config=dataclasses.replace(SMALL, augment=Augment(shift=2)))
-    refused("another steps", config=dataclasses.replace(SMALL, steps=7))
+    refused(
+        r"another steps \(6, now 7\)\. Next: resume with the settings.*--init .*run and another --out",
+        config=dataclasses.replace(SMALL, steps=7),
+    )
+    refused(r"recipe.stages.0.lr \(None, now 0.1\)", recipe=Recipe(stages=(Stage(lr=0.1),)))
+    refused(r"recipe.stages.1.name \(none, now b\)", recipe=Recipe(stages=(Stage(), Stage("b"))))
     refused("interface.dt", dt=0.5)
     refused("wording", paraphrases=lambda task: [task.upper()])
     refused(r"data.0.episodes \(10, now 11\)", Squares(110))
@@ -158,6 +216,14 @@ def test_resuming_needs_the_same_settings_and_data(tmp_path):
     refused("another data.0.episode table", failed)
     same = dataclasses.replace(SMALL, threads=2, log_every=2, checkpoint_minutes=1.0)
     assert train(palmar_nano(), Squares(100), out, same, progress=False, resume=True) == out
+
+
+def test_what_an_older_palmar_did_not_know_is_not_compared():
+    before = {"lr": 1.0, "recipe": {"stages": [{"data": {"web": 0.0}}]}}
+    now = {"lr": 1.0, "new": 3, "recipe": {"stages": [{"data": {"web": 0.0, "robots": []}, "actions": True}]}}
+    assert differences(before, now) == []
+    now["recipe"]["stages"][0]["data"]["robots"] = ["gantry"]
+    assert differences(before, now) == ["recipe.stages.0.data.robots (none, now ['gantry'])"]
 
 
 def test_rows_that_were_logged_but_not_saved_are_forgotten(tmp_path):
@@ -238,3 +304,7 @@ def test_ahead_hands_over_errors_and_ends():
     assert [next(steps), next(steps)] == [0, 1]
     with pytest.raises(ValueError, match="frame 2"):
         next(steps)
+    endless = ahead(lambda i: i, 5, None)
+    assert [next(endless), next(endless)] == [5, 6]
+    endless.close()
+    assert not [t for t in threading.enumerate() if t.name == "palmar-feed" and t.is_alive()]

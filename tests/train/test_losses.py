@@ -159,7 +159,7 @@ def test_co_training_learns_both_and_says_how_many_questions_are_answered(web, t
     assert language[-1] < 0.8 * language[0] and action[-1] < action[0]
     assert all(0 <= r["val_language"] <= 1 for r in rows if "val_action" in r)
     more = dataclasses.replace(config, steps=41)
-    with pytest.raises(BadFile, match="another steps"):
+    with pytest.raises(BadValue, match="another steps"):
         train(SpeakingConfig(), Squares(200), out, more, recipe=plan, web=web, progress=False, resume=True)
 
 

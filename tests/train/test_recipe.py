@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from squares import Squares
@@ -38,6 +37,11 @@ def weights(folder):
 
 def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(folder):
+    timing = ("minutes", "samples_per_s", "loader_share")
+    return [{k: v for k, v in row.items() if k not in timing} for row in rows(folder)]
 
 
 def changed(before, after):
@@ -102,7 +106,7 @@ def test_a_later_stage_begins_where_the_one_before_would_have_shipped(tmp_path):
     only = Recipe("one", two.stages[:1])
     first = train(palmar_nano(), data, tmp_path / "first", half, recipe=only, progress=False)
     log = [r for r in rows(both) if "loss" in r]
-    assert [r["stage"] for r in log] == [0, 0, 0, 1, 1, 1] and log[3]["lr"] <= 1e-4 < log[0]["lr"] + 1e-3
+    assert [r["stage"] for r in log] == [0, 0, 0, 1, 1, 1] and log[3]["lr"] <= 1e-4 < log[0]["lr"] <= 1e-3
     assert changed(weights(first), weights(both)) > {"trunks", "reader", "head"}
     frozen = nano()  # the same seed: what the first stage did not train is as it was built
     torch.testing.assert_close(weights(first)["words.weight"], dict(frozen.named_parameters())["words.weight"].data)
@@ -135,7 +139,7 @@ def test_a_run_of_many_stages_resumes_bit_for_bit(tmp_path):
         train(palmar_nano(), data, out, config, recipe=many, progress=False, resume=True)
         a, b = weights(whole), weights(out)
         assert all(torch.equal(a[k], b[k]) for k in a)
-        assert [r["loss"] for r in rows(whole) if "loss" in r] == [r["loss"] for r in rows(out) if "loss" in r]
+        assert timeless(whole) == timeless(out)
 
 
 def test_adapters_change_nothing_until_trained_and_merge_into_plain_layers(tmp_path):
@@ -202,6 +206,7 @@ def test_named_recipes_are_what_the_field_uses():
     three = recipe.three_stage(web=0.5, target=(0.0, 1.0))
     assert [s.lr for s in three.stages] == [1e-3, 2e-5, 1e-5] and three.shares == pytest.approx((0.05, 0.80, 0.15))
     assert three.stages[1].data.web == 0.5 and three.stages[2].data.sources == (0.0, 1.0)
+    assert recipe.three_stage(robots=("gantry",)).stages[2].data.robots == ("gantry",)
     assert three.lengths(100) == (5, 80, 15) and three.lengths(11) == (1, 8, 2)
     steps = recipe.unfreeze()
     assert (
@@ -303,5 +308,6 @@ def test_tasks_in_validation_are_told_apart(tmp_path):
         e.task = "ab"[i % 2]
     out = train(palmar_nano(), data, tmp_path / "x", dataclasses.replace(SMALL, validation=0.3), progress=False)
     last = rows(out)[-1]
-    assert last["val_error/a"] > 0 and last["val_error/b"] > 0 and last["val_spread"] > 0 and last["val_jitter"] >= 0
-    assert np.isfinite(last["val_action"])
+    assert last["val_spread"] > 0 and last["val_jitter"] >= 0
+    apart = sorted(last[f"val_error/{name}"] for name in "ab")
+    assert 0 < apart[0] < last["val_action"] * 1.5 and apart[0] < apart[1] < 3

@@ -10,6 +10,7 @@ import torch
 from squares import Squares
 
 from palmar.data.joints import InJoints
+from palmar.data.mixture import Mixture
 from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
@@ -18,12 +19,13 @@ from palmar.models.presets import palmar_nano
 from palmar.models.sequence import PooledConfig
 from palmar.models.tensors import read_tensors
 from palmar.models.vision import SmallConvConfig
-from palmar.models.vla import Robot, VLAConfig
+from palmar.models.vla import OWN, Robot, VLAConfig
 from palmar.policy import check_policy, load_policy
 from palmar.train.job import Job
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig, score, train
+from palmar.train.lora import Lora
 from palmar.train.preflight import preflight
-from palmar.train.recipe import Recipe
+from palmar.train.recipe import Recipe, Stage
 from palmar.types import Observation
 
 OTHER = Robot("gantry", ("tcp.x", "tcp.y", "tcp.z"), ("x", "y"), ChunkConfig())
@@ -56,8 +58,96 @@ def run(tmp_path_factory):
 
 
 def test_both_learn(run):
-    mine, others = ([r[k] for r in rows(run) if k in r] for k in ("val_action", "val_action/gantry"))
+    mine, others = ([r[k] for r in rows(run) if k in r] for k in ("val_action/own", "val_action/gantry"))
     assert mine[-1] < 0.8 and others[-1] < 0.4  # 0.8 is what the mean answers; the gantry begins where it stands
+
+
+def test_validation_is_the_mean_of_the_robots_and_early_stopping_looks_at_those_that_are_trained(run):
+    for row in (r for r in rows(run) if "val_action" in r):
+        assert row["val_action"] == pytest.approx((row["val_action/own"] + row["val_action/gantry"]) / 2, abs=2e-6)
+    plan = Recipe("two", (Stage(), Stage(data=Mixture(robots=("gantry",)))))
+    job = Job.start(MODEL, [Squares(200)], SMALL, plan, others={"gantry": [Gantry(200)]}, embodiment="arm")
+    row = {"val_action": 5.0, "val_action/arm": 8.0, "val_action/gantry": 2.0}
+    assert score(job, row) == 5.0 and score(job, {"val_loss": 3.0}) == 3.0
+    job.run.stage = 1
+    assert score(job, row) == 2.0
+
+
+def test_a_stage_may_leave_robots_out(run, tmp_path):
+    """The last stage of three: the target robot only."""
+    slow = replace(SMALL, steps=1, lr=1e-12, ema=0.0, weight_decay=0.0)
+    given = {"others": {"gantry": [Gantry(200)]}, "progress": False}
+    before = read_tensors(train(MODEL, Squares(200), tmp_path / "a", slow, init=run, **given) / "model.safetensors")[0]
+    few = replace(SMALL, steps=8, log_every=1)
+    for robot in ("gantry", "own"):
+        only = Recipe("specialise", (Stage(data=Mixture(robots=(robot,))),))
+        out = train(MODEL, Squares(200), tmp_path / robot, few, recipe=only, init=run, **given)
+        after = read_tensors(out / "model.safetensors")[0]
+        moved = {n for n in after if not torch.allclose(before[n], after[n], atol=1e-7)}
+        heads = {n.split(".")[1] for n in moved if n.startswith("heads.")}
+        assert heads == {OWN if robot == "own" else robot}
+        told = {k for r in rows(out) if "lr" in r for k in r if k.startswith("action")}
+        assert told == {"action/gantry" if robot == "gantry" else "action"}
+    wrong = Recipe("r", (Stage(), Stage(data=Mixture(robots=("gantri",)))))
+    with pytest.raises(UnknownName, match=r"robot of this run 'gantri'. Did you mean 'gantry'.*Known: own, gantry"):
+        train(MODEL, Squares(200), tmp_path / "x", few, recipe=wrong, **given)
+    with pytest.raises(UnknownName, match="Known: own"):
+        train(MODEL, Squares(200), tmp_path / "x", few, recipe=wrong, progress=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_every_frame_of_every_robot_comes_once_an_epoch(tmp_path):
+    drawn = {"own": [], "gantry": []}
+
+    def noted(data, name):
+        plain = data.batch
+
+        def batch(indices, horizon):
+            if horizon == SMALL.horizon:
+                drawn[name].extend(np.asarray(indices).tolist())
+            return plain(indices, horizon)
+
+        data.batch = batch
+        return data
+
+    def stop(row):
+        if row["step"] == 15:
+            raise KeyboardInterrupt
+
+    config = replace(SMALL, steps=40, batch_size=20, validation=0.0, log_every=5)
+    given = {"others": {"gantry": [noted(Gantry(70), "gantry")]}, "progress": False}
+    train(MODEL, noted(Squares(300), "own"), tmp_path / "a", config, **given)
+    for name, frames in (("own", 300), ("gantry", 70)):
+        assert len(drawn[name]) > frames, "more than an epoch, or the test says nothing"
+        often = np.bincount(drawn[name], minlength=frames)
+        assert often.max() - often.min() <= 1, name
+    whole = {name: list(d) for name, d in drawn.items()}
+    with pytest.raises(KeyboardInterrupt):
+        train(MODEL, noted(Squares(300), "own"), tmp_path / "b", config, watch=stop, **given)
+    for d in drawn.values():
+        d.clear()
+    train(MODEL, noted(Squares(300), "own"), tmp_path / "b", config, resume=True, **given)
+    for name, d in drawn.items():  # and after a cut, as if there had been none
+        assert d and whole[name][-len(d) :] == d
+
+
+def test_adapters_serve_both_robots(run, tmp_path):
+    plan = Recipe("lora", (Stage(lr=1e-2, lora=Lora(2, 2.0, targets=("fusion",))),))
+    given = {"others": {"gantry": [Gantry()]}, "progress": False}
+    config = replace(SMALL, steps=30, ema=0.9, log_every=10)
+    out = train(MODEL, Squares(600), tmp_path / "lora", config, recipe=plan, init=run, **given)
+    before, after = (read_tensors(folder / "model.safetensors")[0] for folder in (run, out))
+    assert before.keys() == after.keys()
+    moved = {n for n in before if not torch.allclose(before[n], after[n], atol=1e-7)}
+    assert moved and all(n.startswith("fusion.") and before[n].ndim == 2 for n in moved)
+    for n in moved:
+        assert torch.linalg.matrix_rank((after[n] - before[n]).double(), rtol=1e-4) <= 2
+    data = Gantry(10)
+    obs = Observation({"front": data.images[0]}, data.states[0], data.tasks[0], 0.0)
+    for robot in ("", "gantry"):
+        old, new = (checkpoint.load(c, robot=robot).act(obs).actions for c in (run, out))
+        assert np.abs(old - new).max() > 1e-5
+    assert [r["val_action/gantry"] for r in rows(out) if "val_action" in r][-1] < 0.4
 
 
 def test_the_checkpoint_acts_as_either(run):

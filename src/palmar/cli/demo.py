@@ -373,10 +373,10 @@ def _wins(results: Any) -> int:
 
 def _clear(config: DemoConfig) -> None:
     if config.out.exists() and any(config.out.iterdir()):
-        if not (config.force and (config.out / ".palmar-demo").exists()):
-            raise BadFile(
-                f"'{config.out}' is not empty. Next: --out elsewhere, or --force to replace a demo that is there"
-            )
+        demo = (config.out / ".palmar-demo").exists()
+        if not (config.force and demo):
+            what, way = ("holds a demo", ", or --force to replace it") if demo else ("is not empty, and no demo's", "")
+            raise BadFile(f"'{config.out}' {what}. Next: --out elsewhere{way}")
         shutil.rmtree(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / ".palmar-demo").touch()

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from palmar.cli.commands import COMMANDS
 from palmar.cli.shared import Answer, Command
-from palmar.errors import PalmarError
+from palmar.errors import BadValue, PalmarError, unusable
 
 NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe deployment.
 
@@ -42,6 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         Console().print(NEXT)
         return 0
+    if empty := empty_option(argv):
+        return _fail(
+            BadValue(f"{empty} is empty; expected a value. Next: is a variable of your shell unset?"),
+            2,
+            "--json" in argv,
+        )
     command: Command
     if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command
         command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
@@ -66,10 +72,26 @@ def guarded(work: Callable[[Console], Answer], as_json: bool = False) -> int:
     except OSError as error:
         if error.errno is None or error.filename is None:
             raise
-        return _fail(error, 2, as_json)
+        return _fail(unusable(error), 2, as_json)
     if as_json:
         print(json.dumps(_finite(figures), allow_nan=False))
     return code
+
+
+def empty_option(argv: list[str]) -> str | None:
+    """Which option, or which argument, was given an empty word: as a path it would silently be the current folder. An empty
+    instruction is answered by whoever reads it."""
+    option = before = ""
+    for word in argv[1:]:
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            option = name
+            if equals and not value.strip():
+                return option
+        elif not word.strip() and (before.startswith("--") or argv[0] != "run"):
+            return option or f"an argument of palmar {argv[0]}"
+        before = word
+    return None
 
 
 def _finite(value: Any) -> Any:

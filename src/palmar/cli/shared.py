@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, BadValue, unusable
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and every figure for `--json`."""
@@ -31,16 +32,65 @@ def configured(kind: type[C], command: object, **more: Any) -> C:
     return kind(**{n: getattr(command, n) for n in names}, **more)
 
 
-def writable(path: Path | None) -> None:
-    """Before any work: make the folder of a file to be written. Raises `BadFile` when the file cannot be."""
+def writable(path: Path | None, force: bool = False) -> None:
+    """Before any work: can this file be written? Nothing is left of the trial.
+
+    Raises `BadFile` when it cannot be, or when it holds something and `force` is not given: no command replaces a file that
+    it was not told to.
+    """
     if path is None:
         return
-    if path.is_dir():
-        raise BadFile(f"'{path}' is a folder; expected a file to write. Next: '{path / 'NAME'}'")
+    with _passing(path.parent, path):
+        if path.is_dir():
+            raise BadFile(f"'{path}' is a folder; expected a file to write. Next: '{path / 'NAME'}'")
+        there = path.exists()
+        if there and not path.is_file():
+            return  # such as /dev/stdout
+        if there and path.stat().st_size and not force:
+            raise BadFile(f"'{path}' is there already. Next: another name, or --force to replace it")
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+
+
+def writable_folder(path: Path | None) -> None:
+    """Before any work: can this folder be made, and written in? Nothing is left of the trial. Raises `BadFile`."""
+    if path is None:
+        return
+    with _passing(path, path), TemporaryFile(dir=path):
+        pass
+
+
+@contextmanager
+def _passing(folder: Path, about: Path) -> Iterator[None]:
+    """The folder while something is tried in it; what was made of it goes again. Raises `BadFile` about `about`."""
+    made: list[Path] = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made += [p for p in (folder, *folder.parents) if not p.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise BadFile(f"'{path}' cannot be written ({error.strerror}). Next: another place") from error
+        raise unusable(error, about, writing=True) from error
+    finally:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+
+
+def check_processes(count: int | None) -> None:
+    """Raise `BadValue` for less than one process; None is one a core."""
+    if count is not None and count < 1:
+        raise BadValue(f"processes is {count}; expected 1 or more, or none given for one a core")
+
+
+def check_world(name: str, many: bool = False) -> None:
+    """Raise `BadValue` with every form there is unless `name` is a world. many: the command takes several twins in turn."""
+    kind, _, number = name.partition(":")
+    known = name in ("sim", "twin") or (kind == "twin" and number.isdecimal())
+    if known or (many and kind == "twins" and number.isdecimal() and int(number)):
+        return
+    forms = "sim, twin, twin:SEED or twins:N (N twins in turn)" if many else "sim, twin or twin:SEED"
+    raise BadValue(f"world is '{name}'; expected {forms}")
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
-from palmar.errors import BadValue, check_names
-from palmar.policy import Policy, check_policy, loaded
+from palmar.errors import BadFile, BadValue, check_names
+from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of, loaded
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.worker import Inline
@@ -85,8 +85,7 @@ def collect(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    if config.driver != "expert":
-        check_policy(config.driver)
+    check_driver(config.driver)
     robot = arm7()
     tried = saved = frames = 0
     columns = (
@@ -122,6 +121,21 @@ def already(writer: DatasetWriter, seed: int, still: bool) -> tuple[int, int]:
     mine = [row for i in range(len(writer)) if ((row := extras.get(i, {})).get("source") == STILL) == still]
     used = [int(row["seed"]) for row in mine if row.get("seed") is not None]
     return len(mine), max([seed, *(s + 1 for s in used)])
+
+
+def check_driver(driver: str) -> None:
+    """Raises what `check_policy` does, in the words of a driver, when there is none."""
+    if driver == "expert":
+        return
+    try:
+        check_policy(driver)
+    except BadFile as error:
+        if checkpoint_of(driver).exists() or driver.partition(":")[0] in ADAPTERS:
+            raise
+        raise BadFile(
+            f"no checkpoint at '{driver}' to drive. Next: driver 'expert' (the script), 'shipped', or a folder that palmar "
+            "train wrote"
+        ) from error
 
 
 def record(job: tuple[CollectConfig, int]) -> Episode:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data.durable import NEW, OLD, STAGING
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile
 from palmar.types import Array
@@ -187,11 +188,39 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
         raise BadFile(f"'{path}' is damaged: {str(error).splitlines()[0][:200]}. {NEXT}") from error
 
 
+HOLDS = "meta/info.json, data/chunk-000/file-000.parquet and so on, and videos/"
+
+
+def check_there(root: Path) -> None:
+    """Raise `BadFile` for a folder that is no data set at all, and so nothing that could be mended."""
+    places = (root, root / NEW, root / OLD, root / STAGING)  # where a crash may have left all there is
+    if any((place / INFO).exists() for place in places):
+        return
+    if any(next((place / part).glob("chunk-*/*"), None) for place in places for part in ("data", "meta/episodes")):
+        return
+    inside = sorted(str(p.parent.parent) for p in root.glob(f"*/{INFO}"))
+    above = [str(root.parent)] if (root.parent / INFO).exists() else []
+    guess = f" Did you mean '{(inside + above)[0]}'?" if inside + above else ""
+    raise BadFile(
+        f"'{root}' is no data set; a LeRobot v3 data set holds {HOLDS}.{guess} Next: give the folder that holds meta/, or "
+        "record one: palmar collect --out FOLDER"
+    )
+
+
 NEXT = "Next: copy the file again from its source, or mend the set: palmar repair FOLDER"
 
 
 def json_bytes(value: Any) -> bytes:
     return json.dumps(value, indent=4, ensure_ascii=False).encode()
+
+
+def check_version(root: Path, info: dict[str, Any]) -> None:
+    """Raise `BadFile` for another version of the format, which this one's rules do not fit."""
+    if not str(info.get("codebase_version", "")).startswith("v3."):
+        raise BadFile(
+            f"'{root / INFO}' says version {info.get('codebase_version')}; expected {VERSION}. "
+            "Next: convert it (lerobot: python -m lerobot.datasets.v30.convert_dataset_v21_to_v30)"
+        )
 
 
 def read_json(path: Path) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from palmar.data.normalize import Normalizer
 from palmar.data.reader import Dataset, EpisodeInfo
-from palmar.types import Array
+from palmar.types import STILL, Array
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +24,15 @@ SIZES = (  # demonstrations the field uses
 
 
 def summary(dataset: Dataset) -> dict[str, Any]:
-    """Everything below as plain numbers and strings, ready for JSON. Units are the data set's own; times in seconds."""
-    lengths = np.array([e.length for e in dataset.episodes] or [0])
+    """Everything below as plain numbers and strings, ready for JSON. Units are the data set's own; times in seconds.
+
+    Stills (`data.stills`) are photographs: what is said of success, time, length and action is about the demonstrations, and
+    None or empty where there are none of these.
+    """
+    moving = [e for e in dataset.episodes if e.source != STILL]
+    stills, only = len(dataset.episodes) - len(moving), bool(dataset.episodes) and not moving
+    lengths = np.array([e.length for e in moving] or [0])
+    moved = np.concatenate([np.arange(e.start, e.stop) for e in moving] or [np.zeros(0, np.int64)])
     files = [p for p in dataset.root.rglob("*") if p.is_file() and ".cache" not in p.parts]
     sources: dict[str, int] = defaultdict(int)
     for e in dataset.episodes:
@@ -36,19 +43,20 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "fps": dataset.fps,
         "episodes": len(dataset.episodes),
         "frames": len(dataset),
-        "seconds": len(dataset) / dataset.fps,
+        "stills": stills,
+        "seconds": None if only else len(moved) / dataset.fps,
         "megabytes": round(sum(p.stat().st_size for p in files) / 1e6, 1),
         "cameras": {cam: list(dataset.features[dataset.camera_keys[cam]]["shape"][:2]) for cam in dataset.cameras},
-        "success": _rate(dataset.episodes),
+        "success": _rate(moving),
         "sources": dict(sources),
-        "length": {
+        "length": None if only else {
             "min": int(lengths.min()), "median": float(np.median(lengths)), "mean": float(lengths.mean()),
             "max": int(lengths.max()),
         },
         "tasks": _tasks(dataset),
-        "action": _dimensions(dataset.actions, dataset.action_names),
+        "action": _dimensions(dataset.actions[moved], dataset.action_names),
         "state": _dimensions(dataset.states, dataset.state_names),
-        "size": _size(len(dataset.episodes)),
+        "size": None if only else _size(len(moving)),
     }  # fmt: skip
 
 
@@ -64,7 +72,8 @@ def _tasks(dataset: Dataset) -> list[dict[str, Any]]:
         groups[e.task].append(e)
     rows = [
         {
-            "task": task, "episodes": len(group), "frames": sum(e.length for e in group), "success": _rate(group),
+            "task": task, "episodes": len(group), "frames": sum(e.length for e in group),
+            "success": _rate([e for e in group if e.source != STILL]),
             "instructions": sorted({e.instruction for e in group}),
         }
         for task, group in groups.items()
@@ -112,20 +121,19 @@ def print_summary(dataset: Dataset, console: Console | None = None) -> None:
 
     console, s = console or Console(), summary(dataset)
     cameras = ", ".join(f"{cam} {w}×{h}" for cam, (h, w) in s["cameras"].items())
+    only = s["length"] is None
+    rate = "" if only else f"{s['fps']} Hz  "
     console.print(
-        f"[bold]{Path(s['root']).name}[/]  {s['robot']}  {s['fps']} Hz  cameras: {cameras or 'none'}\n"
-        f"{s['episodes']} episodes · {s['frames']} frames · {s['seconds'] / 60:.1f} min · {s['megabytes']} MB · "
-        f"success {_percent(s['success'])} · length {s['length']['min']}…{s['length']['max']} frames "
-        f"(median {s['length']['median']:g}) · by {', '.join(f'{k} {v}' for k, v in s['sources'].items())}"
+        f"[bold]{Path(s['root']).resolve().name}[/]  {s['robot']}  {rate}cameras: {cameras or 'none'}\n{_facts(s)}",
+        highlight=False,
     )
-    tasks = Table(
-        "task", "episodes", "frames", "success", "wordings", title="tasks", title_justify="left", box=SIMPLE_HEAD
-    )
+    names = ("task", "tables", "photographs") if only else ("task", "episodes", "frames", "success")
+    tasks = Table(*names, "wordings", title="tasks", title_justify="left", box=SIMPLE_HEAD)
     for row in s["tasks"]:
-        counts = str(row["episodes"]), str(row["frames"]), _percent(row["success"]), str(len(row["instructions"]))
-        tasks.add_row(row["task"], *counts)
+        counts = [str(row["episodes"]), str(row["frames"]), *([] if only else [_percent(row["success"])])]
+        tasks.add_row(row["task"], *counts, str(len(row["instructions"])))
     console.print(tasks)
-    for kind in ("action", "state"):
+    for kind in ("state",) if only else ("action", "state"):
         table = Table(
             "", "min", "q01", "mean", "q99", "max", "std", "", title=kind, title_justify="left", box=SIMPLE_HEAD
         )
@@ -136,7 +144,21 @@ def print_summary(dataset: Dataset, console: Console | None = None) -> None:
     console.print(size_text(s["size"]))
 
 
-def size_text(size: dict[str, Any]) -> str:
+def _facts(s: dict[str, Any]) -> str:
+    """What there is of it, in a line."""
+    if s["length"] is None:
+        return f"stills: {s['episodes']} tables · {s['frames']} photographs · {s['megabytes']} MB"
+    beside = f", {s['stills']} of them stills" if s["stills"] else ""
+    return (
+        f"{s['episodes']} episodes{beside} · {s['frames']} frames · {s['seconds'] / 60:.1f} min · {s['megabytes']} MB · "
+        f"success {_percent(s['success'])} · length {s['length']['min']}…{s['length']['max']} frames "
+        f"(median {s['length']['median']:g}) · by {', '.join(f'{k} {v}' for k, v in s['sources'].items())}"
+    )
+
+
+def size_text(size: dict[str, Any] | None) -> str:
+    if size is None:
+        return "size: no demonstrations. Stills teach where to look; train on them beside demonstrations: --data DEMOS STILLS"
     guide = ", ".join(f"{name} {span}" for name, span in size["guide"].items())
     more = (
         ""

@@ -25,9 +25,15 @@ class InJoints:
         wanted = [f"{j}.pos" for j in robot.joints]
         states, actions = list(source.state_names), list(source.action_names)
         if lacking := [n for n in wanted if n not in states]:
-            raise BadValue(f"the states have no {', '.join(lacking)} (they have {', '.join(states)})")
+            raise BadValue(
+                f"the states of {_name(source)} have no {', '.join(lacking)} (they have {', '.join(states)}), so no targets can "
+                f"be made. Next: data of {robot.name} with its joint positions, or without this set (palmar train --others)"
+            )
         if "gripper" not in actions:
-            raise BadValue(f"the actions have no gripper (they have {', '.join(actions)})")
+            raise BadValue(
+                f"the actions of {_name(source)} have no gripper (they have {', '.join(actions)}), so no targets can be made. "
+                f"Next: data of {robot.name} with its gripper command, or without this set (palmar train --others)"
+            )
         for name in ("cameras", "state_names", "privileged_names", "tasks", "episodes", "states"):
             setattr(self, name, getattr(source, name))
         self.fps = getattr(source, "fps", 10.0)
@@ -49,3 +55,8 @@ class InJoints:
         """As `Dataset.batch`, with joint targets."""
         at = np.minimum(np.asarray(indices)[:, None] + np.arange(horizon), self._end[indices][:, None])
         return dict(self.source.batch(indices, horizon, **more)) | {"actions": self.actions[at]}
+
+
+def _name(source: Any) -> str:
+    """Whose states they are."""
+    return f"'{source.root}'" if getattr(source, "root", None) is not None else "the data set"

@@ -33,7 +33,8 @@ class Mixture:
     sources: weight of each data set in the order they are given, all 1 when empty; 0 leaves one out. tasks: (pattern, weight)
     of sampling, losses: (pattern, weight) of the loss; the first pattern that fits a task's name counts, 1 when none does.
     curriculum: (epoch, patterns): from that epoch on these tasks only; before the first entry all. web: share of a batch
-    that is questions about pictures instead of robot frames (`data.webdata`).
+    that is questions about pictures instead of robot frames (`data.webdata`). robots: which of the robots that share the
+    model are trained, by name, all when empty; sources, tasks, losses and curriculum are the first one's.
     """
 
     temperature: float = 2.0
@@ -42,6 +43,7 @@ class Mixture:
     losses: tuple[tuple[str, float], ...] = ()
     curriculum: tuple[tuple[float, tuple[str, ...]], ...] = ()
     web: float = 0.0
+    robots: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -76,6 +78,13 @@ class Mixture:
         within = rng.random(count)
         picked = [groups[g].frames[int(w * len(groups[g].frames))] for g, w in zip(which, within, strict=True)]
         return np.array(picked, np.int64)[rng.permutation(count)]
+
+    def lanes(self, robots: Sequence[str]) -> list[int]:
+        """Which of these robots are trained. Raises `UnknownName`."""
+        for name in self.robots:
+            if name not in robots:
+                raise UnknownName("robot of this run", name, robots)
+        return [i for i, name in enumerate(robots) if not self.robots or name in self.robots]
 
     def loss_weight(self, task: str) -> float:
         return first(self.losses, task)

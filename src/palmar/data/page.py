@@ -14,7 +14,7 @@ import numpy as np
 
 from palmar.data.inspect import size_text, summary
 from palmar.data.reader import Dataset, EpisodeInfo
-from palmar.types import Array
+from palmar.types import STILL, Array
 
 MOMENTS = 6  # frames shown of an episode
 BINS = 40
@@ -33,14 +33,15 @@ def write_html(dataset: Dataset, path: str | Path, episodes: int = 6, seed: int 
         notes=_notes(s),
         tasks=_tasks(s["tasks"]),
         sheet="".join(_strip(dataset, e) for e in shown) if dataset.cameras else "<p>No cameras.</p>",
-        lengths=_lengths(dataset),
-        actions="".join(_dimension(row, dataset.actions[:, i]) for i, row in enumerate(s["action"])),
+        counted="tables" if s["length"] is None else "episodes, filled where they succeeded",
+        motion=_motion(dataset, s),
         traces=_traces(dataset, shown[0]) if shown else "",
         traced=f"episode {shown[0].index}" if shown else "no episode",
         size=escape(size_text(s["size"])),
         root=escape(str(dataset.root)),
     )
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, "utf-8")
     return path
 
@@ -48,6 +49,8 @@ def write_html(dataset: Dataset, path: str | Path, episodes: int = 6, seed: int 
 def _facts(s: dict[str, Any]) -> str:
     rate = "–" if s["success"] is None else f"{100 * s['success']:.0f} %"
     facts = [
+        (f"{s['episodes']:,}", "tables"), (f"{s['frames']:,}", "photographs"), (f"{s['megabytes']} MB", "on disk"),
+    ] if s["length"] is None else [
         (f"{s['episodes']:,}", "episodes"), (f"{s['frames']:,}", f"frames at {s['fps']} Hz"),
         (f"{s['seconds'] / 60:.1f} min", "recorded"), (rate, "success"),
         (f"{s['length']['median'] / s['fps']:.1f} s", "median episode"), (f"{s['megabytes']} MB", "on disk"),
@@ -69,7 +72,9 @@ def _notes(s: dict[str, Any]) -> str:
             out.append(
                 f"{kind} dimensions that never move, and will be normalised to 0: <b>{escape(', '.join(still))}</b>"
             )
-    if s["success"] is None:
+    if s["length"] is None:
+        out.append("These are stills: nobody moves, so there is no success, no duration and no action to look at.")
+    elif s["success"] is None:
         out.append("The data set does not record success.")
     elif s["success"] < 1:
         out.append(f"{100 * (1 - s['success']):.0f} % of the episodes failed: decide whether to train on them.")
@@ -103,7 +108,8 @@ def _strip(dataset: Dataset, e: EpisodeInfo) -> str:
         for cam, frames in images.items()
     )
     mark = {True: "<em class=good>success</em>", False: "<em class=bad>failed</em>", None: ""}[e.success]
-    caption = f"<b>{e.index}</b> {escape(e.instruction)} <i>{e.length / dataset.fps:.1f} s</i>{mark}"
+    about = "" if e.source == STILL else f" <i>{e.length / dataset.fps:.1f} s</i>{mark}"
+    caption = f"<b>{e.index}</b> {escape(e.instruction)}{about}"
     return f"<figure><figcaption>{caption}</figcaption>{rows}</figure>"
 
 
@@ -131,8 +137,23 @@ def _histogram(values: Array, bins: int = BINS, power: float = 0.5, width: int =
     return f'<svg viewBox="0 0 {width} {height}" class=hist preserveAspectRatio=none>{bars}</svg>{ends}'
 
 
-def _lengths(dataset: Dataset) -> str:
-    seconds = np.array([e.length for e in dataset.episodes]) / dataset.fps
+def _motion(dataset: Dataset, s: dict[str, Any]) -> str:
+    """Lengths and actions of the demonstrations; nothing where all are stills."""
+    if s["length"] is None:
+        return ""
+    moving = [e for e in dataset.episodes if e.source != STILL]
+    moved = np.concatenate([dataset.actions[e.start : e.stop] for e in moving] or [dataset.actions[:0]])
+    actions = "".join(_dimension(row, moved[:, i]) for i, row in enumerate(s["action"]))
+    return (
+        "<h2>Episode lengths <small>seconds</small></h2>\n"
+        f"<section class=lengths>{_lengths(moving, dataset.fps)}</section>\n"
+        "<h2>Actions <small>every frame; mean ± standard deviation; square-root heights</small></h2>\n"
+        f"<section class=grid>{actions}</section>"
+    )
+
+
+def _lengths(episodes: Sequence[EpisodeInfo], fps: float) -> str:
+    seconds = np.array([e.length for e in episodes]) / fps
     bins = int(np.clip(2 * np.sqrt(len(seconds)), 5, BINS))
     return _histogram(seconds, bins, 1.0, 1040, 120)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from palmar.errors import BadValue
-from palmar.types import STILL
+from palmar.types import STILL, Array
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Limits:
     """idle: largest share of frames whose action moves less than `still` of its own spread. jerk: largest root mean square
     third difference of the actions over the median of all episodes. length: an episode this many times longer or
     shorter than the median is an outlier. shortest: fewer frames than this are truncated. stuck: the gripper is commanded
-    over half its range and its reading moves less than this share of its range. failures: keep episodes that failed."""
+    over half its range and its reading moves less than this share of its range. failures: keep episodes that failed.
+    An episode with a number that is not finite is never kept."""
 
     idle: float = 0.6
     still: float = 0.02
@@ -96,23 +97,24 @@ def check_numbers(sets: Sequence[Any]) -> None:
         if where := bad_number(source):
             name = f"'{source.root}'" if getattr(source, "root", None) is not None else f"data set {i}"
             raise BadValue(
-                f"{name}: {where}. Next: leave the episode out (palmar.data.quality.Kept) or record it again"
+                f"{name}: {where}. Next: leave the episode out (palmar train --good-only; in Python palmar.data.quality), or "
+                "record it again"
             )
 
 
 def assess(source: Any, limits: Limits | None = None) -> Quality:
     """Judge every episode. Stills are kept as they are: they have no motion to judge."""
     limits = limits or Limits()
-    facts = [_facts(source, e, limits) for e in source.episodes]
+    spread = _spread(source)
+    facts = [_facts(source, e, limits, spread) for e in source.episodes]
     moving = [f for f, e in zip(facts, source.episodes, strict=True) if getattr(e, "source", "") != STILL]
-    if not moving:
-        return Quality(tuple(range(len(facts))), ())
-    typical = {k: float(np.nanmedian([f.numbers[k] for f in moving])) for k in ("length", "jerk")}
+    sound = [f.numbers for f in moving if not f.numbers["not finite"]]
+    typical = {k: float(np.median([n[k] for n in sound])) for k in ("length", "jerk")} if sound else {}
     seen: dict[bytes, int] = {}
     kept: list[int] = []
     dropped: list[Dropped] = []
     for i, (f, e) in enumerate(zip(facts, source.episodes, strict=True)):
-        if getattr(e, "source", "") == STILL:
+        if getattr(e, "source", "") == STILL and not f.numbers["not finite"]:
             kept.append(i)
             continue
         if why := _judge(f, e, limits, typical, seen, i):
@@ -128,10 +130,21 @@ class _Facts:
     content: bytes = b""
 
 
-def _facts(source: Any, e: Any, limits: Limits) -> _Facts:
+def _spread(source: Any) -> Array:
+    """float64[A]: standard deviation of the actions that are numbers; infinite where nothing moves."""
+    actions = np.asarray(source.actions, np.float64)
+    spread = (
+        actions[np.isfinite(actions).all(1)].std(0) if np.isfinite(actions).all(1).any() else np.zeros(actions.shape[1])
+    )
+    return np.where(spread > 1e-9, spread, np.inf)
+
+
+def _facts(source: Any, e: Any, limits: Limits, spread: Array) -> _Facts:
     actions, states = (np.asarray(x[e.start : e.stop], np.float64) for x in (source.actions, source.states))
-    spread = np.asarray(source.actions, np.float64).std(0)
-    spread = np.where(spread > 1e-9, spread, np.inf)
+    if strange := int((~np.isfinite(actions)).sum() + (~np.isfinite(states)).sum()):
+        return _Facts(
+            {"length": float(len(actions)), "idle": 0.0, "jerk": 0.0, "stuck": np.inf, "not finite": float(strange)}
+        )
     unit = actions / spread
     moves = [i for i, n in enumerate(source.action_names) if n != "gripper"] or list(range(actions.shape[1]))
     delta = "dx" in source.action_names
@@ -142,6 +155,7 @@ def _facts(source: Any, e: Any, limits: Limits) -> _Facts:
         "idle": float((speed.max(1) < limits.still).mean()) if len(actions) else 1.0,
         "jerk": float(np.sqrt((third**2).mean())) if len(third) else 0.0,
         "stuck": np.inf,
+        "not finite": 0.0,
     }
     if "gripper" in source.action_names and "gripper.pos" in source.state_names:
         asked = actions[:, list(source.action_names).index("gripper")]
@@ -155,6 +169,8 @@ def _judge(
     f: _Facts, e: Any, limits: Limits, typical: Mapping[str, float], seen: dict[bytes, int], i: int
 ) -> Dropped | None:
     n = f.numbers
+    if n["not finite"]:
+        return Dropped(i, "NaN or infinity", n["not finite"], 0.0)
     if e.success is False and not limits.failures:
         return Dropped(i, "failed", 0.0, 1.0)
     if n["length"] < limits.shortest:

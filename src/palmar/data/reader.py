@@ -54,14 +54,14 @@ class Dataset:
     def __init__(self, root: str | Path, cache: bool = True) -> None:
         self.root, self.cache = Path(root), cache
         if not self.root.is_dir():
-            raise BadFile(f"there is no data set at '{self.root}'. Next: record one, or check the path")
+            what = "is a file" if self.root.exists() else "does not exist"
+            raise BadFile(
+                f"there is no data set at '{self.root}': it {what}; expected a folder. Next: record one, or check the path"
+            )
+        fmt.check_there(self.root)
         _settle(self.root)
         self.info = fmt.read_json(self.root / fmt.INFO)
-        if not str(self.info.get("codebase_version", "")).startswith("v3."):
-            raise BadFile(
-                f"'{self.root / fmt.INFO}' says version {self.info.get('codebase_version')}; expected {fmt.VERSION}. "
-                "Next: convert it (lerobot: python -m lerobot.datasets.v30.convert_dataset_v21_to_v30)"
-            )
+        fmt.check_version(self.root, self.info)
         self.fps = int(self.info["fps"])
         self.features: dict[str, fmt.Feature] = self.info["features"]
         self.robot_type: str = self.info.get("robot_type") or ""

@@ -13,6 +13,8 @@ from palmar.data import stats as st
 from palmar.data.durable import NEW, OLD, STAGING, Staging, WriterLock, swap_in
 from palmar.errors import BadFile
 
+PATTERNS = ("data/*/*.parquet", "meta/episodes/*/*.parquet", "videos/*/*/*.mp4")
+
 
 @dataclass(slots=True)
 class Mended:
@@ -51,31 +53,36 @@ def mend(root: Path) -> Mended:
         out.removed.append(str(stray.relative_to(root)))
     info = fmt.read_json(root / fmt.INFO)
     rows = load_rows(root, info)
-    used = {str(p) for row in rows for p in paths_of(row, info)}
-    for pattern in ("data/*/*.parquet", "meta/episodes/*/*.parquet", "videos/*/*/*.mp4"):
-        for path in root.glob(pattern):
-            name = str(path.relative_to(root))
-            if name not in used:
-                path.unlink()
-                out.removed.append(name)
+    for name in unclaimed(root, rows, info):
+        (root / name).unlink()
+        out.removed.append(name)
     out.episodes = len(rows)
     if rows and _rebuild_stats(root, rows):
         out.rebuilt.append(fmt.STATS)
     return out
 
 
-def repair(root: str | Path, drop: bool = True) -> Mended:
-    """Mend a data set that cannot be read: `mend`, then rebuild info.json and drop episodes from the first broken on.
+def unclaimed(root: Path, rows: Sequence[fmt.Row], info: dict[str, Any]) -> list[str]:
+    """Files of episodes that no row refers to, relative to the root."""
+    used = {str(p) for row in rows for p in paths_of(row, info)}
+    found = (p for pattern in PATTERNS for p in root.glob(pattern))
+    return [name for p in found if (name := str(p.relative_to(root))) not in used]
 
-    Indices must stay contiguous, so episodes are dropped from the end only. drop: False refuses to, and drops nothing.
-    Raises `BadFile` when a writer is at work, there is nothing to rebuild from, or an episode would have to go.
+
+def repair(root: str | Path, drop: bool = False) -> Mended:
+    """Mend a data set that cannot be read: `mend`, then rebuild info.json; with `drop` do without what cannot be read.
+
+    Indices must stay contiguous, so every episode from the first broken one on is dropped. Raises `BadFile` when a writer is
+    at work, there is nothing to rebuild from, or an episode would have to go and `drop` is not given.
     """
     root = Path(root)
     if not root.is_dir():
         raise BadFile(f"'{root}' is not a folder. Next: give the folder that holds meta/info.json")
+    fmt.check_there(root)
     with WriterLock(root):
         finish_swap(root)
         info = _rebuild_info(root)
+        fmt.check_version(root, info)
         rows = load_rows(root, info, strict=False)
         good: list[fmt.Row] = []
         dropped: list[str] = []
@@ -85,15 +92,19 @@ def repair(root: str | Path, drop: bool = True) -> Mended:
                 dropped = [f"episode {r['episode_index']}: {why}" for r in rows[len(good) :]]
                 break
             good.append(row)
+        lost = unclaimed(root, rows, info) if int(info["total_episodes"]) > len(rows) else []
+        if lost and not dropped:  # not what a crash leaves: info.json, which comes last, never counts too many
+            dropped = [f"episode {len(rows)}: its row of meta/episodes is lost, and '{lost[0]}' is there"]
         if dropped and not good:
             raise BadFile(
                 f"'{root}' cannot be read from {dropped[0]}; nothing would be left, so nothing was touched. "
                 "Next: copy that file again from its source, or collect anew"
             )
+        total = max(len(rows), int(info["total_episodes"]) if lost else 0)
         if dropped and not drop:
             raise BadFile(
-                f"'{root}' cannot be read from {dropped[0]}; mending drops {len(dropped)} of {len(rows)} episodes. "
-                "Next: copy that file again from its source, or --drop to do without them"
+                f"'{root}' cannot be read from {dropped[0]}; mending drops {total - len(good)} of {total} episodes. "
+                "Next: copy that file again from its source, or --drop (in Python drop=True) to do without them"
             )
         tasks = fmt.read_tasks(root) if (root / fmt.TASKS).exists() else []
         new = info | {

@@ -192,6 +192,8 @@ class WebData:
         held = np.array([r["split"] == "held-out" for r in rows], bool)
         asked = held & np.array([len(c) > 1 for c in self.choices], bool)
         self.training, self.held_out = np.flatnonzero(~held), np.flatnonzero(asked)
+        kinds = np.array(self.kinds)[self.training]
+        self._pools = [self.training[kinds == kind] for kind in np.unique(kinds)]
         self._seen: dict[int, Array] = {}
         if not len(self.training) or not len(self.held_out):
             raise BadFile(
@@ -208,9 +210,7 @@ class WebData:
 
     def draw(self, count: int, rng: np.random.Generator) -> Array:
         """int64[count] training questions, kinds in equal shares."""
-        kinds = np.array([self.kinds[i] for i in self.training])
-        names = np.unique(kinds)
-        pools = [self.training[kinds == n] for n in names]
+        pools = self._pools
         which = rng.permutation(count) % len(pools)
         return np.array([pools[k][rng.integers(len(pools[k]))] for k in which], np.int64)
 

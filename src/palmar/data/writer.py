@@ -77,6 +77,7 @@ class DatasetWriter:
     def _resume(self, features: dict[str, fmt.Feature], fps: int) -> None:
         from palmar.data.repair import load_rows, mend
 
+        fmt.check_there(self.root)
         mend(self.root)
         self.info = fmt.read_json(self.root / fmt.INFO)
         self._check_same(features, fps)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.pool import spread
 from palmar.sim.tasks import Split
-from palmar.sim.twin import world_named
+from palmar.sim.twin import standing, world_named
 from palmar.sim.world import World
 from palmar.types import ActionChunk, Array, Observation
 
@@ -137,7 +136,7 @@ def questions(job: tuple[GroundingConfig, int]) -> list[Look]:
 
 def laid(config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation]:
     """The table of a seed, and what is seen of it."""
-    world, policy = _world(config.world), loaded(config.policy)
+    world, policy = standing(config.world), loaded(config.policy)
     scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], config.split, seed)
     params = config.randomization.sample(np.random.default_rng([29, seed]))
     return world, policy, world.load(scenario, params, tasks.TEST_SEED + seed)
@@ -175,8 +174,3 @@ def peak(chunk: ActionChunk, camera: str) -> tuple[tuple[float, float], tuple[fl
 def boxes(world: World, camera: Camera) -> dict[int, Box]:
     """The true box of every thing on the table in one camera's picture, by index."""
     return {i: world.box(camera, i) for i in range(len(world.scenario.items))}
-
-
-@lru_cache(maxsize=2)
-def _world(name: str) -> World:
-    return world_named(name)

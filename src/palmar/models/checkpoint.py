@@ -109,8 +109,7 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
     if folder.suffix in PICKLED:
         raise BadFile(
             f"'{folder}' is a pickle, which can run code when opened; palmar reads safetensors only. Next: "
-            "convert it where you trust it: "
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+            f"palmar convert {folder} model.safetensors, which reads its tensors without running it"
         )
     if folder.name in (WEIGHTS, CONFIG):
         folder = folder.parent

@@ -58,11 +58,7 @@ class TokenVLA(Speaking):
         bins, vocab = self.config.tokens, self.vocab
         steps = bins.steps(batch.actions.shape[1])
         words = bins.words(batch.actions[:, steps], vocab).flatten(1)  # [B, anchors · A]
-        embeddings, there = self._prefix(batch)
-        start = embeddings.shape[1]
-        whole = torch.cat([embeddings, self.vlm.embed(words[:, :-1]).to(embeddings.dtype)], 1)
-        hidden, _ = self.vlm.run(whole, F.pad(there, (0, words.shape[1] - 1), value=True), start)
-        logits = self.vlm.logits(hidden[:, start - 1 :], bins.rows(vocab)).float()
+        logits, hidden, there = self.told(batch, words)
         target = words - (vocab - bins.bins)
 
         def over(values: Tensor) -> Tensor:
@@ -72,7 +68,7 @@ class TokenVLA(Speaking):
         best = logits.argmax(-1)
         said = over(F.cross_entropy(logits.transpose(1, 2), target, reduction="none"))
         error = (bins.actions(best + vocab - bins.bins, vocab) - batch.actions[:, steps].flatten(1)).abs()
-        done = DoneHead.loss(self._finished(hidden[:, :start], there), batch.done)
+        done = DoneHead.loss(self._finished(hidden, there), batch.done)
         total = said + DONE * done
         parts = {"words": said, "action": over(error), "accuracy": over(best == target), "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
@@ -95,6 +91,16 @@ class TokenVLA(Speaking):
                 hidden, cache = self.vlm.run(self.vlm.embed(said[-1])[:, None], there, 0, cache)
         spoken = bins.actions(torch.stack(said, 1), vocab).unflatten(1, (-1, width))
         return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp())
+
+    def told(self, inputs: Inputs, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What it would say in the place of each of `words` [B, N], told those before it: logits float32[B, N, bins]; and the
+        hidden states [B, P, D] of pictures and question, with bool[B, P] where there is one."""
+        embeddings, there = self._prefix(inputs)
+        start, more = embeddings.shape[1], words.shape[1] - 1
+        whole = torch.cat([embeddings, self.vlm.embed(words[:, :-1]).to(embeddings.dtype)], 1)
+        hidden, _ = self.vlm.run(whole, F.pad(there, (0, more), value=True), start)
+        rows = self.config.tokens.rows(self.vocab)
+        return self.vlm.logits(hidden[:, start - 1 :], rows).float(), hidden[:, :start], there
 
     def _prefix(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         asked = [self.config.prompt.format(instruction=t) for t in inputs.texts]

@@ -21,7 +21,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
@@ -178,12 +177,7 @@ def spoken(model: TokenVLA, inputs: Inputs) -> tuple[Tensor, Tensor]:
     bins, vocab = model.config.tokens, model.vocab
     rows, steps = bins.rows(vocab), bins.steps(model.interface.horizon)
     words = bins.words(model.act(inputs).actions[:, steps], vocab).flatten(1)
-    asked = [model.config.prompt.format(instruction=t) for t in inputs.texts]
-    embeddings, there = model.vlm.prefix({c: inputs.images[c] for c in model.interface.cameras}, asked)
-    whole = torch.cat([embeddings, model.vlm.embed(words[:, :-1]).to(embeddings.dtype)], 1)
-    start, more = embeddings.shape[1], words.shape[1] - 1
-    hidden, _ = model.vlm.run(whole, F.pad(there, (0, more), value=True), start)
-    logits = model.vlm.logits(hidden[:, start - 1 :], rows).float().unflatten(1, (len(steps), -1))
+    logits = model.told(inputs, words)[0].unflatten(1, (len(steps), -1))
     return logits, bins.actions(torch.arange(rows.start, rows.stop, device=logits.device), vocab)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,25 @@ _VERBS: dict[str, tuple[str, ...]] = {
 }
 
 
+_HINTS = ("belongs", "should", "like", "above", "over", "close", "fingers", "slides")  # tell a task, and are no verbs
+VERBS = tuple(dict.fromkeys(v for verbs in _VERBS.values() for v in verbs if v not in _HINTS))
+_STILL = ("keep", "hold", "wait", "leave")  # after another verb, the same hand goes on doing it
+_MORE = {"move": ("push",), "bring": ("pick",)}  # what else they may mean beside another verb
+_PARTS = {
+    "reach": ("reach",),
+    "pick": ("reach", "pick"),
+    "place": ("reach", "pick", "place"),
+    "push": ("reach", "push"),
+}
+"""What a task is made of, in this order: whoever picks has reached."""
+_HAND = ("hand", "gripper", "arm", "fingers", "claw")
+_JOINS = ("and", "then", "but", "before", "after", "while", "or")
+_POLITE = ("please", "now", "then", "also", "just", "robot", "first", "next", "once", "again", "thanks", "thank", "ok")
+_HARMLESS = ("be", "do", "stop", "stay", "come", "to", "so")  # "and stop above it", "and be careful"
+_OPENERS = ("it", "them", "this", "that", "the", "a", "an", "its", "up", "down", "away", "around", "over", "off")
+"""What follows a verb."""
+
+
 _NOT_THERE = (
     "out",
     "from",
@@ -173,6 +192,8 @@ def parse(instruction: str) -> Request:
         raise BadValue(
             f"'{instruction}' names a place but not what to do there; say 'put … on' or 'put … in', or leave the place out"
         )
+    if task is not None:
+        _refuse_other_verbs(instruction, task)
     if task is None and any(w in _VERBS["place"] for w in words):
         raise BadValue(
             f"'{instruction}' does not say where; say for example 'on the blue plate'.{_guess(words, _PLACES)} "
@@ -236,6 +257,58 @@ def _refuse_relations(instruction: str, words: list[str]) -> None:
                     f"'{wrong} … {word}' in '{instruction}': nothing here is trained on that; expected 'on the blue plate' "
                     "or 'in the red tray' as the place to put a thing, or no place at all"
                 )
+
+
+def _refuse_other_verbs(instruction: str, task: str) -> None:
+    """Whatever is asked for beside the task would be left out, as if it had not been said.
+
+    A clause that begins like a command ("throw it") must begin with a verb that is known, and the verbs must be those of one
+    task, in its order. Raises `UnknownName` for a verb, `BadValue` for a second task.
+    """
+    text = "".join(c if c.isalpha() or c in ",;.:!?" else " " for c in instruction.lower())
+    steps, said = list(_PARTS[task]), list[str]()
+    at = 0
+    for joined, clause in _clauses(text):
+        _refuse_unknown_verb(clause, joined)
+        for i, word in enumerate(clause):
+            if word not in VERBS or any(w in _HAND for w in clause[i + 1 : i + 4]):
+                continue  # "put your hand over it" puts nothing
+            senses = [t for t, verbs in _VERBS.items() if word in verbs] + list(_MORE.get(word, ()))
+            ranks = [steps.index(t) for t in senses if t in steps]
+            later = [r for r in ranks if r >= at] or (ranks if word in _STILL and said else [])
+            if not later:
+                more = f" ('{said[-1]}' and '{word}')" if said else ""
+                raise BadValue(
+                    f"'{instruction}' asks for more than one thing{more}; expected one. Next: one instruction for each"
+                )
+            at, said = max(at, min(later)), [*said, word]
+
+
+def _clauses(text: str) -> Iterator[tuple[str, list[str]]]:
+    """(what joins it to the clause before, its words) of a sentence in small letters."""
+    joined: str = ""
+    clause: list[str] = []
+    for word in "".join(f" {c} " if c in ",;.:!?" else c for c in text).split():
+        if word in _JOINS or not word.isalpha():
+            yield joined, clause
+            joined, clause = word, []
+        else:
+            clause.append(word)
+    yield joined, clause
+
+
+def _refuse_unknown_verb(clause: list[str], joined: str) -> None:
+    """Raise `UnknownName` when a clause begins like a command, and not with a verb that is known."""
+    rest = [w for w in clause if w not in _POLITE and not w.endswith("ly")]
+    if not rest or rest[0] in (*VERBS, *_HINTS, *_HARMLESS, *_OPENERS, *COLOURS, *_THINGS):
+        return
+    follows = rest[1] if len(rest) > 1 else ""
+    if not joined:  # "let the gripper hover over …" begins with another verb than it means
+        commands = follows in _OPENERS and not any(w in VERBS for w in rest)
+    else:
+        commands = follows in (*_OPENERS, *COLOURS) or (not follows and joined in ("and", "then"))
+    if commands:
+        raise UnknownName("verb", rest[0], VERBS, alike=0.75)
 
 
 def _colourless(instruction: str, before: str, noun: str) -> BadValue | UnknownName:

@@ -142,10 +142,11 @@ class Feed:
         out["images"] = {c: np.concatenate([p["images"][c] for p in parts])[back] for c in parts[0]["images"]}
         return out
 
-    def order(self, step: int, size: int) -> Array:
-        """Frame indices of a step: every frame once per epoch, in an order that depends on (seed, epoch)."""
+    def order(self, turn: int, size: int) -> Array:
+        """Frame indices of the step that is the turn-th of this feed: over consecutive turns every frame comes exactly once
+        an epoch, in an order that depends on (seed, epoch)."""
         n, out = len(self.training), []
-        at, left = step * size, size
+        at, left = turn * size, size
         while left:
             epoch, offset = divmod(at, n)
             if self._permutation[0] != epoch:
@@ -156,14 +157,21 @@ class Feed:
         return self.training[np.concatenate(out)]
 
     def step(
-        self, step: int, size: int, mixture: Mixture | None = None, part: tuple[int, int] = (0, 1)
+        self,
+        step: int,
+        size: int,
+        mixture: Mixture | None = None,
+        part: tuple[int, int] = (0, 1),
+        turn: int | None = None,
     ) -> dict[str, Any]:
-        """Raw arrays of one training step; pictures already shifted. part: (i, n) for every n-th row from i on."""
+        """Raw arrays of one training step; pictures already shifted. part: (i, n) for every n-th row from i on. turn: how
+        many steps were made of this feed before, where that is not all of them (several robots)."""
         rng = rng_of(self.seed, step, 3)
+        turn = step if turn is None else turn
         if mixture is None:
-            picked = self.order(step, size)
+            picked = self.order(turn, size)
         else:
-            epoch = step * size / max(1, len(self.training))
+            epoch = turn * size / max(1, len(self.training))
             picked = mixture.draw(self.groups, size, epoch, rng_of(self.seed, step, 5))
         picked = picked[part[0] :: part[1]]
         raw = dict(self.frames(picked))

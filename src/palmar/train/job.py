@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import torch
+from torch import nn
 
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
@@ -22,19 +22,28 @@ from palmar.errors import BadValue
 from palmar.models import checkpoint
 from palmar.models.base import Batch, Interface, Model, ModelConfig
 from palmar.models.config import to_dict
+from palmar.models.pretrained import begin_from, like
+from palmar.train import sharded
 from palmar.train.feed import Feed, Source, rng_of
 from palmar.train.losses import Objective, jiggled, mixed, own_loss
 from palmar.train.recipe import Recipe
 from palmar.train.resume import digest, fingerprint
 from palmar.train.run import Run, TrainConfig
 from palmar.train.web import speaker
-from palmar.train.world import World
+from palmar.train.world import World, seed
 from palmar.types import Array
 
 if TYPE_CHECKING:
     from palmar.data.webdata import WebData
 
-HARMLESS = ("threads", "checkpoint_minutes", "validate", "log_every", "device")  # may differ when a run is resumed
+HARMLESS = (
+    "threads",
+    "checkpoint_minutes",
+    "validate",
+    "log_every",
+    "device",
+    "shard",
+)  # may differ when a run is resumed
 FAINT = 2e-3  # [m] or [rad] a step
 C = TypeVar("C")
 
@@ -71,7 +80,7 @@ class Lane:
 @dataclass
 class Job:
     """Everything a run needs that does not change, and the run. normalizers: as a checkpoint holds them, those of robots
-    that --init knew and that are not trained now among them."""
+    that --init knew and that are not trained now among them. root: what gathers sharded weights."""
 
     lanes: tuple[Lane, ...]
     run: Run
@@ -82,6 +91,7 @@ class Job:
     web: WebData | None = None
     objective: Objective = own_loss
     world: World = field(default_factory=World)
+    root: nn.Module | None = None
 
     @classmethod
     def start(
@@ -97,7 +107,11 @@ class Job:
         embodiment: str = "",
         paraphrases: Paraphrases | None = None,
         init: str | Path | None = None,
+        pretrained: str | Path | None = None,
     ) -> Job:
+        if pretrained is not None:
+            model_config = like(model_config, pretrained)
+
         def feed_of(given: Sequence[Source]) -> Feed:
             return Feed(
                 given, config.horizon, seed=config.seed, validation=config.validation, paraphrases=paraphrases,
@@ -112,8 +126,10 @@ class Job:
             interface = replace(interface, embodiment=embodiment)
         if config.smoothing:
             model_config = smoothed(model_config, config.smoothing)
-        torch.manual_seed(config.seed)
+        seed(config.seed)
         model = model_config.build(interface)
+        if pretrained is not None:
+            begin_from(model, pretrained)
         kept = {} if init is None else start_from(model, init)
         lanes = [lane_of("", feed, model, kept)]
         for robot, more in (others or {}).items():
@@ -121,11 +137,15 @@ class Job:
         for lane in lanes:
             if not kept.keys() & named(lane).keys():  # a head that is new
                 lane.view(model).fit(lane.feed.moves, lane.action)
-        model.to(config.device)
         check_web(model, recipe, web)
+        check_video(model_config, recipe)
         for stage in recipe.stages:
             if stage.data is not None:
                 stage.data.probabilities(feed.groups)
+                stage.data.lanes(names_of(lanes, interface))
+        root = sharded.shard(model, config.device) if config.shard else None
+        if root is None:
+            model.to(config.device)
         normalizers = kept | {k: n for lane in lanes for k, n in named(lane).items()}
         about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
             "augment": config.augment.settings() if config.augment is not None else None,
@@ -137,16 +157,37 @@ class Job:
             "frames": sum(len(lane.feed.training) for lane in lanes),
             "data": {str(i): fingerprint(s) for i, s in enumerate(s for lane in lanes for s in lane.feed.sets)},
         }  # fmt: skip
-        return cls(tuple(lanes), Run(model, config, recipe), model_config, interface, normalizers, about, web)
+        run = Run(model, config, recipe)
+        return cls(tuple(lanes), run, model_config, interface, normalizers, about, web, root=root)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the robots, lane by lane: what a mixture's `robots` and the log call them."""
+        return names_of(self.lanes, self.interface)
+
+    def view(self, lane: Lane) -> Model:
+        """The model as a lane's robot sees it, to compute with."""
+        seen = lane.view(cast(Model, self.run.model))
+        return seen if self.root is None else cast(Model, sharded.Gathering(self.root, seen))
+
+    def trained(self) -> list[int]:
+        """The lanes that the present stage trains."""
+        mixture = self.run.now.data
+        return list(range(len(self.lanes))) if mixture is None else mixture.lanes(self.names)
 
     def lane(self, step: int) -> int:
-        """Which robot a step trains: p ∝ frames^(1/T), T of the stage's mixture or 1."""
-        if len(self.lanes) == 1:
-            return 0
-        mixture = self.run.now.data
-        frames = np.array([len(lane.feed.training) for lane in self.lanes], float)
+        """Which robot a step trains: p ∝ frames^(1/T) over those of the stage's mixture, T the mixture's or 1."""
+        chosen, mixture = self.trained(), self.run.now.data
+        if len(chosen) == 1:
+            return chosen[0]
+        frames = np.array([len(self.lanes[i].feed.training) for i in chosen], float)
         p = frames ** (1 / (mixture.temperature if mixture is not None else 1.0))
-        return int(rng_of(self.run.config.seed, step, 6).choice(len(p), p=p / p.sum()))
+        return chosen[int(rng_of(self.run.config.seed, step, 6).choice(len(p), p=p / p.sum()))]
+
+
+def names_of(lanes: Sequence[Lane], interface: Interface) -> list[str]:
+    """The robot of the interface is called as its embodiment, or "own" where that is not known."""
+    return [lane.robot or interface.embodiment or "own" for lane in lanes]
 
 
 def named(lane: Lane) -> dict[str, Normalizer]:
@@ -214,6 +255,16 @@ def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
         )
     if web is not None:
         speaker(model)
+
+
+def check_video(config: ModelConfig, recipe: Recipe) -> None:
+    """Raises `BadValue` when a stage hides the actions from a model that has nothing else to learn from pictures."""
+    hides = next((s for s in recipe.stages if not s.actions), None)
+    if hides is not None and getattr(config, "video", None) is None:
+        raise BadValue(
+            f"stage '{hides.name}' of recipe '{recipe.name}' shows no actions, and '{getattr(config, 'preset', config)}' "
+            "predicts no pictures to learn from. Next: gr2, or a VLAConfig with video="
+        )
 
 
 def smoothed(config: C, value: float) -> C:

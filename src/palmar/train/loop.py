@@ -10,29 +10,30 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rich
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from palmar.data.language import Paraphrases
-from palmar.errors import BadValue
 from palmar.models import checkpoint
-from palmar.models.base import Batch, ModelConfig
-from palmar.train import lora
+from palmar.models.base import Model, ModelConfig
+from palmar.train import lora, sharded
 from palmar.train.feed import Source, ahead, rng_of
 from palmar.train.job import Job, Lane
-from palmar.train.losses import Asked, Descent, Judged, Objective, own_loss, take, take_raw
+from palmar.train.losses import Asked, Descent, Judged, Objective, own_loss
+from palmar.train.memory import out_of_memory, too_big
 from palmar.train.recipe import Recipe
-from palmar.train.resume import STATE, forget_after, refuse_occupied
+from palmar.train.resume import STATE, CtrlC, forget_after, refuse_occupied
 from palmar.train.run import Run, TrainConfig
 from palmar.train.speed import all_threads, bf16_is_fast, keep_memory
 from palmar.train.track import METRICS, Watch
 from palmar.train.web import ask, retention
-from palmar.train.world import World
+from palmar.train.world import World, forked, seed
 
 if TYPE_CHECKING:
     from palmar.data.webdata import WebData
@@ -54,6 +55,7 @@ def train(
     embodiment: str = "",
     paraphrases: Paraphrases | None = None,
     init: str | Path | None = None,
+    pretrained: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
     watch: Watch | None = None,
@@ -64,23 +66,27 @@ def train(
     some. others: data of other robots that share the model, by their names in it (`VLAConfig.robots`).
     objective: what to minimise, the model's own loss when not given (`train.distill`).
     dt: seconds an action lasts; 1 / data.fps when not given. paraphrases: instruction → other wordings to train on.
-    init: checkpoint to start from (fine-tuning; its normalisation is kept). resume: go on from `out` where it stopped;
+    init: checkpoint to start from (fine-tuning; its normalisation is kept). pretrained: folder of published weights for a
+    model that stands on a vision-language model (`models.pretrained`). resume: go on from `out` where it stopped;
     on a CPU with `steps` the result is the same bit for bit. watch: called with each logged row.
-    Ctrl-C saves and raises KeyboardInterrupt. Raises `BadValue`; `BadFile` when `out` holds a checkpoint already (without
-    resume), or one of other settings or data (with it). Under `torchrun` every process calls this with the same arguments.
+    Ctrl-C ends after the step at hand: it saves and raises KeyboardInterrupt. Raises `BadValue`, also when the run to resume
+    was begun with other settings or data; `BadFile` when `out` holds a checkpoint already, without resume. Under `torchrun`
+    every process calls this with the same arguments.
     """
-    folder, world = Path(out), World.join(config.device)
+    folder, world = Path(out), World.join(config.device, config.shard)
     world.check(config.batch_size)
+    if config.shard:
+        sharded.check(recipe or Recipe(), objective is own_loss)
     refuse_occupied(folder, resume)
     sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or all_threads())
     try:
-        with torch.random.fork_rng():
+        with forked(config.device):
             job = Job.start(
                 model, sets, config, recipe or Recipe(), web=web, others=others, dt=dt, embodiment=embodiment,
-                paraphrases=paraphrases, init=init,
+                paraphrases=paraphrases, init=init, pretrained=pretrained,
             )  # fmt: skip
             job.world, job.objective = world, objective
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +94,10 @@ def train(
                 job.run.load(folder / STATE, json.loads(json.dumps(job.about)))
             if world.leads:
                 forget_after(folder / METRICS, job.run.step)
-            Loop(job, folder, progress and world.leads, watch).go()
+            if job.run.finished and progress and world.leads:
+                rich.print(f"'{folder}' is finished already, at step {job.run.step}: nothing was trained.")
+            if not job.run.finished or job.run.best:
+                Loop(job, folder, progress and world.leads, watch).go()
     finally:
         torch.set_num_threads(before)
     return folder
@@ -108,28 +117,23 @@ class Loop:
             TextColumn("{task.fields[note]}"), disable=not progress, refresh_per_second=2,
         )  # fmt: skip
         self.clock = time.perf_counter
-        self.sums: dict[str, tuple[float, int]] = {}  # by name: total, and over how many steps
+        self.ctrl_c = CtrlC()
         self.waited, self.logged = 0.0, (self.clock(), job.run.step)
-        self.validated = int(job.run.progress * config.validate)
 
     def go(self) -> None:
         """To the end of the last stage, or to Ctrl-C."""
-        run, clock = self.job.run, self.clock
-        self.began, self.saved = clock() - run.elapsed, clock()
-        with self.bar:
+        run = self.job.run
+        self.began, self.saved = self.clock() - run.elapsed, run.elapsed
+        with self.bar, self.ctrl_c:
             self.shown = self.bar.add_task("train", total=1.0, note="")
-            try:
-                while True:
-                    self.stage()
-                    if run.finished:
-                        break
-                    run.advance()
-                if run.best:  # with patience the best weights ship, not the last
-                    run.settle()
-                    self.save()
-            except KeyboardInterrupt:
+            while True:
+                self.stage()
+                if run.finished:
+                    break
+                run.advance()
+            if run.best:  # with patience the best weights ship, not the last
+                run.settle()
                 self.save()
-                raise
 
     def stage(self) -> None:
         """One stage from where the run is; the mixture changes with it, so the thread ahead starts anew."""
@@ -140,12 +144,15 @@ class Loop:
             size * round(config.batch_size * mixture.web / size) if mixture is not None and job.web is not None else 0
         )
         descents = [descent_of(job, lane, self.bf16) for lane in job.lanes]
-        part = (job.world.rank, size)
+        run.turns = run.turns or dict.fromkeys(job.names, run.step)
+        part, turns = (job.world.rank, size), dict(run.turns)
 
-        def make(step: int) -> Asked:
-            lane = job.lane(step)
-            raw = job.lanes[lane].feed.step(step, config.batch_size - asked, job.lanes[lane].mixture(mixture), part)
-            raw["lane"] = lane
+        def make(step: int) -> Asked:  # called for one step after the other
+            i = job.lane(step)
+            lane, robot = job.lanes[i], job.names[i]
+            raw = lane.feed.step(step, config.batch_size - asked, lane.mixture(mixture), part, turns[robot])
+            turns[robot] += 1
+            raw["lane"] = i
             if not asked:
                 return Asked(raw)
             assert job.web is not None
@@ -163,35 +170,41 @@ class Loop:
     def step(self, given: Asked, descent: Descent) -> None:
         run, job, clock = self.job.run, self.job, self.clock
         config, world, lane = run.config, job.world, job.lanes[given.raw["lane"]]
-        torch.manual_seed(int(rng_of(config.seed, run.step, 4).integers(2**62)))
+        seed(int(rng_of(config.seed, run.step, 4).integers(2**62)), config.device)
         batch = lane.batch(given.raw, config, run.step)
+        if not run.now.actions:
+            batch = replace(batch, pad=torch.ones_like(batch.pad))
         if given.questions is not None:
             given = Asked(given.raw, given.questions.to(config.device))
         run.model.train()
         try:
-            parts = descent(lane.view(run.model), batch, given)
+            parts = descent(job.view(lane), batch, given)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             raise too_big(job, batch, given, descent, error) from error
         norm = run.update(world)
         run.step += 1
+        run.turns[job.names[given.raw["lane"]]] += 1
         run.elapsed = world.agree(clock() - self.began, config.device)
         values = {name: float(value) for name, value in parts.items()}
         end = f"/{lane.robot}" if lane.robot else ""  # unlike heads have unlike losses
         for name, value in (world.means(values, config.device) | {"gradient": norm}).items():
-            total, count = self.sums.get(f"{name}{end}", (0.0, 0))
-            self.sums[f"{name}{end}"] = (total + value, count + 1)
+            total, count = run.sums.get(f"{name}{end}", (0.0, 0))
+            run.sums[f"{name}{end}"] = (total + value, count + 1)
         self.bar.update(self.shown, completed=run.progress)
         ended = run.finished
         if run.step % config.log_every == 0 or ended:
             self.report()
-        if int(run.progress * config.validate) > self.validated or ended:
-            self.validated = int(run.progress * config.validate)
+        if int(run.progress * config.validate) > run.validated or ended:
+            run.validated = int(run.progress * config.validate)
             self.validate()
-        if clock() - self.saved > 60 * config.checkpoint_minutes or ended:
+        stop = bool(world.agree(float(self.ctrl_c.asked), config.device))  # all at the same step
+        if run.elapsed - self.saved > 60 * config.checkpoint_minutes or ended or stop:
             self.save()
-            self.saved = clock()
+            self.saved = run.elapsed
+        if stop:
+            raise KeyboardInterrupt
 
     def report(self) -> None:
         run, now = self.job.run, self.clock()
@@ -199,7 +212,7 @@ class Loop:
         row = {"step": float(run.step), "minutes": run.elapsed / 60, "lr": run.rate()}
         if len(run.recipe.stages) > 1:
             row["stage"] = float(run.stage)
-        row |= {name: total / n for name, (total, n) in self.sums.items()}
+        row |= {name: total / n for name, (total, n) in run.sums.items()}
         row |= {"samples_per_s": count * run.config.batch_size / took, "loader_share": self.waited / took}
         shown = [
             (n, row[n], d) for n, d in (("loss", 3), ("action", 3), ("pixel", 1)) if math.isfinite(row.get(n, math.nan))
@@ -207,19 +220,19 @@ class Loop:
         note = " · ".join(f"{n} {v:.{d}f}" for n, v, d in shown)
         stage = f"{run.now.name} · " if len(run.recipe.stages) > 1 else ""
         self.bar.update(self.shown, note=f"{stage}{note} · {row['samples_per_s']:.0f} samples/s")
-        self.waited, self.logged, self.sums = 0.0, (now, run.step), {}
+        self.waited, self.logged, run.sums = 0.0, (now, run.step), {}
         self.log(row)
 
     def validate(self) -> None:
-        """Only rank 0 looks, so that everybody hears one verdict."""
+        """Only rank 0 looks (all of them when the weights are sharded), so that everybody hears one verdict."""
         run, world = self.job.run, self.job.world
-        if len(self.job.lanes[0].feed.validation):
-            row = validate(self.job) if world.leads else {}
+        if any(len(lane.feed.validation) for lane in self.job.lanes):
+            row = validate(self.job) if world.leads or run.config.shard else {}
             if row:
                 self.log({"step": float(run.step), "minutes": run.elapsed / 60} | row)
             if run.config.patience:
-                run.judge(world.agree(row.get("val_action", row.get("val_loss", math.nan)), run.config.device))
-        self.logged = (self.clock(), run.step) if not self.sums else self.logged
+                run.judge(world.agree(score(self.job, row), run.config.device))
+        self.logged = (self.clock(), run.step) if not run.sums else self.logged
 
     def log(self, row: dict[str, float]) -> None:
         if not self.job.world.leads:
@@ -227,11 +240,15 @@ class Loop:
         with (self.folder / METRICS).open("a") as f:
             f.write(json.dumps({k: (round(v, 6) if math.isfinite(v) else None) for k, v in row.items()}) + "\n")
         if self.watch is not None:
-            self.watch(row)
+            try:
+                self.watch(row)
+            except KeyboardInterrupt:  # as Ctrl-C: after this step
+                self.ctrl_c.asked = True
 
     def save(self) -> None:
         job, run = self.job, self.job.run
-        if not job.world.leads:
+        leads = job.world.leads
+        if not leads and not run.config.shard:
             return
         info = {
             "step": run.step,
@@ -240,8 +257,10 @@ class Loop:
             "frames": sum(len(lane.feed.training) for lane in job.lanes),
             "recipe": run.recipe.name,
         }
-        run.save(self.folder / STATE, job.about)  # first: a checkpoint without it could not be gone on from
-        checkpoint.save(self.folder, run.averaged(), job.model_config, job.interface, job.normalizers, info)
+        run.save(self.folder / STATE, job.about, leads)  # first: a checkpoint without it could not be gone on from
+        weights = run.averaged(leads)
+        if leads:
+            checkpoint.save(self.folder, weights, job.model_config, job.interface, job.normalizers, info)
 
 
 def descent_of(job: Job, lane: Lane, bf16: bool) -> Descent:
@@ -253,33 +272,44 @@ def descent_of(job: Job, lane: Lane, bf16: bool) -> Descent:
 
 def validate(job: Job) -> dict[str, float]:
     """Averaged weights on held-out episodes: val_action [normalised], val_pixel [px], val_done (balanced accuracy), and
-    what `losses.Judged` sees; val_language, the share of held-out questions answered, where there are any;
-    val_action/ROBOT for other robots."""
-    run, model = job.run, job.run.model
-    live = [p.detach().clone() for p in run.weights]
+    what `losses.Judged` sees, each the mean over the robots that have it, with val_action/ROBOT for each of several;
+    val_language, the share of held-out questions answered, where there are any."""
+    run = job.run
+    model: Any = run.model
+    live = [p.detach().clone() for p in run.parts]
     try:
         with torch.no_grad():
-            for weight, mean in zip(run.weights, run.average, strict=True):
-                weight.copy_(mean)
+            for part, mean in zip(run.parts, run.average, strict=True):
+                part.copy_(mean)
             model.eval()
             with lora.Folded(model):
-                row = look(job.lanes[0], model, run.config.device)
-                for lane in job.lanes[1:]:
-                    if len(lane.feed.validation):
-                        said = look(lane, model, run.config.device)
-                        row[f"val_action/{lane.robot}"] = said.get("val_action", math.nan)
+                asked = [(n, lane) for n, lane in zip(job.names, job.lanes, strict=True) if len(lane.feed.validation)]
+                said = {name: look(lane, job.view(lane), run.config.device) for name, lane in asked}
+                names = dict.fromkeys(k for one in said.values() for k in one)
+                row = {k: float(np.mean([one[k] for one in said.values() if k in one])) for k in names}
+                if len(job.lanes) > 1:
+                    row |= {
+                        f"val_action/{name}": one["val_action"] for name, one in said.items() if "val_action" in one
+                    }
                 if job.web is not None:
-                    row["val_language"] = retention(model, job.web, job.interface, run.config.device)  # type: ignore[arg-type]
+                    seen = job.view(job.lanes[0])
+                    row["val_language"] = retention(seen, job.web, job.interface, run.config.device)
     finally:
         with torch.no_grad():
-            for weight, mine in zip(run.weights, live, strict=True):
-                weight.copy_(mine)
+            for part, mine in zip(run.parts, live, strict=True):
+                part.copy_(mine)
     return row
 
 
-def look(lane: Lane, model: Any, device: str, frames: int = 512) -> dict[str, float]:
-    """What `validate` says of one robot's held-out frames, evenly picked."""
-    feed, seen = lane.feed, lane.view(model)
+def score(job: Job, row: Mapping[str, float]) -> float:
+    """What early stopping looks at, less is better: the mean val_action of the robots that the stage trains."""
+    own = [row[key] for i in job.trained() if (key := f"val_action/{job.names[i]}") in row]
+    return float(np.mean(own)) if own else row.get("val_action", row.get("val_loss", math.nan))
+
+
+def look(lane: Lane, seen: Model, device: str, frames: int = 512) -> dict[str, float]:
+    """What `validate` says of one robot's held-out frames, evenly picked. seen: the model as that robot sees it."""
+    feed = lane.feed
     picked = feed.validation[np.linspace(0, len(feed.validation) - 1, min(frames, len(feed.validation))).astype(int)]
     judged, sums = Judged.empty(), dict[str, float]()
     logits, truth = [], []
@@ -299,48 +329,3 @@ def look(lane: Lane, model: Any, device: str, frames: int = 512) -> dict[str, fl
     yes, was = torch.cat(logits) > 0, torch.cat(truth)
     hits = [float((yes[was == v] == v).float().mean()) for v in (True, False) if (was == v).any()]
     return row | {"val_done": sum(hits) / len(hits)}
-
-
-# ---------------------------------------------------------------------------------------------- out of memory
-
-
-def out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "not enough memory" in text
-        or "can't allocate" in text
-    )
-
-
-def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseException) -> BadValue:
-    """What to say: the largest half, quarter, … of a backward pass that fits, found by trying."""
-    run = job.run
-    size = math.ceil(len(batch.state) / descent.pieces)
-    said = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-    error.__traceback__ = None  # it holds the activations of the step that failed
-    rows = size // 2
-    while rows >= 1:
-        run.optimizer.zero_grad(set_to_none=True)
-        if run.config.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        try:
-            picked = np.arange(rows)
-            view = job.lanes[given.raw["lane"]].view(run.model)
-            loss, _ = descent.objective(view, take(batch, picked), take_raw(given.raw, picked))
-            loss.backward()
-            del loss
-            break
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as again:
-            if not out_of_memory(again):
-                raise
-            again.__traceback__ = None
-            rows //= 2
-    run.optimizer.zero_grad(set_to_none=True)
-    if rows < 1:
-        return BadValue(f"out of memory ({said}) even with one sample. Next: a smaller preset or a larger device")
-    total = run.config.batch_size
-    return BadValue(
-        f"out of memory with {size} samples at once ({said}); {rows * job.world.size} fit. Next: --batch-size "
-        f"{rows * job.world.size}, or --accumulate {math.ceil(len(batch.state) / rows)} to keep batches of {total}"
-    )

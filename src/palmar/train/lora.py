@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue, UnknownName, need
 from palmar.train.groups import groups
+from palmar.train.sharded import held, part_of
 
 A, B, BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer."
 
@@ -35,7 +36,7 @@ class Lora:
 def inject(model: nn.Module, lora: Lora) -> list[str]:
     """Put adapters beside the linear layers that match, in place; their names. They change nothing until trained.
 
-    Draws from torch's generator. Layers that torch reads around their `forward` (the projections of
+    Draws from torch's generator of the CPU. Layers that torch reads around their `forward` (the projections of
     `nn.MultiheadAttention`) are left alone: an adapter there would never be asked.
     """
     need("peft", "learn")
@@ -65,8 +66,7 @@ def merge(model: nn.Module) -> None:
     """Add every adapter to its layer and take it out, in place."""
     for name, layer in layers(model).items():
         base = layer.base_layer
-        with torch.no_grad():
-            base.weight += layer.get_delta_weight("default").to(base.weight.dtype)
+        _add(layer)
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, base)
 
@@ -88,15 +88,23 @@ class Folded:
         self.layers = layers(model).values()
 
     def __enter__(self) -> None:
-        self.before = [layer.base_layer.weight.detach().clone() for layer in self.layers]
+        self.before = [held(layer.base_layer.weight).detach().clone() for layer in self.layers]
         for layer in self.layers:
-            layer.merge()
+            _add(layer)
+            layer.merged_adapters.append("default")  # so that `peft` does not add them again
 
     def __exit__(self, *_: object) -> None:
         for layer, weight in zip(self.layers, self.before, strict=True):
-            layer.unmerge()
+            layer.merged_adapters.clear()
             with torch.no_grad():
-                layer.base_layer.weight.copy_(weight)
+                held(layer.base_layer.weight).copy_(weight)
+
+
+@torch.no_grad()
+def _add(layer: Any) -> None:
+    """An adapter's update to the weight of its layer, of which a process may hold some rows only."""
+    weight = layer.base_layer.weight
+    held(weight).add_(part_of(layer.get_delta_weight("default").to(weight.dtype), weight))
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment, arm7
 from palmar.errors import BadValue, UnknownName
-from palmar.policy import split_robot
+from palmar.policy import ADAPTERS, split_robot
 from palmar.types import Array
 
 ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
@@ -85,6 +85,10 @@ def of_checkpoint(path: str | Path) -> Side:
     """FOLDER, or FOLDER@ROBOT for another robot that shares the model."""
     from palmar.models.checkpoint import check_robot, read_config
 
+    if (kind := str(path).partition(":")[0]) in ADAPTERS and not Path(path).exists():
+        raise BadValue(
+            f"'{path}' is of {kind}; preflight reads palmar's own checkpoints. Next: a folder that palmar train wrote, or shipped"
+        )
     folder, robot = split_robot(str(path))
     config, face, normalizers, _, _ = read_config(folder)
     end = check_robot(normalizers, robot)
@@ -107,8 +111,11 @@ def compare(a: Side, b: Side) -> Iterator[Check]:
     """Names, widths, cameras, rate and robot of two sides."""
     pair = f"{a.what} ↔ {b.what}"
     for what, next_step in (
-        ("state_names", "use the robot the data was recorded on, or palmar.data.mixture.Adapted"),
-        ("action_names", "choose the action space the data was recorded in (Embodiment.with_action_space)"),
+        ("state_names", "use the robot the data was recorded on (in Python palmar.data.mixture.Adapted renames)"),
+        (
+            "action_names",
+            "use the action space the data was recorded in (palmar train --others ROBOT=FOLDER makes joint targets)",
+        ),
     ):
         ours, theirs = getattr(a, what), getattr(b, what)
         if ours is not None and theirs is not None:

@@ -24,6 +24,7 @@ class Stage:
     train, freeze: patterns of parameters (`train.groups`); train None: what the model itself trains, with `lora` the
     adapters alone. lora: adapters for this stage, merged at its end. data: None for every frame once an epoch.
     losses: (name, weight) of the auxiliary losses that the model's configuration weighs. schedule: None for the run's own.
+    actions: whether they are shown; a model that predicts pictures learns without them (`video`).
     """
 
     name: str = "all"
@@ -35,6 +36,7 @@ class Stage:
     data: Mixture | None = None
     losses: tuple[tuple[str, float], ...] = ()
     schedule: Schedule | None = None
+    actions: bool = True
 
     def __post_init__(self) -> None:
         if not self.share > 0 or (self.lr is not None and not self.lr > 0):
@@ -80,19 +82,23 @@ def one_stage() -> Recipe:
     return Recipe()
 
 
-def three_stage(web: float = 0.0, target: tuple[float, ...] = (), lora: Lora | None = None) -> Recipe:
+def three_stage(
+    web: float = 0.0, target: tuple[float, ...] = (), lora: Lora | None = None, robots: tuple[str, ...] = ()
+) -> Recipe:
     """Align (vision and language frozen, 1e-3, 5 %), co-fine-tune (everything, robot and web, 2e-5, 80 %), specialise
     (the target robot only, 1e-5 or LoRA, 15 %).
 
     web: share of questions about pictures in the second stage (0.5 as in RT-2), when the run is given web data.
-    target: weights of the data sets in the last stage, such as (0, 1) for the second only.
+    target: weights of the data sets in the last stage, such as (0, 1) for the second only. robots: those that the last
+    stage trains, of a model that several share; all when empty.
     """
+    specialise = Mixture(sources=target, robots=robots)
     return Recipe(
         "three-stage",
         (
             Stage("align", 0.05, 1e-3, ("*",), freeze=("@vision", "@language")),
             Stage("co-fine-tune", 0.80, 2e-5, ("*",), data=Mixture(web=web)),
-            Stage("specialise", 0.15, 1e-5, None if lora else ("*",), lora=lora, data=Mixture(sources=target)),
+            Stage("specialise", 0.15, 1e-5, None if lora else ("*",), lora=lora, data=specialise),
         ),
     )
 
@@ -125,9 +131,15 @@ def co_train(web: float = 0.5) -> Recipe:
     return Recipe("co-train", (Stage("co-train", data=Mixture(web=web)),))
 
 
+def video() -> Recipe:
+    """Predict the pictures to come, without actions, then pictures and actions together (GR-1, arXiv 2312.13139; GR-2,
+    arXiv 2410.06158). The shares are ours; they pre-train on other videos, and far longer."""
+    return Recipe("video", (Stage("watch", 0.3, actions=False), Stage("act", 0.7)))
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "one-stage": one_stage, "three-stage": three_stage, "unfreeze": unfreeze, "head": head_only, "lora": lora,
-    "co-train": co_train,
+    "co-train": co_train, "video": video,
 }  # fmt: skip
 
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from palmar.data.augment import Augment
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models.tensors import read_tensors, write_tensors
-from palmar.train import groups, lora
+from palmar.train import groups, lora, sharded
 from palmar.train.recipe import Recipe, Stage
-from palmar.train.resume import differences
+from palmar.train.resume import check_same
 from palmar.train.schedule import Schedule
-from palmar.train.world import World
+from palmar.train.world import World, forked, seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class TrainConfig:
     which are the ones that ship. validation: share of episodes held out. precision: auto, fp32 or bf16. threads: 0 for
     all cores. checkpoint_minutes: between saves. validate: how many times over the run. patience: a stage ends after that
     many validations without a better one, and its best weights are kept; 0 for never. accumulate: backward passes a step,
-    each with a part of the batch. smoothing: label smoothing of heads that classify.
+    each with a part of the batch. smoothing: label smoothing of heads that classify. shard: cut the weights, with their
+    gradients, averages and moments, over the processes (FSDP2) instead of keeping all of them in each.
     """
 
     steps: int | None = None
@@ -54,6 +55,7 @@ class TrainConfig:
     accumulate: int = 1
     patience: int = 0
     smoothing: float = 0.0
+    shard: bool = False
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -76,7 +78,13 @@ class TrainConfig:
 
 
 class Run:
-    """A model on its way through a recipe. `weights` are those that the present stage trains, `average` their average."""
+    """A model on its way through a recipe.
+
+    `weights` are those that the present stage trains, `parts` what this process holds of them: the weights themselves, or
+    some rows of each when they are sharded. `average` and `best` are laid out as the parts. sums: of what the next row of
+    the log will say, by name: total, and over how many steps. turns: how many steps each robot has had. validated: how many
+    of the `validate` validations are behind it.
+    """
 
     def __init__(self, model: nn.Module, config: TrainConfig, recipe: Recipe | None = None) -> None:
         self.model, self.config, self.recipe = model, config, recipe or Recipe()
@@ -86,6 +94,9 @@ class Run:
         for stage in self.recipe.stages:
             self._check(stage)
         self.step, self.elapsed = 0, 0.0
+        self.sums: dict[str, tuple[float, int]] = {}
+        self.turns: dict[str, int] = {}
+        self.validated = 0
         self._open(0)
 
     # ------------------------------------------------------------------------------------------------ where it is
@@ -137,8 +148,8 @@ class Run:
         if self.best:
             self.average = [b.clone() for b in self.best]
         with torch.no_grad():
-            for weight, mean in zip(self.weights, self.average, strict=True):
-                weight.copy_(mean)
+            for part, mean in zip(self.parts, self.average, strict=True):
+                part.copy_(mean)
 
     def _open(self, stage: int) -> None:
         """Set up what `stage` trains; the weights stay."""
@@ -147,8 +158,8 @@ class Run:
         self.best_score, self.worse = math.inf, 0
         now = self.now
         if now.lora is not None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.config.seed * 1000 + stage)
+            with forked("cpu"):
+                seed(self.config.seed * 1000 + stage)
                 lora.inject(self.model, now.lora)
         trained = self._trained(now)
         for name, p in self.model.named_parameters():
@@ -158,9 +169,10 @@ class Run:
             self.model.config = replace(config, weights=replace(self.losses, **dict(now.losses)))
         self.names = [n for n, _ in self.model.named_parameters() if n in trained]
         self.weights = [p for n, p in self.model.named_parameters() if n in trained]
-        self.average = [p.detach().clone() for p in self.weights]
-        decayed = [p for p in self.weights if p.ndim > 1]
-        plain = [p for p in self.weights if p.ndim <= 1]
+        self.parts = [sharded.held(w) for w in self.weights]
+        self.average = [p.detach().clone() for p in self.parts]
+        decayed = [p for p in self.parts if p.ndim > 1]
+        plain = [p for p in self.parts if p.ndim <= 1]
         sets = [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         rate = now.lr or self.config.lr
         self.optimizer = torch.optim.AdamW([s for s in sets if s["params"]], lr=rate, betas=(0.9, 0.99), fused=True)
@@ -188,21 +200,34 @@ class Run:
 
     def update(self, world: World | None = None) -> float:
         """One optimiser step from the gradients at hand; the norm of the gradient before clipping."""
-        if world is not None:
-            world.mean(p.grad for p in self.weights)
-        norm = nn.utils.clip_grad_norm_(self.weights, self.config.clip, foreach=True)
+        if world is not None:  # FSDP has averaged those of its weights already
+            world.mean(w.grad for w in self.weights if not sharded.is_sharded(w))
+        norm = self._clip()
         if not torch.isfinite(norm):  # skip the step rather than poison every weight
-            self.optimizer.zero_grad(set_to_none=True)
+            self.forget()
             return float("nan")
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.forget()
         taken = self.step - self.began[0]
         decay = min(self.config.ema, (1 + taken) / (10 + taken))
         with torch.no_grad():
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.weights], 1 - decay)
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parts], 1 - decay)
         return float(norm)
+
+    def _clip(self) -> Tensor:
+        if not self.config.shard:
+            return nn.utils.clip_grad_norm_(self.weights, self.config.clip, foreach=True)
+        for weight, part in zip(self.weights, self.parts, strict=True):
+            part.grad = None if weight.grad is None else sharded.held(weight.grad)
+        return sharded.clip(self.weights, self.parts, self.config.clip)
+
+    def forget(self) -> None:
+        """The gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for weight in self.weights:
+            weight.grad = None
 
     def judge(self, score: float) -> None:
         """Early stopping: remember the best averaged weights, and end the stage after `patience` that were not better."""
@@ -214,66 +239,86 @@ class Run:
             self.worse += 1
             self.stopped = self.worse >= self.config.patience
 
-    def averaged(self) -> dict[str, Tensor]:
-        """What ships: everything the model's state holds, averaged where it is trained, adapters merged."""
+    def averaged(self, leads: bool = True) -> dict[str, Tensor]:
+        """What ships: everything the model's state holds, averaged where it is trained, adapters merged.
+
+        Of sharded weights all processes must call it, and only the one that leads gets them, on the CPU."""
         mean = {id(w): a for w, a in zip(self.weights, self.average, strict=True)}
         out: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, value in self.model.state_dict(keep_vars=True).items():
-            tensor = mean.get(id(value), value).detach()
+            tensor = mean.get(id(value), sharded.held(value)).detach()
+            if self.config.shard:
+                tensor = sharded.whole(tensor, value)
+                if leads:
+                    out[name] = tensor.cpu()
+                continue
             out[name] = tensor.clone() if id(value) in seen else tensor  # tied weights are stored twice
             seen.add(id(value))
-        return lora.merged(out, self.model)
+        return lora.merged(out, self.model) if leads else out
 
     # ------------------------------------------------------------------------------------------------ on disk
 
-    def save(self, path: Path, about: Mapping[str, Any]) -> None:
-        tensors: dict[str, Tensor] = {f"weight/{n}": p for n, p in self.model.named_parameters()}
-        tensors |= {f"buffer/{n}": b for n, b in self._buffers().items()}
-        for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
-            tensors[f"average/{name}"] = mean
-            for key, value in self.optimizer.state.get(weight, {}).items():
-                tensors[f"{key}/{name}"] = value
-        tensors |= {f"best/{n}": b for n, b in zip(self.names, self.best, strict=False)}
+    def save(self, path: Path, about: Mapping[str, Any], leads: bool = True) -> None:
+        """Of sharded weights all processes must call it; the one that leads writes."""
+        entries: dict[str, sharded.Entry] = {
+            f"weight/{n}": (sharded.held(p), p) for n, p in self.model.named_parameters()
+        }
+        entries |= {f"buffer/{n}": (b, b) for n, b in self._buffers().items()}
+        for name, weight, part, mean in zip(self.names, self.weights, self.parts, self.average, strict=True):
+            entries[f"average/{name}"] = mean, weight
+            for key, value in self.optimizer.state.get(part, {}).items():
+                entries[f"{key}/{name}"] = value, weight if value.ndim else value
+        entries |= {f"best/{n}": (b, w) for n, b, w in zip(self.names, self.best, self.weights, strict=False)}
         meta = {
             "step": self.step, "elapsed": self.elapsed, "about": dict(about), "stage": self.stage, "began": self.began,
             "best": self.best_score if self.best else None, "worse": self.worse, "stopped": self.stopped,
+            "sums": self.sums, "turns": self.turns, "validated": (self.validated, self.config.validate),
         }  # fmt: skip
-        write_tensors(path, tensors, {"format": "palmar-train", "run": json.dumps(meta)})
+        said = {"format": "palmar-train", "run": json.dumps(meta)}
+        if self.config.shard:
+            sharded.write(path, entries, said, leads)
+        else:
+            write_tensors(path, {name: part for name, (part, _) in entries.items()}, said)
 
     def load(self, path: Path, about: Mapping[str, Any]) -> None:
-        tensors, meta = read_tensors(path)
+        """Raises `BadValue` when the run there was begun with other settings or data."""
+        tensors: Mapping[str, Tensor] | sharded.Stored
+        if self.config.shard:
+            tensors = sharded.Stored(path)
+            meta = tensors.meta
+        else:
+            tensors, meta = read_tensors(path)
         if meta.get("format") != "palmar-train":
             raise BadFile(f"'{path}' is not the state of a training run. Next: remove it or train into another folder")
         run = json.loads(meta["run"])
-        if differ := differences(run["about"], about):
-            shown = ", ".join(differ[:6]) + (f" and {len(differ) - 6} more" if len(differ) > 6 else "")
-            raise BadFile(
-                f"'{path}' was trained with another {shown}. Next: resume as it began, or begin anew from its weights: "
-                f"--init {path.parent} and another --out"
-            )
+        check_same(path, run["about"], about)
         if (stage := run.get("stage", 0)) > 0:
             lora.merge(self.model)  # the first stage's adapters, which change nothing yet
             self._open(stage)
         with torch.no_grad():
             for name, weight in self.model.named_parameters():
-                weight.copy_(tensors[f"weight/{name}"])
+                sharded.held(weight).copy_(sharded.part_of(tensors[f"weight/{name}"], weight))
             for name, buffer in self._buffers().items():
                 buffer.copy_(tensors[f"buffer/{name}"])
-            for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
-                mean.copy_(tensors[f"average/{name}"])
+            for name, weight, part, mean in zip(self.names, self.weights, self.parts, self.average, strict=True):
+                mean.copy_(sharded.part_of(tensors[f"average/{name}"], weight))
                 if f"step/{name}" in tensors:
-                    kept = {k: tensors[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
+                    kept = {"step": tensors[f"step/{name}"].to(part.device)}
                     for k in ("exp_avg", "exp_avg_sq"):  # in the memory layout of the weight
-                        kept[k] = torch.empty_like(weight).copy_(kept[k])
-                    kept["step"] = kept["step"].to(weight.device)
-                    self.optimizer.state[weight] = kept
+                        kept[k] = torch.empty_like(part).copy_(sharded.part_of(tensors[f"{k}/{name}"], weight))
+                    self.optimizer.state[part] = kept
             if run.get("best") is not None:
-                self.best = [tensors[f"best/{n}"].to(w.device) for n, w in zip(self.names, self.weights, strict=True)]
+                found = zip(self.names, self.weights, self.parts, strict=True)
+                self.best = [sharded.part_of(tensors[f"best/{n}"], w).to(p.device) for n, w, p in found]
         self.step, self.elapsed = run["step"], run["elapsed"]
         self.began = tuple(run.get("began", (0, 0.0)))
         self.best_score = math.inf if run.get("best") is None else run["best"]
         self.worse, self.stopped = run.get("worse", 0), run.get("stopped", False)
+        self.sums = {name: (total, count) for name, (total, count) in run.get("sums", {}).items()}
+        self.turns = dict(run.get("turns", {}))
+        done, of = run.get("validated", (0, 0))
+        self.validated = done if of == self.config.validate else int(self.progress * self.config.validate)
 
     def _buffers(self) -> dict[str, Tensor]:
         """Those that are part of the model's state, such as the statistics of a batch norm."""

@@ -2,13 +2,14 @@
 
 Every process draws the same global batch and takes every n-th row, so that the batches of a run do not depend on how many
 processes there are. Start with `torchrun --nproc-per-node N -m palmar.cli train …` or `accelerate launch`: both set RANK,
-WORLD_SIZE and MASTER_ADDR, which is all that is read. Gloo on a CPU, NCCL on GPUs.
+LOCAL_RANK, WORLD_SIZE and MASTER_ADDR, which is all that is read. Gloo on a CPU; NCCL on GPUs, one for each process.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,19 @@ def check_device(device: str) -> None:
         )
 
 
+def forked(device: str) -> AbstractContextManager[None]:
+    """Within it torch's generators of the CPU and of the device may be seeded; afterwards they are as before."""
+    return torch.random.fork_rng(devices=[torch.device(device)] if device.startswith("cuda") else [])
+
+
+def seed(value: int, device: str = "cpu") -> None:
+    """Seed the generators of the CPU and of `device`. `torch.manual_seed` would seed those of every GPU."""
+    torch.default_generator.manual_seed(value)
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(value)
+
+
 @dataclass(frozen=True)
 class World:
     """rank of size processes; rank 0 writes and decides."""
@@ -40,11 +54,27 @@ class World:
     size: int = 1
 
     @classmethod
-    def join(cls, device: str = "cpu") -> World:
-        """The group that the environment describes; a world of one without it. Raises `BadValue` for a device that is not here."""
+    def join(cls, device: str = "cpu", shard: bool = False) -> World:
+        """The group that the environment describes; a world of one without it. shard: whether weights are to be cut over it.
+
+        Raises `BadValue` for a device that is not here, for one GPU named to many processes, and for weights cut over one."""
         check_device(device)
-        if not dist.is_available() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if not dist.is_available() or size == 1:
+            if shard:
+                raise BadValue(
+                    "shard=True cuts the weights over several processes, and this is the only one. "
+                    "Next: torchrun --nproc-per-node N -m palmar.cli train …, or shard=False"
+                )
             return cls()
+        if device.startswith("cuda"):
+            mine = int(os.environ.get("LOCAL_RANK", "0"))
+            if device != "cuda":
+                raise BadValue(
+                    f"device is '{device}' for {size} processes; expected cuda, of which each takes its own GPU"
+                )
+            check_device(f"cuda:{mine}")
+            torch.cuda.set_device(mine)
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured
+from palmar.cli.shared import Answer, check_world, configured, writable, writable_folder
+
+FILM = Path("palmar-run.mp4")
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,24 @@ class Run:
     """Of the table: another seed, another layout."""
     timeout: float = 20.0
     """Longest time to try [s]."""
-    video: Path = Path("palmar-run.mp4")
-    """Where the film goes."""
+    video: Path = FILM
+    """Where the film goes, with its last picture beside it. palmar-run.mp4 is always that of the last run."""
     blackbox: Path | None = None
     """Folder for the last seconds before each fault of the safety layer."""
+    force: bool = False
+    """Replace the file of --video when it is there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
         from palmar.cli import live
 
-        result = live.run(configured(live.RunConfig, self), console)
+        config = configured(live.RunConfig, self)
+        check_world(self.world)
+        for file in (self.video, self.video.with_suffix(".jpg")):
+            writable(file, self.force or self.video == FILM)
+        writable_folder(self.blackbox)
+        result = live.run(config, console)
         t = result.timing
         said = "says it is done" if result.done else f"ended: {result.reason}"
         colour = "green" if result.success else "red"
@@ -76,4 +85,5 @@ class Demo:
     def run(self, console: Console) -> Answer:
         from palmar.cli.demo import DemoConfig, demo
 
+        writable_folder(self.out)
         return demo(configured(DemoConfig, self, instructions=self.instruction), console)

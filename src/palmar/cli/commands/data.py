@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured, writable
+from palmar.cli.shared import Answer, check_processes, configured, writable, writable_folder
+from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.sim.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from palmar.sim.params import Randomization
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,9 @@ class Collect:
 
         worlds = Randomization(self.strength)
         if self.identified:
-            from palmar.transfer.sysid import Identification
-
-            worlds = Identification.load(self.identified).randomization(self.strength)
+            worlds = _identified(self.identified, self.strength)
+        check_processes(self.processes)
+        writable_folder(self.out)
         if self.stills:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
             done = collect_stills(self.out, photographs, self.processes, self.resume, progress=not self.json)
@@ -72,6 +77,32 @@ class Collect:
         }
 
 
+def _identified(path: Path, strength: float) -> Randomization:
+    """Worlds drawn from a file of `palmar sysid --out`. Raises `BadFile`, which names the file."""
+    import json
+
+    from palmar.transfer.sysid import Identification
+
+    why = "it is not JSON"
+    try:
+        if path.exists():
+            json.loads(path.read_text("utf-8"))
+        why = "it lacks what one has, or holds something else in its place"
+        found = Identification.load(path)
+        for name, e in found.estimates.items():
+            if not e.low <= e.value <= e.high:
+                why = f"{name} is {e.value}, outside its interval {e.low} … {e.high}"
+                raise BadValue(why)
+        return found.randomization(strength)
+    except (ValueError, TypeError, LookupError, AttributeError, BadFile) as error:  # whatever an edited file holds
+        if not path.exists():
+            raise
+        why = str(error) if isinstance(error, UnknownName) else why
+        raise BadFile(
+            f"'{path}' is no identification: {why}. Next: palmar sysid --out FILE.json, which writes one"
+        ) from error
+
+
 @dataclass(frozen=True)
 class Questions:
     """Questions about pictures of simulated tables, beside robot data: for models that answer (palmar train --web)."""
@@ -91,7 +122,10 @@ class Questions:
     def run(self, console: Console) -> Answer:
         from palmar.data.webdata import WebConfig, make
 
-        web = make(self.out, configured(WebConfig, self), self.processes, progress=not self.json)
+        config = configured(WebConfig, self)
+        check_processes(self.processes)
+        writable_folder(self.out)
+        web = make(self.out, config, self.processes, progress=not self.json)
         counts = {
             "questions": len(web),
             "training": len(web.training),
@@ -114,6 +148,8 @@ class Inspect:
     """Folder of a LeRobot v3 data set."""
     html: Path | None = None
     """Write the page here."""
+    force: bool = False
+    """Replace the file of --html when it is there."""
     quality: bool = False
     """Also say which demonstrations are not worth learning from, and why. Nothing is deleted."""
     json: bool = False
@@ -125,13 +161,15 @@ class Inspect:
         from palmar.data.quality import assess
         from palmar.data.reader import Dataset
 
-        writable(self.html)
+        writable(self.html, self.force)
         dataset = Dataset(self.data, cache=False)
         figures = summary(dataset)
         if not self.json:
             print_summary(dataset, console)
         if self.quality:
             quality = assess(dataset)
+            if figures["stills"]:
+                console.print(f"{figures['stills']} stills have no motion to judge, and are kept")
             console.print(str(quality), markup=False)
             for dropped in quality.dropped:
                 console.print(f"  {dropped}", markup=False)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured, writable
+from palmar.cli.shared import Answer, check_processes, check_world, configured, writable
 from palmar.sim.tasks import TASKS, Split, Task
 
 
@@ -40,12 +40,16 @@ class Eval:
     """Of the policy, on the simulated clock [s]."""
     out: Path | None = None
     """Write every trial here as JSON, for `palmar compare`."""
+    force: bool = False
+    """Replace the file of --out when it is there."""
     processes: int | None = None
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
-        writable(self.out)
+        check_processes(self.processes)
+        check_world(self.world, many=True)
+        writable(self.out, self.force)
         from palmar.eval.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
 
@@ -89,6 +93,8 @@ class Ground:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
+        check_processes(self.processes)
+        check_world(self.world)
         from palmar.eval.grounding import GroundingConfig, grounding
         from palmar.sim.params import Randomization
 
@@ -154,11 +160,13 @@ class SysId:
     """Which twin."""
     out: Path | None = None
     """Write the identification here as JSON."""
+    force: bool = False
+    """Replace the file of --out when it is there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
-        writable(self.out)
+        writable(self.out, self.force)
         from palmar.sim.twin import Twin
         from palmar.transfer.diagnose import diagnose
         from palmar.transfer.diagnose import table as diagnostic_table
@@ -176,5 +184,6 @@ class SysId:
             f"{found.residual_after:.2f} mrad with the identified ones"
         )
         if self.out:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
             self.out.write_text(found.to_json())
         return 0, json.loads(found.to_json())

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured, tidy
+from palmar.cli.shared import Answer, configured, tidy, writable, writable_folder
 from palmar.errors import BadFile, BadValue, UnknownName, need
 from palmar.train.track import Tracker
+from palmar.types import STILL
 
 if TYPE_CHECKING:
+    from palmar.data.webdata import WebData
     from palmar.models.base import ModelConfig
+    from palmar.train.recipe import Recipe
 
 WIDE = 120  # columns of a terminal from which `palmar models` shows everything
 
@@ -43,6 +48,41 @@ class Models:
         hidden = "" if wide else f"cameras and recipes: --json, or a window of {WIDE} columns. "
         console.print(f"trained parameters. {hidden}Next: palmar train NAME-tiny --data FOLDER")
         return 0, {"models": [asdict(r) for r in rows]}
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Tensors of a PyTorch file (.pth, .pt, .bin, .ckpt) as safetensors. The file, a pickle, is read and not run."""
+
+    file: Positional[Path]
+    """The PyTorch file."""
+    out: Positional[Path]
+    """The safetensors file to write."""
+    prefix: str = ""
+    """Only names that begin with this, without it: "model." of a file that holds an optimiser too."""
+    force: bool = False
+    """Replace the file when it is there."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Console) -> Answer:
+        from palmar.models.pth import read_pth
+        from palmar.models.tensors import write_tensors
+
+        if self.out.suffix != ".safetensors":
+            raise BadValue(f"out is '{self.out}'; expected a name that ends in .safetensors")
+        writable(self.out, self.force)
+        found = read_pth(self.file)
+        taken = {k.removeprefix(self.prefix): v for k, v in found.items() if k.startswith(self.prefix)}
+        if not taken:
+            begin = sorted({k.partition(".")[0] + "." for k in found}) or ["nothing: it holds no tensor"]
+            raise BadValue(
+                f"no tensor in '{self.file}' begins with '{self.prefix}'; they begin with {', '.join(begin[:8])}"
+            )
+        write_tensors(self.out, taken, {"format": "pt"})
+        size = sum(v.numel() for v in taken.values())
+        console.print(f"{len(taken)} tensors, {size:,} numbers in [bold]{self.out}[/]")
+        return 0, {"file": str(self.out), "tensors": len(taken), "numbers": size}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +124,12 @@ class Train:
     """Stop a stage after that many validations without a better one, and keep the best; 0 for never."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
+    shard: bool = False
+    """Cut the weights over the processes of torchrun, instead of keeping all of them in each: for models that do not fit."""
     init: str | None = None
     """Start from the weights of this checkpoint (a folder, or "shipped")."""
+    pretrained: Path | None = None
+    """Start from published weights of a vision-language model (a local folder of `transformers`, or of OpenVLA)."""
     resume: bool = False
     """Go on where a run in --out stopped."""
     seed: int = 0
@@ -93,7 +137,6 @@ class Train:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
-        from palmar.data.webdata import WebData
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
@@ -106,13 +149,19 @@ class Train:
         if self.weights:
             plan = recipes.with_data(plan, sources=self.weights)
         init = shipped() if self.init == "shipped" else None if self.init is None else Path(self.init)
+        if self.pretrained is not None and init is not None:
+            raise BadValue("--init and --pretrained both say where to begin. Next: one of them")
         self._check_data()
-        if self.resume and not self.out.is_dir():
-            raise BadFile(
-                f"no run in '{self.out}' to go on with. Next: leave --resume out, or name the folder of a run"
-            )
+        if self.seed < 0:
+            raise BadValue(f"seed is {self.seed}; expected 0 or more")
+        self._check_out()
         model = self._model(init)
+        web = self._questions(model, plan)
         sets = [self._read(d, console) for d in self.data]
+        if all(e.source == STILL for data in sets for e in data.episodes) and any(data.episodes for data in sets):
+            raise BadValue(
+                "--data holds only stills, in which nobody acts. Next: demonstrations beside them: --data DEMOS STILLS"
+            )
         others = self._others(model, console)
         minutes, steps = self.minutes, self.steps
         if minutes is None and steps is None:
@@ -129,8 +178,9 @@ class Train:
         watch = together(last.update, lazily(self.track, self.out))
         with tidy(self.out):
             out = train(
-                model, sets, self.out, config, recipe=plan, web=WebData(self.web) if self.web else None, others=others,
+                model, sets, self.out, config, recipe=plan, web=web, others=others,
                 embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init, resume=self.resume,
+                pretrained=self.pretrained,
                 progress=not self.json, watch=watch,
             )  # fmt: skip
         console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}, palmar doctor {out}")
@@ -152,6 +202,46 @@ class Train:
             raise BadValue(
                 f"--weights has {len(self.weights)} numbers for {len(self.data)} data sets; expected one for each"
             )
+
+    def _check_out(self) -> None:
+        """Raise `BadFile` when --out holds anything that is not the run to go on with: a run has its folder to itself."""
+        from palmar.train.resume import STATE
+        from palmar.train.track import METRICS
+
+        if os.environ.get("RANK", "0") != "0":
+            return  # under torchrun one process looks, and the others would see its traces
+        writable_folder(self.out)
+        there = {p.name for p in self.out.iterdir()} if self.out.is_dir() else set()
+        if self.resume and not there & {STATE, METRICS}:
+            raise BadFile(
+                f"no run in '{self.out}' to go on with. Next: leave --resume out, or name the folder of a run"
+            )
+        if there and not self.resume:
+            what = "holds a run" if there & {STATE, METRICS} else f"is not empty ({', '.join(sorted(there)[:3])})"
+            way = ", or --resume to go on" if there & {STATE, METRICS} else ""
+            raise BadFile(f"'{self.out}' {what}. Next: another --out{way}")
+
+    def _questions(self, model: ModelConfig, plan: Recipe) -> WebData | None:
+        """The questions of --web. Raises `BadValue` when the model cannot answer them, or the recipe lacks them."""
+        from palmar.data.webdata import WebData
+        from palmar.models.catalogue import speakers, speaks
+
+        if not 0 <= self.web_share < 1:
+            raise BadValue(f"--web-share is {self.web_share}; expected a share of the batch, 0 … below 1")
+        wants = next((s for s in plan.stages if s.data is not None and s.data.web > 0), None)
+        if self.web is None:
+            if wants is None:
+                return None
+            raise BadValue(
+                f"stage '{wants.name}' of recipe '{self.recipe}' learns from questions, and none are given. "
+                "Next: palmar questions --out FOLDER, then --web FOLDER"
+            )
+        if not speaks(model):
+            raise BadValue(
+                f"'{getattr(model, 'preset', model)}' cannot answer questions, so it cannot learn from --web '{self.web}'. "
+                f"Next: leave --web out, or a preset that can: {', '.join(speakers())}"
+            )
+        return WebData(self.web)
 
     def _read(self, folder: Path, console: Console) -> Any:
         """A data set, without its bad demonstrations where these are not wanted."""
@@ -199,7 +289,7 @@ class Train:
                 f"--init '{init}' is a '{theirs.preset}', asked for '{ours.preset}'. Next: leave the preset out to train a "
                 f"'{theirs.preset}', or leave --init out to begin a '{ours.preset}' anew"
             )
-        return ours
+        return theirs
 
 
 @dataclass(frozen=True)
@@ -216,11 +306,14 @@ class Doctor:
     def run(self, console: Console) -> Answer:
         import time
 
-        from palmar.train.doctor import examine, read_rows, too_short
+        from palmar.train.doctor import cut_short, examine, read_rows, too_short
         from palmar.train.track import METRICS
 
         if not 0 <= self.follow < inf:
             raise BadValue(f"--follow is {self.follow}; expected seconds, 0 for once")
+        path = self.run_folder / METRICS
+        if cut := not self.follow and cut_short(path):
+            console.print(f"the last line of '{path}' was cut short; the whole ones before it were read", markup=False)
         said: list[str] = []
         while True:
             found = examine(self.run_folder)
@@ -231,12 +324,13 @@ class Doctor:
             if not self.follow:
                 break
             time.sleep(self.follow)
-        rows = read_rows(self.run_folder / METRICS)
-        if short := too_short(rows):
+        rows = read_rows(path)
+        short = too_short(rows)
+        if short and not found:  # a symptom needs no more rows
             console.print(f"[yellow]too short to judge[/]: {short}")
         elif not found:
-            console.print(f"[green]healthy[/]: nothing wrong in {len(rows)} rows of '{self.run_folder / METRICS}'")
-        return int(bool(found or short)), {"findings": [asdict(f) for f in found], "too_short": short}
+            console.print(f"[green]healthy[/]: nothing wrong in {len(rows)} rows of '{escape(str(path))}'")
+        return int(bool(found or short)), {"findings": [asdict(f) for f in found], "too_short": short, "cut": cut}
 
 
 @dataclass(frozen=True)

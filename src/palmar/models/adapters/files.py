@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONVERT = (
-    "which can run code when opened; palmar reads safetensors only. Next: convert it where you trust it: "
-    "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+    "which can run code when opened; palmar reads safetensors only. Next: palmar convert FILE model.safetensors, which "
+    "reads its tensors without running it"
 )
 
 
