@@ -1,6 +1,8 @@
 """Weights made by others: PyTorch files read without unpickling, ImageNet's from a package, and checkpoints that need neither."""
 
+import contextlib
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -11,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from squares import Squares
 from tiny_words import write_tokenizer
 from torch import nn
 from toy import face
 
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile, BadValue
-from palmar.models import checkpoint, imagenet
+from palmar.models import checkpoint, imagenet, vlm
 from palmar.models.acting import NeuralPolicy
 from palmar.models.imagenet import ImagenetConfig, Same
 from palmar.models.pth import read_pth
@@ -25,6 +28,7 @@ from palmar.models.text import TowerConfig
 from palmar.models.vision import PretrainedVisionConfig
 from palmar.models.vla import VLAConfig
 from palmar.models.vlm_presets import openvla_tiny
+from palmar.train.loop import TrainConfig, train
 from palmar.types import Observation
 
 LAYOUTS = pytest.mark.parametrize("zipped", [True, False], ids=["archive", "stream"])
@@ -108,6 +112,89 @@ def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path):
         read_pth(path)
 
 
+@LAYOUTS
+def test_damaged_bytes_are_a_message_or_other_numbers(tmp_path, zipped):
+    rng = np.random.default_rng(0)
+    base = torch.randn(5)
+    whole = save({"w": base, "v": [torch.ones(3), base[1:]], "n": 3}, tmp_path / "x.pth", zipped).read_bytes()
+    for at in rng.choice(len(whole), 60, replace=False):
+        for bits in (0xFF, 0x80, int(rng.integers(1, 256))):
+            damaged = bytearray(whole)
+            damaged[at] ^= bits
+            (tmp_path / "y.pth").write_bytes(damaged)
+            try:
+                got = read_pth(tmp_path / "y.pth")
+            except BadFile as error:
+                assert "y.pth" in str(error)
+            else:
+                assert all(isinstance(x, torch.Tensor) and x.numel() <= 5 for x in got.values())
+
+
+@pytest.mark.parametrize("length", [1 << 63, 1 << 60, 1 << 40, 5])
+def test_a_length_beyond_the_end_asks_for_no_memory(tmp_path, length):
+    path = save({"w": torch.ones(4)}, tmp_path / "x.pth", False)
+    raw = bytearray(path.read_bytes())
+    raw[-24:-16] = length.to_bytes(8, "little")
+    path.write_bytes(raw)
+    with pytest.raises(BadFile, match=rf"w|storage \d+ has 16 of {4 * length} bytes"):
+        read_pth(path)
+
+
+def tensor(key, shape=(4,), kind="Float", more=()):
+    """The pickle instructions of a tensor, its numbers in the storage `key`."""
+
+    def plain(value):  # without the head and the end of a pickle of its own
+        return pickle.dumps(value, 2)[2:-1]
+
+    stride = tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
+    view = b"".join(plain(x) for x in more)
+    held = b"(" + plain("storage") + f"ctorch\n{kind}Storage\n".encode() + plain(key) + plain("cpu") + plain(4) + view + b"tQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + held + plain(0) + plain(shape) + plain(stride) + b"tR"
+
+
+def program(*values):
+    return b"\x80\x02](" + b"".join(values) + b"e."
+
+
+def test_one_storage_cannot_fill_the_memory_by_being_asked_for_often(tmp_path):
+    raw = np.arange(4096, dtype=np.float32).tobytes()
+    once = tensor("0", (4096,)) + b"q\x07"
+    got = read_pth(archive(tmp_path / "tied.pth", program(once, *[b"h\x07"] * 3), [raw]))
+    assert len({x.data_ptr() for x in got.values()}) == 4 and all(float(x[9]) == 9 for x in got.values())
+    with pytest.raises(BadFile, match="x.pth' holds more than 4 times"):
+        read_pth(archive(tmp_path / "x.pth", program(once, *[b"h\x07"] * 500), [raw]))
+
+
+def test_members_that_grow_when_read_are_refused(tmp_path):
+    path = archive(tmp_path / "x.pth", program(tensor("0")))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("x/data/0", bytes(1 << 20))
+    with pytest.raises(BadFile, match="compressed"):
+        read_pth(path)
+    path = archive(tmp_path / "y.pth", program(tensor("0")), [bytes(16)])
+    raw = path.read_bytes()
+    at = raw.rindex(b"PK\x01\x02")  # what the list of members says of the last
+    path.write_bytes(raw[: at + 20] + (1 << 30).to_bytes(4, "little") * 2 + raw[at + 28 :])
+    with pytest.raises(BadFile, match=r"y\.pth"):
+        read_pth(path)
+
+
+def test_a_view_of_the_older_stream_is_refused(tmp_path):
+    assert read_pth(archive(tmp_path / "x.pth", program(tensor("0", more=(None,))), [bytes(16)]))["0"].tolist() == [0] * 4
+    with pytest.raises(BadFile, match="a storage that is part of another"):
+        read_pth(archive(tmp_path / "y.pth", program(tensor("0", more=(("1", 0, 4),))), [bytes(16)]))
+
+
+def test_values_that_double_are_not_written_out(tmp_path):
+    """As a name, a key or a shape, a tuple of tuples of … would never end."""
+    laughs = b"K\x01" + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(60))
+    shape = tensor("0").replace(b"K\x04\x85", laughs, 1)
+    assert shape != tensor("0")
+    for value in (laughs + b")R", b"}" + laughs + b"K\x01s", shape, laughs + b"Q"):
+        with pytest.raises(BadFile, match=r"x\.pth"):
+            read_pth(archive(tmp_path / "x.pth", program(value), [bytes(16)]))
+
+
 def test_what_is_no_pytorch_file_is_a_message(tmp_path):
     buffer = io.BytesIO()
     torch.save(OrderedDict(w=torch.ones(2)), buffer)
@@ -164,7 +251,7 @@ def test_same_padding_is_tensorflows():
     assert odd.tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
 
 
-def test_frozen_weights_stay_and_others_learn():
+def test_frozen_weights_take_no_gradient_and_others_do():
     for frozen in (True, False):
         encoder = ImagenetConfig(2, frozen).build(0).train()
         out = encoder(picture())
@@ -245,3 +332,40 @@ def test_a_checkpoint_takes_along_what_it_names_and_moves(tmp_path, made):
     assert not list((tmp_path / "robot" / "assets").rglob("*.safetensors")), "weights are in the checkpoint once"
     again = checkpoint.save(tmp_path / "again", policy.model.state_dict(), policy.model.config, interface, unit)
     np.testing.assert_allclose(checkpoint.load(again).act(obs).actions, before, atol=1e-5)
+
+
+@pytest.mark.parametrize("made", [bert, siglip, words])
+def test_training_goes_on_from_a_checkpoint_that_took_along_what_it_names(tmp_path, made):
+    (tmp_path / "hub").mkdir()
+    config = made(tmp_path / "hub")
+    run = TrainConfig(steps=1, batch_size=4, horizon=4, validate=1, precision="fp32", validation=0.1)
+    first = train(config, Squares(100), tmp_path / "first", run, progress=False)
+    (tmp_path / "hub").rename(tmp_path / "gone")
+    again = checkpoint.read_config(first)[0]
+    second = train(again, Squares(100), tmp_path / "second", run, init=first, progress=False)
+    third = train(again, Squares(100), tmp_path / "third", run, init=second, progress=False)  # as DAgger's rounds do
+    assert checkpoint.load(third).model.config.preset == config.preset
+
+
+@pytest.mark.parametrize("name", ["assets/../../secret", "/etc", "../hub", "assets/x"])
+def test_a_checkpoint_that_names_a_folder_outside_itself_is_refused(tmp_path, name):
+    (tmp_path / "hub").mkdir()
+    config = words(tmp_path / "hub")
+    interface = face(config)
+    unit = {"state": Normalizer(np.zeros(4), np.ones(4)), "action": Normalizer(np.zeros(3), np.ones(3))}
+    folder = checkpoint.save(tmp_path / "c", config.build(interface).state_dict(), config, interface, unit)
+    text = (folder / "config.json").read_text().replace("assets/0", name)
+    (folder / "config.json").write_text(text)
+    with pytest.raises(BadFile, match="outside itself"):
+        checkpoint.read_config(folder)
+
+
+def test_a_tokenizer_with_code_of_its_own_does_not_run_it(tmp_path):
+    write_tokenizer(tmp_path, ["pick"])
+    told = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    told |= {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "tokenizer_class": "Evil"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(told))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: ...\n")
+    with contextlib.suppress(BadFile):  # read as a plain tokenizer, or not at all
+        vlm._tokenizer(str(tmp_path))
+    assert not (tmp_path / "ran").exists()

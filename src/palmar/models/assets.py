@@ -5,12 +5,18 @@ The weights of such a tower are in the checkpoint anyway; its description and it
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from palmar.errors import BadFile
+from palmar.models.config import to_dict
+from palmar.models.tensors import replace_file
 
 C = TypeVar("C")
 
@@ -36,15 +42,31 @@ def carry(config: C, checkpoint: Path) -> C:
             for path in sorted(p for p in source.iterdir() if p.is_file() and _wanted(p)):
                 copy = target / path.name
                 if not copy.exists() or copy.stat().st_size != path.stat().st_size:
-                    shutil.copyfile(path, copy)
+                    replace_file(copy, partial(shutil.copyfile, path))
         return taken[name]
 
     return _renamed(config, move)
 
 
 def find(config: C, checkpoint: Path) -> C:
-    """The names that `carry` gave, as folders that can be opened."""
-    return _renamed(config, lambda name: str(checkpoint / name) if name.startswith(f"{ASSETS}/") else name)
+    """The names that `carry` gave, as folders that can be opened. Raises `BadFile` for one outside the checkpoint: it may come
+    from a stranger, and what it names is read, and copied on saving."""
+
+    def place(name: str) -> str:
+        if re.fullmatch(rf"{ASSETS}/\d+", name):
+            return str(checkpoint / name)
+        if name.startswith(f"{ASSETS}/") or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BadFile(
+                f"'{checkpoint}' names the folder '{name}', outside itself. Next: take it from who made it, anew"
+            )
+        return name
+
+    return _renamed(config, place)
+
+
+def nameless(config: Any) -> dict[str, Any]:
+    """For comparing: as `config.to_dict`, without the names of folders, which differ from machine to machine."""
+    return to_dict(_renamed(config, lambda name: ""))
 
 
 def _wanted(path: Path) -> bool:

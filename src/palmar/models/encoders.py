@@ -100,8 +100,12 @@ def _minilm() -> tuple[Any, Any]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True)
-        model = AutoModel.from_pretrained(where, local_files_only=True).eval().requires_grad_(False)
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+        model = (
+            AutoModel.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+            .eval()
+            .requires_grad_(False)
+        )
     finally:
         logging.set_verbosity(verbosity)
         if bar:

@@ -28,31 +28,49 @@ def like(config: ModelConfig, folder: str | Path) -> ModelConfig:
     folder = Path(folder)
     if not folder.is_dir():
         raise BadFile(f"no weights at '{folder}'. Next: give the local folder that holds config.json and *.safetensors")
-    if _kind(folder) == "openvla":
+    about = _about(folder)
+    if about.get("model_type") == "openvla":
         from palmar.models.adapters import openvla
+        from palmar.models.token_vla import TokenVLAConfig
 
-        return replace(openvla.published(folder), preset=getattr(config, "preset", "openvla"))
-    if not (folder / "tokenizer.json").exists():
+        if not isinstance(config, TokenVLAConfig) or not config.preset.startswith("openvla"):
+            preset = getattr(config, "preset", config)
+            raise BadValue(
+                f"'{folder}' is an OpenVLA, asked for '{preset}'. Next: palmar train openvla-paper --pretrained {folder}"
+            )
+        theirs = openvla.published(folder)
+        # palmar normalises by mean and deviation and speaks a chunk; theirs is one action scaled to -1 … 1 by quantiles
+        return replace(theirs, tokens=replace(config.tokens, bins=theirs.tokens.bins), preset=config.preset)
+    if not (folder / "tokenizer.json").exists() or not _speaks(about):
         return config
     vlm: Any = config.vlm  # type: ignore[attr-defined]
     return replace(config, vlm=replace(vlm, decoder=replace(vlm.decoder, tokenizer=str(folder))))  # type: ignore[type-var]
 
 
-def begin_from(model: Model, folder: str | Path) -> None:
-    """Put the weights of `folder` into a model whose configuration is `like` them. Raises `BadValue`, `BadFile`."""
-    take: Callable[[str | Path], None] | None = getattr(model, "weights_from", None)
+def begin_from(model: Model, folder: str | Path) -> list[str]:
+    """Put the weights of `folder` into a model whose configuration is `like` them; what was taken, by name. Raises `BadValue`,
+    `BadFile`."""
+    take: Callable[[str | Path], list[str]] | None = getattr(model, "weights_from", None)
     if take is None:
         raise BadValue(f"a {type(model).__name__} takes no published weights. Next: a palmar checkpoint (--init)")
-    if _kind(Path(folder)) == "openvla":
+    if _about(Path(folder)).get("model_type") == "openvla":
         from palmar.models.adapters import openvla
 
         openvla.fill(model, Path(folder))
-    else:
-        take(folder)
+        return ["everything but when it is done"]
+    return take(folder)
 
 
-def _kind(folder: Path) -> str:
+def _about(folder: Path) -> dict[str, Any]:
+    """Its config.json; nothing when there is none, which whoever reads the weights will say."""
     try:
-        return str(json.loads((folder / "config.json").read_text()).get("model_type", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+        about = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _speaks(about: dict[str, Any]) -> bool:
+    """Whether there is a language model whose words are those of the tokenizer beside it, and not a vision tower alone."""
+    pairs = str(about.get("model_type", "")).startswith(("siglip", "clip"))
+    return not pairs and ("vocab_size" in about or "text_config" in about)

@@ -36,6 +36,6 @@ class Speaking(Model):
         """What co-fine-tuning on image-text pairs minimises; see `VLM.language_loss`."""
         return self.vlm.language_loss(images, prompts, answers)
 
-    def weights_from(self, path: str | Path) -> None:
+    def weights_from(self, path: str | Path) -> list[str]:
         """The VLM's; see `VLM.weights_from`."""
-        self.vlm.weights_from(path)
+        return self.vlm.weights_from(path)

@@ -20,6 +20,7 @@ PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
     """Atomic safetensors file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
 
     def write(temporary: Path) -> None:

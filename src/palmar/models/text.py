@@ -178,10 +178,10 @@ def text_tower(config: TowerConfig) -> tuple[Any, Any]:
         raise UnknownName("text family", config.family, kinds)
     form, kind, options = kinds[config.family]
     try:
-        tokenizer = hf.AutoTokenizer.from_pretrained(config.path, local_files_only=True)
+        tokenizer = hf.AutoTokenizer.from_pretrained(config.path, local_files_only=True, trust_remote_code=False)
         if not wants_weights():
             return tokenizer, kind(form.from_pretrained(config.path, local_files_only=True), **options)
-        return tokenizer, kind.from_pretrained(config.path, local_files_only=True, **options)
+        return tokenizer, kind.from_pretrained(config.path, local_files_only=True, use_safetensors=True, **options)
     except (OSError, ValueError) as e:
         raise BadFile(
             f"no {config.family} tower at '{config.path}': {str(e).splitlines()[0]}. Next: give the local folder that "

