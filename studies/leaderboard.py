@@ -23,6 +23,7 @@ from rich.console import Console
 
 from palmar.data.reader import Dataset
 from palmar.eval import plots
+from palmar.eval.rows import read_rows
 from palmar.eval.stats import Rate
 from palmar.eval.suite import EvalConfig, Results, evaluate
 from palmar.models.catalogue import size_of
@@ -62,7 +63,7 @@ def measure(
         paraphrases=paraphrases, resume=True,
     )  # fmt: skip
     results: Results = evaluate(EvalConfig(str(policy), trials, tasks, seed=3000, timeout=TIMEOUT), note=name)
-    rows = [json.loads(line) for line in (policy / METRICS).read_text().splitlines()]
+    rows = read_rows(policy / METRICS)
     speeds = [r["samples_per_s"] for r in rows if r.get("samples_per_s")]
     rate = results.rate()
     return Row(

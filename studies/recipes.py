@@ -30,6 +30,7 @@ from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
 from palmar.data.webdata import WebConfig, WebData, make
 from palmar.eval import plots
+from palmar.eval.rows import read_rows
 from palmar.eval.stats import Rate, paired
 from palmar.eval.suite import EvalConfig, Results, evaluated, shared
 from palmar.models import checkpoint
@@ -80,8 +81,7 @@ class Lab:
 
 def curve(policy: Path, name: str) -> list[float]:
     """A logged value over the validations of a run."""
-    rows = [json.loads(line) for line in (policy / METRICS).read_text().splitlines()]
-    return [r[name] for r in rows if r.get(name) is not None]
+    return [r[name] for r in read_rows(policy / METRICS) if r.get(name) is not None]
 
 
 @torch.no_grad()
@@ -127,12 +127,12 @@ def stages(lab: Lab) -> list[Row]:
 def mixing(lab: Lab) -> list[Row]:
     """rt2-tiny, from a model that mostly answered questions, goes on with three mixtures. Retention: held-out questions
     answered; guessing answers `chance` of them. Success is not asked for: no arm drives well after so few steps."""
-    web, data, steps = lab.web(), [lab.demos("reach", 240, ("reach",), 710_000)], max(8, lab.steps // 4)
+    web, data, steps = lab.web(), [lab.demos("reach", 240, ("reach",), 710_000)], max(8, lab.steps // 8)
 
     def mixed(share: float) -> Recipe:
         return Recipe(f"web {share:g}", (Stage("mix", data=Mixture(temperature=1.0, web=share)),))
 
-    base = lab.trained("mixing-base", data, "rt2-tiny", 2 * steps, recipe=mixed(0.9), web=web)
+    base = lab.trained("mixing-base", data, "rt2-tiny", 4 * steps, recipe=mixed(0.9), web=web)
     arms = {"where they begin": base}
     for name, share in (("robot only", 0.0), ("robot and web 80/20", 0.2), ("robot and web 50/50", 0.5)):
         arms[name] = lab.trained(f"mixing-{share:g}", data, "rt2-tiny", steps, recipe=mixed(share), web=web, init=base)

@@ -6,28 +6,15 @@ import importlib
 import socket
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from urllib.parse import urlsplit
 
 from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import Policy
 
-
-@runtime_checkable
-class Policy(Protocol):
-    """A scripted expert, a neural policy, a person with a joystick, or a wrapper around one of them."""
-
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        """The next T actions for what is seen now.
-
-        prefix: float32[d, A] actions that will run while this call computes (real-time chunking); None when there are none.
-        """
-        ...
-
-    def reset(self) -> None:
-        """Forget the past: a new episode begins."""
-        ...
-
+__all__ = [
+    "ADAPTERS", "Policy", "check_policy", "checkpoint_of", "interface_of", "load_policy", "loaded", "shipped", "split_robot",
+]  # fmt: skip
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
 """Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.models.adapters`."""

@@ -1,4 +1,5 @@
-"""The nouns that travel through every room. They need only numpy and are validated where they are made.
+"""The nouns that travel through every room, and who drives a robot with them. They need only numpy and are
+validated where they are made.
 
 Axis legend used in every docstring: T steps of a chunk · A action width · S state width · H, W image height, width ·
 P privileged width · J arm joints.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -71,6 +73,22 @@ class ActionChunk:
             )
         if not self.dt > 0:
             raise BadValue(f"dt is {self.dt}; expected seconds > 0")
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A scripted expert, a neural policy, a person with a joystick, or a wrapper around one of them."""
+
+    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+        """The next T actions for what is seen now.
+
+        prefix: float32[d, A] actions that will run while this call computes (real-time chunking); None when there are none.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget the past: a new episode begins."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

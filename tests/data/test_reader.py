@@ -207,6 +207,29 @@ def test_repair_drops_only_what_cannot_be_read(tmp_path):
     assert repair(root).removed == []
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["one file", "a file each"])
+def test_repair_drops_no_episode_unasked_whose_row_is_lost(tmp_path, shared):
+    """In one file for all, nothing is left over that would tell of them."""
+    root, writer = tmp_path / "set", DatasetWriter(tmp_path / "set", ROBOT, 10)
+    for i in range(4):
+        writer.add(episode(5, seed=i))
+    writer.close(consolidate=shared)
+    paths = sorted(root.glob("meta/episodes/*/*.parquet"))
+    if shared:
+        pq.write_table(pq.read_table(paths[0])[:2], paths[0])
+    else:
+        for path in paths[2:]:
+            path.unlink()
+    before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
+    why = r"info.json counts 4 episodes" if shared else r"file-002.* is there"
+    with pytest.raises(BadFile, match=rf"episode 2: .*lost.*{why}; mending drops 2 of 4 episodes. Next: .*--drop"):
+        repair(root)
+    assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"} == before
+    done = repair(root, drop=True)
+    assert done.episodes == 2 and done.dropped[0].startswith("episode 2: ")
+    assert len(Dataset(root)) == 10 and len(repair(root).dropped) == 0
+
+
 @pytest.mark.parametrize("name", [".old", ".new"])
 def test_a_folder_that_is_no_data_set_is_left_alone(tmp_path, name):
     (tmp_path / name).mkdir()

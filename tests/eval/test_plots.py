@@ -9,6 +9,7 @@ import pytest
 from palmar.errors import BadFile, BadValue
 from palmar.eval import plots
 from palmar.eval.plots import Identified
+from palmar.eval.rows import cut_short, read_rows
 from palmar.eval.stats import Rate
 
 ROWS = [
@@ -65,15 +66,15 @@ def test_curves_draw_what_there_is():
     assert set(plots.curves([{"minutes": 1.0, "val_done": 0.5}])) == {"done"}
 
 
-def test_metrics_forgive_only_a_last_line_cut_short(tmp_path):
+def test_rows_forgive_only_a_last_line_cut_short(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
-    assert plots.metrics(path) == [{"step": 1}, {"step": 2}]
+    assert read_rows(path) == [{"step": 1}, {"step": 2}] and cut_short(path)
     path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(BadFile, match="line 2 is damaged"):
-        plots.metrics(path)
-    with pytest.raises(BadFile, match="no metrics at"):
-        plots.metrics(tmp_path / "none")
+    with pytest.raises(BadFile, match="line 2 is no row"):
+        read_rows(path)
+    with pytest.raises(BadFile, match="no none in"):
+        read_rows(tmp_path / "none")
 
 
 @pytest.mark.parametrize(

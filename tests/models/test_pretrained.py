@@ -136,20 +136,20 @@ def test_a_length_beyond_the_end_asks_for_no_memory(tmp_path, length):
     raw = bytearray(path.read_bytes())
     raw[-24:-16] = length.to_bytes(8, "little")
     path.write_bytes(raw)
-    with pytest.raises(BadFile, match=rf"w|storage \d+ has 16 of {4 * length} bytes"):
+    with pytest.raises(BadFile, match=rf"storage \d+ has 16 of {4 * length} bytes"):
         read_pth(path)
 
 
-def tensor(key, shape=(4,), kind="Float", more=()):
+def tensor(key, shape=(4,), more=()):
     """The pickle instructions of a tensor, its numbers in the storage `key`."""
 
     def plain(value):  # without the head and the end of a pickle of its own
         return pickle.dumps(value, 2)[2:-1]
 
     stride = tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
-    view = b"".join(plain(x) for x in more)
-    held = b"(" + plain("storage") + f"ctorch\n{kind}Storage\n".encode() + plain(key) + plain("cpu") + plain(4) + view + b"tQ"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + held + plain(0) + plain(shape) + plain(stride) + b"tR"
+    kind = b"ctorch\nFloatStorage\n"
+    held = b"(" + plain("storage") + kind + b"".join(map(plain, (key, "cpu", 4, *more))) + b"tQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + held + b"".join(map(plain, (0, shape, stride))) + b"tR"
 
 
 def program(*values):
@@ -161,7 +161,7 @@ def test_one_storage_cannot_fill_the_memory_by_being_asked_for_often(tmp_path):
     once = tensor("0", (4096,)) + b"q\x07"
     got = read_pth(archive(tmp_path / "tied.pth", program(once, *[b"h\x07"] * 3), [raw]))
     assert len({x.data_ptr() for x in got.values()}) == 4 and all(float(x[9]) == 9 for x in got.values())
-    with pytest.raises(BadFile, match="x.pth' holds more than 4 times"):
+    with pytest.raises(BadFile, match="holds more than 4 times"):
         read_pth(archive(tmp_path / "x.pth", program(once, *[b"h\x07"] * 500), [raw]))
 
 
@@ -180,7 +180,8 @@ def test_members_that_grow_when_read_are_refused(tmp_path):
 
 
 def test_a_view_of_the_older_stream_is_refused(tmp_path):
-    assert read_pth(archive(tmp_path / "x.pth", program(tensor("0", more=(None,))), [bytes(16)]))["0"].tolist() == [0] * 4
+    whole = archive(tmp_path / "x.pth", program(tensor("0", more=(None,))), [bytes(16)])
+    assert read_pth(whole)["0"].tolist() == [0] * 4
     with pytest.raises(BadFile, match="a storage that is part of another"):
         read_pth(archive(tmp_path / "y.pth", program(tensor("0", more=(("1", 0, 4),))), [bytes(16)]))
 

@@ -11,8 +11,9 @@ from speaking import SpeakingConfig
 from squares import Squares
 
 from palmar.errors import BadFile
+from palmar.eval.rows import read_rows
 from palmar.policy import shipped
-from palmar.train.doctor import diagnose, examine, from_predictions, read_rows
+from palmar.train.doctor import diagnose, examine, from_predictions
 from palmar.train.loop import TrainConfig, train
 
 SMALL = TrainConfig(steps=120, horizon=4, batch_size=32, threads=1, log_every=10, lr=3e-3, augment=None, validate=8,

@@ -18,6 +18,7 @@ from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors, write_tensors
 from palmar.policy import load_policy
 from palmar.train import sharded
+from palmar.train.job import check_shard
 from palmar.train.loop import TrainConfig, train
 from palmar.train.lora import Lora
 from palmar.train.recipe import Recipe, Stage
@@ -158,12 +159,12 @@ def test_what_cannot_be_sharded_is_refused(tmp_path: Path, monkeypatch: pytest.M
     config = TrainConfig(steps=1, horizon=4, shard=True)
     with pytest.raises(BadValue, match=r"the only one\. Next: torchrun --nproc-per-node N"):
         train(palmar_nano(), Squares(50), tmp_path / "x", config, progress=False)
-    sharded.check(Recipe(), own_loss=True)
+    check_shard(Recipe(), own_loss=True)
     weighed = Recipe("r", (Stage(), Stage("far", data=Mixture(losses=(("far", 2.0),)))))
-    with pytest.raises(BadValue, match=r"stage 'far' weighs the losses of tasks.*Next: .*shard=False"):
-        sharded.check(weighed, own_loss=True)
+    with pytest.raises(BadValue, match=r"stage 'far' weighs the losses of tasks.*Next: .*without --shard"):
+        check_shard(weighed, own_loss=True)
     with pytest.raises(BadValue, match="another objective"):
-        sharded.check(Recipe(), own_loss=False)
+        check_shard(Recipe(), own_loss=False)
     assert not any(tmp_path.iterdir())
 
 

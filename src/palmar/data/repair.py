@@ -1,4 +1,9 @@
-"""Mend what a crash left. Nothing that was durable is ever removed: only files no episode refers to."""
+"""Mend what a crash left.
+
+Of its own accord nothing that was durable is removed: only temporary files, and files that no episode refers to. With
+`repair(drop=True)` the episodes from the first that cannot be read on no longer count, and the files only they refer to are
+removed.
+"""
 
 from __future__ import annotations
 
@@ -92,15 +97,16 @@ def repair(root: str | Path, drop: bool = False) -> Mended:
                 dropped = [f"episode {r['episode_index']}: {why}" for r in rows[len(good) :]]
                 break
             good.append(row)
-        lost = unclaimed(root, rows, info) if int(info["total_episodes"]) > len(rows) else []
-        if lost and not dropped:  # not what a crash leaves: info.json, which comes last, never counts too many
-            dropped = [f"episode {len(rows)}: its row of meta/episodes is lost, and '{lost[0]}' is there"]
+        total = max(len(rows), int(info["total_episodes"]))
+        if total > len(rows) and not dropped:  # no crash leaves that: info.json comes last
+            left = unclaimed(root, rows, info)  # nothing where episodes share their files
+            sign = f"'{left[0]}' is there" if left else f"{fmt.INFO} counts {total} episodes"
+            dropped = [f"episode {len(rows)}: its row of meta/episodes is lost, and {sign}"]
         if dropped and not good:
             raise BadFile(
                 f"'{root}' cannot be read from {dropped[0]}; nothing would be left, so nothing was touched. "
                 "Next: copy that file again from its source, or collect anew"
             )
-        total = max(len(rows), int(info["total_episodes"]) if lost else 0)
         if dropped and not drop:
             raise BadFile(
                 f"'{root}' cannot be read from {dropped[0]}; mending drops {total - len(good)} of {total} episodes. "
@@ -193,7 +199,7 @@ def _rebuild_info(root: Path) -> dict[str, Any]:
             continue
     raise BadFile(
         f"'{root / fmt.INFO}' is lost and the schema cannot be guessed. Next: copy info.json from a set of the same "
-        "robot (its counts will be rebuilt), then repair again"
+        "robot and set its total_episodes to 0 (counts will be rebuilt), then repair again"
     )
 
 

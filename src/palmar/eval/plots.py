@@ -8,18 +8,16 @@ read on white and on black. Figures are 360 units wide, so that their words stay
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from palmar.errors import BadFile, BadValue, need
+from palmar.errors import BadValue, need
 from palmar.eval.stats import Rate
 from palmar.types import Array
 
@@ -102,25 +100,6 @@ def trend(
         _legend(ax, 3)
         svg = _Svg(figure)
     return svg.text(title)
-
-
-def metrics(path: str | Path) -> list[dict[str, float | None]]:
-    """The rows of a metrics.jsonl; a last line cut short by a kill is left out. Raises `BadFile`."""
-    path, rows = Path(path), []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise BadFile(f"no metrics at '{path}'. Next: give the metrics.jsonl beside a checkpoint") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"line {number} is not an object")
-            rows.append(row)
-        except ValueError as error:
-            if number < len(lines):
-                raise BadFile(f"'{path}' line {number} is damaged ({error}). Next: remove the line") from error
-    return rows
 
 
 CURVES = {

@@ -23,6 +23,7 @@ from palmar.errors import BadFile, need
 from palmar.eval import plots
 from palmar.eval.film import Film
 from palmar.eval.plots import Identified
+from palmar.eval.rows import read_rows
 from palmar.eval.stats import Paired, Rate, paired, trials_needed
 from palmar.eval.suite import Results, shared
 from palmar.sim.pool import cores
@@ -254,7 +255,7 @@ class Report:
         out = []
         for name, rows in self.data.training.items():
             if isinstance(rows, (str, Path)):
-                rows = plots.metrics(rows)
+                rows = read_rows(Path(rows))
             if drawn := plots.curves(rows):
                 out.append((name, drawn, _training_sentence(rows)))
         return out

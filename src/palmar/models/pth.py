@@ -3,15 +3,21 @@
 Such a file is a pickle: a program that builds objects, and whoever opens it the usual way runs it. Here the program is only
 read: a stack of plain values, and of names that stay names. Nothing is imported, nothing is called; what a dictionary of
 tensors does not need is refused. Both layouts are known, the zip archive (PyTorch ≥ 1.6) and the older stream.
+
+Such a file also says how large things are. What it says is held against its own size, so that a small file, damaged or made
+to do so, cannot fill the memory.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import pickletools
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +48,14 @@ _VALUES = (
     "SHORT_BINSTRING",
 )
 _MARK = object()
-MOST, DEEPEST = 1_000_000, 64
-"""Values and levels of dictionaries in a file, at most: a state dict has one or two levels."""
+_DAMAGED = (
+    ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, OverflowError, MemoryError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+MOST, DEEPEST, LONGEST = 1_000_000, 64, 4096
+"""Values and levels of dictionaries in a file and letters of a name, at most: a state dict has one or two levels."""
+TIED = 4
+"""Tensors take at most so many times the file: tied weights and views are in it once."""
 
 
 class _Unknown(Exception):
@@ -75,44 +87,53 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise BadFile(f"there is no file '{path}'. Next: name a .pth, .pt, .bin or .ckpt file")
+    size = path.stat().st_size
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                tree, storage = _archive(archive)
-                return dict(_flat(tree, storage))
+                tree, read = _archive(archive, size)
+                return dict(_flat(tree, _Storages(read, size)))
         with path.open("rb") as f:
-            tree, storage = _stream(f)
-            return dict(_flat(tree, storage))
+            tree, read = _stream(f, size)
+            return dict(_flat(tree, _Storages(read, size)))
     except _Unknown as e:
         raise BadFile(
             f"'{path}' holds {e}; expected tensors in dictionaries and lists. Next: save its state_dict() alone, as safetensors, "
             "with the program that made it"
         ) from e
-    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, zipfile.BadZipFile) as e:
+    except (*_DAMAGED, OSError) as e:
+        if isinstance(e, OSError) and e.errno != errno.EINVAL:  # which is: to a place that no file has
+            raise
         raise BadFile(f"'{path}' is truncated, damaged or no PyTorch file ({e}). Next: copy it again") from e
 
 
 # ------------------------------------------------------------------------------------------------ the two layouts
 
-Storage = Callable[[str, torch.dtype], Tensor]
+Read = Callable[[str], bytes]
+"""The numbers of a storage, by its key."""
 
 
-def _archive(archive: zipfile.ZipFile) -> tuple[Any, Storage]:
+def _archive(archive: zipfile.ZipFile, size: int) -> tuple[Any, Read]:
     names = archive.namelist()
     program = next(n for n in [*names, ""] if n.endswith("data.pkl") or not n)
     if not program:
         raise _Unknown("no data.pkl")
     root = program.removesuffix("data.pkl")
-    if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != sys.byteorder.encode():
+
+    def member(name: str) -> bytes:
+        about = archive.getinfo(name)
+        if about.compress_type != zipfile.ZIP_STORED:
+            raise _Unknown("compressed members, which PyTorch does not write")
+        if max(about.file_size, about.compress_size) > size:
+            raise EOFError(f"{name} has {about.file_size} bytes, the file {size}")
+        return archive.read(about)
+
+    if f"{root}byteorder" in names and member(f"{root}byteorder") != sys.byteorder.encode():
         raise _Unknown("numbers in the other byte order")
-
-    def storage(key: str, dtype: torch.dtype) -> Tensor:
-        return _numbers(archive.read(f"{root}data/{key}"), dtype)
-
-    return _run(io.BytesIO(archive.read(program))), storage
+    return _run(io.BytesIO(member(program))), lambda key: member(f"{root}data/{key}")
 
 
-def _stream(f: BinaryIO) -> tuple[Any, Storage]:
+def _stream(f: BinaryIO, end: int) -> tuple[Any, Read]:
     """Magic, version, facts about the machine, the tree, the keys of the storages; then the storages, each after its length."""
     if _run(f) != _MAGIC:
         raise ValueError("it does not begin as one")
@@ -121,19 +142,38 @@ def _stream(f: BinaryIO) -> tuple[Any, Storage]:
         raise _Unknown("numbers in the other byte order")
     types: dict[str, torch.dtype] = {}
     tree = _run(f, types)
-    held = {}
+    held: dict[str, bytes] = {}
     for key in _run(f):
-        count = int.from_bytes(f.read(8), "little")
-        size = count * types[key].itemsize
-        raw = f.read(size)
-        if len(raw) != size:
-            raise EOFError(f"storage {key} has {len(raw)} of {size} bytes")
-        held[key] = _numbers(raw, types[key])
-    return tree, lambda key, dtype: held[key]
+        if not isinstance(key, str):
+            raise TypeError("a storage without a name")
+        size = int.from_bytes(f.read(8), "little") * types[key].itemsize
+        if (left := end - f.tell()) < size:
+            raise EOFError(f"storage {key} has {left} of {size} bytes")
+        held[key] = f.read(size)
+    return tree, held.pop
 
 
-def _numbers(raw: bytes, dtype: torch.dtype) -> Tensor:
-    return torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+class _Storages:
+    """The storages of a file of `size` bytes, each read once, and the tensors cut from them: a bounded number of bytes."""
+
+    def __init__(self, read: Read, size: int) -> None:
+        self._read, self._held = read, dict[str, bytearray]()
+        self._unread, self._left = size, TIED * size
+
+    def cut(self, view: _View, name: str) -> Tensor:
+        fresh = view.key not in self._held
+        if fresh:
+            self._held[view.key] = bytearray(self._read(view.key))
+            self._unread -= len(self._held[view.key])
+        raw, numbers = self._held[view.key], math.prod(view.shape)
+        whole = torch.frombuffer(raw, dtype=view.dtype) if raw else torch.empty(0, dtype=view.dtype)
+        if numbers > whole.numel():
+            raise _Unknown(f"{name} of shape {list(view.shape)} cut from {whole.numel()} numbers")
+        self._left -= numbers * view.dtype.itemsize + len(name)
+        if self._unread < 0 or self._left < 0:
+            raise _Unknown(f"more than {TIED} times the numbers it has room for")
+        part = whole.as_strided(view.shape, view.stride, view.offset)  # refuses what lies outside
+        return part if fresh and numbers == whole.numel() and part.is_contiguous() else part.clone()
 
 
 # ------------------------------------------------------------------------------------------------ the program
@@ -164,7 +204,7 @@ def _run(f: BinaryIO, types: dict[str, torch.dtype] | None = None) -> Any:
             stack[-1].extend(items)
         elif name in ("SETITEMS", "SETITEM"):
             flat = _to_mark(stack) if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-            stack[-1].update(zip(flat[::2], flat[1::2], strict=True))
+            stack[-1].update(_dictionary(zip(flat[::2], flat[1::2], strict=True)))
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
             memo[len(memo) if arg is None else arg] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
@@ -172,7 +212,7 @@ def _run(f: BinaryIO, types: dict[str, torch.dtype] | None = None) -> Any:
         elif name == "GLOBAL":
             stack.append(_Name(arg.replace(" ", ".")))
         elif name == "STACK_GLOBAL":
-            stack[-2:] = [_Name(f"{stack[-2]}.{stack[-1]}")]
+            stack[-2:] = [_Name(".".join(stack[-2:]))]
         elif name == "BINPERSID":
             stack.append(_persistent(stack.pop(), types))
         elif name == "REDUCE":
@@ -196,38 +236,56 @@ def _to_mark(stack: list[Any]) -> list[Any]:
     return items
 
 
+def _dictionary(pairs: Any) -> dict[Any, Any]:
+    """From pairs, or another dictionary. Keys are plain: hashing, comparing or printing a tuple of tuples may never end."""
+    out = {}
+    for k, v in pairs.items() if isinstance(pairs, dict) else pairs:
+        if not isinstance(k, str | int | float | None):
+            raise _Unknown(f"a dictionary with a key that is a {type(k).__name__}")
+        out[k] = v
+    return out
+
+
 def _persistent(said: Any, types: dict[str, torch.dtype] | None) -> tuple[str, torch.dtype]:
     kind = said[1].name.removeprefix("torch.").removesuffix("Storage")
     if said[0] != "storage" or kind not in _TYPES:
         raise _Unknown(f"numbers of the kind {said[1].name}")
+    if not isinstance(said[2], str):
+        raise TypeError("a storage without a name")
+    if len(said) > 5 and said[5] is not None:
+        raise _Unknown("a storage that is part of another")
     if types is not None:
         types[said[2]] = _TYPES[kind]
     return said[2], _TYPES[kind]
 
 
 def _built(made: Any, values: tuple[Any, ...]) -> Any:
-    name = made.name if isinstance(made, _Name) else str(made)
+    name = made.name if isinstance(made, _Name) else type(made).__name__
     if name == "collections.OrderedDict":
-        return dict(values[0]) if values else {}
+        return _dictionary(values[0]) if values else {}
     if name == "torch._utils._rebuild_tensor_v2":
         (key, dtype), offset, shape, stride = values[:4]
+        numbers = (offset, *shape, *stride)
+        if len(numbers) > 2 * DEEPEST or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in numbers):
+            raise TypeError("a tensor whose shape is no short row of numbers")
         return _View(key, dtype, offset, shape, stride)
     if name == "torch._utils._rebuild_parameter":
         return values[0]
     raise _Unknown(f"an object of {name}")
 
 
-def _flat(tree: Any, storage: Storage, prefix: str = "", left: list[int] | None = None) -> Iterator[tuple[str, Tensor]]:
+def _flat(
+    tree: Any, storages: _Storages, prefix: str = "", left: list[int] | None = None
+) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors. left: how many values may still be looked at, since a tree can hold itself."""
     left = [MOST] if left is None else left
     left[0] -= 1
-    if left[0] < 0 or prefix.count(".") > DEEPEST:
-        raise _Unknown(f"more than {MOST} values, or values nested more than {DEEPEST} deep")
+    if left[0] < 0 or prefix.count(".") > DEEPEST or len(prefix) > LONGEST:
+        raise _Unknown(
+            f"more than {MOST} values, values nested more than {DEEPEST} deep or names of over {LONGEST} letters"
+        )
     if isinstance(tree, _View):
-        whole = storage(tree.key, tree.dtype)
-        if math.prod(tree.shape) > whole.numel():
-            raise _Unknown(f"{prefix} of shape {list(tree.shape)} cut from {whole.numel()} numbers")
-        yield prefix, whole.as_strided(tree.shape, tree.stride, tree.offset).clone()  # refuses what lies outside
+        yield prefix, storages.cut(tree, prefix)
     elif isinstance(tree, dict | list | tuple):
         for k, v in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from _flat(v, storage, f"{prefix}.{k}" if prefix else str(k), left)
+            yield from _flat(v, storages, f"{prefix}.{k}" if prefix else str(k), left)

@@ -3,14 +3,11 @@ their mean."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
-from palmar.types import ActionChunk, Array, Observation
-
-if TYPE_CHECKING:
-    from palmar.policy import Policy
+from palmar.types import ActionChunk, Array, Observation, Policy
 
 
 class ChunkBuffer:
@@ -88,7 +85,7 @@ class Averaged:
         return self.mean(self.inner.act(obs, prefix))
 
     def mean(self, new: ActionChunk) -> ActionChunk:
-        """`new` averaged with the chunks before it, which are kept."""
+        """`new` with its actions averaged with the chunks before it, which are kept."""
         end = len(new.actions)
         shift = [round((new.t0 - c.t0) / new.dt) for c in self._chunks]
         self._chunks = [c for c, s in zip(self._chunks, shift, strict=True) if 0 <= s < end] + [new]
@@ -99,5 +96,4 @@ class Averaged:
             w = np.exp(-self.decay * age)
             total[:n] += w * chunk.actions[s:]
             weight[:n] += w
-        mean = (total / weight).astype(np.float32)
-        return ActionChunk(mean, new.dt, new.t0, new.confidence, new.done, new.attention)
+        return replace(new, actions=(total / weight).astype(np.float32))

@@ -266,6 +266,20 @@ def check_web(model: Model, recipe: Recipe, web: WebData | None) -> None:
         speaker(model)
 
 
+def check_shard(recipe: Recipe, own_loss: bool) -> None:
+    """Raise `BadValue` for what would have the processes pass through the model unequally often, and wait for ever."""
+    weighed = next((s.name for s in recipe.stages if s.data is not None and s.data.losses), None)
+    if weighed is not None:
+        raise BadValue(
+            f"stage '{weighed}' weighs the losses of tasks, which sharded weights cannot do: each process would pass through "
+            "the model as often as its rows have weights. Next: Mixture(tasks=...) to draw them more often, or without --shard"
+        )
+    if not own_loss:
+        raise BadValue(
+            "sharded weights learn from the model's own loss only, and another objective is given. Next: without --shard"
+        )
+
+
 def check_video(config: ModelConfig, recipe: Recipe) -> None:
     """Raises `BadValue` when a stage hides the actions from a model that has nothing else to learn from pictures."""
     hides = next((s for s in recipe.stages if not s.actions), None)

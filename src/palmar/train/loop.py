@@ -22,9 +22,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from palmar.data.language import Paraphrases
 from palmar.models import checkpoint
 from palmar.models.base import Model, ModelConfig
-from palmar.train import lora, sharded
+from palmar.train import lora
 from palmar.train.feed import Source, ahead, rng_of
-from palmar.train.job import Job, Lane
+from palmar.train.job import Job, Lane, check_shard
 from palmar.train.losses import Asked, Descent, Judged, Objective, own_loss
 from palmar.train.memory import out_of_memory, too_big
 from palmar.train.recipe import Recipe
@@ -76,7 +76,7 @@ def train(
     folder, world = Path(out), World.join(config.device, config.shard)
     world.check(config.batch_size)
     if config.shard:
-        sharded.check(recipe or Recipe(), objective is own_loss)
+        check_shard(recipe or Recipe(), objective is own_loss)
     refuse_occupied(folder, resume)
     sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +27,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseException) -> BadValue:
-    """What to say: the largest half, quarter, … of a backward pass that fits, found by trying. With sharded weights a try
-    needs all processes, of which perhaps one alone is out of memory, so nothing is tried."""
+    """What to say: the largest half, quarter, … of a backward pass that fits, found by trying: in the step's own
+    precision, and with all its questions, which `accumulate` does not cut. With sharded weights a try needs all processes, of
+    which perhaps one alone is out of memory, so nothing is tried."""
     run = job.run
     size = math.ceil(len(batch.state) / descent.pieces)
     said = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
@@ -45,9 +47,7 @@ def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseE
         try:
             picked = np.arange(rows)
             view = job.view(job.lanes[given.raw["lane"]])
-            loss, _ = descent.objective(view, take(batch, picked), take_raw(given.raw, picked))
-            loss.backward()
-            del loss
+            replace(descent, pieces=1)(view, take(batch, picked), Asked(take_raw(given.raw, picked), given.questions))
             break
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as again:
             if not out_of_memory(again):
@@ -56,7 +56,11 @@ def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseE
             rows //= 2
     run.forget()
     if rows < 1:
-        return BadValue(f"out of memory ({said}) even with one sample. Next: a smaller preset or a larger device")
+        more = f" and its {len(given.questions.prompts)} questions" if given.questions is not None else ""
+        fewer = "fewer questions (--batch-size, or the recipe's web), " if more else ""
+        return BadValue(
+            f"out of memory ({said}) even with one sample{more}. Next: {fewer}a smaller preset or a larger device"
+        )
     total = run.config.batch_size
     return BadValue(
         f"out of memory with {size} samples at once ({said}); {rows * job.world.size} fit. Next: --batch-size "

@@ -15,21 +15,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile
 from palmar.models.base import Model
 from palmar.models.tensors import replace_file
 
-if TYPE_CHECKING:
-    from palmar.train.recipe import Recipe
-
-VERBS = ("loss", "act", "language_loss", "locate")  # what reads weights
+VERBS = ("loss", "act", "language_loss", "locate", "imagine")  # what reads weights
 KINDS = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
     torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
@@ -93,20 +90,6 @@ def stacked(model: nn.Module) -> list[nn.Module]:
     layers = dict.fromkeys(m for stack in lists for m in stack if type(m).forward is not nn.Module.forward)
     inner = [m for m in layers if not any(part in layers for part in m.modules() if part is not m)]
     return [m for m in inner if any(True for _ in m.parameters())]
-
-
-def check(recipe: Recipe, own_loss: bool) -> None:
-    """Raise `BadValue` for what would have the processes pass through the model unequally often, and wait for ever."""
-    weighed = next((s.name for s in recipe.stages if s.data is not None and s.data.losses), None)
-    if weighed is not None:
-        raise BadValue(
-            f"stage '{weighed}' weighs the losses of tasks, which sharded weights cannot do: each process would pass through "
-            "the model as often as its rows have weights. Next: Mixture(tasks=...) to draw them more often, or shard=False"
-        )
-    if not own_loss:
-        raise BadValue(
-            "sharded weights learn from the model's own loss only, and another objective is given. Next: shard=False"
-        )
 
 
 # ------------------------------------------------------------------------------------------------ tensors

@@ -306,7 +306,8 @@ class Doctor:
     def run(self, console: Console) -> Answer:
         import time
 
-        from palmar.train.doctor import cut_short, examine, read_rows, too_short
+        from palmar.eval.rows import cut_short, read_rows
+        from palmar.train.doctor import examine, too_short
         from palmar.train.track import METRICS
 
         if not 0 <= self.follow < inf:
