@@ -82,16 +82,17 @@ def page(rows: list[Row], minutes: float, frames: str) -> str:
         "",
         f"Every preset at `tiny`, trained from nothing on the same data ({frames}) for {minutes:g} minutes on the same",
         "CPU and evaluated on the same new tables (`studies/leaderboard.py`, seed 3000). Success with its 95 % Wilson",
-        "interval; approach: went to the object asked for; held-out: mean absolute error of the actions of held-out",
-        "demonstrations, in standard deviations; latency: of one answer on one thread, median.",
+        "interval; approach: came closest to the object asked for; held-out: mean absolute error of the actions of held-out",
+        "demonstrations, in standard deviations; samples: frames trained on; latency: of one answer on one thread, median.",
+        "The row with stills has more data, photographed tables, and stands apart.",
         "",
         f"| preset | success | {' / '.join(rows[0].per_task)} | approach | held-out | parameters | samples | samples/s | latency |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for r in sorted(rows, key=lambda r: -r.successes / r.n):
+    for r in sorted(rows, key=lambda r: (r.stills, -r.successes / r.n)):  # more data stands apart
         tasks = " / ".join(f"{100 * v:.0f}" for v in r.per_task.values())
         lines.append(
-            f"| `{r.preset}`{' with stills' if r.stills else ''} | {Rate(r.successes, r.n)} | {tasks} "
+            f"| `{r.preset}`{', and stills' if r.stills else ''} | {Rate(r.successes, r.n)} | {tasks} "
             f"| {100 * r.approached:.0f} % | {r.held_out:.3f} | {r.parameters / 1e6:.1f} M | {r.samples} "
             f"| {r.samples_per_s:.0f} | {r.latency_ms:.0f} ms |"
         )
@@ -99,7 +100,7 @@ def page(rows: list[Row], minutes: float, frames: str) -> str:
 
 
 def picture(rows: list[Row]) -> str:
-    ordered = sorted(rows, key=lambda r: -r.successes / r.n)
+    ordered = sorted(rows, key=lambda r: (r.stills, -r.successes / r.n))
     rates = {r.preset + (" + stills" if r.stills else ""): Rate(r.successes, r.n) for r in ordered}
     return plots.success({"success": rates}, "Success after the same minutes of training")
 

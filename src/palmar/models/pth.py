@@ -85,6 +85,8 @@ def read_pth(path: Path) -> dict[str, Tensor]:
 
     Raises `BadFile` when the file is missing, damaged, or holds objects that are more than tensors in dictionaries and lists.
     """
+    if path.is_dir():
+        raise BadFile(f"'{path}' is a folder. Next: name the .pth, .pt, .bin or .ckpt file in it")
     if not path.is_file():
         raise BadFile(f"there is no file '{path}'. Next: name a .pth, .pt, .bin or .ckpt file")
     size = path.stat().st_size
@@ -104,7 +106,9 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     except (*_DAMAGED, OSError) as e:
         if isinstance(e, OSError) and e.errno != errno.EINVAL:  # which is: to a place that no file has
             raise
-        raise BadFile(f"'{path}' is truncated, damaged or no PyTorch file ({e}). Next: copy it again") from e
+        raise BadFile(
+            f"'{path}' is no PyTorch file, or a damaged one ({e}). Next: another file, or copy it again"
+        ) from e
 
 
 # ------------------------------------------------------------------------------------------------ the two layouts

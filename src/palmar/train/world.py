@@ -63,8 +63,8 @@ class World:
         if not dist.is_available() or size == 1:
             if shard:
                 raise BadValue(
-                    "shard=True cuts the weights over several processes, and this is the only one. "
-                    "Next: torchrun --nproc-per-node N -m palmar.cli train …, or shard=False"
+                    "--shard (shard=True) cuts the weights over several processes, and this is the only one. "
+                    "Next: torchrun --nproc-per-node N -m palmar.cli train …, or without it"
                 )
             return cls()
         if device.startswith("cuda"):

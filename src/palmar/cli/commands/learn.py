@@ -81,7 +81,11 @@ class Convert:
             )
         write_tensors(self.out, taken, {"format": "pt"})
         size = sum(v.numel() for v in taken.values())
-        console.print(f"{len(taken)} tensors, {size:,} numbers in [bold]{self.out}[/]")
+        begin = sorted({k.partition(".")[0] + "." for k in taken})
+        more = (
+            f"; they begin with {', '.join(begin[:8])} (--prefix takes some, without it)" if 1 < len(begin) < 9 else ""
+        )
+        console.print(f"{len(taken)} tensors, {size:,} numbers in [bold]{self.out}[/]{escape(more)}")
         return 0, {"file": str(self.out), "tensors": len(taken), "numbers": size}
 
 
@@ -183,7 +187,7 @@ class Train:
                 pretrained=self.pretrained,
                 progress=not self.json, watch=watch,
             )  # fmt: skip
-        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}, palmar doctor {out}")
+        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}; palmar doctor {out}")
         return 0, {"checkpoint": str(out), **last}
 
     def _check_data(self) -> None:
@@ -318,6 +322,8 @@ class Doctor:
         said: list[str] = []
         while True:
             found = examine(self.run_folder)
+            if found and not said and too_short(read_rows(path)):
+                console.print("[yellow]a short run[/]: what follows may be a beginning and no fault")
             for f in found:
                 if f.symptom not in said:
                     console.print(f"[bold red]{f.symptom}[/]: {f.said}. [bold]Fix:[/] {f.fix}")
