@@ -47,6 +47,9 @@ class RunConfig:
     blackbox: Path | None = None
 
     def __post_init__(self) -> None:
+        from palmar.sim.twin import check_world
+
+        check_world(self.world)
         if not 0 < self.timeout < math.inf:
             raise BadValue(f"timeout is {self.timeout}; expected seconds, above 0")
         if self.video is not None and self.video.suffix != ".mp4":

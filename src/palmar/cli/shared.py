@@ -83,16 +83,6 @@ def check_processes(count: int | None) -> None:
         raise BadValue(f"processes is {count}; expected 1 or more, or none given for one a core")
 
 
-def check_world(name: str, many: bool = False) -> None:
-    """Raise `BadValue` with every form there is unless `name` is a world. many: the command takes several twins in turn."""
-    kind, _, number = name.partition(":")
-    known = name in ("sim", "twin") or (kind == "twin" and number.isdecimal())
-    if known or (many and kind == "twins" and number.isdecimal() and int(number)):
-        return
-    forms = "sim, twin, twin:SEED or twins:N (N twins in turn)" if many else "sim, twin or twin:SEED"
-    raise BadValue(f"world is '{name}'; expected {forms}")
-
-
 @contextmanager
 def tidy(folder: Path) -> Iterator[None]:
     """When what is inside fails, remove the folders it made for `folder` and left empty."""

@@ -24,7 +24,7 @@ from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.pool import spread
 from palmar.sim.tasks import Scenario, Split
-from palmar.sim.twin import standing, world_named
+from palmar.sim.twin import check_world, standing
 from palmar.types import ActionChunk, Observation
 
 
@@ -76,11 +76,9 @@ class EvalConfig:
 
     def stage(self, seed: int) -> str:
         """Which world the table of a seed stands in. Raises `BadValue` when there is no such world."""
+        check_world(self.world, many=True)
         kind, _, number = self.world.partition(":")
-        if kind == "twins" and number.isdigit() and int(number):
-            return f"twin:{seed % int(number)}"
-        world_named(self.world, images=False)
-        return self.world
+        return f"twin:{seed % int(number)}" if kind == "twins" else self.world
 
 
 @dataclass(frozen=True)

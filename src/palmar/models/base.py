@@ -197,6 +197,11 @@ def pixels(images: Tensor) -> Tensor:
     return images.movedim(-1, -3).to(torch.float32).sub_(115.0).div_(64.0)
 
 
+def colours(images: Tensor) -> Tensor:
+    """From `pixels` to 0 … 1, as towers trained by others are fed."""
+    return (images.float() * 64.0 + 115.0) / 255.0
+
+
 def parameters(model: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadValue, need
-from palmar.models.base import wants_weights
+from palmar.models.base import colours, wants_weights
 from palmar.models.pth import read_pth
 from palmar.models.vision import VisionEncoder, halved
 
@@ -80,7 +80,7 @@ class Imagenet(VisionEncoder):
         return halved(height, self.times), halved(width, self.times)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        x = (images * 64.0 + 115.0) / 255.0  # undo `base.pixels`
+        x = colours(images)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x = F.relu6(self.stem((x - self.mean) / self.std))
             for block in self.blocks:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from palmar.errors import BadFile, BadValue, UnknownName, need
 from palmar.models.assets import FOLDER
-from palmar.models.base import wants_weights
+from palmar.models.base import colours, wants_weights
 from palmar.models.transformer import Transformer, TransformerConfig
 
 
@@ -366,7 +366,7 @@ class PretrainedVision(VisionEncoder):
         return self.side, self.side
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        x = (images * 64.0 + 115.0) / 255.0  # undo `base.pixels`
+        x = colours(images)
         if x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):

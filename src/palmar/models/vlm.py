@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from palmar.errors import BadFile, BadValue, UnknownName, need
 from palmar.models.assets import FOLDER
+from palmar.models.base import colours
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -255,11 +256,11 @@ def causal(there: Tensor, prefix: int) -> Tensor:
 def recast(images: Tensor, config: TowerConfig) -> Tensor:
     """Pictures from `base.pixels` to the size and the colours a tower was trained on."""
     size = (config.image, config.image)
-    colours = (images.float() * 64.0 + 115.0) / 255.0
+    x = colours(images)
     if images.shape[-2:] != size:
-        colours = F.interpolate(colours, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-    mean, std = (colours.new_tensor(x)[:, None, None] for x in (config.mean, config.std))
-    return (colours - mean) / std
+        x = F.interpolate(x, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+    mean, std = (x.new_tensor(v)[:, None, None] for v in (config.mean, config.std))
+    return (x - mean) / std
 
 
 class Shuffle(nn.Module):

@@ -53,11 +53,20 @@ class Twin(World):
         return lens(super().photograph(camera))
 
 
+def check_world(name: str, many: bool = False) -> None:
+    """Raise `BadValue` with every form there is unless `name` is a world. many: several twins in turn are one too."""
+    kind, _, number = name.partition(":")
+    known = name in ("sim", "twin") or (kind == "twin" and number.isdecimal())
+    if known or (many and kind == "twins" and number.isdecimal() and int(number)):
+        return
+    forms = "sim, twin, twin:SEED or twins:N (N twins in turn)" if many else "sim, twin or twin:SEED"
+    raise BadValue(f"world is '{name}'; expected {forms}")
+
+
 def world_named(name: str, images: bool = True, robot: Embodiment | None = None) -> World:
     """sim: the simulator. twin or twin:SEED: a reality twin. Raises `BadValue` for anything else."""
+    check_world(name)
     kind, _, number = name.partition(":")
-    if kind not in ("sim", "twin") or (number and not number.isdigit()) or (kind == "sim" and number):
-        raise BadValue(f"world is '{name}'; expected sim, twin or twin:SEED")
     return Twin(int(number or 0), robot, images) if kind == "twin" else World(robot, images)
 
 

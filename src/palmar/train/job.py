@@ -36,14 +36,8 @@ from palmar.types import Array
 if TYPE_CHECKING:
     from palmar.data.webdata import WebData
 
-HARMLESS = (
-    "threads",
-    "checkpoint_minutes",
-    "validate",
-    "log_every",
-    "device",
-    "shard",
-)  # may differ when a run is resumed
+# may differ when a run is resumed
+HARMLESS = ("threads", "checkpoint_minutes", "validate", "log_every", "device", "shard")
 FAINT = 2e-3  # [m] or [rad] a step
 C = TypeVar("C")
 
@@ -244,9 +238,8 @@ def start_from(model: Model, init: str | Path) -> dict[str, Normalizer]:
         theirs, ours = getattr(policy.interface, what), getattr(model.interface, what)
         if theirs != ours:
             raise BadValue(f"checkpoint '{init}' has {what} {theirs}, the data has {ours}. Next: train without --init")
-    if nameless(policy.model.config) | {"weights": 0} != nameless(model.config) | {
-        "weights": 0
-    }:  # losses may weigh anew
+    its, mine = (nameless(c) | {"weights": 0} for c in (policy.model.config, model.config))  # losses may weigh anew
+    if its != mine:
         theirs, ours = policy.model.config.preset, model.config.preset
         differs = "the same preset with other settings" if theirs == ours else f"a '{theirs}', asked for '{ours}'"
         raise BadValue(f"checkpoint '{init}' is {differs}. Next: palmar train {theirs} --init {init}")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, check_world, configured, writable, writable_folder
+from palmar.cli.shared import Answer, configured, writable, writable_folder
 
 FILM = Path("palmar-run.mp4")
 
@@ -41,7 +41,6 @@ class Run:
         from palmar.cli import live
 
         config = configured(live.RunConfig, self)
-        check_world(self.world)
         for file in (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
         writable_folder(self.blackbox)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, check_processes, check_world, configured, writable
+from palmar.cli.shared import Answer, check_processes, configured, writable
 from palmar.sim.tasks import TASKS, Split, Task
 
 
@@ -48,7 +48,6 @@ class Eval:
 
     def run(self, console: Console) -> Answer:
         check_processes(self.processes)
-        check_world(self.world, many=True)
         writable(self.out, self.force)
         from palmar.eval.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
@@ -94,7 +93,6 @@ class Ground:
 
     def run(self, console: Console) -> Answer:
         check_processes(self.processes)
-        check_world(self.world)
         from palmar.eval.grounding import GroundingConfig, grounding
         from palmar.sim.params import Randomization
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
@@ -75,18 +76,18 @@ class Convert:
         found = read_pth(self.file)
         taken = {k.removeprefix(self.prefix): v for k, v in found.items() if k.startswith(self.prefix)}
         if not taken:
-            begin = sorted({k.partition(".")[0] + "." for k in found}) or ["nothing: it holds no tensor"]
-            raise BadValue(
-                f"no tensor in '{self.file}' begins with '{self.prefix}'; they begin with {', '.join(begin[:8])}"
-            )
+            there = ", ".join(_beginnings(found)[:8]) or "nothing: it holds no tensor"
+            raise BadValue(f"no tensor in '{self.file}' begins with '{self.prefix}'; they begin with {there}")
         write_tensors(self.out, taken, {"format": "pt"})
         size = sum(v.numel() for v in taken.values())
-        begin = sorted({k.partition(".")[0] + "." for k in taken})
-        more = (
-            f"; they begin with {', '.join(begin[:8])} (--prefix takes some, without it)" if 1 < len(begin) < 9 else ""
-        )
+        begin = _beginnings(taken)
+        more = f"; they begin with {', '.join(begin)} (--prefix takes some, without it)" if 1 < len(begin) < 9 else ""
         console.print(f"{len(taken)} tensors, {size:,} numbers in [bold]{self.out}[/]{escape(more)}")
         return 0, {"file": str(self.out), "tensors": len(taken), "numbers": size}
+
+
+def _beginnings(names: Iterable[str]) -> list[str]:
+    return sorted({n.partition(".")[0] + "." for n in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,8 +322,8 @@ class Doctor:
             console.print(f"the last line of '{path}' was cut short; the whole ones before it were read", markup=False)
         said: list[str] = []
         while True:
-            found = examine(self.run_folder)
-            if found and not said and too_short(read_rows(path)):
+            found, short = examine(self.run_folder), too_short(rows := read_rows(path))
+            if found and not said and short:
                 console.print("[yellow]a short run[/]: what follows may be a beginning and no fault")
             for f in found:
                 if f.symptom not in said:
@@ -331,8 +332,6 @@ class Doctor:
             if not self.follow:
                 break
             time.sleep(self.follow)
-        rows = read_rows(path)
-        short = too_short(rows)
         if short and not found:  # a symptom needs no more rows
             console.print(f"[yellow]too short to judge[/]: {short}")
         elif not found:
