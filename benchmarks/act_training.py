@@ -206,7 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = args.data
         if data is None:
-            from palmar.data.collect import CollectConfig, collect
+            from palmar.lab.collect import CollectConfig, collect
 
             data = Path(folder) / "set"
             collect(data, CollectConfig(episodes=args.episodes), progress=False)

@@ -20,11 +20,11 @@ from rich.table import Table
 from palmar.eval.stats import Rate
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
+from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
-from palmar.sim.pool import spread
 from palmar.sim.world import World
 
 

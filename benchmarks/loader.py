@@ -23,8 +23,8 @@ from unittest import mock
 from rich.console import Console
 from rich.table import Table
 
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
+from palmar.lab.collect import CollectConfig, collect
 from palmar.models.presets import preset
 from palmar.train.loop import train
 from palmar.train.run import TrainConfig

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.inspect import print_summary
 from palmar.data.normalize import Normalizer
 from palmar.data.page import write_html
 from palmar.data.reader import Dataset
+from palmar.lab.collect import CollectConfig, collect
 
 root = Path(sys.argv[1] if len(sys.argv) > 1 else "/tmp/palmar-01")
 

@@ -11,9 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
-from palmar.eval.suite import EvalConfig, evaluate
+from palmar.lab.collect import CollectConfig, collect
+from palmar.lab.suite import EvalConfig, evaluate
 from palmar.models.presets import palmar_nano
 from palmar.sim.instructions import paraphrases
 from palmar.train.loop import TrainConfig, train

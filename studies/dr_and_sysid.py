@@ -25,10 +25,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
+from palmar.eval.results import Results, shared
 from palmar.eval.stats import Paired, paired
-from palmar.eval.suite import EvalConfig, Results, evaluated, shared
+from palmar.lab.collect import CollectConfig, collect
+from palmar.lab.suite import EvalConfig, evaluated
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import NO_RANDOMIZATION, Randomization

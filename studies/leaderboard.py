@@ -23,9 +23,10 @@ from rich.console import Console
 
 from palmar.data.reader import Dataset
 from palmar.eval import plots
+from palmar.eval.results import Results
 from palmar.eval.rows import read_rows
 from palmar.eval.stats import Rate
-from palmar.eval.suite import EvalConfig, Results, evaluate
+from palmar.lab.suite import EvalConfig, evaluate
 from palmar.models.catalogue import size_of
 from palmar.models.presets import PRESETS, preset
 from palmar.sim.instructions import paraphrases

@@ -25,14 +25,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
-from palmar.data.webdata import WebConfig, WebData, make
+from palmar.data.webdata import WebData
 from palmar.eval import plots
+from palmar.eval.results import Results, shared
 from palmar.eval.rows import read_rows
 from palmar.eval.stats import Rate, paired
-from palmar.eval.suite import EvalConfig, Results, evaluated, shared
+from palmar.lab.collect import CollectConfig, collect
+from palmar.lab.questions import WebConfig, make
+from palmar.lab.suite import EvalConfig, evaluated
 from palmar.models import checkpoint
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases

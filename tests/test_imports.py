@@ -10,7 +10,19 @@ import pytest
 import palmar
 
 SOURCE = Path(palmar.__file__).parent
-FLOORS = ("nouns", "runtime", "sim data", "models", "eval", "train transfer", "serve", "agent", "cli")
+FLOORS = (
+    "nouns",
+    "runtime",
+    "sim data eval",
+    "models",
+    "adapters",
+    "lab",
+    "train",
+    "transfer",
+    "serve",
+    "agent",
+    "cli",
+)
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 NOUNS = {"types", "errors", "kinematics", "embodiments", "policy"}
 # Loading a checkpoint by its name is the one door from the nouns up to the models; it opens late, when it is called.

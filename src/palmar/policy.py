@@ -17,7 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
-"""Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.models.adapters`."""
+"""Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.adapters`."""
 KNOCK = 3.0  # longest wait for a policy server to take a connection [s]
 
 
@@ -37,7 +37,7 @@ def load_policy(where: str, **options: object) -> Policy:
     else:
         _one_thread()
     if kind:
-        adapter = importlib.import_module(f"palmar.models.adapters.{kind}")
+        adapter = importlib.import_module(f"palmar.adapters.{kind}")
         loaded: Policy = adapter.load(rest, **options)
         return loaded
     from palmar.models.checkpoint import load

@@ -120,7 +120,7 @@ class Step:
 
 
 STILL = "still"
-"""Source of an episode that is only to look at: its actions mean nothing (`data/stills.py`)."""
+"""Source of an episode that is only to look at: its actions mean nothing (`lab/stills.py`)."""
 
 
 @dataclass(slots=True)

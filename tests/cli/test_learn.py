@@ -5,7 +5,7 @@ import json
 import pytest
 
 from palmar.cli.main import main
-from palmar.data.collect import CollectConfig, collect
+from palmar.lab.collect import CollectConfig, collect
 from palmar.models import checkpoint
 
 

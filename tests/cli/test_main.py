@@ -19,10 +19,10 @@ from palmar.cli.commands import COMMANDS
 from palmar.cli.demo import DemoConfig
 from palmar.cli.main import guarded, main
 from palmar.cli.shared import tidy, writable, writable_folder
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.repair import repair
-from palmar.eval import grounding, suite
-from palmar.eval.suite import EvalConfig
+from palmar.lab import grounding, suite
+from palmar.lab.collect import CollectConfig, collect
+from palmar.lab.suite import EvalConfig
 from palmar.policy import shipped
 from palmar.train.run import TrainConfig
 from palmar.types import STILL

@@ -1,6 +1,6 @@
 """The checkpoint inside the package: small enough, loads, and does what it is there for."""
 
-from palmar.eval.suite import EvalConfig, evaluate
+from palmar.lab.suite import EvalConfig, evaluate
 from palmar.policy import load_policy, shipped
 from palmar.sim import tasks
 from palmar.sim.world import World

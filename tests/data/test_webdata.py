@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palmar.data.webdata import KINDS, Question, Thing, WebConfig, WebData, about, caption, make
+from palmar.data.webdata import WebData
 from palmar.errors import BadFile, BadValue
+from palmar.lab.questions import KINDS, Question, Thing, WebConfig, about, caption, make
 
 THINGS = (Thing("red", "cube", 0.2), Thing("blue", "ball", 0.5), Thing("red", "plate", 0.8))
 

@@ -12,11 +12,12 @@ import pytest
 
 from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue
-from palmar.eval.film import Filmmaker, film, overlay, side_by_side, telling, why
 from palmar.eval.plots import Identified
 from palmar.eval.report import Comparison, Deployment, Machine, Number, Report, ReportData, plain
+from palmar.eval.results import Results, Trial
 from palmar.eval.stats import Rate
-from palmar.eval.suite import EvalConfig, Results, Trial, run
+from palmar.lab.film import Filmmaker, film, overlay, side_by_side, telling, why
+from palmar.lab.suite import EvalConfig, run
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline
@@ -108,7 +109,7 @@ def test_telling_shows_both_ends_and_every_task():
 
 def test_side_by_side_names_its_films(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("palmar.eval.film.film", lambda *a: made.append((str(a[4].name), a[5])))
+    monkeypatch.setattr("palmar.lab.film.film", lambda *a: made.append((str(a[4].name), a[5])))
     side_by_side({"": CONFIG, "not adapted": replace(CONFIG, world="sim")}, [TRIAL], tmp_path)
     assert made == [("pick_layout_0_twin-0.mp4", ""), ("pick_layout_0_sim_not-adapted.mp4", "not adapted")]
 

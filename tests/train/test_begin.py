@@ -8,9 +8,9 @@ import torch
 from squares import Squares
 from tiny_words import write_tokenizer
 
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
 from palmar.errors import BadValue
+from palmar.lab.collect import CollectConfig, collect
 from palmar.models import checkpoint
 from palmar.models.presets import preset
 from palmar.models.vlm import _language_model

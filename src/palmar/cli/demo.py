@@ -119,8 +119,8 @@ def demo(config: DemoConfig, console: Console) -> tuple[int, dict[str, Any]]:
 
 def collect_demos(config: DemoConfig) -> list[Path]:
     """The demonstrations; from scratch also stills, because a thousand tables are too few to tell a ball from a cylinder."""
-    from palmar.data.collect import CollectConfig, collect
-    from palmar.data.stills import StillsConfig, collect_stills
+    from palmar.lab.collect import CollectConfig, collect
+    from palmar.lab.stills import StillsConfig, collect_stills
 
     n = config.scratch_episodes if config.from_scratch else config.episodes
     data = [collect(config.out / "data", CollectConfig(episodes=n, seed=500_000)).root]
@@ -138,7 +138,7 @@ def train_policy(config: DemoConfig, data: list[Path]) -> Path:
 
 
 def evaluate_sim(config: DemoConfig, policy: Path) -> tuple[Any, Any]:
-    from palmar.eval.suite import EvalConfig, evaluate
+    from palmar.lab.suite import EvalConfig, evaluate
 
     sim = evaluate(EvalConfig(str(policy), config.trials), note="new tables")
     words = evaluate(
@@ -148,7 +148,7 @@ def evaluate_sim(config: DemoConfig, policy: Path) -> tuple[Any, Any]:
 
 
 def evaluate_twin(config: DemoConfig, policy: Path, when: str) -> Any:
-    from palmar.eval.suite import EvalConfig, evaluate
+    from palmar.lab.suite import EvalConfig, evaluate
 
     return evaluate(EvalConfig(str(policy), config.trials, world=TWIN), note=f"twin, {when}")
 
@@ -167,7 +167,7 @@ def identify_twin(config: DemoConfig) -> Any:
 
 def adapt(config: DemoConfig, policy: Path, identified: Any) -> Path:
     """Practise where the identified dynamics hold and everything else is still randomised; keep the first demonstrations."""
-    from palmar.data.collect import CollectConfig, collect
+    from palmar.lab.collect import CollectConfig, collect
 
     practice = CollectConfig(config.adapt_episodes, seed=600_000, randomization=identified.randomization(0.7))
     data = collect(config.out / "data-identified", practice).root
@@ -204,10 +204,10 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
     """One page with everything, films included."""
     from palmar.data.inspect import summary
     from palmar.data.reader import Dataset
-    from palmar.eval.film import side_by_side, telling
     from palmar.eval.plots import Identified
     from palmar.eval.report import Comparison, Deployment, Machine, Number, Report, ReportData
-    from palmar.eval.suite import EvalConfig
+    from palmar.lab.film import side_by_side, telling
+    from palmar.lab.suite import EvalConfig
     from palmar.sim.params import SPACE
     from palmar.sim.twin import hidden
 

@@ -22,7 +22,7 @@ from palmar.runtime.monitor import SURE, Finished
 from palmar.types import Observation
 
 if TYPE_CHECKING:
-    from palmar.eval.film import Film
+    from palmar.eval.results import Film
 
 BARS = " ▁▂▃▄▅▆▇█"
 BUSY = 0.1  # share of late ticks from which a run may have failed for want of time
@@ -146,7 +146,7 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
     Raises `UserError` for an instruction about things that do not exist, or a checkpoint that is not there.
     """
     from palmar.embodiments import arm7, fitting
-    from palmar.eval.film import Filmmaker
+    from palmar.lab.film import Filmmaker
     from palmar.sim import instructions
     from palmar.sim.twin import world_named
 

@@ -21,12 +21,11 @@ from typing import Any
 
 from palmar.errors import BadFile, need
 from palmar.eval import plots
-from palmar.eval.film import Film
 from palmar.eval.plots import Identified
+from palmar.eval.results import Film, Results, shared
 from palmar.eval.rows import read_rows
 from palmar.eval.stats import Paired, Rate, paired, trials_needed
-from palmar.eval.suite import Results, shared
-from palmar.sim.pool import cores
+from palmar.runtime.pool import cores
 
 LIMIT = 8.0  # size of the page [MB]; films beyond it are named, not shown
 WORLDS = {"sim": "simulation", "twin": "reality twin", "robot": "robot"}

@@ -365,7 +365,7 @@ def _tokenizer(folder: str) -> Any:
 
 def _copy_pretrained(model: VLM, folder: Path) -> list[str]:
     """The names of what was copied: language, head, towers, projector."""
-    from palmar.models.adapters.files import checkpoint_folder
+    from palmar.models.published import checkpoint_folder
 
     hf = import_module("transformers")
     folder = checkpoint_folder(folder, "transformers checkpoint")

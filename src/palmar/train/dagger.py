@@ -100,11 +100,11 @@ def dagger(
 
 
 def in_simulation(tasks: tuple[str, ...] | None = None, processes: int | None = None, **more: Any) -> Gather:
-    """Collects with `palmar.data.collect`: scripted experts as labellers in randomised worlds. more: for `CollectConfig`."""
+    """Collects with `palmar.lab.collect`: scripted experts as labellers in randomised worlds. more: for `CollectConfig`."""
 
     def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:
-        from palmar.data.collect import CollectConfig, collect
         from palmar.data.reader import Dataset
+        from palmar.lab.collect import CollectConfig, collect
 
         chosen = {} if tasks is None else {"tasks": tasks}
         config = CollectConfig(episodes, seed=seed, driver=str(driver), beta=beta, **chosen, **more)  # type: ignore[arg-type]

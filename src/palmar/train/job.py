@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from torch import nn
 
+from palmar.adapters.pretrained import begin_from, like
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
 from palmar.data.normalize import Normalizer
@@ -22,7 +23,6 @@ from palmar.errors import BadValue
 from palmar.models import checkpoint
 from palmar.models.assets import nameless
 from palmar.models.base import Batch, Interface, Model, ModelConfig, blank
-from palmar.models.pretrained import begin_from, like
 from palmar.train import sharded
 from palmar.train.feed import Feed, Source, rng_of
 from palmar.train.losses import Objective, jiggled, mixed, own_loss

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from palmar.sim.pool import cores
+from palmar.runtime.pool import cores
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 

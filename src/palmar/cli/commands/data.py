@@ -47,8 +47,8 @@ class Collect:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
-        from palmar.data.collect import CollectConfig, collect
-        from palmar.data.stills import StillsConfig, collect_stills
+        from palmar.lab.collect import CollectConfig, collect
+        from palmar.lab.stills import StillsConfig, collect_stills
         from palmar.sim.params import Randomization
 
         worlds = Randomization(self.strength)
@@ -120,7 +120,7 @@ class Questions:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Console) -> Answer:
-        from palmar.data.webdata import WebConfig, make
+        from palmar.lab.questions import WebConfig, make
 
         config = configured(WebConfig, self)
         check_processes(self.processes)

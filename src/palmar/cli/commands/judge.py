@@ -49,7 +49,7 @@ class Eval:
     def run(self, console: Console) -> Answer:
         check_processes(self.processes)
         writable(self.out, self.force)
-        from palmar.eval.suite import EvalConfig, evaluate
+        from palmar.lab.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
 
         config = configured(EvalConfig, self, randomization=Randomization(self.strength))
@@ -93,7 +93,7 @@ class Ground:
 
     def run(self, console: Console) -> Answer:
         check_processes(self.processes)
-        from palmar.eval.grounding import GroundingConfig, grounding
+        from palmar.lab.grounding import GroundingConfig, grounding
         from palmar.sim.params import Randomization
 
         config = configured(GroundingConfig, self, randomization=Randomization(self.strength))
@@ -122,8 +122,8 @@ class Compare:
 
     def run(self, console: Console) -> Answer:
         from palmar.errors import BadValue
+        from palmar.eval.results import Results, differences, shared
         from palmar.eval.stats import paired, trials_needed
-        from palmar.eval.suite import Results, differences, shared
 
         if self.a.exists() and self.b.exists() and self.a.samefile(self.b):
             raise BadValue(

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from synthetic import episode
 
-from palmar.data import collect as room
-from palmar.data.collect import TAIL, TRIES, CollectConfig, collect, record
 from palmar.data.reader import Dataset
+from palmar.lab import collect as room
+from palmar.lab.collect import TAIL, TRIES, CollectConfig, collect, record
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION
 from palmar.types import Episode

@@ -2,7 +2,7 @@
 
 import os
 
-from palmar.sim.pool import cores, spread
+from palmar.runtime.pool import cores, spread
 
 
 def test_results_come_in_the_order_of_the_jobs(monkeypatch):

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from palmar.errors import BadValue
-from palmar.eval.grounding import Box, GroundingConfig, check_heatmap, heatmap, laid
 from palmar.eval.stats import Rate
+from palmar.lab.grounding import Box, GroundingConfig, check_heatmap, heatmap, laid
 from palmar.policy import Policy, check_policy
+from palmar.runtime.pool import spread
 from palmar.sim import tasks
-from palmar.sim.pool import spread
 from palmar.types import ActionChunk, Array, Observation
 
 NAMES = tuple(f"{colour} {shape}" for colour in tasks.COLOURS for shape in tasks.SHAPES)

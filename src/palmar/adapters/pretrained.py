@@ -30,7 +30,7 @@ def like(config: ModelConfig, folder: str | Path) -> ModelConfig:
         raise BadFile(f"no weights at '{folder}'. Next: give the local folder that holds config.json and *.safetensors")
     about = _about(folder)
     if about.get("model_type") == "openvla":
-        from palmar.models.adapters import openvla
+        from palmar.adapters import openvla
         from palmar.models.token_vla import TokenVLAConfig
 
         if not isinstance(config, TokenVLAConfig) or not config.preset.startswith("openvla"):
@@ -54,7 +54,7 @@ def begin_from(model: Model, folder: str | Path) -> list[str]:
     if take is None:
         raise BadValue(f"a {type(model).__name__} takes no published weights. Next: a palmar checkpoint (--init)")
     if _about(Path(folder)).get("model_type") == "openvla":
-        from palmar.models.adapters import openvla
+        from palmar.adapters import openvla
 
         openvla.fill(model, Path(folder))
         return ["everything but when it is done"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadValue, RobotFault, UnknownName, need
-from palmar.models.adapters.wire import pack, unpack
 from palmar.types import ActionChunk, Array, Observation
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from palmar.errors import BadValue, need
-from palmar.eval.suite import EvalConfig, Results, Trial, run
+from palmar.eval.results import Film, Results, Trial
+from palmar.lab.suite import EvalConfig, run
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.sim.tasks import Split
 from palmar.types import Array, Observation
@@ -34,28 +34,6 @@ LAST = 1.0  # how long the last picture stands, with the outcome [s]
 AZIMUTH, ELEVATION, DISTANCE, LOOK_AT = 174.0, -29.0, 0.98, (0.43, 0.0, 0.12)  # facing the robot
 GOOD, BAD, INK, SOFT, GROUND = (47, 138, 118), (196, 88, 40), (240, 238, 234), (170, 165, 156), (24, 23, 21)
 HEAT = ((255, 122, 26), (40, 190, 255))  # target, goal
-
-
-@dataclass(frozen=True)
-class Film:
-    """A film on disk. world: sim, twin, robot. arm: which of the compared policies drove ("" when there is one).
-
-    success: None when nobody can tell. note: what went wrong, in words. tcp: float32[N, 3] path of the commanded tool
-    centre point in the base frame [m], one row a picture.
-    """
-
-    path: Path
-    poster: Path
-    instruction: str
-    world: str
-    success: bool | None
-    seconds: float
-    task: str = ""
-    split: str = ""
-    seed: int | None = None
-    arm: str = ""
-    note: str = ""
-    tcp: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32), repr=False, compare=False)
 
 
 class Filmmaker(Subscriber):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
-from palmar.models.adapters.files import read_json
+from palmar.models.published import read_json
 from palmar.types import ActionChunk, Array, Observation
 
 FILES = ("config.json", "dataset_statistics.json", "example_batch.msgpack")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from palmar.errors import BadValue
-from palmar.eval.describe import describe, described, share_inside
-from palmar.eval.grounding import GroundingConfig
+from palmar.lab.describe import describe, described, share_inside
+from palmar.lab.grounding import GroundingConfig
 from palmar.types import ActionChunk, Observation
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palmar.data import stills as room
-from palmar.data.collect import CollectConfig, collect
 from palmar.data.reader import Dataset
-from palmar.data.stills import StillsConfig, collect_stills, photograph, scatter
+from palmar.lab import stills as room
+from palmar.lab.collect import CollectConfig, collect
+from palmar.lab.stills import StillsConfig, collect_stills, photograph, scatter
 from palmar.sim import tasks
 from palmar.train.feed import Feed, privileged_labels
 from palmar.types import STILL

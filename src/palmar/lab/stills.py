@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from palmar.data.collect import TRIES, Collected, already
 from palmar.data.writer import DatasetWriter
 from palmar.embodiments import arm7
 from palmar.errors import BadValue
+from palmar.lab.collect import TRIES, Collected, already
+from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
-from palmar.sim.pool import spread
 from palmar.sim.twin import standing
 from palmar.sim.world import World
 from palmar.types import STILL, Array, Episode, Observation, Step

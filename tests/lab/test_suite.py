@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 import pytest
 
 from palmar.errors import BadFile, BadValue, UnknownName
-from palmar.eval.suite import EvalConfig, Results, Trial, evaluate, evaluated, run, swapped
+from palmar.eval.results import Results, Trial
+from palmar.lab.suite import EvalConfig, evaluate, evaluated, run, swapped
 from palmar.sim import tasks
 from palmar.sim.instructions import parse
 from palmar.sim.params import Randomization

@@ -18,9 +18,9 @@ from palmar.embodiments import Camera
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
 from palmar.policy import Policy, check_policy, interface_of, loaded
+from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
-from palmar.sim.pool import spread
 from palmar.sim.tasks import Split
 from palmar.sim.twin import standing, world_named
 from palmar.sim.world import World

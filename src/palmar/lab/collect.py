@@ -16,11 +16,11 @@ from palmar.errors import BadFile, BadValue, check_names
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of, loaded
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
+from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
-from palmar.sim.pool import spread
 from palmar.sim.twin import standing
 from palmar.types import STILL, Episode
 

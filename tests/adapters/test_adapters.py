@@ -20,12 +20,12 @@ from pi_server import pi_server
 from safetensors.torch import save_file
 from tiny_words import write_tokenizer
 
+from palmar.adapters import lerobot_act, octo, openpi, wire
+from palmar.adapters.pretrained import begin_from, like
 from palmar.errors import BadFile, BadValue, MissingPackage, RobotFault, UnknownName
-from palmar.models.adapters import lerobot_act, octo, openpi, wire
-from palmar.models.adapters.files import read_weights
 from palmar.models.base import Inputs, Interface
 from palmar.models.presets import preset
-from palmar.models.pretrained import begin_from, like
+from palmar.models.published import read_weights
 from palmar.policy import Policy, load_policy
 from palmar.types import Observation
 
@@ -196,7 +196,9 @@ def test_a_slow_answer_is_not_waited_for():
 
 
 def test_the_client_needs_no_torch():
-    code = "import sys\nfor n in ('torch', 'transformers', 'mujoco'): sys.modules[n] = None\nimport palmar.models.adapters.openpi"
+    code = (
+        "import sys\nfor n in ('torch', 'transformers', 'mujoco'): sys.modules[n] = None\nimport palmar.adapters.openpi"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 

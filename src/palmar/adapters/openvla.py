@@ -18,8 +18,8 @@ from torch import Tensor
 
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models.action_tokens import ActionTokens
-from palmar.models.adapters.files import checkpoint_folder, read_json, read_weights
 from palmar.models.base import Inputs, Interface, Model, pixels
+from palmar.models.published import checkpoint_folder, read_json, read_weights
 from palmar.models.token_vla import TokenVLA, TokenVLAConfig
 from palmar.models.vlm import VLM, DecoderConfig, TowerConfig, VLMConfig
 from palmar.types import ActionChunk, Array, Observation

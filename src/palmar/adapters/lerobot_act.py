@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from palmar.adapters.resnet import ResNet
 from palmar.errors import BadFile
-from palmar.models.adapters.resnet import ResNet
 
 STATE, WORLD, ACTION = "observation.state", "observation.environment_state", "action"
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "glu": F.glu}

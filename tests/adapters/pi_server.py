@@ -11,7 +11,7 @@ from typing import Any
 from websockets.http11 import Response
 from websockets.sync.server import ServerConnection, serve
 
-from palmar.models.adapters.wire import pack, unpack
+from palmar.adapters.wire import pack, unpack
 
 Answer = Callable[[dict[str, Any]], Any]
 """Observation → what to reply: a map, raw bytes, or an exception to fail with, as the stock server does."""

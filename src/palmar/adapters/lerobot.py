@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palmar.adapters import lerobot_act
 from palmar.errors import BadFile, BadValue, MissingPackage
-from palmar.models.adapters import lerobot_act
-from palmar.models.adapters.files import checkpoint_folder, read_json, read_weights
+from palmar.models.published import checkpoint_folder, read_json, read_weights
 from palmar.types import ActionChunk, Array, Observation
 
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."

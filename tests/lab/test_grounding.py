@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from palmar.errors import BadValue
-from palmar.eval import describe
-from palmar.eval import grounding as room
-from palmar.eval.grounding import GroundingConfig, Look, boxes, grounding, questions
+from palmar.lab import describe
+from palmar.lab import grounding as room
+from palmar.lab.grounding import GroundingConfig, Look, boxes, grounding, questions
 from palmar.models.base import Interface
 from palmar.sim import tasks
 from palmar.sim.camera import project
