@@ -1,21 +1,40 @@
-"""Robots as values: names, units, limits, rates and cameras. A new robot is a new value here and a body that moves it."""
+"""Robots as values: channels, frames, cameras and rates. A new robot is a new value and a body that moves it.
+
+A channel is one number a robot is commanded or measured by. A frame is a named point of the robot, such as a tool centre
+point, with the kinematic path that leads to it. A robot has any number of both; a gripper is a channel like any other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 
-from palmar.errors import BadValue
+from palmar.errors import BadValue, UnknownName
 from palmar.kinematics import Chain
+from palmar.mapping import Interface
 from palmar.types import Array
+from palmar.units import UNITS, check_unit, conversion
 
-ActionSpaceName = Literal["ee_delta", "joint_position"]
+Kind = Literal["revolute", "continuous", "prismatic", "opening", "velocity"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Source = Literal["description file", "data sheet", "data", "user", "guess"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+QUANTITIES = ("position", "velocity", "acceleration", "jerk", "effort")
+ActionSpaceName = Literal["ee_delta", "channels"]
+DELTA = ("dx", "dy", "dz", "drx", "dry", "drz")
+POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
-_POSITIVE = ("velocity", "acceleration", "jerk", "torque")
-EE_DELTA_NAMES = ("dx", "dy", "dz", "drx", "dry", "drz", "gripper")
+_DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "revolute": ("angle", "fraction"),
+    "continuous": ("angle",),
+    "prismatic": ("length", "fraction"),
+    "opening": ("fraction", "length", "angle"),
+    "velocity": ("velocity", "angular velocity"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,56 +48,240 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Embodiment:
-    """One robot arm with a gripper.
+class Channel:
+    """One number a robot is commanded by.
 
-    Limits are float64[J]: position_lower/upper [rad], velocity [rad/s], acceleration [rad/s²], jerk [rad/s³], torque [N·m].
-    workspace: float64[2, 3] lower and upper corner of the box the TCP may be in, base frame [m].
-    gripper_width: opening between the pads when fully open [m]. gripper_velocity: largest change of the opening command,
-    in openings (0 … 1) a second. home: float64[J] neutral joint angles [rad].
-    control_rate: commands a second the body takes [Hz]. policy_rate: actions a second a policy gives [Hz].
-    max_step: float64[2] largest translation [m] and rotation [rad] of one `ee_delta` action.
+    name: as policies and data sets call it. kind: revolute or prismatic joint, continuous (revolute without position
+    limits), opening (a gripper, or a switch), velocity (a base or a joint that is commanded by its speed).
+    unit: of the command (`units.UNITS`); every limit is in it: position lower … upper, velocity [unit/s], acceleration
+    [unit/s²], jerk [unit/s³]. Of a velocity channel lower … upper are the speeds themselves, acceleration and jerk their
+    first and second change, and `velocity` the larger of both speeds. Infinite: no such limit. effort: [N·m] or [N], None
+    where unknown. home: neutral command.
+    tolerance: largest difference of commanded and measured value before the robot is thought to be blocked; None: any.
+    joint: name of the joint in the robot's description file, `name` where empty. span: joint position [rad] or [m] at the
+    two ends of the calibrated range, for the units that are a share of it. coupling: channels of one group are slowed
+    together so that the group keeps its direction; each alone where empty.
+    sources: {quantity: where the limit comes from}; a limit whose source is "guess" is not to be deployed with.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    lower: float
+    upper: float
+    velocity: float
+    acceleration: float = np.inf
+    jerk: float = np.inf
+    effort: float | None = None
+    home: float = 0.0
+    tolerance: float | None = None
+    joint: str = ""
+    span: tuple[float, float] | None = None
+    coupling: str = ""
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name or not isinstance(self.name, str):
+            raise BadValue(f"a channel is called {self.name!r}; expected a name")
+        if self.kind not in KINDS:
+            raise UnknownName(f"kind of channel '{self.name}'", str(self.kind), KINDS)
+        check_unit(self.unit, f"unit of channel '{self.name}'")
+        if self.unit and UNITS[self.unit].dimension not in _DIMENSIONS[self.kind]:
+            fits = ", ".join(u for u, d in UNITS.items() if d.dimension in _DIMENSIONS[self.kind])
+            raise BadValue(f"channel '{self.name}' is {self.kind} in '{self.unit}'; expected one of {fits}")
+        numbers = {
+            "lower": self.lower, "upper": self.upper, "velocity": self.velocity, "acceleration": self.acceleration,
+            "jerk": self.jerk, "home": self.home, "effort": self.effort, "tolerance": self.tolerance,
+        }  # fmt: skip
+        for what, value in numbers.items():
+            if value is None and what in ("effort", "tolerance"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+                raise BadValue(f"channel '{self.name}': {what} is {value!r}; expected a number")
+            if np.isnan(value):
+                raise BadValue(f"channel '{self.name}': {what} is not a number")
+            if what in ("velocity", "acceleration", "jerk", "effort", "tolerance") and not value > 0:
+                raise BadValue(f"channel '{self.name}': {what} is {value:g}; expected > 0")
+        if not np.isfinite(self.velocity):
+            raise BadValue(f"channel '{self.name}': velocity is {self.velocity}; expected a finite limit")
+        if not self.lower < self.upper:
+            raise BadValue(
+                f"channel '{self.name}': position is {self.lower:g} … {self.upper:g}; expected lower < upper"
+            )
+        if self.kind != "continuous" and not (np.isfinite(self.lower) and np.isfinite(self.upper)):
+            raise BadValue(
+                f"channel '{self.name}': position is {self.lower:g} … {self.upper:g}; expected finite limits (only a "
+                "continuous joint has none)"
+            )
+        if not self.lower - 1e-9 <= self.home <= self.upper + 1e-9:
+            raise BadValue(
+                f"channel '{self.name}': home is {self.home:g}; expected {self.lower:g} … {self.upper:g}"
+            )
+        if self.span is not None and not (len(self.span) == 2 and self.span[0] != self.span[1]):
+            raise BadValue(f"channel '{self.name}': span is {self.span}; expected two different joint positions")
+        for what, source in self.sources.items():
+            if what not in QUANTITIES:
+                raise UnknownName(f"quantity in the sources of channel '{self.name}'", what, QUANTITIES)
+            if source not in SOURCES:
+                raise UnknownName(f"source of the {what} limit of channel '{self.name}'", str(source), SOURCES)
+
+    @property
+    def described(self) -> str:
+        """Name of its joint in the description file."""
+        return self.joint or self.name
+
+    @property
+    def moves_joint(self) -> bool:
+        """Whether its value is the position of a joint (and no opening, no speed)."""
+        return self.kind in ("revolute", "continuous", "prismatic")
+
+    @cached_property
+    def to_si(self) -> tuple[float, float]:
+        """(scale, offset): joint position [rad] or [m], or speed, = scale · command + offset. Raises `BadValue` when the
+        unit is a share of a range whose ends are not known."""
+        base = {"prismatic": "m", "opening": self.unit, "velocity": self.unit}.get(self.kind, "rad")
+        return conversion(self.unit, base, self.span)
+
+    def guessed(self) -> list[str]:
+        """Quantities whose limit is a guess."""
+        return [q for q, source in self.sources.items() if source == "guess"]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The origins of these joints (the frame's own point: "tcp") stay above `height` of the base frame [m]."""
+
+    height: float
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """The origins of these joints stay out of an upright cylinder around the base's z axis, or above it. [m]"""
+
+    radius: float
+    height: float
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A named point of the robot.
+
+    joints: channels along its path in the kinematic tree, root first; two frames may share some. chain: the kinematics of
+    these joints in the robot's base frame. workspace: float64[2, 3] lower and upper corner of the box the point may be in
+    [m], None: anywhere. zones: where other points of the path may be. max_step: largest translation [m] and rotation [rad]
+    of one `ee_delta` action. rotates: whether `ee_delta` actions turn it too (False for arms of fewer than six joints,
+    whose actions are then dx, dy, dz).
     """
 
     name: str
     joints: tuple[str, ...]
-    position_lower: Array
-    position_upper: Array
-    velocity: Array
-    acceleration: Array
-    jerk: Array
-    torque: Array
-    home: Array
     chain: Chain
-    workspace: Array
-    gripper_width: float
-    gripper_velocity: float
-    cameras: tuple[Camera, ...]
-    control_rate: float = 50.0
-    policy_rate: float = 10.0
+    workspace: Array | None = None
+    zones: tuple[Floor | Column, ...] = ()
     max_step: tuple[float, float] = (0.04, 0.2)
-    action_space: ActionSpaceName = "ee_delta"
+    rotates: bool = True
 
     def __post_init__(self) -> None:
-        J = len(self.joints)
-        if (n := len(self.chain.quats)) != J:
-            raise BadValue(f"{self.name} has {J} joints but its chain has {n}")
-        shapes = dict.fromkeys(("position_lower", "position_upper", *_POSITIVE, "home"), (J,))
-        for name, shape in {**shapes, "workspace": (2, 3), "max_step": (2,)}.items():
-            value = np.asarray(getattr(self, name))
-            if value.shape != shape:
-                raise BadValue(f"{self.name}: {name} has shape {list(value.shape)}; expected {list(shape)}")
-            if not np.isfinite(value).all():
-                raise BadValue(f"{self.name}: {name} is {value.tolist()}; expected finite numbers")
-        for name, low, high in (
-            ("position", self.position_lower, self.position_upper), ("workspace", *self.workspace),
+        if (n := len(self.chain.quats)) != len(self.joints):
+            raise BadValue(f"frame '{self.name}' has {len(self.joints)} joints but its chain has {n}")
+        if not all(np.isfinite(x) and x > 0 for x in self.max_step) or len(self.max_step) != 2:
+            raise BadValue(f"frame '{self.name}': max_step is {self.max_step}; expected two numbers > 0")
+        if self.workspace is not None:
+            box = np.asarray(self.workspace)
+            if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
+                raise BadValue(
+                    f"frame '{self.name}': workspace is {box.tolist()}; expected float[2, 3], lower < upper"
+                )
+        for zone in self.zones:
+            for p in zone.points:
+                if p != "tcp" and p not in self.joints:
+                    raise UnknownName(f"point of a zone of frame '{self.name}'", p, ("tcp", *self.joints))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number of the state. quantity: position, velocity or effort of a channel; pose component of a frame (`of` is the
+    frame, `component` its place in `POSE`); other: anything else."""
+
+    name: str
+    unit: str
+    quantity: Literal["position", "velocity", "effort", "pose", "other"] = "other"
+    of: str = ""
+    component: int = 0
+
+
+def state_of(
+    channels: Sequence[Channel], frames: Sequence[Frame] = (), velocities: bool = True
+) -> tuple[Measurement, ...]:
+    """Positions of the channels that move joints, their velocities, then openings, speeds, and the poses of the frames."""
+    joints = [c for c in channels if c.moves_joint]
+    rest = [c for c in channels if not c.moves_joint]
+    rate = {"rad": "rad/s", "deg": "deg/s", "m": "m/s"}
+    state = [Measurement(f"{c.name}.pos", c.unit, "position", c.name) for c in joints]
+    if velocities:
+        state += [Measurement(f"{c.name}.vel", rate.get(c.unit, ""), "velocity", c.name) for c in joints]
+    state += [Measurement(f"{c.name}.pos", c.unit, "position", c.name) for c in rest if c.kind == "opening"]
+    state += [Measurement(f"{c.name}.vel", c.unit, "position", c.name) for c in rest if c.kind == "velocity"]
+    for f in frames:
+        state += [
+            Measurement(f"{f.name}.{p}", "m" if i < 3 else "1", "pose", f.name, i) for i, p in enumerate(POSE)
+        ]
+    return tuple(state)
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """A robot as a value.
+
+    channels: what it is commanded by, in the order of a command float64[N]. frames: named points (none: joint spaces
+    only). cameras: what its policies look through. state: what it measures, in the order of `Observation.state`; by default
+    `state_of(channels, frames)`. control_rate: commands a second the body takes [Hz]. policy_rate: actions a second a
+    policy gives [Hz]. action_space: `channels` (absolute commands of all channels) or `ee_delta` (steps of every frame,
+    absolute commands of the channels that are on no frame's path). notes: what a person should know of it.
+    """
+
+    name: str
+    channels: tuple[Channel, ...]
+    frames: tuple[Frame, ...] = ()
+    cameras: tuple[Camera, ...] = ()
+    state: tuple[Measurement, ...] = ()
+    control_rate: float = 50.0
+    policy_rate: float = 10.0
+    action_space: ActionSpaceName = "channels"
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.channels:
+            raise BadValue(f"{self.name} has no channels; expected at least one")
+        if not self.state:
+            object.__setattr__(self, "state", state_of(self.channels, self.frames))
+        for what, names in (
+            ("channels", [c.name for c in self.channels]), ("frames", [f.name for f in self.frames]),
+            ("cameras", [c.name for c in self.cameras]), ("measurements", [m.name for m in self.state]),
         ):  # fmt: skip
-            if not np.all(low < high):
-                raise BadValue(f"{self.name}: {name} is {low.tolist()} … {high.tolist()}; expected lower < upper")
-        for name in (*_POSITIVE, "max_step", "gripper_width", "gripper_velocity", "control_rate", "policy_rate"):
-            value = np.asarray(getattr(self, name))
-            if not (np.isfinite(value).all() and np.all(value > 0)):
-                raise BadValue(f"{self.name}: {name} is {value.tolist()}; expected > 0")
+            if twice := sorted({n for n in names if names.count(n) > 1}):
+                raise BadValue(f"{self.name}: two {what} are called '{twice[0]}'; expected different names")
+        moving = [c.name for c in self.channels if c.moves_joint]
+        for f in self.frames:
+            for joint in f.joints:
+                if joint not in moving:
+                    raise UnknownName(f"joint channel of frame '{f.name}'", joint, moving)
+        for m in self.state:
+            known = [f.name for f in self.frames] if m.quantity == "pose" else self.channel_names
+            if m.quantity != "other" and m.of not in known:
+                raise UnknownName(f"{'frame' if m.quantity == 'pose' else 'channel'} of '{m.name}'", m.of, known)
+            check_unit(m.unit, f"unit of '{m.name}'")
+        _ = self._scales, self._measured  # units that do not convert are refused here
+        if self.action_space not in get_args(ActionSpaceName):
+            raise UnknownName("action space", str(self.action_space), get_args(ActionSpaceName))
+        if self.action_space == "ee_delta" and not self.frames:
+            raise BadValue(f"{self.name} has no frames, so no 'ee_delta' actions. Next: action space 'channels'")
+        for what in ("control_rate", "policy_rate"):
+            value = getattr(self, what)
+            if not (np.isfinite(value) and value > 0):
+                raise BadValue(f"{self.name}: {what} is {value}; expected > 0")
         ratio = self.control_rate / self.policy_rate
         if ratio < 0.5 or abs(ratio - round(ratio)) > 1e-6:
             raise BadValue(
@@ -86,73 +289,149 @@ class Embodiment:
                 f"expected a whole number of control ticks an action"
             )
 
+    # ---------------------------------------------------------------------------------------------- names
+
     @property
-    def action_names(self) -> tuple[str, ...]:
-        return EE_DELTA_NAMES if self.action_space == "ee_delta" else (*self.joints, "gripper")
+    def channel_names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.channels)
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Joint angles [rad], joint velocities [rad/s], gripper opening 0 … 1, TCP position [m], TCP quaternion wxyz."""
-        return (
-            *(f"{j}.pos" for j in self.joints),
-            *(f"{j}.vel" for j in self.joints),
-            "gripper.pos",
-            *("tcp.x", "tcp.y", "tcp.z", "tcp.qw", "tcp.qx", "tcp.qy", "tcp.qz"),
-        )
+        return tuple(m.name for m in self.state)
 
     @property
-    def command_width(self) -> int:
-        """J + 1: a body takes joint position targets [rad] and the gripper opening."""
-        return len(self.joints) + 1
+    def action_names(self) -> tuple[str, ...]:
+        """`channels`: the channels. `ee_delta`: dx, dy, dz [m] and drx, dry, drz [rad] of each frame (FRAME.dx where there
+        are several), then the channels that are on no frame's path."""
+        if self.action_space == "channels":
+            return self.channel_names
+        many = len(self.frames) > 1
+        deltas = [
+            f"{f.name}.{d}" if many else d for f in self.frames for d in (DELTA if f.rotates else DELTA[:3])
+        ]
+        return (*deltas, *(self.channels[i].name for i in self.free))
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        if self.action_space == "channels":
+            return tuple(c.unit for c in self.channels)
+        steps = [u for f in self.frames for u in (("m",) * 3 + (("rad",) * 3 if f.rotates else ()))]
+        return (*steps, *(self.channels[i].unit for i in self.free))
+
+    @cached_property
+    def free(self) -> tuple[int, ...]:
+        """Indices of the channels that are on no frame's path."""
+        held = {j for f in self.frames for j in f.joints}
+        return tuple(i for i, c in enumerate(self.channels) if c.name not in held)
+
+    # ---------------------------------------------------------------------------------------------- look-ups
+
+    def index(self, channel: str) -> int:
+        """Where a channel is in a command. Raises `UnknownName`."""
+        if channel not in self.channel_names:
+            raise UnknownName(f"channel of {self.name}", channel, self.channel_names)
+        return self.channel_names.index(channel)
+
+    def frame(self, name: str = "") -> Frame:
+        """A frame by its name, the first for "". Raises `UnknownName`, `BadValue` when there is none."""
+        if not self.frames:
+            raise BadValue(f"{self.name} has no frames (no kinematics are known). Next: a robot file with a description")
+        if not name:
+            return self.frames[0]
+        found = next((f for f in self.frames if f.name == name), None)
+        if found is None:
+            raise UnknownName(f"frame of {self.name}", name, [f.name for f in self.frames])
+        return found
+
+    def path(self, frame: Frame) -> Array:
+        """int64[J]: where the channels of a frame's path are in a command."""
+        return np.array([self.index(j) for j in frame.joints], np.int64)
+
+    def positions(self, frame: Frame, command: Array) -> Array:
+        """Joint positions [..., J] [rad], [m] along a frame's path for commands [..., N] in the channels' units."""
+        scale, offset = self._si(frame.name)
+        return np.asarray(command)[..., self.path(frame)] * scale + offset
+
+    def commands(self, frame: Frame, positions: Array) -> Array:
+        """The inverse of `positions`: values [..., J] of the channels along a frame's path."""
+        scale, offset = self._si(frame.name)
+        return (np.asarray(positions) - offset) / scale
+
+    def pose(self, frame: Frame, command: Array) -> tuple[Array, Array]:
+        """Position [..., 3] [m] and rotation [..., 3, 3] of a frame for commands [..., N]."""
+        return frame.chain.forward(self.positions(frame, command))
+
+    def _si(self, frame: str) -> tuple[Array, Array]:
+        return self._scales[frame]
+
+    @cached_property
+    def _scales(self) -> dict[str, tuple[Array, Array]]:
+        out = {}
+        for f in self.frames:
+            pairs = np.array([self.channels[i].to_si for i in self.path(f)])
+            out[f.name] = pairs[:, 0], pairs[:, 1]
+        return out
+
+    # ---------------------------------------------------------------------------------------------- arrays over channels
+
+    def array(self, quantity: str) -> Array:
+        """float64[N] of a field of every channel: lower, upper, velocity, acceleration, jerk, home. NaN where None."""
+        values = [getattr(c, quantity) for c in self.channels]
+        return np.array([np.nan if v is None else v for v in values], float)
+
+    @cached_property
+    def home(self) -> Array:
+        """float64[N] neutral command."""
+        return self.array("home")
+
+    @cached_property
+    def _measured(self) -> dict[str, tuple[Array, Array, Array]]:
+        """{quantity: (index in the state [N], -1 where not measured; scale [N]; offset [N]) into the channel's unit}."""
+        out = {}
+        for quantity in ("position", "velocity", "effort"):
+            where = {m.of: i for i, m in enumerate(self.state) if m.quantity == quantity}
+            index = np.array([where.get(c.name, -1) for c in self.channels], np.int64)
+            pairs = np.ones((len(self.channels), 2)) * [1.0, 0.0]
+            if quantity == "position":
+                for k, (c, i) in enumerate(zip(self.channels, index, strict=True)):
+                    if i >= 0 and self.state[i].unit and c.unit and self.state[i].unit != c.unit:
+                        pairs[k] = conversion(self.state[i].unit, c.unit, c.span)
+            out[quantity] = index, pairs[:, 0], pairs[:, 1]
+        return out
+
+    def measured(self, state: Array, quantity: str = "position") -> Array:
+        """float64[N]: position, velocity or effort of every channel as the state float[S] has it, in the channel's unit; NaN
+        for those that are not measured. Of a velocity channel the position is its speed."""
+        index, scale, offset = self._measured[quantity]
+        return np.where(index >= 0, np.asarray(state, float)[index] * scale + offset, np.nan)
+
+    # ---------------------------------------------------------------------------------------------- variants
 
     def with_action_space(self, name: ActionSpaceName) -> Embodiment:
         return replace(self, action_space=name)
 
+    def fitting(self, action_names: Sequence[str] | None) -> Embodiment:
+        """The robot with the action space that has these names; as it is for None. Raises `BadValue` when none has."""
+        if action_names is None:
+            return self
+        spaces: Iterable[ActionSpaceName] = get_args(ActionSpaceName) if self.frames else ("channels",)
+        variants = [self.with_action_space(s) for s in spaces]
+        found = next((r for r in variants if r.action_names == tuple(action_names)), None)
+        if found is None:
+            ours = "; or ".join(", ".join(r.action_names) for r in variants)
+            raise BadValue(
+                f"the policy's actions are {', '.join(action_names)}; {self.name} takes {ours}. Next: a policy trained for "
+                "this robot, or a mapping of its names (palmar.mapping.Mapping)"
+            )
+        return found
 
-def fitting(robot: Embodiment, action_names: Sequence[str] | None) -> Embodiment:
-    """The robot with the action space that has these names; as it is for None. Raises `BadValue` when none has."""
-    if action_names is None:
-        return robot
-    spaces = [robot.with_action_space(s) for s in get_args(ActionSpaceName)]
-    found = next((r for r in spaces if r.action_names == tuple(action_names)), None)
-    if found is None:
-        ours = "; or ".join(", ".join(r.action_names) for r in spaces)
-        raise BadValue(
-            f"the policy's actions are {', '.join(action_names)}; {robot.name} takes {ours}. Next: a policy trained for this robot"
-        )
-    return found
+    def guesses(self) -> list[str]:
+        """Limits whose source is a guess, such as "elbow velocity"; none may be left when a policy moves the robot."""
+        return [f"{c.name} {q}" for c in self.channels for q in c.guessed()]
 
-
-def arm7(action_space: ActionSpaceName = "ee_delta") -> Embodiment:
-    """A 7-joint arm with the kinematics and limits of the Franka Emika Panda, and a parallel gripper.
-
-    Source of lengths and limits: Franka control interface documentation, "Robot and interface specifications"
-    (Denavit-Hartenberg parameters; position, velocity, acceleration, jerk and torque limits).
-    """
-    down, up = np.array([1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0])
-    eye = np.array([1.0, 0.0, 0.0, 0.0])
-    chain = Chain(
-        offsets=np.array(
-            [[0, 0, 0.333], [0, 0, 0], [0, -0.316, 0], [0.0825, 0, 0], [-0.0825, 0.384, 0], [0, 0, 0], [0.088, 0, 0]]
-        ),
-        quats=np.stack([eye, down, up, up, down, up, up]),
-        tool_offset=np.array([0.0, 0.0, 0.107 + 0.1034]),  # flange, then the hand down to the pads
-        tool_quat=np.array([np.cos(np.pi / 8), 0.0, 0.0, -np.sin(np.pi / 8)]),  # the hand is mounted turned by -45°
-    )
-    return Embodiment(
-        name="arm7",
-        joints=tuple(f"joint{i}" for i in range(1, 8)),
-        position_lower=np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973]),
-        position_upper=np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973]),
-        velocity=np.array([2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61]),
-        acceleration=np.array([15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0]),
-        jerk=np.array([7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0]),
-        torque=np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0]),
-        home=np.array([0.0, -0.35, 0.0, -2.45, 0.0, 2.1, np.pi / 4]),
-        chain=chain,
-        workspace=np.array([[0.25, -0.40, 0.012], [0.78, 0.40, 0.60]]),
-        gripper_width=0.08,
-        gripper_velocity=2.5,
-        cameras=(Camera("front"), Camera("wrist", fov=75.0)),
-        action_space=action_space,
-    )
+    def interface(self, horizon: int = 16) -> Interface:
+        """What a policy or a data set of this robot speaks."""
+        return Interface(
+            {c.name: (c.height, c.width) for c in self.cameras}, self.state_names, self.action_names, horizon,
+            1.0 / self.policy_rate, self.name, state_units=tuple(m.unit for m in self.state), action_units=self.action_units,
+        )  # fmt: skip

@@ -72,31 +72,43 @@ def matrix_to_rotvec(R: Array) -> Array:
 
 @dataclass(frozen=True)
 class Chain:
-    """A serial arm of revolute joints, each turning about the z axis of its own frame.
+    """A serial chain of joints, each turning about (or, where prismatic, sliding along) the z axis of its own frame.
 
     offsets: float[J, 3] position of each joint frame in its parent [m]; quats: float[J, 4] its fixed orientation (wxyz).
     tool_offset, tool_quat: the tool centre point (TCP, midway between the finger pads) in the last joint's frame.
+    prismatic: bool[J], empty when all joints turn.
     """
 
     offsets: Array
     quats: Array
     tool_offset: Array
     tool_quat: Array
+    prismatic: tuple[bool, ...] = ()
 
     @cached_property
     def _fixed(self) -> tuple[Array, Array]:
         return quat_to_matrix(self.quats), quat_to_matrix(self.tool_quat)
 
+    @property
+    def slides(self) -> tuple[bool, ...]:
+        """bool[J]: which joints slide."""
+        return self.prismatic or (False,) * len(self.quats)
+
     def forward(self, q: Array) -> tuple[Array, Array]:
-        """TCP position [..., 3] [m] and rotation [..., 3, 3] for joint angles q [..., J] [rad]; batched over leading axes."""
+        """TCP position [..., 3] [m] and rotation [..., 3, 3] for joint positions q [..., J] [rad] or [m]; batched over
+        leading axes."""
         q = np.asarray(q, float)
         rotations, tool = self._fixed
         c, s = np.cos(q), np.sin(q)
         R = np.broadcast_to(np.eye(3), (*q.shape[:-1], 3, 3))
         p = np.zeros((*q.shape[:-1], 3))
-        for i, (offset, fixed) in enumerate(zip(self.offsets, rotations, strict=True)):
+        for i, (offset, fixed, slides) in enumerate(zip(self.offsets, rotations, self.slides, strict=True)):
             p = p + R @ offset
-            R = _turn(R @ fixed, c[..., i], s[..., i])
+            if slides:
+                R = R @ fixed
+                p = p + R[..., :, 2] * q[..., i, None]
+            else:
+                R = _turn(R @ fixed, c[..., i], s[..., i])
         return p + R @ self.tool_offset, R @ tool
 
     def jacobian(self, q: Array) -> tuple[Array, Array, Array]:
@@ -105,12 +117,19 @@ class Chain:
         c, s = np.cos(q), np.sin(q)
         R, p = np.eye(3), np.zeros(3)
         axes, origins = np.empty((len(q), 3)), np.empty((len(q), 3))
-        for i, (offset, fixed) in enumerate(zip(self.offsets, rotations, strict=True)):
+        for i, (offset, fixed, slides) in enumerate(zip(self.offsets, rotations, self.slides, strict=True)):
             p = p + R @ offset
-            R = _turn(R @ fixed, c[i], s[i])
+            if slides:
+                R = R @ fixed
+                p = p + R[:, 2] * q[i]
+            else:
+                R = _turn(R @ fixed, c[i], s[i])
             axes[i], origins[i] = R[:, 2], p
         p = p + R @ self.tool_offset
-        return p, R @ tool, np.concatenate([np.cross(axes, p - origins), axes], axis=1).T
+        linear, angular = np.cross(axes, p - origins), axes.copy()
+        sliding = np.array(self.slides, bool)
+        linear[sliding], angular[sliding] = axes[sliding], 0.0
+        return p, R @ tool, np.concatenate([linear, angular], axis=1).T
 
     def step_towards(
         self, q: Array, position: Array, rotation: Array, posture: Array, damping: float = 0.02, pull: float = 0.02

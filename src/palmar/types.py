@@ -2,7 +2,7 @@
 validated where they are made.
 
 Axis legend used in every docstring: T steps of a chunk · A action width · S state width · H, W image height, width ·
-P privileged width · J arm joints.
+P privileged width · N channels of a command · J joints on the path to a frame.
 """
 
 from __future__ import annotations
@@ -92,16 +92,41 @@ class Policy(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a guard changed a command or stopped the robot: a value, turned into words where a person reads it.
+
+    guard: its name. quantity: what was looked at, such as a channel. value, bound: found and allowed, in `unit`.
+    note: words for what numbers do not say. over: the value is above the bound (False: below it; None: neither).
+    """
+
+    guard: str
+    quantity: str = ""
+    value: float = float("nan")
+    bound: float = float("nan")
+    unit: str = ""
+    over: bool | None = True
+    note: str = ""
+
+    def __str__(self) -> str:
+        """Such as "velocity joint3 2.41 > 2.17 rad/s"."""
+        words = [self.guard, self.quantity, self.note]
+        if self.over is not None:
+            words += [f"{self.value:.4g}", ">" if self.over else "<", f"{self.bound:.4g}"]
+        words.append(self.unit if self.over is not None else "")
+        return " ".join(w for w in words if w)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the safety layer made of one command.
 
-    command: float64[J+1] joint position targets [rad] and gripper opening (0 closed … 1 open): always safe to send.
-    reasons: names of the guards that changed it, with the quantity and the bound; empty when it passed untouched.
+    command: float64[N] of the robot's channels, in their units: always safe to send.
+    reasons: of the guards that changed it; empty when it passed untouched.
     stop: the guard asks the controller to leave RUN (hold, and wait for a person).
     """
 
     command: Array
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     stop: bool = False
 
 

@@ -1,0 +1,25 @@
+"""Robots that come with palmar, one file each: a function called as the file that returns an `Embodiment`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from palmar.embodiments import ActionSpaceName, Embodiment
+from palmar.errors import UnknownName
+
+
+def robots() -> tuple[str, ...]:
+    """Names of the robots that come with palmar: the files of this folder that describe one."""
+    return tuple(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _TOOLS)
+
+
+def robot(name: str, action_space: ActionSpaceName | None = None) -> Embodiment:
+    """A robot by its name. Raises `UnknownName`."""
+    if name not in robots():
+        raise UnknownName("robot", name, robots())
+    made: Embodiment = getattr(importlib.import_module(f"palmar.robots.{name}"), name)()
+    return made if action_space is None else made.with_action_space(action_space)
+
+
+_TOOLS: frozenset[str] = frozenset()
