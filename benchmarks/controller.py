@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from palmar.embodiments import arm7
+from palmar.robots.arm7 import arm7
 from palmar.runtime.controller import deploy
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from palmar.models.base import Interface
+from palmar.mapping import Interface
 from palmar.models.heads import TokenConfig, TokenHead
 from palmar.models.presets import rt1_paper, rt1_tiny
 

@@ -8,7 +8,7 @@ that leaves it is one the robot can follow and stop from; each change says which
 
 import numpy as np
 
-from palmar.embodiments import arm7
+from palmar.robots.arm7 import arm7
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
 

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from palmar.data.normalize import Normalizer
-from palmar.embodiments import arm7
+from palmar.mapping import Interface
 from palmar.models.acting import NeuralPolicy
-from palmar.models.base import Interface
 from palmar.models.generative import MLPConfig
 from palmar.models.heads import FlowConfig
 from palmar.models.imagenet import ImagenetConfig
 from palmar.models.sequence import CrossAttentionConfig
 from palmar.models.transformer import TransformerConfig
 from palmar.models.vla import VLAConfig
+from palmar.robots.arm7 import arm7
 from palmar.sim import tasks
 from palmar.sim.world import World
 

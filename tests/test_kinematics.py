@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palmar.embodiments import arm7
 from palmar.kinematics import matrix_to_quat, matrix_to_rotvec, quat_to_matrix, rotvec_to_matrix
+from palmar.robots.arm7 import arm7
 
 ROBOT = arm7()
 angles = st.lists(st.floats(-3.0, 3.0), min_size=7, max_size=7).map(np.array)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from palmar import ActionChunk, Observation
-from palmar.embodiments import arm7
 from palmar.errors import BadValue, MissingPackage, PalmarError, RobotFault, UnknownName, UserError, need
+from palmar.robots.arm7 import arm7
 
 
 def test_an_observation_is_checked_where_it_is_made():
@@ -46,7 +46,7 @@ def test_the_robot_describes_itself():
     assert robot.command_width == J + 1
     assert len(robot.state_names) == 2 * J + 8
     assert len(robot.action_names) == 7
-    assert robot.with_action_space("joint_position").action_names == (*robot.joints, "gripper")
+    assert robot.with_action_space("channels").action_names == (*robot.joints, "gripper")
     for limit in (robot.velocity, robot.acceleration, robot.jerk, robot.torque):
         assert limit.shape == (J,) and np.all(limit > 0)
     assert np.all((robot.position_lower < robot.home) & (robot.home < robot.position_upper))

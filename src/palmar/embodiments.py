@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
-from palmar.kinematics import Chain
+from palmar.kinematics import Chain, steady_quat
 from palmar.mapping import Interface
 from palmar.types import Array
 from palmar.units import UNITS, check_unit, conversion
@@ -114,9 +114,7 @@ class Channel:
                 "continuous joint has none)"
             )
         if not self.lower - 1e-9 <= self.home <= self.upper + 1e-9:
-            raise BadValue(
-                f"channel '{self.name}': home is {self.home:g}; expected {self.lower:g} … {self.upper:g}"
-            )
+            raise BadValue(f"channel '{self.name}': home is {self.home:g}; expected {self.lower:g} … {self.upper:g}")
         if self.span is not None and not (len(self.span) == 2 and self.span[0] != self.span[1]):
             raise BadValue(f"channel '{self.name}': span is {self.span}; expected two different joint positions")
         for what, source in self.sources.items():
@@ -191,9 +189,7 @@ class Frame:
         if self.workspace is not None:
             box = np.asarray(self.workspace)
             if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
-                raise BadValue(
-                    f"frame '{self.name}': workspace is {box.tolist()}; expected float[2, 3], lower < upper"
-                )
+                raise BadValue(f"frame '{self.name}': workspace is {box.tolist()}; expected float[2, 3], lower < upper")
         for zone in self.zones:
             for p in zone.points:
                 if p != "tcp" and p not in self.joints:
@@ -225,9 +221,7 @@ def state_of(
     state += [Measurement(f"{c.name}.pos", c.unit, "position", c.name) for c in rest if c.kind == "opening"]
     state += [Measurement(f"{c.name}.vel", c.unit, "position", c.name) for c in rest if c.kind == "velocity"]
     for f in frames:
-        state += [
-            Measurement(f"{f.name}.{p}", "m" if i < 3 else "1", "pose", f.name, i) for i, p in enumerate(POSE)
-        ]
+        state += [Measurement(f"{f.name}.{p}", "m" if i < 3 else "1", "pose", f.name, i) for i, p in enumerate(POSE)]
     return tuple(state)
 
 
@@ -306,9 +300,7 @@ class Embodiment:
         if self.action_space == "channels":
             return self.channel_names
         many = len(self.frames) > 1
-        deltas = [
-            f"{f.name}.{d}" if many else d for f in self.frames for d in (DELTA if f.rotates else DELTA[:3])
-        ]
+        deltas = [f"{f.name}.{d}" if many else d for f in self.frames for d in (DELTA if f.rotates else DELTA[:3])]
         return (*deltas, *(self.channels[i].name for i in self.free))
 
     @property
@@ -335,7 +327,9 @@ class Embodiment:
     def frame(self, name: str = "") -> Frame:
         """A frame by its name, the first for "". Raises `UnknownName`, `BadValue` when there is none."""
         if not self.frames:
-            raise BadValue(f"{self.name} has no frames (no kinematics are known). Next: a robot file with a description")
+            raise BadValue(
+                f"{self.name} has no frames (no kinematics are known). Next: a robot file with a description"
+            )
         if not name:
             return self.frames[0]
         found = next((f for f in self.frames if f.name == name), None)
@@ -385,6 +379,16 @@ class Embodiment:
         return self.array("home")
 
     @cached_property
+    def lower(self) -> Array:
+        """float64[N] lowest command."""
+        return self.array("lower")
+
+    @cached_property
+    def upper(self) -> Array:
+        """float64[N] highest command."""
+        return self.array("upper")
+
+    @cached_property
     def _measured(self) -> dict[str, tuple[Array, Array, Array]]:
         """{quantity: (index in the state [N], -1 where not measured; scale [N]; offset [N]) into the channel's unit}."""
         out = {}
@@ -404,6 +408,36 @@ class Embodiment:
         for those that are not measured. Of a velocity channel the position is its speed."""
         index, scale, offset = self._measured[quantity]
         return np.where(index >= 0, np.asarray(state, float)[index] * scale + offset, np.nan)
+
+    def state_from(self, command: Array, velocity: Array) -> Array:
+        """float64[S]: the state of a robot that is exactly where it was commanded to be.
+
+        command: float64[N]. velocity: float64[N], change of each channel a second. Efforts and other measurements are 0.
+        """
+        poses = {f.name: self.pose(f, command) for f in self.frames}
+        index, scale, offset = self._measured["position"]
+        state = np.zeros(len(self.state))
+        for i, m in enumerate(self.state):
+            if m.quantity == "pose":
+                position, rotation = poses[m.of]
+                state[i] = position[m.component] if m.component < 3 else steady_quat(rotation)[m.component - 3]
+            elif m.quantity == "position":
+                k = self.index(m.of)
+                state[i] = (command[k] - offset[k]) / scale[k] if index[k] == i else command[k]
+            elif m.quantity == "velocity":
+                state[i] = velocity[self.index(m.of)]
+        return state
+
+    @cached_property
+    def rates(self) -> Array:
+        """float64[N]: largest change of each command a second: the velocity, of a velocity channel the acceleration."""
+        speeds = np.array([c.kind == "velocity" for c in self.channels])
+        return np.where(speeds, self.array("acceleration"), self.array("velocity"))
+
+    @cached_property
+    def moves_joint(self) -> Array:
+        """bool[N]: which channels are positions of joints."""
+        return np.array([c.moves_joint for c in self.channels])
 
     # ---------------------------------------------------------------------------------------------- variants
 

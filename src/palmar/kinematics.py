@@ -132,20 +132,29 @@ class Chain:
         return p, R @ tool, np.concatenate([linear, angular], axis=1).T
 
     def step_towards(
-        self, q: Array, position: Array, rotation: Array, posture: Array, damping: float = 0.02, pull: float = 0.02
+        self,
+        q: Array,
+        position: Array,
+        rotation: Array | None,
+        posture: Array,
+        damping: float = 0.02,
+        pull: float = 0.02,
     ) -> Array:
-        """Joint angles [J] one damped-least-squares step from q towards a TCP pose [m], [3, 3].
+        """Joint positions [J] one damped-least-squares step from q towards a TCP pose [m], [3, 3]; None: any rotation.
 
         The null space drifts to `posture` by the fraction `pull` a step. Source: Wampler 1986, damped least squares;
         Liégeois 1977, null-space posture.
         """
         p, R, J = self.jacobian(q)
-        error = np.concatenate([position - p, matrix_to_rotvec(rotation @ R.T)])
-        inverse = J.T @ np.linalg.inv(J @ J.T + damping**2 * np.eye(6))
+        if rotation is None:
+            J, error = J[:3], position - p
+        else:
+            error = np.concatenate([position - p, matrix_to_rotvec(rotation @ R.T)])
+        inverse = J.T @ np.linalg.inv(J @ J.T + damping**2 * np.eye(len(J)))
         back = posture - q
         return q + inverse @ error + pull * (back - inverse @ (J @ back))
 
-    def solve(self, q: Array, position: Array, rotation: Array, posture: Array, iterations: int = 50) -> Array:
+    def solve(self, q: Array, position: Array, rotation: Array | None, posture: Array, iterations: int = 50) -> Array:
         """Joint angles [J] whose TCP pose is the given one to 1e-4 m, or the nearest found in `iterations` steps."""
         for _ in range(iterations):
             q = self.step_towards(q, position, rotation, posture)

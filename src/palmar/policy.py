@@ -6,14 +6,13 @@ import importlib
 import socket
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need
 from palmar.types import Policy
 
 __all__ = [
-    "ADAPTERS", "Policy", "check_policy", "checkpoint_of", "interface_of", "load_policy", "loaded", "shipped", "split_robot",
+    "ADAPTERS", "Policy", "check_policy", "checkpoint_of", "load_policy", "loaded", "shipped", "split_robot",
 ]  # fmt: skip
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
@@ -55,13 +54,6 @@ def loaded(where: str) -> Policy:
 @lru_cache(maxsize=2)
 def _loaded(where: str, written: int) -> Policy:
     return load_policy(where)
-
-
-def interface_of(policy: object) -> Any:
-    """What the policy, or the one it wraps, says of its inputs and outputs (`models.base.Interface`); None when nothing."""
-    while not hasattr(policy, "interface") and hasattr(policy, "inner"):
-        policy = policy.inner
-    return getattr(policy, "interface", None)
 
 
 def check_policy(where: str) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from palmar.errors import BadValue
+
+if TYPE_CHECKING:
+    from palmar.mapping import Interface
 
 Array = np.ndarray
 
@@ -77,7 +80,13 @@ class ActionChunk:
 
 @runtime_checkable
 class Policy(Protocol):
-    """A scripted expert, a neural policy, a person with a joystick, or a wrapper around one of them."""
+    """A scripted expert, a neural policy, a person with a joystick, or a wrapper around one of them.
+
+    interface: what it was built for; None for one that takes any observation and answers for any robot, such as a person.
+    """
+
+    @property
+    def interface(self) -> Interface | None: ...
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         """The next T actions for what is seen now.

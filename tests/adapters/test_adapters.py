@@ -23,7 +23,8 @@ from tiny_words import write_tokenizer
 from palmar.adapters import lerobot_act, octo, openpi, wire
 from palmar.adapters.pretrained import begin_from, like
 from palmar.errors import BadFile, BadValue, MissingPackage, RobotFault, UnknownName
-from palmar.models.base import Inputs, Interface
+from palmar.mapping import Interface
+from palmar.models.base import Inputs
 from palmar.models.presets import preset
 from palmar.models.published import read_weights
 from palmar.policy import Policy, load_policy

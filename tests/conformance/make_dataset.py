@@ -10,7 +10,7 @@ from synthetic import episode
 
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
-from palmar.embodiments import arm7
+from palmar.robots.arm7 import arm7
 
 NAMES = ("cube.x", "cube.y", "cube.z")
 

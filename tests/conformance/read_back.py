@@ -7,7 +7,7 @@ import numpy as np
 
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
-from palmar.embodiments import arm7
+from palmar.robots.arm7 import arm7
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from synthetic import episode

@@ -6,8 +6,8 @@ A new body is one row of `BODIES`; the rest follows.
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
 from palmar.kinematics import quat_to_matrix
+from palmar.robots.arm7 import arm7
 from palmar.runtime.loop import Body
 from palmar.runtime.mock import MockBody
 from palmar.sim import camera, tasks

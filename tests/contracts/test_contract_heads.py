@@ -11,9 +11,10 @@ import torch
 
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
+from palmar.mapping import Interface
 from palmar.models import conventions as c
 from palmar.models import heads as h
-from palmar.models.base import Batch, Interface
+from palmar.models.base import Batch
 from palmar.models.config import from_dict, to_dict
 from palmar.models.generative import Diffusion, ExpertConfig, MLPConfig, UNetConfig
 from palmar.models.transformer import TransformerConfig

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from palmar.embodiments import arm7
+from palmar.robots.arm7 import arm7
 from palmar.types import Episode, Observation, Step
 
 ROBOT = arm7()

@@ -8,8 +8,8 @@ import pytest
 
 from palmar.data.joints import InJoints
 from palmar.data.quality import Kept, Limits, assess, bad_number, check_numbers
-from palmar.embodiments import arm7
 from palmar.errors import BadValue
+from palmar.robots.arm7 import arm7
 from palmar.types import STILL
 
 
@@ -102,11 +102,11 @@ def test_data_without_joints_say_whose_and_what_next() -> None:
         BadValue,
         match=r"the states of 'data/mine' have no joint1.pos, .*\(they have x, gripper.pos\).*Next: data of arm7",
     ):
-        InJoints(data, arm7("joint_position"))
+        InJoints(data, arm7("channels"))
     data.state_names = [f"{j}.pos" for j in arm7().joints]
     data.action_names = ("dx", "dy", "dz")
     with pytest.raises(
         BadValue,
         match=r"actions of 'data/mine' have no gripper \(they have dx, dy, dz\).*Next: .*palmar train --others",
     ):
-        InJoints(data, arm7("joint_position"))
+        InJoints(data, arm7("channels"))

@@ -175,7 +175,7 @@ def test_refusals_say_the_next_step(tmp_path):
     with pytest.raises(BadFile, match="environment_state missing"):
         DatasetWriter(root, ROBOT, 10, privileged_names=NAMES, resume=True)
     with pytest.raises(BadFile, match="action is"):
-        DatasetWriter(root, ROBOT.with_action_space("joint_position"), 10, resume=True)
+        DatasetWriter(root, ROBOT.with_action_space("channels"), 10, resume=True)
     with DatasetWriter(tmp_path / "other", ROBOT, 10) as writer:
         with pytest.raises(BadFile, match="written by another process"):
             DatasetWriter(tmp_path / "other", ROBOT, 10, resume=True)

@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue
 from palmar.eval.plots import Identified
 from palmar.eval.report import Comparison, Deployment, Machine, Number, Report, ReportData, plain
@@ -18,6 +17,7 @@ from palmar.eval.results import Results, Trial
 from palmar.eval.stats import Rate
 from palmar.lab.film import Filmmaker, film, overlay, side_by_side, telling, why
 from palmar.lab.suite import EvalConfig, run
+from palmar.robots.arm7 import arm7
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline

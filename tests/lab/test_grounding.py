@@ -9,7 +9,7 @@ from palmar.errors import BadValue
 from palmar.lab import describe
 from palmar.lab import grounding as room
 from palmar.lab.grounding import GroundingConfig, Look, boxes, grounding, questions
-from palmar.models.base import Interface
+from palmar.mapping import Interface
 from palmar.sim import tasks
 from palmar.sim.camera import project
 from palmar.sim.instructions import parse

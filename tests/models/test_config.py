@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from palmar.data.normalize import Normalizer
+from palmar.mapping import Interface
 from palmar.models.acting import NeuralPolicy
-from palmar.models.base import Inputs, Interface, Model, Prediction
+from palmar.models.base import Inputs, Model, Prediction
 from palmar.models.config import from_dict, to_dict
 from palmar.models.grounded import GroundedConfig
 from palmar.models.presets import palmar_nano

@@ -8,7 +8,8 @@ import torch
 from toy import batch as noise
 
 from palmar.errors import BadValue
-from palmar.models.base import DECIMETRE, Interface, Labels, pixels
+from palmar.mapping import Interface
+from palmar.models.base import DECIMETRE, Labels, pixels
 from palmar.models.compress import TokenLearnerConfig
 from palmar.models.config import from_dict, to_dict
 from palmar.models.heads import PoseConfig

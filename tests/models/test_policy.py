@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from palmar import __version__
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models import checkpoint
 from palmar.models.acting import NeuralPolicy, drawn_from
-from palmar.models.base import Interface
 from palmar.models.grounded import peak_mass
 from palmar.models.presets import palmar_nano, palmar_tiny, preset
 from palmar.models.tensors import read_tensors

@@ -9,10 +9,11 @@ from torch import nn
 
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
+from palmar.mapping import Interface
 from palmar.models import heads as h
 from palmar.models import uncertainty as u
 from palmar.models.acting import NeuralPolicy
-from palmar.models.base import Batch, Interface, Model, Prediction
+from palmar.models.base import Batch, Model, Prediction
 from palmar.models.generative import Diffusion, Flow, MLPConfig
 from palmar.models.presets import preset
 from palmar.models.sequence import PooledConfig, SelfAttentionConfig

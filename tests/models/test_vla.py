@@ -9,8 +9,9 @@ import torch
 from toy import batch, face, past
 
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models.auxiliary import VideoConfig
-from palmar.models.base import Inputs, Interface, parameters, pixels
+from palmar.models.base import Inputs, parameters, pixels
 from palmar.models.compress import ResamplerConfig, TokenLearnerConfig
 from palmar.models.config import from_dict, to_dict
 from palmar.models.generative import UNetConfig

@@ -8,8 +8,9 @@ import torch
 from tiny_words import write_tokenizer
 
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
-from palmar.models.base import Batch, Inputs, Interface, pixels
+from palmar.models.base import Batch, Inputs, pixels
 from palmar.models.config import from_dict, to_dict
 from palmar.models.expert import Expert, ExpertConfig, block_causal, integrate, rotation
 from palmar.models.palme import PalmEConfig

@@ -2,7 +2,8 @@
 
 import torch
 
-from palmar.models.base import Batch, Inputs, Interface, pixels
+from palmar.mapping import Interface
+from palmar.models.base import Batch, Inputs, pixels
 from palmar.models.encoders import TOKEN_WIDTH
 
 STATE = ("tcp.x", "tcp.y", "tcp.z", "joint1.vel")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
 from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
+from palmar.robots.arm7 import arm7
 from palmar.runtime.actions import EndEffectorDelta, JointPosition, action_space
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
@@ -80,7 +80,7 @@ def test_a_nan_reaches_the_safety_layer():
 
 
 def test_joint_positions_interpolate():
-    robot = arm7("joint_position")
+    robot = arm7("channels")
     space, start = action_space(robot), np.append(robot.home, 1.0)
     assert isinstance(space, JointPosition)
     space.reset(start)
@@ -92,7 +92,7 @@ def test_joint_positions_interpolate():
 
 
 def test_a_joint_position_spliced_in_mid_step_does_not_jump():
-    robot = arm7("joint_position")
+    robot = arm7("channels")
     space, command = action_space(robot), np.append(robot.home, 1.0)
     space.reset(command)
     steps = []

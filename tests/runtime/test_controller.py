@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from attack import excess
 
-from palmar.embodiments import arm7
 from palmar.errors import BadValue
+from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
 from palmar.runtime.controller import Controller, Mode, Timing, deploy
 from palmar.runtime.guards import GUARDS

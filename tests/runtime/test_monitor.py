@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
+from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
@@ -11,7 +11,7 @@ from palmar.runtime.monitor import BlackBox, SafetyCounts, Smoothness
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
 
-ROBOT = arm7("joint_position")
+ROBOT = arm7("channels")
 
 
 class Script:

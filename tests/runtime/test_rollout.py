@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
 from palmar.errors import BadValue
+from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import SimClock, WallClock
 from palmar.runtime.loop import Body, Subscriber, rollout

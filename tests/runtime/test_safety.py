@@ -8,8 +8,8 @@ from attack import attacker, excess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palmar.embodiments import arm7
 from palmar.errors import BadValue
+from palmar.robots.arm7 import arm7
 from palmar.runtime.guards import GUARDS, Limits, Skeleton
 from palmar.runtime.safety import Safety
 from palmar.types import Observation

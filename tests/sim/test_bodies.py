@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
+from palmar.robots.arm7 import arm7
 from palmar.sim import bodies, tasks
 from palmar.sim.params import NOMINAL, SPACE
 from palmar.sim.tasks import SHAPES, Item, Scenario

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
 from palmar.errors import BadValue
 from palmar.kinematics import matrix_to_rotvec
+from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.worker import Inline

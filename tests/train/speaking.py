@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from palmar.models.base import Batch, Inputs, Interface, Model, Prediction
+from palmar.mapping import Interface
+from palmar.models.base import Batch, Inputs, Model, Prediction
 
 
 @dataclass(frozen=True)

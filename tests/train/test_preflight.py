@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from palmar.data.normalize import Normalizer
-from palmar.embodiments import arm7
 from palmar.errors import BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models import checkpoint
-from palmar.models.base import Interface
 from palmar.models.presets import palmar_nano
+from palmar.robots.arm7 import arm7
 from palmar.train.preflight import preflight
 
 
@@ -78,7 +78,7 @@ def test_names_widths_cameras_rate_and_robot(trained: Path) -> None:
     turned = Recorded()
     turned.action_names = tuple(reversed(turned.action_names))
     assert "another order" in wrong(turned, trained)["data set ↔ checkpoint: action names"]
-    joints = wrong(None, trained, arm7("joint_position"))
+    joints = wrong(None, trained, arm7("channels"))
     assert "only the robot has joint1" in joints["checkpoint ↔ robot: action names"]
 
 

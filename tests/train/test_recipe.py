@@ -11,8 +11,8 @@ from torch import nn
 
 from palmar.data.mixture import Mixture
 from palmar.errors import BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models import checkpoint
-from palmar.models.base import Interface
 from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors
 from palmar.train import groups, lora, recipe

@@ -11,7 +11,6 @@ from squares import Squares
 
 from palmar.data.joints import InJoints
 from palmar.data.mixture import Mixture
-from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
 from palmar.models.heads import ChunkConfig, JointPositionConfig, TokenConfig
@@ -21,6 +20,7 @@ from palmar.models.tensors import read_tensors
 from palmar.models.vision import SmallConvConfig
 from palmar.models.vla import OWN, Robot, VLAConfig
 from palmar.policy import check_policy, load_policy
+from palmar.robots.arm7 import arm7
 from palmar.train.job import Job
 from palmar.train.loop import TrainConfig, score, train
 from palmar.train.lora import Lora
@@ -206,7 +206,7 @@ def test_joint_targets_are_where_the_joints_were_next():
     )  # fmt: skip
     data = InJoints(source, robot)
     at = [robot.state_names.index(f"{j}.pos") for j in robot.joints]
-    assert data.action_names == robot.with_action_space("joint_position").action_names
+    assert data.action_names == robot.with_action_space("channels").action_names
     chunk = data.batch(np.array([2, 4]), 3)["actions"]
     np.testing.assert_array_equal(chunk[0, :, :7], states[[3, 3, 3]][:, at])  # the last holds its place
     np.testing.assert_array_equal(chunk[1, :, :7], states[[5, 5, 5]][:, at])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
+from palmar.robots.arm7 import arm7
 from palmar.runtime.mock import MockBody
 from palmar.sim.params import SPACE, WorldParams
 from palmar.transfer import sysid

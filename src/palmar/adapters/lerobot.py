@@ -115,6 +115,8 @@ class Features:
 class LeRobotPolicy:
     """See the module's head. A chunk is the whole of what the network says; how much of it runs is the controller's."""
 
+    interface = None  # the published files do not name its numbers; a `Mapping` does
+
     def __init__(self, engine: Engine, features: Features, dt: float) -> None:
         self.engine, self.features, self.dt = engine, features, dt
 

@@ -50,6 +50,8 @@ def load(
 class OctoPolicy:
     """Keeps the last pictures of its window; the oldest are marked as missing when an episode begins."""
 
+    interface = None  # the published files do not name its numbers; a `Mapping` does
+
     def __init__(
         self,
         model: Any,

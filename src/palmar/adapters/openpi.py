@@ -64,6 +64,8 @@ class OpenPiPolicy:
     """timeout: seconds to wait for a reply. wait: seconds to go on trying to connect. metadata: what the server said of
     itself. timing: {policy_timing, server_timing} of the last reply [ms]."""
 
+    interface = None  # the published files do not name its numbers; a `Mapping` does
+
     def __init__(self, address: str, keys: Keys, timeout: float = 10.0, wait: float = 10.0) -> None:
         need("websockets", "serve")
         need("msgpack", "serve")

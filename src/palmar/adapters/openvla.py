@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
-from palmar.models.base import Inputs, Interface, Model, pixels
+from palmar.models.base import Inputs, Model, pixels
 from palmar.models.published import checkpoint_folder, read_json, read_weights
 from palmar.models.token_vla import TokenVLA, TokenVLAConfig
 from palmar.models.vlm import VLM, DecoderConfig, TowerConfig, VLMConfig
@@ -94,6 +95,8 @@ def _opened(where: str | Path) -> tuple[Path, dict[str, Any]]:
 
 class OpenVlaPolicy:
     """One action at a time, end-effector displacements as its data set has them (the gripper: 1 is open)."""
+
+    interface = None  # the published files do not name its numbers; a `Mapping` does
 
     def __init__(
         self, model: TokenVLA, stats: Mapping[str, Array], camera: str | None, dt: float, dtype: torch.dtype

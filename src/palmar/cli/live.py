@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from palmar.errors import BadValue
-from palmar.policy import interface_of, load_policy
+from palmar.policy import load_policy
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.monitor import SURE, Finished
@@ -121,7 +121,7 @@ class Terminal(Subscriber):
         if tick is None:
             table.add_row("[bold]state", "starting")
             return table
-        x, y, z = self.robot.chain.forward(tick.verdict.command[:-1])[0]
+        x, y, z = self.robot.pose(self.robot.frame(), tick.verdict.command)[0]
         colour = "green" if self.controller.mode is Mode.RUN else "red"
         table.add_row("[bold]state", f"[{colour}]{self.controller.mode.name}[/] {self.controller.reason}")
         table.add_row(
@@ -145,14 +145,16 @@ def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any]
 
     Raises `UserError` for an instruction about things that do not exist, or a checkpoint that is not there.
     """
-    from palmar.embodiments import arm7, fitting
     from palmar.lab.film import Filmmaker
+    from palmar.robots.arm7 import arm7
     from palmar.sim import instructions
     from palmar.sim.twin import world_named
 
     table = instructions.scenario_for(instructions.parse(config.instruction), config.seed)
     policy, kind = load_policy(config.policy), config.world.partition(":")[0]
-    world = world_named(config.world, robot=fitting(arm7(), getattr(interface_of(policy), "action_names", None)))
+    world = world_named(
+        config.world, robot=arm7().fitting(None if policy.interface is None else policy.interface.action_names)
+    )
     scenario = replace(table, instruction=config.instruction)
     obs = world.load(scenario, seed=config.seed)
     policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time

@@ -21,8 +21,8 @@ class InJoints:
 
     def __init__(self, source: Any, robot: Embodiment) -> None:
         self.source = source
-        self.action_names = (*robot.joints, "gripper")
-        wanted = [f"{j}.pos" for j in robot.joints]
+        self.action_names = robot.channel_names
+        wanted = [f"{j}.pos" for j in robot.frame().joints]
         states, actions = list(source.state_names), list(source.action_names)
         if lacking := [n for n in wanted if n not in states]:
             raise BadValue(

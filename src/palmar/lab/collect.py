@@ -11,9 +11,9 @@ import numpy as np
 from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
-from palmar.embodiments import arm7
 from palmar.errors import BadFile, BadValue, check_names
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of, loaded
+from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread

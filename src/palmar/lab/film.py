@@ -72,7 +72,7 @@ class Filmmaker(Subscriber):
             self._seen = {t: v for t, v in self._seen.items() if t > t0}
         self._time = (tick.index + 1) * self._tick_time
         if tick.index % self._every == 0:
-            self._keep(tick.verdict.command[:-1])
+            self._keep(tick.verdict.command)
 
     def on_end(self, reason: str) -> None:
         if self._commands:
@@ -100,7 +100,10 @@ class Filmmaker(Subscriber):
         last = _encode(self._pictures(success), path, self.fps)
         poster.write_bytes(_jpeg(last))
         assert self._body is not None
-        tcp = self._body.embodiment.chain.forward(np.array(self._commands))[0].astype(np.float32)
+        robot = self._body.embodiment
+        tcp = np.zeros((0, 3), np.float32)
+        if robot.frames:
+            tcp = robot.pose(robot.frame(), np.array(self._commands))[0].astype(np.float32)
         return Film(path, poster, self.instruction, world, success, self._time, note=note, tcp=tcp, **about)
 
     def _pictures(self, success: bool | None) -> Iterator[Array]:

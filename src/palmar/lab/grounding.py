@@ -17,7 +17,7 @@ import numpy as np
 from palmar.embodiments import Camera
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.policy import Policy, check_policy, interface_of, loaded
+from palmar.policy import Policy, check_policy, loaded
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
@@ -146,7 +146,7 @@ def check_heatmap(config: GroundingConfig) -> None:
     """Raise `BadValue`, before any table is laid, when the policy shows no heatmap of its target in that camera: one look at a
     black picture tells. A policy that does not say what it looks at is found out at the first table."""
     policy = loaded(config.policy)
-    face = interface_of(policy)
+    face = policy.interface
     if face is not None:
         dark = {c: np.zeros((*size, 3), np.uint8) for c, size in face.cameras.items()}
         seen = Observation(dark, np.zeros(len(face.state_names), np.float32), "reach the red cube")

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from palmar.data.writer import DatasetWriter
-from palmar.embodiments import arm7
 from palmar.errors import BadValue
 from palmar.lab.collect import TRIES, Collected, already
+from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
@@ -135,8 +135,10 @@ def arrange(world: World, rng: np.random.Generator) -> Observation | None:
     tcp, opening = rng.uniform(*REACH), float(rng.uniform() < 0.7)
     if rng.uniform() < HELD:
         placed[scenario.target] = tcp + rng.normal(0, 0.004, 3)
-        opening = scenario.items[scenario.target].width * scale / robot.gripper_width
-    joints = robot.chain.solve(robot.home, tcp, DOWN, robot.home)
+        opening = scenario.items[scenario.target].width * scale / GRIPPER_WIDTH
+    frame = robot.frame()
+    home = robot.positions(frame, robot.home)
+    joints = frame.chain.solve(home, tcp, DOWN, home)
     world.pose(joints, opening, placed)
     return world.observe()
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import arm7, fitting
 from palmar.errors import BadValue, check_names
 from palmar.eval.results import Results, Trial
-from palmar.policy import Policy, check_policy, interface_of, loaded
+from palmar.policy import Policy, check_policy, loaded
+from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import Averaged, ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
@@ -134,7 +134,7 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     config, task, split, seed = job
     stage = config.stage(seed)
     policy = _policy(config.policy, stage)
-    world = standing(stage, fitting(arm7(), getattr(interface_of(policy), "action_names", None)).action_space)
+    world = standing(stage, arm7().fitting(_actions(policy)).action_space)
     if config.ensemble and not getattr(policy, "ensembles", False):
         policy = Averaged(policy)
     scenario = tasks.sample(task, split, seed)
@@ -177,6 +177,10 @@ def swapped(scenario: Scenario) -> Scenario:
     if not others:
         raise BadValue(f"the table of seed {scenario.seed} holds one object only; nothing to swap to")
     return scenario.ask_for(others[0])
+
+
+def _actions(policy: Policy) -> tuple[str, ...] | None:
+    return None if policy.interface is None else policy.interface.action_names
 
 
 def _policy(where: str, world: str) -> Policy:

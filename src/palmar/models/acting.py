@@ -72,9 +72,9 @@ class NeuralPolicy:
             done = None if out.done is None else float(out.done[0].float().sigmoid())
             sure = None if out.confidence is None else float(out.confidence[0])
             heat = {k: v[0].float().cpu().numpy() for k, v in (out.attention or {}).items()}
-        if "gripper" in self.interface.action_names:
-            i = self.interface.action_names.index("gripper")
-            actions[:, i] = actions[:, i].clip(0.0, 1.0)
+        for i in range(actions.shape[1]):
+            if self.interface.unit("action", i) == "opening":
+                actions[:, i] = actions[:, i].clip(0.0, 1.0)
         return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None)
 
     @contextmanager

@@ -14,12 +14,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
-from palmar.types import Array, Observation
+from palmar.mapping import Interface
+from palmar.types import Array
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -46,55 +46,15 @@ def wants_weights() -> bool:
     return not _BLANK.get() and torch.empty(0).device.type != "meta"
 
 
-@dataclass(frozen=True)
-class Interface:
-    """What a policy was built for; an observation that does not fit is refused.
-
-    cameras: {name: (height, width)} [px]. dt: seconds an action lasts. horizon: T. offsets: which pictures go in, in policy
-    steps from now, oldest first; those after 0 exist in training only (a future to predict, a goal to reach).
-    """
-
-    cameras: Mapping[str, tuple[int, int]]
-    state_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    horizon: int = 16
-    dt: float = 0.1
-    embodiment: str = ""
-    offsets: tuple[int, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        if not self.cameras:
-            raise BadValue("no cameras; expected at least one {name: (height, width)}")
-        for name, (height, width) in self.cameras.items():
-            if height % 8 or width % 8 or min(height, width) < 16:
-                raise BadValue(f"camera '{name}' is {height}×{width}; expected multiples of 8 px, 16 or more")
-        if self.horizon < 1 or not self.dt > 0:
-            raise BadValue(f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s")
-        if 0 not in self.offsets or list(self.offsets) != sorted(set(self.offsets)):
-            raise BadValue(f"offsets are {self.offsets}; expected rising steps with 0 (now) among them")
-
-    @property
-    def past(self) -> tuple[int, ...]:
-        """The offsets there are pictures for when acting."""
-        return tuple(o for o in self.offsets if o <= 0)
-
-    def check(self, obs: Observation) -> None:
-        """Raise `BadValue` naming the first thing that differs."""
-        for name, size in self.cameras.items():
-            if name not in obs.images:
-                have = ", ".join(obs.images) or "none"
-                raise BadValue(f"camera '{name}' is missing (given: {have}). Next: rename or add the camera")
-            if obs.images[name].shape[:2] != tuple(size):
-                got = "×".join(map(str, obs.images[name].shape[:2]))
-                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {size[0]}×{size[1]}")
-        if len(obs.state) != len(self.state_names):
+def check_pictures(interface: Interface) -> None:
+    """Raise `BadValue` unless a network can look through the cameras: at least one, sides of multiples of 8 px from 16 on."""
+    if not interface.cameras:
+        raise BadValue("no cameras; expected at least one {name: (height, width)}")
+    for name, (height, width) in interface.cameras.items():
+        if height % 8 or width % 8 or min(height, width) < 16:
             raise BadValue(
-                f"state has {len(obs.state)} values; this policy was trained on {len(self.state_names)}: "
-                f"{', '.join(self.state_names)}"
+                f"camera '{name}' is {height}×{width}; expected multiples of 8 px, 16 or more. Next: --image-size"
             )
-        if not np.isfinite(obs.state).all():
-            bad = [n for n, x in zip(self.state_names, obs.state, strict=True) if not np.isfinite(x)]
-            raise BadValue(f"state is not finite at {', '.join(bad)}. Next: check the sensor")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import get_type_hints
 
 import torch
 
-from palmar.models.base import Interface, ModelConfig, parameters
+from palmar.mapping import Interface
+from palmar.models.base import ModelConfig, parameters
 from palmar.models.presets import PRESETS, PUBLISHED, preset
 
 TABLE = Interface(  # what the tiny sizes are counted for: palmar's own arm

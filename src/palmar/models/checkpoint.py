@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor
 
 from palmar.errors import BadFile, UnknownName
+from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.assets import carry, find
-from palmar.models.base import Interface, ModelConfig, blank
+from palmar.models.base import ModelConfig, blank
 from palmar.models.config import from_dict, to_dict
 from palmar.models.presets import KINDS
 from palmar.models.tensors import PICKLED, read_tensors, replace_file, write_tensors
@@ -50,7 +50,7 @@ def save(
         "version": VERSION,
         "kind": type(config).__name__,
         "config": to_dict(carry(config, folder)),
-        "interface": asdict(interface),
+        "interface": interface_to_dict(interface),
         "normalizers": {name: n.to_dict() for name, n in normalizers.items()},
     }
     fingerprint = _fingerprint(built)
@@ -134,10 +134,8 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
         )
     try:
         config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
-        face = dict(raw["interface"])
-        face["cameras"] = {c: tuple(s) for c, s in face["cameras"].items()}
-        face |= {k: tuple(face[k]) for k in ("state_names", "action_names", "offsets")}
-        return config, Interface(**face), raw["normalizers"], raw.get("info", {}), folder
+        interface = interface_from_dict(raw["interface"])
+        return config, interface, raw["normalizers"], raw.get("info", {}), folder
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
 

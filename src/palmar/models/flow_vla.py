@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
-from palmar.models.base import Batch, Inputs, Interface, Prediction
+from palmar.mapping import Interface
+from palmar.models.base import Batch, Inputs, Prediction, check_pictures
 from palmar.models.conventions import flow_point, flow_times, flow_velocity
 from palmar.models.expert import Cache, Expert, ExpertConfig, block_causal, integrate
 from palmar.models.heads import DoneHead, over_chunk
@@ -55,6 +56,7 @@ class FlowVLA(Speaking):
 
     def __init__(self, config: FlowVLAConfig, interface: Interface) -> None:
         super().__init__()
+        check_pictures(interface)
         self.config: FlowVLAConfig = config
         self.interface = interface
         width, actions = config.expert.width, len(interface.action_names)

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
-from palmar.models.base import GROUNDED, Batch, Inputs, Interface, Labels, Model, Prediction
+from palmar.mapping import Interface
+from palmar.models.base import GROUNDED, Batch, Inputs, Labels, Model, Prediction, check_pictures
 from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk
 from palmar.models.fusion import Fusion, FusionConfig, GroundedAttention, Looked, StateEncoder
 from palmar.models.heads import ChunkHead, DoneHead, over_chunk
@@ -72,6 +73,7 @@ class Grounded(Model):
 
     def __init__(self, config: GroundedConfig, interface: Interface) -> None:
         super().__init__()
+        check_pictures(interface)
         self.config: GroundedConfig = config
         self.interface = interface
         self.kept: Tensor

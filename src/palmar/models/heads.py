@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
+from palmar.mapping import Interface
 from palmar.models import conventions as c
-from palmar.models.base import Batch, Interface
+from palmar.models.base import Batch
 from palmar.models.generative import DenoiserConfig, Diffusion, ExpertConfig, Flow, MLPConfig
 from palmar.models.transformer import Transformer, TransformerConfig, causal
 

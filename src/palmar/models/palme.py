@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmar.models.base import Batch, Inputs, Interface, Prediction
+from palmar.mapping import Interface
+from palmar.models.base import Batch, Inputs, Prediction, check_pictures
 from palmar.models.heads import ChunkHead, DoneHead
 from palmar.models.plans import plan_of, remaining
 from palmar.models.speaking import Speaking, SpeakingConfig
@@ -52,6 +53,7 @@ class PalmE(Speaking):
 
     def __init__(self, config: PalmEConfig, interface: Interface) -> None:
         super().__init__()
+        check_pictures(interface)
         self.config: PalmEConfig = config
         self.interface = interface
         self.vlm = VLM(config.vlm)

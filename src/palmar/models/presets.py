@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from palmar.embodiments import arm7
 from palmar.errors import UnknownName
+from palmar.mapping import Interface
 from palmar.models.auxiliary import LatentConfig, VideoConfig
-from palmar.models.base import Interface, ModelConfig
+from palmar.models.base import ModelConfig
 from palmar.models.compress import TokenLearnerConfig
 from palmar.models.encoders import LanguageConfig, VisionConfig
 from palmar.models.fusion import FusionConfig
@@ -23,6 +23,7 @@ from palmar.models.transformer import TransformerConfig
 from palmar.models.vision import EfficientNetConfig, ResNetConfig, SmallConvConfig, ViTConfig
 from palmar.models.vla import GoalConfig, Robot, VLAConfig
 from palmar.models.vlm_presets import VLM_KINDS, VLM_PRESETS, VLM_PUBLISHED
+from palmar.robots.arm7 import arm7
 
 SIX = (-5, -4, -3, -2, -1, 0)
 
@@ -143,7 +144,7 @@ def gr2_tiny() -> VLAConfig:
 
 def other_robots() -> tuple[Robot, ...]:
     """Beside the robot of the interface: the 7-joint arm commanded by joint positions, as another action space."""
-    joints = arm7("joint_position")
+    joints = arm7("channels")
     return (Robot("arm7-joints", joints.state_names, joints.action_names, ChunkConfig()),)
 
 

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
-from palmar.models.base import Batch, Inputs, Interface, Prediction
+from palmar.models.base import Batch, Inputs, Prediction, check_pictures
 from palmar.models.heads import DoneHead, over_chunk
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig
@@ -46,6 +47,7 @@ class TokenVLA(Speaking):
 
     def __init__(self, config: TokenVLAConfig, interface: Interface) -> None:
         super().__init__()
+        check_pictures(interface)
         self.config: TokenVLAConfig = config
         self.interface = interface
         self.vlm = VLM(config.vlm)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from palmar.errors import BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models.auxiliary import Latent, LatentConfig, Video, VideoConfig
-from palmar.models.base import GROUNDED, Batch, Inputs, Interface, Model, Prediction
+from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, check_pictures
 from palmar.models.compress import CompressConfig
 from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
 from palmar.models.imagenet import ImagenetConfig
@@ -176,6 +177,7 @@ class VLA(Model):
 
     def __init__(self, config: VLAConfig, interface: Interface) -> None:
         super().__init__()
+        check_pictures(interface)
         if interface.offsets != config.offsets:
             raise BadValue(
                 f"the interface has pictures at {interface.offsets}, preset '{config.preset}' needs {config.offsets}. "
@@ -349,7 +351,12 @@ class VLA(Model):
     def face(self, robot: Robot) -> Interface:
         """This interface with another robot's names."""
         return replace(
-            self.interface, embodiment=robot.name, state_names=robot.state_names, action_names=robot.action_names
+            self.interface,
+            embodiment=robot.name,
+            state_names=robot.state_names,
+            action_names=robot.action_names,
+            state_units=(),
+            action_units=(),
         )
 
     def as_robot(self, name: str) -> VLA:

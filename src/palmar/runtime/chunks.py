@@ -24,6 +24,7 @@ class ChunkBuffer:
         self._chunk: ActionChunk | None = None
         self._old: ActionChunk | None = None
         self._spliced = 0.0
+        self._idle_since: float | None = -np.inf
         self._asked: float | None = None
         self.seam = 0.0
 
@@ -39,8 +40,14 @@ class ChunkBuffer:
         self._asked = now
 
     def push(self, chunk: ActionChunk, now: float) -> None:
-        """Splice a chunk in. Its steps before `now` are late and never run; `seam` keeps the jump at the splice."""
+        """Splice a chunk in. Its steps before `now` are late and never run; `seam` keeps the jump at the splice.
+
+        Of a chunk that was computed while the robot rested no step is late: the robot is still where it was observed, and
+        the chunk begins now.
+        """
         before = self.sample(now)
+        if before is None and self._idle_since is not None and self._idle_since <= chunk.t0 + 1e-9 < now:
+            chunk = replace(chunk, t0=now)
         self._old, self._chunk, self._spliced = self._chunk, chunk, now
         after = _at(chunk, now)
         if before is not None and after is not None:
@@ -49,7 +56,9 @@ class ChunkBuffer:
     def sample(self, now: float) -> tuple[Array, float] | None:
         """The action float32[A] for the tick that starts now and its phase 0 … 1, or None when the buffer has run dry."""
         if self._chunk is None or (new := _at(self._chunk, now)) is None:
+            self._idle_since = now if self._idle_since is None else self._idle_since
             return None
+        self._idle_since = None
         action, phase = new
         fade = (now - self._spliced) / self.blend if self.blend > 0 else 1.0
         if fade < 1.0 and self._old is not None and (old := _at(self._old, now)) is not None:
@@ -71,6 +80,7 @@ class Averaged:
 
     def __init__(self, inner: Policy, decay: float = 0.01) -> None:
         self.inner, self.decay = inner, decay
+        self.interface = inner.interface
         self._chunks: list[ActionChunk] = []
 
     def reset(self) -> None:

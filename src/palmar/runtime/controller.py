@@ -25,15 +25,17 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.policy import Policy, interface_of
+from palmar.mapping import Interface
+from palmar.policy import Policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
+from palmar.runtime.control import Control
 from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
 from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, rollout
 from palmar.runtime.monitor import BlackBox
 from palmar.runtime.safety import RESTS, Safety
 from palmar.runtime.worker import Threaded
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Reason
 
 
 class Mode(IntEnum):
@@ -43,6 +45,8 @@ class Mode(IntEnum):
     ESTOP = 3
 
 
+LITTLE = 1e-3
+"""A target nearer than this share of a channel's range asks for no motion."""
 YIELDING = 2.0
 """Longest way back to the measured angles [s]: an arm that sags is not followed to the table."""
 
@@ -50,17 +54,22 @@ YIELDING = 2.0
 class Controller(Subscriber):
     """The latched state machine. It is a guard (it brakes), a subscriber (it watches) and a `stop` (its `over`).
 
-    watchdog: longest time without a fresh chunk [s]. patience: how long HOLD waits for a person before HANDOFF [s].
-    deadman: asked at every tick; False is a released deadman switch, and holds.
+    watchdog: longest time without a fresh chunk that was in time to be carried out [s]. patience: how long HOLD waits for a
+    person before HANDOFF [s]. stalled: longest time in which the robot is asked to move, the guards refuse all of it, and
+    nothing moves [s]. deadman: asked at every tick; False is a released deadman switch, and holds.
 
     history: (time [s], mode, reason) of every change. `hold`, `handoff`, `emergency_stop` and `finish` may be called
     from any thread or signal handler.
     """
 
     def __init__(
-        self, watchdog: float = 1.0, patience: float = 30.0, deadman: Callable[[], bool] | None = None
+        self,
+        watchdog: float = 1.0,
+        patience: float = 30.0,
+        deadman: Callable[[], bool] | None = None,
+        stalled: float = 1.0,
     ) -> None:
-        self.watchdog, self.patience, self.deadman = watchdog, patience, deadman
+        self.watchdog, self.patience, self.deadman, self.stalled = watchdog, patience, deadman, stalled
         self._latched: dict[Mode, str] = {}  # one entry a mode: no thread can overwrite a graver one
         self.history: list[tuple[float, Mode, str]] = []
         self._now = self._since = self._fresh = 0.0
@@ -110,41 +119,76 @@ class Controller(Subscriber):
         """The rollout should end: asked to, or handed to a person, and the arm is at rest."""
         return not self._moving and (self._finishing or self.mode >= Mode.HANDOFF)
 
-    def __call__(self, move: Move) -> str | None:
+    def __call__(self, move: Move) -> Reason | None:
         if self.mode is Mode.RUN and not self._finishing:
             return None
         move.halt, move.yields = True, self._yields(move.now)
-        return f"controller {'finishing' if self._finishing else f'{self.mode.name}: {self.reason}'}"
+        return Reason(
+            "controller", over=None, note="finishing" if self._finishing else f"{self.mode.name}: {self.reason}"
+        )
 
     def on_start(self, obs: Observation, body: Body) -> None:
+        self._robot = body.embodiment
+        self._speeds = np.array([c.kind == "velocity" for c in self._robot.channels])
+        span = self._robot.upper - self._robot.lower
+        self._little = LITTLE * np.where(np.isfinite(span), span, 2 * np.pi)
+        self._rests = np.array([np.inf if c.tolerance is None else c.tolerance * RESTS for c in self._robot.channels])
         self._now = self._since = self._fresh = obs.time
         self._moving, self._last, self._hit = False, None, None
+        self._stuck: float | None = None
+        self._failure: Exception | None = None
+        self.acted = False
 
     def on_end(self, reason: str) -> None:
         self._finishing = False
 
     def on_tick(self, tick: Tick) -> None:
-        self._now, joints = tick.time, tick.verdict.command[:-1]
-        self._moving, self._last = self._last is not None and not np.array_equal(joints, self._last), joints
+        self._now, command = tick.time, tick.verdict.command
+        changed = self._last is not None and not np.array_equal(command, self._last)
+        self._moving, self._last = changed or bool(command[self._speeds].any()), command
         if self._yields(tick.time):  # turning round it stands still for a tick, and is not at rest
-            pressed = np.abs(joints - tick.observation.state[: len(joints)]).max()
-            self._moving = self._moving or bool(pressed > RESTS)
-        if tick.new_chunk and tick.chunk is not None and np.isfinite(tick.chunk.actions).all():
-            self._fresh = tick.time
+            pressed = np.abs(command - self._robot.measured(tick.observation.state))
+            self._moving = self._moving or bool((pressed > self._rests).any())
+        if tick.failure is not None:
+            self._failure = tick.failure
+            if not self.acted:  # nothing has moved yet: there is nothing to wait for
+                self.finish()
+        if tick.new_chunk and tick.acting and tick.chunk is not None and np.isfinite(tick.chunk.actions).all():
+            self._fresh, self._failure, self.acted = tick.time, None, True
         if tick.verdict.stop:
-            fault = next((r for r in tick.verdict.reasons if not r.startswith("controller")), "a guard")
-            if fault.partition(" ")[0] in EMERGENCIES:
-                self.emergency_stop(fault)
+            fault = next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
+            if fault.guard in EMERGENCIES:
+                self.emergency_stop(str(fault))
                 if self._hit is None:
                     self._hit, self._moving = tick.time, True
             else:
-                self.hold(fault)
+                self.hold(str(fault))
         if self.deadman is not None and not self.deadman():
             self.hold("deadman released")
         if self.mode is Mode.RUN and (quiet := tick.time - self._fresh) > self.watchdog:
-            self.hold(f"watchdog no fresh chunk for {quiet:.2f} > {self.watchdog:.2f} s")
+            self.hold(f"watchdog {self._why(tick)} for {quiet:.2f} > {self.watchdog:.2f} s")
+        if self.mode is Mode.RUN and (still := self._stall(tick)) > self.stalled:
+            self.hold(
+                f"stalled asked to move, does not, for {still:.2f} > {self.stalled:.2f} s: {tick.verdict.reasons[0]}"
+            )
         if self.mode is Mode.HOLD and tick.time - self._since > self.patience:
             self.handoff(f"held for {self.patience:.0f} s: {self.reason}")
+
+    def _why(self, tick: Tick) -> str:
+        """What the watchdog misses, in words."""
+        if self._failure is not None:
+            return f"the policy fails ({type(self._failure).__name__}: {self._failure}), no fresh chunk"
+        late = tick.chunk is not None and not tick.acting and tick.chunk.t0 > self._fresh - 1e-9
+        return "chunks come later than they are long, no chunk in time" if late else "no fresh chunk"
+
+    def _stall(self, tick: Tick) -> float:
+        """How long the guards have refused all motion that was asked for [s]."""
+        asked = np.abs(tick.target - tick.verdict.command) > self._little
+        if self._moving or not tick.acting or not tick.verdict.reasons or not asked.any():
+            self._stuck = None
+            return 0.0
+        self._stuck = tick.time if self._stuck is None else self._stuck
+        return tick.time - self._stuck
 
     def _yields(self, now: float) -> bool:
         return self._hit is not None and now - self._hit <= YIELDING
@@ -206,6 +250,7 @@ class Instructed:
 
     def __init__(self, inner: Policy, instruction: str) -> None:
         self.inner, self.instruction = inner, instruction
+        self.interface = inner.interface
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         return self.inner.act(replace(obs, instruction=self.instruction), prefix)
@@ -216,13 +261,15 @@ class Instructed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a deployment came to: `mode` and `reason` of the controller at the end, `Timing.report`, `Safety.counts`."""
+    """What a deployment came to: `mode` and `reason` of the controller at the end, `Timing.report`, `Safety.counts`, and what
+    is not guarded on this robot (`Safety.off`)."""
 
     outcome: Outcome
     mode: Mode
     reason: str
     timing: dict[str, float]
     counts: dict[str, int]
+    off: tuple[str, ...] = ()
 
 
 def deploy(
@@ -241,14 +288,15 @@ def deploy(
 ) -> Report:
     """Run the policy on a body in real time, from an observation just made, until done, stopped or timed out.
 
-    However it ends, the arm is braked to rest within its limits first: also on Ctrl-C (outcome "stopped"; pressed again it
-    raises `KeyboardInterrupt` at once) and when the policy or the body raises (the error goes on to the caller; subscribers
-    see the end "fault", each once).
+    However it ends, the robot is braked to rest within its limits first: also on Ctrl-C (outcome "stopped"; pressed again it
+    raises `KeyboardInterrupt` at once) and when the body raises (the error goes on to the caller; subscribers see the end
+    "fault", each once). A policy that raises before its first chunk ends the run, and the error goes to the caller; later it
+    is a chunk that does not come, and the watchdog holds.
 
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
-    Raises `BadValue` when the policy was made for other states or actions than the body's.
+    Raises `BadValue` when the policy was made for other names, units, rates or chunks than the body's (`check_fits`).
     """
-    _check_names(policy, body.embodiment)
+    check_fits(policy.interface, body.embodiment, execute)
     clock, controller = clock or WallClock(), controller or Controller()
     safety, timing = Safety(body.embodiment, guards=(*GUARDS, controller)), Timing()
     boxes = () if blackbox is None else (BlackBox(blackbox),)
@@ -258,7 +306,7 @@ def deploy(
     with _undisturbed(controller.finish):
         try:
             outcome = rollout(
-                body, worker, obs, clock=clock, safety=safety, chunks=ChunkBuffer(execute=execute),
+                body, worker, obs, clock=clock, control=Control(body.embodiment, safety), chunks=ChunkBuffer(execute=execute),
                 subscribers=watchers, until=until, stop=controller.over, timeout=timeout,
             )  # fmt: skip
         except BaseException as error:
@@ -270,19 +318,48 @@ def deploy(
             raise
         finally:
             worker.close()
-    return Report(outcome, controller.mode, controller.reason, timing.report(), dict(safety.counts))
+    if outcome.error is not None and not controller.acted:
+        raise outcome.error
+    return Report(outcome, controller.mode, controller.reason, timing.report(), dict(safety.counts), safety.off)
 
 
-def _check_names(policy: object, robot: Embodiment) -> None:
-    """Policy and body mean the same by their numbers, as far as the policy, or the one it wraps, says what it means."""
-    face = interface_of(policy)
+def check_fits(interface: Interface | None, robot: Embodiment, execute: int = 1) -> None:
+    """Raise `BadValue` naming the first thing in which a policy and a robot do not mean the same by their numbers: names,
+    units, cameras, rate, or a chunk shorter than the part of it that is carried out. None: the policy says nothing."""
+    if interface is None:
+        return
+    ours = robot.interface(interface.horizon)
     for what in ("action_names", "state_names"):
-        theirs, ours = getattr(face, what, None), getattr(robot, what)
-        if theirs is not None and tuple(theirs) != tuple(ours):
+        theirs, mine = getattr(interface, what), getattr(ours, what)
+        if tuple(theirs) != tuple(mine):
             raise BadValue(
-                f"the policy's {what} are {', '.join(theirs)}; {robot.name} has {', '.join(ours)}. "
+                f"the policy's {what} are {', '.join(theirs)}; {robot.name} has {', '.join(mine)}. "
                 "Next: a policy trained for this robot and action space"
             )
+    for what, names in (("state", ours.state_names), ("action", ours.action_names)):
+        for i, name in enumerate(names):
+            a, b = interface.unit(what, i), ours.unit(what, i)  # type: ignore[arg-type]
+            if a and b and a != b:
+                raise BadValue(
+                    f"the policy's {what} '{name}' is in '{a}'; {robot.name}'s is in '{b}'. Next: a robot file with the "
+                    "policy's unit, or a mapping (palmar.mapping.Mapping)"
+                )
+    for camera in interface.cameras:
+        if camera not in ours.cameras:
+            raise BadValue(
+                f"the policy looks through camera '{camera}'; {robot.name} has {', '.join(ours.cameras) or 'none'}. "
+                "Next: name the camera alike in the robot file"
+            )
+    if abs(interface.dt * robot.policy_rate - 1) > 0.01:
+        raise BadValue(
+            f"an action of the policy lasts {interface.dt:g} s ({1 / interface.dt:g} Hz); {robot.name} takes "
+            f"{robot.policy_rate:g} actions a second. Next: policy_rate = {1 / interface.dt:g} in the robot file"
+        )
+    if execute > interface.horizon:
+        raise BadValue(
+            f"execute is {execute}, the policy answers {interface.horizon} actions at once: the robot would stand still for "
+            f"the rest. Next: --execute {interface.horizon} or less"
+        )
 
 
 class _Once(Subscriber):

@@ -1,8 +1,8 @@
 """The one loop. Collecting, evaluating, DAgger and deploying are this function with other arguments.
 
-    body.observe → is a chunk due? → policy.act on a worker → chunks.splice → action space → safety.check → body.apply
+    body.observe → is a chunk due? → policy.act on a worker → chunks.splice → control: action space → guards → body.apply
 
-A tick never waits for the policy.
+A tick never waits for the policy, and a policy that fails never ends the loop: its chunk becomes stale.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.runtime.actions import action_space
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, SimClock
-from palmar.runtime.safety import Safety
-from palmar.runtime.worker import Worker
-from palmar.types import ActionChunk, Array, Observation, Verdict
+from palmar.runtime.control import Control
+from palmar.runtime.worker import Inline, Worker
+from palmar.types import ActionChunk, Array, Observation, Policy, Verdict
 
 
 @runtime_checkable
 class Body(Protocol):
-    """A simulated world, a mock, or a robot. Commands are joint targets [rad] and a gripper opening 0 … 1: float64[J+1]."""
+    """A simulated world, a mock, or a robot. Commands are float64[N], absolute values of the channels of `embodiment` in
+    their units and order."""
 
     embodiment: Embodiment
 
@@ -44,7 +44,11 @@ class Body(Protocol):
 
 @dataclass(slots=True)
 class Tick:
-    """One turn of the loop, as subscribers see it. late: how long after its time it began [s]. took: its own work [s]."""
+    """One turn of the loop, as subscribers see it. late: how long after its time it began [s]. took: its own work [s].
+
+    acting: an action of a chunk was carried out; False: the chunks had run dry and the robot held. failure: what the policy
+    raised since the last tick.
+    """
 
     index: int
     time: float
@@ -57,6 +61,8 @@ class Tick:
     new_chunk: bool = False
     latency: float = 0.0
     seam: float = 0.0
+    acting: bool = False
+    failure: Exception | None = None
 
 
 class Subscriber:
@@ -79,58 +85,75 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Why a rollout ended (done, timeout, stopped, fault) and how long it took on its clock [s]."""
+    """Why a rollout ended (done, timeout, stopped) and how long it took on its clock [s]. failures: times the policy raised;
+    error: the last."""
 
     reason: str
     duration: float
     ticks: int
+    failures: int = 0
+    error: Exception | None = None
+
+    def check(self) -> Outcome:
+        """Itself; raises what the policy raised. For who would rather have no result than that of a failing policy."""
+        if self.error is not None:
+            raise self.error
+        return self
 
 
 def held(robot: Embodiment, obs: Observation) -> Array:
-    """The command float64[J+1] an arm holds that is where `obs` saw it: measured angles [rad] and opening, 0 … 1."""
-    opening = obs.state[robot.state_names.index("gripper.pos")]
-    return np.append(obs.state[: len(robot.joints)], np.clip(opening, 0.0, 1.0)).astype(float)
+    """The command float64[N] of a robot that rests where `obs` saw it: measured positions, openings within their range,
+    speeds 0; home for what is not measured."""
+    measured = robot.measured(obs.state)
+    command = np.where(np.isfinite(measured), measured, robot.home)
+    for i, c in enumerate(robot.channels):
+        if c.kind == "opening":
+            command[i] = np.clip(command[i], c.lower, c.upper)
+        elif c.kind == "velocity":
+            command[i] = 0.0
+        elif not np.isfinite(measured[i]) and any(m.of == c.name and m.quantity == "position" for m in robot.state):
+            command[i] = measured[i]  # a sensor that answers no number: `Safety.reset` refuses it by name
+    return command
 
 
 def rollout(
     body: Body,
-    worker: Worker,
+    policy: Policy | Worker,
     obs: Observation,
     *,
     clock: Clock | None = None,
-    safety: Safety | None = None,
+    control: Control | None = None,
     chunks: ChunkBuffer | None = None,
     subscribers: Sequence[Subscriber] = (),
     until: Callable[[Observation, ActionChunk | None], bool] | None = None,
     stop: Callable[[], bool] | None = None,
     timeout: float = 15.0,
 ) -> Outcome:
-    """Drive `body` with the policy behind `worker` from the first observation until done, stopped or out of time.
+    """Drive `body` with a policy, or with the worker it computes on, from the first observation until done, stopped or out
+    of time. A policy alone computes at once (`worker.Inline`).
 
     Times count from the start of the episode: the body stamps its observations so, and chunks inherit it.
 
     until: asked at every policy step with the newest observation and chunk; True ends the rollout as "done".
     stop: asked at every tick; True ends it as "stopped" (Ctrl-C, a button). timeout: [s] on the loop's clock.
 
-    Raises `BadValue` on a chunk of another action width than the body's, and what policy and body raise.
+    What the policy raises, also a chunk of another action width than the body's, leaves the chunk before it to run out; the
+    robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
     """
     robot = body.embodiment
+    worker: Worker = policy if hasattr(policy, "poll") else Inline(policy)  # type: ignore[assignment]
     clock = clock or SimClock()
-    safety = safety or Safety(robot)
+    control = control or Control(robot)
     chunks = chunks or ChunkBuffer()
-    space = action_space(robot)
     tick_time = 1.0 / robot.control_rate
     every = round(robot.control_rate / robot.policy_rate)
     frames = any(s.wants_frames for s in subscribers)
 
-    command = held(robot, obs)
-    safety.reset(command)
-    space.reset(command)
-    hold = np.zeros(len(robot.action_names), np.float32)
+    control.reset(held(robot, obs))
     for s in subscribers:
         s.on_start(obs, body)
     start, epoch, index, late, reason = clock.now(), obs.time, 0, 0.0, "timeout"
-    first = start
+    first, failures, error = start, 0, None
     while clock.now() - first < timeout - 1e-9:
         began = clock.now()
         now = epoch + index * tick_time  # time as the body stamps it: what observations, chunks and guards go by
@@ -144,8 +167,13 @@ def rollout(
         if asking:
             worker.request(obs, now)
             chunks.asked(now)
-        if (fresh := worker.poll(now)) is not None:
-            chunks.push(_fitting(fresh, robot), now)
+        fresh, failure = None, None
+        try:
+            if (answer := worker.poll(now)) is not None:
+                fresh = _fitting(answer, robot)
+                chunks.push(fresh, now)
+        except Exception as raised:
+            failures, error, failure = failures + 1, raised, raised
         if stop is not None and stop():
             reason = "stopped"
             break
@@ -153,20 +181,15 @@ def rollout(
             reason = "done"
             break
         sampled = chunks.sample(now)
-        if sampled is None or chunks.current is None:
-            target = command.copy()
-        else:
-            share = tick_time / chunks.current.dt
-            target = space.target(sampled[0], share, sampled[1] + share, command)
+        share = 1.0 if chunks.current is None else tick_time / chunks.current.dt
         if boundary:
             for s in subscribers:
-                s.on_frame(obs, hold if sampled is None else sampled[0])
-        verdict = safety.check(target, obs, now)
-        command = verdict.command
-        body.apply(command)
+                s.on_frame(obs, control.hold if sampled is None else sampled[0])
+        target, verdict = control.step(sampled, share, obs, now)
+        body.apply(verdict.command)
         report = Tick(
             index, now, obs, target, verdict, late, clock.now() - began, chunks.current, fresh is not None,
-            worker.latency, chunks.seam,
+            worker.latency, chunks.seam, sampled is not None, failure,
         )  # fmt: skip
         for s in subscribers:
             s.on_tick(report)
@@ -177,7 +200,7 @@ def rollout(
     duration = clock.now() - first
     for s in subscribers:
         s.on_end(reason)
-    return Outcome(reason, duration, index)
+    return Outcome(reason, duration, index, failures, error)
 
 
 def _fitting(chunk: ActionChunk, robot: Embodiment) -> ActionChunk:

@@ -1,18 +1,17 @@
-"""A body without physics: every command is reached at once. For tests, `palmar check` and timing the loop alone."""
+"""A body without physics: every command is reached at once. For tests, and for timing the loop alone."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from palmar.embodiments import Embodiment
-from palmar.kinematics import steady_quat
 from palmar.types import Array, Observation
 
 
 class MockBody:
     """Tracks commands perfectly; its time is the number of commands over the control rate.
 
-    noise: pictures of seeded noise instead of black ones. commands: every float64[J+1] applied since the reset.
+    noise: pictures of seeded noise instead of black ones. commands: every float64[N] applied since the reset.
     """
 
     def __init__(self, robot: Embodiment, instruction: str = "", noise: bool = False) -> None:
@@ -21,19 +20,16 @@ class MockBody:
 
     def reset(self, seed: int | None = None) -> Observation:
         self._rng = np.random.default_rng(seed)
-        self._now = np.append(self.embodiment.home, 1.0)
-        self._velocity = np.zeros(len(self.embodiment.joints))
+        self._now = self.embodiment.home.copy()
+        self._velocity = np.zeros(len(self._now))
         self.commands: list[Array] = []
         return self.observe()
 
     def observe(self, images: bool = True) -> Observation:
         robot = self.embodiment
-        position, rotation = robot.chain.forward(self._now[:-1])
-        state = np.concatenate([self._now[:-1], self._velocity, self._now[-1:], position, steady_quat(rotation)])
+        state = robot.state_from(self._now, self._velocity).astype(np.float32)
         pictures = {c.name: self._picture(c.height, c.width) for c in robot.cameras} if images else {}
-        return Observation(
-            pictures, state.astype(np.float32), self.instruction, len(self.commands) / robot.control_rate
-        )
+        return Observation(pictures, state, self.instruction, len(self.commands) / robot.control_rate)
 
     def _picture(self, height: int, width: int) -> Array:
         if self.noise:
@@ -42,7 +38,7 @@ class MockBody:
 
     def apply(self, command: Array) -> None:
         command = np.array(command, float)
-        self._velocity = (command[:-1] - self._now[:-1]) * self.embodiment.control_rate
+        self._velocity = (command - self._now) * self.embodiment.control_rate
         self._now = command
         self.commands.append(command)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, deque
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from palmar.runtime.loop import Body, Subscriber, Tick
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Reason
 
 SURE = 0.6  # probability from which a policy that says "done" is believed
 
@@ -38,16 +39,21 @@ class Smoothness(Subscriber):
         self._seams: list[float] = []
 
     def on_tick(self, tick: Tick) -> None:
-        self._joints.append(tick.verdict.command[:-1])
+        self._joints.append(tick.verdict.command)
         if tick.new_chunk:
             self._seams.append(tick.seam)
 
     def report(self) -> dict[str, float]:
-        """jerk_rms, jerk_max: third difference of the commanded TCP position [m/s³]. seam_mean, seam_max: jump of the
-        action where chunks meet, in action units; the first chunk has no seam. All 0 for a rollout too short to tell.
+        """jerk_rms, jerk_max: third difference of the commanded position of the first frame [m/s³], or of all joint channels
+        where the robot has no frame [unit/s³]. seam_mean, seam_max: jump of the action where chunks meet, in action units;
+        the first chunk has no seam. All 0 for a rollout too short to tell.
         """
-        tcp = self._robot.chain.forward(np.array(self._joints))[0] if len(self._joints) > 3 else np.zeros((4, 3))
-        jerk = np.linalg.norm(np.diff(tcp, n=3, axis=0), axis=1) * self._robot.control_rate**3
+        commands = np.array(self._joints) if len(self._joints) > 3 else np.zeros((4, len(self._robot.channels)))
+        if self._robot.frames and len(self._joints) > 3:
+            path = self._robot.pose(self._robot.frame(), commands)[0]
+        else:
+            path = commands[:, self._robot.moves_joint]
+        jerk = np.linalg.norm(np.diff(path, n=3, axis=0), axis=1) * self._robot.control_rate**3
         seams = np.array(self._seams[1:] or [0.0])
         return {
             "jerk_rms": float(np.sqrt(np.mean(jerk**2))),
@@ -68,7 +74,7 @@ class SafetyCounts(Subscriber):
         self.checked += 1
         if tick.verdict.reasons:
             self.changed += 1
-            self.counts.update(reason.split()[0] for reason in tick.verdict.reasons)
+            self.counts.update(reason.guard for reason in tick.verdict.reasons)
 
 
 class BlackBox(Subscriber):
@@ -118,11 +124,15 @@ def _record(tick: Tick) -> dict[str, object]:
         "state": [_plain(x) for x in tick.observation.state],
         "target": [_plain(x) for x in tick.target],
         "command": [_plain(x) for x in tick.verdict.command],
-        "reasons": list(tick.verdict.reasons),
+        "reasons": [_reason(r) for r in tick.verdict.reasons],
         "stop": tick.verdict.stop,
         "new_chunk": tick.new_chunk,
         "confidence": None if tick.chunk is None or tick.chunk.confidence is None else _plain(tick.chunk.confidence),
     }
+
+
+def _reason(reason: Reason) -> dict[str, object]:
+    return {k: _plain(v) if isinstance(v, float) else v for k, v in asdict(reason).items()} | {"words": str(reason)}
 
 
 def _plain(x: float) -> float | str:

@@ -1,9 +1,9 @@
 """Between the policy and the motors: whatever the target, the command that leaves here is within the robot's limits.
 
-Why it always is. The state is the last command and the velocity it was reached with; the claim is "from here, full
-braking keeps every limit until the arm rests", true at rest. Each tick either brakes fully, which is the rest of a path
-already shown safe, or takes a step of which the same was checked first: per joint by `Limits.reachable` (the step, then
-braking, ends before the limit), for zones by the arm's points at every tick of the braking path. So the claim holds
+Why it always is. The state is the last command and the rate it was reached with; the claim is "from here, full braking
+keeps every limit until the robot rests", true at rest. Each tick either brakes fully, which is the rest of a path
+already shown safe, or takes a step of which the same was checked first: per channel by `Limits.reachable` (the step, then
+braking, ends before the limit), for zones by the frames' points at every tick of the braking path. So the claim holds
 after it too. Guards only choose among such steps: the result is clipped to them after the fold, whatever a guard did.
 """
 
@@ -13,21 +13,27 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from palmar.embodiments import Embodiment
+from palmar.embodiments import Embodiment, Frame
 from palmar.errors import BadValue
-from palmar.runtime.guards import GUARDS, ZONES, Guard, Limits, Move, Skeleton, Zone
-from palmar.types import Array, Observation, Verdict
+from palmar.runtime.guards import GUARDS, Guard, Limits, Move
+from palmar.runtime.zones import Skeleton, Zone, zones_of
+from palmar.types import Array, Observation, Reason, Verdict
+
+OUTSIDE = 0.1
+"""How far outside its limits a channel may be when the robot starts, as a share of its range. Further is a wrong sensor."""
 
 
 class Safety:
     """Folds the guards over one command after another; on by default, with the limits of the robot's description.
 
-    guards: functions `Move → reason or None`, in order (`GUARDS`). zones: functions `Embodiment → Zone` (`ZONES`).
-    stale_after: oldest observation to act on [s]. max_error: largest difference of commanded and measured angle [rad].
+    guards: functions `Move → Reason or None`, in order (`GUARDS`). stale_after: oldest observation to act on [s].
+    max_error: largest difference of commanded and measured value, instead of each channel's own `tolerance`.
+    zones: `Embodiment, Frame → Zone …` instead of the robot's own (`zones_of`).
 
     counts: {guard or zone: commands it changed}. checked: commands seen. Both run on over resets, for reports.
+    off: what is not guarded on this robot, and why.
 
-    An arm that starts outside a zone or a joint's range may move, but not further out.
+    A robot that starts outside a zone, or a little outside a channel's range, may move, but not further out.
     """
 
     def __init__(
@@ -35,94 +41,129 @@ class Safety:
         robot: Embodiment,
         guards: Sequence[Guard] | None = None,
         stale_after: float = 0.3,
-        max_error: float = 0.35,
-        zones: Sequence[Callable[[Embodiment], Zone]] | None = None,
+        max_error: float | None = None,
+        zones: Callable[[Embodiment, Frame], Sequence[Zone]] | None = None,
     ) -> None:
-        self.robot, self.stale_after, self.max_error = robot, stale_after, max_error
+        self.robot, self.stale_after = robot, stale_after
         self.guards = tuple(GUARDS if guards is None else guards)
-        self.zones = tuple(zone(robot) for zone in (ZONES if zones is None else zones))
         self.limits = Limits.of(robot)
-        self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for z in self.zones}}
+        own = np.array([np.inf if c.tolerance is None else c.tolerance for c in robot.channels])
+        measured = np.isfinite(robot.measured(np.zeros(len(robot.state))))
+        asked = own if max_error is None else np.where(np.isfinite(own), max_error, np.inf)
+        self.tolerance = np.where(measured, asked, np.inf)
+        self._bounded = [_Bounded(robot, f, tuple((zones or zones_of)(robot, f)), self.limits) for f in robot.frames]
+        self._bounded = [b for b in self._bounded if b.zones]
+        self._geometric = (
+            np.unique(np.concatenate([b.path for b in self._bounded])) if self._bounded else np.array([], int)
+        )
+        self.off = tuple(_off(robot, self.tolerance, bool(self._bounded)))
+        self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
-        self._skeleton = Skeleton(robot.chain)
         self._unit = self.limits.acceleration * self.limits.dt
-        self._ticks = np.arange(1.0, np.ceil((self.limits.velocity / self._unit).max()) + 1)[:, None]
-        self.reset(np.append(robot.home, 1.0))
+        moving = self._geometric
+        longest = np.ceil((self.limits.velocity / self._unit)[moving].max()) if len(moving) else 0
+        self._ticks = np.arange(1.0, longest + 1)[:, None]
+        self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
-        """The arm rests at this command, float64[J+1]: joint angles [rad] and gripper opening."""
-        command = np.array(command, float)
-        if command.shape != (self.robot.command_width,) or not np.isfinite(command).all():
-            raise BadValue(f"command is {command}; expected {self.robot.command_width} finite numbers")
-        self._q, self._v, self._opening = command[:-1], np.zeros(len(command) - 1), float(np.clip(command[-1], 0, 1))
+        """The robot rests at this command, float64[N] in the units of its channels.
+
+        Raises `BadValue` for another shape, for what is no number, and for a value far outside the channel's range.
+        """
+        given = command
+        command = np.array(command)
+        names = self.robot.channel_names
+        if command.shape != (len(names),) or command.dtype.kind not in "fiu" or _has_bool(given):
+            raise BadValue(f"command is {given}; expected {len(names)} numbers: {', '.join(names)}")
+        command = command.astype(float)
+        if not np.isfinite(command).all():
+            i = int(np.argmin(np.isfinite(command)))
+            raise BadValue(f"command of '{names[i]}' is {command[i]}; expected a finite number. Next: check its sensor")
+        self._check_range(command)
+        self._q, self._v = command, np.zeros(len(command))
         self._goal, self._drift = self._q, np.zeros(len(self._q))
-        inside = self._inside(self._q[None])
-        # Where the arm starts outside, that depth is the bound; it shrinks as the arm comes in.
-        self._bounds = [np.minimum(depth[0], 0.0) for depth in inside]
-        self._mark(self._q, inside)
+        for bounded in self._bounded:
+            bounded.reset(self._q)
+
+    def _check_range(self, command: Array) -> None:
+        robot = self.robot
+        width = np.where(np.isfinite(robot.upper - robot.lower), robot.upper - robot.lower, 0.0)
+        over = np.maximum(robot.lower - command, command - robot.upper) - OUTSIDE * width
+        if (over > 1e-9).any():
+            i = int(over.argmax())
+            c = robot.channels[i]
+            raise BadValue(
+                f"the robot would start with '{c.name}' at {command[i]:g} {c.unit}; its limits are {c.lower:g} … {c.upper:g}. "
+                "Next: check the sensor and its unit, or move it inside by hand"
+            )
 
     @property
     def command(self) -> Array:
-        """The last command, float64[J+1]."""
-        return np.append(self._q, self._opening)
+        """The last command, float64[N]."""
+        return self._q.copy()
 
     @property
     def moving(self) -> bool:
-        return bool(self._v.any())
+        """Whether any channel changes, or any speed is not 0."""
+        return bool(self._v.any()) or bool(self._q[self.limits.speeds].any())
 
     def check(self, target: Array, obs: Observation, now: float) -> Verdict:
-        """The command to send for a target float64[J+1] at episode time `now` [s].
+        """The command to send for a target float64[N] at episode time `now` [s].
 
         Raises `BadValue` on a target of another shape; anything else in it is dealt with.
         """
         target = np.asarray(target, float)
-        if target.shape != (self.robot.command_width,):
+        if target.shape != self._q.shape:
             raise BadValue(
-                f"target has shape {list(target.shape)}; expected [{self.robot.command_width}]: "
-                f"{', '.join(self.robot.joints)}, gripper"
+                f"target has shape {list(target.shape)}; expected [{len(self._q)}]: {', '.join(self.robot.channel_names)}"
             )
         self.checked += 1
-        wanted = (np.clip(target[:-1], -1e6, 1e6) - self._q) / self.limits.dt  # clipped: the division must not overflow
+        far = 1e6 * np.maximum(np.abs(self._q), 1.0)  # clipped: the division must not overflow
+        wanted = (np.clip(target, -far, far) - self._q) / self.limits.dt
         slowest, fastest = self._interval()
         move = Move(
-            target, wanted, float(target[-1]), self._lead(target[:-1]), slowest, fastest,
-            self._q, self._v, self._opening, obs, now, self.robot, self.limits, self.stale_after, self.max_error,
+            target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self.robot.measured(obs.state),
+            obs, now, self.robot, self.limits, self.stale_after, self.tolerance,
         )  # fmt: skip
-        reasons: list[str] = []
+        reasons: list[Reason] = []
         for guard in self.guards:
             if (reason := guard(move)) is not None:
                 self.counts[_name(guard)] += 1
                 reasons.append(reason)
             if move.halt:
-                v = self._yielding(move, reasons) if move.yields else self.limits.braked(self._v)
-                return self._advance(v, self._opening, reasons, move.stop)
+                v = self._yielding(move, reasons) if move.yields else self._stopped()
+                return self._advance(v, reasons, move.stop)
         v = np.minimum(np.maximum(move.velocity, slowest), fastest)
         if not np.isfinite(v).all():
-            v = self.limits.braked(self._v)
-        v = self._within_zones(v, slowest, fastest, reasons)
-        most = self.robot.gripper_velocity * self.limits.dt * (1 - 1e-6)
-        opening = min(max(move.gripper, 0.0, self._opening - most), 1.0, self._opening + most)
-        return self._advance(v, opening if np.isfinite(opening) else self._opening, reasons, move.stop)
+            v = self._stopped()
+        return self._advance(self._within_zones(v, slowest, fastest, reasons), reasons, move.stop)
 
     def brake(self) -> Verdict:
         """One tick of full braking; needs no observation. At rest it repeats the last command."""
-        return self._advance(self.limits.braked(self._v), self._opening, [], False)
+        return self._advance(self._stopped(), [], False)
 
-    def _advance(self, v: Array, opening: float, reasons: list[str], stop: bool) -> Verdict:
-        self._q, self._v, self._opening = self._q + v * self.limits.dt, v, opening
-        return Verdict(np.append(self._q, opening), tuple(reasons), stop)
+    def _stopped(self) -> Array:
+        return self.limits.stopping(self._q, self._v)
 
-    def _yielding(self, move: Move, reasons: list[str]) -> Array:
-        """The velocity [J] that leads back to the measured angles and comes to rest there; NaN angles: braking."""
-        way = move.observation.state[: len(self._q)].astype(float) - self._q
-        if not np.isfinite(way).all():
-            return self.limits.braked(self._v)
-        way[np.abs(way) <= RESTS] = 0.0
+    def _advance(self, v: Array, reasons: list[Reason], stop: bool) -> Verdict:
+        self._q, self._v = self._q + v * self.limits.dt, v
+        return Verdict(self._q.copy(), tuple(reasons), stop)
+
+    def _yielding(self, move: Move, reasons: list[Reason]) -> Array:
+        """The rates [N] that lead back to the measured positions and come to rest there; what is not measured brakes."""
+        stopped = self._stopped()
+        followed = np.isfinite(self.tolerance)
+        way = move.measured - self._q
+        if not np.isfinite(way[followed]).all():
+            return stopped
+        way = np.where(followed, way, 0.0)
+        way[np.abs(way) <= RESTS * np.where(followed, self.tolerance, 1.0)] = 0.0
         v = np.copysign(np.minimum(self.limits.reachable(np.abs(way)), np.abs(way) / self.limits.dt), way)
-        return self._within_zones(np.clip(v, move.slowest, move.fastest), move.slowest, move.fastest, reasons)
+        v = np.where(followed, np.clip(v, move.slowest, move.fastest), stopped)
+        return self._within_zones(v, move.slowest, move.fastest, reasons)
 
     def _lead(self, goal: Array) -> Array:
-        """Velocity of the target [J] [rad/s]: the smaller of its last two, 0 where they disagree; a jump has none."""
+        """Rate of the target [N]: the smaller of its last two, 0 where they disagree; a jump has none."""
         goal = np.minimum(np.maximum(goal, self.limits.lower), self.limits.upper)
         new, old = (goal - self._goal) / self.limits.dt, self._drift
         self._goal, self._drift = goal, new
@@ -130,7 +171,7 @@ class Safety:
         return np.where(new * old > 0, np.copysign(least, new), 0.0)
 
     def _interval(self) -> tuple[Array, Array]:
-        """Lowest and highest velocity [J] that keep every joint limit now and while braking from them."""
+        """Lowest and highest rate [N] that keep every limit now and while braking from them."""
         lim, brake = self.limits, self.limits.braked(self._v)
         above, below = lim.reachable(np.stack([lim.upper - self._q, self._q - lim.lower]))
         high = np.minimum(np.minimum(lim.velocity, self._v + self._unit), above)
@@ -138,75 +179,141 @@ class Safety:
         # Braking is always admissible; saying so keeps the interval from being empty by a rounding error.
         return np.minimum(low, brake), np.maximum(high, brake)
 
-    def _within_zones(self, v: Array, slowest: Array, fastest: Array, reasons: list[str]) -> Array:
-        """v, or the nearest velocity tried, or full braking: one whose braking path stays in every zone."""
-        if not self.zones:
-            return v
+    def _within_zones(self, v: Array, slowest: Array, fastest: Array, reasons: list[Reason]) -> Array:
+        """v, or the nearest rates tried, or full braking: ones whose braking path stays in every zone."""
         ahead = self._q + v * self.limits.dt
-        travel = self._skeleton.reach @ (np.abs(ahead - self._marked) + v * v / (2 * self.limits.acceleration))
-        if travel < self._margin:  # no point of the arm can get to a bound before it rests
+        near = [
+            b for b in self._bounded if not b.far(ahead, v)
+        ]  # elsewhere no point can get to a bound before it rests
+        if not near:
             return v
-        inside = self._inside(self._paths(v[None]))
-        if self._keeps(inside):
-            self._mark(ahead, inside)
+        path = self._paths(v[None])
+        inside = [b.inside(path) for b in near]
+        if all(b.keeps(i) for b, i in zip(near, inside, strict=True)):
+            for b, i in zip(near, inside, strict=True):
+                b.mark(ahead, i)
             return v
-        for zone, depth, bound in zip(self.zones, inside, self._bounds, strict=True):
-            if (depth < bound).any():
-                self.counts[zone.name] += 1
-                reasons.append(zone.reason(depth - bound))
-        brake = self.limits.braked(self._v)
+        for b, i in zip(near, inside, strict=True):
+            reasons.extend(b.reasons(i, self.counts))
+        brake = self._stopped()
         slower = brake + _PARTS[:, None] * (v - brake)
-        tries = np.concatenate([np.clip(self._aside(v, inside), slowest, fastest), slower])
+        tries = np.concatenate([np.clip(self._aside(v, inside, near), slowest, fastest), slower])
+        every = self._bounded  # a sideways step may near another bound
         paths = self._paths(tries)
-        inside = self._inside(paths)
+        inside = [b.inside(paths) for b in every]
         each = len(paths) // len(tries)
         for k in range(len(tries)):
-            part = [depth[k * each : (k + 1) * each] for depth in inside]
-            if self._keeps(part):
-                self._mark(paths[k * each], part)
+            part = [[depth[k * each : (k + 1) * each] for depth in i] for i in inside]
+            if all(b.keeps(p) for b, p in zip(every, part, strict=True)):
+                for b, p in zip(every, part, strict=True):
+                    b.mark(paths[k * each], p)
                 return tries[k]
         return brake
 
-    def _aside(self, v: Array, inside: list[Array]) -> Array:
-        """Velocities [K, J] with ever less of v's motion towards the bounds its path crosses: the arm slides along."""
-        outside = np.concatenate([(d < b).any(axis=0) for d, b in zip(inside, self._bounds, strict=True)])
-        nudged = np.concatenate([self._q[None], self._q + _NUDGE * np.eye(len(v))])
-        depth = np.concatenate(self._inside(nudged), axis=1)[:, outside]
+    def _aside(self, v: Array, inside: list[list[Array]], near: list[_Bounded]) -> Array:
+        """Rates [K, N] with ever less of v's motion towards the bounds its path crosses: the robot slides along."""
+        g = self._geometric
+        outside = np.concatenate([b.outside(i) for b, i in zip(near, inside, strict=True)])
+        nudged = np.repeat(self._q[None], len(g) + 1, axis=0)
+        nudged[np.arange(1, len(g) + 1), g] += _NUDGE
+        depth = np.concatenate([d for b in near for d in b.inside(nudged)], axis=1)[:, outside]
         slope = (depth[1:] - depth[0]).T / _NUDGE  # [M, J]
         # Where it slides it keeps 0.3 mm off: the tangent of a curved path leads outside.
         rate = np.maximum(3e-4 - depth[0], 0.0) / (10 * self.limits.dt)
-        back = np.linalg.pinv(slope, rcond=1e-3) @ np.maximum(rate - slope @ v, 0.0)
+        back = np.zeros_like(v)
+        back[g] = np.linalg.pinv(slope, rcond=1e-3) @ np.maximum(rate - slope @ v[g], 0.0)
         return v + _SHARES[:, None] * back
 
     def _paths(self, v: Array) -> Array:
-        """Joint angles [K·(n+1), J]: for each of K steps v [K, J], the step and n ticks of full braking after it."""
+        """Commands [K·(n+1), N]: for each of K steps v [K, N], the step and n ticks of full braking after it."""
         speed = np.abs(v)
-        ticks = self._ticks[: max(int(np.ceil((speed / self._unit).max())) - 1, 0)]
+        g = self._geometric
+        ticks = self._ticks[: max(int(np.ceil((speed[:, g] / self._unit[g]).max())) - 1, 0)]
         steps = np.maximum(speed[:, None] - ticks * self._unit, 0.0)
         travelled = np.concatenate([speed[:, None], speed[:, None] + np.cumsum(steps, axis=1)], axis=1)
         return (self._q + np.sign(v)[:, None] * travelled * self.limits.dt).reshape(-1, v.shape[1])
 
-    def _inside(self, q: Array) -> list[Array]:
-        points = self._skeleton.points(q)
+
+class _Bounded:
+    """The zones of one frame, and how deep inside each the robot may still be."""
+
+    def __init__(self, robot: Embodiment, frame: Frame, zones: tuple[Zone, ...], limits: Limits) -> None:
+        self.robot, self.frame, self.zones = robot, frame, zones
+        self.path = robot.path(frame)
+        self._skeleton = Skeleton(frame.chain)
+        scale = np.array([abs(robot.channels[i].to_si[0]) for i in self.path])
+        self._reach = self._skeleton.reach * scale  # [m] a unit of the channel
+        self._acceleration = limits.acceleration[self.path]
+
+    def reset(self, command: Array) -> None:
+        inside = self.inside(command[None])
+        # Where the robot starts outside, that depth is the bound; it shrinks as the robot comes in.
+        self._bounds = [np.minimum(depth[0], 0.0) for depth in inside]
+        self.mark(command, inside)
+
+    def inside(self, commands: Array) -> list[Array]:
+        """Of every zone, float[K, M]: how far inside for commands [K, N]."""
+        points = self._skeleton.points(self.robot.positions(self.frame, commands))
         return [zone.inside(points) - 1e-6 for zone in self.zones]
 
-    def _keeps(self, inside: list[Array]) -> bool:
+    def far(self, ahead: Array, v: Array) -> bool:
+        """Whether no point can get to a bound before the robot rests, from what was last computed."""
+        speed = v[self.path]
+        travel = self._reach @ (np.abs(ahead[self.path] - self._marked) + speed * speed / (2 * self._acceleration))
+        return bool(travel < self._margin)
+
+    def keeps(self, inside: list[Array]) -> bool:
         return all(bool((depth >= bound).all()) for depth, bound in zip(inside, self._bounds, strict=True))
 
-    def _mark(self, q: Array, inside: list[Array]) -> None:
-        """Remember the depth at q, the first of the path: until the arm has moved that far, nothing needs computing."""
-        self._marked = q
+    def outside(self, inside: list[Array]) -> Array:
+        """bool[M]: bounds that are crossed."""
+        return np.concatenate([(d < b).any(axis=0) for d, b in zip(inside, self._bounds, strict=True)])
+
+    def reasons(self, inside: list[Array], counts: dict[str, int]) -> list[Reason]:
+        found = []
+        for zone, depth, bound in zip(self.zones, inside, self._bounds, strict=True):
+            if (depth < bound).any():
+                counts[zone.name] += 1
+                found.append(zone.reason(depth - bound))
+        return found
+
+    def mark(self, command: Array, inside: list[Array]) -> None:
+        """Remember the depth at a command, the first of the path: until the robot has moved that far, nothing needs
+        computing."""
+        self._marked = command[self.path]
         worst = [np.minimum(depth.min(axis=0), 0.0) for depth in inside]
         self._bounds = [np.maximum(bound, w) for bound, w in zip(self._bounds, worst, strict=True)]
         self._margin = min((float(depth[0].min()) for depth in inside), default=np.inf)
 
 
-RESTS = 0.01
-"""An arm this near its measured angles no longer presses [rad]; following closer would follow the sensors' noise."""
+RESTS = 1 / 35
+"""A channel within this share of its tolerance of what is measured no longer presses; following closer would follow the
+sensors' noise."""
 
 _SHARES = np.array([0.25, 0.5, 0.75, 1.0])
 _PARTS = np.linspace(0.875, 0.125, 7)
 _NUDGE = 1e-6
+
+
+def _off(robot: Embodiment, tolerance: Array, zones: bool) -> list[str]:
+    """What is not guarded, in words."""
+    out = []
+    if not robot.frames:
+        out.append("workspace, floor and self-collision: no kinematics are known (the robot has no frames)")
+    elif not zones:
+        out.append("workspace, floor and self-collision: no frame of the robot has a workspace or a zone")
+    measured = robot.measured(np.zeros(len(robot.state)))
+    joints = [c.name for c, m in zip(robot.channels, measured, strict=True) if c.moves_joint and np.isnan(m)]
+    if joints:
+        out.append(f"tracking of {', '.join(joints)}: the state has no position of them")
+    loose = [c.name for c, t in zip(robot.channels, tolerance, strict=True) if c.moves_joint and np.isinf(t)]
+    if loose:
+        out.append(f"tracking of {', '.join(loose)}: no tolerance is given")
+    return out
+
+
+def _has_bool(command: object) -> bool:
+    return isinstance(command, list | tuple) and any(isinstance(x, bool | np.bool_) for x in command)
 
 
 def _name(guard: Guard) -> str:

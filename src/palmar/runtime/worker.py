@@ -16,7 +16,7 @@ class Worker(Protocol):
     def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None: ...
 
     def poll(self, now: float) -> ActionChunk | None:
-        """The finished chunk, once; None while there is none. Raises what the policy raised."""
+        """The finished chunk, once; None while there is none. Raises what the policy raised, once."""
         ...
 
     @property
@@ -30,19 +30,24 @@ class Inline:
 
     def __init__(self, policy: Policy, delay: float = 0.0) -> None:
         self.policy, self.delay, self.latency = policy, delay, 0.0
-        self._ready: tuple[float, ActionChunk] | None = None
+        self._ready: tuple[float, ActionChunk | Exception] | None = None
 
     def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None:
         start = time.perf_counter()
-        chunk = self.policy.act(obs, prefix)
+        try:
+            answer: ActionChunk | Exception = self.policy.act(obs, prefix)
+        except Exception as error:  # handed to the loop by poll, as from a thread
+            answer = error
         self.latency = time.perf_counter() - start
-        self._ready = (now + self.delay, chunk)
+        self._ready = (now + self.delay, answer)
 
     def poll(self, now: float) -> ActionChunk | None:
         if self._ready is None or now < self._ready[0] - 1e-9:
             return None
-        chunk, self._ready = self._ready[1], None
-        return chunk
+        answer, self._ready = self._ready[1], None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     @property
     def busy(self) -> bool:

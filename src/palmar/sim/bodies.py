@@ -9,6 +9,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.kinematics import matrix_to_quat, quat_to_matrix, rotvec_to_matrix
+from palmar.robots.arm7 import GRIPPER_WIDTH
 from palmar.sim.gl import import_mujoco
 from palmar.sim.params import WorldParams
 from palmar.sim.tasks import COLOURS, DESTINATIONS, Item, Scenario
@@ -120,26 +121,28 @@ def add_room(spec: Any, params: WorldParams, shadows: bool = False) -> None:
 
 def add_arm(spec: Any, robot: Embodiment, params: WorldParams) -> None:
     """The 7-joint arm, hand and two fingers; servos named after the joints, `gripper` drives both fingers."""
-    chain = robot.chain
+    frame = robot.frame()
+    chain = frame.chain
     base = spec.worldbody.add_body(name="link0")
     base.add_geom(type=_CAPSULE, fromto=[-0.06, 0, 0.06, 0.0, 0, 0.1], size=[0.075, 0, 0], rgba=WHITE, **_ghost())
     body = base
-    for i, joint in enumerate(robot.joints):
+    for i, joint in enumerate(frame.joints):
         body = body.add_body(name=f"link{i + 1}", pos=chain.offsets[i], quat=chain.quats[i], gravcomp=1.0)
         _link_inertia(body, i, params["link_mass"])
         j = body.add_joint(name=joint, type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1])
-        j.range = [robot.position_lower[i], robot.position_upper[i]]
+        j.range = [robot.lower[i], robot.upper[i]]
         j.damping, j.armature = [JOINT_DAMPING * params["damping"], 0, 0], ARMATURE
         start, end, radius = LINK_SHAPES[i]
         rgba = GREY if i in (1, 3, 5) else WHITE
         body.add_geom(type=_CAPSULE, fromto=[*start, *end], size=[radius, 0, 0], rgba=rgba, **_ghost())
-        _servo(spec, joint, STIFFNESS[i] * params["gain"], SERVO_DAMPING[i] * params["gain"], robot.torque[i])
+        _servo(spec, joint, STIFFNESS[i] * params["gain"], SERVO_DAMPING[i] * params["gain"], robot.array("effort")[i])
     _add_hand(spec, body, robot, params)
 
 
 def _add_hand(spec: Any, link7: Any, robot: Embodiment, params: WorldParams) -> None:
-    tool = robot.chain.tool_offset - np.array([0, 0, 0.1034])
-    hand = link7.add_body(name="hand", pos=tool, quat=robot.chain.tool_quat, gravcomp=1.0)
+    chain = robot.frame().chain
+    tool = chain.tool_offset - np.array([0, 0, 0.1034])
+    hand = link7.add_body(name="hand", pos=tool, quat=chain.tool_quat, gravcomp=1.0)
     hand.mass, hand.ipos, hand.inertia = 0.73, [-0.01, 0, 0.03], [0.001, 0.0025, 0.0017]
     hand.explicitinertial = True
     solid = {"friction": _friction(params), "condim": 4, "contype": 2, "conaffinity": 1}
@@ -149,7 +152,7 @@ def _add_hand(spec: Any, link7: Any, robot: Embodiment, params: WorldParams) -> 
     tip = rotvec_to_matrix(np.array([0.0, np.deg2rad(22.0), 0.0])) @ quat_to_matrix(np.array([0.0, 1.0, 0.0, 0.0]))
     turned = tip @ rotvec_to_matrix(np.array([0.0, 0.0, np.pi / 2]))
     hand.add_camera(name="wrist", pos=[-0.07, 0, 0.01], quat=matrix_to_quat(turned), fovy=_camera_fov(robot, "wrist"))
-    half = robot.gripper_width / 2
+    half = GRIPPER_WIDTH / 2
     for side, sign in (("left", 1.0), ("right", -1.0)):
         finger = hand.add_body(name=f"finger_{side}", pos=[0, 0, 0.0584], gravcomp=1.0)
         finger.mass, finger.inertia, finger.explicitinertial = 0.1, [1e-4, 1e-4, 5e-5], True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from palmar.robots.arm7 import GRIPPER_WIDTH
 from palmar.runtime.actions import shorten
 from palmar.sim import tasks
 from palmar.sim.world import World
@@ -24,6 +25,7 @@ class Expert:
     def __init__(self, world: World, noise: float = 0.0, seed: int = 0) -> None:
         self.world, self.noise = world, noise
         self._rng = np.random.default_rng([13, seed])
+        self.interface = world.embodiment.with_action_space("ee_delta").interface(horizon=1)
 
     def reset(self) -> None:
         """Nothing to forget."""
@@ -122,4 +124,4 @@ def holds(w: World, i: int) -> bool:
 
 def _gripped(w: World, i: int) -> float:
     """Opening at which the pads touch both sides of an object."""
-    return w.scenario.items[i].width * w.params["object_scale"] / w.embodiment.gripper_width
+    return w.scenario.items[i].width * w.params["object_scale"] / GRIPPER_WIDTH

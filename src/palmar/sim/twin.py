@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import ActionSpaceName, Camera, Embodiment, arm7
+from palmar.embodiments import ActionSpaceName, Camera, Embodiment
 from palmar.errors import BadValue
+from palmar.robots.arm7 import arm7
 from palmar.sim.params import SPACE, Param, WorldParams
 from palmar.sim.tasks import Scenario
 from palmar.sim.world import World

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Camera, Embodiment, arm7
+from palmar.embodiments import Camera, Embodiment
 from palmar.errors import BadValue
 from palmar.kinematics import steady_quat
+from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.sim import camera as cameras
 from palmar.sim import tasks
 from palmar.sim.bodies import build, mujoco
@@ -40,7 +41,9 @@ class World:
         self.embodiment = robot or arm7()
         self._images, self._quality = images, quality
         self._renderers: dict[tuple[int, int], cameras.Renderer] = {}
-        self._joints = len(self.embodiment.joints)
+        self._frame = self.embodiment.frame()
+        self._joints = len(self._frame.joints)
+        self._home = self.embodiment.positions(self._frame, self.embodiment.home)
 
     def load(self, scenario: Scenario, params: WorldParams = NOMINAL, seed: int | None = None) -> Observation:
         """Lay the table, put the arm near its start pose and look."""
@@ -61,14 +64,13 @@ class World:
         """Start the loaded scenario again; a seed changes the noise and the arm's start pose, not the table."""
         if not hasattr(self, "model"):
             raise BadValue("no table is laid yet. Next: world.load(tasks.sample('pick')) before reset")
-        robot = self.embodiment
         self._seed = self._seed if seed is None else seed
         self._rng = np.random.default_rng([11, self._seed])
         mujoco.mj_resetData(self.model, self.data)
         start = START + self._rng.uniform([-0.05, -0.08, -0.04], [0.05, 0.08, 0.06])
         down = np.diag([1.0, -1.0, -1.0])
-        q = robot.chain.solve(robot.home, start, down, robot.home)
-        half = robot.gripper_width / 2
+        q = self._frame.chain.solve(self._home, start, down, self._home)
+        half = GRIPPER_WIDTH / 2
         self.data.qpos[: self._joints] = q
         self.data.qpos[self._finger : self._finger + 2] = half
         self.data.ctrl[: self._joints], self.data.ctrl[self._joints] = q, half
@@ -85,7 +87,7 @@ class World:
 
     def observe(self, images: bool = True) -> Observation:
         q = self.data.qpos[: self._joints] + self._rng.normal(0, self.params["proprio_noise"] + 1e-12, self._joints)
-        position, rotation = self.embodiment.chain.forward(q)
+        position, rotation = self._frame.chain.forward(q)
         state = np.concatenate(
             [q, self.data.qvel[: self._joints], [self.opening], position, steady_quat(rotation)]
         ).astype(np.float32)
@@ -102,7 +104,7 @@ class World:
         self._pending.append(command)
         command = self._pending.popleft()
         self.data.ctrl[: self._joints] = command[: self._joints]
-        self.data.ctrl[self._joints] = command[-1] * self.embodiment.gripper_width / 2
+        self.data.ctrl[self._joints] = command[-1] * GRIPPER_WIDTH / 2
         mujoco.mj_step(self.model, self.data, self._substeps)
         self._poses.append(self.data.qpos.copy())
         self._ticks += 1
@@ -110,7 +112,7 @@ class World:
 
     def pose(self, joints: Array, opening: float, items: Mapping[int, Array]) -> None:
         """Put the arm and some objects somewhere at once, without physics. items: {index: centre [m]} of free objects."""
-        half = self.embodiment.gripper_width / 2
+        half = GRIPPER_WIDTH / 2
         self.data.qpos[: self._joints], self.data.qpos[self._finger : self._finger + 2] = joints, opening * half
         for i, centre in items.items():
             start = self.model.joint(f"item{i}").qposadr[0]
@@ -134,7 +136,7 @@ class World:
     @property
     def opening(self) -> float:
         """Measured gripper opening, 0 closed … 1 open."""
-        return float(self.data.qpos[self._finger : self._finger + 2].mean() / (self.embodiment.gripper_width / 2))
+        return float(self.data.qpos[self._finger : self._finger + 2].mean() / (GRIPPER_WIDTH / 2))
 
     @property
     def table(self) -> float:

@@ -15,7 +15,8 @@ from palmar.data.language import Paraphrases, Wordings
 from palmar.data.mixture import Group, Mixture, check_alike
 from palmar.data.quality import check_numbers
 from palmar.errors import BadValue
-from palmar.models.base import DECIMETRE, GROUNDED, Batch, Interface, Labels, pixels
+from palmar.mapping import Interface
+from palmar.models.base import DECIMETRE, GROUNDED, Batch, Labels, pixels
 from palmar.models.encoders import SentenceTokens
 from palmar.types import STILL, Array
 

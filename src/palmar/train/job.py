@@ -20,9 +20,10 @@ from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
+from palmar.mapping import Interface
 from palmar.models import checkpoint
 from palmar.models.assets import nameless
-from palmar.models.base import Batch, Interface, Model, ModelConfig, blank
+from palmar.models.base import Batch, Model, ModelConfig, blank
 from palmar.train import sharded
 from palmar.train.feed import Feed, Source, rng_of
 from palmar.train.losses import Objective, jiggled, mixed, own_loss

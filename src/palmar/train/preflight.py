@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Embodiment, arm7
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
 from palmar.policy import ADAPTERS, split_robot
+from palmar.robots.arm7 import arm7
 from palmar.types import Array
 
 ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
@@ -206,13 +207,14 @@ def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
     if "dx" in data.action_names:
         at = [list(data.action_names).index(n) for n in ("dx", "dy", "dz") if n in data.action_names]
         step = float(np.quantile(np.linalg.norm(actions[:, at], axis=1), 0.99))
-        ok = step <= 3 * robot.max_step[0]
-        found = f"99 % of steps are within {step:.3g} m; the robot makes {robot.max_step[0]:g} m at most"
+        most = robot.frame().max_step[0] if robot.frames else np.inf
+        ok = step <= 3 * most
+        found = f"99 % of steps are within {step:.3g} m; the robot makes {most:g} m at most"
         yield Check("data set ↔ robot: action units", ok, found, "these look like millimetres, or another rate")
     if tuple(data.state_names) == tuple(robot.state_names):
-        count = len(robot.joints)
-        outside = (states[:, :count] < robot.position_lower - 0.05) | (states[:, :count] > robot.position_upper + 0.05)
-        bad = [robot.joints[i] for i in np.flatnonzero(outside.any(0))]
+        measured = np.stack([robot.measured(s) for s in states])
+        outside = (measured < robot.lower - 0.05) | (measured > robot.upper + 0.05)
+        bad = [robot.channels[i].name for i in np.flatnonzero((outside & robot.moves_joint).any(0))]
         found = f"outside at {', '.join(bad)}" if bad else "within"
         yield Check("data set ↔ robot: joint limits", not bad, found, "another robot, or another zero of its joints")
 

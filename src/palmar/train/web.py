@@ -21,7 +21,8 @@ from torch import Tensor
 from palmar.data.mixture import resized
 from palmar.data.webdata import WebData
 from palmar.errors import BadValue
-from palmar.models.base import Interface, Model, pixels
+from palmar.mapping import Interface
+from palmar.models.base import Model, pixels
 from palmar.types import Array
 
 LanguageLoss = Callable[[Mapping[str, Tensor], Sequence[str], Sequence[str]], Tensor]

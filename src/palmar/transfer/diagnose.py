@@ -168,13 +168,15 @@ def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
     wrist, faster than its motors can follow. Scaled so that the TCP stays in the workspace.
     """
     rng = np.random.default_rng([31, seed])
-    dt, joints = 1.0 / robot.control_rate, len(robot.joints)
+    frame = robot.frame()
+    dt, joints, home = 1.0 / robot.control_rate, len(frame.joints), robot.positions(frame, robot.home)
+    acceleration = robot.array("acceleration")[robot.path(frame)]
     t = np.arange(round(seconds / dt)) * dt
-    centre = robot.chain.solve(robot.home, CENTRE, np.diag([1.0, -1.0, -1.0]), robot.home)
+    centre = frame.chain.solve(home, CENTRE, np.diag([1.0, -1.0, -1.0]), home)
     waves = np.zeros((len(t), joints))
     for j in range(4):
         f = rng.uniform([0.25, 0.55, 0.95, 1.5, 2.2], [0.45, 0.85, 1.3, 2.0, 2.9])
-        weight = np.array([0.35, 0.6, 0.7, 0.6, 0.5]) * robot.acceleration[j] / (2 * np.pi * f) ** 2
+        weight = np.array([0.35, 0.6, 0.7, 0.6, 0.5]) * acceleration[j] / (2 * np.pi * f) ** 2
         phase = rng.uniform(0, 2 * np.pi, len(f))
         waves[:, j] = np.minimum(weight, [0.25, 0.16, 0.1, 0.08, 0.06]) @ np.sin(
             2 * np.pi * f[:, None] * t + phase[:, None]
@@ -184,12 +186,29 @@ def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
         waves[:, j] = 0.13 * np.sign(np.sin(2 * np.pi * (t / period + rng.uniform())))
     ease = np.clip(np.minimum(t, t[-1] - t) / 0.7, 0, 1) ** 2
     waves *= ease[:, None]
-    box = robot.workspace + np.array([[0.04, 0.04, 0.13], [-0.04, -0.04, -0.03]])
+    box = workspace(robot) + np.array([[0.04, 0.04, 0.13], [-0.04, -0.04, -0.03]])
     for scale in np.linspace(1.0, 0.1, 19):
-        tcp = robot.chain.forward(centre + scale * waves)[0]
+        tcp = frame.chain.forward(centre + scale * waves)[0]
         if (tcp > box[0]).all() and (tcp < box[1]).all():
             break
     return centre + scale * waves
+
+
+def check_diagnosable(robot: Embodiment) -> None:
+    """Raise `BadValue` unless the motions here fit the robot: one frame over seven joints in radians, then one gripper."""
+    fits = len(robot.frames) == 1 and len(robot.frame().joints) == 7 and len(robot.channels) == 8
+    if not fits or robot.channels[-1].kind != "opening" or robot.frame().workspace is None:
+        raise BadValue(
+            f"{robot.name} has {len(robot.frames)} frames and channels {', '.join(robot.channel_names)}; the diagnostic motions "
+            "are for a 7-joint arm with a gripper. Next: palmar sysid with --robot arm7"
+        )
+
+
+def workspace(robot: Embodiment) -> Array:
+    """float64[2, 3] corners of the box of the first frame [m]."""
+    box = robot.frame().workspace
+    assert box is not None
+    return box
 
 
 class _Drive:
@@ -197,7 +216,12 @@ class _Drive:
 
     def __init__(self, body: Body) -> None:
         self.body, self.robot = body, body.embodiment
+        check_diagnosable(self.robot)
         self.safety = Safety(self.robot)
+        self.chain = self.robot.frame().chain
+        path = self.robot.path(self.robot.frame())
+        self.fastest, self.rate = (self.robot.array(q)[path] for q in ("velocity", "acceleration"))
+        self.home = self.robot.positions(self.robot.frame(), self.robot.home)
         self.dt = 1.0 / self.robot.control_rate
         self.begin()
 
@@ -210,7 +234,7 @@ class _Drive:
         goal = np.append(target, opening)
         verdict = self.safety.check(goal, self.obs, self.obs.time)
         if verdict.stop:
-            raise RobotFault(f"diagnosis was stopped: {'; '.join(verdict.reasons)}")
+            raise RobotFault(f"diagnosis was stopped: {'; '.join(map(str, verdict.reasons))}")
         self.command = verdict.command
         self.body.apply(self.command)
         self.obs = self.body.observe(images=False)
@@ -221,7 +245,7 @@ class _Drive:
         share: of the velocity limits; the wrist goes at half of it, its motors are weak.
         """
         begin, opened = self.command[:-1], self.command[-1]
-        speed = share * self.robot.velocity
+        speed = share * self.fastest
         speed[WRIST] *= 0.5
         n = max(
             int(np.ceil(1.5 * (np.abs(target - begin) / speed).max() / self.dt)), round(abs(opening - opened) / 0.03), 1
@@ -236,7 +260,7 @@ class _Drive:
         self.begin()
         path = excitation(self.robot, seconds, seed)
         self.to(path[0], 1.0)
-        n = len(self.robot.joints)
+        n = len(self.home)
         start = self.obs.state[:n].astype(float)
         rows: list[tuple[Array, Array, Array]] = []
         for target in [*[path[0]] * round(REST / self.dt), *path]:
@@ -276,7 +300,7 @@ class _Drive:
 
     def _swing(self, back: Array, side: float, track: Callable[[], Array]) -> Slide:
         """Accelerate, let go at full speed, run on and brake; record from letting go until 0.7 s later."""
-        fastest, rate = 0.95 * self.robot.velocity[0], 0.6 * self.robot.acceleration[0]
+        fastest, rate = 0.95 * self.fastest[0], 0.6 * self.rate[0]
         q, v, rows, opening = back.copy(), 0.0, [], 0.0
         for k in range(round(1.6 / self.dt)):
             travelled = side * (q[0] - back[0])
@@ -285,7 +309,7 @@ class _Drive:
             else:
                 v = max(v - rate * self.dt, 0.0)
             if travelled > 0.30:
-                opening = min(opening + self.robot.gripper_velocity * self.dt, 1.0)
+                opening = min(opening + self.robot.channels[-1].velocity * self.dt, 1.0)
             q[0] += side * v * self.dt
             self.tick(q, opening)
             if opening > 0:
@@ -297,22 +321,22 @@ class _Drive:
 
     def _lift(self) -> None:
         """Up from the table, where the arm is."""
-        here, rotation = self.robot.chain.forward(self.command[:-1])
+        here, rotation = self.chain.forward(self.command[:-1])
         up = np.array([here[0], here[1], here[2] + 0.10])
         q = self.command[:-1]
-        self.to(self.robot.chain.solve(q, up, rotation, q), 1.0)
+        self.to(self.chain.solve(q, up, rotation, q), 1.0)
 
     def _tcp(self) -> Array:
-        return self.robot.chain.forward(self.obs.state[: len(self.robot.joints)])[0]
+        return self.chain.forward(self.obs.state[: len(self.home)])[0]
 
     def _reachable(self, at: Array) -> bool:
-        low, high = self.robot.workspace
+        low, high = workspace(self.robot)
         r = np.hypot(at[0], at[1])
         return bool((at[:2] > low[:2]).all() and (at[:2] < high[:2]).all() and 0.4 < r < 0.68)
 
     def _pose(self, at: Array, around: float) -> Array:
         """Joint angles with the tool down over a point, fingers on the near and far side: the way along the swing is free."""
         rotation = rotvec_to_matrix(np.array([0, 0, around + np.pi / 2])) @ np.diag([1.0, -1.0, -1.0])
-        posture = self.robot.home.copy()
-        posture[0], posture[6] = around, self.robot.home[6] - np.pi / 2
-        return self.robot.chain.solve(posture, at, rotation, posture, iterations=100)
+        posture = self.home.copy()
+        posture[0], posture[6] = around, self.home[6] - np.pi / 2
+        return self.chain.solve(posture, at, rotation, posture, iterations=100)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Embodiment
+from palmar.robots.arm7 import GRIPPER_WIDTH
 from palmar.sim.bodies import add_arm, add_item, add_room, mujoco, new_spec
 from palmar.sim.params import WorldParams
 from palmar.sim.tasks import Item
@@ -60,10 +61,10 @@ def simulate_arm(
     substeps = round(1.0 / robot.control_rate / m.opt.timestep)
     ctrl = np.repeat(command[None], len(noise), axis=0)
     ctrl[..., :J] += noise
-    ctrl[..., J] *= robot.gripper_width / 2
+    ctrl[..., J] *= GRIPPER_WIDTH / 2
     arrived = np.concatenate([delayed(ctrl, c.get("action_delay", 0.0)) for c in candidates])  # [K·R, T, J+1]
     data = mujoco.MjData(m)
-    data.qpos[:J], data.qpos[J:] = start, robot.gripper_width / 2
+    data.qpos[:J], data.qpos[J:] = start, GRIPPER_WIDTH / 2
     size = mujoco.mj_stateSize(m, mujoco.mjtState.mjSTATE_FULLPHYSICS)
     state = np.empty(size)
     mujoco.mj_getState(m, data, state, mujoco.mjtState.mjSTATE_FULLPHYSICS)

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Embodiment, arm7
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
+from palmar.robots.arm7 import arm7
 from palmar.sim.params import GROUPS, SPACE, Group, Randomization, WorldParams
 from palmar.transfer.diagnose import REST, Motion, Recordings, Slide
 from palmar.types import Array
@@ -148,7 +149,7 @@ def identify(
     began = time.perf_counter()
     sysid = _sysid()
     robot = robot or arm7()
-    if recordings.robot != robot.name or recordings.free.position.shape[1] != len(robot.joints):
+    if recordings.robot != robot.name or recordings.free.position.shape[1] != len(robot.frame().joints):
         raise BadValue(f"the recordings are of '{recordings.robot}'; expected '{robot.name}'. Pass its embodiment")
     if abs(recordings.dt * robot.control_rate - 1) > 1e-6:
         raise BadValue(f"the recordings tick every {recordings.dt} s; {robot.name} every {1 / robot.control_rate} s")
@@ -445,7 +446,7 @@ def _mass(robot: Embodiment) -> Estimate:
     change = _half("mass") * Item("cube", "red", 0, 0).mass * 9.81 * 0.5 / STIFFNESS[1] * 1e3
     return _unknown(
         "mass",
-        f"a slide does not depend on it; held at 0.5 m, half its range bends {robot.joints[1]} by {change:.3f} mrad",
+        f"a slide does not depend on it; held at 0.5 m, half its range bends {robot.frame().joints[1]} by {change:.3f} mrad",
     )
 
 
@@ -478,7 +479,7 @@ def plot(identification: Identification, recordings: Recordings, path: str | Pat
     for k, (name, colour) in enumerate((("nominal", "tab:orange"), ("identified", "tab:blue"))):
         top.plot(t, q[k, 0, :, joint], color=colour, lw=1, label=name)
         low.plot(t, 1e3 * (motion.position - q[k, 0])[:, joint], color=colour, lw=0.8, label=name)
-    top.set(ylabel=f"{robot.joints[joint]} [rad]", title="held-out motion")
+    top.set(ylabel=f"{robot.frame().joints[joint]} [rad]", title="held-out motion")
     low.set(ylabel="error [mrad]", xlabel="time [s]")
     ways = [w for s in recordings.slides if (w := slide_way(s, dt)) is not None]
     if ways:

@@ -263,7 +263,7 @@ class Train:
     def _others(self, model: ModelConfig, console: Console) -> dict[str, list[Any]]:
         """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
         from palmar.data.joints import InJoints
-        from palmar.embodiments import arm7
+        from palmar.robots.arm7 import arm7
 
         found: dict[str, list[Any]] = {}
         robots = {r.name: r for r in getattr(model, "robots", ())}
@@ -274,7 +274,7 @@ class Train:
             if name not in robots:
                 raise UnknownName("robot of this model", name, robots or ["none: take a model such as bcz-tiny"])
             data = self._read(Path(folder), console)
-            body = arm7("joint_position")
+            body = arm7("channels")
             turned = tuple(robots[name].action_names) == body.action_names != tuple(data.action_names)
             found.setdefault(name, []).append(InJoints(data, body) if turned else data)
         return found

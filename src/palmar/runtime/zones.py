@@ -1,0 +1,120 @@
+"""Where points of a robot may be: boxes, floors and columns of its frames, checked along whole braking paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from palmar.embodiments import Column, Embodiment, Floor, Frame
+from palmar.kinematics import Chain, quat_to_matrix
+from palmar.types import Array, Reason
+
+
+class Skeleton:
+    """Joint origins and the TCP of a serial chain, for a whole braking path in one go."""
+
+    def __init__(self, chain: Chain) -> None:
+        fixed = np.zeros((len(chain.quats), 4, 4))
+        fixed[:, :3, :3], fixed[:, :3, 3], fixed[:, 3, 3] = quat_to_matrix(chain.quats), chain.offsets, 1.0
+        # fixed · Rz(angle) is linear in cos, sin and 1: three constant matrices a joint. A joint that slides is linear in q.
+        self._cos, self._sin, self._one = np.zeros_like(fixed), np.zeros_like(fixed), fixed.copy()
+        self._along = np.zeros_like(fixed)
+        turning = ~np.array(chain.slides, bool)
+        self._cos[turning, :, 0], self._cos[turning, :, 1] = fixed[turning, :, 0], fixed[turning, :, 1]
+        self._sin[turning, :, 0], self._sin[turning, :, 1] = fixed[turning, :, 1], -fixed[turning, :, 0]
+        self._one[turning, :, :2] = 0.0
+        self._along[~turning, :, 3] = fixed[~turning, :, 2]
+        self._slides = bool((~turning).any())
+        self._tool = np.append(chain.tool_offset, 1.0)
+        lengths = np.linalg.norm(np.vstack([chain.offsets[1:], chain.tool_offset]), axis=1)
+        reach = np.cumsum(lengths[::-1])[::-1]
+        # [J] how far a point can move for a step of joint i: the distance from its axis [m/rad], or 1 where it slides
+        self.reach = np.where(turning, reach, 1.0)
+        self.slides = ~turning
+
+    def points(self, q: Array) -> Array:
+        """Points [N, J+1, 3] [m] in the base frame for joint positions q [N, J]: the joint origins, then the TCP."""
+        c, s = np.cos(q)[..., None, None], np.sin(q)[..., None, None]
+        turns = c * self._cos + s * self._sin + self._one
+        if self._slides:
+            turns = turns + q[..., None, None] * self._along
+        out = np.empty((len(q), q.shape[1] + 1, 3))
+        T = turns[:, 0]
+        out[:, 0] = T[:, :3, 3]
+        for i in range(1, q.shape[1]):
+            T = T @ turns[:, i]
+            out[:, i] = T[:, :3, 3]
+        out[:, -1] = T[:, :3] @ self._tool
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """Where some points of a frame's path must be.
+
+    inside: points [N, J+1, 3] → float[N, M], how far inside each of M bounds [m]; negative is outside. It must not
+    change faster than the points move (a distance never does). words: the M quantities; bounds: their values [m];
+    over: True where larger is outside.
+    """
+
+    name: str
+    inside: Callable[[Array], Array]
+    words: tuple[str, ...]
+    bounds: Array
+    over: tuple[bool, ...]
+
+    def reason(self, inside: Array) -> Reason:
+        """The worst of inside [N, M]."""
+        depth = inside.min(axis=0)
+        i = int(depth.argmin())
+        value = self.bounds[i] + (-depth[i] if self.over[i] else depth[i])
+        return Reason(self.name, self.words[i], float(value), float(self.bounds[i]), "m", self.over[i])
+
+
+def zones_of(robot: Embodiment, frame: Frame) -> tuple[Zone, ...]:
+    """The frame's workspace and the zones of its robot's description."""
+    found = [] if frame.workspace is None else [workspace(frame)]
+    for zone in frame.zones:
+        found.append(floor(frame, zone) if isinstance(zone, Floor) else column(frame, zone))
+    return tuple(found)
+
+
+def workspace(frame: Frame) -> Zone:
+    """The frame's point stays in its workspace box."""
+    assert frame.workspace is not None
+    lower, upper = frame.workspace
+    words = tuple(f"{frame.name}.{axis}" for axis in "xyz")
+
+    def inside(points: Array) -> Array:
+        tcp = points[:, -1]
+        return np.concatenate([tcp - lower, upper - tcp], axis=1)
+
+    return Zone("workspace", inside, words * 2, np.ravel(frame.workspace), (False,) * 3 + (True,) * 3)
+
+
+def floor(frame: Frame, zone: Floor) -> Zone:
+    """Some joint origins stay above a height of the base frame (a link's radius above the table)."""
+    which = _points(frame, zone.points)
+    return Zone(
+        "floor", lambda p: p[:, which, 2] - zone.height, tuple(f"{j}.z" for j in zone.points),
+        np.full(len(which), zone.height), (False,) * len(which),
+    )  # fmt: skip
+
+
+def column(frame: Frame, zone: Column) -> Zone:
+    """Self-collision: some joint origins stay out of the column the arm stands on, or above it (link radii included)."""
+    which = _points(frame, zone.points)
+
+    def inside(points: Array) -> Array:
+        p = points[:, which]
+        return np.maximum(np.hypot(p[..., 0], p[..., 1]) - zone.radius, p[..., 2] - zone.height)
+
+    words = tuple(f"{j}.radius" for j in zone.points)
+    return Zone("column", inside, words, np.full(len(which), zone.radius), (False,) * len(which))
+
+
+def _points(frame: Frame, names: tuple[str, ...]) -> Array:
+    order = (*frame.joints, "tcp")
+    return np.array([order.index(n) for n in names], np.int64)
