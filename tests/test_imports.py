@@ -12,6 +12,7 @@ import palmar
 SOURCE = Path(palmar.__file__).parent
 FLOORS = (
     "nouns",
+    "robots",
     "runtime",
     "sim data eval",
     "models",

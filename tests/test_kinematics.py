@@ -45,24 +45,24 @@ def test_the_order_is_wxyz():
 
 def test_home_is_where_the_documented_lengths_put_it():
     """All angles 0: a Panda stretched up, 0.333 + 0.316 + 0.384 high, the hand hanging from the 88 mm flange offset."""
-    position, rotation = ROBOT.chain.forward(np.zeros(7))
+    position, rotation = ROBOT.frame().chain.forward(np.zeros(7))
     assert position == pytest.approx([0.088, 0.0, 0.333 + 0.316 + 0.384 - 0.107 - 0.1034])
     assert rotation[:, 2] == pytest.approx([0, 0, -1])
-    position, rotation = ROBOT.chain.forward(ROBOT.home)
+    position, rotation = ROBOT.frame().chain.forward(ROBOT.home[:7])
     assert rotation == pytest.approx(np.diag([1.0, -1.0, -1.0]), abs=1e-9)
-    assert np.all((ROBOT.workspace[0] < position) & (position < ROBOT.workspace[1]))
+    assert np.all((ROBOT.frame().workspace[0] < position) & (position < ROBOT.frame().workspace[1]))
 
 
 @settings(max_examples=40)
 @given(angles)
 def test_the_jacobian_is_the_derivative(q):
-    position, _, J = ROBOT.chain.jacobian(q)
-    assert np.allclose(position, ROBOT.chain.forward(q)[0])
+    position, _, J = ROBOT.frame().chain.jacobian(q)
+    assert np.allclose(position, ROBOT.frame().chain.forward(q)[0])
     h = 1e-6
     for i in range(7):
         e = np.zeros(7)
         e[i] = h
-        (ahead, Ra), (behind, Rb) = ROBOT.chain.forward(q + e), ROBOT.chain.forward(q - e)
+        (ahead, Ra), (behind, Rb) = ROBOT.frame().chain.forward(q + e), ROBOT.frame().chain.forward(q - e)
         assert np.allclose((ahead - behind) / (2 * h), J[:3, i], atol=1e-6)
         assert np.allclose(matrix_to_rotvec(Ra @ Rb.T) / (2 * h), J[3:, i], atol=1e-5)
 
@@ -71,15 +71,15 @@ def test_the_jacobian_is_the_derivative(q):
 @given(angles)
 def test_batches_equal_single_calls(q):
     batch = np.stack([[q, -q], [q / 2, q * 0]])
-    positions, rotations = ROBOT.chain.forward(batch)
+    positions, rotations = ROBOT.frame().chain.forward(batch)
     assert positions.shape == (2, 2, 3)
-    assert np.allclose(positions[0, 1], ROBOT.chain.forward(-q)[0])
-    assert np.allclose(rotations[1, 0], ROBOT.chain.forward(q / 2)[1])
+    assert np.allclose(positions[0, 1], ROBOT.frame().chain.forward(-q)[0])
+    assert np.allclose(rotations[1, 0], ROBOT.frame().chain.forward(q / 2)[1])
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.33, 0.62), st.floats(-0.3, 0.3), st.floats(0.02, 0.45), st.floats(-0.7, 0.7))
 def test_solve_reaches_the_table(x, y, z, turn):
     goal = rotvec_to_matrix(np.array([0, 0, turn])) @ np.diag([1.0, -1.0, -1.0])
-    q = ROBOT.chain.solve(ROBOT.home, np.array([x, y, z]), goal, ROBOT.home, iterations=100)
-    assert np.linalg.norm(ROBOT.chain.forward(q)[0] - [x, y, z]) < 1e-3
+    q = ROBOT.frame().chain.solve(ROBOT.home[:7], np.array([x, y, z]), goal, ROBOT.home[:7], iterations=100)
+    assert np.linalg.norm(ROBOT.frame().chain.forward(q)[0] - [x, y, z]) < 1e-3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from palmar import ActionChunk, Observation
+from palmar.embodiments import Channel, Floor
 from palmar.errors import BadValue, MissingPackage, PalmarError, RobotFault, UnknownName, UserError, need
 from palmar.robots.arm7 import arm7
 
@@ -42,27 +43,51 @@ def test_errors_say_the_next_step():
 
 def test_the_robot_describes_itself():
     robot = arm7()
-    J = len(robot.joints)
-    assert robot.command_width == J + 1
-    assert len(robot.state_names) == 2 * J + 8
-    assert len(robot.action_names) == 7
-    assert robot.with_action_space("channels").action_names == (*robot.joints, "gripper")
-    for limit in (robot.velocity, robot.acceleration, robot.jerk, robot.torque):
-        assert limit.shape == (J,) and np.all(limit > 0)
-    assert np.all((robot.position_lower < robot.home) & (robot.home < robot.position_upper))
+    assert robot.channel_names == (*(f"joint{i}" for i in range(1, 8)), "gripper")
+    assert len(robot.state_names) == 2 * 7 + 8
+    assert len(robot.action_names) == len(robot.action_units) == 7
+    assert robot.with_action_space("channels").action_names == robot.channel_names
+    for what in ("velocity", "acceleration", "jerk"):
+        assert robot.array(what).shape == (8,) and np.all(robot.array(what) > 0)
+    assert np.all((robot.lower <= robot.home) & (robot.home <= robot.upper))
     assert (robot.control_rate / robot.policy_rate).is_integer()
+    assert robot.guesses() == []
+    assert robot.measured(robot.state_from(robot.home, np.zeros(8))) == pytest.approx(robot.home)
+
+
+JOINT = Channel("elbow", "revolute", "rad", -1.0, 1.0, 2.0, 10.0)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"velocity": np.ones(6)}, r"arm7: velocity has shape \[6\]; expected \[7\]"),
-        ({"joints": ("a", "b")}, "arm7 has 2 joints but its chain has 7"),
-        ({"home": np.full(7, np.nan)}, "arm7: home is .*nan.*; expected finite"),
-        ({"torque": np.zeros(7)}, r"arm7: torque is \[0.0.*; expected > 0"),
-        ({"position_lower": np.full(7, 4.0)}, r"arm7: position is \[4.0.*; expected lower < upper"),
-        ({"workspace": np.zeros((2, 3))}, "arm7: workspace is .*; expected lower < upper"),
-        ({"workspace": np.zeros(6)}, r"arm7: workspace has shape \[6\]; expected \[2, 3\]"),
+        ({"velocity": 0.0}, "channel 'elbow': velocity is 0; expected > 0"),
+        ({"velocity": float("inf")}, "channel 'elbow': velocity is inf; expected a finite limit"),
+        ({"velocity": True}, "channel 'elbow': velocity is True; expected a number"),
+        ({"home": float("nan")}, "channel 'elbow': home is not a number"),
+        ({"home": 3.0}, "channel 'elbow': home is 3; expected -1 … 1"),
+        ({"lower": 4.0}, "channel 'elbow': position is 4 … 1; expected lower < upper"),
+        ({"upper": float("inf")}, "expected finite limits .only a continuous joint has none"),
+        ({"unit": "furlong"}, "unknown unit of channel 'elbow' 'furlong'"),
+        ({"unit": "m"}, "channel 'elbow' is revolute in 'm'; expected one of rad, deg"),
+        ({"kind": "wobbly"}, "unknown kind of channel 'elbow' 'wobbly'"),
+        ({"span": (1.0, 1.0)}, "span is .1.0, 1.0.; expected two different joint positions"),
+        ({"sources": {"position": "hearsay"}}, "unknown source of the position limit of channel 'elbow' 'hearsay'"),
+    ],
+)
+def test_a_channel_is_checked_where_it_is_made(changes, message):
+    with pytest.raises((BadValue, UnknownName), match=message):
+        replace(JOINT, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": ()}, "arm7 has no channels"),
+        ({"channels": arm7().channels[:1] * 2, "frames": (), "state": ()}, "two channels are called 'joint1'"),
+        ({"frames": (replace(arm7().frame(), joints=tuple("abcdefg"), zones=()),)}, "unknown joint channel of frame 'tcp' 'a'"),
+        ({"action_space": "sideways"}, "unknown action space 'sideways'"),
+        ({"frames": (), "state": ()}, "arm7 has no frames, so no 'ee_delta' actions"),
         ({"control_rate": 0.0}, "arm7: control_rate is 0.0; expected > 0"),
         ({"policy_rate": float("inf")}, "arm7: policy_rate is inf; expected > 0"),
         ({"policy_rate": 15.0}, "arm7: control_rate 50.0 Hz is 3.333 × policy_rate 15.0 Hz; expected a whole number"),
@@ -70,5 +95,20 @@ def test_the_robot_describes_itself():
     ],
 )
 def test_a_robot_is_checked_where_it_is_made(changes, message):
-    with pytest.raises(BadValue, match=message):
+    with pytest.raises((BadValue, UnknownName), match=message):
         replace(arm7(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"joints": ("a", "b")}, "frame 'tcp' has 2 joints but its chain has 7"),
+        ({"workspace": np.zeros((2, 3))}, "workspace is .*; expected float.2, 3., lower < upper"),
+        ({"workspace": np.zeros(6)}, "workspace is .*; expected float.2, 3."),
+        ({"max_step": (0.0, 1.0)}, "max_step is .0.0, 1.0.; expected two numbers > 0"),
+        ({"zones": (Floor(0.1, ("knee",)),)}, "unknown point of a zone of frame 'tcp' 'knee'"),
+    ],
+)
+def test_a_frame_is_checked_where_it_is_made(changes, message):
+    with pytest.raises((BadValue, UnknownName), match=message):
+        replace(arm7().frame(), **changes)

@@ -1,4 +1,4 @@
-"""Targets that try to get a command past the limits, and a judge of what came out that knows nothing of Safety."""
+"""Targets that try to get a command past the limits of any robot, and a judge of what came out that knows nothing of Safety."""
 
 from __future__ import annotations
 
@@ -9,63 +9,81 @@ import numpy as np
 from palmar.embodiments import Embodiment
 
 Attack = Callable[[np.ndarray], np.ndarray]
+MODES = ("anywhere", "limit", "beyond", "swing", "face", "near", "broken", "huge", "home")
+
+
+def spans(robot: Embodiment) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest values to aim at: ±3 turns for a joint without limits."""
+    return np.maximum(robot.lower, -20.0 if np.isinf(robot.lower).any() else -np.inf), np.minimum(
+        robot.upper, 20.0 if np.isinf(robot.upper).any() else np.inf
+    )
 
 
 def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
-    """From the last command [J+1] to the next target [J+1]; changes its way every 1 to 40 ticks, seldom 200."""
-    low, high, J = robot.position_lower, robot.position_upper, len(robot.joints)
-    down = np.diag([1.0, -1.0, -1.0])
-    state = {"left": 0, "mode": "", "goal": np.zeros(J), "tick": 0}
+    """From the last command [N] to the next target [N]; changes its way every 1 to 40 ticks, seldom 200."""
+    low, high = spans(robot)
+    wide, N = high - low, len(robot.channels)
+    fixed = ~robot.moves_joint
+    boxed = [f for f in robot.frames if f.workspace is not None]
+    state = {"left": 0, "mode": "", "goal": np.zeros(N), "tick": 0, "frame": None}
 
     def renew() -> None:
         state["left"] = int(rng.integers(1, 41))
-        state["mode"] = str(
-            rng.choice(["anywhere", "limit", "beyond", "swing", "face", "near", "broken", "huge", "home"])
-        )
+        state["mode"] = str(rng.choice([m for m in MODES if m != "face" or boxed]))
         state["goal"] = rng.uniform(low, high)
         if state["mode"] in ("limit", "beyond") and rng.random() < 0.3:
             state["left"] = 200  # long enough to get there
         if state["mode"] == "limit":
-            state["goal"] = np.where(rng.random(J) < 0.5, low, high)
+            state["goal"] = np.where(rng.random(N) < 0.5, low, high)
         if state["mode"] == "beyond":
-            state["goal"] = np.where(rng.random(J) < 0.5, low - rng.random(J), high + rng.random(J))
+            state["goal"] = np.where(rng.random(N) < 0.5, low - wide * rng.random(N), high + wide * rng.random(N))
         if state["mode"] == "face":  # a point outside the box, behind a random face
-            point = rng.uniform(*robot.workspace)
+            frame = boxed[rng.integers(len(boxed))]
+            point = rng.uniform(*frame.workspace)
             axis, side = rng.integers(3), rng.integers(2)
-            point[axis] = robot.workspace[side, axis] + (side * 2 - 1) * rng.uniform(0.0, 0.1)
-            state["goal"] = point
+            point[axis] = frame.workspace[side, axis] + (side * 2 - 1) * rng.uniform(0.0, 0.1)
+            state["goal"], state["frame"] = point, frame
 
     def attack(command: np.ndarray) -> np.ndarray:
         if state["left"] == 0:
             renew()
         state["left"] -= 1
         state["tick"] += 1
-        q, mode, goal = command[:-1], state["mode"], state["goal"]
-        grip = float(rng.choice([0.0, 1.0, 0.5, -3.0, 7.0]))
+        mode, goal = state["mode"], state["goal"]
         if mode == "swing":
             goal = low if state["tick"] % 2 else high
         elif mode == "face":
-            goal = robot.chain.step_towards(q, goal, down, robot.home)
+            frame, goal = state["frame"], command.copy()
+            q, home = robot.positions(frame, command), robot.positions(frame, robot.home)
+            down = np.diag([1.0, -1.0, -1.0]) if frame.rotates else None
+            goal[robot.path(frame)] = robot.commands(
+                frame, frame.chain.step_towards(q, state["goal"], down, home)
+            )
         elif mode == "near":
-            goal = q + rng.normal(0, 0.02, J)
+            goal = command + rng.normal(0, 0.005, N) * wide
         elif mode == "home":
-            goal = robot.home
+            goal = robot.home.copy()
         elif mode == "huge":
-            goal = rng.choice([-1e308, 1e308, 1e12, -1e30], J)
+            goal = rng.choice([-1e308, 1e308, 1e12, -1e30], N)
         elif mode == "broken":
-            goal = np.where(rng.random(J) < 0.3, rng.choice([np.nan, np.inf, -np.inf], J), q)
-            grip = float(rng.choice([np.nan, 0.3]))
-        return np.append(goal, grip)
+            goal = np.where(rng.random(N) < 0.3, rng.choice([np.nan, np.inf, -np.inf], N), command)
+        goal = goal.copy()
+        if mode != "broken":
+            goal[fixed] = rng.choice([-3.0, 0.0, 0.3, 0.5, 1.0, 7.0], int(fixed.sum())) * wide[fixed]
+        return goal
 
     return attack
 
 
 def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Joint angles [N, n, J] at each tick of full braking from angles q [N, J] and velocities v [N, J]."""
-    dt, a = 1 / robot.control_rate, robot.acceleration
+    """Values [M, n, N] of the joint channels at each tick of full braking from q [M, N] and rates v [M, N]; other channels
+    stay."""
+    dt, a = 1 / robot.control_rate, robot.array("acceleration")
+    v = np.where(robot.moves_joint, v, 0.0)
+    step = np.where(np.isfinite(a), a * dt, np.inf)
     path = [q]
     while len(path) < 2 or np.any(v):
-        v = np.sign(v) * np.maximum(np.abs(v) - a * dt, 0.0)
+        v = np.sign(v) * np.maximum(np.abs(v) - step, 0.0)
         path.append(path[-1] + v * dt)
     return np.stack(path, axis=1)
 
@@ -73,23 +91,36 @@ def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray) -> np.ndarray
 def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray) -> dict[str, float]:
     """How far the worst command is outside each of the robot's own limits; none may be above 0.
 
-    Relative to the limit for velocity, acceleration, jerk, gripper; [rad] for positions and braking; [m] for the box.
-    start: where the arm rested before, None when these commands go on from others.
+    Relative to the limit for velocity, acceleration and jerk, to the range for positions and braking; [m] for the boxes.
+    start: where the robot rested before, None when these commands go on from others.
     """
-    dt, J = 1 / robot.control_rate, len(robot.joints)
-    full = commands if start is None else np.vstack([start, start, start, commands])
-    q = full[:, :J]
+    dt = 1 / robot.control_rate
+    q = commands if start is None else np.vstack([start, start, start, commands])
+    wide = np.where(np.isfinite(robot.upper - robot.lower), robot.upper - robot.lower, 1.0)
+    speeds = np.array([c.kind == "velocity" for c in robot.channels])
     v = np.diff(q, axis=0) / dt
     a = np.diff(v, axis=0) / dt
-    paths = braking_paths(robot, q[1:], v)
-    tcp = robot.chain.forward(paths)[0]
-    return {
-        "position": float(np.maximum(robot.position_lower - q, q - robot.position_upper).max()),
-        "velocity": float((np.abs(v) / robot.velocity).max() - 1),
-        "acceleration": float((np.abs(a) / robot.acceleration).max() - 1),
-        "jerk": float((np.abs(np.diff(a, axis=0)) / dt / robot.jerk).max() - 1),
-        "braking": float(np.maximum(robot.position_lower - paths, paths - robot.position_upper).max()),
-        "workspace": float(np.maximum(robot.workspace[0] - tcp, tcp - robot.workspace[1]).max()),
-        "gripper": float(np.maximum(-full[:, J], full[:, J] - 1).max()),
-        "gripper rate": float(np.abs(np.diff(full[:, J])).max() / dt / robot.gripper_velocity - 1),
+    j = np.diff(a, axis=0) / dt
+    limits = {
+        "velocity": np.where(speeds, np.inf, robot.array("velocity")),
+        "acceleration": robot.array("acceleration"),
+        "jerk": robot.array("jerk"),
     }
+    first = np.where(speeds, limits["acceleration"], limits["velocity"])
+    second = np.where(speeds, limits["jerk"], limits["acceleration"])
+    third = np.where(speeds, np.inf, limits["jerk"])
+    paths = braking_paths(robot, q[1:], v)
+    out = {
+        "position": float((np.maximum(robot.lower - q, q - robot.upper) / wide).max()),
+        "velocity": float((np.abs(v) / first).max() - 1),
+        "acceleration": float((np.abs(a) / second).max() - 1),
+        "jerk": float((np.abs(j) / third).max() - 1) if len(j) else -1.0,
+        "braking": float((np.maximum(robot.lower - paths, paths - robot.upper) / wide).max()),
+        "workspace": -1.0,
+    }
+    for frame in robot.frames:
+        if frame.workspace is not None:
+            tcp = robot.pose(frame, paths)[0]
+            low, high = frame.workspace
+            out["workspace"] = max(out["workspace"], float(np.maximum(low - tcp, tcp - high).max()))
+    return out

@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from attack import excess
@@ -12,6 +14,7 @@ from attack import excess
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
+from palmar.runtime.control import Control
 from palmar.runtime.controller import Controller, Mode, Timing, deploy
 from palmar.runtime.guards import GUARDS
 from palmar.runtime.loop import Subscriber, rollout
@@ -22,11 +25,13 @@ from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Observation
 
 ROBOT = arm7()
-HOME = np.append(ROBOT.home, 1.0)
+HOME = ROBOT.home
 
 
 class Away:
     """Drives the TCP sideways at 0.3 m/s, there and back; says what instruction it was given."""
+
+    interface = None
 
     def __init__(self, fails_at=None):
         self.calls, self.fails_at, self.heard = 0, fails_at, set()
@@ -47,7 +52,7 @@ def simulated(controller, timeout=3.0, body=None, policy=None, **options):
     """A rollout on simulated time under a controller: commands and outcome."""
     body, safety = body or MockBody(ROBOT), Safety(ROBOT, guards=(*GUARDS, controller))
     outcome = rollout(
-        body, Inline(policy or Away()), body.reset(), clock=SimClock(), safety=safety, subscribers=(controller,),
+        body, Inline(policy or Away()), body.reset(), clock=SimClock(), control=Control(ROBOT, safety), subscribers=(controller,),
         stop=controller.over, timeout=timeout, **options,
     )  # fmt: skip
     return np.array(body.commands), outcome
@@ -115,7 +120,7 @@ def test_the_watchdog_holds_and_patience_hands_over():
             if now == 0.0:
                 super().request(obs, now, prefix)
 
-    outcome = rollout(body, Once(Away()), body.reset(), safety=safety, subscribers=(c,), stop=c.over, timeout=9.0)
+    outcome = rollout(body, Once(Away()), body.reset(), control=Control(ROBOT, safety), subscribers=(c,), stop=c.over, timeout=9.0)
     held, handed = c.history
     assert held[1] is Mode.HOLD and held[2] == "watchdog no fresh chunk for 0.52 > 0.50 s"
     assert handed[1] is Mode.HANDOFF and handed[2].startswith("held for 1 s: watchdog")
@@ -149,7 +154,7 @@ def test_an_old_observation_holds_and_a_jam_is_an_emergency():
 
     c = Controller()
     simulated(c, body=Frozen(ROBOT), timeout=1.2)
-    assert c.mode is Mode.HOLD and c.reason.startswith("stale observation 0.32 > 0.30 s")
+    assert c.mode is Mode.HOLD and c.reason.startswith("stale observation 0.32 > 0.3 s")
     c = Controller()
     _, outcome = simulated(c, body=Jammed(ROBOT), policy=Turning(), timeout=5.0)
     assert c.mode is Mode.ESTOP and c.reason.startswith("tracking joint1 0.3")
@@ -178,7 +183,7 @@ def at_rest(commands):
     """Braking kept the limits and left the arm still: the last step is at most one tick of braking."""
     assert max(excess(ROBOT, HOME, commands).values()) <= 0
     steps = np.diff(commands[:, :7], axis=0)
-    return np.all(np.abs(steps[-1]) <= ROBOT.acceleration * 0.02**2)
+    return np.all(np.abs(steps[-1]) <= ROBOT.array("acceleration")[:7] * 0.02**2)
 
 
 class PressesCtrlC(Subscriber):
@@ -206,13 +211,42 @@ def test_ctrl_c_brakes_to_rest_before_it_returns(at):
 
 
 def test_an_error_brakes_before_it_goes_on(tmp_path):
-    body, box = MockBody(ROBOT), BlackBox(tmp_path)
+    body, one = MockBody(ROBOT), Ends()
     with pytest.raises(RuntimeError, match="the policy broke"):
-        deploy(body, Away(fails_at=3), "go", body.reset(), timeout=20.0, subscribers=(box,))
-    commands = np.array(body.commands)
-    assert len(commands) > 41  # 40 ticks, then the braking
+        deploy(body, Away(fails_at=1), "go", body.reset(), timeout=20.0, subscribers=(one,))
+    assert at_rest(np.array(body.commands))
+    assert one.ends == ["stopped"]
+
+
+class Fails(Away):
+    """Raises from its third call on."""
+
+    def act(self, obs, prefix=None):
+        self.fails_at = self.calls + 1 if self.calls >= 2 else None
+        return super().act(obs, prefix)
+
+
+def test_a_policy_that_fails_goes_stale_and_the_watchdog_says_why():
+    c = Controller(watchdog=0.5)
+    commands, outcome = simulated(c, policy=Fails(), timeout=3.0)
+    assert c.mode is Mode.HOLD
+    assert c.reason.startswith("watchdog the policy fails (RuntimeError: the policy broke), no fresh chunk for 0.5")
+    assert outcome.reason == "timeout" and outcome.failures >= 2
     assert at_rest(commands)
-    assert [p.name for p in box.written] == ["fault-000.jsonl"]
+    with pytest.raises(RuntimeError, match="the policy broke"):
+        outcome.check()
+
+
+def test_chunks_that_come_later_than_they_are_long_do_not_feed_the_watchdog():
+    c, body = Controller(watchdog=1.0), MockBody(ROBOT)
+
+    class Far(Away):  # answers for a time that is over
+        def act(self, obs, prefix=None):
+            return replace(super().act(obs, prefix), t0=obs.time - 5.0)
+
+    safety = Safety(ROBOT, guards=(*GUARDS, c))
+    rollout(body, Inline(Far()), body.reset(), control=Control(ROBOT, safety), subscribers=(c,), timeout=3.0)
+    assert c.mode is Mode.HOLD and c.reason.startswith("watchdog")
 
 
 def test_timing_counts_what_was_late_and_dropped():
@@ -222,7 +256,7 @@ def test_timing_counts_what_was_late_and_dropped():
     assert report["ticks"] == 100
     assert report["late_ticks"] == 0
     assert report["chunks"] >= 3
-    assert report["late_steps"] == 2 * report["chunks"]
+    assert report["late_steps"] == 2 * (report["chunks"] - 1)  # before the first the robot rested: none of its steps is late
 
 
 class Pushes(Away):
@@ -338,17 +372,9 @@ def test_ctrl_c_twice_raises_at_once():
 
 @pytest.mark.parametrize(("what", "names"), [("action_names", ("a", "b")), ("state_names", ("x.pos",))])
 def test_a_policy_for_another_robot_is_refused_before_anything_moves(what, names):
-    class Face:
-        action_names, state_names = ROBOT.action_names, ROBOT.state_names
-
-    class Wrapped(Away):
-        def __init__(self):
-            super().__init__()
-            self.inner = Away()
-            self.inner.interface = Face()
-
-    setattr(Face, what, names)
-    body, policy = MockBody(ROBOT), Wrapped()
+    units = {what.replace("names", "units"): ()}
+    body, policy = MockBody(ROBOT), Away()
+    policy.interface = replace(ROBOT.interface(), **{what: names}, **units)
     with pytest.raises(BadValue, match=rf"the policy's {what} are {', '.join(names)}; arm7 has .*Next: "):
         deploy(body, policy, "go", body.reset(), timeout=1.0)
     assert body.commands == [] and policy.calls == 0
