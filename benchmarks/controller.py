@@ -55,11 +55,11 @@ def pace(seconds: float, busy: float) -> dict[str, float]:
 def stress(count: int, seed: int = 0) -> tuple[Safety, dict[str, float], Array]:
     """The safety layer after `count` hostile targets, how far the worst command was outside each limit, check times."""
     safety, attack = Safety(ROBOT), attacker(ROBOT, np.random.default_rng(seed))
-    start = command = np.append(ROBOT.home, 1.0)
+    start = command = ROBOT.home
     commands, took = np.empty((count, 8)), np.empty(count)
     safety.reset(start)
     for k in range(count):
-        state = np.concatenate([command[:-1], np.zeros(7), command[-1:], np.zeros(7)]).astype(np.float32)
+        state = ROBOT.state_from(command, np.zeros(8)).astype(np.float32)
         target, obs, began = attack(command), Observation({}, state, time=k * 0.02), time.perf_counter()
         command = commands[k] = safety.check(target, obs, k * 0.02).command
         took[k] = time.perf_counter() - began
@@ -72,11 +72,11 @@ def stress(count: int, seed: int = 0) -> tuple[Safety, dict[str, float], Array]:
 def calm(count: int) -> Array:
     """Check times [s] of a smooth motion that no guard changes."""
     safety, took = Safety(ROBOT), np.empty(count)
-    home = np.append(ROBOT.home, 1.0)
+    home = ROBOT.home
     safety.reset(home)
     for k in range(count):
         command = safety.command
-        state = np.concatenate([command[:-1], np.zeros(7), command[-1:], np.zeros(7)]).astype(np.float32)
+        state = ROBOT.state_from(command, np.zeros(8)).astype(np.float32)
         target, obs, began = home + 0.1 * np.sin(0.03 * k), Observation({}, state, time=k * 0.02), time.perf_counter()
         target[-1] = 1.0
         safety.check(target, obs, k * 0.02)

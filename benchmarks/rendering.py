@@ -27,7 +27,7 @@ PARTS = ("physics", "pictures", "rendered step")
 def step(world: World) -> dict[str, float]:
     """Seconds of one rendered step: the commands of one action, then a look through every camera."""
     robot = world.embodiment
-    command = np.append(world.data.qpos[: len(robot.joints)], 1.0)
+    command = np.append(world.data.qpos[: len(robot.frame().joints)], 1.0)
     began = time.perf_counter()
     for _ in range(round(robot.control_rate / robot.policy_rate)):
         world.apply(command)

@@ -13,17 +13,17 @@ from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
 
 robot = arm7()
-home = np.append(robot.home, 1.0)
+home, chain = robot.home, robot.frame().chain
 lunge = home.copy()
 lunge[:2] += 1.5
-low = np.append(robot.chain.solve(robot.home, np.array([0.5, 0, -0.2]), np.diag([1.0, -1.0, -1.0]), robot.home), 1.0)
+low = np.append(chain.solve(home[:7], np.array([0.5, 0, -0.2]), np.diag([1.0, -1.0, -1.0]), home[:7]), 1.0)
 NONSENSE = {
     "all is well": home,
     "not a number": home * np.nan,
     "infinitely far": home + np.inf,
     "a leap of 1.5 rad": lunge,
     "through the table": low,
-    "gripper at 700 %": np.append(robot.home, 7.0),
+    "gripper at 700 %": np.append(home[:7], 7.0),
 }
 
 for name, target in NONSENSE.items():
@@ -32,11 +32,11 @@ for name, target in NONSENSE.items():
     obs, reasons, stop = body.reset(), {}, False
     for tick in range(100):  # two seconds of asking for the same
         verdict = safety.check(target, obs, tick / robot.control_rate)
-        reasons |= {r.split()[0].strip(":"): r for r in verdict.reasons}
+        reasons |= {r.guard: str(r) for r in verdict.reasons}
         stop |= verdict.stop
         body.apply(verdict.command)
         obs = body.observe(images=False)
-    position, _ = robot.chain.forward(verdict.command[:-1])
+    position, _ = chain.forward(verdict.command[:-1])
     speed = np.abs(np.diff([home, *body.commands], axis=0)[:, :-1]).max() * robot.control_rate
     print(f"\n{name}: {'stops and waits for a person' if stop else 'goes on'}; fastest joint {speed:.2f} rad/s")
     print(f"  ends with the gripper at {position.round(3)} m, opening {verdict.command[-1]:.2f}")

@@ -85,7 +85,10 @@ def test_a_channel_is_checked_where_it_is_made(changes, message):
     [
         ({"channels": ()}, "arm7 has no channels"),
         ({"channels": arm7().channels[:1] * 2, "frames": (), "state": ()}, "two channels are called 'joint1'"),
-        ({"frames": (replace(arm7().frame(), joints=tuple("abcdefg"), zones=()),)}, "unknown joint channel of frame 'tcp' 'a'"),
+        (
+            {"frames": (replace(arm7().frame(), joints=tuple("abcdefg"), zones=()),)},
+            "unknown joint channel of frame 'tcp' 'a'",
+        ),
         ({"action_space": "sideways"}, "unknown action space 'sideways'"),
         ({"frames": (), "state": ()}, "arm7 has no frames, so no 'ee_delta' actions"),
         ({"control_rate": 0.0}, "arm7: control_rate is 0.0; expected > 0"),

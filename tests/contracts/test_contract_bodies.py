@@ -47,7 +47,7 @@ def body(request):
 
 def hold(obs, robot):
     """The command that keeps the arm where the observation found it, gripper open."""
-    return np.append(obs.state[: len(robot.joints)], 1.0).astype(float)
+    return np.where(robot.moves_joint, robot.measured(obs.state), robot.home)
 
 
 def test_it_is_a_body(body):
@@ -56,7 +56,7 @@ def test_it_is_a_body(body):
 
 def test_an_observation_is_as_the_embodiment_says(body):
     robot, obs = body.embodiment, body.reset(3)
-    J = len(robot.joints)
+    J = len(robot.frame().joints)
     assert set(obs.images) == {c.name for c in robot.cameras}
     for c in robot.cameras:
         assert (obs.images[c.name].dtype, obs.images[c.name].shape) == (np.uint8, (c.height, c.width, 3))
@@ -64,10 +64,10 @@ def test_an_observation_is_as_the_embodiment_says(body):
     assert np.isfinite(obs.state).all()
     state = dict(zip(robot.state_names, obs.state, strict=True))
     q = obs.state[:J].astype(float)
-    assert np.all((robot.position_lower - 0.03 < q) & (q < robot.position_upper + 0.03))
+    assert np.all((robot.lower[:J] - 0.03 < q) & (q < robot.upper[:J] + 0.03))
     assert np.abs(obs.state[J : 2 * J]).max() < 0.1  # at rest [rad/s]
     assert -0.02 <= state["gripper.pos"] <= 1.02
-    position, rotation = robot.chain.forward(q)
+    position, rotation = robot.frame().chain.forward(q)
     assert [state[f"tcp.{x}"] for x in "xyz"] == pytest.approx(position, abs=1e-5)
     assert quat_to_matrix(obs.state[-4:]) == pytest.approx(rotation, abs=1e-5)
     assert np.linalg.norm(obs.state[-4:]) == pytest.approx(1.0, abs=1e-5)
@@ -102,8 +102,9 @@ def test_a_command_lasts_a_tick_and_arrives(body):
         body.apply(command)
     state = body.observe(images=False).state
     assert np.isfinite(state).all()
-    assert np.abs(state[: len(robot.joints)] - command[:-1]).max() < 0.05
-    assert state[2 * len(robot.joints)] < 0.1  # the gripper closed
+    reached = robot.measured(state)
+    assert np.abs(reached - command)[robot.moves_joint].max() < 0.05
+    assert reached[-1] < 0.1  # the gripper closed
 
 
 def test_looking_changes_nothing(body):

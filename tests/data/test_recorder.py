@@ -10,6 +10,8 @@ from palmar.types import ActionChunk
 
 
 class Expert:
+    interface = None
+
     resets = 0
 
     def reset(self):

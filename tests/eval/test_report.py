@@ -34,6 +34,8 @@ def shot(tmp_path_factory):
 class Looking:
     """Stands still and says where it looked."""
 
+    interface = None
+
     def act(self, obs, prefix=None):
         heat = np.zeros((24, 24), np.float32)
         heat[3, 4] = 1.0

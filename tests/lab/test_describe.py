@@ -23,6 +23,8 @@ def test_a_description_is_scored_by_confidence_and_by_the_box():
     assert share_inside(heat, (0.25, 0.25, 0.5, 0.5)) == 0.75 and share_inside(heat, (0.6, 0.6, 1.0, 1.0)) == 0.25
 
     class Sure:
+        interface = None
+
         def __init__(self, confidence):
             self.confidence = confidence
 

@@ -22,6 +22,8 @@ CONFIG = GroundingConfig("spy", tables=4)
 class Spy:
     """Its heatmap peaks at the thing asked for, or at another one."""
 
+    interface = None
+
     def __init__(self, right: bool) -> None:
         self.right = right
 

@@ -56,9 +56,7 @@ def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
             frame, goal = state["frame"], command.copy()
             q, home = robot.positions(frame, command), robot.positions(frame, robot.home)
             down = np.diag([1.0, -1.0, -1.0]) if frame.rotates else None
-            goal[robot.path(frame)] = robot.commands(
-                frame, frame.chain.step_towards(q, state["goal"], down, home)
-            )
+            goal[robot.path(frame)] = robot.commands(frame, frame.chain.step_towards(q, state["goal"], down, home))
         elif mode == "near":
             goal = command + rng.normal(0, 0.005, N) * wide
         elif mode == "home":

@@ -5,7 +5,7 @@ import pytest
 
 from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
 from palmar.robots.arm7 import arm7
-from palmar.runtime.actions import EndEffectorDelta, Absolute, action_space
+from palmar.runtime.actions import Absolute, EndEffectorDelta, action_space
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline
@@ -14,6 +14,8 @@ from palmar.types import ActionChunk
 
 class Servo:
     """Closes on a pose by the deltas it still takes."""
+
+    interface = None
 
     def __init__(self, robot, position, rotation):
         self.robot, self.position, self.rotation = robot, position, rotation

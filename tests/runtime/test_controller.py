@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import time
-
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,6 @@ from palmar.runtime.controller import Controller, Mode, Timing, deploy
 from palmar.runtime.guards import GUARDS
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.monitor import BlackBox
 from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Observation
@@ -120,7 +118,9 @@ def test_the_watchdog_holds_and_patience_hands_over():
             if now == 0.0:
                 super().request(obs, now, prefix)
 
-    outcome = rollout(body, Once(Away()), body.reset(), control=Control(ROBOT, safety), subscribers=(c,), stop=c.over, timeout=9.0)
+    outcome = rollout(
+        body, Once(Away()), body.reset(), control=Control(ROBOT, safety), subscribers=(c,), stop=c.over, timeout=9.0
+    )
     held, handed = c.history
     assert held[1] is Mode.HOLD and held[2] == "watchdog no fresh chunk for 0.52 > 0.50 s"
     assert handed[1] is Mode.HANDOFF and handed[2].startswith("held for 1 s: watchdog")
@@ -256,7 +256,9 @@ def test_timing_counts_what_was_late_and_dropped():
     assert report["ticks"] == 100
     assert report["late_ticks"] == 0
     assert report["chunks"] >= 3
-    assert report["late_steps"] == 2 * (report["chunks"] - 1)  # before the first the robot rested: none of its steps is late
+    assert report["late_steps"] == 2 * (
+        report["chunks"] - 1
+    )  # before the first the robot rested: none of its steps is late
 
 
 class Pushes(Away):

@@ -17,6 +17,8 @@ ROBOT = arm7("channels")
 class Script:
     """Joint targets by a function of time."""
 
+    interface = None
+
     def __init__(self, at):
         self.at = at
 

@@ -227,9 +227,7 @@ def test_smooth_motion_passes_untouched():
     """A minimum-jerk swing of 0.3 rad in 2 s."""
     safety = Safety(ROBOT)
     s = np.clip(np.arange(120) / 100, 0, 1)[:, None]
-    targets = HOME + 0.3 * (10 * s**3 - 15 * s**4 + 6 * s**5) * np.array(
-        [1, 0.6, 1, 1, 1, 1, 1, 0]
-    )
+    targets = HOME + 0.3 * (10 * s**3 - 15 * s**4 + 6 * s**5) * np.array([1, 0.6, 1, 1, 1, 1, 1, 0])
     commands, _ = drive(safety, lambda _, k: targets[k], 120)
     assert np.abs(commands - targets).max() < 1e-5
     assert sum(safety.counts.values()) == 0

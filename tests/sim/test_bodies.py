@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palmar.robots.arm7 import arm7
+from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.sim import bodies, tasks
 from palmar.sim.params import NOMINAL, SPACE
 from palmar.sim.tasks import SHAPES, Item, Scenario
@@ -18,12 +18,12 @@ def model():
 
 
 def test_joints_have_the_robot_s_limits(model):
-    for i, name in enumerate(ROBOT.joints):
-        assert model.joint(name).range.tolist() == [ROBOT.position_lower[i], ROBOT.position_upper[i]]
+    for i, name in enumerate(ROBOT.frame().joints):
+        assert model.joint(name).range.tolist() == [ROBOT.lower[i], ROBOT.upper[i]]
         assert model.jnt_limited[model.joint(name).id]
-        assert model.actuator(name).forcerange.tolist() == [-ROBOT.torque[i], ROBOT.torque[i]]
-    assert model.joint("finger_left").range.tolist() == [0.0, ROBOT.gripper_width / 2]
-    assert model.actuator("gripper").ctrlrange.tolist() == [0.0, ROBOT.gripper_width / 2]
+        assert model.actuator(name).forcerange.tolist() == [-ROBOT.channels[i].effort, ROBOT.channels[i].effort]
+    assert model.joint("finger_left").range.tolist() == [0.0, GRIPPER_WIDTH / 2]
+    assert model.actuator("gripper").ctrlrange.tolist() == [0.0, GRIPPER_WIDTH / 2]
 
 
 def test_masses_are_the_identified_ones(model):
@@ -44,7 +44,7 @@ def test_shapes_are_as_large_as_they_say(model):
         size = model.geom(f"item{i}").size
         assert 2 * size[0] == pytest.approx(item.width)
         assert size[{"cube": 2, "cylinder": 1, "ball": 0}[item.shape]] == pytest.approx(item.rest_height)
-        assert item.width < ROBOT.gripper_width * 0.75
+        assert item.width < GRIPPER_WIDTH * 0.75
 
 
 SCALES = {
@@ -91,5 +91,5 @@ def test_every_scenario_compiles(task):
     for seed in range(3):
         s = tasks.sample(task, "seen", seed)
         m = bodies.build(ROBOT, s, NOMINAL)
-        assert m.nu == ROBOT.command_width
+        assert m.nu == len(ROBOT.channels)
         assert [m.body(f"item{i}").id for i in range(len(s.items))]

@@ -70,10 +70,10 @@ def test_the_kinematics_are_the_simulator_s(world):
     world.load(SCENE)
     rng, site = np.random.default_rng(3), world.model.site("tcp").id
     for _ in range(20):
-        q = rng.uniform(ROBOT.position_lower, ROBOT.position_upper)
+        q = rng.uniform(ROBOT.lower[:7], ROBOT.upper[:7])
         world.data.qpos[:7] = q
         mujoco.mj_kinematics(world.model, world.data)
-        position, rotation = ROBOT.chain.forward(q)
+        position, rotation = ROBOT.frame().chain.forward(q)
         assert np.abs(position - world.tcp).max() < 1e-6
         assert np.linalg.norm(matrix_to_rotvec(rotation @ world.data.site_xmat[site].reshape(3, 3).T)) < 1e-6
     world.reset()

@@ -81,6 +81,8 @@ def test_teachers_of_every_kind_answer_in_natural_units():
     np.testing.assert_allclose(both, one, atol=1e-5)
 
     class Short:
+        interface = None
+
         def act(self, obs, prefix=None):
             return ActionChunk(np.zeros((1, 3), np.float32), 0.1, obs.time)
 

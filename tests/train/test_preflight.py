@@ -26,7 +26,7 @@ class Recorded:
         self.cameras, self.fps, self.robot_type = ("front", "wrist"), 10, "arm7"
         self.state_names, self.action_names = robot.state_names, robot.action_names
         self.states = np.zeros((50, len(self.state_names)))
-        self.states[:, :7] = robot.home + rng.normal(0, 0.1, (50, 7))
+        self.states[:, :7] = robot.home[:7] + rng.normal(0, 0.1, (50, 7))
         self.actions = rng.normal(0, 0.01, (50, 7))
         self.actions[:, -1] = rng.integers(0, 2, 50)
         fine = {"mean": np.zeros(7), "std": np.ones(7)}

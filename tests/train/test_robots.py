@@ -205,7 +205,7 @@ def test_joint_targets_are_where_the_joints_were_next():
         actions=np.full((6, 7), 0.25, np.float32), batch=lambda i, horizon: {"actions": None, "task": i},
     )  # fmt: skip
     data = InJoints(source, robot)
-    at = [robot.state_names.index(f"{j}.pos") for j in robot.joints]
+    at = [robot.state_names.index(f"{j}.pos") for j in robot.frame().joints]
     assert data.action_names == robot.with_action_space("channels").action_names
     chunk = data.batch(np.array([2, 4]), 3)["actions"]
     np.testing.assert_array_equal(chunk[0, :, :7], states[[3, 3, 3]][:, at])  # the last holds its place

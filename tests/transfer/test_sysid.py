@@ -34,7 +34,7 @@ def found(recordings):
 
 def still(seconds: float = 4.0) -> Recordings:
     """An arm that was never moved."""
-    n, home, rng = round(seconds * 50), arm7().home, np.random.default_rng(0)
+    n, home, rng = round(seconds * 50), arm7().home[:7], np.random.default_rng(0)
     held = np.tile(np.append(home, 1.0), (n, 1))
     motion = Motion(held, home + rng.normal(0, 0.003, (n, 7)), rng.normal(0, 0.003, (n, 7)), home)
     return Recordings("arm7", 0.02, motion, motion)
@@ -103,10 +103,10 @@ def test_a_body_without_a_tracker_gives_no_slides():
 def test_excitation_passes_the_safety_layer_inside_the_workspace(seed):
     robot = arm7()
     targets = excitation(robot, 6.0, seed)
-    tcp = robot.chain.forward(targets)[0]
-    assert (tcp > robot.workspace[0]).all() and (tcp < robot.workspace[1]).all()
+    tcp = robot.frame().chain.forward(targets)[0]
+    assert (tcp > robot.frame().workspace[0]).all() and (tcp < robot.frame().workspace[1]).all()
     assert tcp[:, 2].min() > 0.12, "over what stands on the table"
-    assert np.allclose(robot.chain.forward(targets[0])[0], CENTRE, atol=1e-3)
+    assert np.allclose(robot.frame().chain.forward(targets[0])[0], CENTRE, atol=1e-3)
     assert np.ptp(targets, axis=0).min() > 0.05
 
 
