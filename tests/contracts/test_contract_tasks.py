@@ -51,7 +51,7 @@ def test_the_expert_remembers_nothing(world, task):
     assert np.array_equal(noisy[0], noisy[1])
     assert not np.array_equal(noisy[0], noisy[2])
     assert not np.array_equal(noisy[0], first)
-    step = world.embodiment.max_step[0]
+    step = world.embodiment.frame().max_step[0]
     assert first.dtype == np.float32
     assert first.shape == (1, len(world.embodiment.action_names))
     assert np.linalg.norm(first[0, :3]) <= step
@@ -81,7 +81,7 @@ def test_every_split_has_tables(task, split):
 
 
 def arm_reach():
-    return World(images=False).embodiment.workspace
+    return World(images=False).embodiment.frame().workspace
 
 
 @pytest.mark.parametrize("task", TASKS)

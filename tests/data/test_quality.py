@@ -103,7 +103,7 @@ def test_data_without_joints_say_whose_and_what_next() -> None:
         match=r"the states of 'data/mine' have no joint1.pos, .*\(they have x, gripper.pos\).*Next: data of arm7",
     ):
         InJoints(data, arm7("channels"))
-    data.state_names = [f"{j}.pos" for j in arm7().joints]
+    data.state_names = [f"{j}.pos" for j in arm7().frame().joints]
     data.action_names = ("dx", "dy", "dz")
     with pytest.raises(
         BadValue,

@@ -13,6 +13,7 @@ from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.mapping import Interface
 from palmar.models import checkpoint
 from palmar.models.acting import NeuralPolicy, drawn_from
+from palmar.models.base import check_pictures
 from palmar.models.grounded import peak_mass
 from palmar.models.presets import palmar_nano, palmar_tiny, preset
 from palmar.models.tensors import read_tensors
@@ -212,7 +213,9 @@ def test_presets_by_name():
 
 def test_cameras_must_fit_the_stride():
     with pytest.raises(BadValue, match="multiples of 8"):
-        Interface({"front": (50, 48)}, NAMES, ("dx",))
+        check_pictures(Interface({"front": (50, 48)}, NAMES, ("dx",)))
+    with pytest.raises(BadValue, match="no cameras"):
+        check_pictures(Interface({}, NAMES, ("dx",)))
 
 
 def test_peak_mass():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
+from palmar.runtime.control import Control
 from palmar.runtime.guards import GUARDS, Limits
 from palmar.runtime.safety import Safety
 from palmar.runtime.zones import Skeleton
@@ -310,3 +311,20 @@ def test_the_skeleton_is_the_chain_and_its_reach_bounds_travel(seed):
     assert np.abs(points[:, -1] - CHAIN.forward(q)[0]).max() < 1e-12
     travel = np.linalg.norm(points[0] - points[1], axis=1)
     assert np.all(travel <= skeleton.reach @ np.abs(q[0] - q[1]) + 1e-12)
+
+
+@pytest.mark.parametrize(
+    "direction", [*np.eye(3), *-np.eye(3), (0.77, 0.08, -0.63), (0.97, -0.05, -0.25), (-0.32, 0.09, -0.94)]
+)
+def test_an_arm_pushed_against_a_face_leaves_it_again_when_asked(direction):
+    """Steps of an end-effector policy outwards for 4 s, then back: within half a second the arm moves, within 2.4 s it is 5 cm
+    inside (fully stretched it first bends aside)."""
+    control, way = Control(ROBOT), 0.04 * np.array(direction) / np.linalg.norm(direction)
+    control.reset(HOME)
+    path = []
+    for k in range(320):
+        action = np.array([*(way if k < 200 else -way), 0, 0, 0, 1], np.float32)
+        _, verdict = control.step((action, 0.0), 0.2, seen(control.command, k * 0.02), k * 0.02)
+        path.append(CHAIN.forward(verdict.command[:7])[0])
+    assert np.linalg.norm(path[224] - path[200]) > 0.004
+    assert (path[319] - path[200]) @ -way / 0.04 > 0.05

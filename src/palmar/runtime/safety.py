@@ -197,7 +197,8 @@ class Safety:
             reasons.extend(b.reasons(i, self.counts))
         brake = self._stopped()
         slower = brake + _PARTS[:, None] * (v - brake)
-        tries = np.concatenate([np.clip(self._aside(v, inside, near), slowest, fastest), slower])
+        aside, further = self._aside(v, inside, near)
+        tries = np.concatenate([np.clip(aside, slowest, fastest), slower, _shrunk(further, brake, slowest, fastest)])
         every = self._bounded  # a sideways step may near another bound
         paths = self._paths(tries)
         inside = [b.inside(paths) for b in every]
@@ -210,19 +211,24 @@ class Safety:
                 return tries[k]
         return brake
 
-    def _aside(self, v: Array, inside: list[list[Array]], near: list[_Bounded]) -> Array:
-        """Rates [K, N] with ever less of v's motion towards the bounds its path crosses: the robot slides along."""
+    def _aside(self, v: Array, inside: list[list[Array]], near: list[_Bounded]) -> tuple[Array, Array]:
+        """Rates [K, N] with ever less of v's motion towards the bounds its path crosses: the robot slides along. Then the
+        same for these bounds and all that are within 2 mm."""
         g = self._geometric
-        outside = np.concatenate([b.outside(i) for b, i in zip(near, inside, strict=True)])
+        crossed = np.concatenate([b.outside(i) for b, i in zip(near, inside, strict=True)])
         nudged = np.repeat(self._q[None], len(g) + 1, axis=0)
         nudged[np.arange(1, len(g) + 1), g] += _NUDGE
-        depth = np.concatenate([d for b in near for d in b.inside(nudged)], axis=1)[:, outside]
-        slope = (depth[1:] - depth[0]).T / _NUDGE  # [M, J]
-        # Where it slides it keeps 0.3 mm off: the tangent of a curved path leads outside.
-        rate = np.maximum(3e-4 - depth[0], 0.0) / (10 * self.limits.dt)
-        back = np.zeros_like(v)
-        back[g] = np.linalg.pinv(slope, rcond=1e-3) @ np.maximum(rate - slope @ v[g], 0.0)
-        return v + _SHARES[:, None] * back
+        depth = np.concatenate([d for b in near for d in b.inside(nudged)], axis=1)
+        both = []
+        for which, shares in ((crossed, _SHARES), (crossed | (depth[0] < 2e-3), _FURTHER)):
+            d = depth[:, which]
+            slope = (d[1:] - d[0]).T / _NUDGE  # [M, J]
+            # Where it slides it keeps 0.3 mm off: the tangent of a curved path leads outside.
+            rate = np.maximum(3e-4 - d[0], 0.0) / (10 * self.limits.dt)
+            back = np.zeros_like(v)
+            back[g] = np.linalg.pinv(slope, rcond=1e-3) @ np.maximum(rate - slope @ v[g], 0.0)
+            both.append(v + shares[:, None] * back)
+        return both[0], both[1]
 
     def _paths(self, v: Array) -> Array:
         """Commands [K·(n+1), N]: for each of K steps v [K, N], the step and n ticks of full braking after it."""
@@ -286,11 +292,22 @@ class _Bounded:
         self._margin = min((float(depth[0].min()) for depth in inside), default=np.inf)
 
 
+def _shrunk(v: Array, brake: Array, slowest: Array, fastest: Array) -> Array:
+    """Of rates v [K, N] the part nearest to v on the way from braking that is admissible. It keeps the direction, which
+    clipping each channel does not: clipped, a way along a bound may lead across it, and a robot at rest there would stay."""
+    way = v - brake
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(way > 0, (fastest - brake) / way, np.where(way < 0, (slowest - brake) / way, np.inf))
+    share = np.clip(np.min(room, axis=1, keepdims=True), 0.0, 1.0)
+    return brake + share * way
+
+
 RESTS = 1 / 35
 """A channel within this share of its tolerance of what is measured no longer presses; following closer would follow the
 sensors' noise."""
 
 _SHARES = np.array([0.25, 0.5, 0.75, 1.0])
+_FURTHER = np.array([0.5, 1.0, 1.2])
 _PARTS = np.linspace(0.875, 0.125, 7)
 _NUDGE = 1e-6
 
