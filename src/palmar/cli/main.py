@@ -10,11 +10,10 @@ from typing import Any
 
 import rich
 import tyro
-from rich.console import Console
-from rich.markup import escape
 
 from palmar.cli.commands import COMMANDS
 from palmar.cli.shared import Answer, Command
+from palmar.console import Screen, styled
 from palmar.errors import BadValue, PalmarError, unusable
 
 NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe deployment.
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit code (`ABOUT`)."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
-        Console().print(NEXT)
+        Screen().print(styled(NEXT))
         return 0
     if empty := empty_option(argv):
         return _fail(
@@ -56,16 +55,16 @@ def main(argv: list[str] | None = None) -> int:
     return guarded(command.run, as_json=command.json)
 
 
-def guarded(work: Callable[[Console], Answer], as_json: bool = False) -> int:
+def guarded(work: Callable[[Screen], Answer], as_json: bool = False) -> int:
     """Run a command; with as_json its figures are the only thing on stdout, and people's words go to stderr."""
-    console = Console(stderr=as_json, soft_wrap=False)
+    console = Screen(stderr=as_json)
     rich.reconfigure(stderr=as_json)  # what shows its progress without being given a console
     try:
         code, figures = work(console)
     except PalmarError as error:
         return _fail(error, getattr(error, "exit_code", 1), as_json)
     except KeyboardInterrupt:
-        Console(stderr=True).print("\n[yellow]Stopped by Ctrl-C.[/] What was finished is kept.")
+        Screen(stderr=True).print(styled("\n[yellow]Stopped by Ctrl-C.[/] What was finished is kept."))
         return 130
     except BrokenPipeError:
         return 0
@@ -104,7 +103,7 @@ def _finite(value: Any) -> Any:
 
 
 def _fail(error: Exception, code: int, as_json: bool) -> int:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]palmar:[/] {escape(str(error))}", highlight=False)
+    Screen(stderr=True).print(styled("[bold red]palmar:[/] {}", error))
     if as_json:
         print(json.dumps({"error": str(error), "kind": type(error).__name__}))
     return code

@@ -9,8 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
 
-from rich.console import Console
-
+from palmar.console import Screen
 from palmar.errors import BadFile, BadValue, unusable
 
 Answer = tuple[int, dict[str, Any]]
@@ -23,7 +22,7 @@ class Command(Protocol):
 
     @property
     def json(self) -> bool: ...
-    def run(self, console: Console) -> Answer: ...
+    def run(self, console: Screen) -> Answer: ...
 
 
 def configured(kind: type[C], command: object, **more: Any) -> C:

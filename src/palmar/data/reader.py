@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.console import warn
 from palmar.data import format as fmt
 from palmar.data import stats as st
 from palmar.data import video
@@ -193,9 +194,7 @@ class Dataset:
                 self.root, {cam: (self._clips(cam), shapes[cam]) for cam in self.cameras}, self._decode
             )
         except OSError as error:
-            from rich.console import Console
-
-            Console(stderr=True).print(f"[yellow]no cache ({error}); pictures come by seeking, which is slower")
+            warn("[yellow]no cache ({}); pictures come by seeking, which is slower", error)
             self.cache = False
             return {}
 

@@ -91,17 +91,18 @@ def evaluate(
     """
     if config.policy != "expert":
         check_policy(config.policy)
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     jobs = [
         (config, k, s, config.seed + i) for s in config.splits for i in range(config.episodes) for k in config.tasks
     ]
     columns = (
-        TextColumn(note),
+        TextColumn(escape(note)),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
     )
     trials: list[Trial] = []
     with Progress(*columns, disable=not progress) as bar:

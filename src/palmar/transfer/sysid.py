@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.console import Screen
 from palmar.embodiments import Embodiment, arm7
 from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
 from palmar.sim.params import GROUPS, SPACE, Group, Randomization, WorldParams
@@ -555,9 +556,7 @@ class _Progress:
         if not self.show or time.perf_counter() - self.began < 2.0:
             return
         if self.status is None:
-            from rich.console import Console
-
-            self.status = Console(stderr=True).status(what)  # type: ignore[assignment]
+            self.status = Screen(stderr=True).status(what)  # type: ignore[assignment]
             self.status.start()  # type: ignore[attr-defined]
         self.status.update(f"identifying: {what}")  # type: ignore[attr-defined]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, writable, writable_folder
+from palmar.console import Screen, styled
 
 FILM = Path("palmar-run.mp4")
 
@@ -37,7 +36,7 @@ class Run:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.cli import live
 
         config = configured(live.RunConfig, self)
@@ -47,11 +46,9 @@ class Run:
         result = live.run(config, console)
         t = result.timing
         said = "says it is done" if result.done else f"ended: {result.reason}"
-        colour = "green" if result.success else "red"
-        console.print(
-            f"[bold]“{escape(result.instruction)}”[/]: the policy {said} after {result.seconds:.1f} s; "
-            f"the simulator says [{colour}]{'success' if result.success else 'not fulfilled'}[/]."
-        )
+        judged = styled("[green]success" if result.success else "[red]not fulfilled")
+        ended = f"{said} after {result.seconds:.1f} s"
+        console.print(styled("[bold]“{}”[/]: the policy {}; the simulator says {}.", result.instruction, ended, judged))
         period = f"period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms"
         console.print(
             f"control {period} · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late · "
@@ -60,7 +57,7 @@ class Run:
         changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
         console.print(f"safety changed: {changed} · film: {self.video}")
         if result.busy:
-            console.print(f"[yellow]{result.busy}")
+            console.print(styled("[yellow]{}", result.busy))
         return result.exit_code, result.to_dict()
 
 
@@ -81,7 +78,7 @@ class Demo:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.cli.demo import DemoConfig, demo
 
         writable_folder(self.out)

@@ -6,11 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, check_processes, configured, writable
+from palmar.console import Screen, styled
 from palmar.sim.tasks import TASKS, Split, Task
 
 
@@ -46,7 +47,7 @@ class Eval:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         check_processes(self.processes)
         writable(self.out, self.force)
         from palmar.lab.suite import EvalConfig, evaluate
@@ -60,8 +61,8 @@ class Eval:
         for split in config.splits:
             for task in ("all", *config.tasks):
                 where = {"split": split} | ({} if task == "all" else {"task": task})
-                rates = [str(f(**where)) for f in (results.rate, results.approach, results.said_done)]
-                rates[0] = f"[bold]{rates[0]}" if task == "all" else rates[0]
+                rates = [Text(str(f(**where))) for f in (results.rate, results.approach, results.said_done)]
+                rates[0].stylize("bold" if task == "all" else "")
                 table.add_row(split if task == "all" else "", task, *rates, end_section=task == config.tasks[-1])
         console.print(table)
         figures = results.to_dict()
@@ -91,7 +92,7 @@ class Ground:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         check_processes(self.processes)
         from palmar.lab.grounding import GroundingConfig, grounding
         from palmar.sim.params import Randomization
@@ -100,7 +101,7 @@ class Ground:
         found = grounding(config, self.processes, progress=not self.json)
         table = Table("beside it stands a thing of the same …", "peak in its true box", "peak nearest to it")
         for kind in ("colour", "shape", "neither", None):
-            table.add_row(kind or "[bold]all", str(found.hits(kind)), str(found.right(kind)))
+            table.add_row(kind or styled("[bold]all"), str(found.hits(kind)), str(found.right(kind)))
         console.print(table)
         mistook = found.to_dict()["mistook"]
         console.print(
@@ -120,7 +121,7 @@ class Compare:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.errors import BadValue
         from palmar.eval.results import Results, differences, shared
         from palmar.eval.stats import paired, trials_needed
@@ -137,12 +138,12 @@ class Compare:
                 f"'{self.a}' and '{self.b}' share no task, split and seed. Next: evaluate both with the same --seed"
             )
         for difference in differences(a, b):
-            console.print(f"[yellow]they also differ in {difference}")
+            console.print(styled("[yellow]they also differ in {}", difference))
         result, ra, rb = paired(left, right), sum(left) / len(left), sum(right) / len(right)
         points = f"{100 * result.difference:+.1f} points ({100 * result.low:+.1f} to {100 * result.high:+.1f})"
         console.print(
             f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {points}, "
-            f"McNemar p = {result.p:.3f}. [bold]{result.verdict}[/]."
+            f"McNemar p = {result.p:.3f}. {result.verdict}."
         )
         need = trials_needed(ra, rb) if ra != rb and result.p >= 0.05 else None
         if need:
@@ -163,7 +164,7 @@ class SysId:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         writable(self.out, self.force)
         from palmar.sim.twin import Twin
         from palmar.transfer.diagnose import diagnose

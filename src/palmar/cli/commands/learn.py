@@ -9,12 +9,11 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, tidy, writable, writable_folder
+from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, need
 from palmar.train.track import Tracker
 from palmar.types import STILL
@@ -34,7 +33,7 @@ class Models:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.models.catalogue import listed, short
 
         with console.status("counting parameters …"):
@@ -66,7 +65,7 @@ class Convert:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.models.pth import read_pth
         from palmar.models.tensors import write_tensors
 
@@ -82,7 +81,7 @@ class Convert:
         size = sum(v.numel() for v in taken.values())
         begin = _beginnings(taken)
         more = f"; they begin with {', '.join(begin)} (--prefix takes some, without it)" if 1 < len(begin) < 9 else ""
-        console.print(f"{len(taken)} tensors, {size:,} numbers in [bold]{self.out}[/]{escape(more)}")
+        console.print(styled("{} tensors, {} numbers in [bold]{}[/]{}", len(taken), f"{size:,}", self.out, more))
         return 0, {"file": str(self.out), "tensors": len(taken), "numbers": size}
 
 
@@ -141,7 +140,7 @@ class Train:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
@@ -188,7 +187,9 @@ class Train:
                 pretrained=self.pretrained,
                 progress=not self.json, watch=watch,
             )  # fmt: skip
-        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}; palmar doctor {out}")
+        console.print(
+            styled("checkpoint in [bold]{}[/]. Next: palmar eval --policy {}; palmar doctor {}", out, out, out)
+        )
         return 0, {"checkpoint": str(out), **last}
 
     def _check_data(self) -> None:
@@ -248,7 +249,7 @@ class Train:
             )
         return WebData(self.web)
 
-    def _read(self, folder: Path, console: Console) -> Any:
+    def _read(self, folder: Path, console: Screen) -> Any:
         """A data set, without its bad demonstrations where these are not wanted."""
         from palmar.data.quality import Kept, assess
         from palmar.data.reader import Dataset
@@ -257,10 +258,10 @@ class Train:
         if not self.good_only:
             return data
         quality = assess(data)
-        console.print(f"{folder}: {quality}", markup=False)
+        console.print(f"{folder}: {quality}")
         return Kept(data, quality.kept)
 
-    def _others(self, model: ModelConfig, console: Console) -> dict[str, list[Any]]:
+    def _others(self, model: ModelConfig, console: Screen) -> dict[str, list[Any]]:
         """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
         from palmar.data.joints import InJoints
         from palmar.embodiments import arm7
@@ -308,7 +309,7 @@ class Doctor:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         import time
 
         from palmar.eval.rows import cut_short, read_rows
@@ -319,23 +320,23 @@ class Doctor:
             raise BadValue(f"--follow is {self.follow}; expected seconds, 0 for once")
         path = self.run_folder / METRICS
         if cut := not self.follow and cut_short(path):
-            console.print(f"the last line of '{path}' was cut short; the whole ones before it were read", markup=False)
+            console.print(f"the last line of '{path}' was cut short; the whole ones before it were read")
         said: list[str] = []
         while True:
             found, short = examine(self.run_folder), too_short(rows := read_rows(path))
             if found and not said and short:
-                console.print("[yellow]a short run[/]: what follows may be a beginning and no fault")
+                console.print(styled("[yellow]a short run[/]: what follows may be a beginning and no fault"))
             for f in found:
                 if f.symptom not in said:
-                    console.print(f"[bold red]{f.symptom}[/]: {f.said}. [bold]Fix:[/] {f.fix}")
+                    console.print(styled("[bold red]{}[/]: {}. [bold]Fix:[/] {}", f.symptom, f.said, f.fix))
                     said.append(f.symptom)
             if not self.follow:
                 break
             time.sleep(self.follow)
         if short and not found:  # a symptom needs no more rows
-            console.print(f"[yellow]too short to judge[/]: {short}")
+            console.print(styled("[yellow]too short to judge[/]: {}", short))
         elif not found:
-            console.print(f"[green]healthy[/]: nothing wrong in {len(rows)} rows of '{escape(str(path))}'")
+            console.print(styled("[green]healthy[/]: nothing wrong in {} rows of '{}'", len(rows), path))
         return int(bool(found or short)), {"findings": [asdict(f) for f in found], "too_short": short, "cut": cut}
 
 
@@ -352,7 +353,7 @@ class Preflight:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.data.reader import Dataset
         from palmar.policy import shipped
         from palmar.train.preflight import preflight
@@ -361,10 +362,9 @@ class Preflight:
         checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot)
         table = Table("", "check", "found", "next")
         for c in checks:
-            table.add_row("[green]ok[/]" if c.ok else "[red]no[/]", c.name, c.found, "" if c.ok else c.next)
+            table.add_row(styled("[green]ok" if c.ok else "[red]no"), c.name, c.found, "" if c.ok else c.next)
         console.print(table)
         bad = sum(not c.ok for c in checks)
-        console.print(
-            f"{len(checks) - bad} of {len(checks)} checks passed" + (f", [red]{bad} did not[/]" if bad else "")
-        )
+        passed = f"{len(checks) - bad} of {len(checks)} checks passed"
+        console.print(styled("{}{}", passed, styled(", [red]{} did not", bad) if bad else ""))
         return int(bad > 0), {"passed": bad == 0, "checks": [asdict(c) for c in checks]}
