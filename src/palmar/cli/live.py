@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.table import Table
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.policy import interface_of, load_policy
+from palmar.ranges import Seconds, Seed, Share, check_ranges
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.monitor import SURE, Finished
@@ -39,9 +39,9 @@ class RunConfig:
     instruction: str
     policy: str = "shipped"
     world: str = "sim"
-    seed: int = 0
-    timeout: float = 20.0
-    done: float = SURE
+    seed: Seed = 0
+    timeout: Seconds = 20.0
+    done: Share = SURE
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
 
@@ -49,8 +49,7 @@ class RunConfig:
         from palmar.sim.twin import check_world
 
         check_world(self.world)
-        if not 0 < self.timeout < math.inf:
-            raise BadValue(f"timeout is {self.timeout}; expected seconds, above 0")
+        check_ranges(self)
         if self.video is not None and self.video.suffix != ".mp4":
             raise BadValue(f"video is '{self.video}'; expected a file name that ends in .mp4")
 

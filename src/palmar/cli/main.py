@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Any
 
 import rich
@@ -13,8 +14,9 @@ import tyro
 
 from palmar.cli.commands import COMMANDS
 from palmar.cli.shared import Answer, Command
-from palmar.console import Screen, styled
+from palmar.console import Screen, printable, styled
 from palmar.errors import BadValue, PalmarError, unusable
+from palmar.ranges import check_ranges
 
 NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe deployment.
 
@@ -38,21 +40,25 @@ Exit codes: 0 it went well; 1 it ran, and the answer is no (not fulfilled, not h
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit code (`ABOUT`)."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # a terminal that has no "…" shows \u2026
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not argv:
         Screen().print(styled(NEXT))
         return 0
-    if empty := empty_option(argv):
-        return _fail(
-            BadValue(f"{empty} is empty; expected a value. Next: is a variable of your shell unset?"),
-            2,
-            "--json" in argv,
-        )
+    if mistake := unreadable(argv):
+        return _fail(BadValue(mistake), 2, "--json" in argv)
     command: Command
     if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command
         command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
     else:
         command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="palmar", description=ABOUT)
-    return guarded(command.run, as_json=command.json)
+
+    def work(console: Screen) -> Answer:
+        check_ranges(command, "--", f"palmar {argv[0]} --help")
+        return command.run(console)
+
+    return guarded(work, as_json=command.json)
 
 
 def guarded(work: Callable[[Screen], Answer], as_json: bool = False) -> int:
@@ -75,6 +81,19 @@ def guarded(work: Callable[[Screen], Answer], as_json: bool = False) -> int:
     if as_json:
         print(json.dumps(_finite(figures), allow_nan=False))
     return code
+
+
+def unreadable(argv: list[str]) -> str | None:
+    """What is wrong with a word before any command reads it: it is empty, or a name whose bytes are no UTF-8, which
+    neither safetensors nor Parquet files can be opened by. None when nothing is."""
+    if empty := empty_option(argv):
+        return f"{empty} is empty; expected a value. Next: is a variable of your shell unset?"
+    for word in argv:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            return f"'{printable(word)}' holds bytes that are no UTF-8; expected a name in UTF-8. Next: rename the file or folder"
+    return None
 
 
 def empty_option(argv: list[str]) -> str | None:

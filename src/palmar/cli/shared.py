@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
 
 from palmar.console import Screen
-from palmar.errors import BadFile, BadValue, unusable
+from palmar.errors import BadFile, unusable
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and every figure for `--json`."""
@@ -74,12 +74,6 @@ def _passing(folder: Path, about: Path) -> Iterator[None]:
         for path in made:
             with suppress(OSError):
                 path.rmdir()
-
-
-def check_processes(count: int | None) -> None:
-    """Raise `BadValue` for less than one process; None is one a core."""
-    if count is not None and count < 1:
-        raise BadValue(f"processes is {count}; expected 1 or more, or none given for one a core")
 
 
 @contextmanager

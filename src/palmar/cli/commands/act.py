@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
+from palmar.ranges import Seconds, Seed
 
 FILM = Path("palmar-run.mp4")
 
@@ -23,9 +24,9 @@ class Run:
     """Checkpoint folder, "shipped" for the one inside palmar, or openpi://HOST:PORT for a policy server."""
     world: str = "sim"
     """sim, twin or twin:SEED: where the robot stands."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the table: another seed, another layout."""
-    timeout: float = 20.0
+    timeout: Seconds = 20.0
     """Longest time to try [s]."""
     video: Path = FILM
     """Where the film goes, with its last picture beside it. palmar-run.mp4 is always that of the last run."""

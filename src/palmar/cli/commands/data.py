@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, check_processes, configured, writable, writable_folder
+from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.ranges import Count, Processes, Range, Seed, Share, Strength
 from palmar.sim.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -23,17 +24,17 @@ class Collect:
 
     out: Path
     """Folder of the data set."""
-    episodes: int = 100
+    episodes: Count = 100
     """How many to save; failed demonstrations are not saved."""
     tasks: tuple[Task, ...] = TASKS
     """Which tasks take turns."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the first table; below 1 000 000, where the test seeds begin."""
-    strength: float = 0.7
+    strength: Strength = 0.7
     """Domain randomisation, 0 (none) … 2."""
     driver: str = "expert"
     """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
-    beta: float = 0.0
+    beta: Share = 0.0
     """Share of DAgger episodes that the expert drives."""
     identified: Path | None = None
     """Draw the parameters that `palmar sysid --out` identified from their intervals."""
@@ -41,7 +42,7 @@ class Collect:
     """Photograph that many tables instead, six arrangements each: cheap truth for where to look."""
     resume: bool = False
     """Go on with a data set that is there until it holds --episodes."""
-    processes: int | None = None
+    processes: Processes = None
     """One a core when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
@@ -54,7 +55,6 @@ class Collect:
         worlds = Randomization(self.strength)
         if self.identified:
             worlds = _identified(self.identified, self.strength)
-        check_processes(self.processes)
         writable_folder(self.out)
         if self.stills:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
@@ -107,12 +107,12 @@ class Questions:
 
     out: Path
     """Folder of the questions."""
-    tables: int = 500
+    tables: Annotated[int, Range(2, 10**6)] = 500
     """How many pictures."""
-    held_out: float = 0.1
+    held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
     """Share of the tables that is only asked about."""
-    seed: int = 600_000
-    processes: int | None = None
+    seed: Seed = 600_000
+    processes: Processes = None
     """One a core when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
@@ -121,7 +121,6 @@ class Questions:
         from palmar.lab.questions import WebConfig, make
 
         config = configured(WebConfig, self)
-        check_processes(self.processes)
         writable_folder(self.out)
         web = make(self.out, config, self.processes, progress=not self.json)
         counts = {

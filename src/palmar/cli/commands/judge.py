@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, check_processes, configured, writable
+from palmar.cli.shared import Answer, configured, writable
 from palmar.console import Screen, styled
+from palmar.ranges import LATENCY, Count, Processes, Seed, Strength
 from palmar.sim.tasks import TASKS, Split, Task
 
 
@@ -21,14 +23,14 @@ class Eval:
 
     policy: str = "shipped"
     """Checkpoint folder, "shipped", openpi://HOST:PORT, or "expert" for the script that knows where things are."""
-    episodes: int = 25
+    episodes: Count = 25
     """Tables for each task and split: 25 of four tasks in one split are 100 trials."""
     tasks: tuple[Task, ...] = TASKS
     splits: tuple[Split, ...] = ("layout",)
     """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
     world: str = "sim"
     """sim, twin, twin:SEED, or twins:N for N twins in turn."""
-    strength: float = 0.0
+    strength: Strength = 0.0
     """Domain randomisation of the test worlds."""
     ensemble: bool = False
     """Average overlapping chunks (temporal ensembling)."""
@@ -36,19 +38,18 @@ class Eval:
     """Ask for another object on the table than the scenario's own (does the language matter?)."""
     unaided: bool = False
     """A trial ends when the policy says it is done, as on a robot, not when the simulator sees success."""
-    seed: int = 0
-    latency: float = 0.0
+    seed: Seed = 0
+    latency: Annotated[float, LATENCY] = 0.0
     """Of the policy, on the simulated clock [s]."""
     out: Path | None = None
     """Write every trial here as JSON, for `palmar compare`."""
     force: bool = False
     """Replace the file of --out when it is there."""
-    processes: int | None = None
+    processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
-        check_processes(self.processes)
         writable(self.out, self.force)
         from palmar.lab.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
@@ -81,19 +82,18 @@ class Ground:
 
     policy: str = "shipped"
     """Checkpoint folder, or "shipped"."""
-    tables: int = 200
+    tables: Count = 200
     split: Split = "layout"
-    seed: int = 0
+    seed: Seed = 0
     world: str = "sim"
     """sim, twin or twin:SEED."""
-    strength: float = 0.0
+    strength: Strength = 0.0
     """Domain randomisation of the test worlds."""
-    processes: int | None = None
+    processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
-        check_processes(self.processes)
         from palmar.lab.grounding import GroundingConfig, grounding
         from palmar.sim.params import Randomization
 
@@ -155,7 +155,7 @@ class Compare:
 class SysId:
     """Identify the dynamics of a reality twin from diagnostic motions, with intervals."""
 
-    twin: int = 0
+    twin: Seed = 0
     """Which twin."""
     out: Path | None = None
     """Write the identification here as JSON."""

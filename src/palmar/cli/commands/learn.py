@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.table import Column, Table
 from tyro.conf import Positional
@@ -15,6 +14,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, tidy, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, TEMPERATURE, Range, Seed
 from palmar.train.track import Tracker
 from palmar.types import STILL
 
@@ -101,16 +101,16 @@ class Train:
     """Folder of the checkpoint; metrics.jsonl lies beside it."""
     recipe: str = "one-stage"
     """one-stage, three-stage (align, co-fine-tune, specialise), unfreeze (head, top layers, all), head, lora, co-train or video."""
-    minutes: float | None = None
+    minutes: Annotated[float | None, MINUTES] = None
     """Train this long (the learning rate follows the clock)."""
-    steps: int | None = None
+    steps: Annotated[int | None, COUNT] = None
     """Or this many steps (reproducible bit for bit)."""
-    batch_size: int = 128
-    lr: float = 1e-3
+    batch_size: Annotated[int, BATCH] = 128
+    lr: Annotated[float, RATE] = 1e-3
     """Highest learning rate, of stages that have none of their own."""
-    temperature: float | None = None
+    temperature: Annotated[float | None, TEMPERATURE] = None
     """Sample tasks by size^(1/T): 1 every frame alike, inf every task alike. Not given: every frame once an epoch."""
-    weights: tuple[float, ...] = ()
+    weights: Annotated[tuple[float, ...], Range(0, 10**6)] = ()
     """How much each data set counts, in the order of --data."""
     web: Path | None = None
     """Folder of questions about pictures (palmar questions), for models that answer."""
@@ -120,11 +120,11 @@ class Train:
     """Leave out the demonstrations that `palmar inspect --quality` would: too idle, jerky, long, short or stuck."""
     track: tuple[Tracker, ...] = ()
     """Who hears of every logged row beside metrics.jsonl."""
-    web_share: float = 0.5
+    web_share: Annotated[float, Range(0, 1, below=True)] = 0.5
     """Share of a batch that is questions, with --web."""
-    accumulate: int = 1
+    accumulate: Annotated[int, BATCH] = 1
     """Backward passes a step, each with a part of the batch: less memory."""
-    patience: int = 0
+    patience: Annotated[int, PATIENCE] = 0
     """Stop a stage after that many validations without a better one, and keep the best; 0 for never."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
@@ -136,7 +136,7 @@ class Train:
     """Start from published weights of a vision-language model (a local folder of `transformers`, or of OpenVLA)."""
     resume: bool = False
     """Go on where a run in --out stopped."""
-    seed: int = 0
+    seed: Seed = 0
     json: bool = False
     """One JSON object with every figure on stdout."""
 
@@ -156,8 +156,6 @@ class Train:
         if self.pretrained is not None and init is not None:
             raise BadValue("--init and --pretrained both say where to begin. Next: one of them")
         self._check_data()
-        if self.seed < 0:
-            raise BadValue(f"seed is {self.seed}; expected 0 or more")
         self._check_out()
         model = self._model(init)
         web = self._questions(model, plan)
@@ -232,8 +230,6 @@ class Train:
         from palmar.data.webdata import WebData
         from palmar.models.catalogue import speakers, speaks
 
-        if not 0 <= self.web_share < 1:
-            raise BadValue(f"--web-share is {self.web_share}; expected a share of the batch, 0 … below 1")
         wants = next((s for s in plan.stages if s.data is not None and s.data.web > 0), None)
         if self.web is None:
             if wants is None:
@@ -304,7 +300,7 @@ class Doctor:
 
     run_folder: Positional[Path]
     """Folder that palmar train writes, or wrote."""
-    follow: float = 0.0
+    follow: Annotated[float, Range(0, 86_400, unit="seconds")] = 0.0
     """Look again every so many seconds, until Ctrl-C."""
     json: bool = False
     """One JSON object with every figure on stdout."""
@@ -316,8 +312,6 @@ class Doctor:
         from palmar.train.doctor import examine, too_short
         from palmar.train.track import METRICS
 
-        if not 0 <= self.follow < inf:
-            raise BadValue(f"--follow is {self.follow}; expected seconds, 0 for once")
         path = self.run_folder / METRICS
         if cut := not self.follow and cut_short(path):
             console.print(f"the last line of '{path}' was cut short; the whole ones before it were read")
