@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
 
 from palmar.console import Screen
-from palmar.errors import BadFile, unusable
+from palmar.errors import BadFile, regular_file, unusable
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and every figure for `--json`."""
@@ -44,12 +44,21 @@ def writable(path: Path | None, force: bool = False) -> None:
             raise BadFile(f"'{path}' is a folder; expected a file to write. Next: '{path / 'NAME'}'")
         there = path.exists()
         if there and not path.is_file():
-            return  # such as /dev/stdout
+            _check_sink(path)
+            return
         if there and path.stat().st_size and not force:
             raise BadFile(f"'{path}' is there already. Next: another name, or --force to replace it")
         path.open("ab").close()
         if not there:
             path.unlink()
+
+
+def _check_sink(path: Path) -> None:
+    """Raise `BadFile` unless what is there and no file takes what is written at once: a terminal, /dev/null, or a pipe of
+    this process (/dev/stdout, /dev/fd/3). A named pipe would be waited for until somebody reads it."""
+    own = any(path.absolute().is_relative_to(where) for where in ("/dev", "/proc")) and path.is_fifo()
+    if not own and not path.is_char_device():
+        regular_file(path)
 
 
 def writable_folder(path: Path | None) -> None:

@@ -19,7 +19,7 @@ from palmar.data.cache import Clip
 from palmar.data.cache import frames as cached_frames
 from palmar.data.durable import NEW, OLD, WriterLock
 from palmar.data.repair import finish_swap, load_rows
-from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.types import Array
 
 
@@ -240,7 +240,7 @@ class Dataset:
         from PIL import Image
 
         cell = self._stills[self.camera_keys[cam]][i].as_py()
-        data = cell["bytes"] if cell["bytes"] is not None else (self.root / cell["path"]).read_bytes()
+        data = cell["bytes"] if cell["bytes"] is not None else regular_file(self.root / cell["path"]).read_bytes()
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     # ------------------------------------------------------------------------------------------------ loading

@@ -21,7 +21,7 @@ import numpy as np
 
 from palmar.console import Screen
 from palmar.embodiments import Embodiment, arm7
-from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
+from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName, regular_file
 from palmar.sim.params import GROUPS, SPACE, Group, Randomization, WorldParams
 from palmar.transfer.diagnose import REST, Motion, Recordings, Slide
 from palmar.types import Array
@@ -110,7 +110,7 @@ class Identification:
     def load(cls, path: str | Path) -> Identification:
         """Read a file that `palmar sysid --out` wrote. Raises `BadFile`."""
         try:
-            return cls.from_json(Path(path).read_text())
+            return cls.from_json(regular_file(path).read_text())
         except FileNotFoundError:
             raise BadFile(f"no identification at '{path}'. Next: palmar sysid --out {path}") from None
 

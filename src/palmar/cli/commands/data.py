@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
-from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.ranges import Count, Processes, Range, Seed, Share, Strength
 from palmar.sim.tasks import TASKS, Task
 
@@ -81,6 +81,7 @@ def _identified(path: Path, strength: float) -> Randomization:
 
     from palmar.transfer.sysid import Identification
 
+    regular_file(path)
     why = "it is not JSON"
     try:
         if path.exists():
