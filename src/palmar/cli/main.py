@@ -74,6 +74,9 @@ def guarded(work: Callable[[Screen], Answer], as_json: bool = False) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except MemoryError as error:
+        said = f"this does not fit in memory ({error}); expected less. Next: a smaller --batch-size, or fewer at a time"
+        return _fail(BadValue(said), 2, as_json)
     except OSError as error:
         if error.errno is None or error.filename is None:
             raise
