@@ -267,3 +267,17 @@ def test_what_this_process_writes_to_is_no_pipe_to_wait_for(tmp_path: Path) -> N
     os.close(write)
     with pytest.raises(BadFile, match="is a pipe"):
         writable(pipe(tmp_path / "pipe"))
+
+
+def test_a_folder_above_may_have_any_name(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """What is given relative to it can be opened, and what is printed or written of the whole path shows its bytes."""
+    above = tmp_path / os.fsdecode(b"\xff\x1b[31m")
+    root = shutil.copytree(data / "a", above / "set")
+    (root / "videos" / os.fsdecode(b"\xfe.mp4")).touch()
+    monkeypatch.chdir(root)
+    assert main(["inspect", ".", "--html", "../page.html"]) == 0
+    assert "4 episodes" in capsys.readouterr().out and (above / "page.html").stat().st_size > 10_000
+    monkeypatch.chdir(above)
+    told = ["train", "palmar-nano", "--data", "set", "--steps", "1", "--batch-size", "4", "--out", "run", "--json"]
+    assert main(told) == 0 and json.loads(capsys.readouterr().out)["checkpoint"] == "run"
+    assert main(["repair", "set", "--json"]) == 0 and json.loads(capsys.readouterr().out)["dropped"] == []
