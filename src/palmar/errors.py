@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -93,6 +94,42 @@ def unusable(error: OSError, path: str | Path | None = None, writing: bool = Fal
     if error.errno == errno.ENOENT:
         return BadFile(f"there is no '{where}'. Next: check the path")
     return BadFile(f"'{where}' cannot be used ({(error.strerror or str(error)).lower()}). Next: another path")
+
+
+KINDS = (
+    (stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe (FIFO)"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)  # fmt: skip
+
+
+def regular_file(path: str | Path) -> Path:
+    """The path, of a file that can be read to its end: every reader asks before it opens one, for a pipe would be waited for.
+
+    A path where nothing is passes: whoever opens it knows what ought to be there. Raises `BadFile` for a folder, a pipe, a
+    socket or a device, and for a name that no file can have.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        return Path(path)
+    except OSError as error:
+        raise unusable(error, path) from error
+    except ValueError as error:  # a NUL inside
+        raise BadFile(f"{str(path)!r} is no name of a file ({error}). Next: another name") from error
+    if not stat.S_ISREG(mode):
+        kind = next((word for test, word in KINDS if test(mode)), "special file")
+        way = "the name of a file in it" if kind == "folder" else "copy what it holds into a file"
+        raise BadFile(f"'{path}' is a {kind}; expected a file. Next: {way}")
+    return Path(path)
+
+
+def regular_files(folder: str | Path) -> Path:
+    """The folder, with no pipe, socket or device in it: for libraries that open what they find there. Raises `BadFile`."""
+    if str(folder) and Path(folder).is_dir():
+        for path in Path(folder).iterdir():
+            if not path.is_dir():
+                regular_file(path)
+    return Path(folder)
 
 
 def need(package: str, extra: str) -> None:

@@ -3,9 +3,9 @@ import json
 import re
 
 import pytest
-from rich.console import Console
 from synthetic import ROBOT, episode
 
+from palmar.console import Screen
 from palmar.data.inspect import print_summary, summary
 from palmar.data.page import write_html
 from palmar.data.reader import Dataset
@@ -40,7 +40,7 @@ def test_summary_counts_and_survives_json(ds):
 
 def test_tables_name_what_matters(ds):
     out = io.StringIO()
-    print_summary(ds, Console(file=out, width=160))
+    print_summary(ds, Screen(file=out, width=160))
     text = out.getvalue()
     for words in (
         "5 episodes · 60 frames",
@@ -66,7 +66,7 @@ def test_an_empty_data_set_is_no_error(tmp_path):
     DatasetWriter(tmp_path / "set", ROBOT, 10).close()
     ds = Dataset(tmp_path / "set")
     assert summary(ds)["episodes"] == 0 and len(ds) == 0
-    print_summary(ds, Console(file=io.StringIO()))
+    print_summary(ds, Screen(file=io.StringIO()))
     assert "0" in write_html(ds, tmp_path / "page.html").read_text()
 
 
@@ -79,7 +79,7 @@ def test_stills_are_not_judged_as_demonstrations(tmp_path, demonstrations):
             writer.add(made)
     ds, out = Dataset(tmp_path / "set"), io.StringIO()
     s = json.loads(json.dumps(summary(ds)))
-    print_summary(ds, Console(file=out, width=160))
+    print_summary(ds, Screen(file=out, width=160))
     text, page = out.getvalue(), write_html(ds, tmp_path / "new/page.html").read_text()
     assert s["stills"] == 3 and s["sources"]["still"] == 3
     if demonstrations:

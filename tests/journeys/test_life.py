@@ -63,5 +63,5 @@ def test_a_damaged_checkpoint_names_the_file(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "config.json").write_text("{")
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 100)
     assert main(["eval", "--policy", str(tmp_path), "--episodes", "1", "--processes", "1"]) == 2
-    message = "".join(capsys.readouterr().err.split())
+    message = capsys.readouterr().err
     assert "config.json" in message and "Next:" in message

@@ -84,7 +84,7 @@ def test_a_swapped_trial_counts_the_new_object():
         ({"tasks": ()}, BadValue, "no task is named"),
         ({"splits": ()}, BadValue, "no split is named; expected one or more of seen, layout"),
         ({"tasks": ("pick", "pick")}, BadValue, "expected each once"),
-        ({"latency": float("nan")}, BadValue, "latency is nan; expected seconds, 0 or more"),
+        ({"latency": float("nan")}, BadValue, "latency is nan; expected 0 … 60 seconds"),
         ({"latency": -0.1}, BadValue, "latency is -0.1"),
         ({"timeout": 0.0}, BadValue, "timeout is 0.0"),
         ({"seed": tasks.TEST_SEED}, BadValue, "seed is 1000000; expected 0 … 999999"),

@@ -82,7 +82,7 @@ def test_a_world_is_a_value():
         (lambda: Randomization(ranges={"fiction": (0, 1)}), "Did you mean 'friction'?"),
         (lambda: Randomization(groups=("visuals",)), "unknown parameter group 'visuals'. Did you mean 'visual'? Known: "),
         (lambda: WorldParams({"mass": float("nan")}), "world parameter mass is nan; expected a finite number"),
-        (lambda: Randomization(strength=2.5), "randomisation strength is 2.5; expected 0 … 2"),
+        (lambda: Randomization(strength=2.5), "strength is 2.5; expected 0 … 2"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(make, said):

@@ -158,21 +158,20 @@ def test_a_run_that_is_being_written_and_one_that_is_not_there(tmp_path):
 
 
 def test_the_command(tmp_path, capsys):
-    from rich.console import Console
-
     from palmar.cli.commands import Doctor
+    from palmar.console import Screen
 
     (tmp_path / "metrics.jsonl").write_text('{"step": 1.0, "loss": null}\n')
-    code, figures = Doctor(tmp_path).run(Console())
+    code, figures = Doctor(tmp_path).run(Screen())
     assert code == 1 and figures["findings"][0]["symptom"] == "NaN" and "Fix:" in capsys.readouterr().out
     json.dumps(figures, allow_nan=False)
     (tmp_path / "metrics.jsonl").write_text('{"step": 5.0, "loss": 1.0, "val_action": 1.0}\n')
-    code, figures = Doctor(tmp_path).run(Console(width=200))
+    code, figures = Doctor(tmp_path).run(Screen())
     out = capsys.readouterr().out
     assert code == 1 and "too short to judge: 5 steps, with 1 rows (of 5" in out and "healthy" not in out
     assert figures["too_short"].startswith("5 steps")
     (tmp_path / "metrics.jsonl").write_text('{"step": 5.0, "loss": 1.0, "val_action": 1.0}\n' * 5)
-    assert Doctor(tmp_path).run(Console())[0] == 0 and "healthy" in capsys.readouterr().out
+    assert Doctor(tmp_path).run(Screen())[0] == 0 and "healthy" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,8 @@ def test_a_finished_run_says_so_and_stays_as_it_is(tmp_path, capsys):
     out = train(palmar_nano(), data, tmp_path / "run", SMALL, progress=False)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     assert train(palmar_nano(), data, out, SMALL, resume=True) == out
-    said = capsys.readouterr().out.replace("\n", " ")
-    assert "is finished already, at step 6" in said
+    said = capsys.readouterr().out
+    assert said == f"'{out}' is finished already, at step 6: nothing was trained.\n"
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from palmar.console import Screen
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface
@@ -115,7 +115,7 @@ def test_one_side_is_not_enough(trained: Path, capsys: pytest.CaptureFixture[str
         preflight(None, trained)
     with pytest.raises(UnknownName, match=r"unknown robot 'arm8'. Did you mean 'arm7'\?"):
         preflight(None, trained, "arm8")
-    code, figures = Preflight(policy=str(trained), robot="arm7").run(Console(width=160))
+    code, figures = Preflight(policy=str(trained), robot="arm7").run(Screen())
     assert code == 0 and figures["passed"] and "checks passed" in capsys.readouterr().out
     slow = dataclasses.replace(arm7(), policy_rate=5.0)
     assert wrong(None, trained, slow)["checkpoint ↔ robot: rate"] == "10 Hz and 5 Hz"

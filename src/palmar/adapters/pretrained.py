@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, regular_file
 from palmar.models.base import Model, ModelConfig
 from palmar.models.speaking import SpeakingConfig
 
@@ -64,7 +64,7 @@ def begin_from(model: Model, folder: str | Path) -> list[str]:
 def _about(folder: Path) -> dict[str, Any]:
     """Its config.json; nothing when there is none, which whoever reads the weights will say."""
     try:
-        about = json.loads((folder / "config.json").read_text())
+        about = json.loads(regular_file(folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) else {}

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
+from rich.text import Text
 
+from palmar.console import Screen, styled
 from palmar.errors import BadFile
 
 TWIN = "twin:0"
@@ -83,7 +83,7 @@ class Found:
     runs: list[Any]
 
 
-def demo(config: DemoConfig, console: Console) -> tuple[int, dict[str, Any]]:
+def demo(config: DemoConfig, console: Screen) -> tuple[int, dict[str, Any]]:
     """Run it all. Returns the exit code and every figure. Raises `BadFile` when `out` is taken and not to be replaced."""
     config = config.sized()
     _clear(config)
@@ -174,7 +174,7 @@ def adapt(config: DemoConfig, policy: Path, identified: Any) -> Path:
     return _train(config.out / "policy-adapted", [config.out / "data", data], config.adapt_minutes, policy, lr=1e-4)
 
 
-def deploy_typed(config: DemoConfig, policy: Path, console: Console) -> list[Any]:
+def deploy_typed(config: DemoConfig, policy: Path, console: Screen) -> list[Any]:
     from palmar.cli.live import RunConfig, run
     from palmar.errors import UserError
 
@@ -183,7 +183,7 @@ def deploy_typed(config: DemoConfig, policy: Path, console: Console) -> list[Any
         try:
             runs.append(run(RunConfig(text, str(policy), seed=i, video=config.out / f"run-{i}.mp4"), console))
         except UserError as error:
-            console.print(f"[yellow]{escape(str(error))}")
+            console.print(styled("[yellow]{}", error))
     return runs
 
 
@@ -311,7 +311,7 @@ def closing(config: DemoConfig, story: Story, found: Found, page: Path, policy: 
         "… after identification": found.after.rate(),
     }
     lines = [
-        *(f"{what:<28}[bold]{escape(str(rate))}[/]" for what, rate in rates.items()),
+        *(styled("{}[bold]{}[/]", f"{what:<28}", rate) for what, rate in rates.items()),
         f"Practice in the identified simulator {_verdict(story)}.",
         "",
         f"Report   {page}",
@@ -319,7 +319,7 @@ def closing(config: DemoConfig, story: Story, found: Found, page: Path, policy: 
         f"Data     {config.out / 'data'}    look: palmar inspect {config.out / 'data'}",
         f"Took {story.figures['seconds_total'] / 60:.1f} minutes.",
     ]
-    return Panel("\n".join(lines), title="palmar demo", expand=False)
+    return Panel(Text("\n").join(styled("{}", line) for line in lines), title="palmar demo", expand=False)
 
 
 def _verdict(story: Story) -> str:
@@ -331,12 +331,12 @@ def _verdict(story: Story) -> str:
 
 
 @contextmanager
-def step(console: Console, story: Story, title: str, what: str) -> Iterator[None]:
-    console.print(f"\n[bold]{len(story.seconds) + 1}. {title}[/] [dim]{what}[/]")
+def step(console: Screen, story: Story, title: str, what: str) -> Iterator[None]:
+    console.print(styled("\n[bold]{}. {}[/] [dim]{}[/]", len(story.seconds) + 1, title, what))
     began = time.perf_counter()
     yield
     story.seconds[title] = time.perf_counter() - began
-    console.print(f"[dim]   {story.seconds[title]:.0f} s[/]")
+    console.print(styled("[dim]   {} s[/]", f"{story.seconds[title]:.0f}"))
 
 
 def _train(out: Path, data: list[Path], minutes: float, init: Path | None, lr: float) -> Path:
@@ -352,7 +352,7 @@ def _train(out: Path, data: list[Path], minutes: float, init: Path | None, lr: f
     )
 
 
-def _wanted(config: DemoConfig, console: Console) -> tuple[str, ...]:
+def _wanted(config: DemoConfig, console: Screen) -> tuple[str, ...]:
     """What the user typed; the three examples when nobody is at a keyboard."""
     if config.instructions:
         return config.instructions

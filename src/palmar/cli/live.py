@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
+from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.policy import load_policy
+from palmar.ranges import Seconds, Seed, Share, check_ranges
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.monitor import SURE, Finished
@@ -40,9 +39,9 @@ class RunConfig:
     instruction: str
     policy: str = "shipped"
     world: str = "sim"
-    seed: int = 0
-    timeout: float = 20.0
-    done: float = SURE
+    seed: Seed = 0
+    timeout: Seconds = 20.0
+    done: Share = SURE
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
 
@@ -50,8 +49,7 @@ class RunConfig:
         from palmar.sim.twin import check_world
 
         check_world(self.world)
-        if not 0 < self.timeout < math.inf:
-            raise BadValue(f"timeout is {self.timeout}; expected seconds, above 0")
+        check_ranges(self)
         if self.video is not None and self.video.suffix != ".mp4":
             raise BadValue(f"video is '{self.video}'; expected a file name that ends in .mp4")
 
@@ -116,31 +114,31 @@ class Terminal(Subscriber):
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        table.add_row("[bold]instruction", escape(self.instruction))
+        table.add_row(styled("[bold]instruction"), self.instruction)
         tick = self.tick
         if tick is None:
-            table.add_row("[bold]state", "starting")
+            table.add_row(styled("[bold]state"), "starting")
             return table
         x, y, z = self.robot.pose(self.robot.frame(), tick.verdict.command)[0]
-        colour = "green" if self.controller.mode is Mode.RUN else "red"
-        table.add_row("[bold]state", f"[{colour}]{self.controller.mode.name}[/] {self.controller.reason}")
+        mode = styled("[green]{}" if self.controller.mode is Mode.RUN else "[red]{}", self.controller.mode.name)
+        table.add_row(styled("[bold]state"), styled("{} {}", mode, self.controller.reason))
         table.add_row(
-            "[bold]time", f"{tick.time:5.1f} s   tick {tick.index}   worst lateness {1e3 * self.worst:.1f} ms"
+            styled("[bold]time"), f"{tick.time:5.1f} s   tick {tick.index}   worst lateness {1e3 * self.worst:.1f} ms"
         )
         table.add_row(
-            "[bold]gripper", f"x {x:+.3f}  y {y:+.3f}  z {z:+.3f} m   opening {_bar(tick.verdict.command[-1])}"
+            styled("[bold]gripper"), f"x {x:+.3f}  y {y:+.3f}  z {z:+.3f} m   opening {_bar(tick.verdict.command[-1])}"
         )
         if (chunk := tick.chunk) is not None:
             sure = "" if chunk.confidence is None else f"sure of the target {_bar(chunk.confidence)}"
             done = "" if chunk.done is None else f"   done {_bar(chunk.done)}"
-            table.add_row("[bold]policy", f"{sure}{done}   {1e3 * tick.latency:.0f} ms")
+            table.add_row(styled("[bold]policy"), f"{sure}{done}   {1e3 * tick.latency:.0f} ms")
         share = 100 * self.changed / max(self.ticks, 1)
         why = tick.verdict.reasons[0] if tick.verdict.reasons else ""
-        table.add_row("[bold]safety", f"{self.changed} of {self.ticks} commands changed ({share:.1f} %)  {why}")
+        table.add_row(styled("[bold]safety"), f"{self.changed} of {self.ticks} commands changed ({share:.1f} %)  {why}")
         return table
 
 
-def run(config: RunConfig, console: Console | None = None, watch: Callable[[Any], None] | None = None) -> RunResult:
+def run(config: RunConfig, console: Screen | None = None, watch: Callable[[Any], None] | None = None) -> RunResult:
     """Lay a table for the instruction, then deploy on it in real time.
 
     Raises `UserError` for an instruction about things that do not exist, or a checkpoint that is not there.
@@ -190,7 +188,7 @@ def _result(config: RunConfig, report: Report, success: bool, film: Film | None)
 
 
 @contextlib.contextmanager
-def _shown(view: Terminal, console: Console | None) -> Iterator[None]:
+def _shown(view: Terminal, console: Screen | None) -> Iterator[None]:
     if console is None or not console.is_terminal:
         yield
         return

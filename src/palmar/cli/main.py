@@ -6,16 +6,17 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Any
 
 import rich
 import tyro
-from rich.console import Console
-from rich.markup import escape
 
 from palmar.cli.commands import COMMANDS
 from palmar.cli.shared import Answer, Command
+from palmar.console import Screen, printable, styled
 from palmar.errors import BadValue, PalmarError, unusable
+from palmar.ranges import check_ranges
 
 NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe deployment.
 
@@ -39,36 +40,43 @@ Exit codes: 0 it went well; 1 it ran, and the answer is no (not fulfilled, not h
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit code (`ABOUT`)."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # a terminal that has no "…" shows \u2026
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not argv:
-        Console().print(NEXT)
+        Screen().print(styled(NEXT))
         return 0
-    if empty := empty_option(argv):
-        return _fail(
-            BadValue(f"{empty} is empty; expected a value. Next: is a variable of your shell unset?"),
-            2,
-            "--json" in argv,
-        )
+    if mistake := unreadable(argv):
+        return _fail(BadValue(mistake), 2, "--json" in argv)
     command: Command
     if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command
         command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
     else:
         command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="palmar", description=ABOUT)
-    return guarded(command.run, as_json=command.json)
+
+    def work(console: Screen) -> Answer:
+        check_ranges(command, "--", f"palmar {argv[0]} --help")
+        return command.run(console)
+
+    return guarded(work, as_json=command.json)
 
 
-def guarded(work: Callable[[Console], Answer], as_json: bool = False) -> int:
+def guarded(work: Callable[[Screen], Answer], as_json: bool = False) -> int:
     """Run a command; with as_json its figures are the only thing on stdout, and people's words go to stderr."""
-    console = Console(stderr=as_json, soft_wrap=False)
+    console = Screen(stderr=as_json)
     rich.reconfigure(stderr=as_json)  # what shows its progress without being given a console
     try:
         code, figures = work(console)
     except PalmarError as error:
         return _fail(error, getattr(error, "exit_code", 1), as_json)
     except KeyboardInterrupt:
-        Console(stderr=True).print("\n[yellow]Stopped by Ctrl-C.[/] What was finished is kept.")
+        Screen(stderr=True).print(styled("\n[yellow]Stopped by Ctrl-C.[/] What was finished is kept."))
         return 130
     except BrokenPipeError:
         return 0
+    except MemoryError as error:
+        said = f"this does not fit in memory ({error}); expected less. Next: a smaller --batch-size, or fewer at a time"
+        return _fail(BadValue(said), 2, as_json)
     except OSError as error:
         if error.errno is None or error.filename is None:
             raise
@@ -76,6 +84,19 @@ def guarded(work: Callable[[Console], Answer], as_json: bool = False) -> int:
     if as_json:
         print(json.dumps(_finite(figures), allow_nan=False))
     return code
+
+
+def unreadable(argv: list[str]) -> str | None:
+    """What is wrong with a word before any command reads it: it is empty, or a name whose bytes are no UTF-8, which
+    neither safetensors nor Parquet files can be opened by. None when nothing is."""
+    if empty := empty_option(argv):
+        return f"{empty} is empty; expected a value. Next: is a variable of your shell unset?"
+    for word in argv:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            return f"'{printable(word)}' holds bytes that are no UTF-8; expected a name in UTF-8. Next: rename the file or folder"
+    return None
 
 
 def empty_option(argv: list[str]) -> str | None:
@@ -104,7 +125,7 @@ def _finite(value: Any) -> Any:
 
 
 def _fail(error: Exception, code: int, as_json: bool) -> int:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]palmar:[/] {escape(str(error))}", highlight=False)
+    Screen(stderr=True).print(styled("[bold red]palmar:[/] {}", error))
     if as_json:
         print(json.dumps({"error": str(error), "kind": type(error).__name__}))
     return code

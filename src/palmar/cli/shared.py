@@ -9,9 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
 
-from rich.console import Console
-
-from palmar.errors import BadFile, BadValue, unusable
+from palmar.console import Screen
+from palmar.errors import BadFile, regular_file, unusable
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and every figure for `--json`."""
@@ -23,7 +22,7 @@ class Command(Protocol):
 
     @property
     def json(self) -> bool: ...
-    def run(self, console: Console) -> Answer: ...
+    def run(self, console: Screen) -> Answer: ...
 
 
 def configured(kind: type[C], command: object, **more: Any) -> C:
@@ -45,12 +44,21 @@ def writable(path: Path | None, force: bool = False) -> None:
             raise BadFile(f"'{path}' is a folder; expected a file to write. Next: '{path / 'NAME'}'")
         there = path.exists()
         if there and not path.is_file():
-            return  # such as /dev/stdout
+            _check_sink(path)
+            return
         if there and path.stat().st_size and not force:
             raise BadFile(f"'{path}' is there already. Next: another name, or --force to replace it")
         path.open("ab").close()
         if not there:
             path.unlink()
+
+
+def _check_sink(path: Path) -> None:
+    """Raise `BadFile` unless what is there and no file takes what is written at once: a terminal, /dev/null, or a pipe of
+    this process (/dev/stdout, /dev/fd/3). A named pipe would be waited for until somebody reads it."""
+    own = any(path.absolute().is_relative_to(where) for where in ("/dev", "/proc")) and path.is_fifo()
+    if not own and not path.is_char_device():
+        regular_file(path)
 
 
 def writable_folder(path: Path | None) -> None:
@@ -75,12 +83,6 @@ def _passing(folder: Path, about: Path) -> Iterator[None]:
         for path in made:
             with suppress(OSError):
                 path.rmdir()
-
-
-def check_processes(count: int | None) -> None:
-    """Raise `BadValue` for less than one process; None is one a core."""
-    if count is not None and count < 1:
-        raise BadValue(f"processes is {count}; expected 1 or more, or none given for one a core")
 
 
 @contextmanager

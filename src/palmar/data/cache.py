@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palmar.errors import regular_file
 from palmar.types import Array
 
 FOLDER = ".cache"
@@ -40,7 +41,7 @@ def content_key(clips: Sequence[Clip], shape: tuple[int, ...]) -> str:
         digest.update(f"{clip.path.name} {clip.at:.6f} {clip.start} {clip.stop}".encode())
         if clip.path not in seen and clip.path.exists():
             seen.add(clip.path)
-            with clip.path.open("rb") as file:
+            with regular_file(clip.path).open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 digest.update(str(size).encode() + file.read(ENDS))
                 file.seek(max(0, size - ENDS))

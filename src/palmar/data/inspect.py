@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from palmar.console import Screen, styled
 from palmar.data.normalize import Normalizer
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.types import STILL, Array
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SIZES = (  # demonstrations the field uses
     (100, "proof of concept", "100–500"),
@@ -113,20 +111,17 @@ def _size(episodes: int) -> dict[str, Any]:
     }
 
 
-def print_summary(dataset: Dataset, console: Console | None = None) -> None:
+def print_summary(dataset: Dataset, console: Screen | None = None) -> None:
     """The summary as tables."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console, s = console or Console(), summary(dataset)
+    console, s = console or Screen(), summary(dataset)
     cameras = ", ".join(f"{cam} {w}×{h}" for cam, (h, w) in s["cameras"].items())
     only = s["length"] is None
     rate = "" if only else f"{s['fps']} Hz  "
-    console.print(
-        f"[bold]{Path(s['root']).resolve().name}[/]  {s['robot']}  {rate}cameras: {cameras or 'none'}\n{_facts(s)}",
-        highlight=False,
-    )
+    name = Path(s["root"]).resolve().name
+    console.print(styled("[bold]{}[/]  {}  {}cameras: {}\n{}", name, s["robot"], rate, cameras or "none", _facts(s)))
     names = ("task", "tables", "photographs") if only else ("task", "episodes", "frames", "success")
     tasks = Table(*names, "wordings", title="tasks", title_justify="left", box=SIMPLE_HEAD)
     for row in s["tasks"]:
@@ -139,7 +134,7 @@ def print_summary(dataset: Dataset, console: Console | None = None) -> None:
         )
         for row in s[kind]:
             numbers = [f"{row[k]:.3g}" for k in ("min", "q01", "mean", "q99", "max", "std")]
-            table.add_row(row["name"], *numbers, "[yellow]constant[/]" if row["constant"] else "")
+            table.add_row(row["name"], *numbers, styled("[yellow]constant" if row["constant"] else ""))
         console.print(table)
     console.print(size_text(s["size"]))
 

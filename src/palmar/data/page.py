@@ -42,7 +42,7 @@ def write_html(dataset: Dataset, path: str | Path, episodes: int = 6, seed: int 
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, "utf-8")
+    path.write_bytes(page.encode("utf-8", "backslashreplace"))  # the folder above may have a name that is no UTF-8
     return path
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.console import warn
 from palmar.data import format as fmt
 from palmar.data import stats as st
 from palmar.data import video
@@ -18,7 +19,7 @@ from palmar.data.cache import Clip
 from palmar.data.cache import frames as cached_frames
 from palmar.data.durable import NEW, OLD, WriterLock
 from palmar.data.repair import finish_swap, load_rows
-from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.types import Array
 
 
@@ -193,9 +194,7 @@ class Dataset:
                 self.root, {cam: (self._clips(cam), shapes[cam]) for cam in self.cameras}, self._decode
             )
         except OSError as error:
-            from rich.console import Console
-
-            Console(stderr=True).print(f"[yellow]no cache ({error}); pictures come by seeking, which is slower")
+            warn("[yellow]no cache ({}); pictures come by seeking, which is slower", error)
             self.cache = False
             return {}
 
@@ -241,7 +240,7 @@ class Dataset:
         from PIL import Image
 
         cell = self._stills[self.camera_keys[cam]][i].as_py()
-        data = cell["bytes"] if cell["bytes"] is not None else (self.root / cell["path"]).read_bytes()
+        data = cell["bytes"] if cell["bytes"] is not None else regular_file(self.root / cell["path"]).read_bytes()
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     # ------------------------------------------------------------------------------------------------ loading

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from palmar.data.format import NEXT
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, regular_file
 from palmar.types import Array
 
 # Pictures of 96×96 from the simulator, PSNR [dB] and bytes a frame (front camera):
@@ -59,7 +59,7 @@ def join(sources: Sequence[Path], path: Path, fps: float) -> list[tuple[float, f
 
     spans: list[tuple[float, float]] = []
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format="mp4") as out:
+    with av.open(url(path), "w", format="mp4") as out:
         target: Any = None
         frames = 0
         for source in sources:
@@ -89,12 +89,21 @@ def kind_of(stream: Any) -> tuple[Any, ...]:
     return c.name, c.width, c.height, c.pix_fmt, bytes(c.extradata or b""), stream.time_base
 
 
+SAFE = {"protocol_whitelist": "file", "format_whitelist": "mov,matroska,webm,avi"}
+"""What FFmpeg may do with a file that is read: no playlist or list of parts, which name other files and addresses."""
+
+
+def url(path: Path) -> str:
+    """The name of a file for FFmpeg, to which "concat:a.mp4" and "http:b.mp4" alone are no files but protocols."""
+    return f"file:{path}"
+
+
 def opened(path: Path) -> Any:
     """An open container. Raises `BadFile` with the next step."""
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(url(regular_file(path)), options=SAFE)
         if container.streams.video:
             return container
         container.close()

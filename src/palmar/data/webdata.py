@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from palmar.data.format import read_parquet
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file
 from palmar.types import Array
 
 TABLE, PICTURES = "questions.parquet", "pictures"
@@ -72,6 +72,6 @@ class WebData:
                 path = self.root / PICTURES / f"{i:06d}.png"
                 if not path.exists():
                     raise BadFile(f"'{path}' is missing. Next: copy the folder again")
-                self._seen[i] = np.asarray(Image.open(path).convert("RGB"))
+                self._seen[i] = np.asarray(Image.open(regular_file(path)).convert("RGB"))
             out.append(self._seen[i])
         return np.stack(out)

@@ -20,7 +20,7 @@ from palmar.data import stats as st
 from palmar.data import video
 from palmar.data.durable import HIDDEN, Staging, WriterLock, explain_full_disk
 from palmar.embodiments import Embodiment
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, regular_file
 from palmar.types import Array, Episode
 
 EXTRAS = ("task", "seed", "source", "success", "reason", "duration", "metrics")
@@ -245,7 +245,7 @@ def _name(template: str, where: tuple[int, int], key: str = "") -> str:
 
 def _append_line(path: Path, value: dict[str, Any]) -> None:
     """Append one JSON line durably, or leave the file as it was. Readers take an episode's last line."""
-    before = path.stat().st_size if path.exists() else 0
+    before = regular_file(path).stat().st_size if path.exists() else 0
     try:
         with path.open("ab") as file:
             file.write(json.dumps(value, ensure_ascii=False, default=float).encode() + b"\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file
 from palmar.eval.stats import Rate
 from palmar.types import Array
 
@@ -88,7 +88,7 @@ class Results:
     @classmethod
     def load(cls, path: str | Path) -> Results:
         try:
-            d = json.loads(Path(path).read_text())
+            d = json.loads(regular_file(path).read_text())
             return cls(d["config"], tuple(Trial(**t) for t in d["trials"]))
         except FileNotFoundError:
             raise BadFile(f"no results at '{path}'. Next: palmar eval --out {path}") from None

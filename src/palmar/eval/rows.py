@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], bool]:
     if not path.exists():
         raise BadFile(f"no {path.name} in '{path.parent}'. Next: give the folder that palmar train wrote (--out)")
     rows: list[dict[str, Any]] = []
-    lines = path.read_text("utf-8", errors="replace").splitlines(keepends=True)
+    lines = regular_file(path).read_text("utf-8", errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)

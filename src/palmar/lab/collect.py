@@ -11,8 +11,9 @@ import numpy as np
 from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
-from palmar.errors import BadFile, BadValue, check_names
+from palmar.errors import BadFile, check_names
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of, loaded
+from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
@@ -41,21 +42,18 @@ class CollectConfig:
     that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`tasks.EXTENTS`).
     """
 
-    episodes: int = 100
+    episodes: Count = 100
     tasks: tuple[str, ...] = tasks.TASKS
-    seed: int = 0
+    seed: Seed = 0
     randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
     noises: tuple[float, ...] = NOISES
     driver: str = "expert"
-    beta: float = 0.0
-    timeout: float = 12.0
+    beta: Share = 0.0
+    timeout: Seconds = 12.0
     extents: bool = False
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
-        if not 0 <= self.beta <= 1:
-            raise BadValue(f"beta is {self.beta}; expected a share, 0 … 1")
+        check_ranges(self)
         check_names("task", self.tasks, tasks.TASKS)
         tasks.check_seed(self.seed, self.episodes)
 
@@ -93,7 +91,7 @@ def collect(
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     truth = tasks.PRIVILEGED + (tasks.EXTENTS if config.extents else ())
     writer = DatasetWriter(out, robot, int(robot.policy_rate), truth, resume=resume, pix_fmt="yuv444p")

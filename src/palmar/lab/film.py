@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palmar.data.video import url
 from palmar.errors import BadValue, need
 from palmar.eval.results import Film, Results, Trial
 from palmar.lab.suite import EvalConfig, run
@@ -287,7 +288,7 @@ def _encode(pictures: Iterable[Array], path: Path, fps: float) -> Array:
     aside = path.with_name(f".{path.name}.tmp")
     picture = np.zeros((0, 0, 3), np.uint8)
     try:
-        with av.open(str(aside), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+        with av.open(url(aside), "w", format="mp4", options={"movflags": "+faststart"}) as out:
             stream: Any = None
             for i, picture in enumerate(pictures):
                 if stream is None:

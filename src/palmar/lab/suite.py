@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from palmar.errors import BadValue, check_names
 from palmar.eval.results import Results, Trial
 from palmar.policy import Policy, check_policy, loaded
+from palmar.ranges import LATENCY, Count, Seconds, Seed, check_ranges
 from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import Averaged, ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
@@ -41,33 +41,26 @@ class EvalConfig:
     """
 
     policy: str = "shipped"
-    episodes: int = 25
+    episodes: Count = 25
     tasks: tuple[str, ...] = tasks.TASKS
     splits: tuple[Split, ...] = ("layout",)
     world: str = "sim"
-    seed: int = 0
+    seed: Seed = 0
     randomization: Randomization = NO_RANDOMIZATION
     swap: bool = False
-    execute: int = 4
-    latency: float = 0.0
-    timeout: float = 15.0
+    execute: Count = 4
+    latency: Annotated[float, LATENCY] = 0.0
+    timeout: Seconds = 15.0
     ensemble: bool = False
     unaided: bool = False
 
     def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise BadValue(f"episodes is {self.episodes}; expected 1 or more")
+        check_ranges(self)
         for what, named, known in (("task", self.tasks, tasks.TASKS), ("split", self.splits, tasks.SPLITS)):
             check_names(what, named, known)
             if len(set(named)) < len(named):
                 raise BadValue(f"{what}s are {' '.join(named)}; expected each once, or trials would count twice")
         tasks.check_seed(self.seed, self.episodes)
-        if self.execute < 1:
-            raise BadValue(f"execute is {self.execute}; expected 1 or more actions of each chunk")
-        if not 0 <= self.latency < math.inf:
-            raise BadValue(f"latency is {self.latency}; expected seconds, 0 or more")
-        if not 0 < self.timeout < math.inf:
-            raise BadValue(f"timeout is {self.timeout}; expected seconds, above 0")
         self.stage(0)
         if self.world != "sim" and self.randomization != NO_RANDOMIZATION:
             raise BadValue(
@@ -91,17 +84,18 @@ def evaluate(
     """
     if config.policy != "expert":
         check_policy(config.policy)
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     jobs = [
         (config, k, s, config.seed + i) for s in config.splits for i in range(config.episodes) for k in config.tasks
     ]
     columns = (
-        TextColumn(note),
+        TextColumn(escape(note)),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
     )
     trials: list[Trial] = []
     with Progress(*columns, disable=not progress) as bar:

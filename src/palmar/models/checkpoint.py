@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from palmar.errors import BadFile, UnknownName
+from palmar.errors import BadFile, UnknownName, regular_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.assets import carry, find
@@ -120,7 +120,7 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
         more = f" (it holds {pickled[0]}, a pickle that palmar does not open)" if pickled else ""
         raise BadFile(f"'{folder}' has no {CONFIG}{more}. Next: give the folder that palmar train wrote")
     try:
-        raw = json.loads((folder / CONFIG).read_text())
+        raw = json.loads(regular_file(folder / CONFIG).read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as e:
         raise BadFile(f"'{folder / CONFIG}' is damaged: {e}. Next: copy the checkpoint again") from e
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file, regular_files
 from palmar.models.tensors import PICKLED, read_tensors
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ def checkpoint_folder(path: str | Path, what: str, wanted: Sequence[str] = ("con
     for name in wanted:
         if not (folder / name).exists():
             raise BadFile(f"'{folder}' has no {name}; expected a {what}. Next: copy the whole folder")
-    return folder
+    return regular_files(folder)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises `BadFile`."""
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(regular_file(path).read_text("utf-8"))
     except OSError as e:
         raise BadFile(f"'{path}' cannot be read: {e.strerror}. Next: copy the whole folder") from e
     except (json.JSONDecodeError, UnicodeDecodeError) as e:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file
 
 PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 """How files are called that can run code when opened."""
@@ -34,7 +34,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file, all finite. Raises `BadFile`."""
-    if not path.exists():
+    if not regular_file(path).exists():
         raise BadFile(f"'{path}' is missing. Next: copy the whole checkpoint folder")
     try:
         with safe_open(str(path), framework="pt") as f:

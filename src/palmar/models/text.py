@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.errors import BadFile, BadValue, UnknownName, need, regular_files
 from palmar.models.assets import FOLDER
 from palmar.models.base import Inputs, wants_weights
 from palmar.models.encoders import TOKEN_WIDTH
@@ -177,6 +177,7 @@ def text_tower(config: TowerConfig) -> tuple[Any, Any]:
     if config.family not in kinds:
         raise UnknownName("text family", config.family, kinds)
     form, kind, options = kinds[config.family]
+    regular_files(config.path)
     try:
         tokenizer = hf.AutoTokenizer.from_pretrained(config.path, local_files_only=True, trust_remote_code=False)
         if not wants_weights():

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.errors import BadFile, BadValue, UnknownName, need, regular_files
 from palmar.models.assets import FOLDER
 from palmar.models.base import colours, wants_weights
 from palmar.models.transformer import Transformer, TransformerConfig
@@ -401,6 +401,7 @@ def vision_tower(config: PretrainedVisionConfig) -> Any:
             intermediate_size=4 * config.width, image_size=config.size, patch_size=config.patch,
         )  # fmt: skip
         return kind(made, **options)
+    regular_files(config.path)
     try:
         if not wants_weights():
             return kind(form.from_pretrained(config.path, local_files_only=True), **options)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.errors import BadFile, BadValue, UnknownName, need, regular_files
 from palmar.models.assets import FOLDER
 from palmar.models.base import colours
 
@@ -352,6 +352,7 @@ def _tokenizer(folder: str) -> Any:
     if folder:
         if not Path(folder).is_dir():
             raise BadFile(f"no tokenizer at '{folder}'. Next: give the folder that holds tokenizer.json")
+        regular_files(folder)
         try:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as e:

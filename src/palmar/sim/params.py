@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
+from palmar.ranges import Strength, check_ranges
 
 Group = Literal["visual", "dynamics", "sensor", "geometric"]
 GROUPS: tuple[Group, ...] = ("visual", "dynamics", "sensor", "geometric")
@@ -102,14 +103,13 @@ class Randomization:
     ranges: {name: (low, high)} replaces the range of a parameter, unscaled: intervals from identification go here.
     """
 
-    strength: float = 1.0
+    strength: Strength = 1.0
     groups: tuple[Group, ...] = GROUPS
     centre: WorldParams = field(default_factory=WorldParams)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 2:
-            raise BadValue(f"randomisation strength is {self.strength}; expected 0 … 2")
+        check_ranges(self)
         for g in self.groups:
             if g not in GROUPS:
                 raise UnknownName("parameter group", g, GROUPS)

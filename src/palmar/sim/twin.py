@@ -57,8 +57,9 @@ class Twin(World):
 def check_world(name: str, many: bool = False) -> None:
     """Raise `BadValue` with every form there is unless `name` is a world. many: several twins in turn are one too."""
     kind, _, number = name.partition(":")
-    known = name in ("sim", "twin") or (kind == "twin" and number.isdecimal())
-    if known or (many and kind == "twins" and number.isdecimal() and int(number)):
+    whole = number.isdecimal() and len(number) < 19  # fits 64 bits
+    known = name in ("sim", "twin") or (kind == "twin" and whole)
+    if known or (many and kind == "twins" and whole and int(number)):
         return
     forms = "sim, twin, twin:SEED or twins:N (N twins in turn)" if many else "sim, twin or twin:SEED"
     raise BadValue(f"world is '{name}'; expected {forms}")

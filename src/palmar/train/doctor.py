@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from palmar.data.normalize import Normalizer
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file
 from palmar.eval.rows import read_rows
 from palmar.train.track import METRICS
 from palmar.types import Array
@@ -95,7 +95,7 @@ def read_normalizers(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))["normalizers"]
+        found: dict[str, Any] = json.loads(regular_file(path).read_text("utf-8"))["normalizers"]
         for one in found.values():
             Normalizer.from_dict(one)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

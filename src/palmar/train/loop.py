@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rich
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from palmar.console import say
 from palmar.data.language import Paraphrases
 from palmar.models import checkpoint
 from palmar.models.base import Model, ModelConfig
@@ -94,13 +94,13 @@ def train(
             job.world, job.objective = world, objective
             folder.mkdir(parents=True, exist_ok=True)
             if job.took and progress and world.leads:
-                rich.print(f"published weights: {', '.join(job.took)}; the rest begins anew")
+                say("published weights: {}; the rest begins anew", ", ".join(job.took))
             if going_on:
                 job.run.load(folder / STATE, json.loads(json.dumps(job.about)))
             if world.leads:
                 forget_after(folder / METRICS, job.run.step)
             if job.run.finished and progress and world.leads:
-                rich.print(f"'{folder}' is finished already, at step {job.run.step}: nothing was trained.")
+                say("'{}' is finished already, at step {}: nothing was trained.", folder, job.run.step)
             if not job.run.finished or job.run.best:
                 Loop(job, folder, progress and world.leads, watch).go()
     finally:
@@ -119,7 +119,7 @@ class Loop:
         )
         self.bar = Progress(
             TextColumn("train"), BarColumn(), TextColumn("{task.percentage:5.1f} %"), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), disable=not progress, refresh_per_second=2,
+            TextColumn("{task.fields[note]}", markup=False), disable=not progress, refresh_per_second=2,
         )  # fmt: skip
         self.clock = time.perf_counter
         self.ctrl_c = CtrlC()

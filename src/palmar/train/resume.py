@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, regular_file
 from palmar.models import checkpoint
 from palmar.models.tensors import replace_file
 
@@ -62,7 +62,7 @@ def forget_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    for line in regular_file(path).read_text("utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")

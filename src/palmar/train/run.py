@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from palmar.data.augment import Augment
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models.tensors import read_tensors, write_tensors
+from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, Seed, check_ranges
 from palmar.train import groups, lora, sharded
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.resume import check_same
@@ -34,16 +35,16 @@ class TrainConfig:
     gradients, averages and moments, over the processes (FSDP2) instead of keeping all of them in each.
     """
 
-    steps: int | None = None
-    minutes: float | None = None
+    steps: Annotated[int | None, COUNT] = None
+    minutes: Annotated[float | None, MINUTES] = None
     horizon: int = 16
-    batch_size: int = 128
-    lr: float = 1e-3
+    batch_size: Annotated[int, BATCH] = 128
+    lr: Annotated[float, RATE] = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.03
     clip: float = 1.0
     ema: float = 0.999
-    seed: int = 0
+    seed: Seed = 0
     validation: float = 0.03
     validate: int = 12
     augment: Augment | None = field(default_factory=Augment)
@@ -52,8 +53,8 @@ class TrainConfig:
     threads: int = 0
     checkpoint_minutes: float = 5.0
     log_every: int = 20
-    accumulate: int = 1
-    patience: int = 0
+    accumulate: Annotated[int, BATCH] = 1
+    patience: Annotated[int, PATIENCE] = 0
     smoothing: float = 0.0
     shard: bool = False
     device: str = "cpu"
@@ -61,20 +62,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise BadValue(f"steps is {self.steps}, minutes is {self.minutes}; expected exactly one of them")
-        for name, fits, expected in (
-            ("steps", self.steps is None or self.steps >= 1, "1 or more"),
-            ("minutes", self.minutes is None or 0 < self.minutes < math.inf, "a finite number above 0"),
-            ("batch_size", self.batch_size >= 1, "1 or more"),
-            ("lr", 0 < self.lr < math.inf, "a finite number above 0"),
-        ):
-            if not fits:
-                raise BadValue(f"{name} is {getattr(self, name)}; expected {expected}")
+        check_ranges(self)
         if self.precision not in ("auto", "fp32", "bf16"):
             raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
         if not 1 <= self.accumulate <= self.batch_size:
             raise BadValue(f"accumulate is {self.accumulate}; expected 1 … batch size ({self.batch_size})")
-        if self.patience < 0 or not 0 <= self.smoothing < 1:
-            raise BadValue(f"patience is {self.patience}, smoothing {self.smoothing}; expected ≥ 0, and 0 … below 1")
+        if not 0 <= self.smoothing < 1:
+            raise BadValue(f"smoothing is {self.smoothing}; expected 0 … below 1")
 
 
 class Run:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file
 from palmar.models.base import Model
 from palmar.models.tensors import replace_file
 
@@ -178,7 +178,7 @@ class Stored:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.file = safe_open(str(path), framework="pt")
+            self.file = safe_open(str(regular_file(path)), framework="pt")
             self.meta: dict[str, str] = self.file.metadata() or {}
         except (SafetensorError, OSError, ValueError) as e:
             raise BadFile(f"'{path}' is missing or damaged ({e}). Next: copy it again") from e

@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from palmar.embodiments import Embodiment
-from palmar.errors import BadFile, BadValue, RobotFault
+from palmar.errors import BadFile, BadValue, RobotFault, regular_file
 from palmar.kinematics import rotvec_to_matrix
 from palmar.runtime.loop import Body, held
 from palmar.runtime.safety import Safety
@@ -112,7 +112,7 @@ class Recordings:
     def load(cls, path: str | Path) -> Recordings:
         """Read what `save` wrote. Raises `BadFile`."""
         try:
-            with np.load(path, allow_pickle=False) as z:
+            with np.load(regular_file(path), allow_pickle=False) as z:
                 about = json.loads(str(z["about"]))
                 motions = {
                     name: Motion(*(z[f"{name}.{k}"] for k in ("command", "position", "velocity", "start")))

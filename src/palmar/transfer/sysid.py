@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from palmar.console import Screen
 from palmar.embodiments import Embodiment
-from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
+from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName, regular_file
 from palmar.robots.arm7 import arm7
 from palmar.sim.params import GROUPS, SPACE, Group, Randomization, WorldParams
 from palmar.transfer.diagnose import REST, Motion, Recordings, Slide
@@ -110,7 +111,7 @@ class Identification:
     def load(cls, path: str | Path) -> Identification:
         """Read a file that `palmar sysid --out` wrote. Raises `BadFile`."""
         try:
-            return cls.from_json(Path(path).read_text())
+            return cls.from_json(regular_file(path).read_text())
         except FileNotFoundError:
             raise BadFile(f"no identification at '{path}'. Next: palmar sysid --out {path}") from None
 
@@ -556,9 +557,7 @@ class _Progress:
         if not self.show or time.perf_counter() - self.began < 2.0:
             return
         if self.status is None:
-            from rich.console import Console
-
-            self.status = Console(stderr=True).status(what)  # type: ignore[assignment]
+            self.status = Screen(stderr=True).status(what)  # type: ignore[assignment]
             self.status.start()  # type: ignore[attr-defined]
         self.status.update(f"identifying: {what}")  # type: ignore[attr-defined]
 

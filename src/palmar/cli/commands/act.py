@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, writable, writable_folder
+from palmar.console import Screen, styled
+from palmar.ranges import Seconds, Seed
 
 FILM = Path("palmar-run.mp4")
 
@@ -24,9 +24,9 @@ class Run:
     """Checkpoint folder, "shipped" for the one inside palmar, or openpi://HOST:PORT for a policy server."""
     world: str = "sim"
     """sim, twin or twin:SEED: where the robot stands."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the table: another seed, another layout."""
-    timeout: float = 20.0
+    timeout: Seconds = 20.0
     """Longest time to try [s]."""
     video: Path = FILM
     """Where the film goes, with its last picture beside it. palmar-run.mp4 is always that of the last run."""
@@ -37,7 +37,7 @@ class Run:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.cli import live
 
         config = configured(live.RunConfig, self)
@@ -47,11 +47,9 @@ class Run:
         result = live.run(config, console)
         t = result.timing
         said = "says it is done" if result.done else f"ended: {result.reason}"
-        colour = "green" if result.success else "red"
-        console.print(
-            f"[bold]“{escape(result.instruction)}”[/]: the policy {said} after {result.seconds:.1f} s; "
-            f"the simulator says [{colour}]{'success' if result.success else 'not fulfilled'}[/]."
-        )
+        judged = styled("[green]success" if result.success else "[red]not fulfilled")
+        ended = f"{said} after {result.seconds:.1f} s"
+        console.print(styled("[bold]“{}”[/]: the policy {}; the simulator says {}.", result.instruction, ended, judged))
         period = f"period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms"
         console.print(
             f"control {period} · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late · "
@@ -60,7 +58,7 @@ class Run:
         changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
         console.print(f"safety changed: {changed} · film: {self.video}")
         if result.busy:
-            console.print(f"[yellow]{result.busy}")
+            console.print(styled("[yellow]{}", result.busy))
         return result.exit_code, result.to_dict()
 
 
@@ -81,7 +79,7 @@ class Demo:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.cli.demo import DemoConfig, demo
 
         writable_folder(self.out)

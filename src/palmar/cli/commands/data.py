@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, check_processes, configured, writable, writable_folder
-from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.cli.shared import Answer, configured, writable, writable_folder
+from palmar.console import Screen, styled
+from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.ranges import Count, Processes, Range, Seed, Share, Strength
 from palmar.sim.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -23,17 +24,17 @@ class Collect:
 
     out: Path
     """Folder of the data set."""
-    episodes: int = 100
+    episodes: Count = 100
     """How many to save; failed demonstrations are not saved."""
     tasks: tuple[Task, ...] = TASKS
     """Which tasks take turns."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the first table; below 1 000 000, where the test seeds begin."""
-    strength: float = 0.7
+    strength: Strength = 0.7
     """Domain randomisation, 0 (none) … 2."""
     driver: str = "expert"
     """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
-    beta: float = 0.0
+    beta: Share = 0.0
     """Share of DAgger episodes that the expert drives."""
     identified: Path | None = None
     """Draw the parameters that `palmar sysid --out` identified from their intervals."""
@@ -41,12 +42,12 @@ class Collect:
     """Photograph that many tables instead, six arrangements each: cheap truth for where to look."""
     resume: bool = False
     """Go on with a data set that is there until it holds --episodes."""
-    processes: int | None = None
+    processes: Processes = None
     """One a core when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.lab.collect import CollectConfig, collect
         from palmar.lab.stills import StillsConfig, collect_stills
         from palmar.sim.params import Randomization
@@ -54,7 +55,6 @@ class Collect:
         worlds = Randomization(self.strength)
         if self.identified:
             worlds = _identified(self.identified, self.strength)
-        check_processes(self.processes)
         writable_folder(self.out)
         if self.stills:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
@@ -64,14 +64,12 @@ class Collect:
             done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
         before = f", beside {done.there} that were there" if done.there else ""
         failed = f"{done.tried - done.saved} failed tries left out"
-        console.print(
-            f"[bold]{done.saved}[/] episodes, {done.frames} frames in [bold]{done.root}[/]{before} ({failed})."
-        )
+        made = f"episodes, {done.frames} frames in"
+        console.print(styled("[bold]{}[/] {} [bold]{}[/]{} ({}).", done.saved, made, done.root, before, failed))
         console.print(f"Next: palmar inspect {done.root}")
         if done.short:
-            console.print(
-                f"[yellow]{done.short} fewer than asked for: too many tries failed. Next: --resume with another --seed"
-            )
+            more = "fewer than asked for: too many tries failed. Next: --resume with another --seed"
+            console.print(styled("[yellow]{} {}", done.short, more))
         return int(done.short > 0), {"root": str(done.root)} | {
             n: getattr(done, n) for n in ("saved", "there", "tried", "frames", "short")
         }
@@ -83,6 +81,7 @@ def _identified(path: Path, strength: float) -> Randomization:
 
     from palmar.transfer.sysid import Identification
 
+    regular_file(path)
     why = "it is not JSON"
     try:
         if path.exists():
@@ -109,21 +108,20 @@ class Questions:
 
     out: Path
     """Folder of the questions."""
-    tables: int = 500
+    tables: Annotated[int, Range(2, 10**6)] = 500
     """How many pictures."""
-    held_out: float = 0.1
+    held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
     """Share of the tables that is only asked about."""
-    seed: int = 600_000
-    processes: int | None = None
+    seed: Seed = 600_000
+    processes: Processes = None
     """One a core when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.lab.questions import WebConfig, make
 
         config = configured(WebConfig, self)
-        check_processes(self.processes)
         writable_folder(self.out)
         web = make(self.out, config, self.processes, progress=not self.json)
         counts = {
@@ -132,9 +130,9 @@ class Questions:
             "held_out": len(web.held_out),
             "chance": web.chance,
         }
+        asked = f"{len(web.held_out)} of them only asked; guessing answers {100 * web.chance:.0f} %."
         console.print(
-            f"[bold]{len(web)}[/] questions about {self.tables} tables in [bold]{self.out}[/], {len(web.held_out)} of them only "
-            f"asked; guessing answers {100 * web.chance:.0f} %."
+            styled("[bold]{}[/] questions about {} tables in [bold]{}[/], {}", len(web), self.tables, self.out, asked)
         )
         console.print(f"Next: palmar train rt2-tiny --recipe co-train --web {self.out} --data FOLDER")
         return 0, {"root": str(self.out)} | counts
@@ -155,7 +153,7 @@ class Inspect:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.data.inspect import print_summary, summary
         from palmar.data.page import write_html
         from palmar.data.quality import assess
@@ -170,9 +168,9 @@ class Inspect:
             quality = assess(dataset)
             if figures["stills"]:
                 console.print(f"{figures['stills']} stills have no motion to judge, and are kept")
-            console.print(str(quality), markup=False)
+            console.print(str(quality))
             for dropped in quality.dropped:
-                console.print(f"  {dropped}", markup=False)
+                console.print(f"  {dropped}")
             if quality.dropped:
                 console.print("Next: palmar train --good-only, which leaves them out")
             figures |= {"quality": {"kept": list(quality.kept), "dropped": [asdict(d) for d in quality.dropped]}}
@@ -193,18 +191,17 @@ class Repair:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.data.repair import repair
 
         done = repair(self.data, self.drop)
         for what, names in (("rebuilt", done.rebuilt), ("removed", done.removed), ("dropped", done.dropped)):
             if names:
                 more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-                console.print(f"{what}: {', '.join(names[:6])}{more}", markup=False)
+                console.print(f"{what}: {', '.join(names[:6])}{more}")
         sound = not (done.rebuilt or done.removed or done.dropped)
         console.print(
             f"{'nothing to mend: ' if sound else ''}{done.episodes} episodes in '{self.data}'. "
-            f"Next: palmar inspect {self.data}",
-            markup=False,
+            f"Next: palmar inspect {self.data}"
         )
         return 0, asdict(done)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, check_processes, configured, writable
+from palmar.cli.shared import Answer, configured, writable
+from palmar.console import Screen, styled
+from palmar.ranges import LATENCY, Count, Processes, Seed, Strength
 from palmar.sim.tasks import TASKS, Split, Task
 
 
@@ -20,14 +23,14 @@ class Eval:
 
     policy: str = "shipped"
     """Checkpoint folder, "shipped", openpi://HOST:PORT, or "expert" for the script that knows where things are."""
-    episodes: int = 25
+    episodes: Count = 25
     """Tables for each task and split: 25 of four tasks in one split are 100 trials."""
     tasks: tuple[Task, ...] = TASKS
     splits: tuple[Split, ...] = ("layout",)
     """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
     world: str = "sim"
     """sim, twin, twin:SEED, or twins:N for N twins in turn."""
-    strength: float = 0.0
+    strength: Strength = 0.0
     """Domain randomisation of the test worlds."""
     ensemble: bool = False
     """Average overlapping chunks (temporal ensembling)."""
@@ -35,19 +38,18 @@ class Eval:
     """Ask for another object on the table than the scenario's own (does the language matter?)."""
     unaided: bool = False
     """A trial ends when the policy says it is done, as on a robot, not when the simulator sees success."""
-    seed: int = 0
-    latency: float = 0.0
+    seed: Seed = 0
+    latency: Annotated[float, LATENCY] = 0.0
     """Of the policy, on the simulated clock [s]."""
     out: Path | None = None
     """Write every trial here as JSON, for `palmar compare`."""
     force: bool = False
     """Replace the file of --out when it is there."""
-    processes: int | None = None
+    processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
-        check_processes(self.processes)
+    def run(self, console: Screen) -> Answer:
         writable(self.out, self.force)
         from palmar.lab.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
@@ -60,8 +62,8 @@ class Eval:
         for split in config.splits:
             for task in ("all", *config.tasks):
                 where = {"split": split} | ({} if task == "all" else {"task": task})
-                rates = [str(f(**where)) for f in (results.rate, results.approach, results.said_done)]
-                rates[0] = f"[bold]{rates[0]}" if task == "all" else rates[0]
+                rates = [Text(str(f(**where))) for f in (results.rate, results.approach, results.said_done)]
+                rates[0].stylize("bold" if task == "all" else "")
                 table.add_row(split if task == "all" else "", task, *rates, end_section=task == config.tasks[-1])
         console.print(table)
         figures = results.to_dict()
@@ -80,19 +82,18 @@ class Ground:
 
     policy: str = "shipped"
     """Checkpoint folder, or "shipped"."""
-    tables: int = 200
+    tables: Count = 200
     split: Split = "layout"
-    seed: int = 0
+    seed: Seed = 0
     world: str = "sim"
     """sim, twin or twin:SEED."""
-    strength: float = 0.0
+    strength: Strength = 0.0
     """Domain randomisation of the test worlds."""
-    processes: int | None = None
+    processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
-        check_processes(self.processes)
+    def run(self, console: Screen) -> Answer:
         from palmar.lab.grounding import GroundingConfig, grounding
         from palmar.sim.params import Randomization
 
@@ -100,7 +101,7 @@ class Ground:
         found = grounding(config, self.processes, progress=not self.json)
         table = Table("beside it stands a thing of the same …", "peak in its true box", "peak nearest to it")
         for kind in ("colour", "shape", "neither", None):
-            table.add_row(kind or "[bold]all", str(found.hits(kind)), str(found.right(kind)))
+            table.add_row(kind or styled("[bold]all"), str(found.hits(kind)), str(found.right(kind)))
         console.print(table)
         mistook = found.to_dict()["mistook"]
         console.print(
@@ -120,7 +121,7 @@ class Compare:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.errors import BadValue
         from palmar.eval.results import Results, differences, shared
         from palmar.eval.stats import paired, trials_needed
@@ -137,12 +138,12 @@ class Compare:
                 f"'{self.a}' and '{self.b}' share no task, split and seed. Next: evaluate both with the same --seed"
             )
         for difference in differences(a, b):
-            console.print(f"[yellow]they also differ in {difference}")
+            console.print(styled("[yellow]they also differ in {}", difference))
         result, ra, rb = paired(left, right), sum(left) / len(left), sum(right) / len(right)
         points = f"{100 * result.difference:+.1f} points ({100 * result.low:+.1f} to {100 * result.high:+.1f})"
         console.print(
             f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {points}, "
-            f"McNemar p = {result.p:.3f}. [bold]{result.verdict}[/]."
+            f"McNemar p = {result.p:.3f}. {result.verdict}."
         )
         need = trials_needed(ra, rb) if ra != rb and result.p >= 0.05 else None
         if need:
@@ -154,7 +155,7 @@ class Compare:
 class SysId:
     """Identify the dynamics of a reality twin from diagnostic motions, with intervals."""
 
-    twin: int = 0
+    twin: Seed = 0
     """Which twin."""
     out: Path | None = None
     """Write the identification here as JSON."""
@@ -163,7 +164,7 @@ class SysId:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         writable(self.out, self.force)
         from palmar.sim.twin import Twin
         from palmar.transfer.diagnose import diagnose

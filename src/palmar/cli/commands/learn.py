@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, tidy, writable, writable_folder
+from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, need
+from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, TEMPERATURE, Range, Seed
 from palmar.train.track import Tracker
 from palmar.types import STILL
 
@@ -34,7 +33,7 @@ class Models:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.models.catalogue import listed, short
 
         with console.status("counting parameters …"):
@@ -66,7 +65,7 @@ class Convert:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.models.pth import read_pth
         from palmar.models.tensors import write_tensors
 
@@ -82,7 +81,7 @@ class Convert:
         size = sum(v.numel() for v in taken.values())
         begin = _beginnings(taken)
         more = f"; they begin with {', '.join(begin)} (--prefix takes some, without it)" if 1 < len(begin) < 9 else ""
-        console.print(f"{len(taken)} tensors, {size:,} numbers in [bold]{self.out}[/]{escape(more)}")
+        console.print(styled("{} tensors, {} numbers in [bold]{}[/]{}", len(taken), f"{size:,}", self.out, more))
         return 0, {"file": str(self.out), "tensors": len(taken), "numbers": size}
 
 
@@ -102,16 +101,16 @@ class Train:
     """Folder of the checkpoint; metrics.jsonl lies beside it."""
     recipe: str = "one-stage"
     """one-stage, three-stage (align, co-fine-tune, specialise), unfreeze (head, top layers, all), head, lora, co-train or video."""
-    minutes: float | None = None
+    minutes: Annotated[float | None, MINUTES] = None
     """Train this long (the learning rate follows the clock)."""
-    steps: int | None = None
+    steps: Annotated[int | None, COUNT] = None
     """Or this many steps (reproducible bit for bit)."""
-    batch_size: int = 128
-    lr: float = 1e-3
+    batch_size: Annotated[int, BATCH] = 128
+    lr: Annotated[float, RATE] = 1e-3
     """Highest learning rate, of stages that have none of their own."""
-    temperature: float | None = None
+    temperature: Annotated[float | None, TEMPERATURE] = None
     """Sample tasks by size^(1/T): 1 every frame alike, inf every task alike. Not given: every frame once an epoch."""
-    weights: tuple[float, ...] = ()
+    weights: Annotated[tuple[float, ...], Range(0, 10**6)] = ()
     """How much each data set counts, in the order of --data."""
     web: Path | None = None
     """Folder of questions about pictures (palmar questions), for models that answer."""
@@ -121,11 +120,11 @@ class Train:
     """Leave out the demonstrations that `palmar inspect --quality` would: too idle, jerky, long, short or stuck."""
     track: tuple[Tracker, ...] = ()
     """Who hears of every logged row beside metrics.jsonl."""
-    web_share: float = 0.5
+    web_share: Annotated[float, Range(0, 1, below=True)] = 0.5
     """Share of a batch that is questions, with --web."""
-    accumulate: int = 1
+    accumulate: Annotated[int, BATCH] = 1
     """Backward passes a step, each with a part of the batch: less memory."""
-    patience: int = 0
+    patience: Annotated[int, PATIENCE] = 0
     """Stop a stage after that many validations without a better one, and keep the best; 0 for never."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
@@ -137,11 +136,11 @@ class Train:
     """Start from published weights of a vision-language model (a local folder of `transformers`, or of OpenVLA)."""
     resume: bool = False
     """Go on where a run in --out stopped."""
-    seed: int = 0
+    seed: Seed = 0
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
@@ -157,8 +156,6 @@ class Train:
         if self.pretrained is not None and init is not None:
             raise BadValue("--init and --pretrained both say where to begin. Next: one of them")
         self._check_data()
-        if self.seed < 0:
-            raise BadValue(f"seed is {self.seed}; expected 0 or more")
         self._check_out()
         model = self._model(init)
         web = self._questions(model, plan)
@@ -188,7 +185,9 @@ class Train:
                 pretrained=self.pretrained,
                 progress=not self.json, watch=watch,
             )  # fmt: skip
-        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}; palmar doctor {out}")
+        console.print(
+            styled("checkpoint in [bold]{}[/]. Next: palmar eval --policy {}; palmar doctor {}", out, out, out)
+        )
         return 0, {"checkpoint": str(out), **last}
 
     def _check_data(self) -> None:
@@ -231,8 +230,6 @@ class Train:
         from palmar.data.webdata import WebData
         from palmar.models.catalogue import speakers, speaks
 
-        if not 0 <= self.web_share < 1:
-            raise BadValue(f"--web-share is {self.web_share}; expected a share of the batch, 0 … below 1")
         wants = next((s for s in plan.stages if s.data is not None and s.data.web > 0), None)
         if self.web is None:
             if wants is None:
@@ -248,7 +245,7 @@ class Train:
             )
         return WebData(self.web)
 
-    def _read(self, folder: Path, console: Console) -> Any:
+    def _read(self, folder: Path, console: Screen) -> Any:
         """A data set, without its bad demonstrations where these are not wanted."""
         from palmar.data.quality import Kept, assess
         from palmar.data.reader import Dataset
@@ -257,10 +254,10 @@ class Train:
         if not self.good_only:
             return data
         quality = assess(data)
-        console.print(f"{folder}: {quality}", markup=False)
+        console.print(f"{folder}: {quality}")
         return Kept(data, quality.kept)
 
-    def _others(self, model: ModelConfig, console: Console) -> dict[str, list[Any]]:
+    def _others(self, model: ModelConfig, console: Screen) -> dict[str, list[Any]]:
         """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
         from palmar.data.joints import InJoints
         from palmar.robots.arm7 import arm7
@@ -303,39 +300,37 @@ class Doctor:
 
     run_folder: Positional[Path]
     """Folder that palmar train writes, or wrote."""
-    follow: float = 0.0
+    follow: Annotated[float, Range(0, 86_400, unit="seconds")] = 0.0
     """Look again every so many seconds, until Ctrl-C."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         import time
 
         from palmar.eval.rows import cut_short, read_rows
         from palmar.train.doctor import examine, too_short
         from palmar.train.track import METRICS
 
-        if not 0 <= self.follow < inf:
-            raise BadValue(f"--follow is {self.follow}; expected seconds, 0 for once")
         path = self.run_folder / METRICS
         if cut := not self.follow and cut_short(path):
-            console.print(f"the last line of '{path}' was cut short; the whole ones before it were read", markup=False)
+            console.print(f"the last line of '{path}' was cut short; the whole ones before it were read")
         said: list[str] = []
         while True:
             found, short = examine(self.run_folder), too_short(rows := read_rows(path))
             if found and not said and short:
-                console.print("[yellow]a short run[/]: what follows may be a beginning and no fault")
+                console.print(styled("[yellow]a short run[/]: what follows may be a beginning and no fault"))
             for f in found:
                 if f.symptom not in said:
-                    console.print(f"[bold red]{f.symptom}[/]: {f.said}. [bold]Fix:[/] {f.fix}")
+                    console.print(styled("[bold red]{}[/]: {}. [bold]Fix:[/] {}", f.symptom, f.said, f.fix))
                     said.append(f.symptom)
             if not self.follow:
                 break
             time.sleep(self.follow)
         if short and not found:  # a symptom needs no more rows
-            console.print(f"[yellow]too short to judge[/]: {short}")
+            console.print(styled("[yellow]too short to judge[/]: {}", short))
         elif not found:
-            console.print(f"[green]healthy[/]: nothing wrong in {len(rows)} rows of '{escape(str(path))}'")
+            console.print(styled("[green]healthy[/]: nothing wrong in {} rows of '{}'", len(rows), path))
         return int(bool(found or short)), {"findings": [asdict(f) for f in found], "too_short": short, "cut": cut}
 
 
@@ -352,7 +347,7 @@ class Preflight:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.data.reader import Dataset
         from palmar.policy import shipped
         from palmar.train.preflight import preflight
@@ -361,10 +356,9 @@ class Preflight:
         checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot)
         table = Table("", "check", "found", "next")
         for c in checks:
-            table.add_row("[green]ok[/]" if c.ok else "[red]no[/]", c.name, c.found, "" if c.ok else c.next)
+            table.add_row(styled("[green]ok" if c.ok else "[red]no"), c.name, c.found, "" if c.ok else c.next)
         console.print(table)
         bad = sum(not c.ok for c in checks)
-        console.print(
-            f"{len(checks) - bad} of {len(checks)} checks passed" + (f", [red]{bad} did not[/]" if bad else "")
-        )
+        passed = f"{len(checks) - bad} of {len(checks)} checks passed"
+        console.print(styled("{}{}", passed, styled(", [red]{} did not", bad) if bad else ""))
         return int(bad > 0), {"passed": bad == 0, "checks": [asdict(c) for c in checks]}

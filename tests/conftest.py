@@ -1,0 +1,22 @@
+"""Every test begins with the same environment, whatever the shell or the machine that runs the tests has set."""
+
+import os
+
+import pytest
+
+FOREIGN = (
+    "CLICOLOR_FORCE", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE",  # colours in text that a test reads
+    "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE",  # a group of processes (torchrun) around pytest
+    "OPENPI_API_KEY",
+)  # fmt: skip
+"""Variables of the environment that change what palmar or its libraries do, and that a test sets itself if it needs them.
+Not COLUMNS: no message may depend on the width of a terminal, so `.ci/run` sets another one each time."""
+
+for name in FOREIGN:  # before any module is imported: fixtures of a module and child processes see the same
+    os.environ.pop(name, None)
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 200 columns, for what is laid out to the width on purpose: tables, panels, and help texts."""
+    monkeypatch.setenv("COLUMNS", "200")
