@@ -455,8 +455,8 @@ def _ablation(name: str, seen: list[_Seen], chunk: Array, work: _Work) -> Ablati
     return Ablation(name, True, change, moved, verdict)
 
 
-def recommended(by_execute: Sequence[float | None], allowed: float = 1.1) -> int:
-    """How many actions of a chunk to carry out: the most whose mean error is at most a tenth above that of the first alone, and
+def recommended(by_execute: Sequence[float | None], allowed: float = 1.25) -> int:
+    """How many actions of a chunk to carry out: the most whose mean error is at most a quarter above that of the first alone, and
     no more than half the chunk, so that a late answer finds actions left. by_execute: error when 1, 2, … are carried out."""
     first = by_execute[0] if by_execute else None
     if first is None:
@@ -481,8 +481,11 @@ def notes(r: OfflineResults) -> Iterator[str]:
         yield "THE POLICY IGNORES ITS WORDS: with another instruction its error is the same"
     for baseline, moment in (("hold still", "later"), ("last action", "later"), ("mean action", "chunk")):
         gap = r.versus[baseline][moment]
+        when = "over the chunk" if moment == "chunk" else f"at {later:.2g} s"
         if gap.value is not None and gap.value >= 0:
-            yield f"it is no better than '{baseline}' ({'over the chunk' if moment == 'chunk' else f'at {later:.2g} s'})"
+            yield f"it is no better than '{baseline}' ({when})"
+        elif gap.high is not None and gap.high >= 0:
+            yield f"its error is below that of '{baseline}' ({when}), but these {gap.n} episodes do not tell it apart"
     if r.execution.execute > r.execution.horizon:
         left = r.execution.execute - r.execution.horizon
         yield (

@@ -1,0 +1,111 @@
+"""`palmar eval --data` and `palmar compare` of its results: what is printed, around one call each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from palmar.cli.shared import Answer
+from palmar.errors import BadValue
+from palmar.eval.bootstrap import Estimate
+from palmar.eval.offline_results import BASELINES, MOMENTS, POLICY, OfflineResults, compared
+
+
+def evaluate_offline(
+    console: Console, policy: str, data: Path, *, out: Path | None, html: Path | None, json: bool, **settings: Any
+) -> Answer:
+    """Load both, evaluate, write, print."""
+    if policy == "expert":
+        raise BadValue(
+            "the expert drives the simulator and reads no data set. Next: palmar eval --data FOLDER --policy runs/mine"
+        )
+    from palmar.data.reader import Dataset
+    from palmar.eval.offline import evaluate
+    from palmar.policy import load_policy
+
+    dataset = Dataset(data, cache=False)
+    results = evaluate(load_policy(policy), dataset, progress=not json, name=policy, **settings)
+    if out:
+        results.save(out)
+    print_results(results, console)
+    if html:
+        from palmar.eval.offline_page import page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page(results), "utf-8")
+        console.print(f"page: {html}", markup=False)
+    return 0, results.to_dict()
+
+
+def print_results(r: OfflineResults, console: Console) -> None:
+    from palmar.eval.offline_page import execution_text
+
+    when = f"at {r.config['later_seconds']:.2g} s"
+    console.print(
+        f"{r.split['text']}. {len(r.episodes)} episodes, {r.config['frames_seen']} frames, {r.config['act_ms_median']:.0f} ms a "
+        "chunk. Brackets: 95 % over episodes.",
+        markup=False, highlight=False,
+    )  # fmt: skip
+    table = Table("error in σ, channels that move", "first action", when, "whole chunk")
+    for who in (POLICY, *BASELINES):
+        table.add_row(f"[bold]{who}" if who == POLICY else who, *(str_of(r.overall[who][m]) for m in MOMENTS))
+    console.print(table)
+    if r.ablations:
+        table = Table("with", "error rises by", "actions move", "")
+        for a in r.ablations:
+            moved = "–" if a.moved is None else f"{a.moved:.2f} σ"
+            verdict = f"[red]{escape(a.verdict)}" if a.unused else escape(a.verdict)
+            table.add_row(a.name, percent_of(a.change), moved, verdict)
+        console.print(table)
+    table = Table("channel", "σ", "first action", when, "whole chunk", f"{when} [σ]", f"hold still {when} [σ]")
+    for c in r.channels:
+        mine = c.errors[POLICY]
+        cells = [f"{c.sd:.3g}", *(str_of(mine[m]) for m in MOMENTS), short(c.in_sd(POLICY, "later"))]
+        table.add_row(
+            escape(c.name), *cells, short(c.in_sd("hold still", "later")), style=None if c.moving else "dim"
+        )
+    console.print(table)
+    console.print(execution_text(r), markup=False, highlight=False)
+    for note in r.notes:
+        console.print(f"[yellow]{escape(note)}", highlight=False)
+
+
+def compare_offline(console: Console, a: Path, b: Path) -> Answer:
+    """Two offline evaluations, paired by episode."""
+    left, right = OfflineResults.load(a), OfflineResults.load(b)
+    found = compared(left, right)
+    table = Table("error in σ", "a", "b", "b less a, same episodes", "")
+    figures: dict[str, Any] = {}
+    for moment, difference in found.items():
+        verdict = verdict_of(difference)
+        sides = (str_of(r.overall[POLICY][moment]) for r in (left, right))
+        table.add_row(moment, *sides, str_of(difference), f"[bold]{verdict}")
+        figures[moment] = {
+            "value": difference.value, "low": difference.low, "high": difference.high, "n": difference.n, "verdict": verdict,
+        }  # fmt: skip
+    console.print(table)
+    return 0, {"offline": figures}
+
+
+def verdict_of(difference: Estimate) -> str:
+    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+        return "cannot tell"
+    return "b is better" if difference.high < 0 else "a is better"
+
+
+def str_of(e: Estimate) -> str:
+    return escape(str(e))
+
+
+def short(e: Estimate) -> str:
+    return "–" if e.value is None else f"{e.value:.2f}"
+
+
+def percent_of(e: Estimate) -> str:
+    if e.value is None:
+        return "–"
+    return f"{100 * e.value:+.0f} %" + ("" if e.low is None or e.high is None else f" ({100 * e.low:+.0f} to {100 * e.high:+.0f})")
