@@ -201,14 +201,14 @@ def repeated(v: _Values) -> Iterator[Finding]:
         runs += [n for n in lengths if n <= max(2, v.fps or 30)]  # longer ones are pauses
     if steps < 10 or shown < 0.4 * steps or not runs:
         return
-    typical = float(np.average(runs, weights=runs))
+    typical = float(np.median(np.repeat(runs, runs)))  # the run that a frame lies in
     yield Finding(
         "identical action rows", (),
-        f"{100 * shown / steps:.0f} % of the actions equal the one before while the robot moves; a row comes {typical:.1f} times"
+        f"{100 * shown / steps:.0f} % of the actions equal the one before while the robot moves; a row comes {typical:.0f} times"
         + (f", as commands at {v.fps / typical:.3g} Hz in {v.fps:g} fps" if v.fps else ""),
         "one new action a frame",
-        "record at the rate of the commands, or give every frame its own: interpolate, or keep every "
-        f"{max(2, round(typical))}th frame",
+        "record at the rate of the commands, or give every frame its own: interpolate, or keep one frame in "
+        f"{max(2, round(typical))}",
     )  # fmt: skip
 
 

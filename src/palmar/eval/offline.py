@@ -141,7 +141,8 @@ class _Fit:
 @dataclass(frozen=True)
 class _Scale:
     """Of the whole set. sd: float64[A], 0 where the actions do not change. mean: float64[A]. step: float64[A], mean change from
-    one action to the next. moving: bool[A]. jumps: bool[A], moving and no opening, for the seams. hold: {action column: state
+    one action to the next. moving: bool[A], its change within a second, in standard deviations, is at least 0.3 of the largest
+    channel's; a difference counts unless it is below 2 % of the largest. jumps: bool[A], moving and no opening, for the seams. hold: {action column: state
     column, or -1 for zero}."""
 
     sd: Array
@@ -167,7 +168,8 @@ class _Scale:
         delta = np.array([is_delta(n) for n in names])
         change = _mean_change(parts, second)
         largest = sd[delta].max(initial=0.0)
-        moving = (sd > 0) & np.where(delta, sd >= 0.02 * largest, change >= 0.1 * sd)
+        unit = np.where((sd > 0) & ~delta, change / np.where(sd > 0, sd, 1.0), 0.0)
+        moving = (sd > 0) & np.where(delta, sd >= 0.02 * largest, unit >= 0.3 * unit.max(initial=0.0))
         moving = moving if moving.any() else sd > 0
         moving = moving if moving.any() else np.ones(len(names), bool)
         hold = {i: -1 for i in np.flatnonzero(delta)} | partners(names, dataset.state_names, actions, states)

@@ -12,6 +12,7 @@ from palmar.eval import plots
 from palmar.eval.bootstrap import Estimate
 from palmar.eval.offline_results import BASELINES, MOMENTS, POLICY, OfflineResults
 
+PANELS, DRAWN = 16, 20  # channels and chunks of the open-loop plot at most
 STYLE = """
 :root { --ground: #fbfaf8; --card: #fff; --ink: #1c1b19; --soft: #6f6b64; --line: #e4e0d9; --good: #2f6f62; --bad: #b4532a;
   --c0: #2f6f62; --c1: #b4692a; --c2: #44699f; --c3: #9c4672; --c4: #6f7326; }
@@ -51,7 +52,8 @@ def page(r: OfflineResults) -> str:
         f"{escape(', '.join(r.moving))}.</p>",
         _table(
             ("", "first action", when, "whole chunk"),
-            ([escape(w), *(_cell(by[m]) for m in MOMENTS)] for w, by in figures.items()),
+            [[escape(w), *(_cell(by[m]) for m in MOMENTS)] for w, by in figures.items()]
+            + [[f"policy less {w}", *(_cell(r.versus[w][m], signed=True) for m in MOMENTS)] for w in BASELINES],
         ),
         _ablations(r),
         f"<h2>Errors by channel</h2><p>In the unit of the channel, as recorded; σ is the standard deviation of its recorded actions. "
@@ -127,16 +129,17 @@ def _trace(r: OfflineResults) -> str:
     t = r.trace
     if t is None:
         return ""
-    # channels that move first; no more than fit on a page
-    order = sorted(range(len(r.channels)), key=lambda i: (not r.channels[i].moving, i))[:16]
+    order = sorted(range(len(r.channels)), key=lambda i: (not r.channels[i].moving, -r.channels[i].sd, i))
+    order = [i for i in order if r.channels[i].sd > 0][:PANELS] or order[:1]
     left = f" {len(r.channels) - len(order)} channels that move less are left out." if len(order) < len(r.channels) else ""
+    chunks = t.chunks[:: -(-len(t.chunks) // DRAWN)]
     svg = plots.open_loop(
-        t.fps, np.array(t.recorded)[:, order], [(i, np.array(c)[:, order]) for i, c in t.chunks],
+        t.fps, np.array(t.recorded)[:, order], [(i, np.array(c)[:, order]) for i, c in chunks],
         [r.channels[i].name for i in order], f"Episode {t.episode}, open loop",
     )  # fmt: skip
     return (
-        f"<h2>Episode {t.episode}, open loop</h2><p>Every {_spacing(t.chunks)} frames a chunk; the episode with the median error."
-        f"{left}</p>{svg}"
+        f"<h2>Episode {t.episode}, open loop</h2><p>The episode with the median error; a chunk every {_spacing(chunks)} frames is "
+        f"shown.{left}</p>{svg}"
     )
 
 

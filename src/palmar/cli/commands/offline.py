@@ -52,7 +52,12 @@ def print_results(r: OfflineResults, console: Console) -> None:
     )  # fmt: skip
     table = Table("error in σ, channels that move", "first action", when, "whole chunk")
     for who in (POLICY, *BASELINES):
-        table.add_row(f"[bold]{who}" if who == POLICY else who, *(str_of(r.overall[who][m]) for m in MOMENTS))
+        table.add_row(
+            f"[bold]{who}" if who == POLICY else who, *(str_of(r.overall[who][m]) for m in MOMENTS),
+            end_section=who == BASELINES[-1],
+        )  # fmt: skip
+    for who in BASELINES:
+        table.add_row(f"policy less {who}", *(str_of(r.versus[who][m]) for m in MOMENTS))
     console.print(table)
     if r.ablations:
         table = Table("with", "error rises by", "actions move", "")
@@ -108,4 +113,5 @@ def short(e: Estimate) -> str:
 def percent_of(e: Estimate) -> str:
     if e.value is None:
         return "–"
-    return f"{100 * e.value:+.0f} %" + ("" if e.low is None or e.high is None else f" ({100 * e.low:+.0f} to {100 * e.high:+.0f})")
+    value, low, high = (None if x is None else round(100 * x) for x in (e.value, e.low, e.high))
+    return f"{value:+d} %" + ("" if low is None else f" ({low:+d} to {high:+d})")
