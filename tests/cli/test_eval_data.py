@@ -54,7 +54,11 @@ def test_from_the_command_line(made: Path, capsys: pytest.CaptureFixture[str]) -
     json.dumps(figures, allow_nan=False)
     Eval(policy=str(made / "policy"), data=made / "set", out=made / "b.json", frames=3, every=True).run(console)
     code, compared = Compare(out, made / "b.json").run(console)
-    assert code == 0 and compared["offline"]["chunk"]["n"] == 3 and compared["offline"]["chunk"]["verdict"] == "cannot tell"
+    assert (
+        code == 0
+        and compared["offline"]["chunk"]["n"] == 3
+        and compared["offline"]["chunk"]["verdict"] == "cannot tell"
+    )
     from palmar.errors import BadFile, BadValue
 
     with pytest.raises(BadFile, match="is there already"):

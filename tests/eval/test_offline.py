@@ -12,9 +12,10 @@ from rich.console import Console
 from palmar.data.split import TRAINED_ON, episode_digests, held_out
 from palmar.errors import BadFile, BadValue
 from palmar.eval.bootstrap import Estimate, means
-from palmar.eval.offline import evaluate, frames_of, recommended
+from palmar.eval.offline import evaluate, recommended
 from palmar.eval.offline_page import execution_text, page
 from palmar.eval.offline_results import OfflineResults, compared, is_offline, judge
+from palmar.eval.open_loop import frames_of
 from palmar.models.base import Interface
 from palmar.types import ActionChunk, Observation
 
@@ -131,8 +132,10 @@ def test_held_out_episodes_are_those_not_trained_on(data: Arm) -> None:
     other = Arm(episodes=3)
     other.actions += 0.01
     assert held_out(other, policy.info).text == "none of these 3 episodes was trained on: all are held out"
+    tuned = held_out(data, {TRAINED_ON: ["?", *digests[:5]]})
+    assert tuned.held_out == (5, 6, 7) and not tuned.known and "that it began from does not say" in tuned.text
     policy.info = {TRAINED_ON: list(digests)}
-    with pytest.raises(BadValue, match="no episode to evaluate on: 0 of 8 .*Next: record more, or --every"):
+    with pytest.raises(BadValue, match=r"no episode to evaluate on: 0 of 8 .*Next: record more, or --every"):
         evaluate(policy, data)
     assert len(evaluate(policy, data, every=True, ablate=False).episodes) == 8
     few = evaluate(Oracle(data), data, episodes=3, ablate=False, seed=1)
@@ -188,9 +191,7 @@ def test_names_in_another_order_are_put_in_order(data: Arm) -> None:
             return ActionChunk(chunk.actions[:, ::-1].copy(), chunk.dt, chunk.t0)
 
     policy = Turned(data)
-    policy.interface = dataclasses.replace(
-        FACE, state_names=Arm.state_names[::-1], action_names=Arm.action_names[::-1]
-    )
+    policy.interface = dataclasses.replace(FACE, state_names=Arm.state_names[::-1], action_names=Arm.action_names[::-1])
     found = evaluate(policy, data, ablate=False)
     assert found.overall["policy"]["chunk"].value == pytest.approx(0, abs=1e-6)
 

@@ -34,7 +34,9 @@ class Recorded:
         self.states[:, 14] = 0.02 + 0.96 * self.actions[:, -1]
         tool = [robot.chain.forward(q) for q in self.states[:, :7]]
         self.states[:, 15:] = [[*position, *matrix_to_quat(turn)] for position, turn in tool]
-        self.episodes = [SimpleNamespace(index=0, start=0, stop=50, success=True, source="", instruction="go", task="go")]
+        self.episodes = [
+            SimpleNamespace(index=0, start=0, stop=50, success=True, source="", instruction="go", task="go")
+        ]
         self.tasks = ["go"]
         fine = {"mean": np.zeros(7), "std": np.ones(7)}
         self.stats = {"observation.state": fine, "action": fine}

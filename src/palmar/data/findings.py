@@ -14,7 +14,8 @@ from palmar.types import STILL, Array
 
 DEGREES = 180 / np.pi
 LOOKED_AT = (5, 6)  # episodes, and pictures of each, that are decoded to judge the cameras
-DARK, PLAIN, SAME = 6.0, 2.0, 0.5  # mean level of a black picture, spread of a picture of one colour, mean change of a frozen one
+DARK, PLAIN, SAME = 6.0, 2.0, 0.5
+"""Levels of 255: mean of a black picture, spread within a picture of one colour, mean change between frozen pictures."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ def stats_keys(source: Any) -> Finding | None:
             narrow += [k] if np.size(s["mean"]) != width else []
     if not lost and not narrow:
         return None
-    what = f"statistics of {some(lost)}, which no feature is called" if lost else f"statistics of {some(narrow)} of another width"
+    what = f"{some(lost)}, which no feature is called" if lost else f"{some(narrow)} of another width"
     return Finding(
-        "statistics without a feature", tuple(lost or narrow), what, f"the names of the features: {some(list(features), 8)}",
+        "statistics without a feature", tuple(lost or narrow), f"statistics of {what}",
+        f"the names of the features: {some(list(features), 8)}",
         "palmar repair FOLDER, which counts the statistics again",
     )  # fmt: skip
 
@@ -151,7 +153,8 @@ def frame_rate(source: Any) -> Finding | None:
 def copied(v: _Values) -> Iterator[Finding]:
     """Actions that are the state of the same frame."""
     pairs = {i: j for i, j in v.pairs.items() if v.moving[i]}
-    same = [i for i, j in pairs.items() if np.abs(v.actions[:, i] - v.states[:, j]).max() <= 1e-6 * _span(v.actions[:, i])]
+    off = {i: np.abs(v.actions[:, i] - v.states[:, j]).max() for i, j in pairs.items()}
+    same = [i for i, most in off.items() if most <= 1e-6 * np.ptp(v.actions[:, i])]
     if not same or len(same) < 0.5 * len(pairs):
         return
     yield Finding(
@@ -168,7 +171,7 @@ def idle_runs(v: _Values, longest: float = 0.4) -> Iterator[Finding]:
     shares, where = [], []
     for states, actions in zip(v.split(v.states), v.split(v.actions), strict=True):
         both = np.concatenate([states, actions], 1)
-        still = (np.abs(np.diff(both, axis=0)) <= 1e-3 * spans).all(1)
+        still: Array = np.all(np.abs(np.diff(both, axis=0)) <= 1e-3 * spans, axis=1)
         start, length = _longest(still)
         shares.append(length / max(1, len(still)))
         where.append((start + length / 2) / max(1, len(still)))
@@ -254,12 +257,13 @@ def quaternions(v: _Values) -> Iterator[Finding]:
     for what, names, values in (("state", v.state_names, v.states), ("action", v.action_names, v.actions)):
         i = 0
         while i + 4 <= len(names):
-            block = values[:, i : i + 4]
-            if not len(block) or np.abs(np.linalg.norm(block, axis=1) - 1).max() > 2e-3 or np.abs(block).mean(0).max() > 1 - 1e-6:
+            block = values[:, i : i + 4] if len(values) else np.zeros((1, 4))
+            typical = np.abs(block).mean(0)
+            unit = np.abs(np.linalg.norm(block, axis=1) - 1).max() <= 2e-3
+            if not unit or typical.max() > 1 - 1e-6:  # a constant 1 beside three constant 0 tells nothing
                 i += 1
                 continue
             letters = "".join(n.lower()[-1] for n in names[i : i + 4])
-            typical = np.abs(block).mean(0)
             if typical.argmax() == 3 and typical[3] > 0.7 and letters != "xyzw":
                 named = f"called {', '.join(names[i : i + 4])}" if letters == "wxyz" else "without names that tell"
                 yield Finding(
@@ -316,10 +320,6 @@ def cameras(source: Any, episodes: Sequence[Any], v: _Values) -> Iterator[Findin
                 f"{max(changes[camera]):.2f} levels of 255 while the state moves",
                 f"more than {SAME:g}", "leave these episodes out, and check that the camera's driver delivers new pictures",
             )  # fmt: skip
-
-
-def _span(x: Array) -> float:
-    return float(np.ptp(x))
 
 
 def _spans(x: Array) -> Array:

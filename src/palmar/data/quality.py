@@ -16,11 +16,11 @@ from palmar.types import STILL, Array
 @dataclass(frozen=True)
 class Limits:
     """idle: largest share of frames whose action moves less than `still` of its own spread. jerk: largest root mean square
-    third difference of the actions over the median of all episodes; grippers and other openings are left out of both, since
-    opening and closing is a step and no motion along a path (`channels.openings` says how they are known). length: an episode this many times longer or
-    shorter than the median is an outlier. shortest: fewer frames than this are truncated. stuck: a gripper is commanded
-    over half the range of its commands and its reading moves less than this share of the range of its readings. failures: keep episodes that failed.
-    An episode with a number that is not finite is never kept."""
+    third difference of the actions over the median of all episodes. Grippers and other openings are left out of both, since
+    opening and closing is a step and no motion along a path (`channels.openings` says how they are known). length: an episode
+    this many times longer or shorter than the median is an outlier. shortest: fewer frames than this are truncated. stuck: a
+    gripper is commanded over half the range of its commands and its reading moves less than this share of the range of its
+    readings. failures: keep episodes that failed. An episode with a number that is not finite is never kept."""
 
     idle: float = 0.6
     still: float = 0.02
@@ -168,7 +168,8 @@ class _Channels:
         grips = []
         for i, j in pairs.items():
             asked, read = float(np.ptp(actions[:, i])), float(np.ptp(states[:, j]))
-            follows = abs(correlation(actions[:, i], states[:, j])) > 0.3  # if not, the readings are noise in all episodes
+            # readings that do not follow the commands in any episode are noise, whatever their own range
+            follows = abs(correlation(actions[:, i], states[:, j])) > 0.3
             grips.append((i, j, asked, read if follows else max(asked, read)))
         deltas = np.array([is_delta(names[i]) for i in moves])
         spread = actions.std(0)

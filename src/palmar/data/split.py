@@ -15,6 +15,8 @@ import numpy as np
 
 TRAINED_ON = "trained_on"
 """Where a checkpoint's info holds the digests of its training episodes."""
+OTHERS = "?"
+"""Among the digests: it began from a checkpoint that does not say what it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -61,4 +63,6 @@ def held_out(source: Any, info: Mapping[str, Any]) -> Split:
         text = f"none of these {n} episodes was trained on: all are held out"
     else:
         text = f"{len(places)} of {n} episodes are held out; the other {trained} were trained on"
-    return Split(places, trained, True, text)
+    if OTHERS in seen:
+        text += "; the checkpoint that it began from does not say what it was trained on"
+    return Split(places, trained, OTHERS not in seen, text)

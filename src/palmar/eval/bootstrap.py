@@ -44,7 +44,8 @@ class Estimate:
 def resampled(episodes: int, seed: int = 0) -> Array:
     """float64[2000, E]: how often each of E episodes is drawn, rows summing to E. The same for the same E and seed, so that
     differences are paired."""
-    return np.random.default_rng([seed, episodes]).multinomial(episodes, np.full(episodes, 1 / episodes), RESAMPLES) * 1.0
+    rng = np.random.default_rng([seed, episodes])
+    return rng.multinomial(episodes, np.full(episodes, 1 / episodes), RESAMPLES).astype(np.float64)
 
 
 def means(values: Array, over: Array | None = None, seed: int = 0) -> list[Estimate]:

@@ -45,8 +45,8 @@ def page(r: OfflineResults) -> str:
     title = f"{r.config['policy'] or 'policy'} on {Path(r.config['data']).name or 'a data set'}"
     figures = {w: r.overall[w] for w in (POLICY, *BASELINES)}
     parts = [
-        f"<h1>{escape(title)}</h1><p>{escape(r.split['text'])}. {len(r.episodes)} episodes and {r.config['frames_seen']} frames were "
-        "looked at, open loop: each chunk answers a recorded observation. Brackets are 95 % intervals over episodes.</p>",
+        f"<h1>{escape(title)}</h1><p>{escape(r.split['text'])}. {len(r.episodes)} episodes and {r.config['frames_seen']} frames "
+        "were looked at, open loop: each chunk answers a recorded observation. Brackets are 95 % intervals over episodes.</p>",
         "<ul>" + "".join(f"<li>{escape(n)}</li>" for n in r.notes) + "</ul>" if r.notes else "",
         f"<h2>Errors over all channels that move</h2><p>Mean absolute error in standard deviations of the recorded actions, over "
         f"{escape(', '.join(r.moving))}.</p>",
@@ -56,8 +56,8 @@ def page(r: OfflineResults) -> str:
             + [[f"policy less {w}", *(_cell(r.versus[w][m], signed=True) for m in MOMENTS)] for w in BASELINES],
         ),
         _ablations(r),
-        f"<h2>Errors by channel</h2><p>In the unit of the channel, as recorded; σ is the standard deviation of its recorded actions. "
-        f"Greyed channels hardly move. The last two columns compare {when} in σ.</p>",
+        f"<h2>Errors by channel</h2><p>In the unit of the channel, as recorded; σ is the standard deviation of its recorded "
+        f"actions. Greyed channels hardly move. The last two columns compare {when} in σ.</p>",
         _channels(r, when),
         "<h2>How much of a chunk to carry out</h2><p>" + escape(execution_text(r)) + "</p>",
         plots.error_by_step(
@@ -131,7 +131,9 @@ def _trace(r: OfflineResults) -> str:
         return ""
     order = sorted(range(len(r.channels)), key=lambda i: (not r.channels[i].moving, -r.channels[i].sd, i))
     order = [i for i in order if r.channels[i].sd > 0][:PANELS] or order[:1]
-    left = f" {len(r.channels) - len(order)} channels that move less are left out." if len(order) < len(r.channels) else ""
+    left = (
+        f" {len(r.channels) - len(order)} channels that move less are left out." if len(order) < len(r.channels) else ""
+    )
     chunks = t.chunks[:: -(-len(t.chunks) // DRAWN)]
     svg = plots.open_loop(
         t.fps, np.array(t.recorded)[:, order], [(i, np.array(c)[:, order]) for i, c in chunks],

@@ -18,7 +18,10 @@ MOMENTS = ("first", "later", "chunk")
 """Of a chunk: its first action; the one a second later (or the last, in a shorter chunk); the mean of all."""
 POLICY = "policy"
 BASELINES = ("hold still", "last action", "mean action")
-LITTLE, MUCH = 0.02, 0.10  # relative changes of the error: below the first is none; a change up to the second is not ruled out
+LITTLE, MUCH = (
+    0.02,
+    0.10,
+)  # relative changes of the error: below the first is none; a change up to the second is not ruled out
 Errors = Mapping[str, Mapping[str, Estimate]]
 """{who: {moment: mean absolute error}}."""
 

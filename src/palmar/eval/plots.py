@@ -302,7 +302,11 @@ def open_loop(
         ):  # fmt: skip
             figure.axes[0].plot([], [], label=label, **style)
         figure.legend(
-            *figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8.5, handlelength=1.2
+            *figure.axes[0].get_legend_handles_labels(),
+            loc="outside upper left",
+            ncols=2,
+            fontsize=8.5,
+            handlelength=1.2,
         )
         svg = _Svg(figure)
     return svg.text(title)

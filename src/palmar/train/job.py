@@ -19,7 +19,7 @@ from palmar.adapters.pretrained import begin_from, like
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
 from palmar.data.normalize import Normalizer
-from palmar.data.split import TRAINED_ON
+from palmar.data.split import OTHERS, TRAINED_ON
 from palmar.errors import BadValue
 from palmar.models import checkpoint
 from palmar.models.assets import nameless
@@ -161,10 +161,19 @@ class Job:
             "data": {str(i): fingerprint(s) for i, s in enumerate(s for lane in lanes for s in lane.feed.sets)},
         }  # fmt: skip
         run = Run(model, config, recipe)
-        before = () if init is None else checkpoint.read_config(init)[3].get(TRAINED_ON, ())
+        before = () if init is None else checkpoint.read_config(init)[3].get(TRAINED_ON, (OTHERS,))
         trained_on = list(dict.fromkeys([*before, *(d for lane in lanes for d in lane.feed.trained_on)]))
         return cls(
-            tuple(lanes), run, model_config, interface, normalizers, about, web, root=root, took=took, trained_on=trained_on
+            tuple(lanes),
+            run,
+            model_config,
+            interface,
+            normalizers,
+            about,
+            web,
+            root=root,
+            took=took,
+            trained_on=trained_on,
         )
 
     @property

@@ -53,7 +53,8 @@ def preflight(
 ) -> list[Check]:
     """Compare what is given, two or three of: a data set (`Dataset`), a checkpoint folder, a robot.
 
-    execute: how many actions of a chunk are to be carried out. Raises `BadValue` with fewer than two, `BadFile` when one cannot be read at all.
+    execute: how many actions of a chunk are to be carried out. Raises `BadValue` with fewer than two, `BadFile` when one cannot
+    be read at all.
     """
     body = robot_named(robot) if isinstance(robot, str) else robot
     sides = [

@@ -94,7 +94,6 @@ class Eval:
         )
         return 0, figures
 
-
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that says something only with --data, or only without."""
         with_data = ("frames", "every", "html")

@@ -70,9 +70,7 @@ def print_results(r: OfflineResults, console: Console) -> None:
     for c in r.channels:
         mine = c.errors[POLICY]
         cells = [f"{c.sd:.3g}", *(str_of(mine[m]) for m in MOMENTS), short(c.in_sd(POLICY, "later"))]
-        table.add_row(
-            escape(c.name), *cells, short(c.in_sd("hold still", "later")), style=None if c.moving else "dim"
-        )
+        table.add_row(escape(c.name), *cells, short(c.in_sd("hold still", "later")), style=None if c.moving else "dim")
     console.print(table)
     console.print(execution_text(r), markup=False, highlight=False)
     for note in r.notes:
