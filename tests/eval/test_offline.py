@@ -90,6 +90,7 @@ def test_baselines_are_what_they_say(data: Arm, blind: OfflineResults) -> None:
         assert c.errors["hold still"]["later"].value == pytest.approx(second[i], rel=1e-4)
         assert c.errors["mean action"]["first"].value == pytest.approx(mean[i], rel=1e-4)
         assert c.errors["last action"]["first"].value == pytest.approx(last[i], rel=1e-4)
+        assert c.less_hold.value == pytest.approx(c.errors["policy"]["later"].value - second[i], abs=1e-6)
     gap = blind.versus["hold still"]["later"]
     assert gap.high is not None and gap.high < 0, "better than holding still, in the whole interval"
 

@@ -291,7 +291,7 @@ def cameras(source: Any, episodes: Sequence[Any], v: _Values) -> Iterator[Findin
     looked = 0
     for e in some_episodes:
         at = np.unique(np.linspace(int(e.start), int(e.stop) - 1, LOOKED_AT[1]).astype(np.int64))
-        moved = float((np.abs(np.ptp(np.asarray(source.states, np.float64)[at], axis=0)) / spread).max(initial=0.0))
+        moved = float((np.abs(np.ptp(np.asarray(source.states[at], np.float64), axis=0)) / spread).max(initial=0.0))
         looked += 1
         for camera, x in source.batch(at, 1)["images"].items():
             shots = np.asarray(x, np.float32)

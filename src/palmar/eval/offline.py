@@ -118,10 +118,11 @@ def _results(
     who_all = (POLICY, *BASELINES)
     stacked = {who: {m: np.stack([x.errors[who][m] for x in seen]) for m in MOMENTS} for who in who_all}
     by_channel = {who: {m: means(v) for m, v in by.items()} for who, by in stacked.items()}
+    less_hold = means(stacked[POLICY]["later"] - stacked["hold still"]["later"])
     channels = tuple(
         ChannelErrors(
             n, float(s.sd[i]), bool(s.moving[i]), s.hold_name(i, dataset.state_names),
-            {who: {m: by_channel[who][m][i] for m in MOMENTS} for who in who_all},
+            {who: {m: by_channel[who][m][i] for m in MOMENTS} for who in who_all}, less_hold[i],
         )
         for i, n in enumerate(names)
     )  # fmt: skip

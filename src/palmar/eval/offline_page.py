@@ -57,7 +57,8 @@ def page(r: OfflineResults) -> str:
         ),
         _ablations(r),
         f"<h2>Errors by channel</h2><p>In the unit of the channel, as recorded; σ is the standard deviation of its recorded "
-        f"actions. Greyed channels hardly move. The last two columns compare {when} in σ.</p>",
+        f"actions. Greyed channels hardly move. "
+        f"The last three columns compare {when} in σ; the difference is paired by episode.</p>",
         _channels(r, when),
         "<h2>How much of a chunk to carry out</h2><p>" + escape(execution_text(r)) + "</p>",
         plots.error_by_step(
@@ -118,10 +119,10 @@ def _channels(r: OfflineResults, when: str) -> str:
         mine = c.errors[POLICY]
         cells = [
             escape(c.name), f"{c.sd:.3g}", *(_cell(mine[m]) for m in MOMENTS), _cell(c.in_sd(POLICY, "later")),
-            _cell(c.in_sd("hold still", "later")),
+            _cell(c.in_sd("hold still", "later")), _cell(c.less_hold.scaled(1 / c.sd), signed=True) if c.sd > 0 else "–",
         ]  # fmt: skip
         rows.append(cells)
-    head = ("channel", "σ", "first action", when, "whole chunk", "policy [σ]", "hold still [σ]")
+    head = ("channel", "σ", "first action", when, "whole chunk", "policy [σ]", "hold still [σ]", "difference [σ]")
     return _table(head, rows, still=[not c.moving for c in r.channels])
 
 

@@ -30,13 +30,15 @@ Errors = Mapping[str, Mapping[str, Estimate]]
 class ChannelErrors:
     """sd: standard deviation of the recorded actions, in the channel's unit. moving: it changes enough within a second to count
     in the means over channels. hold: what "hold still" repeats: `state NAME`, `zero` for a difference, "" where no state
-    has that name. errors: in the channel's unit."""
+    has that name. errors: in the channel's unit. less_hold: error of the policy less that of "hold still" at the later moment,
+    paired by episode, in the channel's unit."""
 
     name: str
     sd: float
     moving: bool
     hold: str
     errors: Errors
+    less_hold: Estimate
 
     def in_sd(self, who: str, moment: str) -> Estimate:
         """In standard deviations of the recorded actions; unknown where they do not change."""
@@ -180,7 +182,12 @@ class OfflineResults:
         )  # fmt: skip
         return cls(
             d["config"], d["split"],
-            tuple(ChannelErrors(c["name"], c["sd"], c["moving"], c["hold"], _errors(c["errors"])) for c in d["channels"]),
+            tuple(
+                ChannelErrors(
+                    c["name"], c["sd"], c["moving"], c["hold"], _errors(c["errors"]), Estimate.from_dict(c["less_hold"])
+                )
+                for c in d["channels"]
+            ),
             _errors(d["overall"]), _errors(d["versus"]),
             tuple(Ablation(**(a | {"change": Estimate.from_dict(a["change"])})) for a in d["ablations"]),
             execution,

@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from palmar.cli.shared import Answer
 from palmar.errors import BadValue
 from palmar.eval.bootstrap import Estimate
-from palmar.eval.offline_results import BASELINES, MOMENTS, POLICY, OfflineResults, compared
+from palmar.eval.offline_results import BASELINES, MOMENTS, POLICY, ChannelErrors, OfflineResults, compared
 
 
 def evaluate_offline(
@@ -66,15 +66,30 @@ def print_results(r: OfflineResults, console: Console) -> None:
             verdict = f"[red]{escape(a.verdict)}" if a.unused else escape(a.verdict)
             table.add_row(a.name, percent_of(a.change), moved, verdict)
         console.print(table)
-    table = Table("channel", "σ", "first action", when, "whole chunk", f"{when} [σ]", f"hold still {when} [σ]")
+    table = Table(
+        Column("channel", overflow="fold"),
+        "σ",
+        "first action",
+        when,
+        "whole chunk",
+        f"{when} [σ]",
+        f"hold still {when} [σ]",
+    )
     for c in r.channels:
         mine = c.errors[POLICY]
-        cells = [f"{c.sd:.3g}", *(str_of(mine[m]) for m in MOMENTS), short(c.in_sd(POLICY, "later"))]
+        cells = [f"{c.sd:.3g}", *(str_of(mine[m]).replace(" ", "\n", 1) for m in MOMENTS), beside_hold(c)]
         table.add_row(escape(c.name), *cells, short(c.in_sd("hold still", "later")), style=None if c.moving else "dim")
     console.print(table)
     console.print(execution_text(r), markup=False, highlight=False)
     for note in r.notes:
         console.print(f"[yellow]{escape(note)}", highlight=False)
+
+
+def beside_hold(c: ChannelErrors) -> str:
+    """The policy's error at the later moment in σ: green where it is below holding still in the whole interval, red above."""
+    low, high = c.less_hold.low, c.less_hold.high
+    colour = "" if low is None or high is None or low <= 0 <= high else "[green]" if high < 0 else "[red]"
+    return colour + short(c.in_sd(POLICY, "later"))
 
 
 def compare_offline(console: Console, a: Path, b: Path) -> Answer:
