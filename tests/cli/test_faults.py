@@ -18,9 +18,9 @@ from palmar.cli.commands import COMMANDS
 from palmar.cli.main import guarded, main
 from palmar.cli.shared import writable
 from palmar.data.writer import DatasetWriter
-from palmar.embodiments import arm7
 from palmar.errors import BadFile
 from palmar.ranges import numbers_in, ranges
+from palmar.robots.arm7 import arm7
 
 MARKUP = "[bold]<b>[/red]"
 VALUES = ("nan", "inf", "-inf", "-1", "1e308", str(2**70), "9" * 300)

@@ -69,7 +69,7 @@ def test_questions_are_made_and_learned_from(data, tmp_path, capsys):
 def test_inspection_says_which_demonstrations_are_worth_learning_from(data, capsys):
     assert main(["inspect", data, "--quality", "--json"]) == 0
     quality = json.loads(capsys.readouterr().out)["quality"]
-    assert quality == {"kept": [0, 1, 2], "dropped": []}
+    assert quality == {"kept": [0, 1, 2], "dropped": [], "openings": {"gripper": "by its name"}, "findings": []}
 
 
 def test_training_can_leave_them_out(data, tmp_path, capsys, monkeypatch):

@@ -110,3 +110,24 @@ def test_data_without_joints_say_whose_and_what_next() -> None:
         match=r"actions of 'data/mine' have no gripper \(they have dx, dy, dz\).*Next: .*palmar train --others",
     ):
         InJoints(data, arm7("channels"))
+
+
+def test_a_gripper_that_works_is_no_jerk() -> None:
+    """Most episodes only move; those that also open and close the gripper are the good ones, and stay."""
+    for name in ("gripper", "right_gripper", "hand"):
+        data = Made([60] * 10)
+        data.action_names, data.state_names = ("dx", "dy", name), ("x", f"{name}.pos")
+        data.actions[:, 2], data.states[:, 1] = 1.0, 1.0
+        data.actions[:, :2] *= 0.02  # a gripper's step is large beside smooth motion
+        for e in data.episodes[:3]:
+            for at in (10, 25, 40):
+                data.actions[e.start + at : e.start + at + 8, 2] = 0.0
+                data.states[e.start + at + 1 : e.start + at + 9, 1] = 0.0
+        quality = assess(data)
+        assert quality.kept == tuple(range(10)), str(quality)
+        how = "by its name" if "gripper" in name else "by its values: two levels, 0 and 1"
+        assert quality.openings == {name: how}
+        assert quality.left_out == f"left out of jerk and idle, as openings: {name} ({how})"
+        data.states[data.episodes[1].start : data.episodes[1].stop, 1] = 1.0
+        assert [d.reason for d in assess(data).dropped] == ["stuck gripper"]
+    assert assess(Made([40] * 3)).openings == {"gripper": "by its name"}

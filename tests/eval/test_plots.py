@@ -31,6 +31,13 @@ FIGURES = {
     "histogram": lambda: plots.histogram(np.array([1.0, 2.0, np.nan]), "Latency", "ms"),
     "timing": lambda: plots.timing(TIMING, 20.0),
     "guards": lambda: plots.guards({"velocity": 4, "jerk": 0}, 100),
+    "open loop": lambda: plots.open_loop(
+        10.0, np.ones((9, 3)), [(0, np.zeros((4, 3))), (7, np.ones((4, 3)))], ["a", "b <c>", "d"]
+    ),
+    "one channel": lambda: plots.open_loop(10.0, np.ones((2, 1)), [], ["a"]),
+    "error by step": lambda: plots.error_by_step(
+        {"a": [(0.1, 0.0, 0.2), (0.2, 0.1, 0.3)], "b": [(None, None, None)]}, 10.0, 1
+    ),
     "trajectories": lambda: plots.trajectories([(np.ones((4, 3)), True), (np.zeros((2, 3)), False)]),
 }
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from palmar.console import Screen
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue, UnknownName
+from palmar.kinematics import matrix_to_quat
 from palmar.mapping import Interface
 from palmar.models import checkpoint
 from palmar.models.presets import palmar_nano
@@ -29,6 +31,13 @@ class Recorded:
         self.states[:, :7] = robot.home[:7] + rng.normal(0, 0.1, (50, 7))
         self.actions = rng.normal(0, 0.01, (50, 7))
         self.actions[:, -1] = rng.integers(0, 2, 50)
+        self.states[:, 14] = 0.02 + 0.96 * self.actions[:, -1]
+        tool = [robot.frame().chain.forward(q) for q in self.states[:, :7]]
+        self.states[:, 15:] = [[*position, *matrix_to_quat(turn)] for position, turn in tool]
+        self.episodes = [
+            SimpleNamespace(index=0, start=0, stop=50, success=True, source="", instruction="go", task="go")
+        ]
+        self.tasks = ["go"]
         fine = {"mean": np.zeros(7), "std": np.ones(7)}
         self.stats = {"observation.state": fine, "action": fine}
         self.size = 96
@@ -37,17 +46,18 @@ class Recorded:
         return 50
 
     def batch(self, indices: np.ndarray, horizon: int) -> dict:
-        return {"images": {c: np.zeros((1, self.size, self.size, 3), np.uint8) for c in self.cameras}}
+        shots = np.random.default_rng(0).integers(0, 255, (50, self.size, self.size, 3), np.uint8)
+        return {"images": {c: shots[np.asarray(indices)] for c in self.cameras}}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint for the arm; its weights are never looked at."""
-    robot, rng = arm7(), np.random.default_rng(0)
+    robot = arm7()
     face = Interface({"front": (96, 96), "wrist": (96, 96)}, robot.state_names, robot.action_names, 16, 0.1, "arm7")
     normal = {
-        "state": Normalizer.fit(rng.normal(size=(9, len(robot.state_names)))),
-        "action": Normalizer.fit(rng.normal(size=(9, len(robot.action_names)))),
+        "state": Normalizer.fit(Recorded().states),
+        "action": Normalizer.fit(Recorded().actions),
     }
     return checkpoint.save(tmp_path_factory.mktemp("policy"), {}, palmar_nano(), face, normal)
 
@@ -119,3 +129,35 @@ def test_one_side_is_not_enough(trained: Path, capsys: pytest.CaptureFixture[str
     assert code == 0 and figures["passed"] and "checks passed" in capsys.readouterr().out
     slow = dataclasses.replace(arm7(), policy_rate=5.0)
     assert wrong(None, trained, slow)["checkpoint ↔ robot: rate"] == "10 Hz and 5 Hz"
+
+
+def test_actions_of_ten_times_the_scale_do_not_fit_the_normaliser(trained: Path) -> None:
+    data = Recorded()
+    data.actions[:, :3] *= 10
+    found = wrong(data, trained)
+    (check,) = found
+    assert check == "data set ↔ checkpoint: action normaliser"
+    assert "dx, dy, dz: " in found[check] and "beyond 5 σ of the checkpoint (spread 10 σ, " in found[check]
+    small = Recorded()
+    small.actions[:, :6] *= 0.1
+    assert "move 0.1 σ of the checkpoint" in wrong(small, trained)["data set ↔ checkpoint: action normaliser"]
+    moving = Recorded()
+    moving.states[:, 7:14] = np.random.default_rng(1).normal(size=(50, 7))  # velocities, which were 0 in training
+    assert "joint1.vel" in wrong(moving, trained)["data set ↔ checkpoint: state normaliser"]
+
+
+def test_a_chunk_is_as_long_as_it_is_carried_out(trained: Path) -> None:
+    assert all(c.ok for c in preflight(None, trained, "arm7", execute=16))
+    (bad,) = [c for c in preflight(None, trained, "arm7", execute=20) if not c.ok]
+    assert bad.name == "checkpoint: chunk and execute" and "4 of every 20 ticks have no action" in bad.found
+    assert "--execute 16" in bad.next
+
+
+def test_values_and_the_order_of_a_quaternion() -> None:
+    data = Recorded()
+    data.states[:, 18:] = np.roll(data.states[:, 18:], -1, axis=1)
+    found = wrong(data, None, "arm7")
+    assert "by 1.00 as xyzw" in found["data set ↔ robot: quaternion order"]
+    inverted = Recorded()
+    inverted.actions[:, -1] = 1 - inverted.actions[:, -1]
+    assert "gripper: correlation" in wrong(inverted, None, "arm7")["data set: inverted gripper"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data.channels import correlation, is_delta, openings, partners
 from palmar.errors import BadValue
 from palmar.types import STILL, Array
 
@@ -15,10 +16,11 @@ from palmar.types import STILL, Array
 @dataclass(frozen=True)
 class Limits:
     """idle: largest share of frames whose action moves less than `still` of its own spread. jerk: largest root mean square
-    third difference of the actions over the median of all episodes. length: an episode this many times longer or
-    shorter than the median is an outlier. shortest: fewer frames than this are truncated. stuck: the gripper is commanded
-    over half its range and its reading moves less than this share of its range. failures: keep episodes that failed.
-    An episode with a number that is not finite is never kept."""
+    third difference of the actions over the median of all episodes. Grippers and other openings are left out of both, since
+    opening and closing is a step and no motion along a path (`channels.openings` says how they are known). length: an episode
+    this many times longer or shorter than the median is an outlier. shortest: fewer frames than this are truncated. stuck: a
+    gripper is commanded over half the range of its commands and its reading moves less than this share of the range of its
+    readings. failures: keep episodes that failed. An episode with a number that is not finite is never kept."""
 
     idle: float = 0.6
     still: float = 0.02
@@ -44,10 +46,12 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Quality:
-    """kept: indices into `source.episodes`. dropped: one entry an episode, its first reason."""
+    """kept: indices into `source.episodes`. dropped: one entry an episode, its first reason. openings: {action channel left
+    out of jerk and idle: how it was known to be an opening}."""
 
     kept: tuple[int, ...]
     dropped: tuple[Dropped, ...]
+    openings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -59,6 +63,14 @@ class Quality:
     def __str__(self) -> str:
         why = ", ".join(f"{n} {reason}" for reason, n in self.reasons.items()) or "nothing"
         return f"kept {len(self.kept)} of {len(self.kept) + len(self.dropped)} episodes; dropped {why}"
+
+    @property
+    def left_out(self) -> str:
+        """Which channels are no motion, in words; empty when all are."""
+        if not self.openings:
+            return ""
+        names = ", ".join(f"{name} ({how})" for name, how in self.openings.items())
+        return f"left out of jerk and idle, as openings: {names}"
 
 
 class Kept:
@@ -105,8 +117,8 @@ def check_numbers(sets: Sequence[Any]) -> None:
 def assess(source: Any, limits: Limits | None = None) -> Quality:
     """Judge every episode. Stills are kept as they are: they have no motion to judge."""
     limits = limits or Limits()
-    spread = _spread(source)
-    facts = [_facts(source, e, limits, spread) for e in source.episodes]
+    judged = _Channels.of(source)
+    facts = [_facts(source, e, limits, judged) for e in source.episodes]
     moving = [f for f, e in zip(facts, source.episodes, strict=True) if getattr(e, "source", "") != STILL]
     sound = [f.numbers for f in moving if not f.numbers["not finite"]]
     typical = {k: float(np.median([n[k] for n in sound])) for k in ("length", "jerk")} if sound else {}
@@ -121,7 +133,7 @@ def assess(source: Any, limits: Limits | None = None) -> Quality:
             dropped.append(why)
         else:
             kept.append(i)
-    return Quality(tuple(kept), tuple(dropped))
+    return Quality(tuple(kept), tuple(dropped), judged.openings)
 
 
 @dataclass(frozen=True)
@@ -130,25 +142,48 @@ class _Facts:
     content: bytes = b""
 
 
-def _spread(source: Any) -> Array:
-    """float64[A]: standard deviation of the actions that are numbers; infinite where nothing moves."""
-    actions = np.asarray(source.actions, np.float64)
-    spread = (
-        actions[np.isfinite(actions).all(1)].std(0) if np.isfinite(actions).all(1).any() else np.zeros(actions.shape[1])
-    )
-    return np.where(spread > 1e-9, spread, np.inf)
+@dataclass(frozen=True)
+class _Channels:
+    """spread: float64[A], standard deviation of each action channel, infinite where nothing moves. moves: action columns
+    that are judged as motion. deltas: whether each of these is a difference. grips: (action column, state column, range of
+    the commands, range of the readings) of the openings that are measured too."""
+
+    spread: Array
+    moves: Array
+    deltas: Array
+    openings: Mapping[str, str]
+    grips: tuple[tuple[int, int, float, float], ...]
+
+    @classmethod
+    def of(cls, source: Any) -> _Channels:
+        actions, states = (np.asarray(x, np.float64) for x in (source.actions, source.states))
+        names, sound = list(source.action_names), np.isfinite(actions).all(1) & np.isfinite(states).all(1)
+        actions, states = actions[sound], states[sound]
+        if not len(actions):
+            width = len(names)
+            return cls(np.full(width, np.inf), np.arange(width), np.zeros(width, bool), {}, ())
+        found = openings(names, actions)
+        moves = np.array([i for i, n in enumerate(names) if n not in found] or range(len(names)))
+        pairs = {i: j for i, j in partners(names, source.state_names, actions, states).items() if names[i] in found}
+        grips = []
+        for i, j in pairs.items():
+            asked, read = float(np.ptp(actions[:, i])), float(np.ptp(states[:, j]))
+            # readings that do not follow the commands in any episode are noise, whatever their own range
+            follows = abs(correlation(actions[:, i], states[:, j])) > 0.3
+            grips.append((i, j, asked, read if follows else max(asked, read)))
+        deltas = np.array([is_delta(names[i]) for i in moves])
+        spread = actions.std(0)
+        return cls(np.where(spread > 1e-9, spread, np.inf), moves, deltas, found, tuple(grips))
 
 
-def _facts(source: Any, e: Any, limits: Limits, spread: Array) -> _Facts:
+def _facts(source: Any, e: Any, limits: Limits, judged: _Channels) -> _Facts:
     actions, states = (np.asarray(x[e.start : e.stop], np.float64) for x in (source.actions, source.states))
     if strange := int((~np.isfinite(actions)).sum() + (~np.isfinite(states)).sum()):
         return _Facts(
             {"length": float(len(actions)), "idle": 0.0, "jerk": 0.0, "stuck": np.inf, "not finite": float(strange)}
         )
-    unit = actions / spread
-    moves = [i for i, n in enumerate(source.action_names) if n != "gripper"] or list(range(actions.shape[1]))
-    delta = "dx" in source.action_names
-    speed = np.abs(unit[:, moves]) if delta else np.abs(np.diff(unit[:, moves], axis=0, prepend=unit[:1, moves]))
+    unit = actions[:, judged.moves] / judged.spread[judged.moves]
+    speed = np.abs(np.where(judged.deltas, unit, np.diff(unit, axis=0, prepend=unit[:1])))
     third = np.diff(unit, 3, axis=0)
     numbers = {
         "length": float(len(actions)),
@@ -157,11 +192,10 @@ def _facts(source: Any, e: Any, limits: Limits, spread: Array) -> _Facts:
         "stuck": np.inf,
         "not finite": 0.0,
     }
-    if "gripper" in source.action_names and "gripper.pos" in source.state_names:
-        asked = actions[:, list(source.action_names).index("gripper")]
-        read = states[:, list(source.state_names).index("gripper.pos")]
-        if len(asked) and np.ptp(asked) > 0.5:
-            numbers["stuck"] = float(np.ptp(read))
+    for i, j, asked, read in judged.grips:
+        if len(actions) and asked > 0 and np.ptp(actions[:, i]) > 0.5 * asked:
+            share = float(np.ptp(states[:, j])) / read if read > 0 else 0.0
+            numbers["stuck"] = min(numbers["stuck"], share)
     return _Facts(numbers, np.ascontiguousarray(np.concatenate([actions, states], -1), np.float32).tobytes())
 
 

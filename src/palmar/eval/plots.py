@@ -265,6 +265,79 @@ def trajectories(paths: Iterable[tuple[Array, bool | None]], title: str = "Paths
     return svg.text(f"{title}: from above, and from the side")
 
 
+def open_loop(
+    fps: float,
+    recorded: Array,
+    chunks: Sequence[tuple[int, Array]],
+    names: Sequence[str],
+    title: str = "Recorded and predicted actions",
+) -> str:
+    """One panel a channel: float[N, A] recorded actions (line), and predicted chunks (first frame, float[T, A]) as short lines
+    that begin with a dot, over seconds. Raises `BadValue` when there is nothing to draw."""
+    recorded = np.asarray(recorded, float)
+    if not len(recorded) or not len(names):
+        raise BadValue("no actions to draw; expected at least one frame and one channel")
+    columns = 1 if len(names) < 3 else 2
+    rows = -(-len(names) // columns)
+    with _figure(title, 0.35 + 0.95 * rows, columns, rows) as (figure, axes):
+        for k, ax in enumerate(np.atleast_1d(axes).ravel()):
+            if k >= len(names):
+                ax.set_axis_off()
+                continue
+            ax.plot(np.arange(len(recorded)) / fps, recorded[:, k], color=INK, lw=1.3, alpha=0.75, zorder=2)
+            for i, chunk in chunks:
+                kept = np.asarray(chunk, float)[: len(recorded) - i]
+                at = (i + np.arange(len(kept))) / fps
+                ax.plot(at, kept[:, k], color=SERIES[1], lw=0.9, alpha=0.8, zorder=3)
+                ax.plot(at[:1], kept[:1, k], ".", color=SERIES[1], ms=4, zorder=4)
+            ax.set_title(names[k], fontsize=8.5, color=INK, loc="left", pad=2)
+            ax.tick_params(labelsize=7.5)
+            ax.locator_params(axis="y", nbins=4)
+            if k < len(names) - columns:
+                ax.set_xticklabels([])
+            else:
+                ax.set_xlabel("seconds", fontsize=8)
+        for label, style in (
+            ("recorded", {"color": INK, "lw": 1.3}), ("predicted chunks", {"color": SERIES[1], "lw": 0.9, "marker": "."}),
+        ):  # fmt: skip
+            figure.axes[0].plot([], [], label=label, **style)
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(),
+            loc="outside upper left",
+            ncols=2,
+            fontsize=8.5,
+            handlelength=1.2,
+        )
+        svg = _Svg(figure)
+    return svg.text(title)
+
+
+def error_by_step(
+    series: Mapping[str, Sequence[tuple[float | None, float | None, float | None]]],
+    fps: float,
+    recommended: int | None = None,
+    title: str = "Error by step of the chunk",
+) -> str:
+    """Errors [standard deviations] over the step of the chunk [s] as (value, low, high); None is left out. recommended: how many
+    steps to carry out, as a line."""
+    with _figure(title, 2.4) as (figure, ax):
+        for j, (name, points) in enumerate(series.items()):
+            kept = [(i / fps, *p) for i, p in enumerate(points) if p[0] is not None]
+            if not kept:
+                continue
+            at, value = (np.array([k[n] for k in kept], float) for n in (0, 1))
+            if all(k[2] is not None for k in kept):
+                ends = np.array([k[2:4] for k in kept], float)
+                ax.fill_between(at, ends[:, 0], ends[:, 1], color=SERIES[j % 5], alpha=0.15, lw=0)
+            ax.plot(at, value, color=SERIES[j % 5], lw=1.6, marker=MARKS[j % 5], ms=3.5, label=name)
+        if recommended:
+            ax.axvline((recommended - 0.5) / fps, color=INK, lw=1, ls="--", label=f"carry out {recommended}")
+        ax.set(ylim=(0, None), xlabel="seconds after the picture", ylabel="error [σ]")
+        _legend(ax, 3)
+        svg = _Svg(figure)
+    return svg.text(title)
+
+
 class _Svg:
     """Draws when made, while the style holds; `text` makes it fit into a page."""
 
@@ -291,7 +364,7 @@ class _Svg:
 
 
 @contextmanager
-def _figure(title: str, height: float, panels: int = 1) -> Iterator[tuple[Any, Any]]:
+def _figure(title: str, height: float, panels: int = 1, rows: int = 1) -> Iterator[tuple[Any, Any]]:
     """A figure in the house's style, closed after."""
     need("matplotlib", "report")
     from matplotlib import rc_context
@@ -307,7 +380,7 @@ def _figure(title: str, height: float, panels: int = 1) -> Iterator[tuple[Any, A
     with rc_context(style):
         figure = Figure(figsize=(WIDTH, height), dpi=80, layout="constrained")
         FigureCanvasAgg(figure)
-        yield figure, figure.subplots(1, panels)
+        yield figure, figure.subplots(rows, panels)
 
 
 def _rows(ax: Any, names: Sequence[str]) -> None:

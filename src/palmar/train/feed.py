@@ -14,6 +14,7 @@ from palmar.data.augment import Augment, draw_warp, recoloured, shifted, warp_ac
 from palmar.data.language import Paraphrases, Wordings
 from palmar.data.mixture import Group, Mixture, check_alike
 from palmar.data.quality import check_numbers
+from palmar.data.split import episode_digests
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models.base import DECIMETRE, GROUNDED, Batch, Labels, pixels
@@ -80,6 +81,12 @@ class Feed:
             for e in s.episodes
             if e.success is not False or not success_only
         ]
+        digests = [
+            (digest, getattr(e, "source", "") == STILL)
+            for s in self.sets
+            for e, digest in zip(s.episodes, episode_digests(s), strict=True)
+            if e.success is not False or not success_only
+        ]
         self.still = np.zeros(int(self.starts[-1]), bool)  # frames to look at, whose actions mean nothing
         for start, stop, still in kept:
             self.still[start:stop] = still
@@ -94,6 +101,8 @@ class Feed:
         frames = [np.arange(*episodes[i]) for i in order]
         self.validation = np.sort(np.concatenate(frames[:held])) if held else np.empty(0, np.int64)
         self.moving = np.sort(np.concatenate(frames[held:]))
+        acted = [digest for digest, still in digests if not still]
+        self.trained_on = tuple(acted[i] for i in sorted(order[held:]))  # by content, for `data.split.held_out`
         self.training = np.sort(np.concatenate([self.moving, *stills]))
         self.tasks = list(dict.fromkeys(t for s in self.sets for t in s.tasks))
         self._task_of = [np.array([self.tasks.index(t) for t in s.tasks], np.int64) for s in self.sets]

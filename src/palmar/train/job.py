@@ -19,6 +19,7 @@ from palmar.adapters.pretrained import begin_from, like
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
 from palmar.data.normalize import Normalizer
+from palmar.data.split import OTHERS, TRAINED_ON
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models import checkpoint
@@ -76,7 +77,7 @@ class Lane:
 class Job:
     """Everything a run needs that does not change, and the run. normalizers: as a checkpoint holds them, those of robots
     that --init knew and that are not trained now among them. root: what gathers sharded weights. took: parts that
-    have published weights."""
+    have published weights. trained_on: digests of the episodes seen, those of --init among them (`data.split`)."""
 
     lanes: tuple[Lane, ...]
     run: Run
@@ -89,6 +90,7 @@ class Job:
     world: World = field(default_factory=World)
     root: nn.Module | None = None
     took: Sequence[str] = ()
+    trained_on: Sequence[str] = ()
 
     @classmethod
     def start(
@@ -160,7 +162,20 @@ class Job:
             "data": {str(i): fingerprint(s) for i, s in enumerate(s for lane in lanes for s in lane.feed.sets)},
         }  # fmt: skip
         run = Run(model, config, recipe)
-        return cls(tuple(lanes), run, model_config, interface, normalizers, about, web, root=root, took=took)
+        before = () if init is None else checkpoint.read_config(init)[3].get(TRAINED_ON, (OTHERS,))
+        trained_on = list(dict.fromkeys([*before, *(d for lane in lanes for d in lane.feed.trained_on)]))
+        return cls(
+            tuple(lanes),
+            run,
+            model_config,
+            interface,
+            normalizers,
+            about,
+            web,
+            root=root,
+            took=took,
+            trained_on=trained_on,
+        )
 
     @property
     def names(self) -> list[str]:

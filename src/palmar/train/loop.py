@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from palmar.console import say
 from palmar.data.language import Paraphrases
+from palmar.data.split import TRAINED_ON
 from palmar.models import checkpoint
 from palmar.models.base import Model, ModelConfig
 from palmar.train import lora
@@ -263,6 +264,7 @@ class Loop:
             "train": asdict(run.config),
             "frames": sum(len(lane.feed.training) for lane in job.lanes),
             "recipe": run.recipe.name,
+            TRAINED_ON: list(job.trained_on),
         }
         run.save(self.folder / STATE, job.about, leads)  # first: a checkpoint without it could not be gone on from
         weights = run.averaged(leads)

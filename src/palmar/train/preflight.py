@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data.channels import some
+from palmar.data.findings import examine
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
+from palmar.kinematics import matrix_to_quat
 from palmar.policy import ADAPTERS, split_robot
 from palmar.robots.arm7 import arm7
 from palmar.types import Array
 
+FAR = 5.0  # standard deviations beyond which hardly a value lies when a normaliser fits
 ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
 
 
@@ -43,11 +47,15 @@ class Side:
 
 
 def preflight(
-    data: Any | None = None, checkpoint: str | Path | None = None, robot: Embodiment | str | None = None
+    data: Any | None = None,
+    checkpoint: str | Path | None = None,
+    robot: Embodiment | str | None = None,
+    execute: int = 4,
 ) -> list[Check]:
     """Compare what is given, two or three of: a data set (`Dataset`), a checkpoint folder, a robot.
 
-    Raises `BadValue` with fewer than two, `BadFile` when one cannot be read at all.
+    execute: how many actions of a chunk are to be carried out. Raises `BadValue` with fewer than two, `BadFile` when one cannot
+    be read at all.
     """
     body = robot_named(robot) if isinstance(robot, str) else robot
     sides = [
@@ -60,8 +68,15 @@ def preflight(
     checks = [c for a, b in _pairs(sides) for c in compare(a, b)]
     for side in sides:
         checks += statistics(side)
+        if side.what == "checkpoint" and side.horizon is not None:
+            checks.append(execution(side, execute))
     if data is not None:
         checks += ranges(data, body)
+        checks += values(data)
+        if body is not None:
+            checks += tool_turn(data, body)
+        if checkpoint is not None:
+            checks += normalised(data, next(s for s in sides if s.what == "checkpoint"))
     return checks
 
 
@@ -180,6 +195,94 @@ def statistics(side: Side) -> Iterator[Check]:
         )
 
 
+def execution(side: Side, execute: int) -> Check:
+    """Does a chunk last as long as it is carried out?"""
+    horizon = side.horizon or 0
+    left = execute - horizon
+    found = f"{horizon} actions in a chunk, {execute} carried out"
+    if left > 0:
+        found += f": {left} of every {execute} ticks have no action"
+    return Check(
+        "checkpoint: chunk and execute", execute >= 1 and left <= 0, found,
+        f"carry out {horizon} at most (--execute {horizon}), or train with a longer horizon",
+    )  # fmt: skip
+
+
+def values(data: Any) -> Iterator[Check]:
+    """What `data.findings` says of the set's values."""
+    found = examine(data)
+    for f in found:
+        where = f"{some(f.channels)}: " if f.channels else ""
+        yield Check(f"data set: {f.name}", False, f"{where}{f.found}; expected {f.expected}", f.next)
+    if not found:
+        yield Check("data set: values", True, "no fault found in states, actions, timestamps and pictures")
+
+
+def normalised(data: Any, checkpoint: Side) -> Iterator[Check]:
+    """Do the checkpoint's normalisers, which --init keeps, fit these numbers? Share of values beyond 5 σ, by channel; spread of
+    the values in σ; and what was constant in training and moves here."""
+    for what, names, numbers in (("state", data.state_names, data.states), ("action", data.action_names, data.actions)):
+        n = checkpoint.stats["normalizers"].get(what)
+        theirs = checkpoint.state_names if what == "state" else checkpoint.action_names
+        numbers = np.asarray(numbers, float)
+        if n is None or tuple(theirs or ()) != tuple(names) or len(n["scale"]) != len(names):
+            continue  # names and widths have a check of their own
+        offset, scale = np.array(n["offset"], float), np.array(n["scale"], float)
+        numbers = numbers[np.isfinite(numbers).all(1)]
+        if not (np.isfinite(offset).all() and np.isfinite(scale).all()) or not len(numbers):
+            continue
+        live = scale > 0
+        unit = (numbers - offset) / np.where(live, scale, 1.0)
+        beyond, spread = (np.abs(unit) > FAR).mean(0), unit.std(0)
+        off = (spread > 2.5) | (np.abs(unit.mean(0)) > 2.5)  # not only a long tail, which the training data have too
+        moves = numbers.std(0) > 1e-3 * np.maximum(np.abs(offset), 1.0)
+        out = [i for i in np.flatnonzero(live) if beyond[i] > 0.01 and off[i]]
+        narrow = [i for i in np.flatnonzero(live) if 1e-3 < spread[i] < 0.15]
+        constant = [i for i in np.flatnonzero(~live) if moves[i]]
+        found = f"{100 * beyond[live].max(initial=0.0):.1f} % of the values of a channel are beyond {FAR:g} σ at most"
+        if out:
+            worst = max(out, key=lambda i: (beyond[i], spread[i]))
+            found = (
+                f"{some([names[i] for i in out])}: {100 * beyond[worst]:.0f} % of {names[worst]} are beyond {FAR:g} σ of the "
+                f"checkpoint (spread {spread[worst]:.2g} σ, mean {unit[:, worst].mean():.2g} σ; expected about 1 and 0)"
+            )
+        elif constant:
+            found = f"{some([names[i] for i in constant])} never moved in training and move here"
+        elif len(narrow) > len(names) / 2:
+            found = f"{some([names[i] for i in narrow])} move {spread[narrow].max():.2g} σ of the checkpoint; expected about 1"
+        yield Check(
+            f"data set ↔ checkpoint: {what} normaliser",
+            not out and not constant and len(narrow) <= len(names) / 2,
+            found,
+            "another scale or unit: convert the data, or train from scratch; --init keeps the checkpoint's normaliser",
+        )
+
+
+def tool_turn(data: Any, robot: Embodiment) -> Iterator[Check]:
+    """The recorded quaternion of the tool against the one that the joints make: wxyz, or xyzw under the names of wxyz?"""
+    names, quat = list(data.state_names), [f"tcp.{q}" for q in ("qw", "qx", "qy", "qz")]
+    if not robot.frames:
+        return
+    joints = [f"{j}.pos" for j in robot.frame().joints]
+    if any(n not in names for n in (*quat, *joints)) or not len(data.states):
+        return
+    states = np.asarray(data.states, float)
+    states = states[np.isfinite(states).all(1)]
+    picked = states[np.linspace(0, len(states) - 1, min(20, len(states))).astype(int)] if len(states) else states
+    if not len(picked):
+        return
+    q = picked[:, [names.index(n) for n in quat]]
+    if np.abs(np.linalg.norm(q, axis=1) - 1).max() > 0.01:
+        return
+    true = np.array(
+        [matrix_to_quat(robot.frame().chain.forward(row[[names.index(n) for n in joints]])[1]) for row in picked]
+    )
+    as_named, rolled = (np.abs((x * true).sum(1)).mean() for x in (q, np.roll(q, 1, axis=1)))
+    ok = not (rolled > 0.99 and as_named < 0.95)
+    found = f"agrees with the joints by {as_named:.2f} as wxyz and by {rolled:.2f} as xyzw (1 is equal)"
+    yield Check("data set ↔ robot: quaternion order", ok, found, "put w, now last, first: palmar has wxyz")
+
+
 def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
     """Units: do the numbers look like radians, metres and 0 … 1?"""
     states, actions = np.asarray(data.states, float), np.asarray(data.actions, float)
@@ -187,6 +290,8 @@ def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
     yield Check("data set: numbers", finite, "all finite" if finite else "NaN or infinity inside", "palmar inspect")
     if not finite or not len(states):
         return
+    if robot is None:
+        return  # a set's own unit is no fault; that its actions and states have one is looked at in `values`
     joints = [i for i, n in enumerate(data.state_names) if n.endswith(".pos") and n != "gripper.pos"]
     if joints:
         largest = float(np.abs(states[:, joints]).max())
@@ -202,8 +307,6 @@ def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
             yield Check(
                 f"data set: {what} gripper", ok, f"{low:.3g} … {high:.3g}", "expected 0 closed … 1 open: rescale"
             )
-    if robot is None:
-        return
     if "dx" in data.action_names:
         at = [list(data.action_names).index(n) for n in ("dx", "dy", "dz") if n in data.action_names]
         step = float(np.quantile(np.linalg.norm(actions[:, at], axis=1), 0.99))

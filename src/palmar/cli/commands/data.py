@@ -149,11 +149,12 @@ class Inspect:
     force: bool = False
     """Replace the file of --html when it is there."""
     quality: bool = False
-    """Also say which demonstrations are not worth learning from, and why. Nothing is deleted."""
+    """Also say which demonstrations are not worth learning from, and what is wrong with the set's values. Nothing is deleted."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        from palmar.data.findings import examine
         from palmar.data.inspect import print_summary, summary
         from palmar.data.page import write_html
         from palmar.data.quality import assess
@@ -173,7 +174,19 @@ class Inspect:
                 console.print(f"  {dropped}")
             if quality.dropped:
                 console.print("Next: palmar train --good-only, which leaves them out")
-            figures |= {"quality": {"kept": list(quality.kept), "dropped": [asdict(d) for d in quality.dropped]}}
+            if quality.left_out:
+                console.print(quality.left_out)
+            found = examine(dataset)
+            for finding in found:
+                console.print(styled("[red]{}", finding))
+            if not found:
+                console.print("values: no fault found in states, actions, timestamps and pictures")
+            figures |= {
+                "quality": {
+                    "kept": list(quality.kept), "dropped": [asdict(d) for d in quality.dropped],
+                    "openings": dict(quality.openings), "findings": [asdict(f) for f in found],
+                }
+            }  # fmt: skip
         if self.html:
             write_html(dataset, self.html)
             console.print(f"page: {self.html}")

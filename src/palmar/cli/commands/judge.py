@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -13,18 +13,30 @@ from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, writable
 from palmar.console import Screen, styled
+from palmar.errors import BadValue
 from palmar.ranges import LATENCY, Count, Processes, Seed, Strength
 from palmar.sim.tasks import TASKS, Split, Task
 
 
 @dataclass(frozen=True)
 class Eval:
-    """Success with 95 % intervals on tables the policy has never seen."""
+    """Success with 95 % intervals on tables the policy has never seen; with --data, errors on recorded episodes instead."""
 
     policy: str = "shipped"
     """Checkpoint folder, "shipped", openpi://HOST:PORT, or "expert" for the script that knows where things are."""
+    data: Path | None = None
+    """Folder of a LeRobot v3 data set, of any robot: the policy's actions against the recorded ones, beside holding still, and
+    without its pictures and words. On the episodes that the checkpoint was not trained on; nothing is simulated."""
     episodes: Count = 25
-    """Tables for each task and split: 25 of four tasks in one split are 100 trials."""
+    """Tables for each task and split: 25 of four tasks in one split are 100 trials. With --data: most episodes looked at."""
+    frames: Count = 24
+    """With --data: most frames of an episode that the policy is asked about."""
+    execute: Count = 4
+    """Actions carried out of each chunk."""
+    every: bool = False
+    """With --data: also the episodes that the policy was trained on."""
+    html: Path | None = None
+    """With --data: write a page here, with an open-loop plot of an episode."""
     tasks: tuple[Task, ...] = TASKS
     splits: tuple[Split, ...] = ("layout",)
     """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
@@ -42,15 +54,24 @@ class Eval:
     latency: Annotated[float, LATENCY] = 0.0
     """Of the policy, on the simulated clock [s]."""
     out: Path | None = None
-    """Write every trial here as JSON, for `palmar compare`."""
+    """Write every trial here as JSON, for `palmar compare`; with --data every figure."""
     force: bool = False
-    """Replace the file of --out when it is there."""
+    """Replace the files of --out and --html when they are there."""
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        self._check_mode()
         writable(self.out, self.force)
+        writable(self.html, self.force)
+        if self.data is not None:
+            from palmar.cli.commands.offline import evaluate_offline
+
+            return evaluate_offline(
+                console, self.policy, self.data, out=self.out, html=self.html, json=self.json, episodes=self.episodes,
+                frames=self.frames, execute=self.execute, every=self.every, seed=self.seed,
+            )  # fmt: skip
         from palmar.lab.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
 
@@ -74,6 +95,16 @@ class Eval:
             f"{figures['commands']} commands"
         )
         return 0, figures
+
+    def _check_mode(self) -> None:
+        """Raise `BadValue` for an option that says something only with --data, or only without."""
+        with_data = ("frames", "every", "html")
+        simulated = ("tasks", "splits", "world", "strength", "ensemble", "swap", "unaided", "latency", "processes")
+        usual = {f.name: f.default for f in fields(self)}
+        for name in with_data if self.data is None else simulated:
+            if getattr(self, name) != usual[name]:
+                where = "only with --data" if self.data is None else "in simulation only, and not with --data"
+                raise BadValue(f"--{name} counts {where}. Next: leave --{name} out, or see palmar eval --help")
 
 
 @dataclass(frozen=True)
@@ -122,7 +153,7 @@ class Compare:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
-        from palmar.errors import BadValue
+        from palmar.eval.offline_results import is_offline
         from palmar.eval.results import Results, differences, shared
         from palmar.eval.stats import paired, trials_needed
 
@@ -131,6 +162,15 @@ class Compare:
                 f"'{self.a}' and '{self.b}' are the same file; expected the results of two evaluations. "
                 "Next: palmar eval --policy OTHER --out OTHER.json"
             )
+        kinds = is_offline(self.a), is_offline(self.b)
+        if any(kinds):
+            from palmar.cli.commands.offline import compare_offline
+
+            if not all(kinds):
+                raise BadValue(
+                    f"one of '{self.a}' and '{self.b}' is an offline evaluation and the other is none. Next: two of one kind"
+                )
+            return compare_offline(console, self.a, self.b)
         a, b = Results.load(self.a), Results.load(self.b)
         left, right = shared(a, b)
         if not left:

@@ -344,6 +344,8 @@ class Preflight:
     """Checkpoint folder, or "shipped"."""
     robot: str | None = None
     """A robot palmar knows, such as arm7."""
+    execute: int = 4
+    """Actions that are to be carried out of each chunk."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
@@ -353,7 +355,7 @@ class Preflight:
         from palmar.train.preflight import preflight
 
         data = None if self.data is None else Dataset(self.data, cache=False)
-        checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot)
+        checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot, self.execute)
         table = Table("", "check", "found", "next")
         for c in checks:
             table.add_row(styled("[green]ok" if c.ok else "[red]no"), c.name, c.found, "" if c.ok else c.next)
