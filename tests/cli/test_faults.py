@@ -133,7 +133,7 @@ def test_names_with_markup_are_printed_as_they_are(data: Path, trained: Path, tm
     told: list[tuple[list[str], int, list[str]]] = [
         (["inspect", str(data / "a"), "--html", str(page), "--quality"], 0, [f"page: {page}", "[/red] lift"]),
         (["repair", str(data / "a")], 0, [f"4 episodes in '{data / 'a'}'"]),
-        (["preflight", "--data", str(data / "a"), "--policy", str(trained)], 1, ["of 13 checks passed"]),
+        (["preflight", "--data", str(data / "a"), "--policy", str(trained)], 0, ["checks passed"]),
         (["doctor", str(trained)], 1, ["too short"]),
         (["doctor", str(odd)], 2, [f"in '{odd}'"]),
         (["inspect", str(odd)], 2, [str(odd)]),

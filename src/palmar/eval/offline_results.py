@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, regular_file
 from palmar.eval.bootstrap import Estimate, means
 
 KIND = "offline"
@@ -158,7 +158,7 @@ class OfflineResults:
     @classmethod
     def load(cls, path: str | Path) -> OfflineResults:
         try:
-            return cls.from_dict(json.loads(Path(path).read_text()))
+            return cls.from_dict(json.loads(regular_file(path).read_text()))
         except FileNotFoundError:
             raise BadFile(f"no results at '{path}'. Next: palmar eval --data FOLDER --out {path}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -201,6 +201,8 @@ class OfflineResults:
 
 def is_offline(path: str | Path) -> bool:
     """Whether a file holds what `OfflineResults.save` writes."""
+    if not regular_file(path).exists():
+        return False
     try:
         d = json.loads(Path(path).read_text())
     except (OSError, ValueError):

@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, tidy, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, need
-from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, TEMPERATURE, Range, Seed
+from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, TEMPERATURE, Count, Range, Seed
 from palmar.train.track import Tracker
 from palmar.types import STILL
 
@@ -344,7 +344,7 @@ class Preflight:
     """Checkpoint folder, or "shipped"."""
     robot: str | None = None
     """A robot palmar knows, such as arm7."""
-    execute: int = 4
+    execute: Count = 4
     """Actions that are to be carried out of each chunk."""
     json: bool = False
     """One JSON object with every figure on stdout."""
