@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palmar.data.mixture import Adapted, Group, Mixture, check_alike
+from palmar.data.mapped import MappedData
+from palmar.data.mixture import Group, Mixture, check_alike
 from palmar.errors import BadValue, UnknownName
 
 SIZES = {"pick": 8000, "place": 800, "push": 80}
@@ -107,31 +108,31 @@ class Small:
 
 
 def test_an_adapter_makes_another_robots_data_fit() -> None:
-    ours = Small(("front",), ("j1", "j2", "grip"), ("dx", "dy"))
+    ours = Small(("front",), ("j1", "grip"), ("dx", "dy"))
     theirs = Small(("top",), ("grip", "j1"), ("y", "dx"))
     with pytest.raises(
-        BadValue, match=r"differ in cameras: \['front'\] and \['top'\].*Adapted\(sets\[1\].*'front': 'top'"
+        BadValue, match=r"differ in cameras: \['front'\] and \['top'\].*MappedData\(sets\[1\].*'front': 'top'"
     ):
         check_alike([ours, theirs])
-    fits = Adapted(theirs, like=ours, cameras={"front": "top"}, actions={"dy": "y"}, fill=9.0)
+    fits = MappedData(theirs, like=ours, cameras={"front": "top"}, names={"dy": "y"})
     check_alike([ours, fits])
     raw = fits.batch(np.array([1, 3]), 2)
     assert raw["images"]["front"].shape == (2, 16, 16, 3)
-    np.testing.assert_array_equal(raw["state"], [[3, 9, 2], [7, 9, 6]])
+    np.testing.assert_array_equal(raw["state"], [[3, 2], [7, 6]])
     np.testing.assert_array_equal(raw["actions"][0, 0], [-3, -2])
     np.testing.assert_array_equal(fits.states[1], raw["state"][0])
     np.testing.assert_array_equal(fits.actions[3], raw["actions"][1, 0])
 
 
-def test_an_adapter_invents_nothing() -> None:
+def test_a_mapping_invents_nothing() -> None:
     ours = Small(("front",), ("j1",), ("dx", "dy"))
-    with pytest.raises(BadValue, match=r"camera 'front' is not in the set \(it has top\)"):
-        Adapted(Small(("top",), ("j1",), ("dx", "dy")), like=ours)
-    with pytest.raises(BadValue, match=r"no action dy \(it has dx\)"):
-        Adapted(Small(("front",), ("j1",), ("dx",)), like=ours)
-    with pytest.raises(BadValue, match=r"differ in state_names.*fills \['j1'\] with 0"):
+    with pytest.raises(BadValue, match=r"camera 'front' is missing .there are: top"):
+        MappedData(Small(("top",), ("j1",), ("dx", "dy")), like=ours)
+    with pytest.raises(BadValue, match=r"action channel 'dy' is missing .there are: dx"):
+        MappedData(Small(("front",), ("j1",), ("dx",)), like=ours)
+    with pytest.raises(BadValue, match=r"differ in state_names.*MappedData.sets.1., like=sets.0., names={'j1': 'q'}"):
         check_alike([ours, Small(("front",), ("q",), ("dx", "dy"))])
-    with pytest.raises(BadValue, match=r"differ in action_names.*actions cannot be invented"):
+    with pytest.raises(BadValue, match=r"differ in action_names.*has no dy: what was not recorded cannot be invented"):
         check_alike([ours, Small(("front",), ("j1",), ("dx",))])
     with pytest.raises(BadValue, match="differ in rate: 10 and 30 Hz"):
         check_alike([ours, Small(("front",), ("j1",), ("dx", "dy"), fps=30)])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from palmar.data.joints import InJoints
+from palmar.data.joints import JointTargets
 from palmar.data.quality import Kept, Limits, assess, bad_number, check_numbers
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
@@ -100,16 +100,16 @@ def test_data_without_joints_say_whose_and_what_next() -> None:
     data.root = "data/mine"
     with pytest.raises(
         BadValue,
-        match=r"the states of 'data/mine' have no joint1.pos, .*\(they have x, gripper.pos\).*Next: data of arm7",
+        match=r"the states of 'data/mine' have no joint1.pos \(they have x, gripper.pos\).*Next: data of arm7",
     ):
-        InJoints(data, arm7("channels"))
+        JointTargets(data, arm7("channels"))
     data.state_names = [f"{j}.pos" for j in arm7().frame().joints]
     data.action_names = ("dx", "dy", "dz")
     with pytest.raises(
         BadValue,
         match=r"actions of 'data/mine' have no gripper \(they have dx, dy, dz\).*Next: .*palmar train --others",
     ):
-        InJoints(data, arm7("channels"))
+        JointTargets(data, arm7("channels"))
 
 
 def test_a_gripper_that_works_is_no_jerk() -> None:

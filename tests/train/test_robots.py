@@ -9,7 +9,7 @@ import pytest
 import torch
 from squares import Squares
 
-from palmar.data.joints import InJoints
+from palmar.data.joints import JointTargets
 from palmar.data.mixture import Mixture
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
@@ -204,7 +204,7 @@ def test_joint_targets_are_where_the_joints_were_next():
         episodes=[SimpleNamespace(start=0, stop=4), SimpleNamespace(start=4, stop=6)], states=states,
         actions=np.full((6, 7), 0.25, np.float32), batch=lambda i, horizon: {"actions": None, "task": i},
     )  # fmt: skip
-    data = InJoints(source, robot)
+    data = JointTargets(source, robot)
     at = [robot.state_names.index(f"{j}.pos") for j in robot.frame().joints]
     assert data.action_names == robot.with_action_space("channels").action_names
     chunk = data.batch(np.array([2, 4]), 3)["actions"]
@@ -212,8 +212,8 @@ def test_joint_targets_are_where_the_joints_were_next():
     np.testing.assert_array_equal(chunk[1, :, :7], states[[5, 5, 5]][:, at])
     assert (chunk[..., 7] == 0.25).all()
     source.action_names = ("dx",)
-    with pytest.raises(BadValue, match="no gripper"):
-        InJoints(source, robot)
+    with pytest.raises(BadValue, match="have no gripper"):
+        JointTargets(source, robot)
 
 
 def test_the_policy_after_an_at_is_that_robot(run):

@@ -12,39 +12,42 @@ from palmar.errors import BadValue
 from palmar.types import Array
 
 
-class InJoints:
-    """A data set of another action space (such as `ee_delta`) as one of joint targets [rad] and the gripper command, 0 … 1.
+class JointTargets:
+    """A data set of another action space (such as `ee_delta`) as one of absolute commands of a robot's channels.
 
-    What the arm did is what is imitated, as is usual where no leader arm was recorded. The last frame of an episode holds
-    its position. Raises `BadValue` when the state has no `JOINT.pos` of the robot, or the actions no gripper.
+    What the robot did is what is imitated, as is usual where no leader arm was recorded: a joint channel is commanded to
+    where it was measured a frame later, the last frame of an episode holds its position; other channels (openings, speeds)
+    keep the command of their name. Raises `BadValue` when the state lacks the position of a joint, or the actions another
+    channel. source: the set inside.
     """
 
     def __init__(self, source: Any, robot: Embodiment) -> None:
         self.source = source
         self.action_names = robot.channel_names
-        wanted = [f"{j}.pos" for j in robot.frame().joints]
+        measured = {m.of: m.name for m in robot.state if m.quantity == "position"}
         states, actions = list(source.state_names), list(source.action_names)
-        if lacking := [n for n in wanted if n not in states]:
-            raise BadValue(
-                f"the states of {_name(source)} have no {', '.join(lacking)} (they have {', '.join(states)}), so no targets can "
-                f"be made. Next: data of {robot.name} with its joint positions, or without this set (palmar train --others)"
-            )
-        if "gripper" not in actions:
-            raise BadValue(
-                f"the actions of {_name(source)} have no gripper (they have {', '.join(actions)}), so no targets can be made. "
-                f"Next: data of {robot.name} with its gripper command, or without this set (palmar train --others)"
-            )
+        columns: list[tuple[bool, int]] = []
+        for c in robot.channels:
+            name = measured.get(c.name, c.name) if c.moves_joint else c.name
+            there = states if c.moves_joint else actions
+            if name not in there:
+                what = "states" if c.moves_joint else "actions"
+                raise BadValue(
+                    f"the {what} of {_name(source)} have no {name} (they have {', '.join(there)}), so no targets can be made. "
+                    f"Next: data of {robot.name} with it, or without this set (palmar train --others)"
+                )
+            columns.append((c.moves_joint, there.index(name)))
         for name in ("cameras", "state_names", "privileged_names", "tasks", "episodes", "states"):
             setattr(self, name, getattr(source, name))
         self.fps = getattr(source, "fps", 10.0)
         self.robot_type = getattr(source, "robot_type", "")
-        joints = np.asarray(source.states)[:, [states.index(n) for n in wanted]]
-        later = np.concatenate([joints[1:], joints[-1:]])
+        now, asked = np.asarray(source.states), np.asarray(source.actions)
+        later = np.concatenate([now[1:], now[-1:]])
         ends = np.array([int(e.stop) - 1 for e in source.episodes], np.int64)
-        later[ends] = joints[ends]
-        grip = np.asarray(source.actions)[:, [actions.index("gripper")]]
-        self.actions: Array = np.concatenate([later, grip], 1).astype(np.float32)
-        self._end = np.zeros(len(joints), np.int64)
+        later[ends] = now[ends]
+        made = [later[:, i] if joint else asked[:, i] for joint, i in columns]
+        self.actions: Array = np.stack(made, 1).astype(np.float32)
+        self._end = np.zeros(len(now), np.int64)
         for e in source.episodes:
             self._end[int(e.start) : int(e.stop)] = int(e.stop) - 1
 

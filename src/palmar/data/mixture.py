@@ -1,8 +1,8 @@
-"""Which frames a batch is made of: shares of sources and tasks, and data sets made alike so that they can be mixed."""
+"""Which frames a batch is made of: shares of sources and tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -105,7 +105,7 @@ def first(table: Sequence[tuple[str, float]], name: str) -> float:
 
 
 def check_alike(sets: Sequence[Any]) -> None:
-    """Raise `BadValue` naming the first feature in which two sources differ, and the adapter that makes them alike."""
+    """Raise `BadValue` naming the first feature in which two sources differ, and the mapping that makes them alike."""
     for i, other in enumerate(sets[1:], 1):
         for what in COMPARED:
             ours, theirs = list(getattr(sets[0], what)), list(getattr(other, what))
@@ -119,101 +119,13 @@ def check_alike(sets: Sequence[Any]) -> None:
 
 
 def _advice(what: str, ours: list[str], theirs: list[str], i: int) -> str:
-    if what == "action_names" and set(ours) - set(theirs):
-        return (
-            f"set {i} has no {', '.join(sorted(set(ours) - set(theirs)))}; if they have other names there, "
-            f"Adapted(sets[{i}], actions={{ours: theirs}}) of palmar.data.mixture; actions cannot be invented"
-        )
+    """What makes set i like set 0, where the same things have other names or another order."""
     lacking = [n for n in ours if n not in theirs]
     spare = [n for n in theirs if n not in ours]
-    if what == "cameras":
-        pairs = {o: t for o, t in zip(lacking, spare, strict=False)} or {o: o for o in ours}
-        return f"palmar.data.mixture.Adapted(sets[{i}], like=sets[0], cameras={pairs})"
-    return (
-        f"palmar.data.mixture.Adapted(sets[{i}], like=sets[0]), which orders names as set 0 and fills {lacking} with 0"
-    )
-
-
-class Adapted:
-    """A data set as if it had been recorded with another's names: cameras renamed, vectors ordered, gaps filled.
-
-    like: the set to resemble. cameras, states, actions: {our name: their name} where they differ. fill: for state
-    channels that are not there (a constant, which normalisation maps to 0); labels that are not there become NaN, which
-    training takes as unknown. Pictures of another size are resized. Actions and cameras cannot be invented: `BadValue`.
-    """
-
-    def __init__(
-        self,
-        source: Any,
-        like: Any,
-        cameras: Mapping[str, str] | None = None,
-        states: Mapping[str, str] | None = None,
-        actions: Mapping[str, str] | None = None,
-        fill: float = 0.0,
-    ) -> None:
-        self.source, self.fill = source, fill
-        self.cameras, self.state_names = tuple(like.cameras), tuple(like.state_names)
-        self.action_names, self.privileged_names = tuple(like.action_names), tuple(like.privileged_names)
-        self.tasks, self.episodes = source.tasks, source.episodes
-        self.fps = getattr(source, "fps", 10.0)
-        self.robot_type = getattr(source, "robot_type", "")
-        self._camera = {c: (cameras or {}).get(c, c) for c in self.cameras}
-        if strange := [t for t in self._camera.values() if t not in source.cameras]:
-            raise BadValue(
-                f"camera '{strange[0]}' is not in the set (it has {', '.join(source.cameras)}). Next: cameras={{ours: theirs}}"
-            )
-        self._state = _columns(self.state_names, source.state_names, states)
-        self._action = _columns(self.action_names, source.action_names, actions)
-        self._privileged = _columns(self.privileged_names, source.privileged_names, None)
-        if (self._action < 0).any():
-            lacking = [n for n, i in zip(self.action_names, self._action, strict=True) if i < 0]
-            raise BadValue(f"the set has no action {', '.join(lacking)} (it has {', '.join(source.action_names)})")
-        first_pictures = like.batch(np.array([0]), 1)["images"]
-        self._size = {c: first_pictures[c].shape[-3:-1] for c in self.cameras}
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def states(self) -> Array:
-        return _take(self.source.states, self._state, self.fill)
-
-    @property
-    def actions(self) -> Array:
-        return _take(self.source.actions, self._action, 0.0)
-
-    def batch(self, indices: Array, horizon: int, **more: Any) -> dict[str, Any]:
-        """As `Dataset.batch`, with the adapted names."""
-        raw = dict(self.source.batch(indices, horizon, **more))
-        raw["images"] = {c: resized(raw["images"][t], self._size[c]) for c, t in self._camera.items()}
-        raw["state"] = _take(raw["state"], self._state, self.fill)
-        raw["actions"] = _take(raw["actions"], self._action, 0.0)
-        if self.privileged_names:
-            truth = raw.get("privileged", np.zeros((len(raw["state"]), 0), np.float32))
-            raw["privileged"] = _take(truth, self._privileged, np.nan)
-        else:
-            raw.pop("privileged", None)
-        return raw
-
-
-def _columns(wanted: Sequence[str], there: Sequence[str], names: Mapping[str, str] | None) -> Array:
-    """Where each wanted name is, -1 where it is not."""
-    at = {n: i for i, n in enumerate(there)}
-    return np.array([at.get((names or {}).get(n, n), -1) for n in wanted], np.int64)
-
-
-def _take(values: Array, columns: Array, fill: float) -> Array:
-    if not values.shape[-1]:
-        return np.full((*values.shape[:-1], len(columns)), fill, np.float32)
-    return np.where(columns >= 0, values[..., np.maximum(columns, 0)], np.float32(fill)).astype(np.float32)
-
-
-def resized(images: Array, size: tuple[int, int]) -> Array:
-    """uint8[..., H, W, 3] → uint8[..., *size, 3]; the same array when it has the size already."""
-    if images.shape[-3:-1] == tuple(size):
-        return images
-    from PIL import Image
-
-    flat = images.reshape(-1, *images.shape[-3:])
-    small = [np.asarray(Image.fromarray(x).resize((size[1], size[0]), Image.Resampling.BOX)) for x in flat]
-    return np.stack(small).reshape(*images.shape[:-3], *size, 3)
+    if what == "privileged_names" or not lacking:
+        return f"palmar.data.mapped.MappedData(sets[{i}], like=sets[0])"
+    if len(spare) < len(lacking):
+        return f"without set {i}, which has no {', '.join(lacking)}: what was not recorded cannot be invented"
+    pairs = dict(zip(lacking, spare, strict=False))
+    option = "cameras" if what == "cameras" else "names"
+    return f"if they are the same, palmar.data.mapped.MappedData(sets[{i}], like=sets[0], {option}={pairs})"

@@ -222,7 +222,7 @@ def lane_of(robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer])
         if (mine := getattr(ours, what)) != (theirs := getattr(face, what)):
             raise BadValue(
                 f"data for robot '{robot}' has {what} {mine}; the model expects {theirs}. Next: data recorded for that robot, "
-                "or made alike (palmar.data.mixture.Adapted)"
+                "or made alike (palmar.data.mapped.MappedData)"
             )
     if robot and fps and abs(fps * face.dt - 1) > 0.01:
         raise BadValue(

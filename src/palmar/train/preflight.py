@@ -127,7 +127,7 @@ def compare(a: Side, b: Side) -> Iterator[Check]:
     """Names, widths, cameras, rate and robot of two sides."""
     pair = f"{a.what} ↔ {b.what}"
     for what, next_step in (
-        ("state_names", "use the robot the data was recorded on (in Python palmar.data.mixture.Adapted renames)"),
+        ("state_names", "use the robot the data was recorded on (in Python palmar.data.mapped.MappedData renames)"),
         (
             "action_names",
             "use the action space the data was recorded in (palmar train --others ROBOT=FOLDER makes joint targets)",

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palmar.data.mixture import resized
 from palmar.data.webdata import WebData
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models.base import Model, pixels
+from palmar.pictures import fit
 from palmar.types import Array
 
 LanguageLoss = Callable[[Mapping[str, Tensor], Sequence[str], Sequence[str]], Tensor]
@@ -55,7 +55,7 @@ def speaker(model: Model) -> LanguageLoss:
 def ask(web: WebData, questions: Array, interface: Interface, answers: Sequence[str] | None = None) -> Questions:
     """Tensors of some questions, in the size of the camera they are shown through: `front`, or the first."""
     camera = "front" if "front" in interface.cameras else next(iter(interface.cameras))
-    pictures = resized(web.pictures(questions), interface.cameras[camera])
+    pictures = fit(web.pictures(questions), *interface.cameras[camera], "stretch")
     prompts = tuple(web.prompts[i] for i in questions)
     said = tuple(web.answers[i] for i in questions) if answers is None else tuple(answers)
     return Questions({camera: pixels(torch.from_numpy(np.ascontiguousarray(pictures)))}, prompts, said)

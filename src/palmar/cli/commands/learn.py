@@ -259,7 +259,7 @@ class Train:
 
     def _others(self, model: ModelConfig, console: Screen) -> dict[str, list[Any]]:
         """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
-        from palmar.data.joints import InJoints
+        from palmar.data.joints import JointTargets
         from palmar.robots.arm7 import arm7
 
         found: dict[str, list[Any]] = {}
@@ -273,7 +273,7 @@ class Train:
             data = self._read(Path(folder), console)
             body = arm7("channels")
             turned = tuple(robots[name].action_names) == body.action_names != tuple(data.action_names)
-            found.setdefault(name, []).append(InJoints(data, body) if turned else data)
+            found.setdefault(name, []).append(JointTargets(data, body) if turned else data)
         return found
 
     def _model(self, init: Path | None) -> ModelConfig:

@@ -1,0 +1,78 @@
+"""A data set seen through a mapping: other names, order, units and picture sizes, the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dictionary
+from typing import Any
+
+import numpy as np
+
+from palmar.mapping import Interface, Mapping
+from palmar.pictures import Fit
+from palmar.types import Array
+
+
+def interface_of(source: Any, horizon: int = 1) -> Interface:
+    """What a data set speaks: its cameras and their sizes, names, units where it states them, rate."""
+    pictures = source.batch(np.array([0]), 1)["images"] if len(source) else {}
+    return Interface(
+        {c: (int(pictures[c].shape[-3]), int(pictures[c].shape[-2])) for c in source.cameras if c in pictures},
+        tuple(source.state_names), tuple(source.action_names), horizon, 1.0 / float(getattr(source, "fps", 10.0)),
+        getattr(source, "robot_type", "") or "", state_units=tuple(getattr(source, "state_units", ())),
+        action_units=tuple(getattr(source, "action_units", ())),
+    )  # fmt: skip
+
+
+class MappedData:
+    """A data set as if it had been recorded with the names, order, units and picture sizes of another interface.
+
+    like: that interface, or a data set that speaks it. names, cameras, how: as `Mapping.between`. Nothing is invented:
+    a camera, state or action channel that is not there raises `BadValue`; so does another rate. Labels of the simulator
+    that are not there become NaN, which training takes as unknown. source: the set inside.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        like: Any,
+        names: Dictionary[str, str] | None = None,
+        cameras: Dictionary[str, str] | None = None,
+        how: Fit = "pad",
+    ) -> None:
+        ours = like if isinstance(like, Interface) else interface_of(like)
+        self.source = source
+        self.mapping = Mapping.between(interface_of(source), ours, names, cameras, how)
+        self.cameras, self.state_names, self.action_names = tuple(ours.cameras), ours.state_names, ours.action_names
+        self.state_units, self.action_units = ours.state_units, ours.action_units
+        self.privileged_names = tuple(getattr(like, "privileged_names", source.privileged_names))
+        self.tasks, self.episodes, self.fps = source.tasks, source.episodes, getattr(source, "fps", 10.0)
+        self.robot_type = ours.embodiment or getattr(source, "robot_type", "")
+        at = {n: i for i, n in enumerate(source.privileged_names)}
+        self._truth = np.array([at.get(n, -1) for n in self.privileged_names], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def states(self) -> Array:
+        """float32[frames, S] in the names and units of the mapping."""
+        return self.mapping.take_state(self.source.states).astype(np.float32)
+
+    @property
+    def actions(self) -> Array:
+        """float32[frames, A] in the names and units of the mapping."""
+        return self.mapping.take_action(self.source.actions).astype(np.float32)
+
+    def batch(self, indices: Array, horizon: int, **more: Any) -> dict[str, Any]:
+        """As `Dataset.batch`, mapped."""
+        raw = dict(self.source.batch(indices, horizon, **more))
+        raw["images"] = self.mapping.take_images(raw["images"])
+        raw["state"] = self.mapping.take_state(raw["state"]).astype(np.float32)
+        raw["actions"] = self.mapping.take_action(raw["actions"]).astype(np.float32)
+        if not self.privileged_names:
+            raw.pop("privileged", None)
+        else:
+            truth = raw.get("privileged", np.zeros((len(raw["state"]), 0), np.float32))
+            known = truth[..., np.maximum(self._truth, 0)] if truth.shape[-1] else np.zeros((*truth.shape[:-1], 1))
+            raw["privileged"] = np.where(self._truth >= 0, known, np.nan).astype(np.float32)
+        return raw
