@@ -59,6 +59,7 @@ class Safety:
         self.off = tuple(_off(robot, self.tolerance, bool(self._bounded)))
         self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
+        self._endless = np.isinf(robot.upper - robot.lower)
         self._unit = self.limits.acceleration * self.limits.dt
         moving = self._geometric
         longest = np.ceil((self.limits.velocity / self._unit)[moving].max()) if len(moving) else 0
@@ -119,7 +120,9 @@ class Safety:
             )
         self.checked += 1
         far = 1e6 * np.maximum(np.abs(self._q), 1.0)  # clipped: the division must not overflow
-        wanted = (np.clip(target, -far, far) - self._q) / self.limits.dt
+        near = np.clip(target, -far, far)
+        wanted = (near - self._q) / self.limits.dt
+        target = np.where(self._endless & np.isfinite(target), near, target)
         slowest, fastest = self._interval()
         move = Move(
             target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self.robot.measured(obs.state),
@@ -165,6 +168,7 @@ class Safety:
     def _lead(self, goal: Array) -> Array:
         """Rate of the target [N]: the smaller of its last two, 0 where they disagree; a jump has none."""
         goal = np.minimum(np.maximum(goal, self.limits.lower), self.limits.upper)
+        goal = np.where(np.isfinite(goal), goal, self._goal)
         new, old = (goal - self._goal) / self.limits.dt, self._drift
         self._goal, self._drift = goal, new
         least = np.minimum(np.minimum(np.abs(new), np.abs(old)), self.limits.velocity)
@@ -296,7 +300,7 @@ def _shrunk(v: Array, brake: Array, slowest: Array, fastest: Array) -> Array:
     """Of rates v [K, N] the part nearest to v on the way from braking that is admissible. It keeps the direction, which
     clipping each channel does not: clipped, a way along a bound may lead across it, and a robot at rest there would stay."""
     way = v - brake
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         room = np.where(way > 0, (fastest - brake) / way, np.where(way < 0, (slowest - brake) / way, np.inf))
     share = np.clip(np.min(room, axis=1, keepdims=True), 0.0, 1.0)
     return brake + share * way
