@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palmar.errors import BadValue, UnknownName
-from palmar.pictures import HOWS, Fit, fit, size_for
+from palmar.pictures import FITS, Resizer, fit, size_for, sizes_for
 
 
 def noise(*shape, seed=0):
@@ -27,7 +27,7 @@ def test_growing_is_linear_between_centres():
     assert (fit(np.full((1, 1, 3), 7, np.uint8), 4, 4) == 7).all()
 
 
-@given(st.sampled_from(HOWS), *(st.integers(1, 40) for _ in range(4)), st.integers(0, 255))
+@given(st.sampled_from(FITS), *(st.integers(1, 40) for _ in range(4)), st.integers(0, 255))
 @settings(max_examples=60, deadline=None)
 def test_any_size_becomes_any_other_and_one_colour_stays_that_colour(how, h, w, height, width, grey):
     out = fit(np.full((2, h, w, 3), grey, np.uint8), height, width, how)
@@ -38,11 +38,11 @@ def test_any_size_becomes_any_other_and_one_colour_stays_that_colour(how, h, w, 
         assert set(np.unique(out)) <= {0, grey} and (out == grey).any()
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("how", FITS)
 def test_one_picture_or_many_is_the_same_bit_for_bit(how):
     images = noise(3, 2, 48, 62)
     together = fit(images, 20, 24, how)
-    alone = Fit(48, 62, 20, 24, how)
+    alone = Resizer(48, 62, 20, 24, how)
     assert all(np.array_equal(together[i, k], alone(images[i, k])) for i in range(3) for k in range(2))
 
 
@@ -70,6 +70,16 @@ def test_sizes_for_a_short_side():
         size_for((480, 640), 8)
 
 
+def test_sizes_are_given_as_one_number_for_all_or_by_camera():
+    recorded = {"front": (480, 640), "wrist": (240, 320)}
+    assert sizes_for(recorded, None) == recorded
+    assert sizes_for(recorded, 96) == {"front": (96, 128), "wrist": (96, 128)}
+    assert sizes_for(recorded, (64, 64)) == {"front": (64, 64), "wrist": (64, 64)}
+    assert sizes_for(recorded, {"front": (96, 128)}) == {"front": (96, 128), "wrist": (240, 320)}
+    with pytest.raises(BadValue, match="camera 'front'"):
+        sizes_for(recorded, (0, 64))
+
+
 @pytest.mark.parametrize(
     "images", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8), noise(0, 4)]
 )
@@ -84,4 +94,4 @@ def test_other_ways_and_sizes_are_refused():
     with pytest.raises(BadValue, match="0×4 px"):
         fit(noise(8, 8), 0, 4)
     with pytest.raises(BadValue, match="8×8 px; expected 4×4"):
-        Fit(4, 4, 2, 2)(noise(8, 8))
+        Resizer(4, 4, 2, 2)(noise(8, 8))

@@ -7,21 +7,25 @@ time or many.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
 from palmar.types import Array
 
-HOWS = ("resize", "crop", "pad")
+Fit = Literal["stretch", "crop", "pad"]
+FITS: tuple[Fit, ...] = get_args(Fit)
+ImageSize = int | tuple[int, int] | Mapping[str, tuple[int, int]]
+"""The short side [px], (height, width) of every camera, or {camera: (height, width)}."""
 ONE = 256  # the weights of an output pixel add up to it
 
 
-def fit(images: Array, height: int, width: int, how: str = "resize") -> Array:
+def fit(images: Array, height: int, width: int, how: Fit = "stretch") -> Array:
     """uint8[..., H, W, 3] → uint8[..., height, width, 3]; the array itself where it has that size already.
 
-    how: "resize" scales each side on its own, so the whole picture stays and its proportions may change; "crop" keeps the
+    how: "stretch" scales each side on its own, so the whole picture stays and its proportions may change; "crop" keeps the
     proportions, covers the new size and cuts both ends of the longer side alike; "pad" keeps them too, shows everything and
     adds black. Raises `BadValue` for another type or shape and for a size below 1, `UnknownName` for another `how`.
     """
@@ -29,20 +33,20 @@ def fit(images: Array, height: int, width: int, how: str = "resize") -> Array:
         raise BadValue(
             f"pictures are {images.dtype}{list(images.shape)}; expected uint8[..., H, W, 3]. Next: RGB, 8 bits a channel"
         )
-    return Fit(images.shape[-3], images.shape[-2], height, width, how)(images)
+    return Resizer(images.shape[-3], images.shape[-2], height, width, how)(images)
 
 
-class Fit:
+class Resizer:
     """`fit` for pictures of one size, its weights worked out once. Call it with uint8[..., H, W, 3]."""
 
-    def __init__(self, height: int, width: int, to_height: int, to_width: int, how: str = "resize") -> None:
-        if how not in HOWS:
-            raise UnknownName("way to fit a picture", how, HOWS)
+    def __init__(self, height: int, width: int, to_height: int, to_width: int, how: Fit = "stretch") -> None:
+        if how not in FITS:
+            raise UnknownName("way to fit a picture", how, FITS)
         if min(to_height, to_width) < 1:
             raise BadValue(f"picture size {to_height}×{to_width} px; expected 1 or more each. Next: HEIGHT WIDTH")
         self.before, self.after = (height, width), (to_height, to_width)
         scaled = scaled_size(self.before, self.after, how)
-        self._rows, self._columns = _along(height, scaled[0]), _along(width, scaled[1])
+        self._rows, self._columns = _Along(height, scaled[0]), _Along(width, scaled[1])
         self._scaled = scaled
 
     def __call__(self, images: Array) -> Array:
@@ -71,9 +75,9 @@ class Fit:
         return ((whole + scale / 2) * np.float32(1 / scale)).astype(np.uint8).reshape(height, width, 3)
 
 
-def scaled_size(before: tuple[int, int], after: tuple[int, int], how: str) -> tuple[int, int]:
+def scaled_size(before: tuple[int, int], after: tuple[int, int], how: Fit) -> tuple[int, int]:
     """(height, width) to which a picture is scaled before anything is cut off or added."""
-    if how == "resize":
+    if how == "stretch":
         return after
     ratios = [a / b for a, b in zip(after, before, strict=True)]
     by = (max if how == "crop" else min)(ratios)
@@ -93,6 +97,23 @@ def size_for(before: tuple[int, int], short: int, multiple: int = 16) -> tuple[i
     return sides[0], sides[1]
 
 
+def sizes_for(recorded: Mapping[str, tuple[int, int]], wanted: ImageSize | None) -> dict[str, tuple[int, int]]:
+    """{camera: (height, width)} after resizing; as recorded with None, or for a camera that `wanted` does not name.
+    Raises `BadValue` for a size below 1."""
+    if wanted is None:
+        return dict(recorded)
+    if isinstance(wanted, int):
+        return {camera: size_for(size, wanted) for camera, size in recorded.items()}
+    given = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(recorded, tuple(wanted))
+    sizes = {}
+    for camera, size in recorded.items():
+        chosen = tuple(given.get(camera, size))
+        if len(chosen) != 2 or min(chosen) < 1:
+            raise BadValue(f"picture size {chosen} of camera '{camera}'; expected (height, width) in pixels")
+        sizes[camera] = (int(chosen[0]), int(chosen[1]))
+    return sizes
+
+
 def _middle(scaled: int, after: int) -> tuple[slice, slice]:
     """What of a scaled side is kept, and where it is put in the new one."""
     side = min(scaled, after)
@@ -100,22 +121,22 @@ def _middle(scaled: int, after: int) -> tuple[slice, slice]:
     return slice(cut, cut + side), slice(put, put + side)
 
 
-def _along(before: int, after: int) -> Callable[[Array], Array]:
-    """What turns [before, L] into float32[after, L], `ONE` times its weighted means along the first axis."""
-    start, weights = _windows(before, after)
-    count, taps = weights.shape
-    touching = np.array_equal(start, np.arange(count) * taps) and count * taps == before
+class _Along:
+    """Turns [before, L] into float32[after, L], `ONE` times its weighted means along the first axis."""
 
-    def apply(x: Array) -> Array:
-        x = x.astype(np.float32)
-        if touching:
-            return np.asarray(np.matmul(weights[:, None], x.reshape(count, taps, -1))[:, 0])
-        out: Array = weights[:, :1] * x[start]
-        for k in range(1, taps):
-            out += weights[:, k : k + 1] * x[start + k]
+    def __init__(self, before: int, after: int) -> None:
+        self.start, self.weights = _windows(before, after)
+        count, self.taps = self.weights.shape
+        self.touching = np.array_equal(self.start, np.arange(count) * self.taps) and count * self.taps == before
+
+    def __call__(self, x: Array) -> Array:
+        x, weights = x.astype(np.float32), self.weights
+        if self.touching:
+            return np.asarray(np.matmul(weights[:, None], x.reshape(len(weights), self.taps, -1))[:, 0])
+        out: Array = weights[:, :1] * x[self.start]
+        for k in range(1, self.taps):
+            out += weights[:, k : k + 1] * x[self.start + k]
         return out
-
-    return apply
 
 
 def _windows(before: int, after: int) -> tuple[Array, Array]:

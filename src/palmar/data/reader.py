@@ -15,11 +15,13 @@ from palmar.console import warn
 from palmar.data import format as fmt
 from palmar.data import stats as st
 from palmar.data import video
-from palmar.data.cache import Clip
+from palmar.data.cache import Clip, Footage, Stored, source_bytes
 from palmar.data.cache import frames as cached_frames
 from palmar.data.durable import NEW, OLD, WriterLock
 from palmar.data.repair import finish_swap, load_rows
-from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.data.progress import say
+from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.pictures import ImageSize, Resizer, sizes_for
 from palmar.types import Array
 
 
@@ -48,11 +50,14 @@ class EpisodeInfo:
 class Dataset:
     """A LeRobotDataset v3.0 folder. Vectors are in memory; pictures come from a cache of decoded frames, or by seeking.
 
-    cache: decode every picture once into `.cache/` (memory-mapped). False, or too little disk: seek in the videos.
+    cache: decode every picture once into `.cache/` (memory-mapped). False, too little disk, or a cache out of proportion to
+    the set (`cache.TIMES`): seek in the videos. image_size: resize the pictures as they are decoded (`pictures.Resizer`,
+    "stretch"): the short side [px], (height, width), or that by camera; None for pictures as recorded. recorded_sizes,
+    image_sizes: {camera: (height, width)} before and after.
     Raises `BadFile` with the file and the next step when something is missing or damaged.
     """
 
-    def __init__(self, root: str | Path, cache: bool = True) -> None:
+    def __init__(self, root: str | Path, cache: bool = True, image_size: ImageSize | None = None) -> None:
         self.root, self.cache = Path(root), cache
         if not self.root.is_dir():
             what = "is a file" if self.root.exists() else "does not exist"
@@ -68,6 +73,12 @@ class Dataset:
         self.robot_type: str = self.info.get("robot_type") or ""
         self.camera_keys = {fmt.camera_name(k): k for k, f in self.features.items() if f["dtype"] in ("video", "image")}
         self.cameras = tuple(self.camera_keys)
+        self.recorded_sizes: dict[str, tuple[int, int]] = {
+            cam: (int(self.features[key]["shape"][0]), int(self.features[key]["shape"][1]))
+            for cam, key in self.camera_keys.items()
+        }
+        self.image_sizes = sizes_for(self.recorded_sizes, image_size)
+        self._resizers = {cam: Resizer(*self.recorded_sizes[cam], *size) for cam, size in self.image_sizes.items()}
         self.state_names, self.action_names, self.privileged_names = (
             fmt.names_of(self.features[k]) if k in self.features else ()
             for k in (fmt.STATE, fmt.ACTION, fmt.PRIVILEGED)
@@ -176,25 +187,26 @@ class Dataset:
     # ------------------------------------------------------------------------------------------------ pictures
 
     def _shape(self, cam: str) -> tuple[int, ...]:
-        return tuple(self.features[self.camera_keys[cam]]["shape"])
+        return (*self.image_sizes[cam], 3)
 
     def _images(self, cam: str, indices: Array) -> Array:
         if self.cache and cam in self._decoded:
-            return np.asarray(self._decoded[cam][indices])
+            return self._decoded[cam][indices]
         out = np.empty((len(indices), *self._shape(cam)), np.uint8)
         for at in np.argsort(indices):  # neighbours share a decode
-            out[at] = self._seek(cam, int(indices[at]))
+            out[at] = self._resizers[cam](self._seek(cam, int(indices[at])))
         return out
 
     @cached_property
-    def _decoded(self) -> dict[str, Array]:
-        shapes = {cam: tuple(self.features[key]["shape"]) for cam, key in self.camera_keys.items()}
+    def _decoded(self) -> dict[str, Stored]:
+        footage = {
+            cam: Footage(self._clips(cam), self.recorded_sizes[cam], self.image_sizes[cam]) for cam in self.cameras
+        }
         try:
-            return cached_frames(
-                self.root, {cam: (self._clips(cam), shapes[cam]) for cam in self.cameras}, self._decode
-            )
+            return cached_frames(self.root, footage, self._decode)
         except OSError as error:
-            warn("[yellow]no cache ({}); pictures come by seeking, which is slower", error)
+            smaller = "" if self.image_sizes != self.recorded_sizes else ", or resize them (image_size, --image-size)"
+            say(f"no cache: {error}. Pictures come by seeking in {source_bytes(footage.values()) / 1e6:.0f} MB of files{smaller}")
             self.cache = False
             return {}
 
@@ -216,11 +228,10 @@ class Dataset:
             for row, e in zip(self._rows, self.episodes, strict=True)
         ]  # fmt: skip
 
-    def _decode(self, clip: Clip) -> Iterator[tuple[int, Array]]:
+    def _decode(self, cam: str, clip: Clip) -> Iterator[tuple[int, Array]]:
         if clip.path.suffix == ".mp4":
             yield from video.decode(clip.path, clip.at, clip.stop - clip.start, self.fps)
         else:
-            cam = next(c for c, k in self.camera_keys.items() if self.features[k]["dtype"] == "image")
             for i in range(clip.start, clip.stop):
                 yield i - clip.start, self._still(cam, i)
 
