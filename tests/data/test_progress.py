@@ -11,7 +11,11 @@ def test_lines_at_every_tenth_where_there_is_no_terminal():
         for _ in range(15):
             count(2)
     said = out.file.getvalue().splitlines()
-    assert len(said) == 10 and said[0] == "decoding frames 4 of 30 (13 %)" and said[-1] == "decoding frames 30 of 30 (100 %)"
+    assert (
+        len(said) == 10
+        and said[0] == "decoding frames 4 of 30 (13 %)"
+        and said[-1] == "decoding frames 30 of 30 (100 %)"
+    )
 
 
 def test_a_bar_on_a_terminal_and_nothing_when_quiet():

@@ -9,7 +9,7 @@ from rich.console import Console
 
 
 def say(text: str, console: Console | None = None) -> None:
-    """One line on stderr, as it is: neither wrapped nor read as markup."""
+    """One line on stderr (or on `console`), as it is: neither wrapped nor read as markup."""
     (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
 
 

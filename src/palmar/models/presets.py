@@ -347,3 +347,11 @@ PUBLISHED: dict[str, Published] = {
     },
 }  # fmt: skip
 """By preset."""
+
+TINY_SIDE = 96  # [px]
+
+
+def picture_side(name: str) -> int:
+    """The short side [px] to which pictures are resized for a preset where nobody says otherwise: of the system as it was
+    published, 96 for the tiny sizes and for what is no preset."""
+    return min(PUBLISHED[name].cameras[0]) if name in PUBLISHED else TINY_SIDE
