@@ -27,7 +27,7 @@ FOLDER = ".cache"
 ENDS = 64 * 1024
 TIMES = 10  # a cache larger than this many times the set is not made …
 WORTH = 0.8  # of its size a frame must shrink to, to be kept compressed: then reading it costs tens of µs
-SMALL = 256_000_000  # … unless it is no larger than this [bytes]
+SMALL = 100_000_000  # … unless it is no larger than this [bytes]
 QUIET = 2000  # pictures up to which decoding is over before anybody would read about it
 
 
