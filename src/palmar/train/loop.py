@@ -31,7 +31,7 @@ from palmar.train.memory import out_of_memory, too_big
 from palmar.train.recipe import Recipe
 from palmar.train.resume import STATE, CtrlC, forget_after, refuse_occupied
 from palmar.train.run import Run, TrainConfig
-from palmar.train.speed import all_threads, bf16_is_fast, keep_memory
+from palmar.train.speed import all_threads, bf16_is_fast, free_threads, keep_memory
 from palmar.train.track import METRICS, Watch
 from palmar.train.validation import Plan, affordable, held_out, planned, score, validate
 from palmar.train.web import ask
@@ -85,7 +85,7 @@ def train(
     sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()
     before = torch.get_num_threads()
-    torch.set_num_threads(config.threads or all_threads())
+    torch.set_num_threads(config.threads or (all_threads() if config.minutes is None else free_threads()))
     going_on = resume and (folder / STATE).exists()
     if going_on and pretrained is not None and (folder / checkpoint.CONFIG).exists():
         model, pretrained = checkpoint.read_config(folder)[0], None  # its own folder holds all it needs

@@ -28,10 +28,10 @@ class TrainConfig:
     """How long, how fast, and what is kept.
 
     steps or minutes: exactly one; with minutes the learning rate follows the clock. ema: decay of the averaged weights,
-    which are the ones that ship. validation: share of episodes held out. precision: auto, fp32 or bf16. threads: 0 for
-    all cores. checkpoint_minutes: between saves. validate: how many times over the run at most, in no more than
-    validate_share of its time (`train.validation`). patience: a stage ends after that many validations without a better one,
-    and its best weights are kept; 0 for never. accumulate: backward passes a step,
+    which are the ones that ship. validation: share of episodes held out. precision: auto, fp32 or bf16. threads: 0 for all
+    cores, with minutes for those that nobody else keeps busy. checkpoint_minutes: between saves. validate: how many times
+    over the run at most, in no more than validate_share of its time (`train.validation`). patience: a stage ends after that
+    many validations without a better one, and its best weights are kept; 0 for never. accumulate: backward passes a step,
     each with a part of the batch. smoothing: label smoothing of heads that classify. shard: cut the weights, with their
     gradients, averages and moments, over the processes (FSDP2) instead of keeping all of them in each.
     """

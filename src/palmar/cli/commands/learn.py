@@ -144,7 +144,10 @@ class Train:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Screen) -> Answer:
+    def run(self, console: Console) -> Answer:
+        from palmar.train.speed import wait_quietly
+
+        wait_quietly()
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
