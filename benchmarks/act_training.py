@@ -231,7 +231,8 @@ def main() -> None:
         command = [__file__, "--as-lerobot", data, f"--workers={args.workers}", *given]
         with Peer(args.lerobot, command, Path(folder) / "home") as peer:
             found = measure(data, sizes, peer, args.turns, args.preset, size)
-    title = f"{args.preset or 'ACT'}: width {args.width}, chunk {args.chunk}, batches of {args.batch}, {args.turns} turns of {args.steps} steps"
+    name, pace = args.preset or "ACT", f"{args.turns} turns of {args.steps} steps"
+    title = f"{name}: width {args.width}, chunk {args.chunk}, batches of {args.batch}, {pace}"
     table = Table("samples/s", "palmar", "lerobot 0.4.4", "ratio", "ratios of the turns", title=title)
     shown = {
         "step": "step, batch in memory", "cpu": "the same, a CPU second", "whole": f"whole step, {args.workers} worker(s)"
