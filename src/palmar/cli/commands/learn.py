@@ -171,7 +171,7 @@ class Train:
         size = getattr(sets[0], "image_sizes", size)
         sets += [self._read(d, console, size) for d in self.data[1:]]
         for text in dict.fromkeys(resized for data in sets for resized in _resizes(data)):
-            console.print(text, highlight=False)
+            console.print(text, highlight=False, soft_wrap=True)
         if all(e.source == STILL for data in sets for e in data.episodes) and any(data.episodes for data in sets):
             raise BadValue(
                 "--data holds only stills, in which nobody acts. Next: demonstrations beside them: --data DEMOS STILLS"
