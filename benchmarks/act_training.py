@@ -1,6 +1,7 @@
 """Training samples a second: palmar's ACT beside lerobot's (0.4.4) at the same sizes, on the same data, in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/act_training.py [--data SET] [--lerobot .venv-lerobot]
+    OMP_NUM_THREADS=1 python benchmarks/act_training.py --data SO101 --preset act-tiny --width 512 --hidden 3200
 
 Both are a ResNet-18 from random weights, an encoder of --layers, a decoder of one layer, a latent of 32 by an encoder of
 --layers, float32, dropout 0.1, AdamW, clipped gradients, one compute thread. Each is trained as its own package does it, so these
@@ -9,6 +10,10 @@ trained (lerobot's are frozen), and it averages its weights. The step is timed o
 step is with loading: palmar's loop as `palmar train` runs it, and lerobot's DataLoader, preprocessor and step as
 `lerobot-train` runs them, with the number of worker processes that --workers says. No augmentation. The two take turns;
 medians over the turns. The step is also given by CPU seconds, which other work on the machine disturbs less.
+
+With --preset, palmar's side is that preset as `palmar train` trains it (its precision too) and --image-size resizes its
+pictures, while lerobot's is an ACT of the sizes given on the pictures as recorded: what a user of either waits for.
+`so101_set.py` makes a set of 480×640 px for it.
 """
 
 from __future__ import annotations
@@ -22,9 +27,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peer import VENV, Peer, answer
+
+if TYPE_CHECKING:
+    from palmar.pictures import ImageSize
 
 LATENT, HEADS = 32, 8
 
@@ -115,14 +123,16 @@ def as_lerobot(root: str, sizes: Sizes, workers: int) -> None:
 # ------------------------------------------------------------------------------------------------ palmar
 
 
-def measure(data: Path, sizes: Sizes, peer: Peer, turns: int) -> dict[str, dict[str, list[float]]]:
+def measure(
+    data: Path, sizes: Sizes, peer: Peer, turns: int, named: str = "", image_size: ImageSize | None = None
+) -> dict[str, dict[str, list[float]]]:
     """{"step", "cpu", "whole": {"palmar", "lerobot": samples a second of each turn}}; prints the parameters of both."""
     import torch
 
     from palmar.data.reader import Dataset
     from palmar.models.base import parameters
     from palmar.models.heads import ChunkConfig
-    from palmar.models.presets import act_paper
+    from palmar.models.presets import act_paper, preset
     from palmar.models.sequence import EncoderDecoderConfig
     from palmar.models.transformer import TransformerConfig
     from palmar.train.job import Job
@@ -130,21 +140,22 @@ def measure(data: Path, sizes: Sizes, peer: Peer, turns: int) -> dict[str, dict[
     from palmar.train.losses import Asked, Descent
     from palmar.train.recipe import Recipe
     from palmar.train.run import TrainConfig
-    from palmar.train.speed import keep_memory
+    from palmar.train.speed import bf16_is_fast, keep_memory
 
     wide = TransformerConfig(sizes.width, sizes.layers, HEADS, sizes.hidden)
     paper = act_paper()
     assert paper.latent is not None and paper.latent.size == LATENT and isinstance(paper.head, ChunkConfig)
-    config = replace(
+    config = preset(named) if named else replace(
         paper, fusion=EncoderDecoderConfig(wide, replace(wide, layers=1)),
         latent=replace(paper.latent, transformer=wide),
     )  # fmt: skip
     rows = WARM + sizes.steps
     fixed = TrainConfig(
-        steps=2 * turns * rows, horizon=sizes.chunk, batch_size=sizes.batch, augment=None, precision="fp32", threads=1,
+        steps=2 * turns * rows, horizon=sizes.chunk, batch_size=sizes.batch, augment=None, threads=1,
+        precision="auto" if named else "fp32",
         validation=0.0, checkpoint_minutes=1e9, log_every=rows,
     )  # fmt: skip
-    source = Dataset(data)
+    source = Dataset(data, image_size=image_size)
     found: dict[str, dict[str, list[float]]] = {k: {"palmar": [], "lerobot": []} for k in ("step", "cpu", "whole")}
 
     keep_memory()
@@ -152,11 +163,12 @@ def measure(data: Path, sizes: Sizes, peer: Peer, turns: int) -> dict[str, dict[
     job = Job.start(config, [source], fixed, Recipe())
     print(
         f"parameters: palmar {parameters(job.run.model) / 1e6:.1f} M, lerobot {peer.ask('size') / 1e6:.1f} M; "
-        f"{len(source)} frames, {len(source.cameras)} cameras"
+        f"{len(source)} frames, {len(source.cameras)} cameras, {source.recorded_sizes} → {source.image_sizes}"
     )
+    bf16 = fixed.precision == "auto" and bf16_is_fast()
     lane = job.lanes[0]
     raw = lane.feed.step(0, sizes.batch)
-    batch, asked, descent = lane.batch(raw, fixed, 0), Asked(raw), Descent()
+    batch, asked, descent = lane.batch(raw, fixed, 0), Asked(raw), Descent(bf16=bf16)
     job.run.model.train()
 
     def step() -> None:
@@ -192,10 +204,15 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--steps", type=int, default=6, help="timed in a turn")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--preset", default="", help="palmar's side: a preset as palmar train trains it")
+    parser.add_argument(
+        "--image-size", type=int, nargs="+", default=[], help="of palmar's pictures; as recorded without"
+    )
     parser.add_argument("--workers", type=int, default=1, help="of lerobot's DataLoader; palmar loads on one thread")
     parser.add_argument("--lerobot", type=Path, default=VENV, help="folder of a venv with lerobot")
     parser.add_argument("--as-lerobot", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    size = None if not args.image_size else args.image_size[0] if len(args.image_size) == 1 else tuple(args.image_size)
     sizes = Sizes(args.batch, args.chunk, args.width, args.hidden, args.layers, args.steps)
     if args.as_lerobot:
         return as_lerobot(args.as_lerobot, sizes, args.workers)
@@ -213,8 +230,9 @@ def main() -> None:
         given = [f"--{k}={v}" for k, v in asdict(sizes).items()]
         command = [__file__, "--as-lerobot", data, f"--workers={args.workers}", *given]
         with Peer(args.lerobot, command, Path(folder) / "home") as peer:
-            found = measure(data, sizes, peer, args.turns)
-    title = f"ACT: width {args.width}, chunk {args.chunk}, batches of {args.batch}, {args.turns} turns of {args.steps} steps"
+            found = measure(data, sizes, peer, args.turns, args.preset, size)
+    name, pace = args.preset or "ACT", f"{args.turns} turns of {args.steps} steps"
+    title = f"{name}: width {args.width}, chunk {args.chunk}, batches of {args.batch}, {pace}"
     table = Table("samples/s", "palmar", "lerobot 0.4.4", "ratio", "ratios of the turns", title=title)
     shown = {
         "step": "step, batch in memory", "cpu": "the same, a CPU second", "whole": f"whole step, {args.workers} worker(s)"

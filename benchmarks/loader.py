@@ -1,6 +1,6 @@
 """What share of a training step is spent waiting for data, with palmar's loading and with the plain way, in one run?
 
-    OMP_NUM_THREADS=1 python benchmarks/loader.py [--data SET] [--batch 64] [--presets palmar-tiny act-tiny]
+    OMP_NUM_THREADS=1 python benchmarks/loader.py [--data SET] [--batch 64] [--image-size 96] [--presets palmar-tiny act-tiny]
 
 The share is `loader_share` of metrics.jsonl: seconds the loop waited for its next batch, of all seconds. palmar decodes a
 data set once, maps the pictures, and makes batches on a thread that is ahead; the plain way seeks in the videos and makes
@@ -38,14 +38,14 @@ def one_by_one(make: Callable[[int], Any], start: int, stop: int | None) -> Gene
     yield from map(make, itertools.count(start) if stop is None else range(start, stop))
 
 
-def turn(name: str, root: Path, way: str, batch: int, steps: int) -> dict[str, float]:
+def turn(name: str, root: Path, way: str, batch: int, steps: int, side: int | None) -> dict[str, float]:
     """The last row of a short training: `steps` to warm up, `steps` that count."""
     cached, thread = WAYS[way]
     config = TrainConfig(
         steps=2 * steps, batch_size=batch, log_every=steps, validation=0.0, checkpoint_minutes=1e9, threads=1
     )
     rows: list[dict[str, float]] = []
-    source = Dataset(root, cache=cached)
+    source = Dataset(root, cache=cached, image_size=side)
     plain = nullcontext() if thread else mock.patch("palmar.train.loop.ahead", one_by_one)
     with plain, tempfile.TemporaryDirectory() as out:
         train(preset(name), source, out, config, progress=False, watch=rows.append)
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=4)
     parser.add_argument("--presets", nargs="+", default=["palmar-tiny", "act-tiny"])
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--image-size", type=int, help="short side [px]; as recorded without")
     parser.add_argument("--steps", type=int, default=6, help="that count in a turn")
     parser.add_argument("--turns", type=int, default=5)
     args = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
         found: dict[tuple[str, str], list[dict[str, float]]] = {k: [] for k in itertools.product(args.presets, WAYS)}
         for _ in range(args.turns):
             for (name, way), rows in found.items():
-                rows.append(turn(name, root, way, args.batch, args.steps))
+                rows.append(turn(name, root, way, args.batch, args.steps, args.image_size))
         frames = len(Dataset(root))
     title = f"{args.turns} turns of {args.steps} batches of {args.batch}, {frames} frames, one compute thread"
     table = Table("model", "loading", "waits for data", "smallest … largest", "samples/s", "ratio", title=title)

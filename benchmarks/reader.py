@@ -1,6 +1,6 @@
 """Random-access frames a second: palmar's reader, cached and seeking, beside the lerobot reader on the same files.
 
-    OMP_NUM_THREADS=1 python benchmarks/reader.py [--episodes 40] [--lerobot .venv-lerobot]
+    OMP_NUM_THREADS=1 python benchmarks/reader.py [--episodes 20] [--lerobot .venv-lerobot]
 
 A frame is all cameras, the state and the next 8 actions; batches of 32 random frames. Like for like is seeking: both
 decode the asked frames. Cached is what training sees once all is decoded (that time is printed apart).
@@ -53,7 +53,7 @@ def lerobot(venv: Path, root: Path, seconds: float) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--lerobot", type=Path, default=VENV, help="folder of a venv with lerobot")
     parser.add_argument("--as-lerobot", help=argparse.SUPPRESS)

@@ -17,6 +17,7 @@ from palmar.data.reader import Dataset
 from palmar.data.repair import repair
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.pictures import fit
 
 LENGTHS = (7, 1, 12, 5)
 
@@ -98,8 +99,8 @@ def test_wrong_questions_are_answered(made, tmp_path):
     (tmp_path / "meta").mkdir()
     with pytest.raises(BadFile, match=r"is no data set; a LeRobot v3 data set holds meta/info.json"):
         Dataset(tmp_path)
-    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v2.1"}')
-    with pytest.raises(BadFile, match=r"says version v2.1; expected v3.0. Next: convert"):
+    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v1.6"}')
+    with pytest.raises(BadFile, match=r"says version v1.6; expected v2.0, v2.1 or v3.x. Next: convert"):
         Dataset(tmp_path)
     (tmp_path / "meta/info.json").write_text('{"codebase')
     with pytest.raises(BadFile, match="is not JSON"):
@@ -130,8 +131,8 @@ def test_a_bad_file_is_named_with_the_next_step(fresh, name, damage, cache):
 def test_the_cache_is_used_and_follows_the_content(fresh):
     ds = Dataset(fresh)
     first = ds.batch(np.arange(18), 1)["images"]["front"]
-    files = sorted((fresh / ".cache").glob("*.u8"))
-    assert [f.stat().st_size for f in files] == [18 * 96 * 96 * 3] * 2
+    files = sorted((fresh / ".cache").glob("*.frames"))
+    assert len(files) == 2 and all(0 < f.stat().st_size < 18 * (96 * 96 * 3 + 16) for f in files)
     stamps = [f.stat().st_mtime_ns for f in files]
     np.testing.assert_array_equal(Dataset(fresh).batch(np.arange(18), 1)["images"]["front"], first)
     assert [f.stat().st_mtime_ns for f in files] == stamps
@@ -139,14 +140,42 @@ def test_the_cache_is_used_and_follows_the_content(fresh):
         writer.add(episode(4, seed=5))
     again = Dataset(fresh).batch(np.arange(22), 1)["images"]["front"]
     np.testing.assert_array_equal(again[:18], first)
-    assert len(list((fresh / ".cache").glob("*.u8"))) == 2  # the old ones are gone
+    assert len(list((fresh / ".cache").glob("*.frames"))) == 2  # the old ones are gone
 
 
 def test_no_room_for_the_cache_falls_back_to_seeking(fresh, monkeypatch, capsys):
     monkeypatch.setattr("palmar.data.cache.shutil.disk_usage", lambda p: type("Usage", (), {"free": 1000})())
     ds = Dataset(fresh)
     assert ds.batch(np.arange(3), 1)["images"]["front"].shape == (3, 96, 96, 3)
-    assert not ds.cache and "no cache" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert not ds.cache and "no cache: decoded pictures need up to 1.0 MB in" in said and "are free" in said
+
+
+def test_no_cache_out_of_proportion_to_the_set(fresh, monkeypatch, capsys):
+    monkeypatch.setattr("palmar.data.cache.SMALL", 0)
+    large = Dataset(fresh)
+    large.batch(np.arange(3), 1)
+    assert not large.cache and not list(fresh.glob(".cache/*.frames"))
+    assert "times the" in (said := capsys.readouterr().err) and "--image-size" in said
+    small = Dataset(fresh, image_size=16)
+    small.batch(np.arange(3), 1)
+    assert small.cache and not capsys.readouterr().err
+    of_set = sum(p.stat().st_size for p in fresh.rglob("*.mp4"))
+    assert sum(p.stat().st_size for p in fresh.glob(".cache/*.frames")) <= 10 * of_set
+
+
+@pytest.mark.parametrize("size", [48, (32, 48), {"front": (48, 48), "wrist": (24, 40)}])
+def test_pictures_are_resized_alike_by_cache_and_seeking_and_as_an_acting_policy_resizes(fresh, size):
+    plain = Dataset(fresh, cache=False).batch(np.arange(18), 2)["images"]
+    cached, seeking = Dataset(fresh, image_size=size), Dataset(fresh, cache=False, image_size=size)
+    a, b = (ds.batch(np.arange(18), 2)["images"] for ds in (cached, seeking))
+    assert cached.recorded_sizes == {"front": (96, 96), "wrist": (96, 96)}
+    for cam, (height, width) in cached.image_sizes.items():
+        assert a[cam].shape == (18, height, width, 3)
+        np.testing.assert_array_equal(a[cam], b[cam])
+        np.testing.assert_array_equal(a[cam], fit(plain[cam], height, width, "stretch"))
+    assert seeking.frame(4)["images"]["front"].shape[:2] == cached.image_sizes["front"]
+    assert len(list(fresh.glob(".cache/*.frames"))) == 2
 
 
 def test_layouts_lerobot_writes(fresh):
@@ -274,11 +303,11 @@ def test_threads_that_seek_take_turns(made, monkeypatch):
     inside, together = [], []
     true = video._Seeker.read
 
-    def slow(self, time, fps):
+    def slow(self, wanted):
         inside.append(1)
         sleep(0.002)  # lets the other thread in, if it can come in
         together.append(len(inside))
-        out = true(self, time, fps)
+        out = true(self, wanted)
         inside.pop()
         return out
 

@@ -20,7 +20,9 @@ from palmar.train.recipe import Recipe, Stage
 from palmar.train.resume import CtrlC, differences
 from palmar.types import Observation
 
-SMALL = TrainConfig(steps=6, horizon=4, batch_size=16, threads=1, log_every=1, augment=Augment(shift=1))
+SMALL = TrainConfig(
+    steps=6, horizon=4, batch_size=16, threads=1, log_every=1, augment=Augment(shift=1), validate_share=0.95
+)
 
 
 def rows(folder):
@@ -28,7 +30,7 @@ def rows(folder):
 
 
 def timeless(folder):
-    timing = ("minutes", "samples_per_s", "loader_share")
+    timing = ("minutes", "samples_per_s", "loader_share", "validation_share")
     return [{k: v for k, v in row.items() if k not in timing} for row in rows(folder)]
 
 

@@ -45,6 +45,7 @@ from palmar.train.recipe import Recipe, Stage
 out, two = Path(sys.argv[1]), sys.argv[2] == "2"
 config = TrainConfig(
     steps=12, horizon=4, batch_size=16, threads=1, log_every=1, augment=None, validate=2, validation=0.1, precision="fp32",
+    validate_share=0.95,
 )
 train(SpeakingConfig(), Squares(200), out / "plain", config, progress=False)
 
@@ -73,8 +74,15 @@ if two:
 
 def start(out: Path, rank: int, size: int, port: int) -> subprocess.Popen:
     where = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])  # the same palmar as here
-    env = os.environ | where | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    env = (
+        os.environ
+        | where
+        | {
+            "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[1:]]),
+            "OMP_NUM_THREADS": "1",
+            "GLOO_SOCKET_IFNAME": "lo",
+        }
+    )
     command = [sys.executable, "-c", SCRIPT, str(out), str(size)]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -99,7 +107,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
-    timing = ("minutes", "samples_per_s", "loader_share")
+    timing = ("minutes", "samples_per_s", "loader_share", "validation_share")
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in timing} for row in found]
 

@@ -40,7 +40,7 @@ def rows(folder):
 
 
 def timeless(folder):
-    timing = ("minutes", "samples_per_s", "loader_share")
+    timing = ("minutes", "samples_per_s", "loader_share", "validation_share")
     return [{k: v for k, v in row.items() if k not in timing} for row in rows(folder)]
 
 
@@ -241,7 +241,7 @@ def test_a_stage_ends_early_and_its_best_weights_ship():
 
 def test_patience_ends_a_run_that_does_not_get_better(tmp_path):
     still = dataclasses.replace(
-        SMALL, steps=40, validate=40, lr=1e-12, weight_decay=0.0, patience=2, ema=0.0, log_every=5
+        SMALL, steps=40, validate=40, validate_share=0.95, lr=1e-12, weight_decay=0.0, patience=2, ema=0.0, log_every=5
     )
     out = train(palmar_nano(), Squares(100), tmp_path / "run", still, progress=False)
     assert checkpoint.load(out).info["step"] < 40

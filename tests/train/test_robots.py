@@ -22,10 +22,11 @@ from palmar.models.vla import OWN, Robot, VLAConfig
 from palmar.policy import check_policy, load_policy
 from palmar.robots.arm7 import arm7
 from palmar.train.job import Job
-from palmar.train.loop import TrainConfig, score, train
+from palmar.train.loop import TrainConfig, train
 from palmar.train.lora import Lora
 from palmar.train.preflight import preflight
 from palmar.train.recipe import Recipe, Stage
+from palmar.train.validation import score
 from palmar.types import Observation
 
 OTHER = Robot("gantry", ("tcp.x", "tcp.y", "tcp.z"), ("x", "y"), ChunkConfig())

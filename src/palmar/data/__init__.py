@@ -6,4 +6,5 @@ stats      the ten statistics of every feature          repair      mends what a
 video      encode, decode, stream copy, random access   reader      frames and windows as numpy
 recorder   a rollout becomes an Episode                 cache       decoded frames beside the data set
 normalize  vectors to unit scale and back               inspect     summary, table, HTML page
+progress   how far a long work is, on stderr
 """

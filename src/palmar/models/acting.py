@@ -102,14 +102,12 @@ class NeuralPolicy:
 
     def _pictures(self, obs: Observation) -> dict[str, Tensor]:
         """float32[1, 3, H, W] of now, or [1, K, 3, H, W] of now and before; before the first picture, the first again."""
-        past = self.interface.past
+        past, seen = self.interface.past, self.interface.seen(obs)
         if past == self.interface.offsets == (0,):
-            return {
-                c: pixels(torch.from_numpy(np.ascontiguousarray(obs.images[c]))[None]) for c in self.interface.cameras
-            }
+            return {c: pixels(torch.from_numpy(np.ascontiguousarray(x))[None]) for c, x in seen.items()}
         if self._seen and self._seen[-1][0] == obs.time:
             self._seen.pop()
-        self._seen.append((obs.time, obs.images))
+        self._seen.append((obs.time, seen))
         longest = -past[0] * self.interface.dt
         while len(self._seen) > 1 and self._seen[1][0] <= obs.time - longest:
             self._seen.popleft()

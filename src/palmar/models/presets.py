@@ -214,7 +214,7 @@ def act_tiny() -> VLAConfig:
     """Without the ensemble, which made another tiny policy worse (docs/decisions.md); `palmar eval --ensemble` tries it."""
     small = TransformerConfig(width=128, layers=2, heads=4, hidden=384)
     return VLAConfig(
-        vision=ResNetConfig(widths=(24, 48, 96), blocks=(1, 1, 2)),
+        vision=ResNetConfig(widths=(24, 48, 96), blocks=(1, 1, 2), most=320),
         fusion=EncoderDecoderConfig(small, small),
         head=ChunkConfig(per_step=True),
         latent=LatentConfig(size=16, weight=10.0, transformer=TransformerConfig(64, 2, 4, 128)),
@@ -347,3 +347,11 @@ PUBLISHED: dict[str, Published] = {
     },
 }  # fmt: skip
 """By preset."""
+
+TINY_SIDE = 96  # [px]
+
+
+def picture_side(name: str) -> int:
+    """The short side [px] to which pictures are resized for a preset where nobody says otherwise: of the system as it was
+    published, 96 for the tiny sizes and for what is no preset."""
+    return min(PUBLISHED[name].cameras[0]) if name in PUBLISHED else TINY_SIDE

@@ -51,8 +51,15 @@ class Film(nn.Module):
         return torch.addcmul(x + shift, x, scale)
 
 
+class GroupNorm(nn.GroupNorm):
+    """In float32 whatever comes in: in bfloat16 it is less exact, and on a CPU its backward pass takes four times as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
+
+
 def norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(channels, 8), channels)
+    return GroupNorm(math.gcd(channels, 8), channels)
 
 
 def halved(size: int, times: int) -> int:
@@ -251,11 +258,13 @@ class EfficientNet(VisionEncoder):
 @dataclass(frozen=True)
 class ResNetConfig:
     """widths, blocks: of each stage; these are ResNet-18. film: condition every block on language (BC-Z). The stem halves
-    twice and every stage but the first once."""
+    twice and every stage but the first once. most: tokens of a picture; a larger map is averaged over 2×2 cells until it has
+    no more, since attention costs their square; 0 for no limit."""
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     film: bool = False
+    most: int = 0
 
     def build(self, condition: int) -> VisionEncoder:
         return ResNet(self, condition)
@@ -290,7 +299,7 @@ class ResNet(VisionEncoder):
         if len(config.widths) != len(config.blocks) or not config.widths:
             raise BadValue(f"ResNet has widths {config.widths} and blocks {config.blocks}; expected one each a stage")
         inside = config.widths[0]
-        self.width, self.times = config.widths[-1], len(config.widths) + 1
+        self.width, self.times, self.most = config.widths[-1], len(config.widths) + 1, config.most
         self.stem = nn.Sequential(
             nn.Conv2d(3, inside, 7, 2, 3, bias=False), norm(inside), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
         )
@@ -302,12 +311,17 @@ class ResNet(VisionEncoder):
                 inside = out
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        return halved(height, self.times), halved(width, self.times)
+        rows, columns = halved(height, self.times), halved(width, self.times)
+        while self.most and rows * columns > self.most:
+            rows, columns = halved(rows, 1), halved(columns, 1)
+        return rows, columns
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         x = self.stem(images)
         for block in self.blocks:
             x = block(x, condition)
+        while self.most and x.shape[-2] * x.shape[-1] > self.most:
+            x = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
         return x.flatten(2).transpose(1, 2)
 
 

@@ -1,6 +1,6 @@
 """What is wrong with a run, from the numbers it logged: the symptom, the number, and the fix.
 
-Every rule looks at one figure of metrics.jsonl (`train.loop.validate`, `train.losses.Judged`) and one threshold. A rule that
+Every rule looks at one figure of metrics.jsonl (`train.validation.validate`, `train.losses.Judged`) and one threshold. A rule that
 has too little to go by says nothing; `too_short` says when that is most of them.
 """
 

@@ -253,7 +253,22 @@ class Feed:
         first = self.sets[0]
         images = first.batch(np.array([0]), 1)["images"]
         sizes = {c: (int(images[c].shape[1]), int(images[c].shape[2])) for c in first.cameras}
-        return Interface(sizes, tuple(first.state_names), tuple(first.action_names), horizon, dt, offsets=self.offsets)
+        return Interface(
+            sizes, tuple(first.state_names), tuple(first.action_names), horizon, dt, offsets=self.offsets,
+            recorded=recorded_sizes(self.sets, sizes),
+        )  # fmt: skip
+
+
+def recorded_sizes(
+    sets: Sequence[Source], sizes: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[tuple[int, int], ...]]:
+    """{camera: the other sizes its pictures were recorded in}, of data sets that say so (`Dataset.recorded_sizes`)."""
+    found: dict[str, dict[tuple[int, int], None]] = {}
+    for source in sets:
+        for camera, size in getattr(source, "recorded_sizes", {}).items():
+            if camera in sizes and tuple(size) != tuple(sizes[camera]):
+                found.setdefault(camera, {})[size] = None
+    return {camera: tuple(kinds) for camera, kinds in found.items()}
 
 
 LabelMaker = Callable[[Array, Array], dict[str, Array]]

@@ -5,6 +5,7 @@ for each stage: feed (a thread ahead) → colours → loss → backward → clip
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -12,34 +13,36 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+import rich
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from palmar.console import say
 from palmar.data.language import Paraphrases
-from palmar.data.split import TRAINED_ON
+from palmar.data.progress import say
 from palmar.models import checkpoint
-from palmar.models.base import Model, ModelConfig
-from palmar.train import lora
+from palmar.models.base import ModelConfig
 from palmar.train.feed import Source, ahead, rng_of
 from palmar.train.job import Job, Lane, check_shard
-from palmar.train.losses import Asked, Descent, Judged, Objective, own_loss
+from palmar.train.losses import Asked, Descent, Objective, own_loss
 from palmar.train.memory import out_of_memory, too_big
 from palmar.train.recipe import Recipe
 from palmar.train.resume import STATE, CtrlC, forget_after, refuse_occupied
 from palmar.train.run import Run, TrainConfig
-from palmar.train.speed import all_threads, bf16_is_fast, keep_memory
+from palmar.train.speed import all_threads, bf16_is_fast, free_threads, keep_memory
 from palmar.train.track import METRICS, Watch
-from palmar.train.web import ask, retention
+from palmar.train.validation import Plan, affordable, held_out, planned, score, validate
+from palmar.train.web import ask
 from palmar.train.world import World, forked, seed
 
 if TYPE_CHECKING:
     from palmar.data.webdata import WebData
 
 __all__ = ["Run", "TrainConfig", "train"]
+
+MEASURED = 5  # steps after which a run that follows the clock knows how fast it is
 
 
 def train(
@@ -82,7 +85,7 @@ def train(
     sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()
     before = torch.get_num_threads()
-    torch.set_num_threads(config.threads or all_threads())
+    torch.set_num_threads(config.threads or (all_threads() if config.minutes is None else free_threads()))
     going_on = resume and (folder / STATE).exists()
     if going_on and pretrained is not None and (folder / checkpoint.CONFIG).exists():
         model, pretrained = checkpoint.read_config(folder)[0], None  # its own folder holds all it needs
@@ -122,9 +125,10 @@ class Loop:
             TextColumn("train"), BarColumn(), TextColumn("{task.percentage:5.1f} %"), TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False), disable=not progress, refresh_per_second=2,
         )  # fmt: skip
+        self.lines, self.told = progress and not self.bar.console.is_terminal, int(20 * job.run.progress)
         self.clock = time.perf_counter
         self.ctrl_c = CtrlC()
-        self.waited, self.logged = 0.0, (self.clock(), job.run.step)
+        self.waited, self.paused, self.logged = 0.0, 0.0, (self.clock(), job.run.step)
 
     def go(self) -> None:
         """To the end of the last stage, or to Ctrl-C."""
@@ -204,9 +208,8 @@ class Loop:
         ended = run.finished
         if run.step % config.log_every == 0 or ended:
             self.report()
-        if int(run.progress * config.validate) > run.validated or ended:
-            run.validated = int(run.progress * config.validate)
-            self.validate()
+        if self.due(ended):
+            self.validate(ended)
         stop = bool(world.agree(float(self.ctrl_c.asked), config.device))  # all at the same step
         if run.elapsed - self.saved > 60 * config.checkpoint_minutes or ended or stop:
             self.save()
@@ -216,7 +219,7 @@ class Loop:
 
     def report(self) -> None:
         run, now = self.job.run, self.clock()
-        took, count = now - self.logged[0], run.step - self.logged[1]
+        took, count = now - self.logged[0] - self.paused, run.step - self.logged[1]
         row = {"step": float(run.step), "minutes": run.elapsed / 60, "lr": run.rate()}
         if len(run.recipe.stages) > 1:
             row["stage"] = float(run.stage)
@@ -227,20 +230,68 @@ class Loop:
         ]
         note = " · ".join(f"{n} {v:.{d}f}" for n, v, d in shown)
         stage = f"{run.now.name} · " if len(run.recipe.stages) > 1 else ""
-        self.bar.update(self.shown, note=f"{stage}{note} · {row['samples_per_s']:.0f} samples/s")
-        self.waited, self.logged, run.sums = 0.0, (now, run.step), {}
+        note = f"{stage}{note} · {row['samples_per_s']:.{0 if row['samples_per_s'] >= 10 else 1}f} samples/s"
+        self.bar.update(self.shown, note=note)
+        if self.lines and int(20 * run.progress) > self.told:
+            self.told = int(20 * run.progress)
+            say(f"train {run.progress:4.0%} · step {run.step} · {run.elapsed / 60:.1f} min · {note}", self.bar.console)
+        self.waited, self.paused, self.logged, run.sums = 0.0, 0.0, (now, run.step), {}
         self.log(row)
 
-    def validate(self) -> None:
-        """Only rank 0 looks (all of them when the weights are sharded), so that everybody hears one verdict."""
-        run, world = self.job.run, self.job.world
-        if any(len(lane.feed.validation) for lane in self.job.lanes):
-            row = validate(self.job) if world.leads or run.config.shard else {}
+    def due(self, ended: bool) -> bool:
+        """Whether to validate after this step: `plan.looks` times over the run, and at its end. A run that follows the clock
+        leaves a look out where it would take more than its share of the time."""
+        run = self.job.run
+        if self.plan is None or ended:
+            return ended
+        passed = int(run.progress * self.plan.looks)
+        if passed <= run.validated:
+            return False
+        if run.config.steps is None and run.look_cost:
+            took, whole = self.plan.frames * run.look_cost, 60 * (run.config.minutes or 0.0)
+            share = run.config.validate_share
+            if run.looked + took > share * run.elapsed or run.looked + 2 * took > share * whole:
+                return False
+        run.validated = passed
+        return True
+
+    @property
+    def plan(self) -> Plan | None:
+        """None until a run that follows the clock knows how fast it is."""
+        run, config = self.job.run, self.job.run.config
+        if run.plan is None:
+            if config.steps is not None:
+                samples = float(config.steps * config.batch_size)
+            elif run.step >= MEASURED or run.progress >= 0.05:
+                paced = run.step * config.batch_size / max(run.elapsed, 1e-9)
+                samples = paced * 60 * (config.minutes or 0.0) * (1 - config.validate_share)
+            else:
+                return None
+            samples = self.job.world.agree(samples, config.device)
+            run.plan = dataclasses.astuple(planned(samples, config, held_out(self.job)))
+        return Plan(*run.plan)
+
+    def validate(self, ended: bool) -> None:
+        """Only rank 0 looks (all of them when the weights are sharded), so that everybody hears one verdict. The time it
+        takes is part of the run's."""
+        run, world, config = self.job.run, self.job.world, self.job.run.config
+        if held_out(self.job):
+            frames = self.plan.frames if self.plan is not None else 1
+            if ended and config.steps is None:
+                spent = run.looked, run.look_cost, run.elapsed
+                frames = affordable(frames, *spent, config.validate_share)
+                frames = int(world.agree(float(frames), config.device))
+            began = self.clock()
+            row = validate(self.job, frames) if world.leads or config.shard else {}
+            took = world.agree(self.clock() - began, config.device)
+            self.paused += took
+            run.looked, run.look_cost = run.looked + took, took / frames
+            run.elapsed = world.agree(self.clock() - self.began, config.device)
             if row:
-                self.log({"step": float(run.step), "minutes": run.elapsed / 60} | row)
-            if run.config.patience:
-                run.judge(world.agree(score(self.job, row), run.config.device))
-        self.logged = (self.clock(), run.step) if not run.sums else self.logged
+                timing = {"validation_share": run.looked / run.elapsed, "validation_frames": float(frames)}
+                self.log({"step": float(run.step), "minutes": run.elapsed / 60} | row | timing)
+            if config.patience:
+                run.judge(world.agree(score(self.job, row), config.device))
 
     def log(self, row: dict[str, float]) -> None:
         if not self.job.world.leads:
@@ -277,64 +328,3 @@ def descent_of(job: Job, lane: Lane, bf16: bool) -> Descent:
     mixture = lane.mixture(job.run.now.data)
     weights = [mixture.loss_weight(f) for f in lane.feed.families] if mixture is not None and mixture.losses else []
     return Descent(job.objective, weights, job.run.config.accumulate, bf16)
-
-
-def validate(job: Job) -> dict[str, float]:
-    """Averaged weights on held-out episodes: val_action [normalised], val_pixel [px], val_done (balanced accuracy), and
-    what `losses.Judged` sees, each the mean over the robots that have it, with val_action/ROBOT for each of several;
-    val_language, the share of held-out questions answered, where there are any."""
-    run = job.run
-    model: Any = run.model
-    live = [p.detach().clone() for p in run.parts]
-    try:
-        with torch.no_grad():
-            for part, mean in zip(run.parts, run.average, strict=True):
-                part.copy_(mean)
-            model.eval()
-            with lora.Folded(model):
-                asked = [(n, lane) for n, lane in zip(job.names, job.lanes, strict=True) if len(lane.feed.validation)]
-                said = {name: look(lane, job.view(lane), run.config.device) for name, lane in asked}
-                names = dict.fromkeys(k for one in said.values() for k in one)
-                row = {k: float(np.mean([one[k] for one in said.values() if k in one])) for k in names}
-                if len(job.lanes) > 1:
-                    row |= {
-                        f"val_action/{name}": one["val_action"] for name, one in said.items() if "val_action" in one
-                    }
-                if job.web is not None:
-                    seen = job.view(job.lanes[0])
-                    row["val_language"] = retention(seen, job.web, job.interface, run.config.device)
-    finally:
-        with torch.no_grad():
-            for part, mine in zip(run.parts, live, strict=True):
-                part.copy_(mine)
-    return row
-
-
-def score(job: Job, row: Mapping[str, float]) -> float:
-    """What early stopping looks at, less is better: the mean val_action of the robots that the stage trains."""
-    own = [row[key] for i in job.trained() if (key := f"val_action/{job.names[i]}") in row]
-    return float(np.mean(own)) if own else row.get("val_action", row.get("val_loss", math.nan))
-
-
-def look(lane: Lane, seen: Model, device: str, frames: int = 512) -> dict[str, float]:
-    """What `validate` says of one robot's held-out frames, evenly picked. seen: the model as that robot sees it."""
-    feed = lane.feed
-    picked = feed.validation[np.linspace(0, len(feed.validation) - 1, min(frames, len(feed.validation))).astype(int)]
-    judged, sums = Judged.empty(), dict[str, float]()
-    logits, truth = [], []
-    for start in range(0, len(picked), 128):
-        raw = feed.plain(picked[start : start + 128])
-        batch = feed.tensors(raw, lane.state, lane.action, lane.importance, device=device)
-        for name, value in seen.loss(batch)[1].items():
-            sums[name] = sums.get(name, 0.0) + float(value) * len(batch.state)
-        out = seen.act(batch)
-        judged.add(out, batch, raw["family"])
-        if out.done is not None:
-            logits.append(out.done)
-            truth.append(batch.done)
-    row = {f"val_{k}": v / len(picked) for k, v in sums.items() if k != "done"} | judged.row(feed.families)
-    if not logits:
-        return row
-    yes, was = torch.cat(logits) > 0, torch.cat(truth)
-    hits = [float((yes[was == v] == v).float().mean()) for v in (True, False) if (was == v).any()]
-    return row | {"val_done": sum(hits) / len(hits)}

@@ -28,8 +28,9 @@ class TrainConfig:
     """How long, how fast, and what is kept.
 
     steps or minutes: exactly one; with minutes the learning rate follows the clock. ema: decay of the averaged weights,
-    which are the ones that ship. validation: share of episodes held out. precision: auto, fp32 or bf16. threads: 0 for
-    all cores. checkpoint_minutes: between saves. validate: how many times over the run. patience: a stage ends after that
+    which are the ones that ship. validation: share of episodes held out. precision: auto, fp32 or bf16. threads: 0 for all
+    cores, with minutes for those that nobody else keeps busy. checkpoint_minutes: between saves. validate: how many times
+    over the run at most, in no more than validate_share of its time (`train.validation`). patience: a stage ends after that
     many validations without a better one, and its best weights are kept; 0 for never. accumulate: backward passes a step,
     each with a part of the batch. smoothing: label smoothing of heads that classify. shard: cut the weights, with their
     gradients, averages and moments, over the processes (FSDP2) instead of keeping all of them in each.
@@ -47,6 +48,7 @@ class TrainConfig:
     seed: Seed = 0
     validation: float = 0.03
     validate: int = 12
+    validate_share: float = 0.1
     augment: Augment | None = field(default_factory=Augment)
     success_only: bool = False
     precision: str = "auto"
@@ -67,8 +69,12 @@ class TrainConfig:
             raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
         if not 1 <= self.accumulate <= self.batch_size:
             raise BadValue(f"accumulate is {self.accumulate}; expected 1 … batch size ({self.batch_size})")
-        if not 0 <= self.smoothing < 1:
-            raise BadValue(f"smoothing is {self.smoothing}; expected 0 … below 1")
+        if not 0 < self.validate_share < 1:
+            raise BadValue(
+                f"validate_share is {self.validate_share}; expected a share of the time, above 0 and below 1"
+            )
+        if self.patience < 0 or not 0 <= self.smoothing < 1:
+            raise BadValue(f"patience is {self.patience}, smoothing {self.smoothing}; expected ≥ 0, and 0 … below 1")
 
 
 class Run:
@@ -77,7 +83,8 @@ class Run:
     `weights` are those that the present stage trains, `parts` what this process holds of them: the weights themselves, or
     some rows of each when they are sharded. `average` and `best` are laid out as the parts. sums: of what the next row of
     the log will say, by name: total, and over how many steps. turns: how many steps each robot has had. validated: how many
-    of the `validate` validations are behind it.
+    of the planned validations (`plan`: how many, of how many frames) are behind it. looked: the seconds they took, look_cost:
+    what a frame took in the last.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig, recipe: Recipe | None = None) -> None:
@@ -91,6 +98,8 @@ class Run:
         self.sums: dict[str, tuple[float, int]] = {}
         self.turns: dict[str, int] = {}
         self.validated = 0
+        self.plan: tuple[int, int] | None = None
+        self.looked, self.look_cost = 0.0, 0.0
         self._open(0)
 
     # ------------------------------------------------------------------------------------------------ where it is
@@ -267,7 +276,8 @@ class Run:
         meta = {
             "step": self.step, "elapsed": self.elapsed, "about": dict(about), "stage": self.stage, "began": self.began,
             "best": self.best_score if self.best else None, "worse": self.worse, "stopped": self.stopped,
-            "sums": self.sums, "turns": self.turns, "validated": (self.validated, self.config.validate),
+            "sums": self.sums, "turns": self.turns, "validated": (self.validated, self.config.validate), "plan": self.plan,
+            "looked": (self.looked, self.look_cost),
         }  # fmt: skip
         said = {"format": "palmar-train", "run": json.dumps(meta)}
         if self.config.shard:
@@ -312,7 +322,10 @@ class Run:
         self.sums = {name: (total, count) for name, (total, count) in run.get("sums", {}).items()}
         self.turns = dict(run.get("turns", {}))
         done, of = run.get("validated", (0, 0))
-        self.validated = done if of == self.config.validate else int(self.progress * self.config.validate)
+        same = of == self.config.validate and run.get("plan")
+        self.plan = tuple(run["plan"]) if same else None
+        self.validated = done if same else int(self.progress * self.config.validate)
+        self.looked, self.look_cost = run.get("looked", (0.0, 0.0))
 
     def _buffers(self) -> dict[str, Tensor]:
         """Those that are part of the model's state, such as the statistics of a batch norm."""

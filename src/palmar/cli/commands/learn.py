@@ -21,6 +21,7 @@ from palmar.types import STILL
 if TYPE_CHECKING:
     from palmar.data.webdata import WebData
     from palmar.models.base import ModelConfig
+    from palmar.pictures import ImageSize
     from palmar.train.recipe import Recipe
 
 WIDE = 120  # columns of a terminal from which `palmar models` shows everything
@@ -96,7 +97,9 @@ class Train:
     preset: Positional[str | None] = None
     """Which model; `palmar models` lists them. Not given: the model of --init, or palmar-tiny."""
     data: tuple[Path, ...]
-    """Folders of LeRobot v3 data sets."""
+    """Folders of LeRobot data sets, v2.0 to v3."""
+    keys: tuple[str, ...] = ()
+    """Which features are what in all of them, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     out: Path = Path("runs/palmar")
     """Folder of the checkpoint; metrics.jsonl lies beside it."""
     recipe: str = "one-stage"
@@ -105,8 +108,11 @@ class Train:
     """Train this long (the learning rate follows the clock)."""
     steps: Annotated[int | None, COUNT] = None
     """Or this many steps (reproducible bit for bit)."""
-    batch_size: Annotated[int, BATCH] = 128
-    lr: Annotated[float, RATE] = 1e-3
+    batch_size: int = 128
+    image_size: tuple[int, ...] = ()
+    """Resize the pictures to HEIGHT WIDTH, or to one number for the short side. Not given: what suits the preset (96 for the
+    tiny ones), never larger than recorded. The policy then acts on pictures of the recorded size."""
+    lr: float = 1e-3
     """Highest learning rate, of stages that have none of their own."""
     temperature: Annotated[float | None, TEMPERATURE] = None
     """Sample tasks by size^(1/T): 1 every frame alike, inf every task alike. Not given: every frame once an epoch."""
@@ -140,7 +146,10 @@ class Train:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Screen) -> Answer:
+    def run(self, console: Console) -> Answer:
+        from palmar.train.speed import wait_quietly
+
+        wait_quietly()
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
@@ -159,12 +168,17 @@ class Train:
         self._check_out()
         model = self._model(init)
         web = self._questions(model, plan)
-        sets = [self._read(d, console) for d in self.data]
+        size = self._image_size(model, init)
+        sets = [self._read(self.data[0], console, size)]
+        size = getattr(sets[0], "image_sizes", size)
+        sets += [self._read(d, console, size) for d in self.data[1:]]
+        for text in dict.fromkeys(resized for data in sets for resized in _resizes(data)):
+            console.print(text, highlight=False, soft_wrap=True)
         if all(e.source == STILL for data in sets for e in data.episodes) and any(data.episodes for data in sets):
             raise BadValue(
                 "--data holds only stills, in which nobody acts. Next: demonstrations beside them: --data DEMOS STILLS"
             )
-        others = self._others(model, console)
+        others = self._others(model, console, size)
         minutes, steps = self.minutes, self.steps
         if minutes is None and steps is None:
             if plan.epochs:
@@ -185,9 +199,12 @@ class Train:
                 pretrained=self.pretrained,
                 progress=not self.json, watch=watch,
             )  # fmt: skip
-        console.print(
-            styled("checkpoint in [bold]{}[/]. Next: palmar eval --policy {}; palmar doctor {}", out, out, out)
-        )
+        if "validation_share" in last:
+            console.print(
+                f"validation took {last['validation_share']:.1%} of {last['minutes']:.1f} minutes "
+                f"({last['validation_frames']:.0f} frames a time)", highlight=False,
+            )  # fmt: skip
+        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}; palmar doctor {out}")
         return 0, {"checkpoint": str(out), **last}
 
     def _check_data(self) -> None:
@@ -245,19 +262,35 @@ class Train:
             )
         return WebData(self.web)
 
-    def _read(self, folder: Path, console: Screen) -> Any:
+    def _image_size(self, model: ModelConfig, init: Path | None) -> ImageSize:
+        """As asked for; else that of the run to go on with, or of --init; else what suits the preset. Raises `BadValue`."""
+        from palmar.models import checkpoint
+        from palmar.models.presets import picture_side
+
+        if len(self.image_size) > 2 or any(side < 16 for side in self.image_size):
+            given = " ".join(map(str, self.image_size))
+            raise BadValue(f"--image-size is {given}; expected HEIGHT WIDTH or one number, 16 or more pixels each")
+        if self.image_size:
+            return self.image_size[0] if len(self.image_size) == 1 else (self.image_size[0], self.image_size[1])
+        before = self.out if self.resume and (self.out / checkpoint.CONFIG).exists() else init
+        if before is not None:
+            return checkpoint.read_config(before)[1].cameras
+        return picture_side(getattr(model, "preset", ""))
+
+    def _read(self, folder: Path, console: Console, size: ImageSize) -> Any:
         """A data set, without its bad demonstrations where these are not wanted."""
         from palmar.data.quality import Kept, assess
         from palmar.data.reader import Dataset
+        from palmar.data.roles import parse_keys
 
-        data = Dataset(folder)
+        data = Dataset(folder, image_size=size, keys=parse_keys(self.keys))
         if not self.good_only:
             return data
         quality = assess(data)
         console.print(f"{folder}: {quality}")
         return Kept(data, quality.kept)
 
-    def _others(self, model: ModelConfig, console: Screen) -> dict[str, list[Any]]:
+    def _others(self, model: ModelConfig, console: Console, size: ImageSize) -> dict[str, list[Any]]:
         """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
         from palmar.data.joints import JointTargets
         from palmar.robots.arm7 import arm7
@@ -270,8 +303,8 @@ class Train:
                 raise BadValue(f"--others is '{pair}'; expected ROBOT=FOLDER, such as arm7-joints=data/mine")
             if name not in robots:
                 raise UnknownName("robot of this model", name, robots or ["none: take a model such as bcz-tiny"])
-            data = self._read(Path(folder), console)
-            body = arm7("channels")
+            data = self._read(Path(folder), console, size)
+            body = arm7("joint_position")
             turned = tuple(robots[name].action_names) == body.action_names != tuple(data.action_names)
             found.setdefault(name, []).append(JointTargets(data, body) if turned else data)
         return found
@@ -292,6 +325,16 @@ class Train:
                 f"'{theirs.preset}', or leave --init out to begin a '{ours.preset}' anew"
             )
         return theirs
+
+
+def _resizes(data: Any) -> list[str]:
+    """What happens to the pictures of a data set, in words; nothing where they stay as recorded."""
+    before, after = getattr(data, "recorded_sizes", {}), getattr(data, "image_sizes", {})
+    return [
+        f"camera {c}: pictures of {before[c][0]}×{before[c][1]} px are resized to {h}×{w} (--image-size), as when acting"
+        for c, (h, w) in after.items()
+        if before.get(c, (h, w)) != (h, w)
+    ]
 
 
 @dataclass(frozen=True)
@@ -339,7 +382,9 @@ class Preflight:
     """Do a data set, a checkpoint and a robot fit one another: names, units, cameras, rate, chunks, statistics?"""
 
     data: Path | None = None
-    """Folder of a LeRobot v3 data set."""
+    """Folder of a LeRobot data set, v2.0 to v3."""
+    keys: tuple[str, ...] = ()
+    """Which of its features are what, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     policy: str | None = None
     """Checkpoint folder, or "shipped"."""
     robot: str | None = None
@@ -351,10 +396,11 @@ class Preflight:
 
     def run(self, console: Screen) -> Answer:
         from palmar.data.reader import Dataset
+        from palmar.data.roles import parse_keys
         from palmar.policy import shipped
         from palmar.train.preflight import preflight
 
-        data = None if self.data is None else Dataset(self.data, cache=False)
+        data = None if self.data is None else Dataset(self.data, cache=False, keys=parse_keys(self.keys))
         checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot, self.execute)
         table = Table("", "check", "found", "next")
         for c in checks:
