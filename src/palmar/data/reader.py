@@ -18,9 +18,8 @@ from palmar.data import video
 from palmar.data.cache import Clip, Footage, Stored, source_bytes
 from palmar.data.cache import frames as cached_frames
 from palmar.data.durable import NEW, OLD, WriterLock
-from palmar.data.progress import say
 from palmar.data.repair import finish_swap, load_rows
-from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.pictures import ImageSize, Resizer, sizes_for
 from palmar.types import Array
 
@@ -206,9 +205,8 @@ class Dataset:
             return cached_frames(self.root, footage, self._decode)
         except OSError as error:
             smaller = "" if self.image_sizes != self.recorded_sizes else ", or resize them (image_size, --image-size)"
-            say(
-                f"no cache: {error}. Pictures come by seeking in {source_bytes(footage.values()) / 1e6:.0f} MB of files{smaller}"
-            )
+            source = f"{source_bytes(footage.values()) / 1e6:.0f} MB"
+            warn("[yellow]no cache: {}. Pictures come by seeking in {} of files{}", error, source, smaller)
             self.cache = False
             return {}
 
