@@ -25,7 +25,9 @@ FLOORS = (
     "cli",
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
-NOUNS = {"types", "pictures", "errors", "kinematics", "embodiments", "policy"}
+NOUNS = {
+    "types", "errors", "console", "ranges", "kinematics", "units", "pictures", "embodiments", "mapping", "policy",
+}  # fmt: skip
 # Loading a checkpoint by its name is the one door from the nouns up to the models; it opens late, when it is called.
 ALLOWED = {("policy.py", "palmar.models.checkpoint")}
 

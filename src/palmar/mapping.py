@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
-from palmar.pictures import Fit, fit
+from palmar.pictures import FITS, Fit, fit
 from palmar.types import ActionChunk, Array, Observation, Policy
 from palmar.units import UNKNOWN, check_unit, conversion
-
-FITS: tuple[Fit, ...] = get_args(Fit)
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,9 @@ class Interface:
 
     cameras: {name: (height, width)} [px]. dt: seconds an action lasts. horizon: T. offsets: which pictures go in, in policy
     steps from now, oldest first; those after 0 exist in training only (a future to predict, a goal to reach).
-    state_units, action_units: `units.UNITS` of each name, "" where nobody has said; empty when none is known.
+    state_units, action_units: `units.UNITS` of each name, "" where nobody has said; empty when none is known. recorded:
+    {camera: the sizes (height, width) its pictures had before they were resized for training}; pictures of these sizes are
+    resized in the same way when acting (`pictures.fit`, "stretch"). Empty where nothing was resized.
     """
 
     cameras: Dictionary[str, tuple[int, int]]
@@ -39,6 +39,7 @@ class Interface:
     offsets: tuple[int, ...] = (0,)
     state_units: tuple[str, ...] = ()
     action_units: tuple[str, ...] = ()
+    recorded: Dictionary[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, size in self.cameras.items():
@@ -74,9 +75,11 @@ class Interface:
             if name not in obs.images:
                 have = ", ".join(obs.images) or "none"
                 raise BadValue(f"camera '{name}' is missing (given: {have}). Next: rename or add the camera")
-            if obs.images[name].shape[:2] != tuple(size):
-                got = "×".join(map(str, obs.images[name].shape[:2]))
-                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {size[0]}×{size[1]}")
+            known = (tuple(size), *(tuple(s) for s in self.recorded.get(name, ())))
+            if obs.images[name].shape[:2] not in known:
+                got, said = ("×".join(map(str, s)) for s in (obs.images[name].shape[:2], size))
+                more = "".join(f", resized from {h}×{w}" for h, w in known[1:])
+                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {said}{more}")
         if len(obs.state) != len(self.state_names):
             raise BadValue(
                 f"state has {len(obs.state)} values; this policy was trained on {len(self.state_names)}: "
@@ -85,6 +88,10 @@ class Interface:
         if not np.isfinite(obs.state).all():
             bad = [n for n, x in zip(self.state_names, obs.state, strict=True) if not np.isfinite(x)]
             raise BadValue(f"state is not finite at {', '.join(bad)}. Next: check the sensor")
+
+    def seen(self, obs: Observation) -> dict[str, Array]:
+        """{camera: uint8[H, W, 3]}: the pictures of an observation that fits, resized as they were for training."""
+        return {c: fit(obs.images[c], *size, "stretch") for c, size in self.cameras.items()}
 
 
 @dataclass(frozen=True)
@@ -366,6 +373,7 @@ def interface_to_dict(interface: Interface) -> dict[str, Any]:
         "offsets": list(interface.offsets),
         "state_units": list(interface.state_units),
         "action_units": list(interface.action_units),
+        "recorded": {c: [list(size) for size in sizes] for c, sizes in interface.recorded.items()},
     }
 
 
@@ -376,6 +384,9 @@ def interface_from_dict(value: Dictionary[str, Any]) -> Interface:
     for key in ("state_names", "action_names", "offsets", "state_units", "action_units"):
         if key in given:
             given[key] = tuple(given[key])
+    given["recorded"] = {
+        str(c): tuple((int(h), int(w)) for h, w in sizes) for c, sizes in given.get("recorded", {}).items()
+    }
     return Interface(**given)
 
 

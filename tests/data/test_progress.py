@@ -1,12 +1,11 @@
 import io
 
-from rich.console import Console
-
-from palmar.data.progress import counting, say
+from palmar.console import Screen
+from palmar.data.progress import counting
 
 
 def test_lines_at_every_tenth_where_there_is_no_terminal():
-    out = Console(file=io.StringIO(), width=20)
+    out = Screen(file=io.StringIO(), width=20)
     with counting("decoding frames", 30, console=out) as count:
         for _ in range(15):
             count(2)
@@ -19,17 +18,11 @@ def test_lines_at_every_tenth_where_there_is_no_terminal():
 
 
 def test_a_bar_on_a_terminal_and_nothing_when_quiet():
-    out = Console(file=io.StringIO(), force_terminal=True, width=80)
+    out = Screen(file=io.StringIO(), force_terminal=True, width=80)
     with counting("decoding frames", 2, console=out) as count:
         count(2)
     assert "decoding frames" in out.file.getvalue()
-    quiet = Console(file=io.StringIO())
+    quiet = Screen(file=io.StringIO())
     with counting("decoding frames", 2, quiet=True, console=quiet) as count:
         count(2)
     assert not quiet.file.getvalue()
-
-
-def test_a_line_is_one_line_and_no_markup():
-    out = Console(file=io.StringIO(), width=10)
-    say("a [red]long[/] line that is not wrapped", out)
-    assert out.file.getvalue() == "a [red]long[/] line that is not wrapped\n"

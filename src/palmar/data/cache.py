@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from palmar.data.progress import counting, say
+from palmar.console import warn
+from palmar.data.progress import counting
 from palmar.pictures import Resizer
 from palmar.types import Array
 
@@ -171,10 +172,10 @@ def _check_room(folder: Path, todo: Sequence[Footage]) -> None:
     if need > 0.9 * free:
         raise NoCache(f"decoded pictures need up to {amount(need)} in {folder}, where {amount(free)} are free")
     if sum(f.shape[0] for f in todo) >= QUIET:
-        say(
-            f"decoding once, at {_sizes(todo)} px: up to {amount(need)} on disk in {folder} ({amount(free)} free); in memory "
-            "only what the system can take back (mapped)"
-        )
+        warn(
+            "decoding once, at {} px: up to {} on disk in {} ({} free); in memory only what the system can take back (mapped)",
+            _sizes(todo), amount(need), folder, amount(free),
+        )  # fmt: skip
 
 
 def _most(todo: Sequence[Footage]) -> int:

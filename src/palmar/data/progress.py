@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-
-
-def say(text: str, console: Console | None = None) -> None:
-    """One line on stderr (or on `console`), as it is: neither wrapped nor read as markup."""
-    (console or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)
+from palmar.console import Screen
 
 
 @contextmanager
 def counting(
-    what: str, total: int, quiet: bool = False, console: Console | None = None
+    what: str, total: int, quiet: bool = False, console: Screen | None = None
 ) -> Iterator[Callable[[int], None]]:
     """A function to call with how many more of `total` are done. quiet: show nothing."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = console or Console(stderr=True)
+    console = console or Screen(stderr=True)
     if quiet or not console.is_terminal:
-        yield lines(what, total, (lambda text: None) if quiet else lambda text: say(text, console))
+        yield lines(what, total, (lambda text: None) if quiet else console.print)
         return
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, transient=True, console=console) as bar:

@@ -20,7 +20,6 @@ from palmar.data.columns import Stills, read_columns, read_rows
 from palmar.data.consistency import Irregular, irregular
 from palmar.data.durable import NEW, OLD, WriterLock
 from palmar.data.layout import Film, check_films, read_layout, read_stats
-from palmar.data.progress import say
 from palmar.data.repair import finish_swap
 from palmar.data.roles import PICTURES, Keys, find, picture_size
 from palmar.errors import BadFile, BadValue, UnknownName
@@ -252,9 +251,8 @@ class Dataset:
             return cached_frames(self.root, footage, self._decode)
         except OSError as error:
             smaller = "" if self.image_sizes != self.recorded_sizes else ", or resize them (image_size, --image-size)"
-            say(
-                f"no cache: {error}. Pictures come by seeking in {source_bytes(footage.values()) / 1e6:.0f} MB of files{smaller}"
-            )
+            source = f"{source_bytes(footage.values()) / 1e6:.0f} MB"
+            warn("[yellow]no cache: {}. Pictures come by seeking in {} of files{}", error, source, smaller)
             self.cache = False
             return {}
 

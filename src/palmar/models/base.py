@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from palmar.errors import BadValue
-from palmar.pictures import fit
-from palmar.types import Array, Observation
+from palmar.mapping import Interface
+from palmar.types import Array
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -46,60 +46,15 @@ def wants_weights() -> bool:
     return not _BLANK.get() and torch.empty(0).device.type != "meta"
 
 
-@dataclass(frozen=True)
-class Interface:
-    """What a policy was built for; an observation that does not fit is refused.
-
-    cameras: {name: (height, width)} [px]. dt: seconds an action lasts. horizon: T. offsets: which pictures go in, in policy
-    steps from now, oldest first; those after 0 exist in training only (a future to predict, a goal to reach).
-    recorded: {camera: the sizes (height, width) its pictures had before they were resized for training}; pictures of these
-    sizes are resized in the same way when acting (`pictures.fit`, "stretch"). Empty where nothing was resized.
-    """
-
-    cameras: Mapping[str, tuple[int, int]]
-    state_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    horizon: int = 16
-    dt: float = 0.1
-    embodiment: str = ""
-    offsets: tuple[int, ...] = (0,)
-    recorded: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.cameras:
-            raise BadValue("no cameras; expected at least one {name: (height, width)}")
-        for name, (height, width) in self.cameras.items():
-            if height % 8 or width % 8 or min(height, width) < 16:
-                raise BadValue(f"camera '{name}' is {height}×{width}; expected multiples of 8 px, 16 or more")
-        if self.horizon < 1 or not self.dt > 0:
-            raise BadValue(f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s")
-        if 0 not in self.offsets or list(self.offsets) != sorted(set(self.offsets)):
-            raise BadValue(f"offsets are {self.offsets}; expected rising steps with 0 (now) among them")
-
-    @property
-    def past(self) -> tuple[int, ...]:
-        """The offsets there are pictures for when acting."""
-        return tuple(o for o in self.offsets if o <= 0)
-
-    def check(self, obs: Observation) -> None:
-        """Raise `BadValue` naming the first thing that differs."""
-        for name, size in self.cameras.items():
-            if name not in obs.images:
-                have = ", ".join(obs.images) or "none"
-                raise BadValue(f"camera '{name}' is missing (given: {have}). Next: rename or add the camera")
-            known = (tuple(size), *(tuple(s) for s in self.recorded.get(name, ())))
-            if obs.images[name].shape[:2] not in known:
-                got, said = ("×".join(map(str, s)) for s in (obs.images[name].shape[:2], size))
-                more = "".join(f", resized from {h}×{w}" for h, w in known[1:])
-                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {said}{more}")
-        if len(obs.state) != len(self.state_names):
+def check_pictures(interface: Interface) -> None:
+    """Raise `BadValue` unless a network can look through the cameras: at least one, sides of multiples of 8 px from 16 on."""
+    if not interface.cameras:
+        raise BadValue("no cameras; expected at least one {name: (height, width)}")
+    for name, (height, width) in interface.cameras.items():
+        if height % 8 or width % 8 or min(height, width) < 16:
             raise BadValue(
                 f"camera '{name}' is {height}×{width}; expected multiples of 8 px, 16 or more. Next: --image-size"
             )
-
-    def seen(self, obs: Observation) -> dict[str, Array]:
-        """{camera: uint8[H, W, 3]}: the pictures of an observation that fits, resized as they were for training."""
-        return {c: fit(obs.images[c], *size, "stretch") for c, size in self.cameras.items()}
 
 
 @dataclass(frozen=True)

@@ -134,11 +134,8 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
         )
     try:
         config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
-        face = dict(raw["interface"])
-        face["cameras"] = {c: tuple(s) for c, s in face["cameras"].items()}
-        face |= {k: tuple(face[k]) for k in ("state_names", "action_names", "offsets")}
-        face["recorded"] = {c: tuple((h, w) for h, w in sizes) for c, sizes in face.get("recorded", {}).items()}
-        return config, Interface(**face), raw["normalizers"], raw.get("info", {}), folder
+        interface = interface_from_dict(raw["interface"])
+        return config, interface, raw["normalizers"], raw.get("info", {}), folder
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
 

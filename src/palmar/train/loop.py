@@ -15,13 +15,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from palmar.console import say
 from palmar.data.language import Paraphrases
-from palmar.data.progress import say
+from palmar.data.split import TRAINED_ON
 from palmar.models import checkpoint
 from palmar.models.base import ModelConfig
 from palmar.train.feed import Source, ahead, rng_of
@@ -234,7 +233,7 @@ class Loop:
         self.bar.update(self.shown, note=note)
         if self.lines and int(20 * run.progress) > self.told:
             self.told = int(20 * run.progress)
-            say(f"train {run.progress:4.0%} · step {run.step} · {run.elapsed / 60:.1f} min · {note}", self.bar.console)
+            say("{}", f"train {run.progress:4.0%} · step {run.step} · {run.elapsed / 60:.1f} min · {note}")
         self.waited, self.paused, self.logged, run.sums = 0.0, 0.0, (now, run.step), {}
         self.log(row)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from palmar.data.augment import Augment
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models.tensors import read_tensors, write_tensors
-from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, Seed, check_ranges
+from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, Range, Seed, check_ranges
 from palmar.train import groups, lora, sharded
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.resume import check_same
@@ -48,7 +48,7 @@ class TrainConfig:
     seed: Seed = 0
     validation: float = 0.03
     validate: int = 12
-    validate_share: float = 0.1
+    validate_share: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
     augment: Augment | None = field(default_factory=Augment)
     success_only: bool = False
     precision: str = "auto"
@@ -69,12 +69,8 @@ class TrainConfig:
             raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
         if not 1 <= self.accumulate <= self.batch_size:
             raise BadValue(f"accumulate is {self.accumulate}; expected 1 … batch size ({self.batch_size})")
-        if not 0 < self.validate_share < 1:
-            raise BadValue(
-                f"validate_share is {self.validate_share}; expected a share of the time, above 0 and below 1"
-            )
-        if self.patience < 0 or not 0 <= self.smoothing < 1:
-            raise BadValue(f"patience is {self.patience}, smoothing {self.smoothing}; expected ≥ 0, and 0 … below 1")
+        if not 0 <= self.smoothing < 1:
+            raise BadValue(f"smoothing is {self.smoothing}; expected 0 … below 1")
 
 
 class Run:

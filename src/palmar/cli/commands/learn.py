@@ -108,11 +108,11 @@ class Train:
     """Train this long (the learning rate follows the clock)."""
     steps: Annotated[int | None, COUNT] = None
     """Or this many steps (reproducible bit for bit)."""
-    batch_size: int = 128
-    image_size: tuple[int, ...] = ()
+    batch_size: Annotated[int, BATCH] = 128
+    image_size: Annotated[tuple[int, ...], Range(16, 8192, unit="px")] = ()
     """Resize the pictures to HEIGHT WIDTH, or to one number for the short side. Not given: what suits the preset (96 for the
     tiny ones), never larger than recorded. The policy then acts on pictures of the recorded size."""
-    lr: float = 1e-3
+    lr: Annotated[float, RATE] = 1e-3
     """Highest learning rate, of stages that have none of their own."""
     temperature: Annotated[float | None, TEMPERATURE] = None
     """Sample tasks by size^(1/T): 1 every frame alike, inf every task alike. Not given: every frame once an epoch."""
@@ -146,7 +146,7 @@ class Train:
     json: bool = False
     """One JSON object with every figure on stdout."""
 
-    def run(self, console: Console) -> Answer:
+    def run(self, console: Screen) -> Answer:
         from palmar.train.speed import wait_quietly
 
         wait_quietly()
@@ -173,7 +173,7 @@ class Train:
         size = getattr(sets[0], "image_sizes", size)
         sets += [self._read(d, console, size) for d in self.data[1:]]
         for text in dict.fromkeys(resized for data in sets for resized in _resizes(data)):
-            console.print(text, highlight=False, soft_wrap=True)
+            console.print(text)
         if all(e.source == STILL for data in sets for e in data.episodes) and any(data.episodes for data in sets):
             raise BadValue(
                 "--data holds only stills, in which nobody acts. Next: demonstrations beside them: --data DEMOS STILLS"
@@ -200,11 +200,11 @@ class Train:
                 progress=not self.json, watch=watch,
             )  # fmt: skip
         if "validation_share" in last:
-            console.print(
-                f"validation took {last['validation_share']:.1%} of {last['minutes']:.1f} minutes "
-                f"({last['validation_frames']:.0f} frames a time)", highlight=False,
-            )  # fmt: skip
-        console.print(f"checkpoint in [bold]{out}[/]. Next: palmar eval --policy {out}; palmar doctor {out}")
+            share, took, frames = f"{last['validation_share']:.1%}", f"{last['minutes']:.1f}", last["validation_frames"]
+            console.print(f"validation took {share} of {took} minutes ({frames:.0f} frames a time)")
+        console.print(
+            styled("checkpoint in [bold]{}[/]. Next: palmar eval --policy {}; palmar doctor {}", out, out, out)
+        )
         return 0, {"checkpoint": str(out), **last}
 
     def _check_data(self) -> None:
@@ -267,9 +267,9 @@ class Train:
         from palmar.models import checkpoint
         from palmar.models.presets import picture_side
 
-        if len(self.image_size) > 2 or any(side < 16 for side in self.image_size):
+        if len(self.image_size) > 2:
             given = " ".join(map(str, self.image_size))
-            raise BadValue(f"--image-size is {given}; expected HEIGHT WIDTH or one number, 16 or more pixels each")
+            raise BadValue(f"--image-size is {given}; expected HEIGHT WIDTH, or one number for the short side")
         if self.image_size:
             return self.image_size[0] if len(self.image_size) == 1 else (self.image_size[0], self.image_size[1])
         before = self.out if self.resume and (self.out / checkpoint.CONFIG).exists() else init
@@ -277,7 +277,7 @@ class Train:
             return checkpoint.read_config(before)[1].cameras
         return picture_side(getattr(model, "preset", ""))
 
-    def _read(self, folder: Path, console: Console, size: ImageSize) -> Any:
+    def _read(self, folder: Path, console: Screen, size: ImageSize) -> Any:
         """A data set, without its bad demonstrations where these are not wanted."""
         from palmar.data.quality import Kept, assess
         from palmar.data.reader import Dataset
@@ -290,7 +290,7 @@ class Train:
         console.print(f"{folder}: {quality}")
         return Kept(data, quality.kept)
 
-    def _others(self, model: ModelConfig, console: Console, size: ImageSize) -> dict[str, list[Any]]:
+    def _others(self, model: ModelConfig, console: Screen, size: ImageSize) -> dict[str, list[Any]]:
         """Data of --others, in joint space where the robot takes joint positions and the data hold something else."""
         from palmar.data.joints import JointTargets
         from palmar.robots.arm7 import arm7
@@ -304,7 +304,7 @@ class Train:
             if name not in robots:
                 raise UnknownName("robot of this model", name, robots or ["none: take a model such as bcz-tiny"])
             data = self._read(Path(folder), console, size)
-            body = arm7("joint_position")
+            body = arm7("channels")
             turned = tuple(robots[name].action_names) == body.action_names != tuple(data.action_names)
             found.setdefault(name, []).append(JointTargets(data, body) if turned else data)
         return found
