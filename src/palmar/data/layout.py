@@ -15,7 +15,7 @@ from typing import Any
 from palmar.data import format as fmt
 from palmar.data import stats as st
 from palmar.data.repair import load_rows
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file
 
 READ = "v2.0, v2.1 or v3.x"
 FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
@@ -178,7 +178,7 @@ def check_films(layout: Layout, keys: Iterable[str]) -> None:
         for episode in layout.episodes:
             film = episode.films.get(key)
             if film is not None and film.path not in there:
-                there[film.path] = film.path.is_file()
+                there[film.path] = regular_file(film.path).is_file()
             if film is not None and there[film.path]:
                 continue
             why = "meta/episodes names no file" if film is None else f"'{film.path.relative_to(root)}' is missing"
