@@ -94,7 +94,9 @@ def from_description(
     if lacking:
         raise BadValue(_asks(said, lacking))
     if fast := [c.name for c in channels if c.unit == "rad" and c.velocity > IMPLAUSIBLE]:
-        notes.append(f"Their velocity limit is over {IMPLAUSIBLE:g} rad/s, which hardly any joint reaches: {listed(fast)}.")
+        notes.append(
+            f"Their velocity limit is over {IMPLAUSIBLE:g} rad/s, which hardly any joint reaches: {listed(fast)}."
+        )
     if unstated := [c.name for c in channels if not c.unit]:
         notes.append(f"The file does not state the unit of {listed(unstated)}.")
     made, about = _frames(said, channels, frames)
@@ -146,7 +148,7 @@ def _channel(j: Joint, limits: Limits, guess: bool, opening: bool) -> tuple[Chan
         return None, missing
     for q, rule, of in (("acceleration", guesses.acceleration, "velocity"), ("jerk", guesses.jerk, "acceleration")):
         if q not in value:
-            value[q], source[q] = rule(value[of]), "guess"  # type: ignore[index]
+            value[q], source[q] = rule(value[of]), "guess"
     if kind == "continuous":
         source.pop("position", None)
     if opening and kind != "continuous" and j.unit in ("rad", "m"):
@@ -184,7 +186,7 @@ def _asks(said: Description, lacking: Mapping[str, list[str]]) -> str:
 
 def _grippers(said: Description) -> list[str]:
     """Joints named "gripper" of which there is one only beyond the same joints."""
-    place = {}
+    place: dict[str, tuple[str, ...]] = {}
     for above, body in zip(said.tree.above, said.tree.bodies, strict=True):
         place |= {j.name: above[: above.index(j.name)] for j in body.joints}
     named = [j for j in said.joints if "gripper" in words(j.name) and not words(j.name) & WRIST and not j.moves]
@@ -195,7 +197,9 @@ def _grippers(said: Description) -> list[str]:
 # ------------------------------------------------------------------------------------------------ frames
 
 
-def _frames(said: Description, channels: Sequence[Channel], wanted: Sequence[str] | None) -> tuple[list[Frame], list[str]]:
+def _frames(
+    said: Description, channels: Sequence[Channel], wanted: Sequence[str] | None
+) -> tuple[list[Frame], list[str]]:
     of_joint = {c.described: c.name for c in channels if c.moves_joint}
     return frames_of(said, of_joint, wanted)
 

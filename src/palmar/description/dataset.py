@@ -54,19 +54,22 @@ def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | N
         if bad := [n for n, column in zip(of, values.T, strict=False) if not np.isfinite(column).all()]:
             raise BadValue(f"the {what} '{bad[0]}' of the data set is not finite everywhere; expected numbers")
     units = dict(units or {})
-    for channel, unit in units.items():
-        if channel not in (*names, "*"):
-            raise UnknownName("channel of the data set", channel, names)
-        check_unit(unit, f"unit of channel '{channel}'")
+    for n, unit in units.items():
+        if n not in (*names, "*"):
+            raise UnknownName("channel of the data set", n, names)
+        check_unit(unit, f"unit of channel '{n}'")
     ranges = {n: _range(n, actions[:, i], dataset, states) for i, n in enumerate(names)}
     guessed = guess_units(ranges, str(getattr(dataset, "robot_type", "") or ""))
-    channels, still = [], []
+    channels: list[Channel] = []
+    still: list[str] = []
     for i, n in enumerate(names):
         unit = units.get(n, units.get("*", guessed[n]))
         channel, moves = _channel(n, unit, actions[:, i], ranges[n], dataset)
         channels.append(channel)
         still += [] if moves else [n]
-    notes = [f"Channels, cameras and rates are those of a data set of {len(dataset.episodes)} episodes, {len(actions)} frames."]
+    notes = [
+        f"Channels, cameras and rates are those of a data set of {len(dataset.episodes)} episodes, {len(actions)} frames."
+    ]
     by_unit: dict[str, list[str]] = {}
     for n in names:
         if n not in units and "*" not in units:
@@ -98,7 +101,9 @@ def cameras_of(dataset: Recorded) -> tuple[Camera, ...]:
 def _names(dataset: Recorded, actions: Array) -> list[str]:
     """Names of the channels: the actions', or the state's where the actions have none and the state as many."""
     if actions.ndim != 2 or not len(actions) or not 0 < actions.shape[1] <= MOST_CHANNELS:
-        raise BadValue(f"the data set has actions of shape {list(actions.shape)}; expected [frames, 1 … {MOST_CHANNELS}]")
+        raise BadValue(
+            f"the data set has actions of shape {list(actions.shape)}; expected [frames, 1 … {MOST_CHANNELS}]"
+        )
     width = actions.shape[1]
     names, states = list(dataset.action_names), list(dataset.state_names)
     if len(names) != width or len(set(names)) != width:
@@ -142,9 +147,9 @@ def guess_units(ranges: Mapping[str, tuple[float, float]], robot_type: str = "")
             out[n] = "m/s" if not turns else "rad/s" if max(-low, high) <= 2 * np.pi else "deg/s"
         elif n in joints:
             out[n] = joint_unit
-        elif -0.05 <= low and high <= 1.05:
+        elif low >= -0.05 and high <= 1.05:
             out[n] = "opening"
-        elif -1 <= low and high <= 101:
+        elif low >= -1 and high <= 101:
             out[n] = "rad" if high <= 2 * np.pi and joint_unit == "rad" else "range_0_100"
         else:
             out[n] = joint_unit
@@ -155,7 +160,14 @@ def _channel(
     name: str, unit: str, action: Array, ranged: tuple[float, float], dataset: Recorded
 ) -> tuple[Channel, bool]:
     """The channel, and whether it moves in the data."""
-    kinds: dict[str, Kind] = {"m": "prismatic", "mm": "prismatic", "opening": "opening", "m/s": "velocity", "rad/s": "velocity", "deg/s": "velocity"}
+    kinds: dict[str, Kind] = {
+        "m": "prismatic",
+        "mm": "prismatic",
+        "opening": "opening",
+        "m/s": "velocity",
+        "rad/s": "velocity",
+        "deg/s": "velocity",
+    }
     kind: Kind = kinds.get(unit, "opening" if words(name) & {"gripper", "jaw"} else "revolute")
     low, high = ranged
     moves = bool(np.ptp(action)) and high - low > 1e-9

@@ -35,6 +35,6 @@ def check_deployable(robot: Embodiment) -> None:
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     raise BadValue(
         f"{robot.name}: limits of {len(found)} channels are guesses: {', '.join(few)}{more}; expected limits from the "
-        "description file, a data sheet, data or the user. Next: state each in the robot file, with source = \"user\" or "
-        "\"data sheet\" in place of \"guess\" (palmar robot show FILE lists them)"
+        'description file, a data sheet, data or the user. Next: state each in the robot file, with source = "user" or '
+        '"data sheet" in place of "guess" (palmar robot show FILE lists them)'
     )

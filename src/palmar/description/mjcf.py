@@ -47,14 +47,17 @@ def read_mjcf(root: Element, path: Path) -> Description:
     kinds = mujoco.mjtJoint
     types = [int(t) for t in model.jnt_type]
     names = {
-        k: model.joint(k).name or f"{model.body(int(model.jnt_bodyid[k])).name or 'body'}.joint{k}" for k in range(model.njnt)
+        k: model.joint(k).name or f"{model.body(int(model.jnt_bodyid[k])).name or 'body'}.joint{k}"
+        for k in range(model.njnt)
     }
     if balls := [names[k] for k, t in enumerate(types) if t == int(kinds.mjJNT_BALL)]:
         raise BadFile(
             f"'{path}': {listed(balls)} {'is a ball joint' if len(balls) == 1 else 'are ball joints'}; a channel is one "
             "number. Next: write each as three hinges"
         )
-    free = [model.body(int(model.jnt_bodyid[k])).name or names[k] for k, t in enumerate(types) if t == int(kinds.mjJNT_FREE)]
+    free = [
+        model.body(int(model.jnt_bodyid[k])).name or names[k] for k, t in enumerate(types) if t == int(kinds.mjJNT_FREE)
+    ]
     single = {k: n for k, n in names.items() if types[k] in (int(kinds.mjJNT_HINGE), int(kinds.mjJNT_SLIDE))}
     following = _equalities(model, single)
     joints, passive = _channels(model, single, following)
@@ -92,7 +95,9 @@ def _clean(root: Element, path: Path) -> list[str]:
         count = e.get("count", "")
         copies *= int(count) if count.isdecimal() and len(count) < 6 else MOST_COPIES + 1
         if copies > MOST_COPIES:
-            raise BadFile(f"'{path}' replicates bodies {count[:20]} times; expected at most {MOST_COPIES} copies in all")
+            raise BadFile(
+                f"'{path}' replicates bodies {count[:20]} times; expected at most {MOST_COPIES} copies in all"
+            )
     for child in list(root):
         if child.tag not in SECTIONS:
             root.remove(child)
@@ -100,7 +105,9 @@ def _clean(root: Element, path: Path) -> list[str]:
             child.attrib = {k: v for k, v in child.attrib.items() if k in COMPILER}
         else:
             _prune(child)
-    compiler = Element("compiler", inertiafromgeom="false", boundmass="0.001", boundinertia="0.000001", fusestatic="false")
+    compiler = Element(
+        "compiler", inertiafromgeom="false", boundmass="0.001", boundinertia="0.000001", fusestatic="false"
+    )
     root.insert(0, compiler)
     fixed = {e.get("name") for s in root.findall("tendon") for e in s.findall("fixed")}
     for section in root.findall("actuator"):
@@ -176,7 +183,9 @@ def _channels(model: Any, single: dict[int, str], following: dict[str, str]) -> 
     out, pulled = [], set()
     for kind, target in order:
         if kind == "tendon":
-            a = next(a for a in range(model.nu) if not _by_joint(model, a) and int(model.actuator_trnid[a, 0]) == target)
+            a = next(
+                a for a in range(model.nu) if not _by_joint(model, a) and int(model.actuator_trnid[a, 0]) == target
+            )
             joint = _tendon(model, a, target, single)
             out.append(joint)
             pulled |= set(joint.moves)
@@ -201,7 +210,11 @@ def _joint(model: Any, k: int, name: str, actuators: list[int]) -> Joint:
         return Joint(name, "velocity", "m/s" if slides else "rad/s", low, high, max(abs(low), abs(high)), effort)
     if "position" in roles and model.actuator_ctrllimited[roles["position"]]:
         gear = float(model.actuator_gear[roles["position"], 0])
-        ends = sorted(float(x) / gear for x in model.actuator_ctrlrange[roles["position"]]) if gear else [-math.inf, math.inf]
+        ends = (
+            sorted(float(x) / gear for x in model.actuator_ctrlrange[roles["position"]])
+            if gear
+            else [-math.inf, math.inf]
+        )
         low, high = (ends[0], ends[1]) if math.isnan(lower) else (max(lower, ends[0]), min(upper, ends[1]))
         if low < high:
             lower, upper = low, high

@@ -38,7 +38,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class Description:
-    """joints: what can be commanded, in the file's order. following: {joint that is no channel: why}. notes: what was left
+    """joints: what can be commanded: of an MJCF in the order of its actuators, of a URDF from the root outwards. following: {joint that is no channel: why}. notes: what was left
     out, one sentence each."""
 
     path: Path
@@ -83,7 +83,13 @@ def tree_of(model: Any, joint_names: Mapping[int, str]) -> Tree:
         )  # fmt: skip
         parent = int(model.body_parentid[i]) if i else -1
         bodies.append(
-            Body(model.body(i).name or f"body{i}", parent, np.array(model.body_pos[i]), np.array(model.body_quat[i]), joints)
+            Body(
+                model.body(i).name or f"body{i}",
+                parent,
+                np.array(model.body_pos[i]),
+                np.array(model.body_quat[i]),
+                joints,
+            )
         )
     sites = {
         model.site(i).name: (int(model.site_bodyid[i]), np.array(model.site_pos[i]), np.array(model.site_quat[i]))

@@ -13,10 +13,27 @@ from palmar.errors import BadValue, UnknownName
 from palmar.kinematics import Chain, matrix_to_quat, quat_to_matrix, rotvec_to_matrix
 from palmar.types import Array
 
-FINGERS = frozenset("finger fingers thumb jaw jaws gripper claw knuckle fingertip".split())
-HAND = frozenset("hand index middle ring pinky little".split())  # of a finger only where the robot has a thumb as well
-WRIST = frozenset("wrist roll pitch yaw".split())  # "gripper_yaw" turns the gripper, it does not close it
-TIPS = ("tcp", "tool", "ee", "eef", "effector", "tip", "grasp", "pinch", "hand", "palm", "gripper", "flange", "sole", "foot")
+FINGERS = frozenset(["finger", "fingers", "thumb", "jaw", "jaws", "gripper", "claw", "knuckle", "fingertip"])
+HAND = frozenset(
+    ["hand", "index", "middle", "ring", "pinky", "little"]
+)  # of a finger only where the robot has a thumb as well
+WRIST = frozenset(["wrist", "roll", "pitch", "yaw"])  # "gripper_yaw" turns the gripper, it does not close it
+TIPS = (
+    "tcp",
+    "tool",
+    "ee",
+    "eef",
+    "effector",
+    "tip",
+    "grasp",
+    "pinch",
+    "hand",
+    "palm",
+    "gripper",
+    "flange",
+    "sole",
+    "foot",
+)
 DECIMALS = 12  # of the numbers of a chain: shorter to read in a robot file, exact to far below a nanometre
 
 
@@ -80,7 +97,9 @@ class Tree:
         return out
 
 
-def chain_to(tree: Tree, point: str, channels: Mapping[str, str], following: Mapping[str, str]) -> tuple[tuple[str, ...], Chain]:
+def chain_to(
+    tree: Tree, point: str, channels: Mapping[str, str], following: Mapping[str, str]
+) -> tuple[tuple[str, ...], Chain]:
     """The channels on the path to a body or site, root first, and the chain of their joints in the world frame.
 
     channels: {joint: channel}; other joints are held at their reference. following: {joint that moves with others: why}.
@@ -115,9 +134,13 @@ def chain_to(tree: Tree, point: str, channels: Mapping[str, str], following: Map
     if not names:
         raise BadValue(f"frame '{point}' is moved by no channel; expected a point beyond a joint")
     tool, tool_quat = p + R @ at, matrix_to_quat(R @ quat_to_matrix(turned))
-    # Adding 0.0 makes -0.0 a plain zero.
-    tidy = [np.round(np.array(x, float), DECIMALS) + 0.0 for x in (offsets, quats, tool, tool_quat)]
-    return tuple(names), Chain(*tidy, prismatic=tuple(slides) if any(slides) else ())
+    chain = Chain(_tidy(offsets), _tidy(quats), _tidy(tool), _tidy(tool_quat), tuple(slides) if any(slides) else ())
+    return tuple(names), chain
+
+
+def _tidy(values: object) -> Array:
+    """Rounded to `DECIMALS`; adding 0.0 makes -0.0 a plain zero."""
+    return np.round(np.array(values, float), DECIMALS) + 0.0
 
 
 def _to_z(axis: Array) -> Array:
@@ -177,11 +200,16 @@ def _tips(
             groups.setdefault(paths[i], []).append(name)
     longest = [p for p in groups if not any(len(q) > len(p) and q[: len(p)] == p for q in groups)]
     order = {name: k for k, name in enumerate(tree.points)}
-    return [_named_best(tree, sorted(groups[p], key=order.__getitem__), p[-1]) for p in sorted(longest, key=lambda p: order[groups[p][0]])]
+    return [
+        _named_best(tree, sorted(groups[p], key=order.__getitem__), p[-1])
+        for p in sorted(longest, key=lambda p: order[groups[p][0]])
+    ]
 
 
 def _named_best(tree: Tree, names: Sequence[str], joint: str) -> str:
-    ranked = [(min((TIPS.index(w) for w in words(n) if w in TIPS), default=len(TIPS)), k, n) for k, n in enumerate(names)]
+    ranked = [
+        (min((TIPS.index(w) for w in words(n) if w in TIPS), default=len(TIPS)), k, n) for k, n in enumerate(names)
+    ]
     best = min(ranked)
     if best[0] < len(TIPS):
         return best[2]

@@ -36,6 +36,7 @@ def read_urdf(root: Element, path: Path) -> Description:
         raise BadFile(f"'{path}' has no joint that moves; expected revolute, continuous or prismatic joints")
     model = compiled(_kinematics(root.get("name") or path.stem, links, joints), path)
     by_index = {k: model.joint(k).name for k in range(model.njnt)}
+    commanded.sort(key=lambda j: model.joint(j.get("name", "")).id)  # from the root outwards, whatever the file's order
     notes = []
     if held:
         notes.append(f"Held, since free and planar joints are no channels: {listed(held)}.")
@@ -91,7 +92,9 @@ def _check_tree(path: Path, links: list[Element], joints: list[Element]) -> None
                 "joints, or as fixed"
             )
         if kind not in (*KINDS, *HELD, "fixed"):
-            raise BadFile(f"'{path}': joint '{name}' is of type '{kind}'; expected one of {', '.join((*KINDS, 'fixed', *HELD))}")
+            raise BadFile(
+                f"'{path}': joint '{name}' is of type '{kind}'; expected one of {', '.join((*KINDS, 'fixed', *HELD))}"
+            )
         ends = {}
         for end in ("parent", "child"):
             link = j.find(end)
@@ -102,7 +105,8 @@ def _check_tree(path: Path, links: list[Element], joints: list[Element]) -> None
             raise BadFile(f"'{path}': link '{ends['child']}' has two parents; expected a tree")
         parent_of[ends["child"]] = ends["parent"]
     roots = [e.get("name") for e in links if e.get("name") not in parent_of]
-    reached, children = set(roots), {}
+    reached = set(roots)
+    children: dict[str | None, list[str | None]] = {}
     for child, parent in parent_of.items():
         children.setdefault(parent, []).append(child)
     front = list(roots)

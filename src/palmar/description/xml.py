@@ -38,13 +38,17 @@ def parse(data: bytes, name: str) -> Element:
     builder, depth, count = TreeBuilder(), 0, 0
 
     def refuse(*_: object) -> None:
-        raise BadFile(f"'{name}' has a document type (<!DOCTYPE …>), which no URDF or MJCF needs. Next: remove that line")
+        raise BadFile(
+            f"'{name}' has a document type (<!DOCTYPE …>), which no URDF or MJCF needs. Next: remove that line"
+        )
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal depth, count
         depth, count = depth + 1, count + 1
         if depth > MOST_DEPTH or count > MOST_ELEMENTS:
-            raise BadFile(f"'{name}' has over {MOST_DEPTH} nested or {MOST_ELEMENTS} elements; expected a robot description")
+            raise BadFile(
+                f"'{name}' has over {MOST_DEPTH} nested or {MOST_ELEMENTS} elements; expected a robot description"
+            )
         builder.start(tag, attributes)
 
     def end(tag: str) -> None:
@@ -113,7 +117,7 @@ def number(element: Element, key: str, default: float = math.nan) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or "_" in text:
-        raise BadFile(f"<{element.tag} {key}=\"{text[:40]}\">: expected a finite number")
+        raise BadFile(f'<{element.tag} {key}="{text[:40]}">: expected a finite number')
     return value
 
 
@@ -127,5 +131,5 @@ def numbers(element: Element | None, key: str, default: tuple[float, ...]) -> tu
     except ValueError:
         values = ()
     if len(values) != len(default) or not all(map(math.isfinite, values)) or "_" in text:
-        raise BadFile(f"<{element.tag} {key}=\"{text[:60]}\">: expected {len(default)} finite numbers")
+        raise BadFile(f'<{element.tag} {key}="{text[:60]}">: expected {len(default)} finite numbers')
     return values
