@@ -19,10 +19,10 @@ from palmar.embodiments import Channel, Embodiment, Frame, Source
 from palmar.errors import BadFile, BadValue, UnknownName
 
 Limits = Mapping[str, Mapping[str, float]]
-"""{joint: {quantity: value}}: quantities are lower, upper, velocity, acceleration, jerk, effort; "*" for every joint whose
-limit the file does not state."""
+"""{joint: {quantity: value}}: quantities are lower, upper, velocity, acceleration, jerk, effort. "rad" and "m" in place of a
+joint: all joints of that unit whose limit the file does not state."""
 QUANTITIES = ("lower", "upper", "velocity", "acceleration", "jerk", "effort")
-EVERY = "*"
+UNITS = ("rad", "m")
 IMPLAUSIBLE = 60.0  # a velocity limit beyond this says "none" [rad/s]
 
 
@@ -74,7 +74,7 @@ def from_description(
     limits = limits or {}
     known = [j.name for j in said.joints]
     for joint, values in limits.items():
-        if joint != EVERY and joint not in known:
+        if joint not in (*known, *UNITS):
             raise UnknownName(f"joint of '{said.path}'", joint, known)
         for q in values:
             if q not in QUANTITIES:
@@ -114,7 +114,7 @@ def from_description(
 
 def _channel(j: Joint, limits: Limits, guess: bool, opening: bool) -> tuple[Channel | None, list[str]]:
     """The channel of a joint, or the names of the limits nobody states."""
-    given, every = limits.get(j.name, {}), limits.get(EVERY, {})
+    given, every = limits.get(j.name, {}), limits.get(j.unit, {})
     stated = {"lower": j.lower, "upper": j.upper, "velocity": j.velocity, "effort": j.effort}
     value: dict[str, float] = {}
     source: dict[str, Source] = {}
@@ -174,7 +174,7 @@ def _asks(said: Description, lacking: Mapping[str, list[str]]) -> str:
     ways = []
     if "velocity" in by_limit:
         j = by_limit["velocity"][0]
-        ways.append(f"--velocity {j}=VALUE ([rad/s] or [m/s]; --velocity VALUE for all that lack it)")
+        ways.append(f"--velocity {j}=VALUE ([rad/s] or [m/s]; rad=VALUE m=VALUE for all that lack it)")
     if "position" in by_limit:
         ways.append(f"--position {by_limit['position'][0]}=LOWER:UPPER ([rad] or [m])")
     return (

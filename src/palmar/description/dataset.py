@@ -172,6 +172,7 @@ def _channel(
     low, high = ranged
     moves = bool(np.ptp(action)) and high - low > 1e-9
     source: Source = "data" if moves else "guess"
+    top = 100.0 if kind == "opening" else PERCENTILE  # a gripper moves in so few frames that a percentile misses it
     width = high - low if moves else max(abs(low), abs(high), 1.0) * 0.1
     lower, upper = low - MARGIN * width, high + MARGIN * width
     if unit == "opening" and low >= 0 and high <= 1:
@@ -179,27 +180,26 @@ def _channel(
     bounds = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}.get(unit)
     if bounds and bounds[0] <= low and high <= bounds[1]:
         lower, upper = max(lower, bounds[0]), min(upper, bounds[1])
-    fastest = _fastest(action, dataset, 1) if moves else guesses.velocity(unit, lower, upper)
+    fastest = _fastest(action, dataset, 1, top) if moves else guesses.velocity(unit, lower, upper)
     if kind == "velocity":
         velocity = max(abs(lower), abs(upper))
-        rise = _fastest(action, dataset, 1) if moves else guesses.acceleration(velocity)
-        jerk = _fastest(action, dataset, 2) if moves else guesses.jerk(rise)
+        rise = _fastest(action, dataset, 1, top) if moves else guesses.acceleration(velocity)
+        jerk = _fastest(action, dataset, 2, top) if moves else guesses.jerk(rise)
     else:
         velocity = fastest
-        rise = _fastest(action, dataset, 2) if moves else guesses.acceleration(velocity)
-        jerk = _fastest(action, dataset, 3) if moves else guesses.jerk(rise)
+        rise = _fastest(action, dataset, 2, top) if moves else guesses.acceleration(velocity)
+        jerk = _fastest(action, dataset, 3, top) if moves else guesses.jerk(rise)
     starts = np.array([e.start for e in dataset.episodes if e.stop > e.start], np.int64)
     home = float(np.clip(np.median(action[starts]) if len(starts) else action[0], lower, upper))
     sources: dict[str, Source] = dict.fromkeys(("position", "velocity", "acceleration", "jerk"), source)
     return Channel(name, kind, unit, lower, upper, velocity, rise, jerk, home=home, sources=sources), moves
 
 
-def _fastest(action: Array, dataset: Recorded, order: int) -> float:
-    """Limit of the `order`th derivative [unit/s^order] as demonstrated: the percentile times the factor; of the largest
-    value where so few frames change that the percentile is 0 (a gripper that closes once)."""
+def _fastest(action: Array, dataset: Recorded, order: int, top: float) -> float:
+    """Limit of the `order`th derivative [unit/s^order] as demonstrated: its percentile `top` times the factor."""
     parts = [np.diff(action[e.start : e.stop], order) for e in dataset.episodes if e.stop - e.start > order]
     values = np.abs(np.concatenate(parts)) * float(dataset.fps) ** order if parts else np.zeros(1)
-    found = float(np.percentile(values, PERCENTILE)) or float(values.max())
+    found = float(np.percentile(values, top)) or float(values.max())
     return FACTOR * found if found > 0 else FACTOR * float(np.ptp(action)) * float(dataset.fps) ** order
 
 

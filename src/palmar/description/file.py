@@ -170,8 +170,8 @@ def _frame(t: Table, channels: Sequence[str]) -> Frame:
 
 def _quat(t: Table) -> list[float]:
     quat = t.numbers("quat", 4)
-    if not 0.99 < float(np.linalg.norm(quat)) < 1.01:
-        t.refuse("quat", quat, "a unit quaternion w, x, y, z")
+    if not 1e-3 < float(np.linalg.norm(quat)) < 1e3:
+        t.refuse("quat", quat, "a quaternion w, x, y, z, best of length 1")
     return quat
 
 

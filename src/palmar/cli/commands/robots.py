@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from palmar.data.reader import Dataset
 
 MARKS = {"description file": "f", "data sheet": "s", "data": "d", "user": "u", "guess": "?"}
+NARROWEST = 80  # columns the table needs; a narrower terminal folds its lines
 Rate = Annotated[float | None, Range(0.1, 10_000, unit="Hz")]
 
 
@@ -56,7 +57,7 @@ class Make:
     joint = "…" in the file, are its joints."""
     name: str = ""
     velocity: tuple[str, ...] = ()
-    """JOINT=VALUE … [rad/s] or [m/s]; a VALUE alone is for all joints whose velocity the description does not state."""
+    """JOINT=VALUE … [rad/s] or [m/s]; rad=VALUE and m=VALUE are for all joints that turn, or slide, without a stated velocity."""
     position: tuple[str, ...] = ()
     """JOINT=LOWER:UPPER … [rad] or [m]."""
     unit: tuple[str, ...] = ()
@@ -178,22 +179,22 @@ def _data_set(folder: Path) -> Any:
     return closing(data)
 
 
-def _pairs(words: tuple[str, ...], what: str) -> dict[str, str]:
+def _pairs(words: tuple[str, ...], what: str, alone: bool = True) -> dict[str, str]:
     """{name: value} of NAME=VALUE; "*" for a value alone."""
     out: dict[str, str] = {}
     for word in words:
         name, equals, value = word.rpartition("=")
-        if (equals and not name) or not value:
-            raise BadValue(f"--{what} is '{word}'; expected NAME=VALUE, or a value alone for all")
+        if (equals and not name) or not value or not (equals or alone):
+            raise BadValue(f"--{what} is '{word}'; expected NAME=VALUE{', or a value alone for all' if alone else ''}")
         out[name if equals else "*"] = value
     return out
 
 
 def _limits(velocity: tuple[str, ...], position: tuple[str, ...]) -> dict[str, dict[str, float]]:
     out: dict[str, dict[str, float]] = {}
-    for name, value in _pairs(velocity, "velocity").items():
+    for name, value in _pairs(velocity, "velocity", alone=False).items():
         out.setdefault(name, {})["velocity"] = _number(value, f"--velocity {name}")
-    for name, value in _pairs(position, "position").items():
+    for name, value in _pairs(position, "position", alone=False).items():
         low, colon, high = value.partition(":")
         if not colon:
             raise BadValue(f"--position {name} is '{value}'; expected LOWER:UPPER")
@@ -232,11 +233,11 @@ def _print(console: Screen, robot: Embodiment) -> None:
     for name in ("position", "velocity", "accel.", "jerk"):
         table.add_column(name, justify="right", no_wrap=True)
     for c in robot.channels:
-        limits = [_limit(c, "position", f"{c.lower:.3g}…{c.upper:.3g}")]
-        limits += [_limit(c, q, f"{getattr(c, q):.3g}") for q in ("velocity", "acceleration", "jerk")]
+        limits = [_limit(c, "position", f"{_digits(c.lower)}…{_digits(c.upper)}")]
+        limits += [_limit(c, q, _digits(getattr(c, q))) for q in ("velocity", "acceleration", "jerk")]
         table.add_row(printable(c.name), c.kind, c.unit or "not stated", *limits)
     console.print(styled("[bold]{}[/], {} channels", robot.name, len(robot.channels)))
-    console.print(table)
+    console.print(table, width=max(console.width, NARROWEST), crop=False, no_wrap=True)
     console.print("Limits from: f description file · s data sheet · d data · u user · ? guess")
     for f in robot.frames:
         console.print(f"frame {f.name}: {len(f.joints)} joints, {', '.join(f.joints)}")
@@ -247,6 +248,10 @@ def _print(console: Screen, robot: Embodiment) -> None:
     console.print(f"rates: {robot.control_rate:g} commands and {robot.policy_rate:g} actions a second")
     for line in robot.notes.split("\n") if robot.notes else ():
         console.print(f"note: {line}")
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e5 else f"{value:.3g}"
 
 
 def _limit(c: Channel, quantity: str, text: str) -> Text:
