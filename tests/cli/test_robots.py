@@ -1,4 +1,5 @@
 """palmar robot show and make."""
+# ruff: noqa: E501 - robot descriptions in long lines
 
 import json
 

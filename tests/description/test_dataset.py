@@ -1,4 +1,5 @@
 """A robot from what was demonstrated, and joined with a description."""
+# ruff: noqa: E501 - robot descriptions in long lines
 
 from types import SimpleNamespace
 

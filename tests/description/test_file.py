@@ -1,4 +1,5 @@
 """Robot files: what is written is read back; what a person mistypes is named."""
+# ruff: noqa: E501 - robot descriptions in long lines
 
 import math
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """The chain of every frame against MuJoCo's own kinematics of the original file."""
+# ruff: noqa: E501 - robot descriptions in long lines
 
-import mujoco
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from palmar.description import from_description
 from palmar.description.build import read_description
+from palmar.description.gl import import_mujoco
 from palmar.description.tree import chain_to, words
+
+mujoco = import_mujoco()
 
 SPEED = {"rad": {"velocity": 1.0}, "m": {"velocity": 0.1}}
 unit = st.floats(-1, 1).map(lambda x: round(x, 3))

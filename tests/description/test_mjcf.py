@@ -1,4 +1,5 @@
 """MJCF strings of our own: actuators, couplings, tendons, includes, what is refused."""
+# ruff: noqa: E501 - robot descriptions in long lines
 
 import numpy as np
 import pytest

@@ -68,7 +68,7 @@ def test_limits_of_the_user_replace_those_of_the_file_and_guesses(tmp_path):
 @pytest.mark.parametrize("stated", ['velocity="-1"', 'velocity="0"', ""])
 def test_a_velocity_nobody_states_is_asked_for(tmp_path, stated):
     text = urdf(*ARM[:2], joint("elbow", "b", "c", limit=f'<limit lower="-1" upper="1" {stated}/>'))
-    with pytest.raises(BadValue, match="velocity limit of elbow .*--velocity elbow=VALUE.*--guess"):
+    with pytest.raises(BadValue, match=r"velocity limit of elbow .*--velocity elbow=VALUE.*--guess"):
         made(tmp_path, text)
     guessed = made(tmp_path, text, guess=True).channels[2]
     assert guessed.velocity == 1.0 and guessed.sources["velocity"] == "guess"
@@ -87,7 +87,7 @@ def test_a_velocity_nobody_states_is_asked_for(tmp_path, stated):
 )
 def test_a_range_nobody_states_is_asked_for(tmp_path, limit):
     text = urdf(*ARM[:2], joint("elbow", "b", "c", limit=limit))
-    with pytest.raises(BadValue, match="position limit of elbow.*--position elbow=LOWER:UPPER"):
+    with pytest.raises(BadValue, match=r"position limit of elbow.*--position elbow=LOWER:UPPER"):
         made(tmp_path, text)
     guessed = made(tmp_path, text, guess=True).channels[2]
     assert (guessed.lower, guessed.upper) == (-np.pi, np.pi) and guessed.sources["position"] == "guess"
@@ -174,7 +174,7 @@ def test_a_tree_has_a_frame_for_each_limb_and_fingers_have_none(tmp_path):
     assert coupled["waist"] == "" and coupled["l_joint1"] == "l_palm" and coupled["r_gripper"] == ""
     only = made(tmp_path, urdf(joint("waist", "root", "torso"), *limbs), frames=["torso"])
     assert [f.name for f in only.frames] == ["torso"]
-    with pytest.raises(UnknownName, match="l_plam.*Did you mean 'l_palm'"):
+    with pytest.raises(UnknownName, match=r"l_plam.*Did you mean 'l_palm'"):
         made(tmp_path, urdf(*limbs), frames=["l_plam"])
 
 
@@ -235,5 +235,5 @@ def test_limits_for_joints_that_are_not_there(tmp_path):
         made(tmp_path, urdf(*ARM), limits={"elbwo": {"velocity": 1.0}})
     with pytest.raises(UnknownName, match="speed"):
         made(tmp_path, urdf(*ARM), limits={"elbow": {"speed": 1.0}})
-    with pytest.raises(BadValue, match="elbow.*velocity is -1"):
+    with pytest.raises(BadValue, match=r"elbow.*velocity is -1"):
         made(tmp_path, urdf(*ARM), limits={"elbow": {"velocity": -1.0}})

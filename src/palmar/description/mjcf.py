@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, tostring
 
 import numpy as np
 
+from palmar.description.gl import import_mujoco
 from palmar.description.model import Description, Joint, compiled, listed, tree_of
 from palmar.description.xml import with_includes
 from palmar.errors import BadFile
@@ -42,8 +43,7 @@ def read_mjcf(root: Element, path: Path) -> Description:
     with_includes(root, path)
     notes = _clean(root, path)
     model = compiled(tostring(root, encoding="unicode"), path)
-    import mujoco
-
+    mujoco = import_mujoco()
     kinds = mujoco.mjtJoint
     types = [int(t) for t in model.jnt_type]
     names = {
@@ -143,8 +143,7 @@ def _prune(element: Element) -> None:
 
 def _equalities(model: Any, single: dict[int, str]) -> dict[str, str]:
     """{joint that an active equality constraint couples to another, or holds: why}."""
-    import mujoco
-
+    mujoco = import_mujoco()
     driven = {int(model.actuator_trnid[a, 0]) for a in range(model.nu) if _by_joint(model, a)}
     following: dict[str, str] = {}
     for i in range(model.neq):
@@ -162,8 +161,7 @@ def _equalities(model: Any, single: dict[int, str]) -> dict[str, str]:
 
 
 def _by_joint(model: Any, a: int) -> bool:
-    import mujoco
-
+    mujoco = import_mujoco()
     return int(model.actuator_trntype[a]) in (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
 
 
@@ -197,8 +195,7 @@ def _channels(model: Any, single: dict[int, str], following: dict[str, str]) -> 
 
 
 def _joint(model: Any, k: int, name: str, actuators: list[int]) -> Joint:
-    import mujoco
-
+    mujoco = import_mujoco()
     slides = int(model.jnt_type[k]) == int(mujoco.mjtJoint.mjJNT_SLIDE)
     limited = bool(model.jnt_limited[k])
     lower, upper = map(float, model.jnt_range[k]) if limited else ((math.nan,) * 2 if slides else (-math.inf, math.inf))
@@ -226,8 +223,7 @@ def _joint(model: Any, k: int, name: str, actuators: list[int]) -> Joint:
 
 def _tendon(model: Any, a: int, t: int, single: dict[int, str]) -> Joint:
     """An actuator that pulls several joints at once, such as both fingers of a gripper, commanded in its own numbers."""
-    import mujoco
-
+    mujoco = import_mujoco()
     first, count = int(model.tendon_adr[t]), int(model.tendon_num[t])
     wrapped = [int(k) for k in model.wrap_objid[first : first + count]]
     name = model.actuator(a).name or model.tendon(t).name or f"actuator{a}"
@@ -242,8 +238,7 @@ def _tendon(model: Any, a: int, t: int, single: dict[int, str]) -> Joint:
 
 def _role(model: Any, a: int) -> str:
     """What an actuator's control is: position, velocity or force. Its bias says so: -kp · position, -kv · velocity."""
-    import mujoco
-
+    mujoco = import_mujoco()
     if int(model.actuator_biastype[a]) != int(mujoco.mjtBias.mjBIAS_AFFINE) or model.actuator_gainprm[a, 0] == 0:
         return "force"
     if model.actuator_biasprm[a, 1] != 0:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from palmar.description.gl import import_mujoco
 from palmar.description.tree import Body, Tree, TreeJoint
 from palmar.embodiments import Kind
-from palmar.errors import BadFile, need
+from palmar.errors import BadFile
 
 MOST_BODIES = 5000
 
@@ -38,8 +39,8 @@ class Joint:
 
 @dataclass(frozen=True)
 class Description:
-    """joints: what can be commanded: of an MJCF in the order of its actuators, of a URDF from the root outwards. following: {joint that is no channel: why}. notes: what was left
-    out, one sentence each."""
+    """joints: what can be commanded, of an MJCF in the order of its actuators, of a URDF from the root outwards.
+    following: {joint that is no channel: why}. notes: what was left out, one sentence each."""
 
     path: Path
     name: str
@@ -51,9 +52,7 @@ class Description:
 
 def compiled(text: str, path: Path) -> Any:
     """`mujoco.MjModel` of the cleaned XML of a file. Raises `BadFile` with the compiler's message, `MissingPackage`."""
-    need("mujoco", "sim")
-    import mujoco
-
+    mujoco = import_mujoco()
     try:
         model = mujoco.MjSpec.from_string(text).compile()
     except (ValueError, TypeError, mujoco.FatalError) as error:
@@ -66,8 +65,7 @@ def compiled(text: str, path: Path) -> Any:
 
 def tree_of(model: Any, joint_names: Mapping[int, str]) -> Tree:
     """The tree of a compiled model. joint_names: {joint index: its name} of the hinges and slides; others are held."""
-    import mujoco
-
+    mujoco = import_mujoco()
     slide = int(mujoco.mjtJoint.mjJNT_SLIDE)
     bodies = []
     for i in range(model.nbody):

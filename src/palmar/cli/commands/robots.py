@@ -237,7 +237,8 @@ def _print(console: Screen, robot: Embodiment) -> None:
         limits += [_limit(c, q, _digits(getattr(c, q))) for q in ("velocity", "acceleration", "jerk")]
         table.add_row(printable(c.name), c.kind, c.unit or "not stated", *limits)
     console.print(styled("[bold]{}[/], {} channels", robot.name, len(robot.channels)))
-    console.print(table, width=max(console.width, NARROWEST), crop=False, no_wrap=True)
+    wide = console if console.width >= NARROWEST else Screen(file=console.file, width=NARROWEST)
+    wide.print(table)
     console.print("Limits from: f description file · s data sheet · d data · u user · ? guess")
     for f in robot.frames:
         console.print(f"frame {f.name}: {len(f.joints)} joints, {', '.join(f.joints)}")
