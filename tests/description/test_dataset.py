@@ -74,6 +74,9 @@ def test_units_are_guessed_from_ranges():
     assert guess_units(wide)["a.pos"] == "deg"
     assert guess_units({"a": (-170.0, 20.0)}, "so101")["a"] == "deg"
     assert guess_units({"a": (-3.0, 2.0), "gripper": (0.0, 1.0)}) == {"a": "rad", "gripper": "opening"}
+    hand = {"kLeftHandPinky": (0.3, 0.8), "kLeftElbow": (-1.0, 1.0), "left_hand_yaw": (0.0, 1.0)}
+    assert guess_units(hand) == {"kLeftHandPinky": "opening", "kLeftElbow": "rad", "left_hand_yaw": "rad"}
+    assert guess_units(hand | {"kLeftHandThumb": (-0.1, 1.0)})["kLeftHandPinky"] == "rad"
     base = {"x.vel": (-0.3, 0.3), "theta.vel": (-90.0, 90.0), "a": (-1.0, 1.0)}
     assert guess_units(base) == {"x.vel": "m/s", "theta.vel": "deg/s", "a": "rad"}
 

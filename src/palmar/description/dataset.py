@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from palmar.description import guesses
-from palmar.description.tree import words
+from palmar.description.tree import FINGERS, HAND, WRIST, words
 from palmar.embodiments import DELTA, Camera, Channel, Embodiment, Kind, Measurement, Source
 from palmar.errors import BadValue, UnknownName
 from palmar.types import Array
@@ -18,6 +18,7 @@ MARGIN = 0.05  # of the demonstrated range, at both ends
 PERCENTILE = 99.9  # of the demonstrated speeds, accelerations and jerks …
 FACTOR = 1.5  # … times this is the limit
 PERCENT_ARMS = ("so100", "so101", "so_", "koch", "omx", "lekiwi")  # LeRobot's calibration writes -100 … 100 for these
+GRIPPER = frozenset(("gripper", "jaw"))
 RATES = {"rad": "rad/s", "deg": "deg/s", "m": "m/s"}
 MOST_CHANNELS = 1000
 
@@ -129,11 +130,14 @@ def guess_units(ranges: Mapping[str, tuple[float, float]], robot_type: str = "")
     """{channel: unit} from the ranges [unit] of all channels. Joints of one robot share their unit.
 
     Joints: rad where all are within ±2π; range_m100_100 where all are within ±100 and the robot is one that LeRobot
-    calibrates so; deg otherwise. Channels named as a gripper: opening within 0 … 1, range_0_100 within 0 … 100. Names that
-    end in .vel: m/s, those of angles rad/s or deg/s.
+    calibrates so; deg otherwise. Channels named as a gripper: opening within 0 … 1, range_0_100 within 0 … 100; as fingers
+    of a hand: opening where all of them are within 0 … 1. Names that end in .vel: m/s, those of angles rad/s or deg/s.
     """
     out = {}
-    joints = {n: r for n, r in ranges.items() if not n.endswith(".vel") and not words(n) & {"gripper", "jaw"}}
+    fingers = {n: r for n, r in ranges.items() if words(n) & (FINGERS | HAND) and not words(n) & (WRIST | GRIPPER)}
+    if not all(low >= 0 and high <= 1 for low, high in fingers.values()):
+        fingers = {}
+    joints = {n: r for n, r in ranges.items() if not n.endswith(".vel") and not words(n) & GRIPPER and n not in fingers}
     largest = max((max(abs(x) for x in r) for r in joints.values()), default=0.0)
     if largest <= 2 * np.pi * 1.01:
         joint_unit = "rad"
@@ -168,16 +172,14 @@ def _channel(
         "rad/s": "velocity",
         "deg/s": "velocity",
     }
-    kind: Kind = kinds.get(unit, "opening" if words(name) & {"gripper", "jaw"} else "revolute")
+    kind: Kind = kinds.get(unit, "opening" if words(name) & GRIPPER else "revolute")
     low, high = ranged
     moves = bool(np.ptp(action)) and high - low > 1e-9
     source: Source = "data" if moves else "guess"
     top = 100.0 if kind == "opening" else PERCENTILE  # a gripper moves in so few frames that a percentile misses it
     width = high - low if moves else max(abs(low), abs(high), 1.0) * 0.1
     lower, upper = low - MARGIN * width, high + MARGIN * width
-    if unit == "opening" and low >= 0 and high <= 1:
-        lower, upper = 0.0, 1.0
-    bounds = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}.get(unit)
+    bounds = {"opening": (0.0, 1.0), "range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}.get(unit)
     if bounds and bounds[0] <= low and high <= bounds[1]:
         lower, upper = max(lower, bounds[0]), min(upper, bounds[1])
     fastest = _fastest(action, dataset, 1, top) if moves else guesses.velocity(unit, lower, upper)
