@@ -118,6 +118,7 @@ REFUSED = {
     "attach": ('<mujoco><worldbody><attach model="x"/></worldbody></mujoco>', "attaches another model"),
     "copies": ('<mujoco><worldbody><replicate count="999999999"><body/></replicate></worldbody></mujoco>', "replicates"),
     "class": ('<mujoco><worldbody><body><joint class="none"/></body></worldbody></mujoco>', "MuJoCo says"),
+    "nan": ('<mujoco><worldbody><body pos="0 NaN 0"><joint/></body></worldbody></mujoco>', "expected finite numbers"),
     "number": ('<mujoco><worldbody><body pos="0 a 0"><joint/></body></worldbody></mujoco>', "MuJoCo says"),
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ KEPT = {
     "keyframe": {"key"},
 }
 COMPILER = ("angle", "autolimits", "eulerseq")
+NAMES = ("name", "class", "childclass", "joint", "joint1", "joint2", "jointinparent", "tendon", "type")
 MOST_COPIES = 200
 
 
@@ -105,9 +106,7 @@ def _clean(root: Element, path: Path) -> list[str]:
             child.attrib = {k: v for k, v in child.attrib.items() if k in COMPILER}
         else:
             _prune(child)
-    compiler = Element(
-        "compiler", inertiafromgeom="false", boundmass="0.001", boundinertia="0.000001", fusestatic="false"
-    )
+    compiler = Element("compiler", inertiafromgeom="false", boundmass="1", boundinertia="1", fusestatic="false")
     root.insert(0, compiler)
     fixed = {e.get("name") for s in root.findall("tendon") for e in s.findall("fixed")}
     for section in root.findall("actuator"):
@@ -135,6 +134,11 @@ def _prune(element: Element) -> None:
             child.attrib = {k: v for k, v in child.attrib.items() if k in ("name", "qpos")}
         elif child.tag in ACTUATORS:
             child.attrib.pop("plugin", None)
+        for key, value in child.attrib.items():
+            if key not in NAMES and any(
+                word.lower().lstrip("+-") in ("nan", "inf", "infinity") for word in value.split()
+            ):
+                raise BadFile(f'<{child.tag} {key}="{value[:60]}">: expected finite numbers')
         _prune(child)
 
 

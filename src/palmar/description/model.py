@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,9 @@ def compiled(text: str, path: Path) -> Any:
     """`mujoco.MjModel` of the cleaned XML of a file. Raises `BadFile` with the compiler's message, `MissingPackage`."""
     mujoco = import_mujoco()
     try:
-        model = mujoco.MjSpec.from_string(text).compile()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about dynamics, which no robot file has
+            model = mujoco.MjSpec.from_string(text).compile()
     except (ValueError, TypeError, mujoco.FatalError) as error:
         said = " ".join(str(error).split())
         raise BadFile(f"'{path}' does not compile: MuJoCo says '{said}'. Next: mend the file") from error
