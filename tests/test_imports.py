@@ -13,6 +13,7 @@ SOURCE = Path(palmar.__file__).parent
 FLOORS = (
     "nouns",
     "robots",
+    "description",
     "runtime",
     "sim data eval",
     "models",
@@ -28,8 +29,14 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 NOUNS = {
     "types", "errors", "console", "ranges", "kinematics", "units", "pictures", "embodiments", "mapping", "policy",
 }  # fmt: skip
-# Loading a checkpoint by its name is the one door from the nouns up to the models; it opens late, when it is called.
-ALLOWED = {("policy.py", "palmar.models.checkpoint")}
+# Doors from the nouns upwards; they open late, when they are called: loading a checkpoint by its name, and making a robot
+# from a file.
+ALLOWED = {
+    ("policy.py", "palmar.models.checkpoint"),
+    ("embodiments.py", "palmar.description.build"),
+    ("embodiments.py", "palmar.description.dataset"),
+    ("embodiments.py", "palmar.description.file"),
+}
 
 
 def room(module: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -282,6 +283,36 @@ class Embodiment:
                 f"{self.name}: control_rate {self.control_rate} Hz is {ratio:.4g} × policy_rate {self.policy_rate} Hz; "
                 f"expected a whole number of control ticks an action"
             )
+
+    # ---------------------------------------------------------------------------------------------- from files
+
+    @classmethod
+    def from_urdf(cls, path: str | Path, **options: Any) -> Embodiment:
+        """A robot from a URDF file; see `palmar.description.from_description` for the options and errors."""
+        from palmar.description.build import from_urdf
+
+        return from_urdf(path, **options)
+
+    @classmethod
+    def from_mjcf(cls, path: str | Path, **options: Any) -> Embodiment:
+        """A robot from an MJCF file; see `palmar.description.from_description` for the options and errors."""
+        from palmar.description.build import from_mjcf
+
+        return from_mjcf(path, **options)
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, **options: Any) -> Embodiment:
+        """A robot from what was demonstrated; see `palmar.description.from_dataset`."""
+        from palmar.description.dataset import from_dataset
+
+        return from_dataset(dataset, **options)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Embodiment:
+        """The robot in a robot file (TOML). Raises `BadFile`."""
+        from palmar.description.file import read_robot
+
+        return read_robot(path)
 
     # ---------------------------------------------------------------------------------------------- names
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from palmar.description.gl import import_mujoco
 from palmar.embodiments import Embodiment
 from palmar.kinematics import matrix_to_quat, quat_to_matrix, rotvec_to_matrix
 from palmar.robots.arm7 import GRIPPER_WIDTH
-from palmar.sim.gl import import_mujoco
 from palmar.sim.params import WorldParams
 from palmar.sim.tasks import COLOURS, DESTINATIONS, Item, Scenario
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from palmar.description.gl import import_mujoco, no_gl
 from palmar.embodiments import Camera
-from palmar.sim.gl import import_mujoco, no_gl
 from palmar.sim.params import WorldParams
 from palmar.types import Array
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from palmar.description.gl import import_mujoco, no_gl
 from palmar.errors import MissingPackage
 from palmar.sim import camera
-from palmar.sim.gl import import_mujoco, no_gl
 
 
 def test_egl_without_a_display_unless_somebody_chose(monkeypatch):
