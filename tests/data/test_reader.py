@@ -99,8 +99,8 @@ def test_wrong_questions_are_answered(made, tmp_path):
     (tmp_path / "meta").mkdir()
     with pytest.raises(BadFile, match=r"is no data set; a LeRobot v3 data set holds meta/info.json"):
         Dataset(tmp_path)
-    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v2.1"}')
-    with pytest.raises(BadFile, match=r"says version v2.1; expected v3.0. Next: convert"):
+    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v1.6"}')
+    with pytest.raises(BadFile, match=r"says version v1.6; expected v2.0, v2.1 or v3.x. Next: convert"):
         Dataset(tmp_path)
     (tmp_path / "meta/info.json").write_text('{"codebase')
     with pytest.raises(BadFile, match="is not JSON"):

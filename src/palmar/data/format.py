@@ -74,15 +74,21 @@ def video_keys(features: dict[str, Feature]) -> list[str]:
 
 
 def names_of(feature: Feature) -> tuple[str, ...]:
-    """Names of a vector's dimensions, from any of lerobot's shapes: list, {group: list}, {name: index}, null."""
-    names = feature.get("names")
-    if isinstance(names, dict):
-        groups = [group for group in names.values() if isinstance(group, list)]
-        names = [n for group in groups for n in group] if groups else list(names)
+    """Names of a vector's dimensions, from any of lerobot's shapes: list, lists in it, {group: list}, {name: index}, null."""
+    names = _flat(feature.get("names"))
     width = int(np.prod(feature["shape"]))
-    if not names or len(names) != width:
-        return tuple(f"{i}" for i in range(width))
-    return tuple(str(n) for n in names)
+    return names if len(names) == width else tuple(f"{i}" for i in range(width))
+
+
+def _flat(names: Any) -> tuple[str, ...]:
+    if isinstance(names, dict):
+        places = list(names.values())
+        if all(type(i) is int for i in places):
+            return tuple(str(n) for n in sorted(names, key=lambda n: names[n]))
+        return tuple(n for group in places for n in _flat(group))
+    if isinstance(names, list | tuple):
+        return tuple(n for name in names for n in _flat(name))
+    return () if names is None else (str(names),)
 
 
 def following(chunk: int, file: int) -> tuple[int, int]:
@@ -219,7 +225,7 @@ def check_version(root: Path, info: dict[str, Any]) -> None:
     if not str(info.get("codebase_version", "")).startswith("v3."):
         raise BadFile(
             f"'{root / INFO}' says version {info.get('codebase_version')}; expected {VERSION}. "
-            "Next: convert it (lerobot: python -m lerobot.datasets.v30.convert_dataset_v21_to_v30)"
+            f"Next: palmar import {root} --out FOLDER, which makes a {VERSION} set of a v2 one"
         )
 
 

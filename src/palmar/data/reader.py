@@ -1,8 +1,7 @@
-"""Read LeRobotDataset v3.0, ours or lerobot's own: frames, and windows of future actions, as numpy."""
+"""Read a LeRobotDataset, v2.0 to v3.x, ours or lerobot's own: frames, and windows of future actions, as numpy."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +16,18 @@ from palmar.data import stats as st
 from palmar.data import video
 from palmar.data.cache import Clip, Footage, Stored, source_bytes
 from palmar.data.cache import frames as cached_frames
+from palmar.data.columns import Stills, read_columns
+from palmar.data.consistency import Irregular, irregular
 from palmar.data.durable import NEW, OLD, WriterLock
-from palmar.data.repair import finish_swap, load_rows
-from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.data.layout import Film, check_films, read_layout, read_stats
+from palmar.data.repair import finish_swap
+from palmar.data.roles import PICTURES, Keys, find, picture_size
+from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.pictures import ImageSize, Resizer, sizes_for
 from palmar.types import Array
+
+EXTRAS = (fmt.PRIVILEGED, fmt.SUCCESS)  # read beside state, action and counters; other features when asked for
+NO_NUMBERS = (*PICTURES, "string", "language")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +53,26 @@ class EpisodeInfo:
 
 
 class Dataset:
-    """A LeRobotDataset v3.0 folder. Vectors are in memory; pictures come from a cache of decoded frames, or by seeking.
+    """A LeRobotDataset folder. Vectors are in memory; pictures come from a cache of decoded frames, or by seeking.
 
     cache: decode every picture once into `.cache/` (memory-mapped). False, too little disk, or a cache out of proportion to
     the set (`cache.TIMES`): seek in the videos. image_size: resize the pictures as they are decoded (`pictures.Resizer`,
     "stretch"): the short side [px], (height, width), or that by camera; None for pictures as recorded. recorded_sizes,
-    image_sizes: {camera: (height, width)} before and after.
-    Raises `BadFile` with the file and the next step when something is missing or damaged.
+    image_sizes: {camera: (height, width)} before and after. keys: which features are the state, the action and the cameras,
+    where the rules of `roles` are not to choose: {"state": …, "action": …, "images": {camera: …}}.
+
+    features: by LeRobot's standard names, whatever the set calls them; `roles` has the set's own names, what was ignored
+    and why. fps: frames a second, 29.97 where it is that. version: of the format, such as v2.1.
+    Raises `BadFile` with the file and the next step when something is missing, damaged or ambiguous.
     """
 
-    def __init__(self, root: str | Path, cache: bool = True, image_size: ImageSize | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        cache: bool = True,
+        image_size: ImageSize | None = None,
+        keys: Keys | None = None,
+    ) -> None:
         self.root, self.cache = Path(root), cache
         if not self.root.is_dir():
             what = "is a file" if self.root.exists() else "does not exist"
@@ -65,26 +81,31 @@ class Dataset:
             )
         fmt.check_there(self.root)
         _settle(self.root)
-        self.info = fmt.read_json(self.root / fmt.INFO)
-        fmt.check_version(self.root, self.info)
-        self.fps = int(self.info["fps"])
-        self.features: dict[str, fmt.Feature] = self.info["features"]
-        self.robot_type: str = self.info.get("robot_type") or ""
-        self.camera_keys = {fmt.camera_name(k): k for k, f in self.features.items() if f["dtype"] in ("video", "image")}
-        self.cameras = tuple(self.camera_keys)
-        self.recorded_sizes: dict[str, tuple[int, int]] = {
-            cam: (int(self.features[key]["shape"][0]), int(self.features[key]["shape"][1]))
-            for cam, key in self.camera_keys.items()
+        self.layout = read_layout(self.root)
+        self.version, self.fps, self.robot_type = self.layout.version, self.layout.fps, self.layout.robot_type
+        self.info = dict(self.layout.info)
+        self.roles = find(self.layout.features, keys, f"'{self.root}'")
+        self._standard = {key: self.roles.standard.get(key, key) for key in self.layout.features}
+        self._original = {name: key for key, name in self._standard.items()}
+        self.features: dict[str, fmt.Feature] = {
+            self._standard[key]: feature
+            for key, feature in self.layout.features.items()
+            if key not in self.roles.ignored or feature["dtype"] not in PICTURES
         }
+        self.camera_keys = {cam: fmt.IMAGES + cam for cam in self.roles.images}
+        self.cameras = tuple(self.camera_keys)
+        self._sizes = {cam: picture_size(key, self.layout.features[key]) for cam, key in self.roles.images.items()}
+        self.recorded_sizes: dict[str, tuple[int, int]] = {cam: size[:2] for cam, size in self._sizes.items()}
         self.image_sizes = sizes_for(self.recorded_sizes, image_size)
         self._resizers = {cam: Resizer(*self.recorded_sizes[cam], *size) for cam, size in self.image_sizes.items()}
         self.state_names, self.action_names, self.privileged_names = (
             fmt.names_of(self.features[k]) if k in self.features else ()
             for k in (fmt.STATE, fmt.ACTION, fmt.PRIVILEGED)
         )
-        self._rows = load_rows(self.root, self.info, stats=False)
-        self.tasks: list[str] = fmt.read_tasks(self.root) if self._rows else []
-        self._columns = self._load_columns()
+        self._videos = {cam for cam, key in self.camera_keys.items() if self.features[key]["dtype"] == "video"}
+        check_films(self.layout, [self.roles.images[cam] for cam in self.cameras if cam in self._videos])
+        self.tasks: list[str] = list(self.layout.tasks)
+        self._load()
         self.episodes = self._load_episodes()
         self._start = np.array([e.start for e in self.episodes], np.int64)
         self._stop = np.array([e.stop for e in self.episodes], np.int64)
@@ -107,25 +128,35 @@ class Dataset:
     def column(self, name: str) -> Array:
         """A whole feature: [frames] or [frames, width], read-only. Raises `UnknownName`."""
         if name not in self._columns:
-            raise UnknownName("feature", name, self._columns)
+            name = self._standard.get(name, name)
+            known = [k for k, f in self.features.items() if f["dtype"] not in NO_NUMBERS]
+            if name not in self._columns and name not in known:
+                raise UnknownName("feature", name, known)
+            if name not in self._columns:
+                self._columns[name] = read_columns(self.layout, [self._original[name]])[0][self._original[name]]
         return self._columns[name]
 
     @property
     def states(self) -> Array:
-        """float32[frames, S]."""
-        return self._columns[fmt.STATE]
+        """float32[frames, S]; S is 0 where the set has no state."""
+        return self._states
 
     @property
     def actions(self) -> Array:
         """float32[frames, A]."""
-        return self._columns[fmt.ACTION]
+        return self._actions
 
     @cached_property
     def stats(self) -> dict[str, st.Stats]:
-        """{feature: {min max mean std count q01 q10 q50 q90 q99: array}}; from the episodes when stats.json is lost."""
-        if (self.root / fmt.STATS).exists():
-            return st.from_lists(fmt.read_json(self.root / fmt.STATS))
+        """{feature: {min max mean std count q01 q10 q50 q90 q99: array}}; counted anew where the set has no stats.json."""
+        if found := read_stats(self.layout):
+            return {self._standard.get(k, k): s for k, s in found.items()}
         return {k: st.of_vectors(v) for k, v in self._columns.items() if len(v) and v.dtype.kind in "fib"}
+
+    @cached_property
+    def irregular(self) -> Irregular | None:
+        """The first frame whose timestamp is not that of its number and `fps`; None where all are. Frames go by number."""
+        return irregular(self._columns["timestamp"], self._start, self._stop, self.fps)
 
     @cached_property
     def episode_of(self) -> Array:
@@ -212,105 +243,87 @@ class Dataset:
 
     def _clips(self, cam: str) -> list[Clip]:
         """Where each episode's pictures are."""
-        key = self.camera_keys[cam]
-        prefix, template = (
-            (f"videos/{key}", self.info["video_path"])
-            if self.features[key]["dtype"] == "video"
-            else ("data", self.info["data_path"])
-        )
-        return [
-            Clip(
-                self.root / template.format(
-                    video_key=key, chunk_index=row[f"{prefix}/chunk_index"], file_index=row[f"{prefix}/file_index"]
-                ),
-                float(row.get(f"{prefix}/from_timestamp", 0.0)), e.start, e.stop,
-            )
-            for row, e in zip(self._rows, self.episodes, strict=True)
-        ]  # fmt: skip
+        key, films = self.roles.images[cam], cam in self._videos
+        out = []
+        for files, e in zip(self.layout.episodes, self.episodes, strict=True):
+            film = files.films[key] if films else Film(files.data)
+            out.append(Clip(film.path, film.at, e.start, e.stop))
+        return out
 
     def _decode(self, cam: str, clip: Clip) -> Iterator[tuple[int, Array]]:
-        if clip.path.suffix == ".mp4":
-            yield from video.decode(clip.path, clip.at, clip.stop - clip.start, self.fps)
+        if cam in self._videos:
+            for i, frame in video.decode(clip.path, clip.at, clip.stop - clip.start, self.fps):
+                yield i, self._fitting(cam, frame, clip.path)
         else:
             for i in range(clip.start, clip.stop):
-                yield i - clip.start, self._still(cam, i)
+                yield i - clip.start, self._stills.read(self.roles.images[cam], i, self.recorded_sizes[cam])
 
     def _seek(self, cam: str, i: int) -> Array:
-        if self.features[self.camera_keys[cam]]["dtype"] == "image":
-            return self._still(cam, i)
-        episode = int(self.episode_of[i])
-        clip = self._clip_table[cam][episode]
-        return self._seeker.read(clip.path, clip.at + (i - clip.start) / self.fps, self.fps)
+        if cam not in self._videos:
+            return self._stills.read(self.roles.images[cam], i, self.recorded_sizes[cam])
+        clip = self._clip_table[cam][int(self.episode_of[i])]
+        return self._fitting(cam, self._seeker.read(clip.path, clip.at, i - clip.start, self.fps), clip.path)
+
+    def _fitting(self, cam: str, frame: Array, path: Path) -> Array:
+        if frame.shape[:2] != self.recorded_sizes[cam]:
+            said = "×".join(map(str, self.recorded_sizes[cam]))
+            raise BadFile(
+                f"'{path}' has pictures of {frame.shape[0]}×{frame.shape[1]} px; info.json says {said} of camera '{cam}'. "
+                "Next: correct the shape in meta/info.json"
+            )
+        return frame
 
     @cached_property
     def _clip_table(self) -> dict[str, list[Clip]]:
         return {cam: self._clips(cam) for cam in self.cameras}
 
-    def _still(self, cam: str, i: int) -> Array:
-        """A picture kept as PNG bytes in the parquet column of an `image` feature."""
-        from PIL import Image
-
-        cell = self._stills[self.camera_keys[cam]][i].as_py()
-        data = cell["bytes"] if cell["bytes"] is not None else regular_file(self.root / cell["path"]).read_bytes()
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
     # ------------------------------------------------------------------------------------------------ loading
 
-    def _load_columns(self) -> dict[str, Array]:
-        import pyarrow as pa
-
-        template = self.info["data_path"]
-        places = dict.fromkeys((row["data/chunk_index"], row["data/file_index"]) for row in self._rows)
-        tables = [fmt.read_parquet(self.root / template.format(chunk_index=c, file_index=f)) for c, f in places]
-        vectors = [k for k, f in self.features.items() if f["dtype"] not in ("video", "image", "string", "language")]
-        self._stills: dict[str, Any] = {}
-        if not tables:
-            return {k: np.empty((0, *_tail(self.features[k])), self.features[k]["dtype"]) for k in vectors}
-        table = pa.concat_tables(tables, promote_options="permissive")
-        if lacking := [k for k in vectors if k not in table.column_names]:
-            raise BadFile(f"the data files of '{self.root}' lack the columns {lacking} of info.json. {fmt.NEXT}")
-        index = table["index"].to_numpy()
-        keep = np.isin(table["episode_index"].to_numpy(), np.arange(len(self._rows)))
-        order = np.flatnonzero(keep)[np.argsort(index[keep], kind="stable")]
-        if not np.array_equal(index[order], np.arange(self.info["total_frames"])):
+    def _load(self) -> None:
+        """Read the numbers that every use needs; `column` reads others when asked."""
+        wanted = [k for k in (fmt.STATE, fmt.ACTION, *EXTRAS, *fmt.DEFAULTS) if k in self.features]
+        found, rows = read_columns(self.layout, [self._original[k] for k in wanted])
+        self._columns = {self._standard[key]: values for key, values in found.items()}
+        self._stills = Stills(self.root, rows)
+        n, lengths = self.layout.frames, [e.length for e in self.layout.episodes]
+        frame = np.concatenate([np.arange(k) for k in lengths] or [np.empty(0, np.int64)])
+        counted = {
+            "index": np.arange(n), "frame_index": frame, "episode_index": np.repeat(np.arange(len(lengths)), lengths),
+        }  # fmt: skip
+        self._columns |= counted
+        self._columns.setdefault("timestamp", (frame / self.fps).astype(np.float32))
+        if "task_index" not in self._columns:
+            first = [self.tasks.index(e.tasks[0]) if e.tasks else 0 for e in self.layout.episodes]
+            self._columns["task_index"] = np.repeat(np.array(first, np.int64), lengths)
+        if n and not self.tasks:
+            self.tasks = [""]
+        task = self._columns["task_index"]
+        if len(task) and not 0 <= task.min() <= task.max() < len(self.tasks):
             raise BadFile(
-                f"the data files of '{self.root}' hold {len(order)} frames where info.json counts "
-                f"{self.info['total_frames']}, or in another order. {fmt.NEXT}"
+                f"the frames of '{self.root}' name tasks {task.min()} … {task.max()}; its table of tasks has "
+                f"{len(self.tasks)}. {fmt.NEXT}"
             )
-        if not np.array_equal(order, np.arange(len(table))):
-            table = table.take(order)
-        self._stills = {k: table[k] for k, f in self.features.items() if f["dtype"] == "image"}
-        return {k: _numpy(table[k], self.features[k]) for k in vectors}
+        empty = np.empty((n, 0), np.float32)
+        self._states, self._actions = (
+            self._columns.get(k, empty).reshape(n, self._width(k)).astype(np.float32, copy=False)
+            for k in (fmt.STATE, fmt.ACTION)
+        )
+
+    def _width(self, name: str) -> int:
+        return int(np.prod(self.features[name]["shape"])) if name in self.features else 0
 
     def _load_episodes(self) -> tuple[EpisodeInfo, ...]:
         extras = fmt.read_extras(self.root)
         success = self._columns.get(fmt.SUCCESS)
-        out = []
-        for i, row in enumerate(self._rows):
-            start, stop, extra = int(row["dataset_from_index"]), int(row["dataset_to_index"]), extras.get(i, {})
+        out, start = [], 0
+        for i, files in enumerate(self.layout.episodes):
+            stop, extra = start + files.length, extras.get(i, {})
             text = self.tasks[int(self._columns["task_index"][start])]
             won = None if success is None else bool(success[start:stop].any())
             source, reason, name = (str(extra.get(k) or "") for k in ("source", "reason", "task"))
             out.append(EpisodeInfo(i, start, stop, text, name or text, won, source, extra.get("seed"), reason))
+            start = stop
         return tuple(out)
-
-
-def _tail(feature: fmt.Feature) -> tuple[int, ...]:
-    """Axes after the frame axis: shape [1] is a scalar column."""
-    shape = tuple(feature["shape"])
-    return () if shape == (1,) else shape
-
-
-def _numpy(column: Any, feature: fmt.Feature) -> Array:
-    """An arrow column (scalar, fixed-size or plain list, nested or not) as [n, …] of the feature's dtype."""
-    chunks = column.combine_chunks()
-    n = len(chunks)
-    while hasattr(chunks, "storage"):
-        chunks = chunks.storage
-    while str(chunks.type).startswith(("list", "fixed_size_list", "large_list")):
-        chunks = chunks.flatten()
-    array = chunks.to_numpy(zero_copy_only=False).astype(feature["dtype"], copy=False)
-    return np.ascontiguousarray(array.reshape(n, *_tail(feature)))
 
 
 def _settle(root: Path) -> None:

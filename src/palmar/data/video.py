@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 CANONICAL = {"libx264": "h264", "libsvtav1": "av1", "libaom-av1": "av1", "libx265": "hevc", "libvpx-vp9": "vp9"}
 KEYFRAME_EVERY = 2
 AHEAD = 8  # decoding this many frames onward is cheaper than a seek
+OFF = 0.25  # frames by which a time may be off and still be that of its frame
 
 
 def encode(frames: Sequence[Array], fps: int, codec: str = "libx264", pix_fmt: str = "yuv420p") -> bytes:
@@ -139,30 +140,57 @@ class Rgb:
 
 
 def decode(path: Path, start: float, count: int, fps: float) -> Iterator[tuple[int, Array]]:
-    """(i, uint8[H, W, 3]) of `count` frames in a row from time `start` [s] on. Raises `BadFile` when one is missing."""
+    """(i, uint8[H, W, 3]) of `count` frames in a row from time `start` [s] on.
+
+    Where the file's own times are not those of `fps`, its frames are counted from the one nearest to `start`. Raises
+    `BadFile` when one is missing.
+    """
+    done = 0
+    for frame in _regular(path, start, count, fps):
+        yield done, frame
+        done += 1
+    if done < count:
+        for frame in _counted(path, start, done, count, fps):
+            yield done, frame
+            done += 1
+
+
+def _regular(path: Path, start: float, count: int, fps: float) -> Iterator[Array]:
+    """Frames from `start` on, up to the first that is not shown when `fps` says."""
     import av
 
     with opened(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        rgb = Rgb()
+        rgb, done, tick = Rgb(), 0, float(stream.time_base)
         try:
             if start > 0:
                 container.seek(round((start + 0.25 / fps) / stream.time_base), stream=stream)
-            done = 0
             for frame in container.decode(stream):
-                i = round((frame.pts * float(stream.time_base) - start) * fps)
-                if i < 0:
+                late = (frame.pts * tick - start) * fps - done
+                if done == 0 and late < -OFF:
                     continue
-                if i != done:
-                    break
-                yield i, rgb(frame)
+                if abs(late) > OFF:
+                    return
+                yield rgb(frame)
                 done += 1
                 if done == count:
                     return
         except av.FFmpegError as error:
             raise BadFile(f"'{path}' cannot be decoded near {start:.2f} s ({error}). {NEXT}") from error
-    raise BadFile(f"'{path}' holds {done} of {count} frames from {start:.2f} s on. {NEXT}")
+
+
+def _counted(path: Path, start: float, skip: int, count: int, fps: float) -> Iterator[Array]:
+    """Frames skip … count-1, counted from the one nearest to `start`."""
+    seeker = _Seeker(path, fps, counted=True)
+    try:
+        first = seeker.nearest(start)
+        if first + count > len(seeker):
+            raise BadFile(f"'{path}' holds {len(seeker) - first} of {count} frames from {start:.2f} s on. {NEXT}")
+        for i in range(skip, count):
+            yield seeker.read(first + i)
+    finally:
+        seeker.close()
 
 
 class FrameReader:
@@ -176,16 +204,16 @@ class FrameReader:
     def __reduce__(self) -> tuple[Any, ...]:
         return FrameReader, (self.keep_open,)
 
-    def read(self, path: Path, time: float, fps: float) -> Array:
-        """uint8[H, W, 3] of the frame shown at `time` [s]."""
+    def read(self, path: Path, start: float, i: int, fps: float) -> Array:
+        """uint8[H, W, 3] of frame `i` after the one shown at `start` [s]. Raises `BadFile`."""
         with self._turn:
             seeker = self._open.get(path)
             if seeker is None:
                 if len(self._open) >= self.keep_open:
                     self._open.popitem(last=False)[1].close()
-                seeker = self._open[path] = _Seeker(path)
+                seeker = self._open[path] = _Seeker(path, fps)
             self._open.move_to_end(path)
-            return seeker.read(time, fps)
+            return seeker.read(seeker.nearest(start) + i)
 
     def close(self) -> None:
         with self._turn:
@@ -194,35 +222,76 @@ class FrameReader:
 
 
 class _Seeker:
-    def __init__(self, path: Path) -> None:
-        self.path, self.container = path, opened(path)
+    """Frames of one file by their number. counted: by the table of all times in the file, which is also made where the times
+    are not those of `fps`."""
+
+    def __init__(self, path: Path, fps: float, counted: bool = False) -> None:
+        self.path, self.fps, self.container = path, fps, opened(path)
         self.stream = self.container.streams.video[0]
         self.stream.codec_context.thread_count = 1  # frame threads would delay every single frame
         self.tick = float(self.stream.time_base)
         self.rgb = Rgb()
         self._frames: Iterator[Any] | None = None
         self._at = -1
+        even = not counted and _even(self.stream, fps)
+        self._times = None if even else np.array(_shown(path), np.int64)
 
-    def read(self, time: float, fps: float) -> Array:
+    def __len__(self) -> int:
+        return self.stream.frames if self._times is None else len(self._times)
+
+    def nearest(self, start: float) -> int:
+        """Number of the frame shown at `start` [s]."""
+        if self._times is None:
+            return round(start * self.fps)
+        return int(np.abs(self._times * self.tick - start).argmin()) if len(self._times) else 0
+
+    def read(self, wanted: int) -> Array:
         import av
 
-        wanted = round(time * fps)
+        if self._times is not None and not 0 <= wanted < len(self._times):
+            raise BadFile(f"'{self.path}' has {len(self._times)} frames; expected more than {wanted}. {NEXT}")
         try:
             if self._frames is None or not 0 < wanted - self._at <= AHEAD:
-                self.container.seek(round((wanted + 0.25) / fps / self.tick), stream=self.stream)
-                self._frames = self.container.decode(self.stream)
+                when = (wanted + 0.25) / self.fps / self.tick if self._times is None else float(self._times[wanted])
+                self.container.seek(round(when), stream=self.stream)
+                self._frames, self._at = self.container.decode(self.stream), -1
             for frame in self._frames:
-                self._at = round(frame.pts * self.tick * fps)
+                if self._times is None:
+                    self._at = round(frame.pts * self.tick * self.fps)
+                else:  # times may repeat: only the first after a seek is looked up
+                    self._at = self._at + 1 if self._at >= 0 else int(np.searchsorted(self._times, frame.pts))
                 if self._at >= wanted:
                     break
         except av.FFmpegError as error:
             self._frames = None
-            raise BadFile(f"'{self.path}' cannot be decoded at {time:.3f} s ({error}). {NEXT}") from error
+            raise BadFile(f"'{self.path}' cannot be decoded at {wanted / self.fps:.3f} s ({error}). {NEXT}") from error
         if self._at != wanted:
             self._frames = None
-            raise BadFile(f"'{self.path}' has no frame at {time:.3f} s. {NEXT}")
+            raise BadFile(f"'{self.path}' has no frame {wanted}, at {wanted / self.fps:.3f} s. {NEXT}")
         return self.rgb(frame)
 
     def close(self) -> None:
         self._frames = None
         self.container.close()
+
+
+def _even(stream: Any, fps: float) -> bool:
+    """Whether the index of the file says that frame i is shown at i / fps."""
+    entries = getattr(stream, "index_entries", None)  # PyAV 15
+    if not entries:
+        return False
+    times = np.sort(np.array([e.timestamp for e in entries], np.int64)) * float(stream.time_base) * fps
+    shift = times[0] if stream.start_time in (0, None) else np.inf  # B-frames are decoded earlier than shown
+    return bool((np.abs(times - shift - np.arange(len(times))) < OFF).all())
+
+
+def _shown(path: Path) -> list[int]:
+    """Times at which the frames of a file are shown, in its ticks and in order. Reads the file, decodes nothing."""
+    import av
+
+    with opened(path) as container:
+        try:
+            packets = [p for p in container.demux(video=0) if p.size > 0 and not p.is_discard]
+        except av.FFmpegError as error:
+            raise BadFile(f"'{path}' cannot be read ({error}). {NEXT}") from error
+    return sorted(p.pts if p.pts is not None else p.dts for p in packets)

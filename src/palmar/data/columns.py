@@ -1,0 +1,188 @@
+"""The numbers of a data set: features of its data files as arrays, and the place in them of each frame's pictures."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from palmar.data import format as fmt
+from palmar.data.layout import Layout
+from palmar.errors import BadFile, regular_file
+from palmar.types import Array
+
+KEEP = 8  # row groups of pictures kept in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Where the frames are: `files[file[i]]` holds frame i of the data set in its row `row[i]`; both int64[frames]."""
+
+    files: tuple[Path, ...]
+    file: Array
+    row: Array
+
+
+def read_columns(layout: Layout, names: Sequence[str]) -> tuple[dict[str, Array], Rows]:
+    """{feature: [frames] or [frames, …]} of the features named, in the order of the episodes, and where each frame is.
+
+    Raises `BadFile` when a file is missing, damaged, lacks a column, or does not hold the frames the metadata promise.
+    """
+    import pyarrow as pa
+
+    counters = [k for k in ("index", "frame_index", "episode_index") if k in layout.features]
+    wanted = list(dict.fromkeys([*names, *counters]))
+    files = tuple(dict.fromkeys(e.data for e in layout.episodes))
+    if not files:
+        empty = {k: np.empty((0, *_tail(layout.features[k])), layout.features[k]["dtype"]) for k in names}
+        return empty, Rows((), np.empty(0, np.int64), np.empty(0, np.int64))
+    tables = [_table(path, wanted, layout) for path in files]
+    file = np.repeat(np.arange(len(files)), [len(t) for t in tables])
+    row = np.concatenate([np.arange(len(t)) for t in tables])
+    order = _order(layout, tables)
+    table = pa.concat_tables(tables, promote_options="permissive")
+    if not np.array_equal(order, np.arange(len(table))):
+        table = table.take(pa.array(order))
+    return {k: to_numpy(table[k], layout.features[k], k, layout.root) for k in names}, Rows(
+        files, file[order], row[order]
+    )
+
+
+def _table(path: Path, wanted: list[str], layout: Layout) -> Any:
+    table = fmt.read_parquet(path, wanted)
+    if lacking := [k for k in wanted if k not in table.column_names]:
+        raise BadFile(f"'{path}' lacks the columns {lacking}, which info.json names. {fmt.NEXT}")
+    return table
+
+
+def _order(layout: Layout, tables: Sequence[Any]) -> Array:
+    """Rows of the joined tables in the order of the frames. Raises `BadFile` when there are others than expected."""
+    if all(e.alone for e in layout.episodes):
+        orders, begin = [], 0
+        for e, table in zip(layout.episodes, tables, strict=True):
+            if len(table) != e.length:
+                raise BadFile(
+                    f"'{e.data}' holds {len(table)} frames; the metadata count {e.length} in episode {e.index}. {fmt.NEXT}"
+                )
+            frame = table["frame_index"].to_numpy() if "frame_index" in table.column_names else np.arange(e.length)
+            orders.append(begin + np.argsort(frame, kind="stable"))
+            begin += e.length
+        return np.concatenate(orders)
+    if any("index" not in t.column_names or "episode_index" not in t.column_names for t in tables):
+        raise BadFile(f"the data files of '{layout.root}' lack the columns index and episode_index. {fmt.NEXT}")
+    index, episode = (
+        np.concatenate([t[k].to_numpy(zero_copy_only=False) for t in tables]) for k in ("index", "episode_index")
+    )
+    keep = np.isin(episode, np.arange(len(layout.episodes)))
+    order = np.flatnonzero(keep)[np.argsort(index[keep], kind="stable")]
+    total = layout.info["total_frames"]
+    if total != layout.frames or not np.array_equal(index[order], np.arange(total)):
+        raise BadFile(
+            f"the data files of '{layout.root}' hold {len(order)} frames where info.json counts {total}, or in another "
+            f"order. {fmt.NEXT}"
+        )
+    return order
+
+
+def _tail(feature: fmt.Feature) -> tuple[int, ...]:
+    """Axes after the frame axis: shape [1] is a scalar column."""
+    shape = tuple(feature["shape"])
+    return () if shape == (1,) else shape
+
+
+def to_numpy(column: Any, feature: fmt.Feature, name: str, root: Path) -> Array:
+    """An arrow column (scalar, fixed-size or plain list, nested or not) as [n, …] of the feature's dtype."""
+    chunks = column.combine_chunks()
+    n = len(chunks)
+    while hasattr(chunks, "storage"):
+        chunks = chunks.storage
+    while str(chunks.type).startswith(("list", "fixed_size_list", "large_list")):
+        chunks = chunks.flatten()
+    try:
+        array = chunks.to_numpy(zero_copy_only=False).astype(feature["dtype"], copy=False)
+        return np.ascontiguousarray(array.reshape(n, *_tail(feature)))
+    except (ValueError, TypeError) as error:
+        raise BadFile(
+            f"column '{name}' of '{root}' holds {len(chunks)} values of {chunks.type} in {n} rows; info.json says "
+            f"{feature['dtype']}{list(feature['shape'])} ({error}). {fmt.NEXT}"
+        ) from error
+
+
+class Stills:
+    """Pictures kept as PNG or JPEG bytes in a column of the data files. Only the row groups last used are in memory."""
+
+    def __init__(self, root: Path, rows: Rows) -> None:
+        self.root, self.rows = root, rows
+        self._kept: OrderedDict[tuple[int, int, str], tuple[int, Any]] = OrderedDict()
+        self._ends: dict[int, Array] = {}
+        self._turn = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stills, (self.root, self.rows)
+
+    def read(self, key: str, i: int, size: tuple[int, int]) -> Array:
+        """uint8[height, width, 3] of frame i of the data set. Raises `BadFile` for another size than (height, width)."""
+        from PIL import Image
+
+        path, where = self.rows.files[int(self.rows.file[i])], f"frame {i} of '{key}'"
+        cell = self._cell(key, i)
+        try:
+            data = cell["bytes"] if cell["bytes"] is not None else self._outside(cell["path"]).read_bytes()
+            with Image.open(io.BytesIO(data)) as picture:
+                if picture.size != (size[1], size[0]):
+                    raise BadFile(
+                        f"{where} in '{path}' is {picture.height}×{picture.width} px; info.json says {size[0]}×{size[1]}. "
+                        "Next: correct the shape in meta/info.json"
+                    )
+                return np.asarray(picture.convert("RGB"))
+        except (OSError, ValueError, TypeError, KeyError, Image.DecompressionBombError) as error:
+            raise BadFile(f"{where} in '{path}' is no picture ({error}). {fmt.NEXT}") from error
+
+    def _outside(self, name: str) -> Path:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"it lies at '{name}', outside the set")
+        return regular_file(self.root / name)
+
+    def _cell(self, key: str, i: int) -> Any:
+        file, row = int(self.rows.file[i]), int(self.rows.row[i])
+        with self._turn:
+            ends = self._ends.get(file)
+            if ends is None:
+                ends = self._ends[file] = _row_groups(self.rows.files[file])
+            group = int(np.searchsorted(ends, row, side="right"))
+            kept = self._kept.get((file, group, key))
+            if kept is None:
+                begin = int(ends[group - 1]) if group else 0
+                kept = begin, _row_group(self.rows.files[file], group, key)
+                self._kept[file, group, key] = kept
+                while len(self._kept) > KEEP:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end((file, group, key))
+        return kept[1][row - kept[0]].as_py()
+
+
+def _row_groups(path: Path) -> Array:
+    """int64: the row after the last of each row group."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return np.cumsum([file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
+
+
+def _row_group(path: Path, group: int, key: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read_row_group(group, columns=[key])[key]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise BadFile(
+            f"'{path}' has no readable column '{key}' ({str(error).splitlines()[0][:200]}). {fmt.NEXT}"
+        ) from error
