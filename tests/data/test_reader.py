@@ -303,11 +303,11 @@ def test_threads_that_seek_take_turns(made, monkeypatch):
     inside, together = [], []
     true = video._Seeker.read
 
-    def slow(self, time, fps):
+    def slow(self, wanted):
         inside.append(1)
         sleep(0.002)  # lets the other thread in, if it can come in
         together.append(len(inside))
-        out = true(self, time, fps)
+        out = true(self, wanted)
         inside.pop()
         return out
 

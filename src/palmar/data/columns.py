@@ -96,6 +96,25 @@ def _tail(feature: fmt.Feature) -> tuple[int, ...]:
     return () if shape == (1,) else shape
 
 
+def read_rows(rows: Rows, start: int, stop: int, keys: Sequence[str]) -> Any:
+    """Frames start … stop-1 as an arrow table of columns as they are in the files, the pictures among them. Raises `BadFile`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = []
+    for file in dict.fromkeys(rows.file[start:stop].tolist()):
+        where, path = rows.row[start:stop][rows.file[start:stop] == file], rows.files[file]
+        ends = _row_groups(path)
+        first, last = (int(np.searchsorted(ends, r, side="right")) for r in (where.min(), where.max()))
+        begin = int(ends[first - 1]) if first else 0
+        with pq.ParquetFile(path) as opened:
+            table = opened.read_row_groups(list(range(first, last + 1)), columns=list(keys))
+        if lacking := [k for k in keys if k not in table.column_names]:
+            raise BadFile(f"'{path}' lacks the columns {lacking}, which info.json names. {fmt.NEXT}")
+        parts.append(table.take(pa.array(where - begin)))
+    return pa.concat_tables(parts).replace_schema_metadata(None)
+
+
 def to_numpy(column: Any, feature: fmt.Feature, name: str, root: Path) -> Array:
     """An arrow column (scalar, fixed-size or plain list, nested or not) as [n, …] of the feature's dtype."""
     chunks = column.combine_chunks()

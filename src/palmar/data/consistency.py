@@ -92,16 +92,16 @@ def unit_changes(kind: str, values: Array, names: Sequence[str], episodes: Seque
 
 
 def _jump(sizes: Array) -> tuple[float, int]:
-    """(times, index) of the split that separates the two sides; (1, 0) where there is none."""
+    """(times, index) of the split that separates the two sides most; (1, 0) where there is none."""
     known = np.isfinite(sizes) & (sizes > 1e-9)
     log = np.log(np.where(known, sizes, 1.0))
-    best = (0.0, 0)
+    widest, ratio, first = 0.0, 1.0, 0
     for at in range(1, len(sizes)):
         before, after = log[:at][known[:at]], log[at:][known[at:]]
-        if not len(before) or not len(after) or not (before.max() < after.min() or before.min() > after.max()):
+        if not len(before) or not len(after):
             continue
+        margin = max(after.min() - before.max(), before.min() - after.max())
         gap = float(np.median(after) - np.median(before))
-        near = any(abs(abs(gap) - np.log(factor)) < np.log(NEAR) for factor, _ in UNITS)
-        if near and abs(gap) > abs(best[0]):
-            best = (gap, at)
-    return float(np.exp(best[0])), best[1]
+        if margin > widest and any(abs(abs(gap) - np.log(factor)) < np.log(NEAR) for factor, _ in UNITS):
+            widest, ratio, first = float(margin), float(np.exp(gap)), at
+    return ratio, first

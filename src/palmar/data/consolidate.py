@@ -37,7 +37,7 @@ def consolidate(root: str | Path) -> None:
         for key in fmt.video_keys(info["features"]):
             _join_videos(root, fresh, rows, key, info)
         _join_data(root, fresh, rows, info)
-        _write_episodes(fresh, rows, info)
+        write_episodes(fresh, rows, info)
         for path in (root / "meta").iterdir():
             if path.is_file():
                 _link(path, fresh / "meta" / path.name)
@@ -134,8 +134,9 @@ def _join_data(root: Path, fresh: Path, rows: Sequence[fmt.Row], info: dict[str,
         row["data/chunk_index"], row["data/file_index"] = moved[old]
 
 
-def _write_episodes(fresh: Path, rows: Sequence[fmt.Row], info: dict[str, Any]) -> None:
-    """One file below the limit: some 20 kB an episode is the most seen, so 4 000 rows stay below 100 MB."""
+def write_episodes(fresh: Path, rows: Sequence[fmt.Row], info: dict[str, Any]) -> None:
+    """Write meta/episodes of `rows` into the tree `fresh`, each file below the limit: some 20 kB an episode is the most seen,
+    so 4 000 rows stay below 100 MB."""
     place, per_file = (0, 0), max(1, int(info["data_files_size_in_mb"] * MB / 25_000))
     for begin in range(0, len(rows), per_file):
         part = rows[begin : begin + per_file]

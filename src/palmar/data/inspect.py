@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from palmar.console import Screen, styled
+from palmar.data.consistency import unit_changes
 from palmar.data.normalize import Normalizer
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.types import STILL, Array
@@ -37,6 +38,7 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         sources[e.source or "unknown"] += 1
     return {
         "root": str(dataset.root),
+        "version": dataset.version,
         "robot": dataset.robot_type,
         "fps": dataset.fps,
         "episodes": len(dataset.episodes),
@@ -44,7 +46,11 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "stills": stills,
         "seconds": None if only else len(moved) / dataset.fps,
         "megabytes": round(sum(p.stat().st_size for p in files) / 1e6, 1),
-        "cameras": {cam: list(dataset.features[dataset.camera_keys[cam]]["shape"][:2]) for cam in dataset.cameras},
+        "cameras": {cam: list(dataset.recorded_sizes[cam]) for cam in dataset.cameras},
+        "keys": {"state": dataset.roles.state, "action": dataset.roles.action, "images": dict(dataset.roles.images)},
+        "notes": list(dataset.roles.notes),
+        "ignored": dict(dataset.roles.ignored),
+        "warnings": warnings(dataset),
         "success": _rate(moving),
         "sources": dict(sources),
         "length": None if only else {
@@ -56,6 +62,17 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "state": _dimensions(dataset.states, dataset.state_names),
         "size": None if only else _size(len(moving)),
     }  # fmt: skip
+
+
+def warnings(dataset: Dataset) -> list[str]:
+    """What changes within the set and should not, in sentences: irregular timestamps, units that change half-way."""
+    moving = [e for e in dataset.episodes if e.source != STILL]
+    out = [] if dataset.irregular is None else [str(dataset.irregular)]
+    for kind, values, names in (
+        ("state", dataset.states, dataset.state_names), ("action", dataset.actions, dataset.action_names),
+    ):  # fmt: skip
+        out += [str(change) for change in unit_changes(kind, values, names, moving)]
+    return out
 
 
 def _rate(episodes: tuple[EpisodeInfo, ...] | list[EpisodeInfo]) -> float | None:
@@ -114,14 +131,25 @@ def _size(episodes: int) -> dict[str, Any]:
 def print_summary(dataset: Dataset, console: Screen | None = None) -> None:
     """The summary as tables."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console, s = console or Screen(), summary(dataset)
     cameras = ", ".join(f"{cam} {w}×{h}" for cam, (h, w) in s["cameras"].items())
     only = s["length"] is None
-    rate = "" if only else f"{s['fps']} Hz  "
-    name = Path(s["root"]).resolve().name
-    console.print(styled("[bold]{}[/]  {}  {}cameras: {}\n{}", name, s["robot"], rate, cameras or "none", _facts(s)))
+    rate = "" if only else f"{s['fps']:g} Hz  "
+    name, version = Path(s["root"]).resolve().name, s["version"]
+    console.print(
+        styled(
+            "[bold]{}[/]  {}  {}cameras: {}  LeRobotDataset {}\n{}",
+            name, s["robot"], rate, cameras or "none", version, _facts(s),
+        )
+    )  # fmt: skip
+    for text in s["notes"]:
+        console.print(text)
+    if s["ignored"]:
+        console.print("ignored: " + "; ".join(f"{key} ({why})" for key, why in s["ignored"].items()))
+    for text in s["warnings"]:
+        console.print(styled("[yellow]warning: {}", text))
     names = ("task", "tables", "photographs") if only else ("task", "episodes", "frames", "success")
     tasks = Table(*names, "wordings", title="tasks", title_justify="left", box=SIMPLE_HEAD)
     for row in s["tasks"]:
@@ -129,9 +157,13 @@ def print_summary(dataset: Dataset, console: Screen | None = None) -> None:
         tasks.add_row(row["task"], *counts, str(len(row["instructions"])))
     console.print(tasks)
     for kind in ("state",) if only else ("action", "state"):
+        if not s[kind]:
+            continue
+        longest = max(len(row["name"]) for row in s[kind])
         table = Table(
-            "", "min", "q01", "mean", "q99", "max", "std", "", title=kind, title_justify="left", box=SIMPLE_HEAD
-        )
+            Column(min_width=min(longest, 32), overflow="fold"), "min", "q01", "mean", "q99", "max", "std", "",
+            title=kind, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        )  # fmt: skip
         for row in s[kind]:
             numbers = [f"{row[k]:.3g}" for k in ("min", "q01", "mean", "q99", "max", "std")]
             table.add_row(row["name"], *numbers, styled("[yellow]constant" if row["constant"] else ""))

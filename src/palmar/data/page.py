@@ -51,7 +51,7 @@ def _facts(s: dict[str, Any]) -> str:
     facts = [
         (f"{s['episodes']:,}", "tables"), (f"{s['frames']:,}", "photographs"), (f"{s['megabytes']} MB", "on disk"),
     ] if s["length"] is None else [
-        (f"{s['episodes']:,}", "episodes"), (f"{s['frames']:,}", f"frames at {s['fps']} Hz"),
+        (f"{s['episodes']:,}", "episodes"), (f"{s['frames']:,}", f"frames at {s['fps']:g} Hz"),
         (f"{s['seconds'] / 60:.1f} min", "recorded"), (rate, "success"),
         (f"{s['length']['median'] / s['fps']:.1f} s", "median episode"), (f"{s['megabytes']} MB", "on disk"),
     ]  # fmt: skip
@@ -65,7 +65,9 @@ def _subtitle(s: dict[str, Any]) -> str:
 
 def _notes(s: dict[str, Any]) -> str:
     """What deserves a look before training."""
-    out = []
+    out = [escape(text) for text in (*s["notes"], *s["warnings"])]
+    if s["ignored"]:
+        out.append("Ignored: " + escape("; ".join(f"{key} ({why})" for key, why in s["ignored"].items())))
     for kind in ("action", "state"):
         still = [row["name"] for row in s[kind] if row["constant"]]
         if still:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from palmar.data import stats as st
 from palmar.data import video
 from palmar.data.cache import Clip, Footage, Stored, source_bytes
 from palmar.data.cache import frames as cached_frames
-from palmar.data.columns import Stills, read_columns
+from palmar.data.columns import Stills, read_columns, read_rows
 from palmar.data.consistency import Irregular, irregular
 from palmar.data.durable import NEW, OLD, WriterLock
 from palmar.data.layout import Film, check_films, read_layout, read_stats
@@ -135,6 +135,10 @@ class Dataset:
             if name not in self._columns:
                 self._columns[name] = read_columns(self.layout, [self._original[name]])[0][self._original[name]]
         return self._columns[name]
+
+    def rows_of(self, start: int, stop: int, keys: Sequence[str]) -> Any:
+        """Frames start … stop-1 as an arrow table with the columns `keys`, by the set's own names."""
+        return read_rows(self._rows, start, stop, keys)
 
     @property
     def states(self) -> Array:
@@ -258,6 +262,10 @@ class Dataset:
             for i in range(clip.start, clip.stop):
                 yield i - clip.start, self._stills.read(self.roles.images[cam], i, self.recorded_sizes[cam])
 
+    def picture(self, cam: str, i: int) -> Array:
+        """uint8[H, W, 3] of frame i as recorded, past the cache and in no other size."""
+        return self._seek(cam, i)
+
     def _seek(self, cam: str, i: int) -> Array:
         if cam not in self._videos:
             return self._stills.read(self.roles.images[cam], i, self.recorded_sizes[cam])
@@ -284,7 +292,7 @@ class Dataset:
         wanted = [k for k in (fmt.STATE, fmt.ACTION, *EXTRAS, *fmt.DEFAULTS) if k in self.features]
         found, rows = read_columns(self.layout, [self._original[k] for k in wanted])
         self._columns = {self._standard[key]: values for key, values in found.items()}
-        self._stills = Stills(self.root, rows)
+        self._rows, self._stills = rows, Stills(self.root, rows)
         n, lengths = self.layout.frames, [e.length for e in self.layout.episodes]
         frame = np.concatenate([np.arange(k) for k in lengths] or [np.empty(0, np.int64)])
         counted = {

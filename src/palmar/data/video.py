@@ -67,7 +67,7 @@ def join(sources: Sequence[Path], path: Path, fps: float) -> list[tuple[float, f
             with opened(source) as inp:
                 stream = inp.streams.video[0]
                 if target is None:
-                    target, kind = out.add_stream_from_template(stream), kind_of(stream)
+                    target, kind = out.add_stream_from_template(stream, opaque=True), kind_of(stream)
                     target.time_base = stream.time_base
                 elif kind_of(stream) != kind:
                     raise BadFile(f"'{source}' is encoded differently from '{sources[0]}' and cannot be joined to it")
@@ -119,6 +119,13 @@ def count_frames(path: Path) -> int:
     """Number of video packets, without decoding."""
     with opened(path) as container:
         return sum(packet.size > 0 for packet in container.demux(video=0))
+
+
+def begins(path: Path) -> float:
+    """When the first frame is shown [s]: 0 but for files that were cut out of longer ones."""
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        return float((stream.start_time or 0) * stream.time_base)
 
 
 class Rgb:

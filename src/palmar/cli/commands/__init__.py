@@ -3,19 +3,19 @@
 from collections.abc import Callable
 
 from palmar.cli.commands.act import Demo, Run
-from palmar.cli.commands.data import Collect, Inspect, Questions, Repair
+from palmar.cli.commands.data import Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
-    "run": Run, "demo": Demo, "collect": Collect, "inspect": Inspect, "repair": Repair, "questions": Questions,
+    "run": Run, "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import, "repair": Repair, "questions": Questions,
     "models": Models, "train": Train, "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
 }  # fmt: skip
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Collect", "Compare", "Convert", "Demo", "Doctor", "Eval", "Ground", "Inspect", "Models", "Preflight",
+    "COMMANDS", "Collect", "Compare", "Convert", "Demo", "Doctor", "Eval", "Ground", "Import", "Inspect", "Models", "Preflight",
     "Questions", "Repair", "Run", "SysId", "Train",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Data sets: record, look, mend."""
+"""Data sets: record, look, import, mend."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ class Inspect:
     """What is in a data set: a table here, and a page with pictures and plots."""
 
     data: Positional[Path]
-    """Folder of a LeRobot v3 data set."""
+    """Folder of a LeRobotDataset, v2.0 to v3."""
+    keys: tuple[str, ...] = ()
+    """Which features are what, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     html: Path | None = None
     """Write the page here."""
     force: bool = False
@@ -159,9 +161,10 @@ class Inspect:
         from palmar.data.page import write_html
         from palmar.data.quality import assess
         from palmar.data.reader import Dataset
+        from palmar.data.roles import parse_keys
 
         writable(self.html, self.force)
-        dataset = Dataset(self.data, cache=False)
+        dataset = Dataset(self.data, cache=False, keys=parse_keys(self.keys))
         figures = summary(dataset)
         if not self.json:
             print_summary(dataset, console)
@@ -191,6 +194,38 @@ class Inspect:
             write_html(dataset, self.html)
             console.print(f"page: {self.html}")
         return 0, figures
+
+
+@dataclass(frozen=True)
+class Import:
+    """Write a LeRobotDataset of any version (v2.0 to v3) anew as v3.0 with LeRobot's standard names; the source is only read.
+
+    Videos are copied as they are, statistics counted. What is killed half-way leaves no set.
+    """
+
+    source: Positional[Path]
+    """Folder of a LeRobotDataset."""
+    out: Path
+    """Folder of the new set; it must not be there."""
+    keys: tuple[str, ...] = ()
+    """Which features are what, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
+    join: bool = False
+    """Put the videos of many episodes into few files, without encoding them anew; else each keeps its own file."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Screen) -> Answer:
+        from palmar.data.importer import import_set
+        from palmar.data.roles import parse_keys
+
+        done = import_set(self.source, self.out, parse_keys(self.keys), self.join)
+        for note in done.notes:
+            console.print(note)
+        console.print(
+            f"{done.episodes} episodes, {done.frames} frames of a {done.version} set in '{done.root}'. "
+            f"Next: palmar inspect {done.root}"
+        )
+        return 0, asdict(done) | {"root": str(done.root)}
 
 
 @dataclass(frozen=True)

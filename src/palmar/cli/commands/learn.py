@@ -97,7 +97,9 @@ class Train:
     preset: Positional[str | None] = None
     """Which model; `palmar models` lists them. Not given: the model of --init, or palmar-tiny."""
     data: tuple[Path, ...]
-    """Folders of LeRobot v3 data sets."""
+    """Folders of LeRobot data sets, v2.0 to v3."""
+    keys: tuple[str, ...] = ()
+    """Which features are what in all of them, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     out: Path = Path("runs/palmar")
     """Folder of the checkpoint; metrics.jsonl lies beside it."""
     recipe: str = "one-stage"
@@ -279,8 +281,9 @@ class Train:
         """A data set, without its bad demonstrations where these are not wanted."""
         from palmar.data.quality import Kept, assess
         from palmar.data.reader import Dataset
+        from palmar.data.roles import parse_keys
 
-        data = Dataset(folder, image_size=size)
+        data = Dataset(folder, image_size=size, keys=parse_keys(self.keys))
         if not self.good_only:
             return data
         quality = assess(data)
@@ -379,7 +382,9 @@ class Preflight:
     """Do a data set, a checkpoint and a robot fit one another: names, units, cameras, rate, chunks, statistics?"""
 
     data: Path | None = None
-    """Folder of a LeRobot v3 data set."""
+    """Folder of a LeRobot data set, v2.0 to v3."""
+    keys: tuple[str, ...] = ()
+    """Which of its features are what, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     policy: str | None = None
     """Checkpoint folder, or "shipped"."""
     robot: str | None = None
@@ -391,10 +396,11 @@ class Preflight:
 
     def run(self, console: Screen) -> Answer:
         from palmar.data.reader import Dataset
+        from palmar.data.roles import parse_keys
         from palmar.policy import shipped
         from palmar.train.preflight import preflight
 
-        data = None if self.data is None else Dataset(self.data, cache=False)
+        data = None if self.data is None else Dataset(self.data, cache=False, keys=parse_keys(self.keys))
         checks = preflight(data, shipped() if self.policy == "shipped" else self.policy, self.robot, self.execute)
         table = Table("", "check", "found", "next")
         for c in checks:
