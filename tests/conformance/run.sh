@@ -35,6 +35,13 @@ for pix_fmt in yuv420p yuv444p; do
   env -u LD_LIBRARY_PATH "$python" "$here/read_back.py" "$work"
   rm -rf "$work"
 done
+echo "--- a v2.1 set that palmar import made v3, in a file an episode and in joined ones"
+work=$(mktemp -d)
+env -u LD_LIBRARY_PATH "$python" "$here/make_imported.py" "$work"
+for name in files joined; do
+  HF_HOME="$work/hf" SVT_LOG=1 "$venv/bin/python" "$here/lerobot_check.py" "$work/$name" "$work/expected.npz" "$work/of_$name" imported
+done
+rm -rf "$work"
 echo "--- policies: what lerobot's ACT and diffusion answer (lerobot_policies.py), and what palmar makes of their files"
 env -u LD_LIBRARY_PATH PALMAR_LEROBOT_VENV="$venv" "$python" -m pytest -q -p no:cacheprovider \
   "$repo/tests/models/test_adapters.py::test_lerobot_says_the_same"

@@ -25,6 +25,11 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"
 FACE = Interface({"front": (48, 64), "wrist": (32, 32)}, NAMES, ("dx", "dy", "gripper"), horizon=4, embodiment="toy")
 
 
+def test_a_preset_that_needs_a_state_says_so():
+    with pytest.raises(BadValue, match=r"have no state, and 'palmar-tiny' needs one. Next: .*act-tiny.*--keys state=FEATURE"):
+        palmar_tiny().build(replace(FACE, state_names=()))
+
+
 def normalizers():
     rng = np.random.default_rng(0)
     actions = rng.normal(size=(50, 3)) * [0.1, 0, 1.0]

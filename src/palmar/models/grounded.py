@@ -81,6 +81,11 @@ class Grounded(Model):
         unknown = [g for g in GROUNDED if g not in language.slots]
         if unknown or "task" not in language.slots:
             raise BadValue(f"slots are {', '.join(language.slots)}; expected target, goal and task among them")
+        if not interface.state_names:
+            raise BadValue(
+                f"the data have no state, and '{config.preset}' needs one. Next: a preset that does without, such as act-tiny, or "
+                "name the state of the data set: --keys state=FEATURE"
+            )
         cameras, slots, narrow = interface.cameras, len(language.slots), fusion.narrow
         keep = [i for i, n in enumerate(interface.state_names) if config.velocities or not n.endswith(".vel")]
         self.register_buffer("kept", torch.tensor(keep), persistent=False)
