@@ -58,8 +58,10 @@ def make(
     timestamps=None,
     given=None,
     counters=COUNTERS,
+    loose=False,
 ):
-    """Write a set. given: {feature: float[frames, width]} in place of `values`. timestamps: [frames] in place of frame / fps."""
+    """Write a set. given: {feature: float[frames, width]} in place of `values`. timestamps: [frames] in place of frame / fps.
+    loose: PNG pictures in files of their own, named by the data files."""
     given = given or {}
     table = dict(features) | {k: {"dtype": d, "shape": [1], "names": None} for k, d in counters.items()}
     rows, start = [], 0
@@ -83,6 +85,10 @@ def make(
                 row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": n / fps}
             elif feature["dtype"] == "image":
                 cells = [{"bytes": png(p), "path": None} for p in pictures(key, feature, start, stop)]
+                for i, cell in enumerate(cells if loose else []):
+                    name = f"images/{key}/episode_{e:06d}/frame_{i:06d}.png"
+                    write(root / name, cell["bytes"])
+                    cell |= {"bytes": None, "path": name}
                 columns[key] = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
             elif feature["dtype"] == "string":
                 columns[key] = pa.array(["text"] * n)

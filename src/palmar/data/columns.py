@@ -150,18 +150,26 @@ class Stills:
         from PIL import Image
 
         path, where = self.rows.files[int(self.rows.file[i])], f"frame {i} of '{key}'"
-        cell = self._cell(key, i)
         try:
-            data = cell["bytes"] if cell["bytes"] is not None else self._outside(cell["path"]).read_bytes()
-            with Image.open(io.BytesIO(data)) as picture:
+            with Image.open(io.BytesIO(self.encoded(key, i))) as picture:
                 if picture.size != (size[1], size[0]):
                     raise BadFile(
                         f"{where} in '{path}' is {picture.height}×{picture.width} px; info.json says {size[0]}×{size[1]}. "
                         "Next: correct the shape in meta/info.json"
                     )
                 return np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, TypeError, KeyError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise BadFile(f"{where} in '{path}' is no picture ({error}). {fmt.NEXT}") from error
+
+    def encoded(self, key: str, i: int) -> bytes:
+        """The bytes of that picture as they are stored, in the data file or in a file of its own that it names. Raises `BadFile`."""
+        cell = self._cell(key, i)
+        try:
+            data: bytes = cell["bytes"] if cell["bytes"] is not None else self._outside(cell["path"]).read_bytes()
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            path = self.rows.files[int(self.rows.file[i])]
+            raise BadFile(f"frame {i} of '{key}' in '{path}' is no picture ({error}). {fmt.NEXT}") from error
+        return data
 
     def _outside(self, name: str) -> Path:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:

@@ -137,8 +137,18 @@ class Dataset:
         return self._columns[name]
 
     def rows_of(self, start: int, stop: int, keys: Sequence[str]) -> Any:
-        """Frames start … stop-1 as an arrow table with the columns `keys`, by the set's own names."""
-        return read_rows(self._rows, start, stop, keys)
+        """Frames start … stop-1 as an arrow table with the columns `keys`, by the set's own names; pictures that lie
+        in files of their own are in it too."""
+        import pyarrow as pa
+
+        table = read_rows(self._rows, start, stop, keys)
+        for key in keys:
+            column = table[key].combine_chunks()
+            if not pa.types.is_struct(column.type) or not column.field("bytes").null_count:
+                continue
+            cells = [{"bytes": self._stills.encoded(key, i), "path": None} for i in range(start, stop)]
+            table = table.set_column(table.column_names.index(key), key, pa.array(cells, column.type))
+        return table
 
     @property
     def states(self) -> Array:
@@ -154,7 +164,8 @@ class Dataset:
     def stats(self) -> dict[str, st.Stats]:
         """{feature: {min max mean std count q01 q10 q50 q90 q99: array}}; counted anew where the set has no stats.json."""
         if found := read_stats(self.layout):
-            return {self._standard.get(k, k): s for k, s in found.items()}
+            named = {self._standard.get(k, k): s for k, s in found.items()}
+            return {k: s for k, s in named.items() if k in self.features or k not in self.layout.features}
         return {k: st.of_vectors(v) for k, v in self._columns.items() if len(v) and v.dtype.kind in "fib"}
 
     @cached_property
