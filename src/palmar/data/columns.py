@@ -162,7 +162,7 @@ class Stills:
             raise BadFile(f"{where} in '{path}' is no picture ({error}). {fmt.NEXT}") from error
 
     def encoded(self, key: str, i: int) -> bytes:
-        """The bytes of that picture as they are stored, in the data file or in a file of its own that it names. Raises `BadFile`."""
+        """The bytes of that picture as they are stored, in the data file or in a file of its own. Raises `BadFile`."""
         cell = self._cell(key, i)
         try:
             data: bytes = cell["bytes"] if cell["bytes"] is not None else self._outside(cell["path"]).read_bytes()

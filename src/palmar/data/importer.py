@@ -87,7 +87,7 @@ class _Import:
             for key, feature in self.layout.features.items()
         }
         for name, dtype in fmt.DEFAULTS.items():
-            self.features.setdefault(name, {"dtype": dtype, "shape": [1], "names": None})
+            self.features[name] = {"dtype": dtype, "shape": [1], "names": None}
         self.copied: dict[tuple[str, Path], tuple[tuple[int, int], float, int]] = {}
 
     def write(self, quiet: bool) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def read_v2(root: Path, info: dict[str, Any]) -> Layout:
         if length < 1:
             raise BadFile(f"'{root / EPISODES}' says that episode {i} has {length} frames; expected 1 or more. {NEXT}")
         texts = found[i].get("tasks") or ()
-        texts = (texts,) if isinstance(texts, str) else tuple(str(t) for t in texts)
+        texts = tuple(str(t) for t in texts) if isinstance(texts, list | tuple) else (str(texts),)
         episodes.append(EpisodeFiles(i, length, texts, expand(root, info["data_path"], **place), films, alone=True))
     return Layout(
         root, info["codebase_version"], fps_of(root, info), str(info.get("robot_type") or ""), info["features"],
