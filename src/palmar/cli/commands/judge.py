@@ -25,8 +25,10 @@ class Eval:
     policy: str = "shipped"
     """Checkpoint folder, "shipped", openpi://HOST:PORT, or "expert" for the script that knows where things are."""
     data: Path | None = None
-    """Folder of a LeRobot v3 data set, of any robot: the policy's actions against the recorded ones, beside holding still, and
+    """Folder of a LeRobot data set, v2.0 to v3, of any robot: the policy's actions against the recorded ones, beside holding still, and
     without its pictures and words. On the episodes that the checkpoint was not trained on; nothing is simulated."""
+    keys: tuple[str, ...] = ()
+    """With --data: which of its features are what: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     episodes: Count = 25
     """Tables for each task and split: 25 of four tasks in one split are 100 trials. With --data: most episodes looked at."""
     frames: Count = 24
@@ -69,8 +71,8 @@ class Eval:
             from palmar.cli.commands.offline import evaluate_offline
 
             return evaluate_offline(
-                console, self.policy, self.data, out=self.out, html=self.html, json=self.json, episodes=self.episodes,
-                frames=self.frames, execute=self.execute, every=self.every, seed=self.seed,
+                console, self.policy, self.data, out=self.out, html=self.html, json=self.json, keys=self.keys,
+                episodes=self.episodes, frames=self.frames, execute=self.execute, every=self.every, seed=self.seed,
             )  # fmt: skip
         from palmar.lab.suite import EvalConfig, evaluate
         from palmar.sim.params import Randomization
@@ -98,7 +100,7 @@ class Eval:
 
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that says something only with --data, or only without."""
-        with_data = ("frames", "every", "html")
+        with_data = ("keys", "frames", "every", "html")
         simulated = ("tasks", "splits", "world", "strength", "ensemble", "swap", "unaided", "latency", "processes")
         usual = {f.name: f.default for f in fields(self)}
         for name in with_data if self.data is None else simulated:

@@ -16,7 +16,15 @@ from palmar.eval.offline_results import BASELINES, MOMENTS, POLICY, ChannelError
 
 
 def evaluate_offline(
-    console: Screen, policy: str, data: Path, *, out: Path | None, html: Path | None, json: bool, **settings: Any
+    console: Screen,
+    policy: str,
+    data: Path,
+    *,
+    out: Path | None,
+    html: Path | None,
+    json: bool,
+    keys: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Answer:
     """Load both, evaluate, write, print."""
     if policy == "expert":
@@ -24,10 +32,11 @@ def evaluate_offline(
             "the expert drives the simulator and reads no data set. Next: palmar eval --data FOLDER --policy runs/mine"
         )
     from palmar.data.reader import Dataset
+    from palmar.data.roles import parse_keys
     from palmar.eval.offline import evaluate
     from palmar.policy import load_policy
 
-    dataset = Dataset(data, cache=False)
+    dataset = Dataset(data, cache=False, keys=parse_keys(keys))
     results = evaluate(load_policy(policy), dataset, progress=not json, name=policy, **settings)
     if out:
         results.save(out)
