@@ -26,7 +26,9 @@ FACE = Interface({"front": (48, 64), "wrist": (32, 32)}, NAMES, ("dx", "dy", "gr
 
 
 def test_a_preset_that_needs_a_state_says_so():
-    with pytest.raises(BadValue, match=r"have no state, and 'palmar-tiny' needs one. Next: .*act-tiny.*--keys state=FEATURE"):
+    with pytest.raises(
+        BadValue, match=r"have no state, and 'palmar-tiny' needs one. Next: .*act-tiny.*--keys state=FEATURE"
+    ):
         palmar_tiny().build(replace(FACE, state_names=()))
 
 
