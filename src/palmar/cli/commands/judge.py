@@ -25,8 +25,8 @@ class Eval:
     policy: str = "shipped"
     """Checkpoint folder, "shipped", openpi://HOST:PORT, or "expert" for the script that knows where things are."""
     data: Path | None = None
-    """Folder of a LeRobot data set, of any robot: the policy's actions against the recorded ones, beside holding still, and
-    without its pictures and words. On the episodes that the checkpoint was not trained on; nothing is simulated."""
+    """Folder of a LeRobot data set, v2.0 to v3, of any robot: the policy's actions against the recorded ones, beside holding
+    still, and without its pictures and words. On the episodes that the checkpoint was not trained on; nothing is simulated."""
     keys: tuple[str, ...] = ()
     """With --data: which of its features are what: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     episodes: Count = 25
