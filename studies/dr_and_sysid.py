@@ -36,7 +36,8 @@ from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.twin import Twin
 from palmar.train.loop import TrainConfig, train
 from palmar.transfer.diagnose import diagnose, table
-from palmar.transfer.sysid import Identification, identify
+from palmar.transfer.identification import Identification
+from palmar.transfer.sysid import identify
 
 ARMS = ("off", "dr", "identified", "both")
 
