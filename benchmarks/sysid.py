@@ -16,7 +16,9 @@ from rich.table import Table
 
 from palmar.sim.twin import Twin, hidden
 from palmar.transfer.diagnose import diagnose, table
-from palmar.transfer.sysid import PARAMETERS, Identification, identify
+from palmar.transfer.identification import Identification
+from palmar.transfer.search import PARAMETERS
+from palmar.transfer.sysid import identify
 
 
 def study(seed: int) -> tuple[Identification, float, float]:

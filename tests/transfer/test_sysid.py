@@ -9,8 +9,11 @@ from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
 from palmar.robots.arm7 import arm7
 from palmar.runtime.mock import MockBody
 from palmar.sim.params import SPACE, WorldParams
-from palmar.transfer import sysid
 from palmar.transfer.diagnose import CENTRE, Motion, Recordings, Slide, diagnose, excitation, table
+from palmar.transfer.identification import Identification
+from palmar.transfer.plot import plot
+from palmar.transfer.sysid import identify
+from palmar.transfer.whitening import whiten, whitening
 
 pytest.importorskip("mujoco")
 pytest.importorskip("scipy")
@@ -29,7 +32,7 @@ def recordings():
 @pytest.fixture(scope="module")
 def found(recordings):
     wanted = ("gain", "damping", "action_delay", "friction", "mass")
-    return sysid.identify(recordings, parameters=wanted, progress=False)
+    return identify(recordings, parameters=wanted, progress=False)
 
 
 def still(seconds: float = 4.0) -> Recordings:
@@ -67,7 +70,7 @@ def test_randomization_takes_the_intervals_and_leaves_the_rest(found):
 
 
 def test_json_round_trip(found):
-    assert sysid.Identification.from_json(found.to_json()) == found
+    assert Identification.from_json(found.to_json()) == found
     assert len(found.rows()) == len(found.estimates)
 
 
@@ -81,17 +84,17 @@ def test_recordings_round_trip(recordings, tmp_path):
 
 def test_picture(found, recordings, tmp_path):
     pytest.importorskip("matplotlib")
-    sysid.plot(found, recordings, tmp_path / "p.png")
+    plot(found, recordings, tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_without_motion_nothing_is_claimed():
-    found = sysid.identify(still(), parameters=("gain", "link_mass", "action_delay", "friction"), progress=False)
+    found = identify(still(), parameters=("gain", "link_mass", "action_delay", "friction"), progress=False)
     assert not any(e.identified for e in found.estimates.values()), found.rows()
     for name, e in found.estimates.items():
         assert (e.value, e.low, e.high) == (SPACE[name].nominal, SPACE[name].low, SPACE[name].high)
     assert found.params().values == {}
-    sysid.Identification.from_json(found.to_json())
+    Identification.from_json(found.to_json())
 
 
 def test_a_body_without_a_tracker_gives_no_slides():
@@ -115,7 +118,7 @@ def test_whitening_leaves_white_noise():
     e, z = rng.normal(size=(4000, 2)), np.zeros((4000, 2))
     for t in range(1, 4000):
         z[t] = z[t - 1] @ [[0.8, 0.1], [0.0, 0.5]] + e[t]
-    w = sysid.whiten(z, *sysid.whitening(z, 2))
+    w = whiten(z, *whitening(z, 2))
     assert np.allclose(np.cov(w.T), np.eye(2), atol=0.05)
     assert abs(np.mean(w[1:] * w[:-1])) < 0.05
 
@@ -127,13 +130,13 @@ def test_bad_input_says_what_to_do(tmp_path):
     with pytest.raises(BadFile, match="is not a diagnostic recording"):
         Recordings.load(tmp_path / "bad.npz")
     with pytest.raises(BadFile, match="not an identification"):
-        sysid.Identification.from_json("{}")
+        Identification.from_json("{}")
     with pytest.raises(BadValue, match="at least 2 s"):
-        sysid.identify(still(1.0), progress=False)
+        identify(still(1.0), progress=False)
     with pytest.raises(BadValue, match="recordings are of 'other'"):
-        sysid.identify(replace(still(), robot="other"), progress=False)
+        identify(replace(still(), robot="other"), progress=False)
     with pytest.raises(UnknownName, match="Did you mean 'friction'"):
-        sysid.identify(still(), parameters=("fricton",), progress=False)
+        identify(still(), parameters=("fricton",), progress=False)
     with pytest.raises(BadValue, match=r"expected \[T, J\+1\]"):
         Motion(np.zeros((5, 7)), np.zeros((5, 7)), np.zeros((5, 7)), np.zeros(7))
     with pytest.raises(BadValue, match=r"T ≥ 10"):
@@ -147,4 +150,4 @@ def test_without_the_extra_the_message_holds_the_command(monkeypatch):
 
     monkeypatch.delattr(mujoco.sysid, "optimize")
     with pytest.raises(MissingPackage, match=r"pip install 'palmar\[sysid\]'"):
-        sysid.identify(still(), progress=False)
+        identify(still(), progress=False)

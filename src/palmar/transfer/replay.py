@@ -12,9 +12,9 @@ from palmar.robots.arm7 import GRIPPER_WIDTH
 from palmar.sim.bodies import add_arm, add_item, add_room, mujoco, new_spec
 from palmar.sim.params import WorldParams
 from palmar.sim.tasks import Item
+from palmar.transfer.search import GRAVITY
 from palmar.types import Array
 
-GRAVITY = "gravity_compensation"  # nuisance: the share of its own weight the real controller takes off
 SPIN = 2.0  # the swing turns the cube as it turns the hand [rad/s]
 ARM = ("gain", "damping", "link_mass", "action_delay", GRAVITY)
 

@@ -79,7 +79,7 @@ def _identified(path: Path, strength: float) -> Randomization:
     """Worlds drawn from a file of `palmar sysid --out`. Raises `BadFile`, which names the file."""
     import json
 
-    from palmar.transfer.sysid import Identification
+    from palmar.transfer.identification import Identification
 
     regular_file(path)
     why = "it is not JSON"

@@ -224,6 +224,8 @@ class SysId:
             f"held-out motion: {found.residual_before:.2f} mrad with the simulator's own parameters, "
             f"{found.residual_after:.2f} mrad with the identified ones"
         )
+        for note in found.notes:
+            console.print(styled("[yellow]{}", note))
         if self.out:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self.out.write_text(found.to_json())
