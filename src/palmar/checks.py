@@ -15,6 +15,9 @@ class Check:
     found: str
     next: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ok", bool(self.ok))  # a numpy bool is no JSON
+
 
 def failed(checks: Iterable[Check]) -> list[Check]:
     """Those that are not ok."""

@@ -16,7 +16,7 @@ import numpy as np
 from palmar.checks import Check, failed
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, unusable
-from palmar.runtime.bodies import Attached
+from palmar.runtime.bodies import Attached, Found
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ def state_folder() -> Path:
     return base / "palmar" / "bodies"
 
 
-def key(robot: Embodiment, body: Attached) -> str:
+def key(robot: Embodiment, where: str, digest: str) -> str:
     """A name for this body, this source file of it and this robot: another limit, another name."""
     value = asdict(replace(robot, notes="", action_space="channels", policy_rate=robot.control_rate))
-    text = json.dumps([value, body.where, body.digest], default=_plain, sort_keys=True)
+    text = json.dumps([value, where, digest], default=_plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def write_result(body: Attached, checks: Sequence[Check]) -> Path:
     """Keep what `check_body` found of a body; the file it is in. Raises `BadFile` when it cannot be written."""
     robot = body.embodiment
-    path = state_folder() / f"{key(robot, body)}.json"
+    path = state_folder() / f"{key(robot, body.where, body.digest)}.json"
     value = {
         "robot": robot.name, "body": body.where, "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": body.digest, "passed": not failed(checks), "checks": [asdict(c) for c in checks],
@@ -72,20 +72,22 @@ def write_result(body: Attached, checks: Sequence[Check]) -> Path:
     return path
 
 
-def require_checked(body: Attached, robot_option: str = "ROBOT") -> None:
+def require_checked(robot: Embodiment, body: Found | Attached, asked: str = "ROBOT") -> None:
     """Raise `BadValue` unless this body, its source file as it is now, has passed as this robot. What comes with palmar
-    has. robot_option: how the robot was asked for, for the message."""
+    has. asked: how the robot was asked for, for the message."""
     if not body.digest:
         return
-    command = f"palmar check-body --robot {robot_option} --body {body.where}"
-    found = _read(state_folder() / f"{key(body.embodiment, body)}.json")
+    command = (
+        f"palmar check-body --robot {asked} --body {body.where}" if asked else f"palmar check-body --body {body.where}"
+    )
+    found = _read(state_folder() / f"{key(robot, body.where, body.digest)}.json")
     if found is not None and not found.failed:
         return
-    said = f"the body '{body.where}' has not passed its check as robot '{body.embodiment.name}'"
+    said = f"the body '{body.where}' has not passed its check as robot '{robot.name}'"
     if found is not None:
         raise BadValue(f"{said}: on {found.when} it failed {', '.join(found.failed)}. Next: mend it, then {command}")
-    before = [a for p in sorted(state_folder().glob("*.json")) if (a := _read(p)) and a.body == body.where]
-    why = f" since its source or the robot changed (last check {max(a.when for a in before)})" if before else ""
+    before = [a.when for p in sorted(state_folder().glob("*.json")) if (a := _read(p)) and a.body == body.where]
+    why = f" since its source file or the robot changed (last check {max(before)})" if before else ""
     raise BadValue(f"{said}{why}; no policy moves it before. Next: {command}")
 
 

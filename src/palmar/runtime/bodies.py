@@ -8,6 +8,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,39 +77,59 @@ class Attached:
         return obs
 
 
-def load_body(where: str, robot: Embodiment | None = None, strict: bool = True) -> Attached:
-    """The body of a robot, connected. where: `module:Class`, from the current folder or an installed package, or `mock:`
+@dataclass(frozen=True)
+class Found:
+    """A body that is not connected yet. made: its class; None for `mock:`. where, digest: as of `Attached`."""
+
+    where: str
+    made: Callable[..., Any] | None
+    digest: str = ""
+
+    def connect(self, robot: Embodiment | None = None, strict: bool = True) -> Attached:
+        """Make it. robot: its description, None when the body's own `embodiment` is to be used. strict: as of `Attached`.
+
+        The class is given the robot when its constructor takes one argument. Raises `BadValue` for what is no body or one
+        of another robot, `RobotFault` when it cannot be made.
+        """
+        where = self.where
+        if self.made is None:
+            if robot is None:
+                raise BadValue(f"body '{where}' is of no robot; expected one. Next: --robot NAME or --robot FILE.toml")
+            return Attached(MockBody(robot, noise=True), robot, where, strict=strict)
+        arguments = _arguments(self.made, where, robot)
+        try:
+            inner = self.made(*arguments)
+        except Exception as error:
+            raise RobotFault(
+                f"'{where}' cannot be made: {told(error)}. Next: is the robot connected and switched on?"
+            ) from error
+        if lacking := [m for m in METHODS if not callable(getattr(inner, m, None))]:
+            wanted = ", ".join(METHODS[m] for m in lacking)
+            raise BadValue(
+                f"'{where}' is no body: it has no {wanted}. Next: add what is missing (palmar.runtime.loop.Body)"
+            )
+        own = getattr(inner, "embodiment", None)
+        if own is not None and not isinstance(own, Embodiment):
+            raise BadValue(f"embodiment of '{where}' is {type(own).__name__}; expected a palmar.embodiments.Embodiment")
+        if (described := robot or own) is None:
+            raise BadValue(
+                f"'{where}' has no embodiment, and no robot is named. Next: --robot NAME or --robot FILE.toml"
+            )
+        if own is not None:
+            check_same(own, described, where)
+        return Attached(inner, described, where, self.digest, strict)
+
+
+def find_body(where: str) -> Found:
+    """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, or `mock:`
     for one that tracks every command perfectly, with pictures of noise.
 
-    The class is given the robot when its constructor takes one argument. robot: None when the body's own `embodiment` is to
-    be used. strict: as of `Attached`. Raises `BadValue` or `UnknownName` for what is no body or one of another robot,
-    `RobotFault` when it cannot be made.
+    The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue` or `UnknownName`.
     """
     if where == MOCK:
-        if robot is None:
-            raise BadValue(f"body '{MOCK}' is of no robot; expected one. Next: --robot NAME or --robot FILE.toml")
-        return Attached(MockBody(robot, noise=True), robot, where, strict=strict)
+        return Found(where, None)
     made = _class(where)
-    arguments = _arguments(made, where, robot)
-    try:
-        inner = made(*arguments)
-    except Exception as error:
-        raise RobotFault(
-            f"'{where}' cannot be made: {told(error)}. Next: is the robot connected and switched on?"
-        ) from error
-    if lacking := [m for m in METHODS if not callable(getattr(inner, m, None))]:
-        wanted = ", ".join(METHODS[m] for m in lacking)
-        raise BadValue(
-            f"'{where}' is no body: it has no {wanted}. Next: add what is missing (palmar.runtime.loop.Body)"
-        )
-    own = getattr(inner, "embodiment", None)
-    if own is not None and not isinstance(own, Embodiment):
-        raise BadValue(f"embodiment of '{where}' is {type(own).__name__}; expected a palmar.embodiments.Embodiment")
-    if robot is None and own is None:
-        raise BadValue(f"'{where}' has no embodiment, and no robot is named. Next: --robot NAME or --robot FILE.toml")
-    if robot is not None and own is not None:
-        check_same(own, robot, where)
-    return Attached(inner, robot or own, where, source_digest(made), strict)  # type: ignore[arg-type]
+    return Found(where, made, source_digest(made))
 
 
 def check_same(own: Embodiment, robot: Embodiment, where: str) -> None:
