@@ -44,7 +44,7 @@ class RunConfig:
     seconds before each fault.
     """
 
-    instruction: str
+    instruction: str = ""
     policy: str = "shipped"
     world: str = "sim"
     robot: str = ""

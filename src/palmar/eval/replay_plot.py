@@ -26,7 +26,7 @@ def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = 
     axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
     for axis, i in zip(axes, chosen, strict=True):
         c = robot.channels[i]
-        axis.plot(replayed.time, replayed.asked[:, i], color="#7a766f", linewidth=1.0, label="recorded, without guards")
+        axis.plot(replayed.time, replayed.asked[:, i], color="#b9b5ae", linewidth=3.0, label="recorded, without guards")
         axis.plot(replayed.time, replayed.sent[:, i], color="#5b82c4", linewidth=1.2, label="sent")
         low, high = axis.get_ylim()
         axis.fill_between(

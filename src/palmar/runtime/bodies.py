@@ -165,7 +165,7 @@ def told(error: BaseException) -> str:
 def _class(where: str) -> Callable[..., Any]:
     """What `module:Class` names. The current folder is looked in first, as `python -m` does."""
     module, colon, name = where.partition(":")
-    if not colon or not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+    if not colon or not name.isidentifier() or not all(f"_{part}".isidentifier() for part in module.split(".")):
         raise BadValue(f"body is '{where}'; expected {FORMS}")
     here = str(Path.cwd())
     if here not in sys.path:

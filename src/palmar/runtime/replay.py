@@ -206,7 +206,7 @@ def summary(robot: Embodiment, episodes: Mapping[int, Replayed]) -> dict[str, An
         k = int(np.abs(r.sent[:, i] - r.asked[:, i]).argmax())
         channels[c.name] = {
             "unit": c.unit, "changed": int(sum(e.changed[:, i].sum() for e in episodes.values())),
-            "largest": float(r.largest[i]), "episode": worst, "time": float(r.time[k]),
+            "largest": float(r.largest[i]) if r.largest[i] > 1e-9 else 0.0, "episode": worst, "time": float(r.time[k]),
         }  # fmt: skip
     return {
         "episodes": list(episodes),
