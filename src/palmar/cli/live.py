@@ -1,72 +1,105 @@
-"""`palmar run`: what was typed, done in real time by the robot, with a live view in the terminal and a video at the end."""
+"""A policy in real time: on the simulated table that is laid for the instruction, or on a body of one's own."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.live import Live
-from rich.table import Table
-
-from palmar.console import Screen, styled
+from palmar.cli.shared import find_robot, pairs
+from palmar.cli.terminal import Terminal, shown
+from palmar.console import Screen
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.policy import load_policy
-from palmar.ranges import Seconds, Seed, Share, check_ranges
+from palmar.pictures import Fit
+from palmar.policy import Policy, load_policy
+from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
+from palmar.runtime.approval import check_deployable, require_checked
+from palmar.runtime.bodies import find_body
 from palmar.runtime.controller import Controller, Mode, Report, deploy
-from palmar.runtime.loop import Body, Subscriber, Tick
+from palmar.runtime.fitting import Fitted, fitted
+from palmar.runtime.loop import Body, Subscriber
 from palmar.runtime.monitor import SURE, Finished
 from palmar.types import Observation
 
 if TYPE_CHECKING:
     from palmar.eval.results import Film
+    from palmar.lab.film import Filmmaker
 
-BARS = " ▁▂▃▄▅▆▇█"
 BUSY = 0.1  # share of late ticks from which a run may have failed for want of time
+FILMING = {"mujoco": "sim", "av": "data", "PIL": "data"}  # what a film needs
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """What to do, where, and with which policy.
 
-    policy: as `load_policy` takes it. world: sim, twin or twin:SEED. seed: of the table. timeout: [s]. done: probability at
-    which the policy's own "fulfilled" is believed. video: where the film goes (.mp4), None for no film. blackbox: folder
-    for the last seconds before each fault.
+    policy: as `load_policy` takes it. world: sim, twin or twin:SEED, where no body is given. robot: name of a robot that
+    comes with palmar, or a robot file; "" for the table's, or the body's own. body: `module:Class`, `mock:`, or sim: and
+    twin:SEED as --world. seed: of the table, or of the body's reset. timeout: [s]. done: probability at which the
+    policy's own "fulfilled" is believed. execute: actions carried out of each chunk. names, cameras: POLICY=ROBOT where
+    the two are called differently. hold: NAME=VALUE of a channel that the policy does not command. fit: how pictures of
+    another size are made to fit. video: where the film goes (.mp4), None for no film. blackbox: folder for the last
+    seconds before each fault.
     """
 
-    instruction: str
+    instruction: str = ""
     policy: str = "shipped"
     world: str = "sim"
+    robot: str = ""
+    body: str = ""
     seed: Seed = 0
     timeout: Seconds = 20.0
     done: Share = SURE
+    execute: Count = 4
+    names: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = ()
+    hold: tuple[str, ...] = ()
+    fit: Fit = "stretch"
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
 
     def __post_init__(self) -> None:
-        from palmar.sim.twin import check_world
-
-        check_world(self.world)
         check_ranges(self)
+        if self.body and self.world != "sim":
+            raise BadValue(
+                f"body is '{self.body}' and world is '{self.world}'; expected one of them. Next: leave one out"
+            )
+        if self.table is not None:
+            from palmar.sim.twin import check_world
+
+            check_world(self.table)
         if self.video is not None and self.video.suffix != ".mp4":
             raise BadValue(f"video is '{self.video}'; expected a file name that ends in .mp4")
+
+    @property
+    def table(self) -> str | None:
+        """The simulated world to run in; None for a body of one's own."""
+        kind, colon, _ = self.body.partition(":")
+        if not self.body:
+            return self.world
+        return self.body.removesuffix(":") if colon and kind in ("sim", "twin") else None
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """done: the policy said the instruction is fulfilled. success: so says the simulator."""
+    """done: the policy said the instruction is fulfilled. success: so says the simulator; None where there is none.
+
+    off: what the safety layer does not guard on this robot, and why. notes: what else a person should know.
+    """
 
     instruction: str
     done: bool
-    success: bool
+    success: bool | None
     seconds: float
     mode: str
     reason: str
     timing: dict[str, float]
     safety: dict[str, int]
     film: Film | None = None
+    off: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -75,7 +108,7 @@ class RunResult:
             return 130
         if self.mode != Mode.RUN.name:
             return 3
-        return 0 if self.done and self.success else 1
+        return 0 if self.done and self.success is not False else 1
 
     @property
     def busy(self) -> str | None:
@@ -95,108 +128,120 @@ class RunResult:
         }
 
 
-class Terminal(Subscriber):
-    """A few lines that say what the robot does now."""
+def run(config: RunConfig, console: Screen | None = None) -> RunResult:
+    """Deploy a policy in real time: in a simulated world, or on a body that has passed its check.
 
-    def __init__(self, instruction: str, controller: Controller) -> None:
-        self.instruction, self.controller = instruction, controller
-        self.tick: Tick | None = None
-        self.changed = self.ticks = 0
-        self.worst = 0.0
-
-    def on_start(self, obs: Observation, body: Body) -> None:
-        self.robot = body.embodiment
-
-    def on_tick(self, tick: Tick) -> None:
-        self.tick, self.ticks = tick, self.ticks + 1
-        self.changed += bool(tick.verdict.reasons)
-        self.worst = max(self.worst, tick.late)
-
-    def __rich__(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_row(styled("[bold]instruction"), self.instruction)
-        tick = self.tick
-        if tick is None:
-            table.add_row(styled("[bold]state"), "starting")
-            return table
-        x, y, z = self.robot.pose(self.robot.frame(), tick.verdict.command)[0]
-        mode = styled("[green]{}" if self.controller.mode is Mode.RUN else "[red]{}", self.controller.mode.name)
-        table.add_row(styled("[bold]state"), styled("{} {}", mode, self.controller.reason))
-        table.add_row(
-            styled("[bold]time"), f"{tick.time:5.1f} s   tick {tick.index}   worst lateness {1e3 * self.worst:.1f} ms"
-        )
-        table.add_row(
-            styled("[bold]gripper"), f"x {x:+.3f}  y {y:+.3f}  z {z:+.3f} m   opening {_bar(tick.verdict.command[-1])}"
-        )
-        if (chunk := tick.chunk) is not None:
-            sure = "" if chunk.confidence is None else f"sure of the target {_bar(chunk.confidence)}"
-            done = "" if chunk.done is None else f"   done {_bar(chunk.done)}"
-            table.add_row(styled("[bold]policy"), f"{sure}{done}   {1e3 * tick.latency:.0f} ms")
-        share = 100 * self.changed / max(self.ticks, 1)
-        why = tick.verdict.reasons[0] if tick.verdict.reasons else ""
-        table.add_row(styled("[bold]safety"), f"{self.changed} of {self.ticks} commands changed ({share:.1f} %)  {why}")
-        return table
-
-
-def run(config: RunConfig, console: Screen | None = None, watch: Callable[[Any], None] | None = None) -> RunResult:
-    """Lay a table for the instruction, then deploy on it in real time.
-
-    Raises `UserError` for an instruction about things that do not exist, or a checkpoint that is not there.
+    console: shows what the robot does while it does it, where it is a terminal. Raises `UserError` for what does not exist
+    or does not fit, `RobotFault` when the body fails.
     """
+    if config.table is not None:
+        return _on_table(config, config.table, console)
+    return _on_body(config, console)
+
+
+def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> RunResult:
+    """Lay a table for the instruction, and judge by the simulator whether it is fulfilled."""
     from palmar.lab.film import Filmmaker
     from palmar.robots.arm7 import arm7
     from palmar.sim import instructions
     from palmar.sim.twin import world_named
 
+    if config.robot not in ("", "arm7"):
+        raise BadValue(
+            f"robot is '{config.robot}'; the simulated table has arm7. Next: --body module:Class, or --body mock:"
+        )
     table = instructions.scenario_for(instructions.parse(config.instruction), config.seed)
-    policy, kind = load_policy(config.policy), config.world.partition(":")[0]
-    world = world_named(
-        config.world, robot=arm7().fitting(None if policy.interface is None else policy.interface.action_names)
-    )
+    fit = _fitted(config, load_policy(config.policy), arm7())
+    world, kind = world_named(world_name, robot=fit.robot), world_name.partition(":")[0]
     scenario = replace(table, instruction=config.instruction)
-    obs = world.load(scenario, seed=config.seed)
-    policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
-    controller, finished = Controller(), Finished(config.done)
-    view = Terminal(config.instruction, controller)
-    watchers: list[Subscriber] = [view]
-    camera = (
-        Filmmaker(world, config.instruction, {"sim": "simulation", "twin": "reality twin"}[kind])
-        if config.video
-        else None
-    )
-    if camera:
-        watchers.append(camera)
     try:
-        with _shown(view, console):
-            report = deploy(
-                world, policy, config.instruction, obs, timeout=config.timeout, controller=controller, until=finished,
-                subscribers=watchers, blackbox=config.blackbox,
-            )  # fmt: skip
+        obs = world.load(scenario, seed=config.seed)
+        fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
+        label = {"sim": "simulation", "twin": "reality twin"}[kind]
+        camera = Filmmaker(world, config.instruction, label) if config.video else None
+        report = _deploy(config, world, fit.policy, obs, console, camera)
         success = world.success()
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
     finally:
         world.close()
-    return _result(config, report, success, film)
+    return _result(config, report, success, film, fit.notes)
 
 
-def _result(config: RunConfig, report: Report, success: bool, film: Film | None) -> RunResult:
+def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
+    """On a body that has passed `check_body` as this robot."""
+    if not config.instruction.strip():
+        raise BadValue(
+            'the instruction is empty; expected what to do. Next: palmar run --body … "pick up the red cube"'
+        )
+    found = find_body(config.body)
+    robot = find_robot(config.robot) if config.robot else None
+    if robot is not None:  # all that can be said before anything is switched on
+        check_deployable(robot)
+        require_checked(robot, found, config.robot)
+    policy = load_policy(config.policy)
+    fit = None if robot is None else _fitted(config, policy, robot)
+    body = found.connect(robot)
+    try:
+        if fit is None:
+            check_deployable(body.embodiment)
+            require_checked(body.embodiment, found, "")
+            fit = _fitted(config, policy, body.embodiment)
+        body.embodiment = fit.robot
+        fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
+        camera, note = _camera(config, body)
+        report = _deploy(config, body, fit.policy, body.observe(), console, camera)
+        film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
+    finally:
+        body.close()
+    return _result(config, report, None, film, (*fit.notes, *note))
+
+
+def _fitted(config: RunConfig, policy: Policy, robot: Embodiment) -> Fitted:
+    names, cameras = pairs("--names", config.names), pairs("--cameras", config.cameras)
+    held = {n: _number(n, v) for n, v in pairs("--hold", config.hold).items()}
+    return fitted(policy, robot, names, cameras, held, config.fit)
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise BadValue(f"--hold {name}={value}: '{value}' is no number. Next: --hold {name}=0.5") from error
+
+
+def _camera(config: RunConfig, body: Body) -> tuple[Filmmaker | None, tuple[str, ...]]:
+    """Who films a body by its own cameras, or why nobody does."""
+    from importlib.util import find_spec
+
+    if config.video is None:
+        return None, ()
+    if not body.embodiment.cameras:
+        return None, ("no film: the robot has no cameras",)
+    if lacking := [p for p in FILMING if find_spec(p) is None]:
+        return None, (f"no film: {lacking[0]} is not installed. Next: pip install 'palmar[{FILMING[lacking[0]]}]'",)
+    from palmar.lab.film import Filmmaker
+
+    return Filmmaker(body, config.instruction, body.embodiment.name), ()
+
+
+def _deploy(
+    config: RunConfig, body: Body, policy: Policy, obs: Observation, console: Screen | None, camera: Subscriber | None
+) -> Report:
+    controller, finished = Controller(), Finished(config.done)
+    view = Terminal(config.instruction, controller)
+    watchers: Sequence[Subscriber] = [view, *([camera] if camera else [])]
+    with shown(view, console):
+        return deploy(
+            body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, controller=controller,
+            until=finished, subscribers=watchers, blackbox=config.blackbox,
+        )  # fmt: skip
+
+
+def _result(
+    config: RunConfig, report: Report, success: bool | None, film: Film | None, notes: tuple[str, ...]
+) -> RunResult:
     reason = report.reason or report.outcome.reason
     return RunResult(
         config.instruction, report.outcome.reason == "done", success, report.outcome.duration, report.mode.name, reason,
-        report.timing, report.counts, film,
+        report.timing, report.counts, film, report.off, notes,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _shown(view: Terminal, console: Screen | None) -> Iterator[None]:
-    if console is None or not console.is_terminal:
-        yield
-        return
-    with Live(view, console=console, refresh_per_second=5, transient=False):
-        yield
-
-
-def _bar(share: float) -> str:
-    """Eight steps of a bar, and the number."""
-    share = min(max(float(share), 0.0), 1.0)
-    return f"{BARS[round(share * 8)]} {share:.2f}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -10,7 +11,9 @@ from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
 
 from palmar.console import Screen
-from palmar.errors import BadFile, regular_file, unusable
+from palmar.embodiments import Embodiment
+from palmar.errors import BadFile, BadValue, regular_file, unusable
+from palmar.robots import robot
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and every figure for `--json`."""
@@ -96,3 +99,28 @@ def tidy(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 path.rmdir()
         raise
+
+
+def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
+    """{A: B} of the words A=B of an option. Raises `BadValue` for another word, and for one name twice."""
+    out: dict[str, str] = {}
+    for word in values:
+        name, equals, value = word.partition("=")
+        if not equals or not name or not value:
+            raise BadValue(f"{option} has '{word}'; expected NAME=VALUE. Next: {option} {name or 'NAME'}=VALUE")
+        if name in out:
+            raise BadValue(f"{option} has '{name}' twice; expected each name once")
+        out[name] = value
+    return out
+
+
+def find_robot(what: str) -> Embodiment:
+    """The robot of a name that comes with palmar, or of a robot file (.toml). Raises `UnknownName`, `BadFile`."""
+    if Path(what).suffix == ".toml":
+        try:
+            file = importlib.import_module("palmar.description.file")
+        except ModuleNotFoundError as error:
+            raise BadValue(f"'{what}' is a robot file, which this palmar cannot read. Next: a newer palmar") from error
+        read: Embodiment = file.read_robot(what)
+        return read
+    return robot(what)

@@ -27,6 +27,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.policy import Policy
+from palmar.runtime.approval import check_deployable
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.control import Control
@@ -294,8 +295,10 @@ def deploy(
     is a chunk that does not come, and the watchdog holds.
 
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
-    Raises `BadValue` when the policy was made for other names, units, rates or chunks than the body's (`check_fits`).
+    Raises `BadValue` when a limit of the robot is a guess (`check_deployable`), and when the policy was made for other names,
+    units, rates or chunks than the body's (`check_fits`).
     """
+    check_deployable(body.embodiment)
     check_fits(policy.interface, body.embodiment, execute)
     clock, controller = clock or WallClock(), controller or Controller()
     safety, timing = Safety(body.embodiment, guards=(*GUARDS, controller)), Timing()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.checks import Check
 from palmar.data.channels import some
 from palmar.data.findings import examine
 from palmar.embodiments import Embodiment
@@ -20,16 +21,6 @@ from palmar.types import Array
 
 FAR = 5.0  # standard deviations beyond which hardly a value lies when a normaliser fits
 ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
-
-
-@dataclass(frozen=True)
-class Check:
-    """name: what was compared. ok. found: what differs or was seen. next: what to do when it is not well."""
-
-    name: str
-    ok: bool
-    found: str
-    next: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from palmar.cli.commands.act import Demo, Run
+from palmar.cli.commands.body import CheckBody
 from palmar.cli.commands.data import Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
@@ -10,7 +11,8 @@ from palmar.cli.commands.robots import Robot
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
-    "run": Run, "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import, "repair": Repair, "questions": Questions,
+    "run": Run, "check-body": CheckBody, "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
+    "repair": Repair, "questions": Questions,
     "models": Models, "train": Train, "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "robot": Robot,
@@ -18,6 +20,6 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Collect", "Compare", "Convert", "Demo", "Doctor", "Eval", "Ground", "Import", "Inspect", "Models", "Preflight",
-    "Questions", "Repair", "Robot", "Run", "SysId", "Train",
+    "COMMANDS", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Doctor", "Eval", "Ground", "Import", "Inspect", "Models",
+    "Preflight", "Questions", "Repair", "Robot", "Run", "SysId", "Train",
 ]  # fmt: skip

@@ -2,64 +2,136 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
-from palmar.ranges import Seconds, Seed
+from palmar.errors import BadValue
+from palmar.pictures import Fit
+from palmar.ranges import SEED, Count, Seconds, Seed
+
+if TYPE_CHECKING:
+    from palmar.cli.live import RunResult
 
 FILM = Path("palmar-run.mp4")
 
 
 @dataclass(frozen=True)
 class Run:
-    """Do what an instruction says, in real time, behind the safety layer; a film of it at the end."""
+    """Do what an instruction says, in real time, behind the safety layer; a film of it at the end.
 
-    instruction: Positional[str]
+    In the simulated world, or with --body on a robot of your own that has passed `palmar check-body`. With --replay no
+    policy acts: recorded episodes go through the same path, and what the guards would change is told.
+    """
+
+    instruction: Positional[str] = ""
     """What to do, such as "pick up the red cube" or "push the green ball left"."""
     policy: str = "shipped"
     """Checkpoint folder, "shipped" for the one inside palmar, or openpi://HOST:PORT for a policy server."""
     world: str = "sim"
     """sim, twin or twin:SEED: where the robot stands."""
+    robot: str = ""
+    """Name of a robot that comes with palmar, or a robot file (.toml). arm7, or the body's own, when not given."""
+    body: str = ""
+    """module:Class of a body of your own, from the current folder or an installed package; mock: for one that only tracks
+    commands. The simulated world when not given."""
+    names: tuple[str, ...] = ()
+    """POLICY=ROBOT … for channels that the two call differently; with --replay ROBOT=RECORDING."""
+    cameras: tuple[str, ...] = ()
+    """POLICY=ROBOT … for cameras that the two call differently."""
+    hold: tuple[str, ...] = ()
+    """CHANNEL=VALUE … for channels of the robot that the policy does not command."""
+    fit: Fit = "stretch"
+    """How pictures of another size than the policy's are made to fit."""
+    execute: Count = 4
+    """Actions carried out of each chunk."""
     seed: Seed = 0
-    """Of the table: another seed, another layout."""
+    """Of the table, or of the body's reset: another seed, another layout."""
     timeout: Seconds = 20.0
     """Longest time to try [s]."""
-    video: Path = FILM
-    """Where the film goes, with its last picture beside it. palmar-run.mp4 is always that of the last run."""
+    video: Path | None = FILM
+    """Where the film goes, with its last picture beside it; None for no film. palmar-run.mp4 is always that of the last run."""
     blackbox: Path | None = None
     """Folder for the last seconds before each fault of the safety layer."""
+    replay: Path | None = None
+    """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
+    episode: Annotated[int | None, SEED] = None
+    """With --replay: this episode alone."""
+    plot: Path | None = None
+    """With --replay: write a PNG of the episode that is changed most."""
     force: bool = False
-    """Replace the file of --video when it is there."""
+    """Replace the files of --video and --plot when they are there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        self._check_mode()
+        if self.replay is not None:
+            from palmar.cli.replaying import ReplayConfig, run_replay
+
+            writable(self.plot, self.force)
+            config = ReplayConfig(self.replay, self.robot or "arm7", self.episode, self.names, self.plot)
+            return run_replay(config, console, progress=not self.json)
         from palmar.cli import live
 
-        config = configured(live.RunConfig, self)
-        for file in (self.video, self.video.with_suffix(".jpg")):
+        settings = configured(live.RunConfig, self)
+        for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
         writable_folder(self.blackbox)
-        result = live.run(config, console)
-        t = result.timing
-        said = "says it is done" if result.done else f"ended: {result.reason}"
-        judged = styled("[green]success" if result.success else "[red]not fulfilled")
-        ended = f"{said} after {result.seconds:.1f} s"
-        console.print(styled("[bold]“{}”[/]: the policy {}; the simulator says {}.", result.instruction, ended, judged))
-        period = f"period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms"
-        console.print(
-            f"control {period} · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late · "
-            f"policy p50 {t['latency_p50']:.0f}, p99 {t['latency_p99']:.0f} ms"
-        )
-        changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
-        console.print(f"safety changed: {changed} · film: {self.video}")
-        if result.busy:
-            console.print(styled("[yellow]{}", result.busy))
+        result = live.run(settings, console)
+        print_result(result, console)
         return result.exit_code, result.to_dict()
+
+    def _check_mode(self) -> None:
+        """Raise `BadValue` for an option that says something only with --replay, or only without."""
+        alone = ("episode", "plot")
+        driven = (
+            "policy",
+            "world",
+            "body",
+            "cameras",
+            "hold",
+            "fit",
+            "execute",
+            "seed",
+            "timeout",
+            "blackbox",
+            "instruction",
+        )
+        usual = {f.name: f.default for f in fields(self)}
+        for name in alone if self.replay is None else driven:
+            if getattr(self, name) != usual[name]:
+                what = f"--{name} {getattr(self, name)}" if name != "instruction" else f"“{self.instruction}”"
+                where = "only with --replay" if self.replay is None else "not with --replay, where no policy acts"
+                raise BadValue(f"{what} counts {where}. Next: leave it out, or see palmar run --help")
+
+
+def print_result(result: RunResult, console: Screen) -> None:
+    t = result.timing
+    said = "says it is done" if result.done else f"ended: {result.reason}"
+    ended = f"{said} after {result.seconds:.1f} s"
+    if result.success is None:
+        console.print(styled("[bold]“{}”[/]: the policy {}.", result.instruction, ended))
+    else:
+        judged = styled("[green]success" if result.success else "[red]not fulfilled")
+        console.print(styled("[bold]“{}”[/]: the policy {}; the simulator says {}.", result.instruction, ended, judged))
+    period = f"period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms"
+    console.print(
+        f"control {period} · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late · "
+        f"policy p50 {t['latency_p50']:.0f}, p99 {t['latency_p99']:.0f} ms"
+    )
+    changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
+    console.print(f"safety changed: {changed}" + (f" · film: {result.film.path}" if result.film else ""))
+    for off in result.off:
+        console.print(styled("[yellow]not guarded: {}", off))
+    for note in result.notes:
+        console.print(styled("[yellow]{}", note))
+    if result.busy:
+        console.print(styled("[yellow]{}", result.busy))
 
 
 @dataclass(frozen=True)

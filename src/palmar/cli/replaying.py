@@ -1,0 +1,121 @@
+"""`palmar run --replay`: recorded episodes through the control path, and what the guards would have changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Column, Table
+
+from palmar.cli.shared import Answer, find_robot, pairs
+from palmar.console import Screen, styled
+from palmar.embodiments import Embodiment
+from palmar.errors import BadValue
+from palmar.runtime.replay import Replayed, columns_of, replay, summary
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """data: folder of the set. robot: a name, or a robot file. episode: None for all. names: ROBOT=RECORDING where the two
+    are called differently. plot: a PNG of the episode that is changed most."""
+
+    data: Path
+    robot: str = "arm7"
+    episode: int | None = None
+    names: tuple[str, ...] = ()
+    plot: Path | None = None
+
+
+@dataclass(frozen=True)
+class Replays:
+    """robot: as it was replayed. episodes: {index: what happened}. notes: what a person should know."""
+
+    robot: Embodiment
+    episodes: dict[int, Replayed]
+    notes: tuple[str, ...]
+
+
+def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
+    """Play the episodes of a data set. Raises `BadValue` for names, numbers or an episode that do not fit, `BadFile`."""
+    from palmar.data.reader import Dataset
+
+    robot = find_robot(config.robot)
+    data = Dataset(config.data, cache=False)
+    columns = columns_of(robot, data.action_names, data.state_names, pairs("--names", config.names))
+    indices = [e.index for e in data.episodes]
+    if config.episode is not None and config.episode not in indices:
+        found = f"{len(indices)} episodes, {indices[0]} … {indices[-1]}" if indices else "none"
+        raise BadValue(f"--episode is {config.episode}; the set has {found}. Next: one of them")
+    wanted = [e for e in data.episodes if config.episode in (None, e.index)]
+    if not wanted:
+        raise BadValue(f"'{config.data}' has no episodes; expected at least one")
+    actions = np.asarray(data.actions)[:, columns.action]
+    states = np.asarray(data.states)[:, columns.state] if len(columns.state) else None
+    notes = []
+    if states is None:
+        notes.append("the set has no positions of this robot's channels: taken to follow its commands perfectly")
+    if abs(data.fps / robot.policy_rate - 1) > 0.01:
+        notes.append(
+            f"recorded at {data.fps:g} Hz; {robot.name} is given {robot.policy_rate:g} actions a second by a policy"
+        )
+    shown: Any = wanted
+    if progress and len(wanted) > 1:
+        from rich.progress import track
+
+        shown = track(wanted, "replay")
+    done = {}
+    for e in shown:
+        rows = slice(e.start, e.stop)
+        try:
+            done[e.index] = replay(
+                columns.robot, actions[rows], None if states is None else states[rows], 1.0 / data.fps
+            )
+        except BadValue as error:
+            raise BadValue(f"episode {e.index}: {error}") from error
+    return Replays(columns.robot, done, tuple(notes))
+
+
+def run_replay(config: ReplayConfig, console: Screen, progress: bool = True) -> Answer:
+    """Play, draw, print. The exit code is 1 when a command would be outside limits, or the robot be stopped."""
+    found = replay_set(config, progress)
+    figures = summary(found.robot, found.episodes)
+    changed, commands = figures["changed"], figures["commands"]
+    console.print(
+        styled("[bold]{} episodes[/] as {} ({}): {} of {} commands changed ({}), {} outside limits.", len(found.episodes),
+               found.robot.name, found.robot.action_space, changed, commands, f"{100 * changed / commands:.1f} %",
+               figures["outside"])
+    )  # fmt: skip
+    if figures["guards"]:
+        table = Table("guard", "looked at", "commands")
+        for guard, counts in figures["guards"].items():
+            for quantity, n in list(counts.items())[:6]:
+                table.add_row(guard, quantity, str(n))
+        console.print(table)
+    table = Table(Column("channel", overflow="fold"), "unit", "commands changed", "largest change", "where")
+    for name, row in figures["channels"].items():
+        where = f"episode {row['episode']}, {row['time']:.2f} s" if row["largest"] > 0 else ""
+        table.add_row(name, row["unit"], str(row["changed"]), f"{row['largest']:.3g}", where)
+    console.print(table)
+    for episode, (time, reason) in list(figures["stopped"].items())[:5]:
+        console.print(styled("[red]episode {} would be stopped[/] after {} s: {}", episode, f"{time:.2f}", reason))
+    if (more := len(figures["stopped"]) - 5) > 0:
+        console.print(f"and {more} more episodes")
+    for note in found.notes:
+        console.print(styled("[yellow]{}", note))
+    if config.plot is not None:
+        from palmar.eval.replay_plot import plot_replay
+
+        worst = max(found.episodes, key=lambda e: _share(found.robot, found.episodes[e]))
+        plot_replay(found.robot, found.episodes[worst], config.plot, f"{config.data}, episode {worst}")
+        console.print(f"plot of episode {worst}: {config.plot}")
+        figures["plot"] = str(config.plot)
+    figures["notes"] = list(found.notes)
+    return int(figures["outside"] > 0 or bool(figures["stopped"])), figures
+
+
+def _share(robot: Embodiment, replayed: Replayed) -> float:
+    """Largest change as a share of a channel's range."""
+    width = np.where(np.isfinite(robot.upper - robot.lower), robot.upper - robot.lower, 1.0)
+    return float((replayed.largest / width).max())

@@ -1,0 +1,210 @@
+"""A body of one's own, found as `module:Class` and held to its robot's description."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palmar.embodiments import Embodiment
+from palmar.errors import BadValue, RobotFault, UnknownName
+from palmar.runtime.mock import MockBody
+from palmar.types import Array, Observation
+
+METHODS = {
+    "observe": "observe(images=True) -> Observation",
+    "apply": "apply(command)",
+    "reset": "reset(seed=None) -> Observation",
+    "close": "close()",
+}
+MOCK = "mock:"
+FORMS = f"{MOCK} or module:Class, such as my_arm:MyArm for the class MyArm in my_arm.py"
+
+
+class Attached:
+    """A body behind its robot's description, as the loop drives it.
+
+    embodiment: the robot's own value, limits included, whatever the body says of itself. where: how the body was asked for.
+    digest: of its source file, "" for what comes with palmar. strict: what the body raises becomes a `RobotFault` that says where,
+    and so does an observation that is none of this robot; False passes both on, for `check_body`.
+    """
+
+    def __init__(self, inner: Any, robot: Embodiment, where: str, digest: str = "", strict: bool = True) -> None:
+        self.inner, self.embodiment, self.where, self.digest, self.strict = inner, robot, where, digest, strict
+
+    def observe(self, images: bool = True) -> Observation:
+        return self._observation(self._call("observe", images=images), "observe")
+
+    def apply(self, command: Array) -> None:
+        self._call("apply", command)
+
+    def reset(self, seed: int | None = None) -> Observation:
+        return self._observation(self._call("reset", seed), "reset")
+
+    def close(self) -> None:
+        self._call("close")
+
+    def _call(self, verb: str, *args: Any, **options: Any) -> Any:
+        if not self.strict:
+            return getattr(self.inner, verb)(*args, **options)
+        try:
+            return getattr(self.inner, verb)(*args, **options)
+        except RobotFault:
+            raise
+        except Exception as error:
+            raise RobotFault(
+                f"'{self.where}' raised in {verb}: {told(error)}. Next: mend the body, or the robot"
+            ) from error
+
+    def _observation(self, obs: Any, verb: str) -> Observation:
+        if not self.strict:
+            return obs
+        if not isinstance(obs, Observation):
+            raise RobotFault(
+                f"'{self.where}' answers {type(obs).__name__} to {verb}; expected a palmar.types.Observation. Next: return one"
+            )
+        if obs.state.shape != (width := len(self.embodiment.state),):
+            raise RobotFault(
+                f"'{self.where}' answers a state of {len(obs.state)} numbers; {self.embodiment.name} has {width}: "
+                f"{', '.join(self.embodiment.state_names)}. Next: palmar check-body"
+            )
+        return obs
+
+
+@dataclass(frozen=True)
+class Found:
+    """A body that is not connected yet. made: its class; None for `mock:`. where, digest: as of `Attached`."""
+
+    where: str
+    made: Callable[..., Any] | None
+    digest: str = ""
+
+    def connect(self, robot: Embodiment | None = None, strict: bool = True) -> Attached:
+        """Make it. robot: its description, None when the body's own `embodiment` is to be used. strict: as of `Attached`.
+
+        The class is given the robot when its constructor takes one argument. Raises `BadValue` for what is no body or one
+        of another robot, `RobotFault` when it cannot be made.
+        """
+        where = self.where
+        if self.made is None:
+            if robot is None:
+                raise BadValue(f"body '{where}' is of no robot; expected one. Next: --robot NAME or --robot FILE.toml")
+            return Attached(MockBody(robot, noise=True), robot, where, strict=strict)
+        arguments = _arguments(self.made, where, robot)
+        try:
+            inner = self.made(*arguments)
+        except Exception as error:
+            raise RobotFault(
+                f"'{where}' cannot be made: {told(error)}. Next: is the robot connected and switched on?"
+            ) from error
+        if lacking := [m for m in METHODS if not callable(getattr(inner, m, None))]:
+            wanted = ", ".join(METHODS[m] for m in lacking)
+            raise BadValue(
+                f"'{where}' is no body: it has no {wanted}. Next: add what is missing (palmar.runtime.loop.Body)"
+            )
+        own = getattr(inner, "embodiment", None)
+        if own is not None and not isinstance(own, Embodiment):
+            raise BadValue(f"embodiment of '{where}' is {type(own).__name__}; expected a palmar.embodiments.Embodiment")
+        if (described := robot or own) is None:
+            raise BadValue(
+                f"'{where}' has no embodiment, and no robot is named. Next: --robot NAME or --robot FILE.toml"
+            )
+        if own is not None:
+            check_same(own, described, where)
+        return Attached(inner, described, where, self.digest, strict)
+
+
+def find_body(where: str) -> Found:
+    """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, or `mock:`
+    for one that tracks every command perfectly, with pictures of noise.
+
+    The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue` or `UnknownName`.
+    """
+    if where == MOCK:
+        return Found(where, None)
+    made = _class(where)
+    return Found(where, made, source_digest(made))
+
+
+def check_same(own: Embodiment, robot: Embodiment, where: str) -> None:
+    """Raise `BadValue` naming the first thing in which a body and a robot description differ: channels, state, cameras."""
+    for what, ours, theirs in (
+        ("channels", own.channel_names, robot.channel_names), ("state", own.state_names, robot.state_names),
+        ("cameras", tuple(c.name for c in own.cameras), tuple(c.name for c in robot.cameras)),
+    ):  # fmt: skip
+        if ours != theirs:
+            raise BadValue(
+                f"the body '{where}' has {what} {', '.join(ours) or 'none'}; the robot '{robot.name}' has "
+                f"{', '.join(theirs) or 'none'}. Next: the robot file of this body, or the same names in both"
+            )
+
+
+def source_digest(made: Callable[..., Any]) -> str:
+    """SHA-256 of the source file of a class, of its name where there is none: what was checked is what runs."""
+    try:
+        file = inspect.getsourcefile(made)
+    except TypeError:
+        file = None
+    text = Path(file).read_bytes() if file and Path(file).is_file() else f"{made.__module__}:{made!r}".encode()
+    return hashlib.sha256(text).hexdigest()
+
+
+def told(error: BaseException) -> str:
+    """An error in one line, with the file and line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}{place}"
+
+
+def _class(where: str) -> Callable[..., Any]:
+    """What `module:Class` names. The current folder is looked in first, as `python -m` does."""
+    module, colon, name = where.partition(":")
+    if not colon or not name.isidentifier() or not all(f"_{part}".isidentifier() for part in module.split(".")):
+        raise BadValue(f"body is '{where}'; expected {FORMS}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+        importlib.invalidate_caches()
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise BadValue(
+                f"there is no module '{module}' in '{here}' or among the installed packages. Next: go to the folder of "
+                f"{module.replace('.', '/')}.py, or install its package"
+            ) from error
+        raise BadValue(f"'{module}' cannot be imported: {told(error)}. Next: install what it needs") from error
+    except Exception as error:
+        raise BadValue(f"'{module}' cannot be imported: {told(error)}. Next: mend it") from error
+    made = getattr(found, name, None)
+    if made is None:
+        raise UnknownName(
+            f"class of module '{module}'", name, [n for n, v in vars(found).items() if inspect.isclass(v)]
+        )
+    if not callable(made):
+        raise BadValue(f"'{where}' is {type(made).__name__}; expected a class")
+    return made
+
+
+def _arguments(made: Callable[..., Any], where: str, robot: Embodiment | None) -> list[Embodiment]:
+    """What a constructor is given: the robot, if it takes one argument."""
+    try:
+        parameters = list(inspect.signature(made).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(required) > 1 or (required and not positional):
+        raise BadValue(
+            f"'{where}' takes {', '.join(required)}; expected at most one argument, the robot. Next: defaults for the others"
+        )
+    wants = bool(required) or bool(positional and positional[0].name in ("robot", "embodiment"))
+    if required and robot is None:
+        raise BadValue(f"'{where}' takes a robot, and none is named. Next: --robot NAME or --robot FILE.toml")
+    return [robot] if wants and robot is not None else []

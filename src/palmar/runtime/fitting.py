@@ -1,0 +1,88 @@
+"""A policy made to fit a robot: by its action space where that is enough, by a mapping of names, units and pictures else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass
+from typing import get_args
+
+from palmar.embodiments import ActionSpaceName, Channel, Embodiment
+from palmar.errors import BadValue
+from palmar.mapping import Interface, MappedPolicy, Mapping
+from palmar.pictures import Fit
+from palmar.policy import Policy
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """robot: in the action space that the policy speaks. policy: behind a mapping where the two differ. notes: what the
+    mapping leaves out or could not compare, in words."""
+
+    robot: Embodiment
+    policy: Policy
+    notes: tuple[str, ...] = ()
+
+
+def fitted(
+    policy: Policy,
+    robot: Embodiment,
+    names: Dictionary[str, str] | None = None,
+    cameras: Dictionary[str, str] | None = None,
+    held: Dictionary[str, float] | None = None,
+    how: Fit = "stretch",
+) -> Fitted:
+    """names, cameras: {of the policy: of the robot} where they are called differently; names of joints in the robot's
+    description (`Channel.joint`) need not be given. held: {action of the robot that the policy lacks: its value}. how:
+    pictures of another size are made to fit.
+
+    Raises `BadValue` or `UnknownName` with the first name, unit or rate that does not fit. A policy without an interface,
+    such as a person, is taken as it is.
+    """
+    if (theirs := policy.interface) is None:
+        return Fitted(robot, policy)
+    spaces = dict.fromkeys((robot.action_space, *(get_args(ActionSpaceName) if robot.frames else ())))
+    if any(r.action_names == theirs.action_names for r in map(robot.with_action_space, spaces)):
+        robot = robot.fitting(theirs.action_names)
+        spaces = dict.fromkeys((robot.action_space,))
+    first: BadValue | None = None
+    for space in spaces:
+        candidate = robot.with_action_space(space)
+        ours = candidate.interface(theirs.horizon)
+        given = by_joint(candidate, theirs) | dict(names or {})
+        spans = {n: c.span for n, c in _channels(candidate, theirs, given).items() if c.span is not None}
+        try:
+            mapping = Mapping.between(ours, theirs, given, cameras, how, held, spans)
+        except BadValue as error:
+            first = first or error
+            continue
+        if mapping.identity:
+            return Fitted(candidate, policy)
+        notes = (
+            [f"unit not stated on one side, taken as it is: {', '.join(mapping.unchecked)}"]
+            if mapping.unchecked
+            else []
+        )
+        if mapping.dropped:
+            notes.append(f"the policy does not use: {', '.join(mapping.dropped)}")
+        return Fitted(candidate, MappedPolicy(policy, mapping), tuple(notes))
+    assert first is not None
+    raise BadValue(f"the policy does not fit {robot.name}: {first} (palmar run: --names, --cameras, --hold)") from first
+
+
+def by_joint(robot: Embodiment, policy: Interface) -> dict[str, str]:
+    """{name of the policy: name of the robot} of channels that the policy calls as the robot's description calls the joint."""
+    wanted = (*policy.action_names, *policy.state_names)
+    found = {}
+    for c in robot.channels:
+        for end in ("", ".pos", ".vel"):
+            if c.joint and c.joint != c.name and c.joint + end in wanted and c.name + end not in wanted:
+                found[c.joint + end] = c.name + end
+    return found
+
+
+def _channels(robot: Embodiment, policy: Interface, names: Dictionary[str, str]) -> dict[str, Channel]:
+    """{name of the policy: the channel of the robot that it is about}."""
+    about = {c.name: c for c in robot.channels}
+    about |= {m.name: about[m.of] for m in robot.state if m.quantity == "position"}
+    wanted = (*policy.action_names, *policy.state_names)
+    return {n: about[names.get(n, n)] for n in wanted if names.get(n, n) in about}
