@@ -23,6 +23,11 @@ from palmar.train.schedule import Schedule
 from palmar.train.world import World, forked, seed
 
 
+def chunk_length(fps: float) -> int:
+    """Actions of a chunk that lasts 1.6 s at `fps` actions a second, 4 … 64."""
+    return max(4, min(64, round(1.6 * fps)))
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How long, how fast, and what is kept.
@@ -38,7 +43,7 @@ class TrainConfig:
 
     steps: Annotated[int | None, COUNT] = None
     minutes: Annotated[float | None, MINUTES] = None
-    horizon: int = 16
+    horizon: Annotated[int, Range(1, 1024)] = 16
     batch_size: Annotated[int, BATCH] = 128
     lr: Annotated[float, RATE] = 1e-3
     weight_decay: float = 0.01

@@ -112,6 +112,9 @@ class Train:
     image_size: Annotated[tuple[int, ...], Range(16, 8192, unit="px")] = ()
     """Resize the pictures to HEIGHT WIDTH, or to one number for the short side. Not given: what suits the preset (96 for the
     tiny ones), never larger than recorded. The policy then acts on pictures of the recorded size."""
+    horizon: Annotated[int | None, Range(1, 1024)] = None
+    """Actions of a chunk. Not given: as many as last 1.6 s at the set's rate (16 at 10 Hz, 48 at 30 Hz), at most 64, or what the
+    run to go on with, or --init, has."""
     lr: Annotated[float, RATE] = 1e-3
     """Highest learning rate, of stages that have none of their own."""
     temperature: Annotated[float | None, TEMPERATURE] = None
@@ -185,7 +188,8 @@ class Train:
                 steps = max(1, round(plan.epochs * sum(len(s) for s in sets) / max(1, self.batch_size)))
             else:
                 minutes = 40.0
-        config = configured(TrainConfig, self, steps=steps, minutes=minutes)
+        horizon = self._horizon(init, float(getattr(sets[0], "fps", 0.0) or 10.0))
+        config = configured(TrainConfig, self, steps=steps, minutes=minutes, horizon=horizon)
         if config.steps is not None:
             plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
         last: dict[str, float] = {}
@@ -206,6 +210,16 @@ class Train:
             styled("checkpoint in [bold]{}[/]. Next: palmar eval --policy {}; palmar doctor {}", out, out, out)
         )
         return 0, {"checkpoint": str(out), **last}
+
+    def _horizon(self, init: Path | None, fps: float) -> int:
+        """As asked for; else that of the run to go on with, or of --init; else what lasts as long as the field's chunks."""
+        from palmar.models import checkpoint
+        from palmar.train.run import chunk_length
+
+        if self.horizon is not None:
+            return self.horizon
+        before = self.out if self.resume and (self.out / checkpoint.CONFIG).exists() else init
+        return chunk_length(fps) if before is None else checkpoint.read_config(before)[1].horizon
 
     def _check_data(self) -> None:
         """Raise `BadValue` when --data lacks a folder or took the preset for one, or has not as many as --weights."""
