@@ -16,7 +16,7 @@ import lerobot_shim  # noqa: E402, F401
 import numpy as np  # noqa: E402
 from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: E402
 
-spec = importlib.util.spec_from_file_location("scene", HERE.parents[1] / "examples" / "so101_scene.py")
+spec = importlib.util.spec_from_file_location("scene", HERE.parents[1] / "examples" / "08_so101.py")
 scene = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(scene)
 
