@@ -115,6 +115,8 @@ class Train:
     horizon: Annotated[int | None, Range(1, 1024)] = None
     """Actions of a chunk. Not given: as many as last 1.6 s at the set's rate (16 at 10 Hz, 48 at 30 Hz), at most 64, or what the
     run to go on with, or --init, has."""
+    validation: Annotated[float, Range(0, 1, below=True)] = 0.03
+    """Share of the episodes that is held out, for validation and for `palmar eval --data`. Of a small set take more: 0.3."""
     lr: Annotated[float, RATE] = 1e-3
     """Highest learning rate, of stages that have none of their own."""
     temperature: Annotated[float | None, TEMPERATURE] = None
