@@ -24,6 +24,7 @@ from palmar.mapping import Interface
 from palmar.models import conventions as c
 from palmar.models.base import Batch
 from palmar.models.generative import DenoiserConfig, Diffusion, ExpertConfig, Flow, MLPConfig
+from palmar.models.layers import mean_where
 from palmar.models.transformer import Transformer, TransformerConfig, causal
 
 if TYPE_CHECKING:
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
 Parts = dict[str, Tensor]
 
 
-def over_chunk(error: Tensor, pad: Tensor, importance: Tensor) -> Tensor:
-    """Mean of an error [B, T, A] over real steps (pad bool[B, T] is True after the end), weighted by float[A]."""
-    weight = (~pad).to(error.dtype)
+def over_chunk(error: Tensor, batch: Batch, importance: Tensor | None = None) -> Tensor:
+    """Mean of an error [B, T, A] over the real steps of a batch, weighted by float[A] (`Batch.importance`)."""
+    return over_steps(error, batch.pad, batch.importance if importance is None else importance, batch.each("steps"))
+
+
+def over_steps(error: Tensor, pad: Tensor, importance: Tensor, each: float | None = None) -> Tensor:
+    """As `over_chunk`, of some steps. pad: bool[B, T], True after the end. each: see `layers.divided`."""
     mean = (error * (importance / importance.sum().clamp(min=1e-6))).sum(-1)  # no matrix product: bf16 would round it
-    return (mean * weight).sum() / weight.sum().clamp(min=1)
+    return mean_where(mean, ~pad, each)
 
 
 class Head(nn.Module):
@@ -48,6 +53,10 @@ class Head(nn.Module):
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         raise NotImplementedError
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """As `Model.masks`: what its loss takes means over beside the rows and the real steps."""
+        return {}
 
     def act(self, context: Tensor) -> Tensor:
         raise NotImplementedError
@@ -63,7 +72,7 @@ class Regression(Head):
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         error = (self(context).float() - batch.actions).abs()
-        loss = over_chunk(error, batch.pad, batch.importance)
+        loss = over_chunk(error, batch)
         return loss, {"action": loss}
 
     def act(self, context: Tensor) -> Tensor:
@@ -259,13 +268,13 @@ class PoseHead(Head):
         angle = c.rotation_between(turn, c.unit_quaternion(how))[..., None]
         shut = F.binary_cross_entropy_with_logits(grip, opening.clamp(0, 1), reduction="none")
         parts = [
-            over_chunk(e, batch.pad, torch.ones(e.shape[-1], device=e.device))
+            over_chunk(e, batch, torch.ones(e.shape[-1], device=e.device))
             for e in ((position - where).abs(), angle, shut)
         ]
         loss = parts[0] + self.config.rotation * parts[1] + self.config.gripper * parts[2]
         said = torch.cat([position, turn, grip.sigmoid()], -1)
         close = torch.cat([where, c.unit_quaternion(how), opening], -1)
-        action = over_chunk((said - close).abs(), batch.pad, batch.importance)
+        action = over_chunk((said - close).abs(), batch)
         return loss, {"action": action, "position": parts[0], "rotation": parts[1], "gripper": parts[2]}
 
     def act(self, context: Tensor) -> Tensor:
@@ -353,10 +362,10 @@ class TokenHead(Head):
         wrong = F.cross_entropy(
             logits.transpose(1, 2), truth.flatten(1), reduction="none", label_smoothing=self.config.label_smoothing
         )
-        loss = over_chunk(wrong.view_as(truth), batch.pad, batch.importance)
+        loss = over_chunk(wrong.view_as(truth), batch)
         said = logits.detach().argmax(-1).view_as(truth)
-        action = over_chunk((c.from_bins(said, self.edges) - batch.actions).abs(), batch.pad, batch.importance)
-        right = over_chunk((said == truth).float(), batch.pad, batch.importance)
+        action = over_chunk((c.from_bins(said, self.edges) - batch.actions).abs(), batch)
+        right = over_chunk((said == truth).float(), batch)
         return loss, {"action": action, "tokens": loss, "accuracy": right}
 
     def teach(self, context: Tensor, tokens: Tensor) -> Tensor:
@@ -447,8 +456,8 @@ class GenerativeHead(Head):
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         wrong, action = self.way.guess(self.net, context, batch.actions)
-        loss = over_chunk(wrong, batch.pad, batch.importance)
-        return loss, {"action": over_chunk(action, batch.pad, batch.importance), "denoise": loss}
+        loss = over_chunk(wrong, batch)
+        return loss, {"action": over_chunk(action, batch), "denoise": loss}
 
     def act(self, context: Tensor) -> Tensor:
         return self.way.sample(self.net, context, torch.randn(len(context), *self.shape, device=context.device))
@@ -510,17 +519,25 @@ class TaskHeads(Head):
         said = torch.stack([head(context).float() for head in self.heads], 1)
         return self.classifier(context.mean(1)).float(), said
 
+    def named(self, batch: Batch) -> Tensor:
+        """int64[B]: the task that the words of each row name, -100 for none."""
+        if len(batch.texts) != len(batch.state):
+            return torch.full((len(batch.state),), -100, device=batch.state.device)
+        return torch.tensor([task_of(t, self.config.tasks) for t in batch.texts], device=batch.state.device)
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        return {"named": self.named(batch) >= 0}
+
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         logits, said = self.answers(context)
-        task = torch.tensor([task_of(t, self.config.tasks) for t in batch.texts], device=logits.device)
-        if len(task) != len(logits):
-            task = torch.full((len(logits),), -100, device=logits.device)
+        task = self.named(batch)
         named = task >= 0
         chosen = torch.where(named[:, None], F.one_hot(task.clamp(min=0), logits.shape[1]).float(), logits.softmax(-1))
         error = (chosen[:, :, None, None] * (said - batch.actions[:, None]).abs()).sum(1)
-        action = over_chunk(error, batch.pad, batch.importance)
-        wrong = F.cross_entropy(logits, task, ignore_index=-100) if named.any() else logits.sum() * 0
-        right = ((logits.argmax(-1) == task) & named).sum() / named.sum().clamp(min=1)
+        action = over_chunk(error, batch)
+        each = batch.each("named")
+        wrong = mean_where(F.cross_entropy(logits, task, ignore_index=-100, reduction="none"), named, each)
+        right = mean_where((logits.argmax(-1) == task).float(), named, each)
         return action + self.config.classify * wrong, {"action": action, "task": wrong, "task_accuracy": right}
 
     def act(self, context: Tensor) -> Tensor:
@@ -595,9 +612,9 @@ class DoneHead(nn.Module):
         return self.out(x).squeeze(-1)
 
     @staticmethod
-    def loss(logit: Tensor, done: Tensor) -> Tensor:
+    def loss(logit: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy in which the few frames after success weigh as much as the others (at most ten times)."""
-        done = done.to(logit.dtype)
-        share = done.mean().clamp(1e-6, 1)
+        done, each = batch.done.to(logit.dtype), batch.each("done")
+        share = (done.mean() if each is None else done.new_tensor(each)).clamp(1e-6, 1)
         weight = 1 + done * (((1 - share) / share).clamp(1, 10) - 1)
         return nn.functional.binary_cross_entropy_with_logits(logit, done, weight)

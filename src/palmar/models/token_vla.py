@@ -17,7 +17,7 @@ from torch import Tensor
 from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
 from palmar.models.base import Batch, Inputs, Prediction, check_pictures
-from palmar.models.heads import DoneHead, over_chunk
+from palmar.models.heads import DoneHead, over_steps
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig
 
@@ -65,15 +65,20 @@ class TokenVLA(Speaking):
 
         def over(values: Tensor) -> Tensor:
             spoken = values.unflatten(1, (len(steps), -1)).float()
-            return over_chunk(spoken, batch.pad[:, steps], batch.importance)
+            return over_steps(spoken, batch.pad[:, steps], batch.importance, batch.each("spoken"))
 
         best = logits.argmax(-1)
         said = over(F.cross_entropy(logits.transpose(1, 2), target, reduction="none"))
         error = (bins.actions(best + vocab - bins.bins, vocab) - batch.actions[:, steps].flatten(1)).abs()
-        done = DoneHead.loss(self._finished(hidden, there), batch.done)
+        done = DoneHead.loss(self._finished(hidden, there), batch)
         total = said + DONE * done
         parts = {"words": said, "action": over(error), "accuracy": over(best == target), "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """spoken: the real steps among those that are said."""
+        steps = self.config.tokens.steps(batch.actions.shape[1])
+        return super().masks(batch) | {"spoken": ~batch.pad[:, steps]}
 
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """confidence: geometric mean of the probabilities of the words said. `prefix` is not used."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from palmar.errors import BadValue
 from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Batch, Inputs, Model, pixels
+from palmar.models.heads import over_chunk
 from palmar.policy import Policy
 from palmar.types import Array, Observation
 
@@ -72,13 +73,9 @@ class Distill:
     def _away(self, said: Tensor, goal: Tensor, batch: Batch) -> Tensor:
         if not said.requires_grad:
             raise BadValue(f"this head's act has no gradient, so distance='{self.distance}' cannot teach it; use 'own'")
-        counts = batch.importance / batch.importance.sum().clamp(min=1e-6)
         difference = said - goal
-        each = (
-            difference.abs() @ counts if self.distance == "l1" else difference.square() @ counts / (2 * self.sigma**2)
-        )
-        real = (~batch.pad).to(each.dtype)
-        return (each * real).sum() / real.sum().clamp(min=1)
+        away = difference.abs() if self.distance == "l1" else difference.square() / (2 * self.sigma**2)
+        return over_chunk(away, batch)
 
 
 class NeuralTeacher:

@@ -326,4 +326,4 @@ def descent_of(job: Job, lane: Lane, bf16: bool) -> Descent:
     """How a step of this stage goes down on a lane's batches."""
     mixture = lane.mixture(job.run.now.data)
     weights = [mixture.loss_weight(f) for f in lane.feed.families] if mixture is not None and mixture.losses else []
-    return Descent(job.objective, weights, job.run.config.accumulate, bf16)
+    return Descent(job.objective, weights, job.run.config.accumulate, bf16, job.world)
