@@ -154,7 +154,7 @@ def test_a_sharded_run_resumes_to_the_same_weights_and_rows(runs: dict[str, Path
 def test_the_state_of_a_sharded_run_is_that_of_another(runs: dict[str, Path]) -> None:
     (one, about), (two, more) = (read_tensors(runs[n] / "sharded/train.safetensors") for n in ("one", "two"))
     assert {n.split("/")[0] for n in one} > {"weight", "average", "best", "exp_avg_sq", "step"}
-    check_close(one, two, 0.1)  # gradients of the last step, of weights that differ a little
+    check_close(one, two, 0.2)  # gradients of the last step, of weights that differ a little
     assert json.loads(about["run"])["about"] == json.loads(more["run"])["about"]  # so that either may go on with it
 
 
