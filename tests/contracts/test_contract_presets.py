@@ -103,7 +103,9 @@ def descended(model, given, pieces):
     """Gradients and parts of a step; what is drawn at random depends on nothing but the row."""
     fixed = {
         "randn_like": lambda x: (12.9898 * x.flatten(1).cumsum(1)).sin().view_as(x) if x.ndim > 1 else x * 0,
-        "rand": lambda *shape, **more: torch.full(shape[0] if isinstance(shape[0], tuple | torch.Size) else shape, 0.95),
+        "rand": lambda *shape, **more: torch.full(
+            shape[0] if isinstance(shape[0], tuple | torch.Size) else shape, 0.95
+        ),
         "randint": lambda low, high, shape, **more: torch.full(shape, high // 2),
     }
     model.zero_grad()

@@ -19,6 +19,9 @@ class SpeakingConfig:
     max_tokens: int = 0
     offsets: tuple[int, ...] = (0,)
 
+    def for_texts(self, texts) -> SpeakingConfig:
+        return self
+
     def build(self, interface: Interface) -> Speaking:
         return Speaking(self, interface)
 

@@ -15,7 +15,7 @@ from palmar.errors import BadFile, BadValue
 from palmar.models.presets import palmar_nano
 from palmar.train import recipe
 from palmar.train.feed import Feed
-from palmar.train.job import fit_normalizers
+from palmar.train.lanes import fit_normalizers
 from palmar.train.loop import TrainConfig, train
 from palmar.train.losses import Asked, Descent, jiggled, mixed, take
 from palmar.train.recipe import Recipe, Stage
@@ -67,7 +67,7 @@ def test_pieces_with_unlike_padding_weigh_by_real_steps(pieces):
 def test_a_mean_over_a_mask_that_nobody_counts_is_refused():
     model, batch, raw, _ = some()
     model.masks = lambda batch: {"done": batch.done}
-    with pytest.raises(BadValue, match="a mean over 'steps', and the model counts done.*add it to `masks`"):
+    with pytest.raises(BadValue, match=r"a mean over 'steps', and the model counts done.*add it to `masks`"):
         Descent(pieces=2)(model, batch, Asked(raw))
 
 

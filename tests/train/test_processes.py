@@ -18,7 +18,7 @@ from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors, write_tensors
 from palmar.policy import load_policy
 from palmar.train import sharded
-from palmar.train.job import check_shard
+from palmar.train.checks import check_shard
 from palmar.train.loop import TrainConfig, train
 from palmar.train.lora import Lora
 from palmar.train.recipe import Recipe, Stage

@@ -105,6 +105,26 @@ def check_robot(normalizers: Mapping[str, Any], robot: str) -> str:
 
 def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dict[str, Any], Path]:
     """What a checkpoint is, without its weights: (config, interface, normalizers as dicts, info, folder)."""
+    raw, folder = _read_json(path)
+    try:
+        config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
+        interface = interface_from_dict(raw["interface"])
+        return config, interface, raw["normalizers"], raw.get("info", {}), folder
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+
+
+def read_interface(path: str | Path) -> Interface:
+    """Only the interface of a checkpoint, also of one whose model only its maker knows."""
+    raw, folder = _read_json(path)
+    try:
+        return interface_from_dict(raw["interface"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+
+
+def _read_json(path: str | Path) -> tuple[dict[str, Any], Path]:
+    """(config.json, the folder that holds it)."""
     folder = Path(path)
     if folder.suffix in PICKLED:
         raise BadFile(
@@ -132,12 +152,7 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
         raise BadFile(
             f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar"
         )
-    try:
-        config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
-        interface = interface_from_dict(raw["interface"])
-        return config, interface, raw["normalizers"], raw.get("info", {}), folder
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+    return raw, folder
 
 
 def written_by() -> str:

@@ -8,7 +8,7 @@ where, what, state → target and goal relative to the gripper [m] → fusion �
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, check_pictures
-from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk
+from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk, enough_tokens
 from palmar.models.fusion import Fusion, FusionConfig, GroundedAttention, Looked, StateEncoder
 from palmar.models.heads import ChunkHead, DoneHead, over_chunk
 from palmar.models.layers import gaussian_cells, mean_where
@@ -51,6 +51,11 @@ class GroundedConfig:
     @property
     def offsets(self) -> tuple[int, ...]:
         return (0,)
+
+    def for_texts(self, texts: Sequence[str]) -> GroundedConfig:
+        """See `ModelConfig`."""
+        most = enough_tokens(texts, self.language.max_tokens)
+        return replace(self, language=replace(self.language, max_tokens=most))
 
     def build(self, interface: Interface) -> Grounded:
         return Grounded(self, interface)
@@ -88,7 +93,7 @@ class Grounded(Model):
             )
         cameras, slots, narrow = interface.cameras, len(language.slots), fusion.narrow
         keep = [i for i, n in enumerate(interface.state_names) if config.velocities or not n.endswith(".vel")]
-        self.register_buffer("kept", torch.tensor(keep), persistent=False)
+        self.register_buffer("kept", torch.tensor(keep, dtype=torch.long), persistent=False)
         self.grounded = [language.slots.index(g) for g in GROUNDED]
         self.conditions = [*self.grounded, language.slots.index("task")]  # what a trunk is told to look out for
 

@@ -134,7 +134,10 @@ class Objects(nn.Module):
         related_rows = None if both is None or target is None else both * (len(RELATIONS) - 1) + target
         parts = {
             "heat": torch.stack([
-                mean_where(-(gaussian_cells(labels.points[:, i], *grid) * said.heat[c].log_softmax(-1)).sum(-1), there[:, i], each(f"seen.{i}"))
+                mean_where(
+                    -(gaussian_cells(labels.points[:, i], *grid) * said.heat[c].log_softmax(-1)).sum(-1), there[:, i],
+                    each(f"seen.{i}"),
+                )
                 for i, (c, grid) in enumerate(self.grids.items())
             ]).mean(),
             "visible": mean_where(

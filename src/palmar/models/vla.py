@@ -105,6 +105,10 @@ class VLAConfig:
         future = {*(self.video.offsets if self.video else ()), *((self.goal.offset,) if self.goal else ())}
         return (*self.history, *sorted(future))
 
+    def for_texts(self, texts: Sequence[str]) -> VLAConfig:
+        """See `ModelConfig`."""
+        return replace(self, text=self.text.for_texts(texts))
+
     def build(self, interface: Interface) -> VLA:
         return VLA(self, interface)
 
