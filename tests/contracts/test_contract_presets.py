@@ -4,6 +4,7 @@ A new preset is found by itself.
 """
 
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 from palmar.data.normalize import Normalizer
+from palmar.errors import BadValue
 from palmar.models import checkpoint
+from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Labels, parameters
 from palmar.models.catalogue import fitted
 from palmar.models.config import from_dict, to_dict
@@ -137,6 +140,44 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(name):
     assert off <= 1e-5 * size, f"{float(off / size):.1e}"
     for part, value in said.items():
         assert float(parts[part]) == pytest.approx(float(value), rel=1e-4, abs=1e-5), part
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_robot_without_a_state_is_learned_and_acts(name):
+    config = preset(name)
+    interface = replace(face(config), state_names=())
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch: a layer that reads nothing has no weight to draw
+        model = config.build(interface)
+    given = batch(interface)
+    loss, _ = model.loss(given)
+    loss.backward()
+    with torch.inference_mode():
+        said = model.eval().act(past(given, interface)).actions
+    assert torch.isfinite(loss) and said.shape == (8, 4, 3) and torch.isfinite(said).all()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_two_long_instructions_that_differ_at_their_end_act_apart(name):
+    """Each preset either reads them whole, by the limit that training gives it, or says which is too long."""
+    texts = tuple(40 * "very " + f"carefully pick up the {colour} cube" for colour in ("red", "blue"))
+    config = preset(name)
+    limited = config.for_texts(texts)
+    assert config.for_texts(("pick up the cube",)) == config and limited.for_texts(texts) == limited
+    model = limited.build(face(config))
+    policy = NeuralPolicy(model, *(Normalizer(np.zeros(n), np.ones(n)) for n in (4, 3)))
+    rng = np.random.default_rng(0)
+    images = {c: rng.integers(0, 255, (*s, 3)).astype(np.uint8) for c, s in model.interface.cameras.items()}
+    first, second = (policy.inputs(Observation(images, np.zeros(4, np.float32), t)) for t in texts)
+    if config.max_tokens:
+        assert first.tokens.shape[1] > 32 and not torch.equal(first.tokens, second.tokens)
+        short = NeuralPolicy(config.build(face(config)), *policy.normalizers.values())
+        with pytest.raises(BadValue, match=r"the instruction has more than the 32 tokens"):
+            short.act(Observation(images, np.zeros(4, np.float32), texts[0]))
+    else:
+        words = [model.vlm.words.rows([x.texts[0]])[0] for x in (first, second)]
+        assert len(words[0]) > 40 and words[0] != words[1]
 
 
 @pytest.mark.parametrize("name", PAPER)

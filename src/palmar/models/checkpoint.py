@@ -91,6 +91,13 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
     made = {name: Normalizer.from_dict(d) for name, d in normalizers.items()}
     end = check_robot(made, robot)
     view = model.as_robot(robot) if robot else model
+    for what, channels in (("state", view.interface.state_names), ("action", view.interface.action_names)):
+        fitted = made[f"{what}{end}"]
+        if len(fitted.scale) != len(channels) or (fitted.names and fitted.names != tuple(channels)):
+            raise BadFile(
+                f"'{folder / CONFIG}' normalises {what} {', '.join(fitted.names) or len(fitted.scale)}; the model has "
+                f"{', '.join(channels)}. Next: copy the checkpoint again"
+            )
     return NeuralPolicy(view, made[f"state{end}"], made[f"action{end}"], info, device)
 
 

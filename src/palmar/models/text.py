@@ -5,10 +5,12 @@ A configuration builds its encoder; all are called alike: inputs → tokens [B, 
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -131,7 +133,7 @@ class TowerConfig:
         """See `ModelConfig.for_texts`."""
         tokenizer = tokenizer_at(self)
         lengths = [len(ids) for ids in tokenizer(list(texts))["input_ids"]] if texts else []
-        ceiling = min(LONGEST, int(tokenizer.model_max_length))
+        ceiling = min(LONGEST, int(tokenizer.model_max_length), positions_of(self))
         return replace(self, longest=Limit(self.longest, "text.longest").raised(texts, lengths, ceiling))
 
     @property
@@ -216,6 +218,15 @@ def tokenizer_at(config: TowerConfig) -> Any:
     try:
         return hf.AutoTokenizer.from_pretrained(config.path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as e:
+        raise _no_tower(config, e) from e
+
+
+def positions_of(config: TowerConfig) -> int:
+    """How many tokens the tower can read, of which each position has its own embedding; as many as it likes for T5."""
+    try:
+        shape = json.loads((Path(config.path) / "config.json").read_text("utf-8"))
+        return int(shape.get("text_config", shape).get("max_position_embeddings", LONGEST))
+    except (OSError, ValueError, AttributeError) as e:
         raise _no_tower(config, e) from e
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from palmar.adapters.pretrained import begin_from, like
 from palmar.data.language import Paraphrases, Wordings
+from palmar.data.mapped import interface_of
 from palmar.data.normalize import Normalizer
 from palmar.data.split import OTHERS, TRAINED_ON
 from palmar.mapping import Interface
@@ -65,8 +66,9 @@ class Job:
         begun_from = init if init is not None else folder
         before = None if begun_from is None else interface_at(begun_from)
         sets = in_order(request.data, before)
+        order = before if before is not None or not len(sets[0]) else interface_of(sets[0])
         others = {
-            robot: in_order(more, robot_interface(before, request.model, robot))
+            robot: in_order(more, robot_interface(order, request.model, robot))
             for robot, more in request.others.items()
         }
         model_config = request.model if request.pretrained is None else like(request.model, request.pretrained)
