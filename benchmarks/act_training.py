@@ -138,7 +138,7 @@ def measure(
     from palmar.train.job import Job
     from palmar.train.loop import train
     from palmar.train.losses import Asked, Descent
-    from palmar.train.recipe import Recipe
+    from palmar.train.request import TrainRequest
     from palmar.train.run import TrainConfig
     from palmar.train.speed import bf16_is_fast, keep_memory
 
@@ -160,7 +160,7 @@ def measure(
 
     keep_memory()
     torch.set_num_threads(1)
-    job = Job.start(config, [source], fixed, Recipe())
+    job = Job.start(TrainRequest(config, [source], fixed))
     print(
         f"parameters: palmar {parameters(job.run.model) / 1e6:.1f} M, lerobot {peer.ask('size') / 1e6:.1f} M; "
         f"{len(source)} frames, {len(source.cameras)} cameras, {source.recorded_sizes} → {source.image_sizes}"

@@ -126,6 +126,67 @@ def test_it_learns_eight_chunks_by_heart(name):
     assert trained < 0.6 * untrained, f"{untrained:.3f} → {trained:.3f}"
 
 
+RARE = np.repeat([[0.3, -0.01, 0.0], [-0.2, 0.02, 100.0]], [98, 2], axis=0) + 1e-3 * np.sin(np.arange(300)).reshape(
+    100, 3
+)
+
+
+@pytest.mark.parametrize("name", [n for n in HEADS if n != "pose"])
+def test_what_the_data_reach_rarely_is_within_reach(name):
+    """A gripper (0 … 100) that closes in 2 % of the frames lies at 7 σ: every head can answer it."""
+    config = HEADS[name]
+    if isinstance(config, h.JointPositionConfig | h.EnsembleConfig):
+        config = h.JointPositionConfig() if name == "joint position" else h.EnsembleConfig(h.JointPositionConfig())
+    if isinstance(config, h.JointVelocityConfig):
+        config = h.JointVelocityConfig()
+    head = config.build(WIDTH, made("chunk")[1])
+    norm = Normalizer.fit(RARE)
+    head.fit(RARE, norm)
+    wanted = torch.from_numpy(norm.forward(RARE))
+    assert wanted[-1, 2] > 6.5
+    for part in [head, *getattr(head, "members", ()), *getattr(head, "heads", ())]:
+        if hasattr(part, "low"):
+            assert (part.low <= wanted.amin(0)).all() and (part.high >= wanted.amax(0)).all()
+    if hasattr(head, "edges"):
+        said = norm.inverse(c.from_bins(c.to_bins(wanted, head.edges), head.edges).numpy())
+        spans = RARE.max(0) - RARE.min(0)
+        np.testing.assert_array_less(np.abs(said - RARE), np.broadcast_to(1.1 / 64 * spans, RARE.shape))
+    if isinstance(getattr(head, "way", None), Diffusion):
+        goal = wanted[-1].expand(4, HORIZON, -1)
+        signal = c.cosine_signal(head.way.steps)
+
+        def net(x, t, _):
+            at = signal[(t[0] * head.way.steps).round().long()]
+            return (x - at.sqrt() * goal) / (1 - at).sqrt()
+
+        trained, head.net = head.net, Said(net)
+        actions = norm.inverse(seeded(lambda: head.act(torch.zeros(4, HORIZON, WIDTH))).numpy())
+        head.net = trained
+        np.testing.assert_allclose(actions, np.broadcast_to(RARE[-1], actions.shape), atol=0.1)
+    again = config.build(WIDTH, made("chunk")[1])
+    again.load_state_dict(head.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(again.buffers(), head.buffers(), strict=True))  # with the weights
+
+
+class Said(torch.nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, *given):
+        return self.answer(*given)
+
+
+def test_limits_that_the_data_exceed_are_refused_by_name():
+    _, face = made("chunk")
+    norm, actions = Normalizer(np.zeros(3), np.ones(3)), np.array([[0.0, 0.0, 0.0], [1.0, 3.0, 1.0]])
+    for config in (h.JointPositionConfig((-2.0,), (2.0,)), h.JointVelocityConfig((2.0,))):
+        with pytest.raises(
+            BadValue, match=r"-2 … 2 for action 'dy', and the data reach from 0 to 3.*Next: wider limits"
+        ):
+            config.build(WIDTH, face).fit(actions, norm)
+
+
 # ------------------------------------------------------------------------------------------------ each on its own
 
 
@@ -194,6 +255,10 @@ def test_a_pose_is_a_pose_and_a_normalised_quaternion_is_refused():
     assert (pose[..., 3] >= 0).all() and ((pose[..., 7] >= 0) & (pose[..., 7] <= 1)).all()
     with pytest.raises(BadValue, match=r"quaternions of length .* expected 1\. Next: keep the normaliser off"):
         head.loss(context, replace(batch, actions=batch.actions * 2))
+    open_wide = batch.actions.clone()
+    open_wide[..., 7] *= 100
+    with pytest.raises(BadValue, match=r"gripper openings of 0 … 100; expected 0 … 1\. Next: keep the normaliser off"):
+        head.loss(context, replace(batch, actions=open_wide))
     with pytest.raises(BadValue, match="3 actions; expected 8"):
         h.PoseConfig().build(WIDTH, made("chunk")[1])
 

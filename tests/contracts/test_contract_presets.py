@@ -4,6 +4,8 @@ A new preset is found by itself.
 """
 
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,15 @@ import pytest
 import torch
 
 from palmar.data.normalize import Normalizer
+from palmar.errors import BadValue
 from palmar.models import checkpoint
-from palmar.models.base import parameters
+from palmar.models.acting import NeuralPolicy
+from palmar.models.base import Labels, parameters
 from palmar.models.catalogue import fitted
 from palmar.models.config import from_dict, to_dict
 from palmar.models.presets import KINDS, PRESETS, PUBLISHED, preset
 from palmar.train import groups
+from palmar.train.losses import Asked, Descent
 from palmar.train.recipe import RECIPES
 from palmar.types import Observation
 
@@ -78,6 +83,101 @@ def test_it_builds_learns_saves_loads_and_acts(name, tmp_path):
         chunk = policy.act(Observation(images, np.zeros(4, np.float32), TEXTS[0], 0.1 * i))
     assert chunk.actions.shape == (4, 3) and np.isfinite(chunk.actions).all() and chunk.dt == 0.1
     policy.reset()
+
+
+def labelled(given):
+    """The batch with truth about things, some of it missing, and of unlike rows: one real step, or all."""
+    count, cameras, draw = len(given.state), len(given.images), torch.Generator().manual_seed(1)
+
+    def some(*shape):
+        return torch.rand(count, *shape, generator=draw)
+
+    boxes = 0.3 + 0.4 * some(cameras, 2, 4)
+    labels = Labels(
+        some(cameras, 2, 2), (some(cameras, 2) > 0.4).float(), some(cameras, 2) > 0.3, some(2, 3), some(2) > 0.3,
+        boxes, some(cameras, 2) > 0.3, torch.nn.functional.normalize(some(2, 2), dim=-1), some(2) > 0.5,
+    )  # fmt: skip
+    horizon = given.pad.shape[1]
+    pad = torch.arange(horizon) > (torch.arange(count) * 3 % horizon)[:, None]
+    return replace(given, pad=pad, labels=labels, done=torch.arange(count) < 3)
+
+
+def descended(model, given, pieces):
+    """Gradients and parts of a step; what is drawn at random depends on nothing but the row."""
+    fixed = {
+        "randn_like": lambda x: (12.9898 * x.flatten(1).cumsum(1)).sin().view_as(x) if x.ndim > 1 else x * 0,
+        "rand": lambda *shape, **more: torch.full(
+            shape[0] if isinstance(shape[0], tuple | torch.Size) else shape, 0.95
+        ),
+        "randint": lambda low, high, shape, **more: torch.full(shape, high // 2),
+    }
+    model.zero_grad()
+    with pytest.MonkeyPatch.context() as patched:
+        for verb, instead in fixed.items():
+            patched.setattr(torch, verb, instead)
+        parts = Descent(pieces=pieces)(model, given, Asked({"family": np.zeros(len(given.state), int)}))
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}, parts
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(name):
+    """Whatever a loss takes means over: steps, labels, words; of rows that have unlike many of them."""
+    config = preset(name)
+    interface = face(config)
+    torch.manual_seed(0)
+    model = config.build(interface)
+    given = labelled(batch(interface))
+    model.train()
+    for part in model.modules():
+        part.p = 0.0 if isinstance(part, torch.nn.Dropout) else getattr(part, "p", None)
+        if isinstance(getattr(part, "dropout", None), float):
+            part.dropout = 0.0
+    whole, said = descended(model, given, 1)
+    cut, parts = descended(model, given, 4)
+    assert whole.keys() == cut.keys() and said.keys() == parts.keys()
+    size = torch.stack([g.norm() for g in whole.values()]).norm()
+    off = torch.stack([(g - cut[n]).norm() for n, g in whole.items()]).norm()
+    assert off <= 1e-5 * size, f"{float(off / size):.1e}"
+    for part, value in said.items():
+        assert float(parts[part]) == pytest.approx(float(value), rel=1e-4, abs=1e-5), part
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_robot_without_a_state_is_learned_and_acts(name):
+    config = preset(name)
+    interface = replace(face(config), state_names=())
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch: a layer that reads nothing has no weight to draw
+        model = config.build(interface)
+    given = batch(interface)
+    loss, _ = model.loss(given)
+    loss.backward()
+    with torch.inference_mode():
+        said = model.eval().act(past(given, interface)).actions
+    assert torch.isfinite(loss) and said.shape == (8, 4, 3) and torch.isfinite(said).all()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_two_long_instructions_that_differ_at_their_end_act_apart(name):
+    """Each preset either reads them whole, by the limit that training gives it, or says which is too long."""
+    texts = tuple(40 * "very " + f"carefully pick up the {colour} cube" for colour in ("red", "blue"))
+    config = preset(name)
+    limited = config.for_texts(texts)
+    assert config.for_texts(("pick up the cube",)) == config and limited.for_texts(texts) == limited
+    model = limited.build(face(config))
+    policy = NeuralPolicy(model, *(Normalizer(np.zeros(n), np.ones(n)) for n in (4, 3)))
+    rng = np.random.default_rng(0)
+    images = {c: rng.integers(0, 255, (*s, 3)).astype(np.uint8) for c, s in model.interface.cameras.items()}
+    first, second = (policy.inputs(Observation(images, np.zeros(4, np.float32), t)) for t in texts)
+    if config.max_tokens:
+        assert first.tokens.shape[1] > 32 and not torch.equal(first.tokens, second.tokens)
+        short = NeuralPolicy(config.build(face(config)), *policy.normalizers.values())
+        with pytest.raises(BadValue, match=r"the instruction has more than the 32 tokens"):
+            short.act(Observation(images, np.zeros(4, np.float32), texts[0]))
+    else:
+        words = [model.vlm.words.rows([x.texts[0]])[0] for x in (first, second)]
+        assert len(words[0]) > 40 and words[0] != words[1]
 
 
 @pytest.mark.parametrize("name", PAPER)

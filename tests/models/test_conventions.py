@@ -93,6 +93,20 @@ def test_quantile_bins_hold_equally_many():
         c.quantile_edges(values * float("nan"), 64)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.02, 0.002])
+def test_covering_bins_keep_a_rare_level_apart_from_noise(share):
+    """A gripper that closes in few frames, with a little noise on it: no bin joins the two levels."""
+    torch.manual_seed(0)
+    level = (torch.arange(20000) % round(1 / share) == 0).float()
+    values = torch.stack([level, level + 0.02 * torch.randn(20000), torch.randn(20000)], -1)
+    edges = c.covering_edges(values, 256)
+    widths, spans = edges.diff(dim=-1), values.amax(0) - values.amin(0)
+    assert (widths > 0).all() and (widths.amax(1) <= 2.02 / 256 * spans).all()
+    assert ((c.from_bins(c.to_bins(values, edges), edges) - values).abs() <= 1.02 / 256 * spans).all()
+    counts = torch.bincount(c.to_bins(values, edges)[:, 2], minlength=256)
+    assert counts.max() <= 2.2 / 256 * 20000  # and what is dense is finely cut
+
+
 def test_quaternions_are_wxyz_as_everywhere_in_palmar():
     quarter = torch.tensor([math.cos(math.pi / 4), 0, 0, math.sin(math.pi / 4)])  # 90° about z
     assert torch.allclose(

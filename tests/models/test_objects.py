@@ -241,9 +241,10 @@ def test_no_two_losses_share_a_name():
     face = Interface(FACE.cameras, FACE.state_names, actions, 2, 0.1)
     given = replace(noise(face, 4), labels=drawn(4, 0)[0].labels)
     given.actions[..., 3:7] = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    given.actions[..., 7] = 1.0
     model = replace(CONFIG, head=PoseConfig()).build(face).eval()
     of_head = model.head.loss(model.perceive(given, given)[0].context, given)[1]
-    of_objects = model.objects.loss(model.perceive(given, given)[0], given.labels)[1]
+    of_objects = model.objects.loss(model.perceive(given, given)[0], given)[1]
     assert not set(of_head) & set(of_objects)
     assert set(model.loss(given)[1]) == {*of_head, *of_objects, "done", "loss"}
 

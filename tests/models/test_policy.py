@@ -146,6 +146,23 @@ def test_an_observation_that_does_not_fit_is_refused(folder, changes, message):
         load_policy(str(folder)).act(observation(**changes))
 
 
+@pytest.mark.parametrize(
+    ("unit", "low", "high"),
+    [("", -1e9, 1e9), ("opening", 0, 1), ("range_0_100", 0, 100), ("range_m100_100", -100, 100)],
+)
+def test_an_action_is_clipped_to_the_ends_of_its_unit_whatever_its_name(unit, low, high):
+    """The channel is called gripper; 0 … 1 bounds it only where its unit says so."""
+    face = replace(FACE, action_units=("", "", unit))
+    unit_scale = Normalizer(np.zeros(3), np.full(3, 1.0))
+    policy = NeuralPolicy(palmar_nano().build(face), normalizers()["state"], unit_scale)
+    with torch.no_grad():
+        policy.model.head.out.bias.copy_(torch.tensor([3.0, -3.0, -500.0, *3 * (3.0, -3.0, 500.0)]))
+    grip = policy.act(observation()).actions[:, 2]
+    assert grip[0] == pytest.approx(max(low, -500), abs=2) and grip[1:] == pytest.approx(min(high, 500), abs=2)
+    if unit:
+        assert grip.min() >= low and grip.max() <= high
+
+
 def test_round_trip_is_exact_and_small(tmp_path):
     face = Interface({"front": (96, 96), "wrist": (96, 96)}, tuple(f"s{i}" for i in range(22)), tuple("abcdefg"))
     model = palmar_tiny().build(face)

@@ -207,10 +207,11 @@ def test_what_a_speaking_model_says_is_read_back_from_its_logits():
         said = model.act(given)
         logits, values = u.spoken(model, given)
         doubt = u.TokenEntropy()(model, given)
-    assert logits.shape == (2, 2, 2, 256) and len(values) == 256
+    assert logits.shape == (2, 2, 2, 256) and values.shape == (2, 256)
     likeliest = logits.log_softmax(-1).max(-1)
     torch.testing.assert_close(likeliest.values.mean((1, 2)).exp(), said.confidence, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(values[likeliest.indices], said.actions)
+    of_each = torch.stack([values[i][likeliest.indices[..., i]] for i in range(2)], -1)
+    torch.testing.assert_close(of_each, said.actions)
     assert doubt.unsure.shape == said.actions.shape and ((doubt.unsure > 0) & (doubt.unsure <= 1)).all()
 
 

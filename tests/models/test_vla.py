@@ -207,6 +207,18 @@ def test_words_from_scratch_and_missing_texts():
     assert torch.equal(one, same) and not torch.allclose(one, other)
     with pytest.raises(BadValue, match="0 texts for 2 observations"):
         act(model, replace_inputs(empty, texts=()))
+    long = tuple(35 * "very " + f"{colour} cube" for colour in ("red", "blue"))
+    with pytest.raises(
+        BadValue, match=r"2 of 2 instructions have more than the 32 tokens .*text.longest.*: 38 in 'very"
+    ):
+        act(model, replace_inputs(empty, texts=long))
+    wider = config.for_texts(long)
+    assert wider.text.longest == 38 and config.for_texts(("pick",)) == config
+    read = wider.build(model.interface).eval()
+    one, other = (act(read, replace_inputs(empty, texts=(t,) * 2)).actions for t in long)
+    assert not torch.allclose(one, other)
+    with pytest.raises(BadValue, match=r"at most 256"):
+        config.for_texts((300 * "very ",))
 
 
 @pytest.mark.parametrize("family", ["bert", "t5", "clip"])
@@ -244,6 +256,14 @@ def test_a_text_tower_by_path(family, tmp_path):
     assert tokens.shape == (2, 5, 16) and mask.sum(1).tolist() == [5, 4]
     assert torch.equal(tokens, model.text(given)[0])  # the second time from memory
     assert not torch.allclose(*act(model, given).actions)
+    long = tuple(33 * "the " + f"{colour} cube" for colour in ("red", "blue"))
+    with pytest.raises(BadValue, match=r"2 of 2 instructions have more than the 32 tokens .*text.longest"):
+        model.text(replace_inputs(given, texts=long))
+    wider = config.for_texts(long)
+    assert wider.text.longest == 35 and wider.build(model.interface).text(replace_inputs(given, texts=long))[1].all()
+    if family != "t5":  # which has no table of positions
+        with pytest.raises(BadValue, match="at most 40"):
+            config.for_texts((41 * "the ",))
     with pytest.raises(BadFile, match=f"no {family} tower at"):
         TowerConfig(str(tmp_path / "nowhere"), family).build()
 

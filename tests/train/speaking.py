@@ -10,6 +10,7 @@ from torch import nn
 
 from palmar.mapping import Interface
 from palmar.models.base import Batch, Inputs, Model, Prediction
+from palmar.models.layers import mean_where
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class SpeakingConfig:
     preset: str = "speaking"
     max_tokens: int = 0
     offsets: tuple[int, ...] = (0,)
+
+    def for_texts(self, texts) -> SpeakingConfig:
+        return self
 
     def build(self, interface: Interface) -> Speaking:
         return Speaking(self, interface)
@@ -49,7 +53,7 @@ class Speaking(Model):
 
     def loss(self, batch: Batch):
         error = (self.act(batch).actions - batch.actions).abs().mean(-1)
-        loss = (error * ~batch.pad).sum() / (~batch.pad).sum().clamp(min=1)
+        loss = mean_where(error, ~batch.pad, batch.each("steps"))
         return loss, {"action": loss.detach(), "loss": loss.detach()}
 
     def language_loss(self, images, prompts, answers) -> torch.Tensor:

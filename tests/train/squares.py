@@ -13,7 +13,7 @@ class Squares:
     """`frames` pictures of `size` px with two squares of different colours. Episodes are 10 frames long.
 
     state: (x, y) of the hand, 0 … 1 as `tcp.x`, `tcp.y`, and a constant `tcp.z`. actions [dx, dy, still]: a tenth of
-    the way to the named square at every step; the last dimension never moves.
+    the way to the named square at every step; the last dimension never moves. ragged: frames have 1 … horizon real steps.
     """
 
     fps = 10
@@ -21,9 +21,15 @@ class Squares:
     action_names = ("dx", "dy", "still")
 
     def __init__(
-        self, frames: int = 2000, size: int = 48, seed: int = 0, cameras: tuple[str, ...] = ("front",)
+        self,
+        frames: int = 2000,
+        size: int = 48,
+        seed: int = 0,
+        cameras: tuple[str, ...] = ("front",),
+        ragged: bool = False,
     ) -> None:
         rng = np.random.default_rng(seed)
+        self.ragged = ragged
         self.cameras = cameras
         names = list(COLOURS)
         self.tasks = [f"reach the {n} square" for n in names]
@@ -72,6 +78,8 @@ class Squares:
         indices = np.asarray(indices)
         pad = np.zeros((len(indices), horizon), bool)
         pad[:, horizon // 2 + 1 :] = True
+        if self.ragged:
+            pad = np.arange(horizon) > (indices * 7 % horizon)[:, None]
         return {
             "images": {c: self.images[indices] for c in self.cameras},
             "state": self.states[indices],

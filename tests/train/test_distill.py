@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from palmar.models.presets import palmar_nano
 from palmar.train.dagger import Dagger, dagger
 from palmar.train.distill import Distill, NeuralTeacher, PolicyTeacher
 from palmar.train.feed import Feed
-from palmar.train.job import fit_normalizers
+from palmar.train.lanes import fit_normalizers
 from palmar.train.loop import TrainConfig, train
 from palmar.types import ActionChunk
 
@@ -89,6 +90,15 @@ def test_teachers_of_every_kind_answer_in_natural_units():
         def reset(self):
             pass
 
+    student = SpeakingConfig().build(replace(feed.interface(4, 0.1), state_names=("tcp.y", "tcp.x", "tcp.z")))
+    batch = feed.tensors(raw, state, action, np.ones(3, np.float32))
+    with pytest.raises(
+        BadValue, match=r"teacher's states are tcp.x, tcp.y, tcp.z; the student has tcp.y, tcp.x, tcp.z\. Next"
+    ):
+        Distill(NeuralTeacher(policy), action)(student, batch, raw)
+    turned = replace(action, names=("dy", "dx", "still"))
+    with pytest.raises(BadValue, match=r"normaliser's actions are dy, dx, still; the student has dx, dy, still\. Next"):
+        Distill(privileged, turned)(student, batch, raw)
     with pytest.raises(BadValue, match="plans 1 steps; the student learns 4"):
         PolicyTeacher(Short())(raw, texts)
     with pytest.raises(BadValue, match=r"expected 0 … 1"):

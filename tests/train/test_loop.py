@@ -140,12 +140,134 @@ def test_fine_tuning_starts_from_a_checkpoint(tmp_path):
     a, b = weights(first), weights(second)
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
     other = Squares(200)
-    other.actions = 2 * other.actions + 1  # what a weight means must not change with the data it goes on with
+    other.actions = 1.2 * other.actions + 0.01  # what a weight means must not change with the data it goes on with
     third = train(palmar_nano(), other, tmp_path / "d", slow, init=first, progress=False)
     kept, was = (checkpoint.load(c).normalizers["action"].to_dict() for c in (third, first))
     assert kept == was
     with pytest.raises(BadValue, match="has cameras"):
         train(palmar_nano(), Squares(100, cameras=("left",)), tmp_path / "c", slow, init=first, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "said"), [(10, 0, "beyond 5 σ"), (0.05, 0, "expected about 1"), (1, 3, "mean")]
+)
+def test_data_of_another_scale_are_refused_by_init_unless_the_normaliser_is_fitted_anew(tmp_path, scale, offset, said):
+    first = train(palmar_nano(), Squares(200), tmp_path / "a", dataclasses.replace(SMALL, steps=1), progress=False)
+    other = Squares(200)
+    other.actions = scale * other.actions + np.float32(offset)
+    few = dataclasses.replace(SMALL, steps=1, lr=1e-9)
+    with pytest.raises(BadValue, match=rf"another scale than checkpoint.*action: dx.*{said}.*Next: .*--new-normalizer"):
+        train(palmar_nano(), other, tmp_path / "b", few, init=first, progress=False)
+    assert not (tmp_path / "b").exists()
+    anew = train(palmar_nano(), other, tmp_path / "b", few, init=first, new_normalizer=True, progress=False)
+    of_new, of_old = (checkpoint.load(c).normalizers["action"] for c in (anew, first))
+    np.testing.assert_allclose(of_new.scale[:2], scale * of_old.scale[:2], rtol=1e-3)
+    with pytest.raises(BadValue, match=r"data\.0\.actions"):  # and a run goes on with the data that it began with
+        train(palmar_nano(), other, first, dataclasses.replace(SMALL, steps=1), resume=True, progress=False)
+
+
+class TwoViews(Squares):
+    """Two cameras that see unlike things, in the order given; states and actions in the order given."""
+
+    def __init__(self, frames, cameras=("front", "wrist"), states=(0, 1, 2), actions=(0, 1, 2)):
+        super().__init__(frames, cameras=("front", "wrist"))
+        self.order, self.turn, self.cameras = list(states), list(actions), cameras
+        self.state_names = tuple(Squares.state_names[i] for i in states)
+        self.action_names = tuple(Squares.action_names[i] for i in actions)
+        self.states, self.actions = self.states[:, self.order], self.actions[:, self.turn]
+
+    def batch(self, indices, horizon):
+        raw = super().batch(indices, horizon)
+        pictures = {"front": raw["images"]["front"], "wrist": 255 - raw["images"]["front"]}
+        return raw | {"images": {c: pictures[c] for c in self.cameras}}
+
+
+def test_cameras_and_channels_in_another_order_are_put_in_order_by_name(tmp_path):
+    given = {"cameras": ("wrist", "front"), "states": (2, 0, 1), "actions": (1, 2, 0)}
+    config = dataclasses.replace(SMALL, steps=4, lr=1e-2, ema=0.0)
+    first = train(palmar_nano(), TwoViews(200), tmp_path / "a", config, progress=False)
+    assert list(checkpoint.read_interface(first).cameras) == ["front", "wrist"]
+    ways = {"same": TwoViews(200), "other": TwoViews(200, **given)}
+    ends = {
+        n: weights(train(palmar_nano(), d, tmp_path / n, config, init=first, progress=False)) for n, d in ways.items()
+    }
+    assert all(torch.equal(ends["same"][k], ends["other"][k]) for k in ends["same"])
+    assert list(checkpoint.read_interface(tmp_path / "other").cameras) == ["front", "wrist"]
+
+    def stop(row):
+        if row["step"] == 2:
+            raise KeyboardInterrupt
+
+    short = dataclasses.replace(config, log_every=1)
+    whole = train(palmar_nano(), TwoViews(200), tmp_path / "whole", short, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(palmar_nano(), TwoViews(200), tmp_path / "cut", short, progress=False, watch=stop)
+    resumed = train(
+        palmar_nano(), TwoViews(200, ("wrist", "front")), tmp_path / "cut", short, resume=True, progress=False
+    )
+    assert all(torch.equal(weights(whole)[k], weights(resumed)[k]) for k in weights(whole))
+
+    plain = train(palmar_nano(), [TwoViews(100), TwoViews(100)], tmp_path / "two", config, progress=False)
+    mixed = train(palmar_nano(), [TwoViews(100), TwoViews(100, **given)], tmp_path / "mixed", config, progress=False)
+    assert all(torch.equal(weights(plain)[k], weights(mixed)[k]) for k in weights(plain))
+    with pytest.raises(BadValue, match=r"has state_names .*tcp\.w"):
+        strange = TwoViews(200)
+        strange.state_names = ("tcp.x", "tcp.y", "tcp.w")
+        train(palmar_nano(), strange, tmp_path / "c", config, init=first, progress=False)
+
+
+def test_sets_of_two_picture_sizes_are_refused_by_name(tmp_path):
+    with pytest.raises(
+        BadValue, match=r"pictures of camera 'front': 48×48 px and 64×64 px in set 1\. Next: .*--image-size 48 48"
+    ):
+        train(palmar_nano(), [Squares(100), Squares(100, size=64)], tmp_path / "x", SMALL, progress=False)
+
+
+class NoState(Squares):
+    """A set that recorded pictures and actions only."""
+
+    state_names = ()
+
+    def __init__(self, frames):
+        super().__init__(frames)
+        self.states = np.zeros((frames, 0), np.float32)
+
+
+def test_a_set_without_a_state_trains_and_acts(tmp_path):
+    data = NoState(200)
+    out = train(palmar_nano(), data, tmp_path / "x", dataclasses.replace(SMALL, steps=3), progress=False)
+    policy = checkpoint.load(out)
+    chunk = policy.act(Observation({"front": data.images[0]}, data.states[0], data.tasks[0], 0.0))
+    assert policy.interface.state_names == () and np.isfinite(chunk.actions).all()
+
+
+LONG = "reach the {} square which is the one that is not too far from the other one and not too near to the edge of the table"
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_instruction_is_cut(tmp_path, capsys):
+    """Two that differ beyond the 32nd token are read apart; a longer one than any in training is refused when acting."""
+    data = Squares(100)
+    tail = " please and thank you very much for doing it, "
+    data.tasks = [LONG.format("same") + tail + colour for colour in ("red", "green", "blue", "yellow")]
+    out = train(palmar_nano(), data, tmp_path / "x", dataclasses.replace(SMALL, steps=2))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "longer than 'palmar-nano' reads, and none is cut: language.max_tokens is" in said and "instead of 32" in said
+    )
+    policy = checkpoint.load(out)
+    tokens = [policy.sentences([t])[0] for t in data.tasks]
+    assert policy.model.config.language.max_tokens == max(t.shape[1] for t in tokens) > 32
+    assert not torch.equal(tokens[0], tokens[1])
+    obs = Observation({"front": data.images[0]}, data.states[0], data.tasks[0], 0.0)
+    policy.act(obs)
+    with pytest.raises(BadValue, match=r"the instruction has more than the \d+ tokens .*Next: say it in fewer"):
+        policy.act(dataclasses.replace(obs, instruction=data.tasks[0] + " or the other one, if you like it better"))
+    again = train(palmar_nano(), data, tmp_path / "y", dataclasses.replace(SMALL, steps=1), init=out, progress=False)
+    assert checkpoint.load(again).model.config == policy.model.config
+    data.tasks = [300 * "far " + t for t in data.tasks]
+    with pytest.raises(BadValue, match=r"4 of 4 instructions have more than the 256 tokens .*at most 256.*'far far"):
+        train(palmar_nano(), data, tmp_path / "z", SMALL, progress=False)
 
 
 def test_it_trains_by_the_clock_and_without_truth_or_success(tmp_path):

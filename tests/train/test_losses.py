@@ -15,7 +15,7 @@ from palmar.errors import BadFile, BadValue
 from palmar.models.presets import palmar_nano
 from palmar.train import recipe
 from palmar.train.feed import Feed
-from palmar.train.job import fit_normalizers
+from palmar.train.lanes import fit_normalizers
 from palmar.train.loop import TrainConfig, train
 from palmar.train.losses import Asked, Descent, jiggled, mixed, take
 from palmar.train.recipe import Recipe, Stage
@@ -51,6 +51,26 @@ def test_accumulated_gradients_are_those_of_the_whole(pieces):
     torch.testing.assert_close(parts["loss"], model.loss(batch)[1]["loss"])
 
 
+@pytest.mark.parametrize("pieces", [2, 4, 12])
+def test_pieces_with_unlike_padding_weigh_by_real_steps(pieces):
+    """A row with one real step counts one step, not as much as a row with four."""
+    model, batch, raw, _ = some()
+    batch = dataclasses.replace(batch, pad=torch.arange(4) > (torch.arange(12) * 5 % 4)[:, None])
+    model.loss(batch)[0].backward()
+    whole = gradient(model)
+    model.zero_grad()
+    parts = Descent(pieces=pieces)(model, batch, Asked(raw))
+    torch.testing.assert_close(gradient(model), whole, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(parts["loss"], model.loss(batch)[1]["loss"], atol=1e-6, rtol=1e-6)
+
+
+def test_a_mean_over_a_mask_that_nobody_counts_is_refused():
+    model, batch, raw, _ = some()
+    model.masks = lambda batch: {"done": batch.done}
+    with pytest.raises(BadValue, match=r"a mean over 'steps', and the model counts done.*add it to `masks`"):
+        Descent(pieces=2)(model, batch, Asked(raw))
+
+
 def test_a_task_with_a_weight_counts_that_much():
     model, batch, raw, feed = some()
     weights = [{"a": 3.0, "b": 1.0}[f] for f in feed.families]
@@ -58,7 +78,7 @@ def test_a_task_with_a_weight_counts_that_much():
     got = gradient(model)
     model.zero_grad()
     error = (model.act(batch).actions - batch.actions).abs().mean(-1)
-    each = (error * ~batch.pad).sum(1) / (~batch.pad).sum(1)
+    each = (error * ~batch.pad).sum(1) / (~batch.pad).sum() * len(error)
     (each * torch.tensor([weights[f] for f in raw["family"]])).mean().backward()
     torch.testing.assert_close(got, gradient(model))
 

@@ -18,7 +18,7 @@ from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors, write_tensors
 from palmar.policy import load_policy
 from palmar.train import sharded
-from palmar.train.job import check_shard
+from palmar.train.checks import check_shard
 from palmar.train.loop import TrainConfig, train
 from palmar.train.lora import Lora
 from palmar.train.recipe import Recipe, Stage
@@ -47,17 +47,17 @@ config = TrainConfig(
     steps=12, horizon=4, batch_size=16, threads=1, log_every=1, augment=None, validate=2, validation=0.1, precision="fp32",
     validate_share=0.95,
 )
-train(SpeakingConfig(), Squares(200), out / "plain", config, progress=False)
+train(SpeakingConfig(), Squares(200, ragged=True), out / "plain", config, progress=False)
 
 layers = TransformerConfig(width=24, layers=2, heads=2, hidden=37, dropout=0.0)
-robots = VLAConfig(vision=SmallConvConfig(channels=(8, 16), out=16), fusion=SelfAttentionConfig(layers), robots=(OTHER,), done=0.0)
+robots = VLAConfig(vision=SmallConvConfig(channels=(8, 16), out=16), fusion=SelfAttentionConfig(layers), robots=(OTHER,))
 given = {"others": {"gantry": [Gantry(200)]}, "progress": False}
-train(robots, Squares(200), out / "robots", replace(config, steps=6), **given)
+train(robots, Squares(200, ragged=True), out / "robots", replace(config, steps=6), **given)
 
 adapters = Lora(rank=2, alpha=4.0, targets=("fusion", "heads"))
 plan = Recipe("many", (Stage("head", train=("@head",)), Stage("lora", lora=adapters), Stage("all", train=("*",))))
 cut = replace(config, steps=6, shard=two, accumulate=2, patience=9, lr=3e-3)
-train(robots, Squares(200), out / "sharded", cut, recipe=plan, **given)
+train(robots, Squares(200, ragged=True), out / "sharded", cut, recipe=plan, **given)
 
 def stop(row):
     if row["step"] == 3:
@@ -65,10 +65,10 @@ def stop(row):
 
 if two:
     try:
-        train(robots, Squares(200), out / "cut", cut, recipe=plan, watch=stop, **given)
+        train(robots, Squares(200, ragged=True), out / "cut", cut, recipe=plan, watch=stop, **given)
     except KeyboardInterrupt:
         print("stopped", flush=True)
-    train(robots, Squares(200), out / "cut", cut, recipe=plan, resume=True, **given)
+    train(robots, Squares(200, ragged=True), out / "cut", cut, recipe=plan, resume=True, **given)
 """
 
 
@@ -112,11 +112,6 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k not in timing} for row in found]
 
 
-def comparable(row: dict[str, float]) -> dict[str, float]:
-    """Without `done`, which is weighed by how many rows of the same process are done (and counts nothing here)."""
-    return {k: v for k, v in row.items() if not k.startswith("done")}
-
-
 def check_close(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor], share: float = 1e-2) -> None:
     """Tensor by tensor, by the norm of the difference: of single numbers whose gradient is rounding noise (the weights of an
     input that is constant) Adam makes steps of any sign."""
@@ -136,7 +131,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(runs: dict[str, Path],
     one, two = (rows(runs[n] / name) for n in ("one", "two"))
     assert len(one) == len(two) >= 8  # only one of the two processes writes
     for a, b in zip(one, two, strict=True):
-        assert comparable(a) == pytest.approx(comparable(b), rel=1e-3, abs=2e-5)
+        assert a == pytest.approx(b, rel=1e-3, abs=2e-5)
     check_close(*(weights(runs[n] / name) for n in ("one", "two")))
 
 
@@ -159,7 +154,7 @@ def test_a_sharded_run_resumes_to_the_same_weights_and_rows(runs: dict[str, Path
 def test_the_state_of_a_sharded_run_is_that_of_another(runs: dict[str, Path]) -> None:
     (one, about), (two, more) = (read_tensors(runs[n] / "sharded/train.safetensors") for n in ("one", "two"))
     assert {n.split("/")[0] for n in one} > {"weight", "average", "best", "exp_avg_sq", "step"}
-    check_close(one, two, 0.1)  # gradients of the last step, of weights that differ a little
+    check_close(one, two, 0.2)  # gradients of the last step, of weights that differ a little
     assert json.loads(about["run"])["about"] == json.loads(more["run"])["about"]  # so that either may go on with it
 
 

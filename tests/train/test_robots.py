@@ -26,6 +26,7 @@ from palmar.train.loop import TrainConfig, train
 from palmar.train.lora import Lora
 from palmar.train.preflight import preflight
 from palmar.train.recipe import Recipe, Stage
+from palmar.train.request import TrainRequest
 from palmar.train.validation import score
 from palmar.types import Observation
 
@@ -67,7 +68,9 @@ def test_validation_is_the_mean_of_the_robots_and_early_stopping_looks_at_those_
     for row in (r for r in rows(run) if "val_action" in r):
         assert row["val_action"] == pytest.approx((row["val_action/own"] + row["val_action/gantry"]) / 2, abs=2e-6)
     plan = Recipe("two", (Stage(), Stage(data=Mixture(robots=("gantry",)))))
-    job = Job.start(MODEL, [Squares(200)], SMALL, plan, others={"gantry": [Gantry(200)]}, embodiment="arm")
+    job = Job.start(
+        TrainRequest(MODEL, [Squares(200)], SMALL, plan, others={"gantry": [Gantry(200)]}, embodiment="arm")
+    )
     row = {"val_action": 5.0, "val_action/arm": 8.0, "val_action/gantry": 2.0}
     assert score(job, row) == 5.0 and score(job, {"val_loss": 3.0}) == 3.0
     job.run.stage = 1
@@ -179,7 +182,7 @@ def test_it_resumes_bit_for_bit(run, tmp_path):
 
 def test_steps_go_to_robots_by_their_frames():
     config = replace(SMALL, steps=2)
-    job = Job.start(MODEL, [Squares(900)], config, Recipe(), others={"gantry": [Gantry(300)]})
+    job = Job.start(TrainRequest(MODEL, [Squares(900)], config, others={"gantry": [Gantry(300)]}))
     share = np.mean([job.lane(i) for i in range(2000)])
     assert 0.2 < share < 0.3
 
@@ -245,7 +248,7 @@ def test_a_checkpoint_passes_its_robots_on(run, tmp_path):
     tanh = Robot("gantry", OTHER.state_names, OTHER.action_names, JointPositionConfig(max_velocity=1.0))
     model = replace(MODEL, robots=(tanh,))
     first = train(model, Squares(200), tmp_path / "first", short, progress=False)
-    joined = Job.start(model, [Squares(200)], short, Recipe(), others={"gantry": [Gantry(200)]}, init=first)
+    joined = Job.start(TrainRequest(model, [Squares(200)], short, others={"gantry": [Gantry(200)]}, init=first))
     head = joined.run.model.heads["gantry"]
     scale = joined.lanes[1].action.scale
     torch.testing.assert_close(head.step, torch.from_numpy(1.0 * 0.1 / scale).float())

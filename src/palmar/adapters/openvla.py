@@ -50,6 +50,7 @@ def load(
         model = TokenVLA(built, face)
     renamed = rename(weights, built, folder)
     renamed |= {f"finished.{k}": torch.zeros_like(v, device="cpu") for k, v in model.finished.state_dict().items()}
+    renamed["reach"] = torch.full((count,), built.tokens.limit)
     missing = sorted(set(model.state_dict()) ^ set(renamed))
     if missing:
         raise BadFile(f"'{folder}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ")
@@ -68,7 +69,8 @@ def published(where: str | Path) -> TokenVLAConfig:
 
 
 def fill(model: Model, where: str | Path) -> None:
-    """Put the tensors of a published folder into a model of its sizes; "done", which OpenVLA does not say, stays as it is."""
+    """Put the tensors of a published folder into a model of its sizes; "done", which OpenVLA does not say, and the limits of
+    the actions, which come from the data, stay as they are."""
     folder, _ = _opened(where)
     if not isinstance(model, TokenVLA):
         raise BadValue(f"'{folder}' is an OpenVLA checkpoint; a {type(model).__name__} cannot take its weights")
@@ -76,7 +78,7 @@ def fill(model: Model, where: str | Path) -> None:
     for name in sorted(
         (set(mine) ^ set(renamed)) | {n for n in mine if n in renamed and mine[n].shape != renamed[n].shape}
     ):
-        if not name.startswith("finished."):
+        if not name.startswith(("finished.", "reach")):
             raise BadFile(f"'{folder}' does not fit this model: '{name}' differs. Next: like(config, folder) first")
     model.load_state_dict(renamed, strict=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Dictionary
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class MappedData:
 
     like: that interface, or a data set that speaks it. names, cameras, how: as `Mapping.between`. Nothing is invented:
     a camera, state or action channel that is not there raises `BadValue`; so does another rate. Labels of the simulator
-    that are not there become NaN, which training takes as unknown. source: the set inside.
+    that are not there become NaN, which training takes as unknown. truth: the names of those labels; as `like` has them when
+    not given, or as the set. source: the set inside.
     """
 
     def __init__(
@@ -38,13 +40,15 @@ class MappedData:
         names: Dictionary[str, str] | None = None,
         cameras: Dictionary[str, str] | None = None,
         how: Fit = "pad",
+        truth: Sequence[str] | None = None,
     ) -> None:
         ours = like if isinstance(like, Interface) else interface_of(like)
         self.source = source
         self.mapping = Mapping.between(interface_of(source), ours, names, cameras, how)
         self.cameras, self.state_names, self.action_names = tuple(ours.cameras), ours.state_names, ours.action_names
         self.state_units, self.action_units = ours.state_units, ours.action_units
-        self.privileged_names = tuple(getattr(like, "privileged_names", source.privileged_names))
+        known = getattr(like, "privileged_names", source.privileged_names) if truth is None else truth
+        self.privileged_names = tuple(known)
         self.tasks, self.episodes, self.fps = source.tasks, source.episodes, getattr(source, "fps", 10.0)
         self.robot_type = ours.embodiment or getattr(source, "robot_type", "")
         at = {n: i for i, n in enumerate(source.privileged_names)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data.mapped import interface_of
 from palmar.errors import BadValue, UnknownName
 from palmar.types import Array
 
@@ -113,6 +114,14 @@ def check_alike(sets: Sequence[Any]) -> None:
                 raise BadValue(
                     f"data sets differ in {what}: {ours} and {theirs}. Next: {_advice(what, ours, theirs, i)}"
                 )
+        sizes, others = (interface_of(s).cameras for s in (sets[0], other))
+        for camera in (c for c in sizes if c in others and sizes[c] != others[c]):
+            (h, w), (h2, w2) = sizes[camera], others[camera]
+            raise BadValue(
+                f"data sets differ in the pictures of camera '{camera}': {h}×{w} px and {h2}×{w2} px in set {i}. Next: one size "
+                f"for all (palmar train --image-size {min(h, h2)} {min(w, w2)}), or palmar.data.mapped.MappedData(sets[{i}], "
+                "like=sets[0]), which resizes"
+            )
         mine, its = (float(getattr(s, "fps", 0.0)) for s in (sets[0], other))
         if mine != its:
             raise BadValue(f"data sets differ in rate: {mine:g} and {its:g} Hz. Next: record or resample at one rate")

@@ -16,6 +16,7 @@ from palmar.models.base import Inputs, Model, pixels
 from palmar.models.encoders import SentenceTokens
 from palmar.runtime.chunks import Averaged
 from palmar.types import ActionChunk, Array, Observation
+from palmar.units import BOUNDS
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -73,8 +74,8 @@ class NeuralPolicy:
             sure = None if out.confidence is None else float(out.confidence[0])
             heat = {k: v[0].float().cpu().numpy() for k, v in (out.attention or {}).items()}
         for i in range(actions.shape[1]):
-            if self.interface.unit("action", i) == "opening":
-                actions[:, i] = actions[:, i].clip(0.0, 1.0)
+            if (ends := BOUNDS.get(self.interface.unit("action", i))) is not None:
+                actions[:, i] = actions[:, i].clip(*ends)
         return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None)
 
     @contextmanager

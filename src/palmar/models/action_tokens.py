@@ -17,8 +17,9 @@ from palmar.errors import BadValue
 
 @dataclass(frozen=True)
 class ActionTokens:
-    """limit: actions are clipped there, after `compand`, which is asinh: fine steps about 0 and room for the rare large
-    value, as of a gripper that seldom closes; off for data scaled to -1 … 1. anchors: how many actions of a chunk are
+    """limit: actions are clipped there unless the caller gives larger limits, one an action (`TokenVLA.fit`: none of the
+    training data are clipped). compand: bins are equally wide in asinh: fine steps about 0 and room for the rare large value,
+    as of a gripper that seldom closes; off for data scaled to -1 … 1. anchors: how many actions of a chunk are
     spoken, evenly spread; those between are interpolated. Published models speak one (of a chunk of one)."""
 
     bins: int = 256
@@ -34,19 +35,23 @@ class ActionTokens:
         """The words that are actions."""
         return slice(vocab - self.bins, vocab)
 
-    def words(self, actions: Tensor, vocab: int) -> Tensor:
-        """Normalised actions [...] → word ids int64[...]."""
-        x = torch.asinh(actions) if self.compand else actions
-        limit = math.asinh(self.limit) if self.compand else self.limit
+    def words(self, actions: Tensor, vocab: int, limits: Tensor | None = None) -> Tensor:
+        """Normalised actions [..., A] → word ids int64[..., A]. limits: float[A] instead of `limit`."""
+        x, limit = torch.asinh(actions) if self.compand else actions, self._ends(limits)
         at = ((x.float() / limit).clamp(-1, 1) + 1) / 2 * (self.bins - 1)
         return vocab - 1 - at.floor().long()
 
-    def actions(self, words: Tensor, vocab: int) -> Tensor:
-        """Word ids → float32[...], the middle of each bin."""
-        limit = math.asinh(self.limit) if self.compand else self.limit
+    def actions(self, words: Tensor, vocab: int, limits: Tensor | None = None) -> Tensor:
+        """Word ids [..., A] → float32[..., A], the middle of each bin."""
+        limit = self._ends(limits)
         at = (vocab - 1 - words).clamp(0, self.bins - 2).float() + 0.5
         x = (2 * at / (self.bins - 1) - 1) * limit
         return torch.sinh(x) if self.compand else x
+
+    def _ends(self, limits: Tensor | None) -> Tensor | float:
+        if limits is None:
+            return math.asinh(self.limit) if self.compand else self.limit
+        return torch.asinh(limits.float()) if self.compand else limits.float()
 
     def steps(self, horizon: int) -> list[int]:
         """Which actions of a chunk are spoken: the first, the last, and those between."""

@@ -95,13 +95,26 @@ class Labels:
 @dataclass(frozen=True, kw_only=True)
 class Batch(Inputs):
     """`Inputs` with what should come of them. actions: [B, T, A] normalised; pad: bool[B, T], True after the end of the
-    episode; done: bool[B], already fulfilled; importance: float32[A], how much each action dimension counts."""
+    episode; done: bool[B], already fulfilled; importance: float32[A], how much each action dimension counts. density: of a
+    batch that is a part of an optimiser step, how many true entries a row of the whole step has in each of `Model.masks`."""
 
     actions: Tensor
     pad: Tensor
     done: Tensor
     importance: Tensor
     labels: Labels | None = None
+    density: Mapping[str, float] | None = None
+
+    def each(self, mask: str) -> float | None:
+        """Entries of a mask a row of the whole step has, None for a batch that is a whole step. Raises `BadValue`."""
+        if self.density is None:
+            return None
+        if mask not in self.density:
+            raise BadValue(
+                f"the loss takes a mean over '{mask}', and the model counts {', '.join(self.density)}. Next: add it to `masks` "
+                "of the model (or of its head), so that a batch in pieces weighs as the whole"
+            )
+        return self.density[mask]
 
 
 @dataclass(frozen=True)
@@ -127,8 +140,14 @@ class Model(nn.Module):
         Most models need nothing."""
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What to minimise, and its parts by name (detached, `action` among them)."""
+        """What to minimise, and its parts by name (detached, `action` among them). Every mean in it is over the rows, or over
+        one of `masks`."""
         raise NotImplementedError
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """bool[B, ...] by name: what the loss takes masked means over (`Batch.each`). A batch is cut into pieces, and shared
+        by processes, so that each part must divide by the count of the whole."""
+        return masks_of(batch)
 
     def as_robot(self, name: str) -> Model:
         """The same weights (not a copy) as another robot that shares them uses them. Raises `BadValue`, `UnknownName`."""
@@ -149,7 +168,28 @@ class ModelConfig(Protocol):
     def max_tokens(self) -> int: ...
     @property
     def offsets(self) -> tuple[int, ...]: ...
+    def for_texts(self, texts: Sequence[str]) -> ModelConfig:
+        """The configuration with limits under which each of these instructions is read whole; equal where they are read so
+        already. Raises `BadValue` for an instruction that the encoder cannot read whole."""
+        ...
+
     def build(self, interface: Interface) -> Model: ...
+
+
+def masks_of(batch: Batch) -> dict[str, Tensor]:
+    """The masks that every batch has: steps before the end, done, and where its labels say something."""
+    found = {"steps": ~batch.pad, "done": batch.done}
+    if batch.labels is None:
+        return found
+    labels, seen = batch.labels, batch.labels.visible > 0.5
+    found |= {f"seen.{i}": seen[:, i] for i in range(seen.shape[1])}  # of each camera
+    found |= {"seen.0.target": seen[:, 0, :1], "placed": labels.placed, "known": labels.known}
+    found |= {"both known": labels.known.all(-1), "target known": labels.known[:, 0]}
+    if labels.boxed is not None:
+        found["boxed"] = labels.boxed & seen
+    if labels.turned is not None:
+        found["turned"] = labels.turned
+    return found
 
 
 def pixels(images: Tensor) -> Tensor:

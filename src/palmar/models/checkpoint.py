@@ -91,6 +91,13 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
     made = {name: Normalizer.from_dict(d) for name, d in normalizers.items()}
     end = check_robot(made, robot)
     view = model.as_robot(robot) if robot else model
+    for what, channels in (("state", view.interface.state_names), ("action", view.interface.action_names)):
+        fitted = made[f"{what}{end}"]
+        if len(fitted.scale) != len(channels) or (fitted.names and fitted.names != tuple(channels)):
+            raise BadFile(
+                f"'{folder / CONFIG}' normalises {what} {', '.join(fitted.names) or len(fitted.scale)}; the model has "
+                f"{', '.join(channels)}. Next: copy the checkpoint again"
+            )
     return NeuralPolicy(view, made[f"state{end}"], made[f"action{end}"], info, device)
 
 
@@ -105,6 +112,26 @@ def check_robot(normalizers: Mapping[str, Any], robot: str) -> str:
 
 def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dict[str, Any], Path]:
     """What a checkpoint is, without its weights: (config, interface, normalizers as dicts, info, folder)."""
+    raw, folder = _read_json(path)
+    try:
+        config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
+        interface = interface_from_dict(raw["interface"])
+        return config, interface, raw["normalizers"], raw.get("info", {}), folder
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+
+
+def read_interface(path: str | Path) -> Interface:
+    """Only the interface of a checkpoint, also of one whose model only its maker knows."""
+    raw, folder = _read_json(path)
+    try:
+        return interface_from_dict(raw["interface"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+
+
+def _read_json(path: str | Path) -> tuple[dict[str, Any], Path]:
+    """(config.json, the folder that holds it)."""
     folder = Path(path)
     if folder.suffix in PICKLED:
         raise BadFile(
@@ -132,12 +159,7 @@ def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any
         raise BadFile(
             f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar"
         )
-    try:
-        config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
-        interface = interface_from_dict(raw["interface"])
-        return config, interface, raw["normalizers"], raw.get("info", {}), folder
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+    return raw, folder
 
 
 def written_by() -> str:

@@ -84,6 +84,21 @@ def quantile_edges(values: Tensor, bins: int) -> Tensor:
     return ((edges - ramp).cummax(1).values + ramp).float()
 
 
+def covering_edges(values: Tensor, bins: int) -> Tensor:
+    """float32[A, bins + 1] from the minimum to the maximum of `values` [n, A]. Half of the bins hold about as many values each
+    (`quantile_edges`), the others are equally wide, and all edges are sorted: no bin is wider than 2 / bins of the range or
+    holds more than 2 / bins of the values. A rare extreme, as of a gripper that seldom closes, is answered to within
+    1 / bins of the range, where bins of quantiles alone may join it with what is common."""
+    count = bins // 2
+    many = quantile_edges(values, count).double()
+    wide = torch.linspace(0, 1, bins - count + 2, dtype=torch.float64, device=values.device)[1:-1]
+    low, high = many[:, :1], many[:, -1:]
+    edges = torch.cat([many, low + (high - low) * wide], 1).sort(1).values
+    least = 1e-6 * (high - low).clamp(min=1.0)
+    ramp = least * torch.arange(bins + 1, dtype=torch.float64, device=values.device)
+    return ((edges - ramp).cummax(1).values + ramp).float()
+
+
 def to_bins(x: Tensor, edges: Tensor) -> Tensor:
     """Bin numbers int64[..., A] of x [..., A]; edges [A, bins + 1]."""
     inner = edges[:, 1:-1].contiguous()

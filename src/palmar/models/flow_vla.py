@@ -77,12 +77,12 @@ class FlowVLA(Speaking):
         at = t[:, None, None]
         x = flow_point(noise, batch.actions, at)
         velocity = self._velocity(x, t, batch.state, cache, there).float()
-        flow = over_chunk((velocity - flow_velocity(noise, batch.actions)).square(), batch.pad, batch.importance)
-        done = DoneHead.loss(self.finished(mean_over(hidden, there)), batch.done)
+        flow = over_chunk((velocity - flow_velocity(noise, batch.actions)).square(), batch)
+        done = DoneHead.loss(self.finished(mean_over(hidden, there)), batch)
         total = flow + DONE * done
         with torch.no_grad():
             reached = x + (1 - at) * velocity
-            action = over_chunk((reached - batch.actions).abs(), batch.pad, batch.importance)
+            action = over_chunk((reached - batch.actions).abs(), batch)
         parts = {"flow": flow, "action": action, "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
 

@@ -174,33 +174,45 @@ DenoiserConfig = MLPConfig | UNetConfig | ExpertConfig
 class Diffusion:
     """Denoising diffusion: trained on `steps` noise levels, sampled in `samples` of them (DDIM, no noise added).
 
-    clip: largest normalised action while sampling. Sources: DDPM, Ho et al. 2020, arXiv 2006.11239, eq. 14; DDIM, Song et
-    al. 2020, arXiv 2010.02502, eq. 12 with σ = 0.
+    clip: largest normalised action while sampling, where a channel's data do not reach further. Sources: DDPM, Ho et al. 2020,
+    arXiv 2006.11239, eq. 14; DDIM, Song et al. 2020, arXiv 2010.02502, eq. 12 with σ = 0.
     """
 
     steps: int = 100
     samples: int = 10
     clip: float = 5.0
 
-    def guess(self, net: Denoise, context: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """One noise level a row: (squared error of the noise, absolute error of the implied actions), both [B, T, A]."""
+    def limits(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """float[A] lowest and highest action while sampling, for normalised training actions [n, A]: ±clip, or the range of
+        the data and a twentieth of it on either side, whichever is further out."""
+        low, high = actions.amin(0), actions.amax(0)
+        margin = 0.05 * (high - low)
+        return (low - margin).clamp(max=-self.clip), (high + margin).clamp(min=self.clip)
+
+    def guess(
+        self, net: Denoise, context: Tensor, actions: Tensor, limits: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One noise level a row: (squared error of the noise, absolute error of the implied actions), both [B, T, A].
+        limits: as the method of that name; ±clip when not given."""
         signal = c.cosine_signal(self.steps).to(actions.device)
         k = torch.randint(0, self.steps, (len(actions),), device=actions.device)
         at = signal[k][:, None, None]
         noise = torch.randn_like(actions)
         noisy = c.noised(actions, noise, at)
         said = net(noisy, k / self.steps, context).float()
-        clean = c.denoised(noisy, said.detach(), at).clamp(-self.clip, self.clip)
+        clean = c.denoised(noisy, said.detach(), at).clamp(*(limits or (-self.clip, self.clip)))
         return (said - noise).square(), (clean - actions).abs()
 
-    def sample(self, net: Denoise, context: Tensor, noise: Tensor) -> Tensor:
-        """Actions [B, T, A] from noise of the same shape; the same noise gives the same actions."""
+    def sample(
+        self, net: Denoise, context: Tensor, noise: Tensor, limits: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Actions [B, T, A] from noise of the same shape; the same noise gives the same actions. limits: see `guess`."""
         signal = c.cosine_signal(self.steps).to(noise.device)
         visited = c.ddim_steps(self.steps, self.samples)
         x = noise
         for k, following in zip(visited, [*visited[1:], -1], strict=True):
             t = torch.full((len(x),), k / self.steps, device=x.device)
-            clean = c.denoised(x, net(x, t, context).float(), signal[k]).clamp(-self.clip, self.clip)
+            clean = c.denoised(x, net(x, t, context).float(), signal[k]).clamp(*(limits or (-self.clip, self.clip)))
             if following < 0:
                 return clean
             left = (x - signal[k].sqrt() * clean) / (

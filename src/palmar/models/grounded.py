@@ -8,7 +8,7 @@ where, what, state → target and goal relative to the gripper [m] → fusion �
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.mapping import Interface
-from palmar.models.base import GROUNDED, Batch, Inputs, Labels, Model, Prediction, check_pictures
-from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk
+from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, check_pictures
+from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk, enough_tokens
 from palmar.models.fusion import Fusion, FusionConfig, GroundedAttention, Looked, StateEncoder
 from palmar.models.heads import ChunkHead, DoneHead, over_chunk
 from palmar.models.layers import gaussian_cells, mean_where
@@ -51,6 +51,11 @@ class GroundedConfig:
     @property
     def offsets(self) -> tuple[int, ...]:
         return (0,)
+
+    def for_texts(self, texts: Sequence[str]) -> GroundedConfig:
+        """See `ModelConfig`."""
+        most = enough_tokens(texts, self.language.max_tokens)
+        return replace(self, language=replace(self.language, max_tokens=most))
 
     def build(self, interface: Interface) -> Grounded:
         return Grounded(self, interface)
@@ -88,7 +93,7 @@ class Grounded(Model):
             )
         cameras, slots, narrow = interface.cameras, len(language.slots), fusion.narrow
         keep = [i for i, n in enumerate(interface.state_names) if config.velocities or not n.endswith(".vel")]
-        self.register_buffer("kept", torch.tensor(keep), persistent=False)
+        self.register_buffer("kept", torch.tensor(keep, dtype=torch.long), persistent=False)
         self.grounded = [language.slots.index(g) for g in GROUNDED]
         self.conditions = [*self.grounded, language.slots.index("task")]  # what a trunk is told to look out for
 
@@ -140,12 +145,12 @@ class Grounded(Model):
         """The weighted sum, and its parts: action, done, heat, visible, relative [dm], pixel [px], loss (all)."""
         out = self(batch.images, batch.state, batch.tokens, batch.mask)
         weights = self.config.weights
-        action = over_chunk((out.actions - batch.actions).abs(), batch.pad, batch.importance)
-        done = DoneHead.loss(out.done, batch.done)
+        action = over_chunk((out.actions - batch.actions).abs(), batch)
+        done = DoneHead.loss(out.done, batch)
         total = action + weights.done * done
         parts = {"action": action, "done": done, "pixel": pixel_error(out, batch, self)}
         if batch.labels is not None:
-            heat, visible, relative = self.grounding_loss(out, batch.labels)
+            heat, visible, relative = self.grounding_loss(out, batch)
             total = total + weights.heat * heat + weights.visible * visible + weights.relative * relative
             parts |= {"heat": heat, "visible": visible, "relative": relative}
         return total, {k: v.detach() for k, v in (parts | {"loss": total}).items()}
@@ -163,17 +168,21 @@ class Grounded(Model):
         sure = out.visible[:, :, 0].float().sigmoid() * torch.stack(peaks, 1)
         return Prediction(out.actions, out.done, sure.amax(1).clamp(max=1.0), attention)
 
-    def grounding_loss(self, out: Output, labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross-entropy of the heatmaps where visible, of the visibility, and L1 of the relative positions [dm]."""
+    def grounding_loss(self, out: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a batch that has labels: cross-entropy of the heatmaps where visible, of the visibility, and L1 of the relative
+        positions [dm]."""
+        assert batch.labels is not None
+        labels = batch.labels
         heat = out.actions.new_zeros(())
         for i, (look, (height, width)) in enumerate(zip(out.looked, self.interface.cameras.values(), strict=True)):
             target = gaussian_cells(labels.points[:, i], height // STRIDE, width // STRIDE)
             log = look.logits[:, self.grounded].float().log_softmax(-1)
-            heat = heat + mean_where(-(target * log).sum(-1), labels.visible[:, i] > 0.5)
+            heat = heat + mean_where(-(target * log).sum(-1), labels.visible[:, i] > 0.5, batch.each(f"seen.{i}"))
         visible = mean_where(
-            F.binary_cross_entropy_with_logits(out.visible.float(), labels.visible, reduction="none"), labels.placed
-        )
-        relative = mean_where((out.relative - labels.relative).abs().mean(-1), labels.known)
+            F.binary_cross_entropy_with_logits(out.visible.float(), labels.visible, reduction="none"), labels.placed,
+            batch.each("placed"),
+        )  # fmt: skip
+        relative = mean_where((out.relative - labels.relative).abs().mean(-1), labels.known, batch.each("known"))
         return heat / len(out.looked), visible, relative
 
 
@@ -184,7 +193,7 @@ def pixel_error(out: Output, batch: Batch, model: Grounded) -> Tensor:
     height, width = next(iter(model.interface.cameras.values()))
     there = out.looked[0].points[:, model.grounded[0], 2:]
     away = ((there - batch.labels.points[:, 0, 0]) * there.new_tensor([width, height])).norm(dim=-1)
-    return mean_where(away, batch.labels.visible[:, 0, 0] > 0.5)
+    return mean_where(away, batch.labels.visible[:, 0, 0] > 0.5, batch.each("seen.0.target"))
 
 
 def peak_mass(heat: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from palmar.mapping import Interface
 from palmar.models import conventions as c
 from palmar.models.base import Batch
 from palmar.models.generative import DenoiserConfig, Diffusion, ExpertConfig, Flow, MLPConfig
+from palmar.models.layers import mean_where
 from palmar.models.transformer import Transformer, TransformerConfig, causal
 
 if TYPE_CHECKING:
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
 Parts = dict[str, Tensor]
 
 
-def over_chunk(error: Tensor, pad: Tensor, importance: Tensor) -> Tensor:
-    """Mean of an error [B, T, A] over real steps (pad bool[B, T] is True after the end), weighted by float[A]."""
-    weight = (~pad).to(error.dtype)
+def over_chunk(error: Tensor, batch: Batch, importance: Tensor | None = None) -> Tensor:
+    """Mean of an error [B, T, A] over the real steps of a batch, weighted by float[A] (`Batch.importance`)."""
+    return over_steps(error, batch.pad, batch.importance if importance is None else importance, batch.each("steps"))
+
+
+def over_steps(error: Tensor, pad: Tensor, importance: Tensor, each: float | None = None) -> Tensor:
+    """As `over_chunk`, of some steps. pad: bool[B, T], True after the end. each: see `layers.divided`."""
     mean = (error * (importance / importance.sum().clamp(min=1e-6))).sum(-1)  # no matrix product: bf16 would round it
-    return (mean * weight).sum() / weight.sum().clamp(min=1)
+    return mean_where(mean, ~pad, each)
 
 
 class Head(nn.Module):
@@ -48,6 +53,10 @@ class Head(nn.Module):
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         raise NotImplementedError
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """As `Model.masks`: what its loss takes means over beside the rows and the real steps."""
+        return {}
 
     def act(self, context: Tensor) -> Tensor:
         raise NotImplementedError
@@ -63,7 +72,7 @@ class Regression(Head):
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         error = (self(context).float() - batch.actions).abs()
-        loss = over_chunk(error, batch.pad, batch.importance)
+        loss = over_chunk(error, batch)
         return loss, {"action": loss}
 
     def act(self, context: Tensor) -> Tensor:
@@ -148,7 +157,7 @@ class JointPositionHead(Regression):
         )
         if not all(a < b for a, b in zip(low, high, strict=True)):
             raise BadValue(f"limits from {config.low} to {config.high}; expected low < high")
-        self.config, self.dt = config, face.dt
+        self.config, self.dt, self.names = config, face.dt, face.action_names
         self.register_buffer("low", torch.tensor(low))
         self.register_buffer("high", torch.tensor(high))
         self.register_buffer("step", torch.full((actions,), config.max_velocity * face.dt))
@@ -156,12 +165,10 @@ class JointPositionHead(Regression):
 
     @torch.no_grad()
     def fit(self, actions: Array, normalizer: Normalizer) -> None:
-        """Limits in the units that the normaliser makes of the robot's; a constant dimension stays 0."""
-        config, shape = self.config, np.ones(actions.shape[1])
-        low, high = actions.min(0), actions.max(0)
-        margin = MARGIN * (high - low)
-        low = shape * config.low if config.low else low - margin
-        high = shape * config.high if config.high else high + margin
+        """Limits in the units that the normaliser makes of the robot's; a constant dimension stays 0. Raises `BadValue` for
+        data beyond them."""
+        config = self.config
+        low, high = limits_of(actions, config.low, config.high, self.names)
         self.low.copy_(torch.from_numpy(normalizer.forward(low)))
         self.high.copy_(torch.from_numpy(normalizer.forward(high)))
         step = config.max_velocity * self.dt / np.where(normalizer.constant, np.inf, normalizer.scale)
@@ -182,6 +189,23 @@ MARGIN = 0.05
 UNLIMITED = ("dx", "dy", "dz", "drx", "dry", "drz", "gripper")  # actions that are no joint positions
 
 
+def limits_of(actions: Array, low: Sequence[float], high: Sequence[float], names: Sequence[str]) -> tuple[Array, Array]:
+    """Lowest and highest answer, float[A]: as given, or (empty) the range of training actions [n, A] and MARGIN of it on
+    either side. Raises `BadValue` for training actions that lie further than that outside what is given."""
+    least, most = actions.min(0).astype(float), actions.max(0).astype(float)
+    margin = MARGIN * (most - least)
+    lowest = np.ones_like(least) * low if low else least - margin
+    highest = np.ones_like(most) * high if high else most + margin
+    beyond = np.flatnonzero((least < lowest - margin - 1e-6) | (most > highest + margin + 1e-6))
+    if len(beyond):
+        i = int(beyond[0])
+        raise BadValue(
+            f"the head answers {lowest[i]:g} … {highest[i]:g} for action '{names[i]}', and the data reach from {least[i]:g} to "
+            f"{most[i]:g}: it could never do what was shown. Next: wider limits, or none (the range of the data is taken)"
+        )
+    return lowest, highest
+
+
 def per_action(values: Sequence[float], actions: int, what: str) -> list[float]:
     """A numbers from one for all or one each."""
     if len(values) not in (1, actions):
@@ -191,9 +215,10 @@ def per_action(values: Sequence[float], actions: int, what: str) -> list[float]:
 
 @dataclass(frozen=True)
 class JointVelocityConfig:
-    """max_velocity: one for all or one an action, in the units of the batch's actions."""
+    """max_velocity: one for all or one an action [rad/s or m/s]; empty: the range of the training actions and MARGIN of it on
+    either side. Before `fit` the units are the normalised ones, and an empty limit is 5."""
 
-    max_velocity: tuple[float, ...] = (5.0,)
+    max_velocity: tuple[float, ...] = ()
     hidden: int = 256
 
     def build(self, width: int, face: Interface) -> Head:
@@ -201,23 +226,34 @@ class JointVelocityConfig:
 
 
 class JointVelocityHead(Regression):
-    """tanh scaled to the largest velocity."""
+    """tanh scaled to the lowest and highest velocity."""
 
     def __init__(self, config: JointVelocityConfig, width: int, face: Interface) -> None:
         super().__init__()
-        self.most: Tensor
+        self.low: Tensor
+        self.high: Tensor
         actions = len(face.action_names)
-        most = per_action(config.max_velocity, actions, "velocities")
+        most = per_action(config.max_velocity or (5.0,), actions, "velocities")
         if min(most) <= 0:
             raise BadValue(f"largest velocities {config.max_velocity}; expected numbers above 0")
-        self.shape = (face.horizon, actions)
-        self.register_buffer("most", torch.tensor(most), persistent=False)
+        self.config, self.names, self.shape = config, face.action_names, (face.horizon, actions)
+        self.register_buffer("low", -torch.tensor(most))
+        self.register_buffer("high", torch.tensor(most))
         self.out = nn.Sequential(
             nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * actions)
         )
 
     def forward(self, context: Tensor) -> Tensor:
-        return self.most * self.out(context.mean(1)).unflatten(-1, self.shape).float().tanh()
+        raw = self.out(context.mean(1)).unflatten(-1, self.shape).float().tanh()
+        return (self.high + self.low) / 2 + (self.high - self.low) / 2 * raw
+
+    @torch.no_grad()
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Limits in the units that the normaliser makes of the robot's. Raises `BadValue` for data beyond them."""
+        most = self.config.max_velocity
+        low, high = limits_of(actions, tuple(-v for v in most), most, self.names)
+        self.low.copy_(torch.from_numpy(normalizer.forward(low)))
+        self.high.copy_(torch.from_numpy(normalizer.forward(high)))
 
 
 @dataclass(frozen=True)
@@ -256,16 +292,22 @@ class PoseHead(Head):
                 f"quaternions of length {float(lengths.min()):.3f} … {float(lengths.max()):.3f}; expected 1. Next: keep "
                 "the normaliser off qw, qx, qy, qz and the gripper"
             )
+        grips = opening[~batch.pad]
+        if len(grips) and not (grips.min() >= -1e-3 and grips.max() <= 1 + 1e-3):
+            raise BadValue(
+                f"gripper openings of {float(grips.min()):.3g} … {float(grips.max()):.3g}; expected 0 … 1. Next: keep the "
+                "normaliser off the gripper, and give it in the unit 'opening' (palmar.data.mapped.MappedData converts)"
+            )
         angle = c.rotation_between(turn, c.unit_quaternion(how))[..., None]
         shut = F.binary_cross_entropy_with_logits(grip, opening.clamp(0, 1), reduction="none")
         parts = [
-            over_chunk(e, batch.pad, torch.ones(e.shape[-1], device=e.device))
+            over_chunk(e, batch, torch.ones(e.shape[-1], device=e.device))
             for e in ((position - where).abs(), angle, shut)
         ]
         loss = parts[0] + self.config.rotation * parts[1] + self.config.gripper * parts[2]
         said = torch.cat([position, turn, grip.sigmoid()], -1)
         close = torch.cat([where, c.unit_quaternion(how), opening], -1)
-        action = over_chunk((said - close).abs(), batch.pad, batch.importance)
+        action = over_chunk((said - close).abs(), batch)
         return loss, {"action": action, "position": parts[0], "rotation": parts[1], "gripper": parts[2]}
 
     def act(self, context: Tensor) -> Tensor:
@@ -312,7 +354,7 @@ RegressionConfig = ChunkConfig | JointPositionConfig | JointVelocityConfig | GRU
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """bins a dimension, equally wide from low to high (normalised); `TokenHead.fit` makes them quantiles of data. decoder:
+    """bins a dimension, equally wide from low to high (normalised); `TokenHead.fit` suits them to the data. decoder:
     over the context and the tokens. parallel: all tokens at once instead of one after the other."""
 
     decoder: TransformerConfig = field(default_factory=TransformerConfig)
@@ -344,8 +386,9 @@ class TokenHead(Head):
 
     @torch.no_grad()
     def fit(self, actions: Array, normalizer: Normalizer) -> None:
-        """Bins that each hold about as many of the actions, instead of equally wide ones."""
-        self.edges.copy_(c.quantile_edges(torch.from_numpy(normalizer.forward(actions)), self.config.bins))
+        """Bins from the least to the largest action, narrow where there are many and nowhere wide
+        (`conventions.covering_edges`)."""
+        self.edges.copy_(c.covering_edges(torch.from_numpy(normalizer.forward(actions)), self.config.bins))
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         truth = c.to_bins(batch.actions, self.edges)
@@ -353,10 +396,10 @@ class TokenHead(Head):
         wrong = F.cross_entropy(
             logits.transpose(1, 2), truth.flatten(1), reduction="none", label_smoothing=self.config.label_smoothing
         )
-        loss = over_chunk(wrong.view_as(truth), batch.pad, batch.importance)
+        loss = over_chunk(wrong.view_as(truth), batch)
         said = logits.detach().argmax(-1).view_as(truth)
-        action = over_chunk((c.from_bins(said, self.edges) - batch.actions).abs(), batch.pad, batch.importance)
-        right = over_chunk((said == truth).float(), batch.pad, batch.importance)
+        action = over_chunk((c.from_bins(said, self.edges) - batch.actions).abs(), batch)
+        right = over_chunk((said == truth).float(), batch)
         return loss, {"action": action, "tokens": loss, "accuracy": right}
 
     def teach(self, context: Tensor, tokens: Tensor) -> Tensor:
@@ -442,16 +485,35 @@ class GenerativeHead(Head):
 
     def __init__(self, denoiser: DenoiserConfig, way: Diffusion | Flow, width: int, face: Interface) -> None:
         super().__init__()
-        self.way, self.shape = way, (face.horizon, len(face.action_names))
+        self.way, self.shape = way, (face.horizon, actions := len(face.action_names))
         self.net = denoiser.build(width, *self.shape)
+        self.low: Tensor
+        self.high: Tensor
+        if isinstance(way, Diffusion):
+            self.register_buffer("low", torch.full((actions,), -way.clip))
+            self.register_buffer("high", torch.full((actions,), way.clip))
+
+    @torch.no_grad()
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Diffusion samples within what the data reach, also rarely and far from the mean: a gripper that seldom closes."""
+        if isinstance(self.way, Diffusion):
+            low, high = self.way.limits(torch.from_numpy(normalizer.forward(actions)))
+            self.low.copy_(low)
+            self.high.copy_(high)
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
-        wrong, action = self.way.guess(self.net, context, batch.actions)
-        loss = over_chunk(wrong, batch.pad, batch.importance)
-        return loss, {"action": over_chunk(action, batch.pad, batch.importance), "denoise": loss}
+        if isinstance(self.way, Diffusion):
+            wrong, action = self.way.guess(self.net, context, batch.actions, (self.low, self.high))
+        else:
+            wrong, action = self.way.guess(self.net, context, batch.actions)
+        loss = over_chunk(wrong, batch)
+        return loss, {"action": over_chunk(action, batch), "denoise": loss}
 
     def act(self, context: Tensor) -> Tensor:
-        return self.way.sample(self.net, context, torch.randn(len(context), *self.shape, device=context.device))
+        noise = torch.randn(len(context), *self.shape, device=context.device)
+        if isinstance(self.way, Diffusion):
+            return self.way.sample(self.net, context, noise, (self.low, self.high))
+        return self.way.sample(self.net, context, noise)
 
 
 # ------------------------------------------------------------------------------------------------ one head a task
@@ -510,17 +572,25 @@ class TaskHeads(Head):
         said = torch.stack([head(context).float() for head in self.heads], 1)
         return self.classifier(context.mean(1)).float(), said
 
+    def named(self, batch: Batch) -> Tensor:
+        """int64[B]: the task that the words of each row name, -100 for none."""
+        if len(batch.texts) != len(batch.state):
+            return torch.full((len(batch.state),), -100, device=batch.state.device)
+        return torch.tensor([task_of(t, self.config.tasks) for t in batch.texts], device=batch.state.device)
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        return {"named": self.named(batch) >= 0}
+
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         logits, said = self.answers(context)
-        task = torch.tensor([task_of(t, self.config.tasks) for t in batch.texts], device=logits.device)
-        if len(task) != len(logits):
-            task = torch.full((len(logits),), -100, device=logits.device)
+        task = self.named(batch)
         named = task >= 0
         chosen = torch.where(named[:, None], F.one_hot(task.clamp(min=0), logits.shape[1]).float(), logits.softmax(-1))
         error = (chosen[:, :, None, None] * (said - batch.actions[:, None]).abs()).sum(1)
-        action = over_chunk(error, batch.pad, batch.importance)
-        wrong = F.cross_entropy(logits, task, ignore_index=-100) if named.any() else logits.sum() * 0
-        right = ((logits.argmax(-1) == task) & named).sum() / named.sum().clamp(min=1)
+        action = over_chunk(error, batch)
+        each = batch.each("named")
+        wrong = mean_where(F.cross_entropy(logits, task, ignore_index=-100, reduction="none"), named, each)
+        right = mean_where((logits.argmax(-1) == task).float(), named, each)
         return action + self.config.classify * wrong, {"action": action, "task": wrong, "task_accuracy": right}
 
     def act(self, context: Tensor) -> Tensor:
@@ -595,9 +665,9 @@ class DoneHead(nn.Module):
         return self.out(x).squeeze(-1)
 
     @staticmethod
-    def loss(logit: Tensor, done: Tensor) -> Tensor:
+    def loss(logit: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy in which the few frames after success weigh as much as the others (at most ten times)."""
-        done = done.to(logit.dtype)
-        share = done.mean().clamp(1e-6, 1)
+        done, each = batch.done.to(logit.dtype), batch.each("done")
+        share = (done.mean() if each is None else done.new_tensor(each)).clamp(1e-6, 1)
         weight = 1 + done * (((1 - share) / share).clamp(1, 10) - 1)
         return nn.functional.binary_cross_entropy_with_logits(logit, done, weight)

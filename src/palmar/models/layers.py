@@ -10,10 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the true entries, 0 when there are none."""
+def mean_where(values: Tensor, mask: Tensor, each: float | None = None) -> Tensor:
+    """Mean of values [B, ...] over the true entries of a mask of the same shape, 0 when there are none. each: see `divided`."""
     weight = mask.to(values.dtype)
-    return (values * weight).sum() / weight.sum().clamp(min=1)
+    return divided((values * weight).sum(), weight.sum(), len(values), each)
+
+
+def divided(total: Tensor, count: Tensor, rows: int, each: float | None = None) -> Tensor:
+    """A sum over `count` entries of `rows` rows as their mean, 0 when there are none.
+
+    each: entries a row, averaged over the whole optimiser step of which these rows are a part (`Batch.each`); None when
+    they are all of it. The sum is divided by each · rows, so that the results of the parts, averaged with their rows as
+    weights, are the mean over all entries of the step.
+    """
+    return total / (count.clamp(min=1) if each is None else max(each * rows, 1e-9))
 
 
 class Residual(nn.Module):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmar.models.base import DECIMETRE, GROUNDED, Labels
+from palmar.models.base import DECIMETRE, GROUNDED, Batch, Labels
 from palmar.models.fusion import GroundedAttention
 from palmar.models.layers import gaussian_cells, mean_where
 from palmar.models.sequence import Fused
@@ -124,28 +124,36 @@ class Objects(nn.Module):
         relations = self.relate(torch.cat([found, relative.to(found.dtype)], -1).flatten(1)).float()
         return Found(boxes[..., :4], boxes[..., 4], relative, pose[..., 3:], relations, heat)
 
-    def loss(self, seen: Fused, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is known counts, the rest adds nothing. A box is asked for where the thing is seen."""
-        said, config, there = self(seen), self.config, labels.visible > 0.5
+    def loss(self, seen: Fused, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of a batch that has labels. What is known counts, the rest adds nothing. A box is asked for where the thing is seen."""
+        assert batch.labels is not None
+        said, config, labels, each = self(seen), self.config, batch.labels, batch.each
+        there = labels.visible > 0.5
         true, known = relation_labels(labels)
+        both, target = each("both known"), each("target known")
+        related_rows = None if both is None or target is None else both * (len(RELATIONS) - 1) + target
         parts = {
             "heat": torch.stack([
-                mean_where(-(gaussian_cells(labels.points[:, i], *grid) * said.heat[c].log_softmax(-1)).sum(-1), there[:, i])
+                mean_where(
+                    -(gaussian_cells(labels.points[:, i], *grid) * said.heat[c].log_softmax(-1)).sum(-1), there[:, i],
+                    each(f"seen.{i}"),
+                )
                 for i, (c, grid) in enumerate(self.grids.items())
             ]).mean(),
             "visible": mean_where(
-                F.binary_cross_entropy_with_logits(said.visible, labels.visible, reduction="none"), labels.placed
+                F.binary_cross_entropy_with_logits(said.visible, labels.visible, reduction="none"), labels.placed, each("placed")
             ),
-            "relative": mean_where((said.relative - labels.relative).abs().mean(-1), labels.known),
+            "relative": mean_where((said.relative - labels.relative).abs().mean(-1), labels.known, each("known")),
             "relation": mean_where(
-                F.binary_cross_entropy_with_logits(said.relations, true.float(), reduction="none"), known
+                F.binary_cross_entropy_with_logits(said.relations, true.float(), reduction="none"), known, related_rows
             ),
         }  # fmt: skip
         if labels.boxes is not None and labels.boxed is not None:
             error = (said.boxes - labels.boxes).abs().mean(-1) + 1 - giou(said.boxes, labels.boxes)
-            parts["box"] = mean_where(error, labels.boxed & there)
+            parts["box"] = mean_where(error, labels.boxed & there, each("boxed"))
         if labels.turns is not None and labels.turned is not None:
-            parts["turn"] = mean_where((said.turns - labels.turns).square().mean(-1), labels.turned)
+            error = (said.turns - labels.turns).square().mean(-1)
+            parts["turn"] = mean_where(error, labels.turned, each("turned"))
         total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
         return total, parts
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from palmar.mapping import Interface
 from palmar.models.base import Batch, Inputs, Prediction, check_pictures
 from palmar.models.heads import ChunkHead, DoneHead
+from palmar.models.layers import divided
 from palmar.models.plans import plan_of, remaining
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.token_vla import DONE
@@ -69,13 +70,18 @@ class PalmE(Speaking):
         start = embeddings.shape[1]
         whole = torch.cat([embeddings, self.vlm.embed(ids).to(embeddings.dtype)], 1)
         hidden, _ = self.vlm.run(whole, torch.cat([there, real], 1), start)
-        plan = F.cross_entropy(self.vlm.logits(hidden[:, start - 1 : -1][real]).float(), ids[real])
+        wrong = F.cross_entropy(self.vlm.logits(hidden[:, start - 1 : -1][real]).float(), ids[real], reduction="sum")
+        plan = divided(wrong, real.sum(), len(real), batch.each("plan"))
         skill = self.skill(first(hidden[:, start:], ids == self._stop))
         action, _ = self.head.loss(skill[:, None], batch)
-        done = DoneHead.loss(self.finished(skill), batch.done)
+        done = DoneHead.loss(self.finished(skill), batch)
         total = action + self.config.plan * plan + DONE * done
         parts = {"action": action, "plan": plan, "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """plan: the words of each row's plan."""
+        return super().masks(batch) | {"plan": self._spell(self.plans(batch))[1]}
 
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """texts: the plan of each row, skills separated by ';'. actions: of its first skill. `prefix` is not used."""

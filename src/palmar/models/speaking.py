@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -22,6 +22,10 @@ class SpeakingConfig:
     @property
     def offsets(self) -> tuple[int, ...]:
         return (0,)
+
+    def for_texts(self, texts: Sequence[str]) -> Self:
+        """See `ModelConfig`: a language model reads instructions of any length."""
+        return self
 
 
 class Speaking(Model):

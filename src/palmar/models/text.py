@@ -5,10 +5,12 @@ A configuration builds its encoder; all are called alike: inputs → tokens [B, 
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,8 +19,9 @@ from torch import Tensor, nn
 from palmar.errors import BadFile, BadValue, UnknownName, need, regular_files
 from palmar.models.assets import FOLDER
 from palmar.models.base import Inputs, wants_weights
-from palmar.models.encoders import TOKEN_WIDTH
+from palmar.models.encoders import LONGEST, TOKEN_WIDTH, enough_tokens
 from palmar.models.layers import CrossAttention
+from palmar.models.lengths import Limit
 from palmar.models.transformer import Transformer, TransformerConfig, over_keys
 
 
@@ -43,9 +46,13 @@ def texts_of(inputs: Inputs) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class VectorsConfig:
-    """The vectors that come in `Inputs.tokens`. max_tokens: longer instructions are cut."""
+    """The vectors that come in `Inputs.tokens`. max_tokens: longer instructions are refused."""
 
     max_tokens: int = 32
+
+    def for_texts(self, texts: Sequence[str]) -> VectorsConfig:
+        """See `ModelConfig.for_texts`."""
+        return replace(self, max_tokens=enough_tokens(texts, self.max_tokens))
 
     def build(self) -> TextEncoder:
         return Vectors()
@@ -66,11 +73,16 @@ class Vectors(TextEncoder):
 @dataclass(frozen=True)
 class WordsConfig:
     """A transformer over words, from scratch. buckets: words are hashed into so many, so that there is no vocabulary to
-    fit or to lose; two words may meet in one."""
+    fit or to lose; two words may meet in one. longest: words of an instruction and the begin mark; longer ones are refused."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     buckets: int = 4096
     longest: int = 32
+
+    def for_texts(self, texts: Sequence[str]) -> WordsConfig:
+        """See `ModelConfig.for_texts`."""
+        lengths = [1 + len(words_of(t)) for t in texts]
+        return replace(self, longest=Limit(self.longest, "text.longest").raised(texts, lengths, LONGEST))
 
     @property
     def max_tokens(self) -> int:
@@ -92,6 +104,7 @@ class Words(TextEncoder):
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         rows = [self.numbers(t) for t in texts_of(inputs)]
+        Limit(self.config.longest, "text.longest").check(inputs.texts, [len(r) for r in rows])
         device = self.positions.device
         ids = nn.utils.rnn.pad_sequence([torch.tensor(r) for r in rows], batch_first=True).to(device)
         mask = torch.arange(ids.shape[1], device=device) < torch.tensor([len(r) for r in rows], device=device)[:, None]
@@ -99,18 +112,29 @@ class Words(TextEncoder):
 
     def numbers(self, text: str) -> list[int]:
         """A begin mark, 0, and a number for each word, the same on every machine."""
-        words = re.findall(r"\w+", text.lower())[: self.config.longest - 1]
-        return [0] + [1 + zlib.crc32(w.encode()) % (self.config.buckets - 1) for w in words]
+        return [0] + [1 + zlib.crc32(w.encode()) % (self.config.buckets - 1) for w in words_of(text)]
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
 @dataclass(frozen=True)
 class TowerConfig:
-    """A text tower of `transformers` with its tokenizer, from a local folder in the Hugging Face layout."""
+    """A text tower of `transformers` with its tokenizer, from a local folder in the Hugging Face layout. longest: tokens of an
+    instruction; longer ones are refused."""
 
     path: str = field(metadata=FOLDER)
     family: Literal["bert", "t5", "clip"] = "bert"
     frozen: bool = True
     longest: int = 32
+
+    def for_texts(self, texts: Sequence[str]) -> TowerConfig:
+        """See `ModelConfig.for_texts`."""
+        tokenizer = tokenizer_at(self)
+        lengths = [len(ids) for ids in tokenizer(list(texts))["input_ids"]] if texts else []
+        ceiling = min(LONGEST, int(tokenizer.model_max_length), positions_of(self))
+        return replace(self, longest=Limit(self.longest, "text.longest").raised(texts, lengths, ceiling))
 
     @property
     def max_tokens(self) -> int:
@@ -150,9 +174,8 @@ class Tower(TextEncoder):
         return padded, torch.arange(padded.shape[1], device=device) < lengths[:, None]
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        given = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.config.longest, return_tensors="pt"
-        )
+        given = self.tokenizer(list(texts), padding=True, return_tensors="pt")
+        Limit(self.config.longest, "text.longest").check(texts, given["attention_mask"].sum(1).tolist())
         given = {k: given[k].to(next(self.tower.parameters()).device) for k in ("input_ids", "attention_mask")}
         return self.tower(**given).last_hidden_state, given["attention_mask"].bool()
 
@@ -178,16 +201,40 @@ def text_tower(config: TowerConfig) -> tuple[Any, Any]:
         raise UnknownName("text family", config.family, kinds)
     form, kind, options = kinds[config.family]
     regular_files(config.path)
+    tokenizer = tokenizer_at(config)
     try:
-        tokenizer = hf.AutoTokenizer.from_pretrained(config.path, local_files_only=True, trust_remote_code=False)
         if not wants_weights():
             return tokenizer, kind(form.from_pretrained(config.path, local_files_only=True), **options)
         return tokenizer, kind.from_pretrained(config.path, local_files_only=True, use_safetensors=True, **options)
     except (OSError, ValueError) as e:
-        raise BadFile(
-            f"no {config.family} tower at '{config.path}': {str(e).splitlines()[0]}. Next: give the local folder that "
-            "holds its config.json, model.safetensors and tokenizer"
-        ) from e
+        raise _no_tower(config, e) from e
+
+
+def tokenizer_at(config: TowerConfig) -> Any:
+    """Raises `BadFile` when the folder does not hold it."""
+    need("transformers", "learn")
+    import transformers as hf
+
+    try:
+        return hf.AutoTokenizer.from_pretrained(config.path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as e:
+        raise _no_tower(config, e) from e
+
+
+def positions_of(config: TowerConfig) -> int:
+    """How many tokens the tower can read, of which each position has its own embedding; as many as it likes for T5."""
+    try:
+        shape = json.loads((Path(config.path) / "config.json").read_text("utf-8"))
+        return int(shape.get("text_config", shape).get("max_position_embeddings", LONGEST))
+    except (OSError, ValueError, AttributeError) as e:
+        raise _no_tower(config, e) from e
+
+
+def _no_tower(config: TowerConfig, e: Exception) -> BadFile:
+    return BadFile(
+        f"no {config.family} tower at '{config.path}': {str(e).splitlines()[0]}. Next: give the local folder that "
+        "holds its config.json, model.safetensors and tokenizer"
+    )
 
 
 TextConfig = VectorsConfig | WordsConfig | TowerConfig

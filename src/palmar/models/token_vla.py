@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,9 +18,13 @@ from torch import Tensor
 from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
 from palmar.models.base import Batch, Inputs, Prediction, check_pictures
-from palmar.models.heads import DoneHead, over_chunk
+from palmar.models.heads import DoneHead, over_steps
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig
+
+if TYPE_CHECKING:
+    from palmar.data.normalize import Normalizer
+    from palmar.types import Array
 
 DONE = 0.1  # how much the done head counts
 
@@ -53,27 +58,41 @@ class TokenVLA(Speaking):
         self.vlm = VLM(config.vlm)
         self.finished = DoneHead(self.vlm.width)
         self.vocab = config.vlm.decoder.vocab - config.vlm.decoder.spare
+        self.reach: Tensor
+        self.register_buffer("reach", torch.full((len(interface.action_names),), config.tokens.limit))
+
+    @torch.no_grad()
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Every action of the data lies within the bins, also a rare one far from the mean."""
+        largest = np.abs(normalizer.forward(actions)).max(0)
+        self.reach.copy_(torch.from_numpy(np.maximum(largest, self.config.tokens.limit)))
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the action words; parts: words, action (mean absolute error of the likeliest words, told the
         true ones before), accuracy (share of words right), done, loss."""
         bins, vocab = self.config.tokens, self.vocab
         steps = bins.steps(batch.actions.shape[1])
-        words = bins.words(batch.actions[:, steps], vocab).flatten(1)  # [B, anchors · A]
+        words = bins.words(batch.actions[:, steps], vocab, self.reach).flatten(1)  # [B, anchors · A]
         logits, hidden, there = self.told(batch, words)
         target = words - (vocab - bins.bins)
 
         def over(values: Tensor) -> Tensor:
             spoken = values.unflatten(1, (len(steps), -1)).float()
-            return over_chunk(spoken, batch.pad[:, steps], batch.importance)
+            return over_steps(spoken, batch.pad[:, steps], batch.importance, batch.each("spoken"))
 
         best = logits.argmax(-1)
         said = over(F.cross_entropy(logits.transpose(1, 2), target, reduction="none"))
-        error = (bins.actions(best + vocab - bins.bins, vocab) - batch.actions[:, steps].flatten(1)).abs()
-        done = DoneHead.loss(self._finished(hidden, there), batch.done)
+        meant = bins.actions((best + vocab - bins.bins).unflatten(1, (len(steps), -1)), vocab, self.reach)
+        error = (meant - batch.actions[:, steps]).abs().flatten(1)
+        done = DoneHead.loss(self._finished(hidden, there), batch)
         total = said + DONE * done
         parts = {"words": said, "action": over(error), "accuracy": over(best == target), "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        """spoken: the real steps among those that are said."""
+        steps = self.config.tokens.steps(batch.actions.shape[1])
+        return super().masks(batch) | {"spoken": ~batch.pad[:, steps]}
 
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """confidence: geometric mean of the probabilities of the words said. `prefix` is not used."""
@@ -91,7 +110,7 @@ class TokenVLA(Speaking):
             if i + 1 < count:
                 there = F.pad(there, (0, 1), value=True)
                 hidden, cache = self.vlm.run(self.vlm.embed(said[-1])[:, None], there, 0, cache)
-        spoken = bins.actions(torch.stack(said, 1), vocab).unflatten(1, (-1, width))
+        spoken = bins.actions(torch.stack(said, 1).unflatten(1, (-1, width)), vocab, self.reach)
         return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp())
 
     def told(self, inputs: Inputs, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:

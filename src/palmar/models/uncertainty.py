@@ -173,12 +173,13 @@ def deviation(logits: Tensor, values: Tensor) -> Tensor:
 
 def spoken(model: TokenVLA, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Logits [B, anchors, A, bins] of the words that the model says, each given those before it, and the action that each
-    bin stands for [bins]."""
+    bin stands for [A, bins]."""
     bins, vocab = model.config.tokens, model.vocab
     rows, steps = bins.rows(vocab), bins.steps(model.interface.horizon)
-    words = bins.words(model.act(inputs).actions[:, steps], vocab).flatten(1)
+    words = bins.words(model.act(inputs).actions[:, steps], vocab, model.reach).flatten(1)
     logits = model.told(inputs, words)[0].unflatten(1, (len(steps), -1))
-    return logits, bins.actions(torch.arange(rows.start, rows.stop, device=logits.device), vocab)
+    each = torch.arange(rows.start, rows.stop, device=logits.device)[:, None].expand(-1, len(model.reach))
+    return logits, bins.actions(each, vocab, model.reach).T
 
 
 def answers(model: Model, inputs: Inputs, count: int, prefix: Tensor | None = None) -> Tensor:

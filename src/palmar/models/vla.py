@@ -105,6 +105,10 @@ class VLAConfig:
         future = {*(self.video.offsets if self.video else ()), *((self.goal.offset,) if self.goal else ())}
         return (*self.history, *sorted(future))
 
+    def for_texts(self, texts: Sequence[str]) -> VLAConfig:
+        """See `ModelConfig`."""
+        return replace(self, text=self.text.for_texts(texts))
+
     def build(self, interface: Interface) -> VLA:
         return VLA(self, interface)
 
@@ -283,7 +287,7 @@ class VLA(Model):
         objects where the batch has labels, loss (all)."""
         seen, divergence = self.perceive(batch, batch)
         total, parts = self.head.loss(seen.context, batch)
-        done = DoneHead.loss(self.finished(seen.context.mean(1)).float(), batch.done)
+        done = DoneHead.loss(self.finished(seen.context.mean(1)).float(), batch)
         total, parts = total + self.config.done * done, parts | {"done": done}
         if self.config.latent is not None:
             total, parts = total + self.config.latent.weight * divergence, parts | {"latent": divergence}
@@ -293,9 +297,12 @@ class VLA(Model):
             video = self.video.loss(seen, now, {c: batch.images[c][:, at] for c in now})
             total, parts = total + self.config.video.weight * video, parts | {"video": video}
         if self.objects is not None and batch.labels is not None:
-            more, found = self.objects.loss(seen, batch.labels)
+            more, found = self.objects.loss(seen, batch)
             total, parts = total + more, parts | found
         return total, {k: v.detach() for k, v in (parts | {"loss": total}).items()}
+
+    def masks(self, batch: Batch) -> dict[str, Tensor]:
+        return super().masks(batch) | self.head.masks(batch)
 
     def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
         """Memoryless but for the past pictures it is given: `prefix` is not used."""

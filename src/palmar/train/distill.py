@@ -18,6 +18,7 @@ from torch import Tensor
 from palmar.errors import BadValue
 from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Batch, Inputs, Model, pixels
+from palmar.models.heads import over_chunk
 from palmar.policy import Policy
 from palmar.types import Array, Observation
 
@@ -56,6 +57,7 @@ class Distill:
             )
 
     def __call__(self, model: Model, batch: Batch, raw: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        self._check(model)
         with torch.no_grad():
             wish = self.teacher(raw, tuple(batch.texts))
         goal = torch.from_numpy(np.asarray(self.action.forward(wish), np.float32)).to(batch.actions.device)
@@ -69,16 +71,32 @@ class Distill:
         total = (1 - self.weight) * cloned + self.weight * away
         return total, parts | {"teacher": away.detach(), "loss": total.detach()}
 
+    def _check(self, model: Model) -> None:
+        """Raise `BadValue` when the teacher or the normaliser has other names, or the same in another order."""
+        ours = model.interface
+        theirs = self.teacher.policy.interface if isinstance(self.teacher, NeuralTeacher) else None
+        given: tuple[str, ...] = tuple(getattr(self.action, "names", ()))
+        pairs = [("the normaliser's actions", given, ours.action_names)] if given else []
+        if theirs is not None:
+            pairs += [
+                ("the teacher's states", theirs.state_names, ours.state_names),
+                ("the teacher's actions", theirs.action_names, ours.action_names),
+            ]
+            if lacking := [c for c in theirs.cameras if c not in ours.cameras]:
+                raise BadValue(f"the teacher looks through '{lacking[0]}'; the student has {', '.join(ours.cameras)}")
+        for what, its, mine in pairs:
+            if tuple(its) != tuple(mine):
+                raise BadValue(
+                    f"{what} are {', '.join(its)}; the student has {', '.join(mine)}. Next: a teacher of the same robot, or its "
+                    "policy behind palmar.mapping.MappedPolicy"
+                )
+
     def _away(self, said: Tensor, goal: Tensor, batch: Batch) -> Tensor:
         if not said.requires_grad:
             raise BadValue(f"this head's act has no gradient, so distance='{self.distance}' cannot teach it; use 'own'")
-        counts = batch.importance / batch.importance.sum().clamp(min=1e-6)
         difference = said - goal
-        each = (
-            difference.abs() @ counts if self.distance == "l1" else difference.square() @ counts / (2 * self.sigma**2)
-        )
-        real = (~batch.pad).to(each.dtype)
-        return (each * real).sum() / real.sum().clamp(min=1)
+        away = difference.abs() if self.distance == "l1" else difference.square() / (2 * self.sigma**2)
+        return over_chunk(away, batch)
 
 
 class NeuralTeacher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from palmar.data.augment import Augment, draw_warp, recoloured, shifted, warp_actions, warp_labels, warped
 from palmar.data.language import Paraphrases, Wordings
+from palmar.data.mapped import interface_of
 from palmar.data.mixture import Group, Mixture, check_alike
 from palmar.data.quality import check_numbers
 from palmar.data.split import episode_digests
@@ -118,6 +120,12 @@ class Feed:
         """float[n, A]: the actions to learn from, in the robot's units."""
         actions: Array = np.concatenate([s.actions for s in self.sets])[self.moving]
         return actions
+
+    @property
+    def seen_states(self) -> Array:
+        """float[n, S]: the states of the training frames, in the robot's units."""
+        states: Array = np.concatenate([s.states for s in self.sets])[self.training]
+        return states
 
     def _group(self) -> None:
         """families: names of the episodes' tasks. family: which of them a frame belongs to. groups: training frames."""
@@ -250,13 +258,9 @@ class Feed:
 
     def interface(self, horizon: int, dt: float) -> Interface:
         """Read from the first frame."""
-        first = self.sets[0]
-        images = first.batch(np.array([0]), 1)["images"]
-        sizes = {c: (int(images[c].shape[1]), int(images[c].shape[2])) for c in first.cameras}
-        return Interface(
-            sizes, tuple(first.state_names), tuple(first.action_names), horizon, dt, offsets=self.offsets,
-            recorded=recorded_sizes(self.sets, sizes),
-        )  # fmt: skip
+        own = interface_of(self.sets[0], horizon)
+        recorded = recorded_sizes(self.sets, own.cameras)
+        return replace(own, horizon=horizon, dt=dt, embodiment="", offsets=self.offsets, recorded=recorded)
 
 
 def recorded_sizes(
@@ -277,7 +281,8 @@ LabelMaker = Callable[[Array, Array], dict[str, Array]]
 def privileged_labels(names: Sequence[str], cameras: Sequence[str], state_names: Sequence[str]) -> LabelMaker | None:
     """A function (privileged [B, P], state [B, S]) → the arrays of `Labels`, by name; None without truth."""
     at = {n: i for i, n in enumerate(names)}
-    tcp = [list(state_names).index(f"tcp.{a}") for a in "xyz"] if "tcp.x" in state_names else None
+    tool = [f"tcp.{a}" for a in "xyz"]
+    tcp = [list(state_names).index(n) for n in tool] if set(tool) <= set(state_names) else None
     if not any(f"{c}.{g}.u" in at for c in cameras for g in GROUNDED):
         return None
     says_more = any(".box." in n or ".turn." in n for n in names)

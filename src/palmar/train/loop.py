@@ -23,11 +23,14 @@ from palmar.data.language import Paraphrases
 from palmar.data.split import TRAINED_ON
 from palmar.models import checkpoint
 from palmar.models.base import ModelConfig
+from palmar.train.checks import check_shard
 from palmar.train.feed import Source, ahead, rng_of
-from palmar.train.job import Job, Lane, check_shard
+from palmar.train.job import Job
+from palmar.train.lanes import Lane
 from palmar.train.losses import Asked, Descent, Objective, own_loss
 from palmar.train.memory import out_of_memory, too_big
 from palmar.train.recipe import Recipe
+from palmar.train.request import TrainRequest
 from palmar.train.resume import STATE, CtrlC, forget_after, refuse_occupied
 from palmar.train.run import Run, TrainConfig
 from palmar.train.speed import all_threads, bf16_is_fast, free_threads, keep_memory
@@ -58,6 +61,7 @@ def train(
     embodiment: str = "",
     paraphrases: Paraphrases | None = None,
     init: str | Path | None = None,
+    new_normalizer: bool = False,
     pretrained: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -81,23 +85,24 @@ def train(
     if config.shard:
         check_shard(recipe or Recipe(), objective is own_loss)
     refuse_occupied(folder, resume)
-    sets = list(data) if isinstance(data, Sequence) else [data]
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or (all_threads() if config.minutes is None else free_threads()))
     going_on = resume and (folder / STATE).exists()
     if going_on and pretrained is not None and (folder / checkpoint.CONFIG).exists():
         model, pretrained = checkpoint.read_config(folder)[0], None  # its own folder holds all it needs
+    request = TrainRequest(
+        model, list(data) if isinstance(data, Sequence) else [data], config, recipe or Recipe(), web, others or {}, objective,
+        dt, embodiment, paraphrases, None if init is None else Path(init), new_normalizer,
+        None if pretrained is None else Path(pretrained),
+    )  # fmt: skip
     try:
         with forked(config.device):
-            job = Job.start(
-                model, sets, config, recipe or Recipe(), web=web, others=others, dt=dt, embodiment=embodiment,
-                paraphrases=paraphrases, init=init, pretrained=pretrained, going_on=going_on,
-            )  # fmt: skip
-            job.world, job.objective = world, objective
+            job = Job.start(request, folder if going_on else None)
+            job.world = world
             folder.mkdir(parents=True, exist_ok=True)
-            if job.took and progress and world.leads:
-                say("published weights: {}; the rest begins anew", ", ".join(job.took))
+            for note in job.notes if progress and world.leads else ():
+                say("{}", note)
             if going_on:
                 job.run.load(folder / STATE, json.loads(json.dumps(job.about)))
             if world.leads:
@@ -326,4 +331,4 @@ def descent_of(job: Job, lane: Lane, bf16: bool) -> Descent:
     """How a step of this stage goes down on a lane's batches."""
     mixture = lane.mixture(job.run.now.data)
     weights = [mixture.loss_weight(f) for f in lane.feed.families] if mixture is not None and mixture.losses else []
-    return Descent(job.objective, weights, job.run.config.accumulate, bf16)
+    return Descent(job.objective, weights, job.run.config.accumulate, bf16, job.world)

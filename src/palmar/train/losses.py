@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from palmar.models.base import Batch, Model, Prediction
 from palmar.train.web import Questions, speaker
+from palmar.train.world import World
 from palmar.types import Array
 
 Parts = dict[str, Tensor]
@@ -47,13 +48,17 @@ class Descent:
     """One step down: batch → gradients on the model's parameters.
 
     weights: loss weight of each task (`Feed.families`). pieces: how many backward passes a batch is cut into, to need less
-    memory. bf16: compute in bfloat16.
+    memory. bf16: compute in bfloat16. world: the processes whose gradients will be averaged.
+
+    The gradient (averaged over the processes) is that of the loss of the whole batch: masked means are divided by what the
+    whole batch has (`Batch.density`), means over rows are weighted by rows.
     """
 
     objective: Objective = own_loss
     weights: Sequence[float] = ()
     pieces: int = 1
     bf16: bool = False
+    world: World = field(default_factory=World)
 
     def __call__(self, model: Model, batch: Batch, asked: Asked) -> Parts:
         """Adds to the gradients; the parts of the loss by name, averaged over the rows as the loss is."""
@@ -61,7 +66,10 @@ class Descent:
         total = rows + (len(questions.prompts) if questions is not None else 0)
         sums: Parts = {}
         device = batch.state.device.type
-        for piece, weight in self._split(rows, np.asarray(asked.raw["family"])):
+        pieces = list(self._split(rows, np.asarray(asked.raw["family"])))
+        if len(pieces) > 1 or self.world.size > 1:
+            batch = replace(batch, density=self._density(model, batch))
+        for piece, weight in pieces:
             part = batch if piece is None else take(batch, piece)
             raw = asked.raw if piece is None else take_raw(asked.raw, piece)
             with torch.autocast(device, torch.bfloat16) if self.bf16 else nullcontext():
@@ -77,6 +85,11 @@ class Descent:
             (said * (len(questions.prompts) / total)).backward()
             sums["language"] = said.detach()
         return sums
+
+    def _density(self, model: Model, batch: Batch) -> dict[str, float]:
+        """How many true entries each of the model's masks has a row, over all processes, which have equally many rows."""
+        counts = {name: float(mask.sum()) / len(batch.state) for name, mask in model.masks(batch).items()}
+        return self.world.means(counts, str(batch.state.device))
 
     def _split(self, rows: int, family: Array) -> Iterator[tuple[Array | None, float]]:
         """(rows, weight) of each backward pass; None for all rows."""

@@ -12,6 +12,7 @@ import torch
 from palmar.errors import BadValue
 from palmar.models.base import Batch
 from palmar.train.losses import Asked, Descent, take, take_raw
+from palmar.train.world import World
 
 if TYPE_CHECKING:
     from palmar.train.job import Job
@@ -47,7 +48,8 @@ def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseE
         try:
             picked = np.arange(rows)
             view = job.view(job.lanes[given.raw["lane"]])
-            replace(descent, pieces=1)(view, take(batch, picked), Asked(take_raw(given.raw, picked), given.questions))
+            alone = replace(descent, pieces=1, world=World())  # the other processes may not be out of memory
+            alone(view, take(batch, picked), Asked(take_raw(given.raw, picked), given.questions))
             break
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as again:
             if not out_of_memory(again):

@@ -17,9 +17,9 @@ from palmar.errors import BadValue, UnknownName
 from palmar.kinematics import matrix_to_quat
 from palmar.policy import ADAPTERS, split_robot
 from palmar.robots.arm7 import arm7
+from palmar.train.scale import FAR, beyond, misfit
 from palmar.types import Array
 
-FAR = 5.0  # standard deviations beyond which hardly a value lies when a normaliser fits
 ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
 
 
@@ -210,8 +210,7 @@ def values(data: Any) -> Iterator[Check]:
 
 
 def normalised(data: Any, checkpoint: Side) -> Iterator[Check]:
-    """Do the checkpoint's normalisers, which --init keeps, fit these numbers? Share of values beyond 5 σ, by channel; spread of
-    the values in σ; and what was constant in training and moves here."""
+    """Do the checkpoint's normalisers, which --init keeps, fit these numbers (`scale.misfit`)?"""
     for what, names, numbers in (("state", data.state_names, data.states), ("action", data.action_names, data.actions)):
         n = checkpoint.stats["normalizers"].get(what)
         theirs = checkpoint.state_names if what == "state" else checkpoint.action_names
@@ -222,30 +221,13 @@ def normalised(data: Any, checkpoint: Side) -> Iterator[Check]:
         numbers = numbers[np.isfinite(numbers).all(1)]
         if not (np.isfinite(offset).all() and np.isfinite(scale).all()) or not len(numbers):
             continue
-        live = scale > 0
-        unit = (numbers - offset) / np.where(live, scale, 1.0)
-        beyond, spread = (np.abs(unit) > FAR).mean(0), unit.std(0)
-        off = (spread > 2.5) | (np.abs(unit.mean(0)) > 2.5)  # not only a long tail, which the training data have too
-        moves = numbers.std(0) > 1e-3 * np.maximum(np.abs(offset), 1.0)
-        out = [i for i in np.flatnonzero(live) if beyond[i] > 0.01 and off[i]]
-        narrow = [i for i in np.flatnonzero(live) if 1e-3 < spread[i] < 0.15]
-        constant = [i for i in np.flatnonzero(~live) if moves[i]]
-        found = f"{100 * beyond[live].max(initial=0.0):.1f} % of the values of a channel are beyond {FAR:g} σ at most"
-        if out:
-            worst = max(out, key=lambda i: (beyond[i], spread[i]))
-            found = (
-                f"{some([names[i] for i in out])}: {100 * beyond[worst]:.0f} % of {names[worst]} are beyond {FAR:g} σ of the "
-                f"checkpoint (spread {spread[worst]:.2g} σ, mean {unit[:, worst].mean():.2g} σ; expected about 1 and 0)"
-            )
-        elif constant:
-            found = f"{some([names[i] for i in constant])} never moved in training and move here"
-        elif len(narrow) > len(names) / 2:
-            found = f"{some([names[i] for i in narrow])} move {spread[narrow].max():.2g} σ of the checkpoint; expected about 1"
+        wrong = misfit(names, offset, scale, numbers)
+        share = 100 * beyond(offset, scale, numbers)
         yield Check(
             f"data set ↔ checkpoint: {what} normaliser",
-            not out and not constant and len(narrow) <= len(names) / 2,
-            found,
-            "another scale or unit: convert the data, or train from scratch; --init keeps the checkpoint's normaliser",
+            not wrong,
+            wrong or f"{share:.1f} % of the values of a channel are beyond {FAR:g} σ at most",
+            "another scale or unit: convert the data, or --init with --new-normalizer, or train from scratch",
         )
 
 

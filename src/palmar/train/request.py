@@ -1,0 +1,65 @@
+"""A training run as one value: what is trained, on what, and from where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palmar.data.language import Paraphrases
+from palmar.errors import BadValue
+from palmar.models.base import ModelConfig
+from palmar.train.feed import Source
+from palmar.train.losses import Objective, own_loss
+from palmar.train.recipe import Recipe
+from palmar.train.run import TrainConfig
+
+if TYPE_CHECKING:
+    from palmar.data.webdata import WebData
+
+
+@dataclass(frozen=True, eq=False)
+class TrainRequest:
+    """What `train` needs to know.
+
+    data: one or more data sets of one robot; their cameras and channels may come in any order. recipe: the stages; one, of
+    everything, when not given. web: questions about pictures, for stages whose mixture has some. others: data of other robots
+    that share the model, by their names in it (`VLAConfig.robots`). objective: what to minimise (`train.distill`). dt:
+    seconds an action lasts; 1 / fps of the data when not given. embodiment: name of the robot. paraphrases: instruction →
+    other wordings to train on. init: checkpoint to start from; its normalisation is kept, unless new_normalizer.
+    pretrained: folder of published weights for a model that stands on a vision-language model (`models.pretrained`).
+
+    Raises `BadValue` for a request that cannot be: no data, two places to begin from.
+    """
+
+    model: ModelConfig
+    data: Sequence[Source]
+    config: TrainConfig
+    recipe: Recipe = field(default_factory=Recipe)
+    web: WebData | None = None
+    others: Mapping[str, Sequence[Source]] = field(default_factory=dict)
+    objective: Objective = own_loss
+    dt: float | None = None
+    embodiment: str = ""
+    paraphrases: Paraphrases | None = None
+    init: Path | None = None
+    new_normalizer: bool = False
+    pretrained: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.data or any(not sets for sets in self.others.values()):
+            raise BadValue(
+                "a training run without data. Next: data=[Dataset(FOLDER)], and as many for each of `others`"
+            )
+        if self.pretrained is not None and self.init is not None:
+            raise BadValue(
+                f"init is '{self.init}' and pretrained '{self.pretrained}': both say where to begin. Next: --init or "
+                "--pretrained"
+            )
+        if self.new_normalizer and self.init is None:
+            raise BadValue(
+                "new_normalizer without init: a run from scratch fits its normaliser anyway. Next: leave it out"
+            )
+        if self.dt is not None and not self.dt > 0:
+            raise BadValue(f"dt is {self.dt}; expected seconds > 0")
