@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import av
 import numpy as np
@@ -285,6 +286,9 @@ def test_undo_refuses_to_lose_what_came_later(root):
     assert info_of(root)["robot_type"] == "other"
 
 
+RENAME = Path.rename
+
+
 class Cut(BaseException):
     """As good as a kill."""
 
@@ -297,14 +301,14 @@ def test_a_repair_cut_at_every_rename_is_taken_back(tmp_path, monkeypatch):
         root = shutil.copytree(source, tmp_path / f"cut{step}")
         left = [step]
 
-        def rename(self, target, real=type(root).rename, left=left):
+        def rename(self, target, real=RENAME, left=left):
             if left[0] == 0:
                 raise Cut
             left[0] -= 1
             return real(self, target)
 
         with monkeypatch.context() as patch:
-            patch.setattr(type(root), "rename", rename)
+            patch.setattr(Path, "rename", rename)
             try:
                 repair(root, drop=True)
                 break

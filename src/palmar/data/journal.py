@@ -49,7 +49,7 @@ def apply(root: Path, changes: Changes, why: list[str]) -> Path:
     folder = root / KEPT / f"removed-{1 + max((n for n, _ in _folders(root)), default=-1)}"
     try:
         folder.mkdir(parents=True)
-        entries = []
+        entries: list[dict[str, Any]] = []
         for name, how in changes.writes.items():
             aside = folder / "new" / name
             aside.parent.mkdir(parents=True, exist_ok=True)

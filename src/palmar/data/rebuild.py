@@ -108,15 +108,15 @@ def _columns(old: Mapping[str, Any], found: Survey) -> dict[str, tuple[str, list
     for name, counts in votes.items():
         said = old.get(name) if not any(schema.feature_problems(name, old.get(name))) else None
         named = next((k for k in counts if said and k[0] == said["dtype"] and _same(said["shape"], list(k[1]))), None)
-        (dtype, shape), count = counts.most_common(1)[0]
+        kind, count = counts.most_common(1)[0]
         if named and 2 * count <= total:
-            (dtype, shape), count = named, total
+            kind, count = named, total
         if 2 * count > total or said:
-            out[name] = dtype, list(shape)
+            out[name] = kind[0], list(kind[1])
     for path, file in files.items():
-        for name, kind in out.items():
-            if file.columns.get(name) != kind:
-                file.why = f"'{path}' has no column {name} of {kind[0]}{kind[1]}, as the others have"
+        for name, (dtype, shape) in out.items():
+            if file.columns.get(name) != (dtype, shape):
+                file.why = f"'{path}' has no column {name} of {dtype}{shape}, as the others have"
     return out
 
 

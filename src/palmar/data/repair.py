@@ -427,13 +427,15 @@ def _row_stats(root: Path, info: Mapping[str, Any], good: Sequence[Mend], found:
 
 def _counted(root: Path, info: Mapping[str, Any], m: Mend, feature: str) -> dict[str, Any]:
     from palmar.data import video
-    from palmar.data.columns import to_numpy
+    from palmar.data.columns import column_problem, to_numpy
 
     about, fps = info["features"][feature], float(info["fps"])
     if about["dtype"] in schema.NUMBERS and m.part is not None:
         import pyarrow as pa
 
         column = fmt.read_parquet(root / m.data, [feature]).take(pa.array(m.part.rows))[feature]
+        if problem := column_problem(feature, column, about):
+            raise problem.error(root / m.data)
         values = to_numpy(column, about, feature, root)
         if feature in ("episode_index", "index", "timestamp", "frame_index"):
             n = m.row["length"]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from palmar.data import paths
 from palmar.errors import BadFile
@@ -63,16 +63,16 @@ def shown(value: Any, most: int = 80) -> str:
 # ------------------------------------------------------------------------------------------------ info.json
 
 
-def whole(value: Any, least: int = 0, most: int = LARGEST) -> bool:
+def whole(value: Any, least: int = 0, most: int = LARGEST) -> TypeGuard[int]:
     return type(value) is int and least <= value <= most
 
 
-def number(value: Any) -> bool:
+def number(value: Any) -> TypeGuard[float]:
     """A finite number; True and False are none, nor is an integer beyond what a float holds."""
     return type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value)
 
 
-def text(value: Any, most: int = LONG) -> bool:
+def text(value: Any, most: int = LONG) -> TypeGuard[str]:
     """A text that can be written as UTF-8."""
     return isinstance(value, str) and len(value) <= most and not any(0xD800 <= ord(c) < 0xE000 for c in value)
 
@@ -203,8 +203,8 @@ def row_problems(row: Mapping[str, Any], films: Sequence[str], fps: float) -> It
         if not whole(value, least, paths.LARGEST):
             yield Problem(where + field, value, f"a whole number, {least} or more")
             return
-    if stop - start != length:  # type: ignore[operator]
-        yield Problem(where + "length", length, f"{stop} - {start} = {stop - start}, as its indices say")  # type: ignore[operator]
+    if stop - start != length:
+        yield Problem(where + "length", length, f"{stop} - {start} = {stop - start}, as its indices say")
     tasks = row.get("tasks")
     if tasks is not None and not (isinstance(tasks, list) and all(text(t) for t in tasks)):
         yield Problem(where + "tasks", tasks, "a list of texts")
@@ -216,9 +216,9 @@ def row_problems(row: Mapping[str, Any], films: Sequence[str], fps: float) -> It
             if not whole(value, 0, paths.LARGEST):
                 yield Problem(f"{where}videos/{key}/{name}", value, "a whole number, 0 or more")
         at, end = (row.get(f"videos/{key}/{n}") for n in ("from_timestamp", "to_timestamp"))
-        if not number(at) or not 0 <= at < paths.LARGEST:  # type: ignore[operator]
+        if not number(at) or not 0 <= at < paths.LARGEST:
             yield Problem(f"{where}videos/{key}/from_timestamp", at, "a time in seconds, 0 or more")
-        elif abs(at * fps - round(at * fps)) > 0.25:  # type: ignore[operator]
+        elif abs(at * fps - round(at * fps)) > 0.25:
             yield Problem(f"{where}videos/{key}/from_timestamp", at, f"a multiple of 1/fps = {1 / fps:.6g} s")
         if end is not None and not (number(end) and end < paths.LARGEST):
             yield Problem(f"{where}videos/{key}/to_timestamp", end, "a time in seconds")

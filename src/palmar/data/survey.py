@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -170,8 +169,9 @@ def feature_of(column: Any) -> tuple[str, list[int]] | None:
     """(dtype, shape) of an arrow column, in the words of info.json; None for what it has no word for."""
     import pyarrow as pa
 
-    kind, shape = column.type, list[int]()
-    values = column.chunk(0) if column.num_chunks else None
+    shape: list[int] = []
+    kind: Any = column.type
+    values: Any = column.chunk(0) if column.num_chunks else None
     while True:
         if isinstance(kind, pa.BaseExtensionType):
             kind, values = kind.storage_type, values.storage if values is not None else None
@@ -189,7 +189,7 @@ def feature_of(column: Any) -> tuple[str, list[int]] | None:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "string", shape or [1]
     name = {"bool": "bool", "halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))
-    return (name, shape or [1]) if name in schema.NUMBERS and math.prod(shape) else None
+    return (name, shape or [1]) if name in schema.NUMBERS and 0 not in shape else None
 
 
 def _film(path: Path, name: str) -> FilmFile:

@@ -81,7 +81,7 @@ def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
     """The value as one of several annotations; of several dataclasses the one with these fields."""
     if value is None and types.NoneType in hints:
         return None
-    kinds = [h for h in hints if is_dataclass(h)]
+    kinds: list[Any] = [h for h in hints if is_dataclass(h)]
     if kinds and isinstance(value, Mapping):
         return from_dict(max(kinds, key=lambda kind: _fit(kind, set(value))), value, where)
     plain = [h for h in hints if not is_dataclass(h) and h is not types.NoneType]

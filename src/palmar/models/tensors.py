@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -96,7 +96,7 @@ def read_header(path: Path) -> Header:
     return Header(shapes, meta)
 
 
-def _wholes(value: Any) -> bool:
+def _wholes(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**60 for n in value)
 
 
