@@ -81,7 +81,9 @@ def column_problem(name: str, column: Any, feature: fmt.Feature) -> schema.Probl
     values = column.chunks
     while True:
         if any(v.null_count for v in values):
-            return schema.Problem(f"column {name}", f"empty in {sum(v.null_count for v in values)} places", expected)
+            return schema.Problem(
+                f"column {name}", schema.Words(f"empty in {sum(v.null_count for v in values)} places"), expected
+            )
         if isinstance(kind, pa.BaseExtensionType):
             values, kind = [v.storage for v in values], kind.storage_type
         elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -91,9 +93,11 @@ def column_problem(name: str, column: Any, feature: fmt.Feature) -> schema.Probl
     family = {"b": pa.types.is_boolean, "f": pa.types.is_floating}.get(np.dtype(dtype).kind, pa.types.is_integer)
     count = sum(len(v) for v in values)
     if not family(kind):
-        return schema.Problem(f"column {name}", f"of type {column.type}", expected)
+        return schema.Problem(f"column {name}", schema.Words(f"of type {column.type}"), expected)
     if count != len(column) * width or not _even(column, width):
-        return schema.Problem(f"column {name}", f"{count} values in {len(column)} rows", f"{width} a row: {expected}")
+        return schema.Problem(
+            f"column {name}", schema.Words(f"{count} values in {len(column)} rows"), f"{width} a row: {expected}"
+        )
     return None
 
 

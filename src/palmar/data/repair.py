@@ -6,7 +6,6 @@ episode refers to, is moved to `.palmar/removed-N/` inside the set, from where `
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from palmar.data import format as fmt
 from palmar.data import journal, schema
-from palmar.data import stats as st
-from palmar.data.durable import KEPT, NEW, OLD, STAGING, WriterLock, swap_in
+from palmar.data.durable import NEW, OLD, STAGING, WriterLock, swap_in
 from palmar.data.journal import Changes
 from palmar.data.mending import Mend, mended, tasks_of
 from palmar.data.rebuild import name_in, rebuild_info
+from palmar.data.recount import fresh_stats, row_stats
+from palmar.data.rewrite import data_files, episode_files, extras
 from palmar.data.rows import PATTERN, find_rows, load_rows
 from palmar.data.survey import Survey, survey
-from palmar.errors import BadFile, regular_file
+from palmar.errors import BadFile
 
 PATTERNS = ("data/*/*.parquet", PATTERN, "videos/*/*/*.mp4")
-PER_EPISODE = 25_000  # bytes of a row of meta/episodes, the most seen
 
 
 @dataclass(slots=True)
@@ -88,7 +85,7 @@ def mend(root: Path) -> Mended:
     fmt.check_version(root, info)
     rows = load_rows(root, info)
     changes = Changes(moves=unclaimed(root, rows, info) if _places(rows) else [])
-    if rows and (fresh := _fresh_stats(root, rows, info)) is not None:
+    if rows and (fresh := fresh_stats(root, rows, info)) is not None:
         changes.writes[fmt.STATS] = fmt.json_bytes(fresh)
     _do(root, changes, ["before recording went on"], out)
     out.episodes = len(rows)
@@ -204,15 +201,15 @@ def _planned(root: Path, drop: bool) -> tuple[Mended, Changes]:
     _films(root, info, good, found, changes, out)
     _number(good)
     tasks = _tasks(root, good, changes, out)
-    _data_files(root, info, good, found, changes, out)
-    _row_stats(root, info, good, found, out)
+    data_files(root, info, good, found, changes, out.why)
+    row_stats(root, info, good, out.why)
     rows = [m.row for m in good]
     spare = set(there.rows) - {m.episode for m in good}
     if any(m.row != before[m.episode] for m in good) or spare or there.damaged:
-        _episode_files(root, info, rows, changes)
+        episode_files(root, info, rows, changes)
     if any(m.row["episode_index"] != m.episode for m in good) or out.dropped:
-        _extras(root, {m.episode: m.row["episode_index"] for m in good}, changes)
-    if (fresh := _fresh_stats(root, rows, info)) is not None:
+        extras(root, {m.episode: m.row["episode_index"] for m in good}, changes)
+    if (fresh := fresh_stats(root, rows, info)) is not None:
         changes.writes[fmt.STATS] = fmt.json_bytes(fresh)
     info |= {
         "total_episodes": len(good), "total_frames": sum(r["length"] for r in rows), "total_tasks": len(tasks),
@@ -342,174 +339,3 @@ def _task_rows(root: Path) -> dict[int, str]:
         if schema.whole(i, 0, 10**6) and schema.text(text):
             out.setdefault(i, text)
     return out
-
-
-# ------------------------------------------------------------------------------------------------ files written anew
-
-
-def _data_files(
-    root: Path, info: Mapping[str, Any], good: Sequence[Mend], found: Survey, changes: Changes, out: Mended
-) -> None:
-    """Data files whose counters or timestamps change, or which hold rows of no episode that counts."""
-    fps = float(info["fps"])
-    for name in dict.fromkeys(m.data for m in good):
-        mine = [m for m in good if m.data == name and m.part is not None]
-        file = found.data[name]
-        late = [m.episode for m in mine if m.late]
-        spare = file.rows - sum(m.row["length"] for m in mine)
-        moved = any(
-            m.part is not None
-            and (m.row["episode_index"] != m.episode or m.part.index != m.row["dataset_from_index"] or m.part.flaw)
-            for m in mine
-        )
-        if late:
-            out.why.append(
-                f"'{name}': timestamps of episode {late[0]} are not frame_index / {fps:g}; they are written so"
-            )
-        if spare:
-            out.why.append(f"'{name}' holds {spare} frames of no episode that counts")
-        if late or spare or moved:
-            changes.writes[name] = partial(_write_data, root / name, mine, fps)
-
-
-def _write_data(source: Path, mends: Sequence[Mend], fps: float, target: Path) -> None:
-    """The rows of these episodes, one row group each, with counters and timestamps as they ought to be."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(regular_file(source)) as file:
-        table = file.read()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(target, table.schema, compression="snappy") as writer:
-            for m in mends:
-                if m.part is None:
-                    continue
-                n = len(m.part.rows)
-                part = table.take(pa.array(m.part.rows))
-                columns = {
-                    "episode_index": np.full(n, m.row["episode_index"]), "frame_index": np.arange(n),
-                    "index": m.row["dataset_from_index"] + np.arange(n), "timestamp": np.arange(n) / fps,
-                }  # fmt: skip
-                for column, values in columns.items():
-                    if column in part.column_names:
-                        at = part.column_names.index(column)
-                        kind = part.schema.field(column)
-                        part = part.set_column(at, kind, pa.array(values).cast(kind.type))
-                writer.write_table(part, row_group_size=n)
-
-
-def _row_stats(root: Path, info: Mapping[str, Any], good: Sequence[Mend], found: Survey, out: Mended) -> None:
-    """Statistics of an episode that lacks them, or whose are wrong, where others of the set have them."""
-    columns = {c for m in good for c in m.row if c.startswith("stats/") and m.row[c] is not None}
-    if not columns:
-        return
-    for m in good:
-        tables: dict[str, dict[str, Any]] = {}
-        for column in columns:
-            feature, name = column.removeprefix("stats/").rsplit("/", 1)
-            if m.row.get(column) is not None:
-                tables.setdefault(feature, {})[name] = m.row[column]
-        features = {c.removeprefix("stats/").rsplit("/", 1)[0] for c in columns} & set(info["features"])
-        for feature in sorted(features):
-            one = {feature: tables.get(feature, {})}
-            wrong = next(schema.stats_problems(one, info["features"]), None)
-            names = {c.rsplit("/", 1)[1] for c in columns if c.removeprefix("stats/").rsplit("/", 1)[0] == feature}
-            counted = np.asarray(one[feature].get("count", 0)).reshape(-1)[:1]
-            off = info["features"][feature]["dtype"] in schema.NUMBERS and (
-                not len(counted) or counted[0] != m.row["length"]
-            )
-            shifted = feature in ("episode_index", "index") and m.row["episode_index"] != m.episode
-            if wrong or off or shifted or (feature == "timestamp" and m.late) or set(one[feature]) != names:
-                fresh = _counted(root, info, m, feature)
-                m.row |= {f"stats/{feature}/{n}": fresh.get(n) for n in names}
-                out.why.append(f"meta/episodes: statistics of {feature} of episode {m.episode} are counted anew")
-
-
-def _counted(root: Path, info: Mapping[str, Any], m: Mend, feature: str) -> dict[str, Any]:
-    from palmar.data import video
-    from palmar.data.columns import column_problem, to_numpy
-
-    about, fps = info["features"][feature], float(info["fps"])
-    if about["dtype"] in schema.NUMBERS and m.part is not None:
-        import pyarrow as pa
-
-        column = fmt.read_parquet(root / m.data, [feature]).take(pa.array(m.part.rows))[feature]
-        if problem := column_problem(feature, column, about):
-            raise problem.error(root / m.data)
-        values = to_numpy(column, about, feature, root)
-        if feature in ("episode_index", "index", "timestamp", "frame_index"):
-            n = m.row["length"]
-            values = {
-                "episode_index": np.full(n, m.row["episode_index"]), "index": m.row["dataset_from_index"] + np.arange(n),
-                "frame_index": np.arange(n), "timestamp": (np.arange(n) / fps).astype(np.float32),
-            }[feature]  # fmt: skip
-        return st.to_lists({feature: st.of_vectors(values)})[feature]
-    if about["dtype"] == "video":
-        name = name_in(info["video_path"], m.row, f"videos/{feature}", feature)
-        at = float(m.row[f"videos/{feature}/from_timestamp"])
-        frames = [f for _, f in video.decode(root / str(name), at, m.row["length"], fps)]
-        return st.to_lists({feature: st.of_images(frames)})[feature]
-    return {}
-
-
-def _episode_files(root: Path, info: Mapping[str, Any], rows: Sequence[fmt.Row], changes: Changes) -> None:
-    place, size = (0, 0), info.get("data_files_size_in_mb", fmt.DATA_MB)
-    per_file = max(1, int(size * 1024**2 / PER_EPISODE))
-    for begin in range(0, len(rows), per_file):
-        part = rows[begin : begin + per_file]
-        for row in part:
-            row["meta/episodes/chunk_index"], row["meta/episodes/file_index"] = place
-        name = name_in(fmt.EPISODES_PATH, part[0], "meta/episodes")
-        changes.writes[str(name)] = fmt.parquet_bytes(fmt.episodes_table(part, dict(info["features"])))
-        place = fmt.following(*place)
-    old = (str(p.relative_to(root)) for p in root.glob(PATTERN) if p.is_file())
-    changes.moves += [n for n in old if n not in changes.writes]
-
-
-def _extras(root: Path, index: Mapping[int, int], changes: Changes) -> None:
-    """What palmar keeps of episodes beside the format, under their new indices."""
-    found = fmt.read_extras(root)
-    rows = [found[old] | {"episode_index": new} for old, new in index.items() if old in found]
-    if rows:
-        changes.writes[fmt.EXTRA] = b"".join(json.dumps(r, ensure_ascii=False).encode() + b"\n" for r in rows)
-
-
-def _fresh_stats(root: Path, rows: Sequence[fmt.Row], info: Mapping[str, Any]) -> dict[str, Any] | None:
-    """stats.json from the episodes' own statistics; None when the one that is there is right, or there is nothing to do."""
-    names = [c for c in rows[0] if c.startswith("stats/") and all(r.get(c) is not None for r in rows)]
-    fresh: dict[str, Any] = {}
-    if names:
-        try:
-            fresh = st.to_lists(st.of_rows({c: [r[c] for r in rows] for c in names}))
-        except (ValueError, TypeError, KeyError, IndexError):
-            return None  # damaged ones, which `repair` counts anew first
-    try:
-        old = fmt.read_json(root / fmt.STATS)
-        problem = next(schema.stats_problems(old, info["features"]), None)
-        if problem is None and all(f in old and old[f].get("count") == fresh[f]["count"] for f in fresh):
-            return None
-    except BadFile:
-        if not fresh and not (root / fmt.STATS).exists():
-            return None
-    return fresh or _stats_of_columns(root, info)
-
-
-def _stats_of_columns(root: Path, info: Mapping[str, Any]) -> dict[str, Any]:
-    """Statistics of the numbers of a set whose episodes have none of their own."""
-    import pyarrow as pa
-
-    from palmar.data.columns import to_numpy
-
-    names = [k for k, f in info["features"].items() if f["dtype"] in schema.NUMBERS]
-    out = {}
-    files = [n for n, f in survey(root).data.items() if not f.why]
-    for name in names:
-        try:
-            column = pa.chunked_array([c for n in files for c in fmt.read_parquet(root / n, [name])[name].chunks])
-            out[name] = st.of_vectors(to_numpy(column, info["features"][name], name, root))
-        except (BadFile, KeyError, pa.ArrowException):
-            continue  # the reader says so when the column is wanted
-    return st.to_lists(out)
-
-
-__all__ = ["KEPT", "Mended", "finish_swap", "load_rows", "mend", "repair", "unclaimed", "undo"]

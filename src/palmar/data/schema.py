@@ -42,6 +42,15 @@ class Problem:
         return BadFile(f"'{file}': {self.field} is {found}; expected {self.expected}. {paths.NEXT}")
 
 
+class Words(str):
+    """What was found where it is no value but said in words."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 class _Missing:
     def __repr__(self) -> str:
         return "missing"
@@ -150,9 +159,9 @@ def feature_problems(name: Any, feature: Any) -> Iterator[Problem]:
     elif known and dtype in NUMBERS and not 1 <= math.prod(shape) <= WIDTH:
         yield Problem(f"{field}.shape", shape, f"1 … {WIDTH} numbers in all")
     elif name in COUNTERS and not (str(dtype).startswith(("int", "uint")) and list(shape) in ([], [1])):
-        yield Problem(field, f"{dtype}{list(shape)}", "int64[1]: LeRobot's own counters are whole numbers")
+        yield Problem(field, Words(f"{dtype}{list(shape)}"), "int64[1]: LeRobot's own counters are whole numbers")
     elif name == "timestamp" and not (str(dtype).startswith("float") and list(shape) in ([], [1])):
-        yield Problem(field, f"{dtype}{list(shape)}", "float32[1], the time within the episode")
+        yield Problem(field, Words(f"{dtype}{list(shape)}"), "float32[1], the time within the episode")
     if not _names(feature.get("names")):
         yield Problem(f"{field}.names", feature.get("names"), "null, a list of names, or a table of such lists")
     for about in ("info", "video_info"):

@@ -150,7 +150,7 @@ def in_order(file: DataFile, episodes: Sequence[tuple[int, int]]) -> dict[int, P
 
     Empty unless they fill the file and most rows of each say that they are of it.
     """
-    if sum(n for _, n in episodes) != file.rows or not file.counters:
+    if sum(n for _, n in episodes) != file.rows or len(file.episode) != file.rows:
         return {}
     out, begin = dict[int, Part](), 0
     for e, n in episodes:

@@ -108,7 +108,7 @@ class DatasetWriter:
                 wrong.append(f"{k} is {a['dtype']}{list(a['shape'])} on disk and {b['dtype']}{list(b['shape'])} here")
         if self.info["fps"] != fps:
             wrong.append(f"fps is {self.info['fps']} on disk and {fps} here")
-        if self.info["robot_type"] not in (None, self.robot.name):
+        if self.info.get("robot_type") not in (None, self.robot.name):
             wrong.append(f"robot is {self.info['robot_type']} on disk and {self.robot.name} here")
         for field, usual in (("data_path", fmt.DATA_PATH), ("video_path", fmt.VIDEO_PATH)):
             if self.info.get(field) not in (usual, None):

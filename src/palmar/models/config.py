@@ -41,7 +41,11 @@ def from_dict(kind: type[C], value: Mapping[str, Any], where: str = "") -> C:
         raise TypeError(f"{where}.{min(map(str, strange))}")
     if lacking := {n for n, default in defaults.items() if default is not None} - set(value):
         raise KeyError(f"{where}.{min(lacking)}")
-    return kind(**{name: _read(hints[name], v, f"{where}.{name}") for name, v in value.items()})
+    given = {name: _read(hints[name], v, f"{where}.{name}") for name, v in value.items()}
+    try:
+        return kind(**given)
+    except (ArithmeticError, LookupError, AttributeError) as error:  # what a class checks of its own, with such numbers
+        raise BadValue(f"{where} is {given!r:.200}, of which no {kind.__name__} can be made ({error})") from error
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:

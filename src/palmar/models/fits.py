@@ -29,6 +29,9 @@ def check_fits(config: ModelConfig, interface: Interface, header: Header, folder
             model = config.build(interface)
         state = {k: tuple(v.shape) for k, v in model.state_dict().items()}
         held = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
+    except BadValue as e:
+        more = "" if "Next: " in str(e) else ". Next: copy the checkpoint again"
+        raise BadFile(f"'{folder}/config.json': {e}{more}") from e
     except PalmarError:
         raise
     except Exception as e:  # a stranger's numbers reach every line of every model
