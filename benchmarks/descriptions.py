@@ -91,7 +91,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--only", nargs="*", default=[""], help="words, one of which is in the path")
     args = parser.parse_args()
-    files = sorted(p for p in args.folder.rglob("*") if p.suffix in (".urdf", ".xml") and any(w in str(p) for w in args.only))
+    files = sorted(
+        p for p in args.folder.rglob("*") if p.suffix in (".urdf", ".xml") and any(w in str(p) for w in args.only)
+    )
     loaded = refused = total = outside = 0
     print(f"{'file':38} {'channels':>8} {'frames':>6} {'guessed':>7} {'commands':>9} {'outside':>7} {'µs each':>8}")
     for path in files:

@@ -67,7 +67,7 @@ def test_what_goes_in_comes_out(tmp_path, version, join):
         assert len(films) == 1 and video.count_frames(films[0]) == 15
     else:
         assert [p.read_bytes() for p in films] == [p.read_bytes() for p in source]
-    assert not repair(new.root).removed and [p.name for p in tmp_path.iterdir() if "importing" in p.name] == []
+    assert not repair(new.root).moved and [p.name for p in tmp_path.iterdir() if "importing" in p.name] == []
     import_set(new.root, tmp_path / "again", quiet=True)  # a v3 set with shared files
     same(new, Dataset(tmp_path / "again", cache=False))
 

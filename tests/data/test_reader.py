@@ -1,5 +1,4 @@
 import pickle
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 
@@ -14,7 +13,6 @@ from synthetic import ROBOT, episode, picture
 from palmar.data import format as fmt
 from palmar.data import video
 from palmar.data.reader import Dataset
-from palmar.data.repair import repair
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.pictures import fit
@@ -216,86 +214,6 @@ def test_layouts_lerobot_writes(fresh):
         assert ds.tasks == ["pick up the red cube"] and ds.action_names[0] == "m0"
         assert ds.episodes[0].task == "pick up the red cube" and ds.episodes[0].success
         np.testing.assert_allclose(ds.stats["action"]["mean"], ds.actions.mean(0), atol=1e-6)
-
-
-def test_repair_drops_only_what_cannot_be_read(tmp_path):
-    root, writer = tmp_path / "set", DatasetWriter(tmp_path / "set", ROBOT, 10)
-    for i in range(4):
-        writer.add(episode(5, seed=i))
-    writer.close(consolidate=False)
-    (root / "videos/observation.images.wrist/chunk-000/file-002.mp4").write_bytes(b"not a video")
-    with pytest.raises(BadFile, match=r"file-002.mp4' is damaged"):
-        Dataset(root).batch(np.arange(20), 1)
-    with pytest.raises(BadFile, match=r"episode 2: .*drops 2 of 4 episodes. Next: .*--drop"):
-        repair(root)
-    assert fmt.read_json(root / fmt.INFO)["total_episodes"] == 4
-    done = repair(root, drop=True)
-    assert done.episodes == 2 and "file-002.mp4" in done.dropped[0] and len(done.dropped) == 2
-    ds = Dataset(root)
-    assert len(ds) == 10 and ds.batch(np.arange(10), 1)["images"] and ds.stats["action"]["count"].tolist() == [10]
-    assert repair(root).removed == []
-
-
-@pytest.mark.parametrize("shared", [True, False], ids=["one file", "a file each"])
-def test_repair_drops_no_episode_unasked_whose_row_is_lost(tmp_path, shared):
-    """In one file for all, nothing is left over that would tell of them."""
-    root, writer = tmp_path / "set", DatasetWriter(tmp_path / "set", ROBOT, 10)
-    for i in range(4):
-        writer.add(episode(5, seed=i))
-    writer.close(consolidate=shared)
-    paths = sorted(root.glob("meta/episodes/*/*.parquet"))
-    if shared:
-        pq.write_table(pq.read_table(paths[0])[:2], paths[0])
-    else:
-        for path in paths[2:]:
-            path.unlink()
-    before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
-    why = r"info.json counts 4 episodes" if shared else r"file-002.* is there"
-    with pytest.raises(BadFile, match=rf"episode 2: .*lost.*{why}; mending drops 2 of 4 episodes. Next: .*--drop"):
-        repair(root)
-    assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"} == before
-    done = repair(root, drop=True)
-    assert done.episodes == 2 and done.dropped[0].startswith("episode 2: ")
-    assert len(Dataset(root)) == 10 and len(repair(root).dropped) == 0
-
-
-@pytest.mark.parametrize("name", [".old", ".new"])
-def test_a_folder_that_is_no_data_set_is_left_alone(tmp_path, name):
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "mine.txt").write_text("mine")
-    for look in (Dataset, repair):
-        with pytest.raises(BadFile):
-            look(tmp_path)
-    assert (tmp_path / name / "mine.txt").read_text() == "mine"
-
-
-def test_repair_rebuilds_counts_and_statistics(fresh):
-    info = fmt.read_json(fresh / fmt.INFO)
-    (fresh / fmt.INFO).write_bytes(fmt.json_bytes(info | {"total_episodes": 0, "total_frames": 0}))
-    (fresh / fmt.STATS).unlink()
-    shutil.copy(fresh / "data/chunk-000/file-000.parquet", fresh / "data/chunk-000/file-001.parquet")
-    done = repair(fresh)
-    assert set(done.rebuilt) == {fmt.INFO, fmt.STATS} and done.removed == ["data/chunk-000/file-001.parquet"]
-    assert fmt.read_json(fresh / fmt.INFO) == info and len(Dataset(fresh)) == 18
-    (fresh / fmt.INFO).unlink()
-    with pytest.raises(BadFile, match=r"lost and the schema cannot be guessed. Next: copy info.json"):
-        repair(fresh)
-
-
-@pytest.mark.parametrize("way", ["lost", "damaged", "older"])
-def test_repair_never_empties_a_data_set_it_cannot_read(fresh, way):
-    for path in fresh.glob("meta/episodes/*/*.parquet"):
-        path.write_bytes(b"no parquet") if way == "damaged" else path.unlink()
-    if way == "older":
-        info = fmt.read_json(fresh / fmt.INFO)
-        (fresh / fmt.INFO).write_bytes(fmt.json_bytes(info | {"codebase_version": "v2.1"}))
-    before = {p: p.read_bytes() for p in fresh.rglob("*") if p.is_file() and p.name != ".lock"}
-    for drop in (False, True):
-        with pytest.raises(
-            BadFile, match="says version v2.1" if way == "older" else "nothing would be left, so nothing was touched"
-        ):
-            repair(fresh, drop)
-    assert {p: p.read_bytes() for p in fresh.rglob("*") if p.is_file() and p.name != ".lock"} == before
 
 
 def test_threads_that_seek_take_turns(made, monkeypatch):

@@ -6,5 +6,9 @@ stats      the ten statistics of every feature          repair      mends what a
 video      encode, decode, stream copy, random access   reader      frames and windows as numpy
 recorder   a rollout becomes an Episode                 cache       decoded frames beside the data set
 normalize  vectors to unit scale and back               inspect     summary, table, HTML page
+schema     what metadata may hold, checked at the door  paths       path templates, and only files inside the set
+rows       meta/episodes                                survey      what the files hold, whatever metadata say
+rebuild    info.json from the files                     mending     which episodes can be read, and where they lie
+journal    changes that can be taken back               rewrite, recount: files and statistics made anew
 progress   how far a long work is, on stderr
 """

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from palmar.data import format as fmt
+from palmar.data import schema
 from palmar.data.layout import Layout
-from palmar.errors import BadFile, regular_file
+from palmar.data.paths import inside
+from palmar.errors import BadFile
 from palmar.types import Array
 
 KEEP = 8  # row groups of pictures kept in memory
@@ -58,7 +61,55 @@ def _table(path: Path, wanted: list[str], layout: Layout) -> Any:
     table = fmt.read_parquet(path, wanted)
     if lacking := [k for k in wanted if k not in table.column_names]:
         raise BadFile(f"'{path}' lacks the columns {lacking}, which info.json names. {fmt.NEXT}")
+    for name in wanted:
+        if problem := column_problem(name, table[name], layout.features[name]):
+            raise problem.error(path)
     return table
+
+
+def column_problem(name: str, column: Any, feature: fmt.Feature) -> schema.Problem | None:
+    """What keeps an arrow column from being the feature of info.json; None when it fits. Nothing is copied.
+
+    Whole numbers and floats of another width than info.json says pass; rows that lack a value, or hold another number of
+    them than the shape, do not.
+    """
+    import pyarrow as pa
+
+    shape, dtype, kind = list(feature["shape"]), str(feature["dtype"]), column.type
+    width = math.prod(shape)
+    expected = f"{dtype}{shape}, as features.{name} of info.json says"
+    values = column.chunks
+    while True:
+        if any(v.null_count for v in values):
+            return schema.Problem(
+                f"column {name}", schema.Words(f"empty in {sum(v.null_count for v in values)} places"), expected
+            )
+        if isinstance(kind, pa.BaseExtensionType):
+            values, kind = [v.storage for v in values], kind.storage_type
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            values, kind = [v.flatten() for v in values], kind.value_type
+        else:
+            break
+    family = {"b": pa.types.is_boolean, "f": pa.types.is_floating}.get(np.dtype(dtype).kind, pa.types.is_integer)
+    count = sum(len(v) for v in values)
+    if not family(kind):
+        return schema.Problem(f"column {name}", schema.Words(f"of type {column.type}"), expected)
+    if count != len(column) * width or not _even(column, width):
+        return schema.Problem(
+            f"column {name}", schema.Words(f"{count} values in {len(column)} rows"), f"{width} a row: {expected}"
+        )
+    return None
+
+
+def _even(column: Any, width: int) -> bool:
+    """Every row holds `width` values, looking at the outermost list where it is of one level."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or pa.types.is_nested(kind.value_type):
+        return True
+    return not len(column) or pc.min_max(pc.list_value_length(column)).as_py() == {"min": width, "max": width}
 
 
 def _order(layout: Layout, tables: Sequence[Any]) -> Array:
@@ -86,6 +137,13 @@ def _order(layout: Layout, tables: Sequence[Any]) -> Array:
         raise BadFile(
             f"the data files of '{layout.root}' hold {len(order)} frames where info.json counts {total}, or in another "
             f"order. {fmt.NEXT}"
+        )
+    expected = np.repeat(np.arange(len(layout.episodes)), [e.length for e in layout.episodes])
+    if (wrong := episode[order] != expected).any():
+        i = int(wrong.argmax())
+        raise BadFile(
+            f"frame {i} of '{layout.root}' says episode_index {episode[order][i]}; expected {expected[i]}, as "
+            f"meta/episodes says. {fmt.NEXT}"
         )
     return order
 
@@ -126,7 +184,7 @@ def to_numpy(column: Any, feature: fmt.Feature, name: str, root: Path) -> Array:
     try:
         array = chunks.to_numpy(zero_copy_only=False).astype(feature["dtype"], copy=False)
         return np.ascontiguousarray(array.reshape(n, *_tail(feature)))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise BadFile(
             f"column '{name}' of '{root}' holds {len(chunks)} values of {chunks.type} in {n} rows; info.json says "
             f"{feature['dtype']}{list(feature['shape'])} ({error}). {fmt.NEXT}"
@@ -172,9 +230,7 @@ class Stills:
         return data
 
     def _outside(self, name: str) -> Path:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ValueError(f"it lies at '{name}', outside the set")
-        return regular_file(self.root / name)
+        return inside(self.root, name)
 
     def _cell(self, key: str, i: int) -> Any:
         file, row = int(self.rows.file[i]), int(self.rows.row[i])

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from palmar.data import format as fmt
-from palmar.data import video
+from palmar.data import paths, video
 from palmar.data.durable import NEW, sync_folder, write_bytes
-from palmar.data.repair import finish_swap, load_rows
+from palmar.data.repair import finish_swap
+from palmar.data.rows import load_rows
+from palmar.data.schema import check_info
 from palmar.errors import BadFile
 
 MB = 1024**2
@@ -29,7 +31,7 @@ def consolidate(root: str | Path) -> None:
     """
     root = Path(root)
     finish_swap(root)
-    info = fmt.read_json(root / fmt.INFO)
+    info = check_info(root / fmt.INFO, fmt.read_json(root / fmt.INFO))
     rows = load_rows(root, info)
     fresh = root / (NEW + ".tmp")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -59,7 +61,7 @@ def _groups(
     groups: list[list[Path]] = []
     size = 0
     for chunk, file in where:
-        path = root / template.format(video_key=key, chunk_index=chunk, file_index=file)
+        path = paths.inside(root, _name(template, (chunk, file), key))
         if not path.exists():
             raise BadFile(f"'{path}' is missing. {fmt.NEXT}")
         if not groups or size + path.stat().st_size > limit:
@@ -73,9 +75,11 @@ def _groups(
 def _join_videos(root: Path, fresh: Path, rows: Sequence[fmt.Row], key: str, info: dict[str, Any]) -> None:
     prefix, place = f"videos/{key}", (0, 0)
     moved: dict[Path, tuple[tuple[int, int], float]] = {}  # old file → new place, and the time it starts there
-    for group in _groups(root, rows, prefix, info["video_path"], key, info["video_files_size_in_mb"] * MB):
+    for group in _groups(
+        root, rows, prefix, info["video_path"], key, info.get("video_files_size_in_mb", fmt.VIDEO_MB) * MB
+    ):
         for run in _same_kind(group):
-            target = fresh / info["video_path"].format(video_key=key, chunk_index=place[0], file_index=place[1])
+            target = fresh / _name(info["video_path"], place, key)
             if len(run) == 1:
                 _link(run[0], target)
                 moved[run[0]] = (place, 0.0)
@@ -88,13 +92,15 @@ def _join_videos(root: Path, fresh: Path, rows: Sequence[fmt.Row], key: str, inf
                 moved |= {path: (place, start) for path, (start, _) in zip(run, spans, strict=True)}
             place = fmt.following(*place)
     for row in rows:
-        old = root / info["video_path"].format(
-            video_key=key, chunk_index=row[f"{prefix}/chunk_index"], file_index=row[f"{prefix}/file_index"]
-        )
+        old = root / _name(info["video_path"], (row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"]), key)
         (row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"]), shift = moved[old]
         frame = round((row[f"{prefix}/from_timestamp"] + shift) * info["fps"])  # whole frames: no drift
         row[f"{prefix}/from_timestamp"] = frame / info["fps"]
         row[f"{prefix}/to_timestamp"] = (frame + row["length"]) / info["fps"]
+
+
+def _name(template: str, place: tuple[int, int], key: str = "") -> str:
+    return paths.parse(template).name({"video_key": key, "chunk_index": place[0], "file_index": place[1]})
 
 
 def _same_kind(group: Sequence[Path]) -> list[list[Path]]:
@@ -112,32 +118,48 @@ def _same_kind(group: Sequence[Path]) -> list[list[Path]]:
 
 
 def _join_data(root: Path, fresh: Path, rows: Sequence[fmt.Row], info: dict[str, Any]) -> None:
-    import pyarrow.parquet as pq
+    import pyarrow as pa
 
     moved: dict[Path, tuple[int, int]] = {}
     place = (0, 0)
-    for group in _groups(root, rows, "data", info["data_path"], "", info["data_files_size_in_mb"] * MB):
-        target = fresh / info["data_path"].format(chunk_index=place[0], file_index=place[1])
+    for group in _groups(
+        root, rows, "data", info["data_path"], "", info.get("data_files_size_in_mb", fmt.DATA_MB) * MB
+    ):
+        target = fresh / _name(info["data_path"], place)
         if len(group) == 1:
             _link(group[0], target)
         else:
-            tables = []
-            for path in group:
-                with pq.ParquetFile(path) as file:
-                    tables += [file.read_row_group(i) for i in range(file.num_row_groups)]
+            tables = [table for path in group for table in _row_groups(path)]
             schema = tables[0].schema
-            write_bytes(target, fmt.parquet_bytes(*(t.select(schema.names).cast(schema) for t in tables)))
+            try:
+                fitting = [t.select(schema.names).cast(schema) for t in tables]
+            except (KeyError, ValueError, pa.ArrowException) as error:
+                raise BadFile(
+                    f"'{group[0]}' and those after it do not have the same columns: {fmt.first_line(error)}. {fmt.NEXT}"
+                ) from error
+            write_bytes(target, fmt.parquet_bytes(*fitting))
         moved |= dict.fromkeys(group, place)
         place = fmt.following(*place)
     for row in rows:
-        old = root / info["data_path"].format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"])
+        old = root / _name(info["data_path"], (row["data/chunk_index"], row["data/file_index"]))
         row["data/chunk_index"], row["data/file_index"] = moved[old]
+
+
+def _row_groups(path: Path) -> list[Any]:
+    """Raises `BadFile`."""
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            return [file.read_row_group(i) for i in range(file.num_row_groups)]
+    except Exception as error:  # arrow has many classes for "this is not parquet"
+        raise BadFile(f"'{path}' is damaged: {fmt.first_line(error)}. {fmt.NEXT}") from error
 
 
 def write_episodes(fresh: Path, rows: Sequence[fmt.Row], info: dict[str, Any]) -> None:
     """Write meta/episodes of `rows` into the tree `fresh`, each file below the limit: some 20 kB an episode is the most seen,
     so 4 000 rows stay below 100 MB."""
-    place, per_file = (0, 0), max(1, int(info["data_files_size_in_mb"] * MB / 25_000))
+    place, per_file = (0, 0), max(1, int(info.get("data_files_size_in_mb", fmt.DATA_MB) * MB / 25_000))
     for begin in range(0, len(rows), per_file):
         part = rows[begin : begin + per_file]
         for row in part:

@@ -16,8 +16,8 @@ from types import TracebackType
 
 from palmar.errors import BadFile
 
-STAGING, NEW, OLD, LOCK = ".staging", ".new", ".old", ".lock"
-HIDDEN = (STAGING, NEW, NEW + ".tmp", OLD, LOCK, ".cache")
+STAGING, NEW, OLD, LOCK, KEPT = ".staging", ".new", ".old", ".lock", ".palmar"
+HIDDEN = (STAGING, NEW, NEW + ".tmp", OLD, LOCK, KEPT, ".cache")
 PARTS = ("data", "videos", "meta")
 
 

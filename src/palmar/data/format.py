@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data import schema
 from palmar.data.durable import NEW, OLD, STAGING
+from palmar.data.paths import NEXT
 from palmar.embodiments import Embodiment
-from palmar.errors import BadFile
+from palmar.errors import BadFile, regular_file, unusable
 from palmar.types import Array
 
 VERSION = "v3.0"
@@ -33,7 +35,7 @@ Row = dict[str, Any]
 
 
 def features_of(
-    robot: Embodiment, fps: int, privileged_names: Sequence[str] = (), codec: str = "h264", pix_fmt: str = "yuv420p"
+    robot: Embodiment, fps: float, privileged_names: Sequence[str] = (), codec: str = "h264", pix_fmt: str = "yuv420p"
 ) -> dict[str, Feature]:
     """The `features` table of info.json for what `robot` records."""
     features = {STATE: _vector(robot.state_names), ACTION: _vector(robot.action_names)}
@@ -59,7 +61,7 @@ def _vector(names: Sequence[str]) -> Feature:
     return {"dtype": "float32", "shape": [len(names)], "names": list(names)}
 
 
-def empty_info(robot: str, fps: int, features: dict[str, Feature]) -> dict[str, Any]:
+def empty_info(robot: str, fps: float, features: dict[str, Feature]) -> dict[str, Any]:
     """info.json of a data set with no episode yet."""
     video = any(f["dtype"] == "video" for f in features.values())
     return {
@@ -154,8 +156,10 @@ def episodes_table(rows: Sequence[Row], features: dict[str, Feature]) -> Any:
         if column.endswith("_timestamp"):
             return pa.float64()
         if not column.startswith("stats/"):
-            return pa.int64()
+            return pa.int64() if column.endswith("index") or column == "length" else None
         feature, stat = column.removeprefix("stats/").rsplit("/", 1)
+        if feature not in features:
+            return None
         dtype = features[feature]["dtype"]
         if stat == "count":
             return pa.list_(pa.int64())
@@ -164,9 +168,15 @@ def episodes_table(rows: Sequence[Row], features: dict[str, Feature]) -> Any:
         typed = stat in ("min", "max") and dtype in ("int64", "bool")
         return pa.list_(pa.from_numpy_dtype(np.dtype(dtype)) if typed else pa.float64())
 
-    columns = list(dict.fromkeys(c for row in rows for c in row))
-    schema = pa.schema([pa.field(c, kind(c)) for c in columns])
-    return pa.Table.from_pydict({c: [row.get(c) for row in rows] for c in columns}, schema=schema)
+    arrays = {}
+    for column in dict.fromkeys(c for row in rows for c in row):
+        try:
+            arrays[column] = pa.array([row.get(column) for row in rows], kind(column))
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise BadFile(
+                f"meta/episodes: column {column} is no {kind(column)}: {first_line(error)}. {NEXT}"
+            ) from error
+    return pa.table(arrays)
 
 
 def parquet_bytes(*tables: Any) -> bytes:
@@ -186,12 +196,19 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(regular_file(path)) as file:
             return file.read(columns=None if columns is None else list(columns))
+    except BadFile:
+        raise
     except FileNotFoundError:
         raise BadFile(f"'{path}' is missing. {NEXT}") from None
     except Exception as error:  # arrow has many classes for "this is not parquet"
-        raise BadFile(f"'{path}' is damaged: {str(error).splitlines()[0][:200]}. {NEXT}") from error
+        raise BadFile(f"'{path}' is damaged: {first_line(error)}. {NEXT}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What another library says, in one line of at most 200 characters."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 HOLDS = "meta/info.json, data/chunk-000/file-000.parquet and so on, and videos/"
@@ -213,11 +230,9 @@ def check_there(root: Path) -> None:
     )
 
 
-NEXT = "Next: copy the file again from its source, or mend the set: palmar repair FOLDER"
-
-
 def json_bytes(value: Any) -> bytes:
-    return json.dumps(value, indent=4, ensure_ascii=False).encode()
+    """UTF-8; half of a surrogate pair, which UTF-8 cannot hold, as JSON's own escape."""
+    return json.dumps(value, indent=4, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def check_version(root: Path, info: dict[str, Any]) -> None:
@@ -229,32 +244,52 @@ def check_version(root: Path, info: dict[str, Any]) -> None:
         )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, most: int = 256 << 20) -> Any:
+    """A parsed JSON file of at most `most` bytes. Raises `BadFile`."""
     try:
+        size = regular_file(path).stat().st_size
+        if size > most:
+            raise BadFile(f"'{path}' has {size} bytes; expected at most {most}. {NEXT}")
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise BadFile(f"'{path}' is missing. {NEXT}") from None
-    except ValueError as error:
-        raise BadFile(f"'{path}' is not JSON: {error}. {NEXT}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"'{path}' is not JSON: {first_line(error)}. {NEXT}") from error
+    except OSError as error:
+        raise unusable(error, path) from error
 
 
 def read_tasks(root: Path) -> list[str]:
-    """Task texts in the order of task_index, whichever column pandas kept the text in."""
+    """Task texts in the order of task_index, whichever column pandas kept the text in. Raises `BadFile`."""
     table = read_parquet(root / TASKS)
-    text = next((c for c in ("task", "__index_level_0__") if c in table.column_names), None)
-    if text is None or "task_index" not in table.column_names:
+    name = next((c for c in ("task", "__index_level_0__") if c in table.column_names), None)
+    if name is None or "task_index" not in table.column_names:
         raise BadFile(f"'{root / TASKS}' has columns {table.column_names}; expected task_index and task. {NEXT}")
-    pairs = sorted(zip(table["task_index"].to_pylist(), table[text].to_pylist(), strict=True))
-    return [str(task) for _, task in pairs]
+    indices, texts = python_values(table["task_index"], root / TASKS), python_values(table[name], root / TASKS)
+    for problem in schema.task_problems(indices, texts):
+        raise problem.error(root / TASKS)
+    return [text for _, text in sorted(zip(indices, texts, strict=True))]
+
+
+def python_values(column: Any, path: Path) -> list[Any]:
+    """An arrow column (or table) as Python values. Raises `BadFile` for what Python has no value for."""
+    try:
+        return list(column.to_pylist())
+    except Exception as error:  # a time beyond the year 9999, text that is no UTF-8
+        raise BadFile(f"'{path}' holds a value that cannot be read: {first_line(error)}. {NEXT}") from error
 
 
 def read_extras(root: Path) -> dict[int, Row]:
     """What palmar keeps of episodes beside the format, by index; an episode's last line counts, half lines do not."""
-    path, found = root / EXTRA, {}
-    for line in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
+    path, found = root / EXTRA, dict[int, Row]()
+    for line in regular_file(path).read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-            found[int(row["episode_index"])] = row
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError):
             continue
+        if isinstance(row, dict) and schema.whole(row.get("episode_index")):
+            row["seed"] = (
+                row.get("seed") if schema.whole(row.get("seed"), -(schema.LARGEST**2), schema.LARGEST**2) else None
+            )
+            found[row["episode_index"]] = row
     return found

@@ -5,20 +5,19 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from palmar.data import format as fmt
+from palmar.data import schema
 from palmar.data import stats as st
-from palmar.data.repair import load_rows
+from palmar.data.paths import BadTemplate, inside, parse
+from palmar.data.rows import load_rows
 from palmar.errors import BadFile, regular_file
 
 READ = "v2.0, v2.1 or v3.x"
-FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +68,19 @@ def read_layout(root: Path) -> Layout:
     info = fmt.read_json(root / fmt.INFO)
     version = str(info.get("codebase_version", "")) if isinstance(info, dict) else ""
     if version in ("v2.0", "v2.1"):
-        return read_v2(root, check_info(root, info))
+        return read_v2(root, schema.check_info(root / fmt.INFO, info))
     if not version.startswith("v3."):
         raise BadFile(
             f"'{root / fmt.INFO}' says version {version or 'nothing'}; expected {READ}. "
             "Next: convert it with the lerobot of its time, to v2.1 or later"
         )
-    return _read_v3(root, check_info(root, info))
+    return _read_v3(root, schema.check_info(root / fmt.INFO, info))
 
 
 def _read_v3(root: Path, info: dict[str, Any]) -> Layout:
     rows = load_rows(root, info, stats=False)
     tasks = tuple(fmt.read_tasks(root)) if rows else ()
-    videos, episodes, begin = fmt.video_keys(info["features"]), [], 0
+    videos, episodes = fmt.video_keys(info["features"]), []
     for i, row in enumerate(rows):
         films = {}
         for key in videos:
@@ -90,17 +89,10 @@ def _read_v3(root: Path, info: dict[str, Any]) -> Layout:
                 path = expand(root, info["video_path"], video_key=key, **place)
                 films[key] = Film(path, float(row.get(f"videos/{key}/from_timestamp") or 0.0))
         data = expand(root, info["data_path"], chunk_index=row["data/chunk_index"], file_index=row["data/file_index"])
-        start, stop = int(row["dataset_from_index"]), int(row["dataset_to_index"])
-        if start != begin or stop <= start:
-            raise BadFile(
-                f"'{root}/meta/episodes' says that episode {i} is frames {start} … {stop - 1}; expected it to begin at "
-                f"{begin}, where the one before ends. {fmt.NEXT}"
-            )
-        begin = stop
         texts = tuple(str(t) for t in row.get("tasks") or ())
-        episodes.append(EpisodeFiles(i, stop - start, texts, data, films))
+        episodes.append(EpisodeFiles(i, int(row["length"]), texts, data, films))
     return Layout(
-        root, str(info["codebase_version"]), fps_of(root, info), str(info.get("robot_type") or ""), info["features"],
+        root, str(info["codebase_version"]), info["fps"], str(info.get("robot_type") or ""), info["features"],
         tuple(episodes), tasks, info,
     )  # fmt: skip
 
@@ -108,67 +100,24 @@ def _read_v3(root: Path, info: dict[str, Any]) -> Layout:
 def read_stats(layout: Layout) -> dict[str, st.Stats]:
     """What stats.json holds, {feature: {min, max, mean, std, …}}; empty where there is none (v2.1 keeps them by episode)."""
     path = layout.root / fmt.STATS
-    return st.from_lists(fmt.read_json(path)) if path.exists() else {}
-
-
-def check_info(root: Path, info: dict[str, Any]) -> dict[str, Any]:
-    """The fields that reading needs are there and of their kind. Raises `BadFile`."""
-
-    def bad(field: str, found: object, expected: str) -> BadFile:
-        return BadFile(f"'{root / fmt.INFO}' has {field} {found!r:.100}; expected {expected}. {fmt.NEXT}")
-
-    for field in ("total_episodes", "total_frames"):
-        value = info.get(field)
-        if type(value) is not int or not 0 <= value < 2**40:
-            raise bad(field, value, "a whole number, 0 or more")
-    features = info.get("features")
-    if not isinstance(features, dict) or not features:
-        raise bad("features", features, "a table of features")
-    for key, feature in features.items():
-        if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str):
-            raise bad(f"feature '{key}'", feature, "a dtype and a shape")
-        shape = feature.get("shape")
-        if not isinstance(shape, list | tuple) or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
-            raise bad(f"shape of '{key}'", shape, "a list of whole numbers")
-    for field in ("data_path", *(["video_path"] if fmt.video_keys(features) else [])):
-        if not isinstance(info.get(field), str):
-            raise bad(field, info.get(field), "a template of a path")
-    fps_of(root, info)
-    return info
-
-
-def fps_of(root: Path, info: Mapping[str, Any]) -> float:
-    """Frames a second as written: 30 stays whole, 29.97 stays 29.97. Raises `BadFile`."""
-    fps = info.get("fps")
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < 100_000 or not math.isfinite(fps):
-        raise BadFile(f"'{root / fmt.INFO}' has fps {fps!r:.100}; expected a number above 0. {fmt.NEXT}")
-    return int(fps) if fps == int(fps) else float(fps)
+    if not path.exists():
+        return {}
+    found = fmt.read_json(path)
+    for problem in schema.stats_problems(found, layout.features):
+        raise problem.error(path)
+    numbers = {k for k, f in layout.features.items() if f["dtype"] not in schema.TEXTS}
+    return st.from_lists(
+        {k: {n: v for n, v in table.items() if n in fmt.STAT_NAMES} for k, table in found.items() if k in numbers}
+    )
 
 
 def expand(root: Path, template: str, **values: Any) -> Path:
-    """A path from a template of info.json, such as 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'.
-
-    Only these fields, with at most two digits of width, and only inside the set (as written: a link in the set may lead out).
-    Raises `BadFile`.
-    """
-
-    def one(found: re.Match[str]) -> str:
-        name, width = found[1], found[2]
-        if name not in values:
-            raise BadFile(_template(root, template, f"it names '{name}'; expected {', '.join(values)}"))
-        return str(values[name]).rjust(int(width), "0") if width else str(values[name])
-
-    text = FIELD.sub(one, template)
-    parts = PurePosixPath(text.replace("\\", "/"))
-    if "{" in text or "}" in text or "\0" in text:
-        raise BadFile(_template(root, template, f"expected fields such as {{{next(iter(values))}}} or {{…:03d}}"))
-    if not text or parts.is_absolute() or ".." in parts.parts or parts.drive:
-        raise BadFile(_template(root, template, f"it leads to '{text}'; expected a path inside the set"))
-    return root / parts
-
-
-def _template(root: Path, template: str, why: str) -> str:
-    return f"a path of '{root / fmt.INFO}' is {template!r:.200}: {why}. {fmt.NEXT}"
+    """A path from a template of info.json, inside the set as written and where links lead. Raises `BadFile`."""
+    try:
+        name = parse(template).name(values)
+    except BadTemplate as why:
+        raise BadFile(f"a path of '{root / fmt.INFO}' is {template!r:.200}: {why}. {fmt.NEXT}") from why
+    return inside(root, name)
 
 
 def check_films(layout: Layout, keys: Iterable[str]) -> None:
@@ -189,6 +138,25 @@ def check_films(layout: Layout, keys: Iterable[str]) -> None:
                 "correct video_path in meta/info.json, or leave the camera out by naming the others: --keys "
                 "images.CAMERA=FEATURE"
             )
+
+
+def check_sizes(layout: Layout, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """The first film of each video feature has the (height, width) of info.json, by its header. Raises `BadFile`.
+
+    So no array is made of a size that only the metadata know.
+    """
+    from palmar.data import video
+
+    for key, size in sizes.items():
+        film = next((e.films[key] for e in layout.episodes if key in e.films), None)
+        if film is None:
+            continue
+        found = video.size_of(film.path)
+        if found != size:
+            raise schema.Problem(
+                f"features.{key}.shape", layout.features[key]["shape"],
+                f"{found[0]}×{found[1]} px (height×width), as in '{film.path.relative_to(layout.root)}'",
+            ).error(layout.root / fmt.INFO)  # fmt: skip
 
 
 def _named(root: Path, name: str) -> Iterator[Path]:

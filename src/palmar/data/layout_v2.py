@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from palmar.data import format as fmt
-from palmar.data.layout import EpisodeFiles, Film, Layout, expand, fps_of
+from palmar.data.layout import EpisodeFiles, Film, Layout, expand
 from palmar.errors import BadFile, regular_file
 
 EPISODES, TASKS = "meta/episodes.jsonl", "meta/tasks.jsonl"
@@ -38,7 +38,7 @@ def read_v2(root: Path, info: dict[str, Any]) -> Layout:
         texts = tuple(str(t) for t in texts) if isinstance(texts, list | tuple) else (str(texts),)
         episodes.append(EpisodeFiles(i, length, texts, expand(root, info["data_path"], **place), films, alone=True))
     return Layout(
-        root, info["codebase_version"], fps_of(root, info), str(info.get("robot_type") or ""), info["features"],
+        root, info["codebase_version"], info["fps"], str(info.get("robot_type") or ""), info["features"],
         tuple(episodes), _tasks(root, episodes), info,
     )  # fmt: skip
 

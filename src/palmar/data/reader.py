@@ -19,7 +19,7 @@ from palmar.data.cache import frames as cached_frames
 from palmar.data.columns import Stills, read_columns, read_rows
 from palmar.data.consistency import Irregular, irregular
 from palmar.data.durable import NEW, OLD, WriterLock
-from palmar.data.layout import Film, check_films, read_layout, read_stats
+from palmar.data.layout import Film, check_films, check_sizes, read_layout, read_stats
 from palmar.data.repair import finish_swap
 from palmar.data.roles import PICTURES, Keys, find, picture_size
 from palmar.errors import BadFile, BadValue, UnknownName
@@ -104,6 +104,7 @@ class Dataset:
         )
         self._videos = {cam for cam, key in self.camera_keys.items() if self.features[key]["dtype"] == "video"}
         check_films(self.layout, [self.roles.images[cam] for cam in self.cameras if cam in self._videos])
+        check_sizes(self.layout, {self.roles.images[cam]: self.recorded_sizes[cam] for cam in self._videos})
         self.tasks: list[str] = list(self.layout.tasks)
         self._load()
         self.episodes = self._load_episodes()

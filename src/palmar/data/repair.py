@@ -1,34 +1,46 @@
-"""Mend what a crash left.
+"""Mend what a crash, a full disk or a damaged file left of a data set. No good file is ever deleted.
 
-Of its own accord nothing that was durable is removed: only temporary files, and files that no episode refers to. With
-`repair(drop=True)` the episodes from the first that cannot be read on no longer count, and the files only they refer to are
-removed.
+Metadata are rebuilt from the data files and videos; a damaged file costs the episodes it held; what is replaced, and what no
+episode refers to, is moved to `.palmar/removed-N/` inside the set, from where `undo` puts it back.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from palmar.data import format as fmt
-from palmar.data import stats as st
-from palmar.data.durable import NEW, OLD, STAGING, Staging, WriterLock, swap_in
+from palmar.data import journal, schema
+from palmar.data.durable import NEW, OLD, STAGING, WriterLock, swap_in
+from palmar.data.journal import Changes
+from palmar.data.mending import Mend, mended, tasks_of
+from palmar.data.rebuild import name_in, rebuild_info
+from palmar.data.recount import fresh_stats, row_stats
+from palmar.data.rewrite import data_files, episode_files, extras
+from palmar.data.rows import PATTERN, find_rows, load_rows
+from palmar.data.survey import Survey, survey
 from palmar.errors import BadFile
 
-PATTERNS = ("data/*/*.parquet", "meta/episodes/*/*.parquet", "videos/*/*/*.mp4")
+PATTERNS = ("data/*/*.parquet", PATTERN, "videos/*/*/*.mp4")
 
 
 @dataclass(slots=True)
 class Mended:
-    """What was found and done. dropped: episodes that cannot be read (by `repair`, never by `mend`)."""
+    """What was done, or with dry_run would be. moved: files put aside, into `kept`. rebuilt: files written anew. dropped:
+    episodes that cannot be read, each with its reason (by `repair`, never by `mend`). why: what was wrong, in sentences.
+    left: what is still wrong, empty when the set can be read."""
 
-    removed: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
     rebuilt: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    why: list[str] = field(default_factory=list)
     episodes: int = 0
+    kept: str = ""
+    left: str = ""
 
 
 def finish_swap(root: Path) -> bool:
@@ -44,179 +56,286 @@ def finish_swap(root: Path) -> bool:
     return True
 
 
+def unclaimed(root: Path, rows: Sequence[fmt.Row], info: Mapping[str, Any]) -> list[str]:
+    """Files of episodes that no row refers to, relative to the root."""
+    used = {str(n) for row in rows for n in names_of(row, info)}
+    found = (p for pattern in PATTERNS for p in root.glob(pattern))
+    return sorted(name for p in found if p.is_file() and (name := str(p.relative_to(root))) not in used)
+
+
+def names_of(row: fmt.Row, info: Mapping[str, Any]) -> list[str | None]:
+    """Files an episode lives in, relative to the root; None for one that the row does not name."""
+    out = [name_in(info["data_path"], row, "data")]
+    out += [name_in(info["video_path"], row, f"videos/{key}", key) for key in fmt.video_keys(info["features"])]
+    return [*out, name_in(fmt.EPISODES_PATH, row, "meta/episodes")]
+
+
 def mend(root: Path) -> Mended:
-    """Finish a killed swap, remove temporary and orphan files, rebuild statistics. The caller holds the lock."""
+    """Before recording goes on: finish what was cut short, move files of half an episode aside, count statistics anew.
+
+    The caller holds the lock. Raises `BadFile` where the metadata are damaged, which `repair` mends.
+    """
     out = Mended()
+    if journal.recover(root):
+        out.rebuilt.append("a repair that was cut short, taken back")
     if finish_swap(root):
         out.rebuilt.append("a consolidation that was cut short")
-    for name in (STAGING, NEW + ".tmp"):
-        if (root / name).exists():
-            shutil.rmtree(root / name)
-            out.removed.append(name)
-    for stray in root.glob("meta/**/.*.tmp"):
-        stray.unlink()
-        out.removed.append(str(stray.relative_to(root)))
-    info = fmt.read_json(root / fmt.INFO)
+    _clear(root)
+    info = schema.check_info(root / fmt.INFO, fmt.read_json(root / fmt.INFO))
+    fmt.check_version(root, info)
     rows = load_rows(root, info)
-    for name in unclaimed(root, rows, info):
-        (root / name).unlink()
-        out.removed.append(name)
+    changes = Changes(moves=unclaimed(root, rows, info) if _places(rows) else [])
+    if rows and (fresh := fresh_stats(root, rows, info)) is not None:
+        changes.writes[fmt.STATS] = fmt.json_bytes(fresh)
+    _do(root, changes, ["before recording went on"], out)
     out.episodes = len(rows)
-    if rows and _rebuild_stats(root, rows):
-        out.rebuilt.append(fmt.STATS)
     return out
 
 
-def unclaimed(root: Path, rows: Sequence[fmt.Row], info: dict[str, Any]) -> list[str]:
-    """Files of episodes that no row refers to, relative to the root."""
-    used = {str(p) for row in rows for p in paths_of(row, info)}
-    found = (p for pattern in PATTERNS for p in root.glob(pattern))
-    return [name for p in found if (name := str(p.relative_to(root))) not in used]
+def _places(rows: Sequence[fmt.Row]) -> bool:
+    """Whether the rows say which file of meta/episodes they are in; without that none of these can be told to be spare."""
+    return all(name_in(fmt.EPISODES_PATH, row, "meta/episodes") for row in rows)
 
 
-def repair(root: str | Path, drop: bool = False) -> Mended:
-    """Mend a data set that cannot be read: `mend`, then rebuild info.json; with `drop` do without what cannot be read.
+def _clear(root: Path) -> None:
+    """Remove what a writer put aside and never finished: no part of the set."""
+    for name in (STAGING, NEW + ".tmp"):
+        if (root / name).is_dir() and not (root / name).is_symlink():
+            shutil.rmtree(root / name)
+    for stray in root.glob("meta/**/.*.tmp"):
+        if stray.is_file() and not stray.is_symlink():
+            stray.unlink()
 
-    Indices must stay contiguous, so every episode from the first broken one on is dropped. Raises `BadFile` when a writer is
-    at work, there is nothing to rebuild from, or an episode would have to go and `drop` is not given.
+
+def undo(root: str | Path) -> list[str]:
+    """Take back the last change that `repair` made. Returns the files it was about. Raises `BadFile`."""
+    root = Path(root)
+    _check_folder(root)
+    with WriterLock(root):
+        return journal.undo(root)
+
+
+def repair(root: str | Path, drop: bool = False, dry_run: bool = False) -> Mended:
+    """Mend a data set that cannot be read.
+
+    drop: do without the episodes that cannot be read; later ones move up, for indices are contiguous. dry_run: only say what
+    would be done. Raises `BadFile` when a writer is at work, nothing would be left, or an episode would have to go and `drop`
+    is not given; nothing was touched then.
     """
     root = Path(root)
+    _check_folder(root)
+    fmt.check_there(root)
+    if dry_run:
+        if (root / NEW).exists() or (root / OLD).exists():
+            return Mended(
+                why=["a consolidation was cut short; a repair finishes it first"], rebuilt=["data", "videos", "meta"]
+            )
+        out, changes = _planned(root, drop)
+        out.moved, out.rebuilt = changes.moves, list(changes.writes)
+        return out
+    with WriterLock(root):
+        journal.recover(root)
+        finish_swap(root)
+        out, changes = _planned(root, drop)
+        _do(root, changes, [*out.why, *out.dropped], out)
+        _clear(root)
+    out.left = _unreadable(root)
+    return out
+
+
+def _check_folder(root: Path) -> None:
     if not root.is_dir():
         raise BadFile(f"'{root}' is not a folder. Next: give the folder that holds meta/info.json")
-    fmt.check_there(root)
-    with WriterLock(root):
-        finish_swap(root)
-        info = _rebuild_info(root)
-        fmt.check_version(root, info)
-        rows = load_rows(root, info, strict=False)
-        good: list[fmt.Row] = []
-        dropped: list[str] = []
-        for row in rows:
-            why = None if row["episode_index"] == len(good) else "an earlier episode is missing"
-            if why := why or broken(root, row, info):
-                dropped = [f"episode {r['episode_index']}: {why}" for r in rows[len(good) :]]
-                break
-            good.append(row)
-        total = max(len(rows), int(info["total_episodes"]))
-        if total > len(rows) and not dropped:  # no crash leaves that: info.json comes last
-            left = unclaimed(root, rows, info)  # nothing where episodes share their files
-            sign = f"'{left[0]}' is there" if left else f"{fmt.INFO} counts {total} episodes"
-            dropped = [f"episode {len(rows)}: its row of meta/episodes is lost, and {sign}"]
-        if dropped and not good:
-            raise BadFile(
-                f"'{root}' cannot be read from {dropped[0]}; nothing would be left, so nothing was touched. "
-                "Next: copy that file again from its source, or collect anew"
-            )
-        if dropped and not drop:
-            raise BadFile(
-                f"'{root}' cannot be read from {dropped[0]}; mending drops {total - len(good)} of {total} episodes. "
-                "Next: copy that file again from its source, or --drop (in Python drop=True) to do without them"
-            )
-        tasks = fmt.read_tasks(root) if (root / fmt.TASKS).exists() else []
-        new = info | {
-            "total_episodes": len(good), "total_frames": sum(int(r["length"]) for r in good), "total_tasks": len(tasks),
-            "splits": {"train": f"0:{len(good)}"} if good else {},
-        }  # fmt: skip
-        changed = new != info or not (root / fmt.INFO).exists()
-        if changed:
-            staging = Staging(root)
-            staging.put(fmt.INFO, fmt.json_bytes(new))
-            staging.commit()
-        out = mend(root)
-        out.dropped = dropped
-        if changed:
-            out.rebuilt.append(fmt.INFO)
-    return out
 
 
-def load_rows(root: Path, info: dict[str, Any], strict: bool = True, stats: bool = True) -> list[fmt.Row]:
-    """Rows of meta/episodes that count (index below total_episodes), in order. Raises `BadFile` when one is missing."""
-    found: dict[int, fmt.Row] = {}
-    damaged: BadFile | None = None  # no harm if it belongs to an episode that never counted
-    for path in sorted(root.glob("meta/episodes/*/*.parquet")):
-        try:
-            import pyarrow.parquet as pq
-
-            columns = None if stats else [c for c in pq.read_schema(path).names if not c.startswith("stats/")]
-        except Exception:
-            columns = None
-        try:
-            rows = fmt.read_parquet(path, columns).to_pylist()
-        except BadFile as error:
-            damaged = error
-            continue
-        found |= {int(row["episode_index"]): row for row in rows}
-    total = int(info["total_episodes"]) if strict else max(found, default=-1) + 1
-    missing = [i for i in range(total) if i not in found]
-    if strict and missing:
-        raise damaged or BadFile(f"'{root}/meta/episodes' lacks episode {missing[0]} of {total}. {fmt.NEXT}")
-    return [found[i] for i in range(total) if i in found]
+def _do(root: Path, changes: Changes, why: list[str], out: Mended) -> None:
+    out.moved, out.rebuilt = out.moved + changes.moves, out.rebuilt + list(changes.writes)
+    if changes:
+        out.kept = str(journal.apply(root, changes, why))
 
 
-def paths_of(row: fmt.Row, info: dict[str, Any]) -> list[Path]:
-    """Files an episode lives in, relative to the root."""
+def _unreadable(root: Path) -> str:
+    """What a reader says of the set; empty when it can be read."""
+    from palmar.data.columns import read_columns
+    from palmar.data.layout import check_films, read_layout, read_stats
 
-    def name(template: str, prefix: str, key: str = "") -> Path:
-        return Path(
-            template.format(
-                video_key=key, chunk_index=row[f"{prefix}/chunk_index"], file_index=row[f"{prefix}/file_index"]
-            )
+    try:
+        layout = read_layout(root)
+        read_stats(layout)
+        check_films(layout, fmt.video_keys(dict(layout.features)))
+        numbers = [k for k, f in layout.features.items() if f["dtype"] in schema.NUMBERS]
+        read_columns(layout, numbers)
+    except BadFile as error:
+        return str(error)
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------ the plan
+
+
+def _planned(root: Path, drop: bool) -> tuple[Mended, Changes]:
+    """What a repair does, and the files it moves and writes. Reads only."""
+    raw = _read_info(root)
+    there, found = find_rows(root), survey(root)
+    version = raw.get("codebase_version") if isinstance(raw, dict) else None
+    if isinstance(version, str) and version.startswith(("v1.", "v2.")) and not there.rows:
+        fmt.check_version(root, raw)
+    if not any(f.parts for f in found.data.values()):
+        said = next((f"{f.why}" for f in found.data.values() if f.why), "no data file is there")
+        raise BadFile(
+            f"'{root}' has no data that can be read ({said}); nothing would be left, so nothing was touched. "
+            "Next: copy the data files again from their source, or collect anew"
         )
+    info, why = rebuild_info(root, raw, there.rows, found)
+    out = Mended(why=[f"{fmt.INFO}: {w}" for w in why] + list(there.damaged.values()))
+    total = raw["total_episodes"] if isinstance(raw, dict) and schema.whole(raw.get("total_episodes")) else None
+    mends = mended(info, there.rows, total, found)
+    good = [m for m in mends if not m.lost]
+    out.dropped = [f"episode {m.episode}: {m.lost}" for m in mends if m.lost]
+    _check_losses(root, out.dropped, len(good), len(mends), drop)
+    for m in good:
+        if m.part is not None and m.part.flaw:
+            out.why.append(f"'{m.data}': episode {m.episode}: {m.part.flaw}")
+    changes = Changes()
+    before = {m.episode: dict(there.rows.get(m.episode, {})) for m in good}
+    _films(root, info, good, found, changes, out)
+    _number(good)
+    tasks = _tasks(root, good, changes, out)
+    data_files(root, info, good, found, changes, out.why)
+    row_stats(root, info, good, out.why)
+    rows = [m.row for m in good]
+    spare = set(there.rows) - {m.episode for m in good}
+    if any(m.row != before[m.episode] for m in good) or spare or there.damaged:
+        episode_files(root, info, rows, changes)
+    if any(m.row["episode_index"] != m.episode for m in good) or out.dropped:
+        extras(root, {m.episode: m.row["episode_index"] for m in good}, changes)
+    if (fresh := fresh_stats(root, rows, info)) is not None:
+        changes.writes[fmt.STATS] = fmt.json_bytes(fresh)
+    info |= {
+        "total_episodes": len(good), "total_frames": sum(r["length"] for r in rows), "total_tasks": len(tasks),
+        "splits": {"train": f"0:{len(good)}"} if good else {},
+    }  # fmt: skip
+    _splits(raw, info)
+    if info != raw or not (root / fmt.INFO).exists():
+        changes.writes[fmt.INFO] = fmt.json_bytes(info)
+    written = set(changes.writes)
+    claimed = {n for row in rows for n in names_of(row, info)}
+    stray = unclaimed(root, rows, info) if _places(rows) else []
+    spare_files = [*found.data, *found.films] if good else []
+    roots = {info["data_path"].split("/")[0], (info["video_path"] or "videos/").split("/")[0], "data", "videos"}
+    stray += [n for n in spare_files if n.split("/")[0] in roots and n not in claimed]
+    changes.moves = sorted({*stray, *changes.moves} - written)
+    out.episodes = len(good)
+    return out, changes
 
-    out = [name(info["data_path"], "data")]
-    out += [name(info["video_path"], f"videos/{key}", key) for key in fmt.video_keys(info["features"])]
-    if "meta/episodes/file_index" in row:
-        out.append(name(fmt.EPISODES_PATH, "meta/episodes"))
-    return out
+
+def _splits(raw: Any, new: dict[str, Any]) -> None:
+    """Splits of another kind than ours stay, as long as no episode went."""
+    old = raw.get("splits") if isinstance(raw, dict) else None
+    same = isinstance(raw, dict) and raw.get("total_episodes") == new["total_episodes"]
+    if same and isinstance(old, dict) and schema.RULES["splits"].holds(old) and old:
+        new["splits"] = old
 
 
-def broken(root: Path, row: fmt.Row, info: dict[str, Any]) -> str | None:
-    """Why an episode cannot be read, or None. Files are opened, not decoded."""
-    from palmar.data import video
-
-    for path in paths_of(row, info):
+def _read_info(root: Path) -> Any:
+    """info.json as it is; where it cannot be read the newest copy that a crash left; None when there is none."""
+    for place in (root, root / STAGING, root / NEW):
         try:
-            if path.suffix == ".mp4":
-                key = path.parts[1]
-                if video.count_frames(root / path) < round(row[f"videos/{key}/to_timestamp"] * info["fps"]):
-                    return f"'{path}' is too short"
-            elif path.parts[0] == "data":
-                episode = fmt.read_parquet(root / path, ["episode_index"])["episode_index"].to_numpy()
-                if (episode == row["episode_index"]).sum() != row["length"]:
-                    return f"'{path}' does not hold its {row['length']} frames"
-        except BadFile as error:
-            return str(error).split(" Next:")[0]
+            return fmt.read_json(place / fmt.INFO)
+        except BadFile:
+            continue
     return None
 
 
-def _rebuild_info(root: Path) -> dict[str, Any]:
-    """info.json, or, when it is lost, the newest copy that a crash left in staging."""
-    for place in (root, root / STAGING, root / NEW):
-        try:
-            info: dict[str, Any] = fmt.read_json(place / fmt.INFO)
-            return info
-        except BadFile:
-            continue
-    raise BadFile(
-        f"'{root / fmt.INFO}' is lost and the schema cannot be guessed. Next: copy info.json from a set of the same "
-        "robot and set its total_episodes to 0 (counts will be rebuilt), then repair again"
-    )
+def _check_losses(root: Path, dropped: list[str], good: int, total: int, drop: bool) -> None:
+    if not dropped:
+        return
+    more = f" (and {len(dropped) - 1} more)" if len(dropped) > 1 else ""
+    if not good:
+        raise BadFile(
+            f"'{root}' cannot be read: {dropped[0]}{more}; nothing would be left, so nothing was touched. "
+            "Next: copy that file again from its source, or collect anew"
+        )
+    if not drop:
+        raise BadFile(
+            f"'{root}' cannot be read: {dropped[0]}{more}; mending drops {len(dropped)} of {total} episodes. "
+            "Next: copy that file again from its source, or --drop (in Python drop=True) to do without them"
+        )
 
 
-def _rebuild_stats(root: Path, rows: Sequence[fmt.Row]) -> bool:
-    """Write stats.json anew from the episodes' own statistics when its count is not theirs. False when it was right."""
-    names = [c for c in rows[0] if c.startswith("stats/") and all(r.get(c) is not None for r in rows)]
-    columns = {c: [r[c] for r in rows] for c in names}
-    if not columns:
-        return False
-    fresh = st.to_lists(st.of_rows(columns))
+def _number(good: Sequence[Mend]) -> None:
+    """Indices from 0 on, without a gap."""
+    begin = 0
+    for i, m in enumerate(good):
+        m.row |= {"episode_index": i, "dataset_from_index": begin, "dataset_to_index": begin + m.row["length"]}
+        begin += m.row["length"]
+
+
+def _films(
+    root: Path, info: Mapping[str, Any], good: Sequence[Mend], found: Survey, changes: Changes, out: Mended
+) -> None:
+    """Videos with irregular times are copied with regular ones; their episodes begin at the same frames."""
+    from palmar.data import video
+
+    fps = float(info["fps"])
+    for key in fmt.video_keys(info["features"]):
+        prefix = f"videos/{key}"
+        names = {m.episode: name_in(info["video_path"], m.row, prefix, key) or "" for m in good}
+        for name in dict.fromkeys(names.values()):
+            film = found.films.get(name)
+            if film is None or film.why or not film.frames or (film.even and abs(film.fps - fps) < 0.01 * fps):
+                continue
+            for m in good:
+                if names[m.episode] == name:
+                    first = film.first(m.row[f"{prefix}/from_timestamp"])
+                    m.row |= {
+                        f"{prefix}/from_timestamp": first / fps,
+                        f"{prefix}/to_timestamp": (first + m.row["length"]) / fps,
+                    }
+            what = f"at {film.fps:g} frames a second" if film.even else "at irregular times"
+            out.why.append(
+                f"'{name}' shows its {film.frames} frames {what}; it is copied with frame i at i / {fps:g} s"
+            )
+            changes.writes[name] = partial(video.retime, root / name, fps=fps)
+
+
+def _tasks(root: Path, good: Sequence[Mend], changes: Changes, out: Mended) -> list[str]:
+    """Texts by task_index. Writes tasks.parquet anew where it is damaged. Raises `BadFile` for a text that is lost."""
+    table: dict[int, str] = {}
+    damaged = ""
     try:
-        old = fmt.read_json(root / fmt.STATS)
-        if all(f in old and old[f]["count"] == fresh[f]["count"] for f in fresh):
-            return False
-    except (BadFile, KeyError, TypeError):
-        pass
-    staging = Staging(root)
-    staging.put(fmt.STATS, fmt.json_bytes(fresh))
-    staging.commit()
-    return True
+        old = fmt.read_tasks(root)
+        table = dict(enumerate(old))
+    except BadFile as error:
+        damaged, table = str(error).split(" Next:")[0], _task_rows(root)
+    tasks, lost = tasks_of(table, good)
+    if lost:
+        raise BadFile(
+            f"'{root / fmt.TASKS}' lacks the text of task {', '.join(map(str, lost[:10]))}, which frames name"
+            f"{f': {damaged}' if damaged else ''}. Next: copy that file again from its source"
+        )
+    for m in good:
+        texts = [tasks[i] for i in m.part.tasks] if m.part is not None else []
+        if m.row.get("tasks") != texts and not (
+            isinstance(m.row.get("tasks"), list) and sorted(m.row["tasks"]) == sorted(texts)
+        ):
+            m.row["tasks"] = texts
+    if damaged or len(tasks) > len(table):
+        out.why.append(damaged or f"{fmt.TASKS} lacked a task that an episode names")
+        changes.writes[fmt.TASKS] = fmt.parquet_bytes(fmt.tasks_table(tasks))
+    return tasks
+
+
+def _task_rows(root: Path) -> dict[int, str]:
+    """What can be read of a damaged table of tasks; the first text of an index that is there twice."""
+    try:
+        table = fmt.read_parquet(root / fmt.TASKS)
+        name = next(c for c in ("task", "__index_level_0__") if c in table.column_names)
+        pairs = zip(fmt.python_values(table["task_index"], root), fmt.python_values(table[name], root), strict=True)
+    except (BadFile, StopIteration, KeyError):
+        return {}
+    out: dict[int, str] = {}
+    for i, text in pairs:
+        if schema.whole(i, 0, 10**6) and schema.text(text):
+            out.setdefault(i, text)
+    return out

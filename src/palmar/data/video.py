@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from palmar.data.format import NEXT
+from palmar.data.paths import NEXT
+from palmar.data.schema import SIDE
 from palmar.errors import BadFile, BadValue, regular_file
 from palmar.types import Array
 
@@ -29,23 +30,23 @@ AHEAD = 8  # decoding this many frames onward is cheaper than a seek
 OFF = 0.25  # frames by which a time may be off and still be that of its frame
 
 
-def encode(frames: Sequence[Array], fps: int, codec: str = "libx264", pix_fmt: str = "yuv420p") -> bytes:
+def encode(frames: Sequence[Array], fps: float, codec: str = "libx264", pix_fmt: str = "yuv420p") -> bytes:
     """uint8[H, W, 3] frames as an MP4 file in memory. H and W must be even (for yuv420p)."""
     import av
 
     height, width = frames[0].shape[:2]
     if pix_fmt == "yuv420p" and (height % 2 or width % 2):
         raise BadValue(f"frames are {width}×{height}; video needs an even width and height. Next: resize the camera")
-    sink = io.BytesIO()
+    sink, rate = io.BytesIO(), Fraction(fps).limit_denominator(100_000)
     with av.open(sink, "w", format="mp4") as out:
-        stream: Any = out.add_stream(codec, rate=fps, options=OPTIONS.get(codec, {}))
+        stream: Any = out.add_stream(codec, rate=rate, options=OPTIONS.get(codec, {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.gop_size = KEYFRAME_EVERY
         stream.codec_context.thread_count = 1  # pictures are small, and two cameras already encode side by side
-        stream.codec_context.time_base = Fraction(1, fps)
+        stream.codec_context.time_base = 1 / rate
         for i, array in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), "rgb24")
-            frame.pts, frame.time_base = i, Fraction(1, fps)
+            frame.pts, frame.time_base = i, 1 / rate
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return sink.getvalue()
@@ -105,14 +106,24 @@ def opened(path: Path) -> Any:
 
     try:
         container = av.open(url(regular_file(path)), options=SAFE)
-        if container.streams.video:
+        context = container.streams.video[0].codec_context if container.streams.video else None
+        if context is not None and 0 < context.width <= SIDE and 0 < context.height <= SIDE:
             return container
         container.close()
-        raise ValueError("it holds no video")
+        if context is None:
+            raise ValueError("it holds no video")
+        raise ValueError(f"its pictures are {context.width}×{context.height} px; expected 1 … {SIDE} a side")
     except FileNotFoundError:
         raise BadFile(f"'{path}' is missing. {NEXT}") from None
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, OverflowError) as error:
         raise BadFile(f"'{path}' is damaged or not a video ({error}). {NEXT}") from error
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(height, width) [px] that the header says, without decoding. Raises `BadFile` above `SIDE`."""
+    with opened(path) as container:
+        context = container.streams.video[0].codec_context
+        return int(context.height), int(context.width)
 
 
 def count_frames(path: Path) -> int:
@@ -302,3 +313,58 @@ def _shown(path: Path) -> list[int]:
         except av.FFmpegError as error:
             raise BadFile(f"'{path}' cannot be read ({error}). {NEXT}") from error
     return sorted(p.pts if p.pts is not None else p.dts for p in packets)
+
+
+def about(path: Path) -> dict[str, Any]:
+    """frames, size (height, width), fps, even, times [ticks], tick [s] and what info.json says of a file, without decoding."""
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        context, rate = stream.codec_context, float(stream.average_rate or 0)
+        size, tick = (int(context.height), int(context.width)), float(stream.time_base or 0)
+        codec, layout = CANONICAL.get(context.name, context.name), context.pix_fmt
+    times = np.array(_shown(path), np.int64)
+    steps = np.diff(times)
+    if len(steps):  # the rate of a header is rounded, and wrong where times are irregular
+        rate = 1 / (float(np.median(steps)) * tick) if np.median(steps) > 0 else rate
+        rate = nice_rate(rate)
+    even = bool(len(times) == 0 or (np.abs(times * tick * rate - np.arange(len(times))) < OFF).all())
+    words = {
+        "video.height": size[0], "video.width": size[1], "video.codec": codec, "video.pix_fmt": layout,
+        "video.is_depth_map": False, "video.fps": rate, "video.channels": 3, "has_audio": False, "is_depth_map": False,
+    }  # fmt: skip
+    return {
+        "frames": len(times), "size": size, "fps": rate, "even": even, "times": times, "tick": tick, "about": words,
+    }  # fmt: skip
+
+
+def nice_rate(rate: float) -> float:
+    """The nearest whole rate, or NTSC's whole · 1000 / 1001, when it is within 1 in 1 000 [frames a second]."""
+    near = round(rate)
+    for one in (near, near * 1000 / 1001):
+        if near and abs(rate - one) < 1e-4 * one:
+            return int(one) if one == near else round(one, 4)
+    return int(near) if near and abs(rate - near) < 1e-3 * near else round(rate, 4)
+
+
+def retime(source: Path, target: Path, fps: float) -> None:
+    """Copy a video with frame i shown at i / fps. Nothing is decoded. Raises `BadFile` when the copy comes out otherwise."""
+    import av
+
+    with opened(source) as inp, av.open(url(target), "w", format="mp4") as out:
+        stream = inp.streams.video[0]
+        packets = [p for p in inp.demux(stream) if p.size > 0 and not p.is_discard]
+        shown = np.array([p.pts if p.pts is not None else (p.dts or 0) for p in packets], np.int64)
+        rank = np.empty(len(packets), np.int64)
+        rank[np.argsort(shown, kind="stable")] = np.arange(len(packets))
+        late = int((np.arange(len(packets)) - rank).max(initial=0))  # frames are stored earlier than shown, never later
+        made: Any = out.add_stream_from_template(stream)
+        step = Fraction(1) / Fraction(fps).limit_denominator(100_000)
+        made.time_base = base = step / 1000
+        for i, packet in enumerate(packets):
+            packet.time_base = base
+            packet.pts, packet.dts, packet.stream = int(rank[i]) * 1000, (i - late) * 1000, made
+            packet.duration = 1000
+            out.mux(packet)
+    after = about(target)
+    if after["frames"] != len(packets) or not after["even"]:
+        raise BadFile(f"'{source}' cannot be given regular times. Next: encode it anew at {fps:g} frames a second")

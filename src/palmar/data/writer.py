@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from palmar.data import format as fmt
+from palmar.data import paths, schema, video
 from palmar.data import stats as st
-from palmar.data import video
 from palmar.data.durable import HIDDEN, Staging, WriterLock, explain_full_disk
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, regular_file
@@ -29,7 +29,7 @@ EXTRAS = ("task", "seed", "source", "success", "reason", "duration", "metrics")
 class DatasetWriter:
     """Writes episodes of one robot to the folder `root`.
 
-    fps: policy steps a second. privileged_names: names of `Observation.privileged`, when it shall be kept.
+    fps: policy steps a second, such as 10 or 29.97. privileged_names: names of `Observation.privileged`, when it shall be kept.
     resume: go on with a data set that is there (what a crash left is mended first). codec: a PyAV encoder name.
     pix_fmt: yuv420p as everybody, or yuv444p for full colour (+5 dB on small pictures, hardly more bytes).
     Raises `BadFile` when the folder is not empty (without resume), holds another robot's data, or is being written.
@@ -39,14 +39,14 @@ class DatasetWriter:
         self,
         root: str | Path,
         robot: Embodiment,
-        fps: int,
+        fps: float,
         privileged_names: Sequence[str] = (),
         resume: bool = False,
         codec: str = "libx264",
         pix_fmt: str = "yuv420p",
     ) -> None:
-        if not (isinstance(fps, int) and fps > 0):
-            raise BadValue(f"fps is {fps!r}; expected a whole number > 0")
+        if not schema.RULES["fps"].holds(fps):
+            raise BadValue(f"fps is {fps!r}; expected {schema.RULES['fps'].expected}")
         self.root, self.robot, self.codec, self.pix_fmt = Path(root), robot, codec, pix_fmt
         features = fmt.features_of(robot, fps, privileged_names, video.CANONICAL.get(codec, codec), pix_fmt)
         there = self.root.exists() and any(p.name not in HIDDEN for p in self.root.iterdir())
@@ -64,7 +64,7 @@ class DatasetWriter:
             self._lock.release()
             raise
 
-    def _start(self, features: dict[str, fmt.Feature], fps: int) -> None:
+    def _start(self, features: dict[str, fmt.Feature], fps: float) -> None:
         self.info = fmt.empty_info(self.robot.name, fps, features)
         self.tasks: list[str] = []
         self.stats: dict[str, st.Stats] = {}
@@ -74,23 +74,31 @@ class DatasetWriter:
             staging.put(fmt.INFO, fmt.json_bytes(self.info))
             staging.commit()
 
-    def _resume(self, features: dict[str, fmt.Feature], fps: int) -> None:
-        from palmar.data.repair import load_rows, mend
+    def _resume(self, features: dict[str, fmt.Feature], fps: float) -> None:
+        from palmar.data.repair import mend
+        from palmar.data.rows import load_rows
 
         fmt.check_there(self.root)
         mend(self.root)
-        self.info = fmt.read_json(self.root / fmt.INFO)
+        self.info = schema.check_info(self.root / fmt.INFO, fmt.read_json(self.root / fmt.INFO))
         self._check_same(features, fps)
         rows = load_rows(self.root, self.info)
         self.tasks = fmt.read_tasks(self.root) if rows else []
-        self.stats = st.from_lists(fmt.read_json(self.root / fmt.STATS)) if rows else {}
+        self.stats = self._stats() if rows else {}
         self._next = {}
         for place in ("data", "meta/episodes", *fmt.video_keys(self.info["features"])):
             prefix = place if place in ("data", "meta/episodes") else f"videos/{place}"
             used = [(int(r[f"{prefix}/chunk_index"]), int(r[f"{prefix}/file_index"])) for r in rows]
             self._next[place] = fmt.following(*max(used)) if used else (0, 0)
 
-    def _check_same(self, features: dict[str, fmt.Feature], fps: int) -> None:
+    def _stats(self) -> dict[str, st.Stats]:
+        path = self.root / fmt.STATS
+        found = fmt.read_json(path)
+        for problem in schema.stats_problems(found, self.info["features"]):
+            raise problem.error(path)
+        return st.from_lists({k: v for k, v in found.items() if k in self.info["features"]})
+
+    def _check_same(self, features: dict[str, fmt.Feature], fps: float) -> None:
         """Recording must go on with the same robot, rate and features."""
         old = self.info["features"]
         wrong = [f"{k} missing in one" for k in sorted(set(old) ^ set(features))]
@@ -100,8 +108,11 @@ class DatasetWriter:
                 wrong.append(f"{k} is {a['dtype']}{list(a['shape'])} on disk and {b['dtype']}{list(b['shape'])} here")
         if self.info["fps"] != fps:
             wrong.append(f"fps is {self.info['fps']} on disk and {fps} here")
-        if self.info["robot_type"] not in (None, self.robot.name):
+        if self.info.get("robot_type") not in (None, self.robot.name):
             wrong.append(f"robot is {self.info['robot_type']} on disk and {self.robot.name} here")
+        for field, usual in (("data_path", fmt.DATA_PATH), ("video_path", fmt.VIDEO_PATH)):
+            if self.info.get(field) not in (usual, None):
+                wrong.append(f"{field} is {self.info[field]!r:.100} on disk and '{usual}' here")
         if wrong:
             raise BadFile(f"cannot go on with '{self.root}': {'; '.join(wrong)}. Next: record into a new folder")
 
@@ -230,7 +241,7 @@ def _stack(episode: Episode, features: dict[str, fmt.Feature]) -> tuple[dict[str
     return stacked, frames
 
 
-def _encode_all(frames: dict[str, list[Array]], fps: int, codec: str, pix_fmt: str) -> dict[str, bytes]:
+def _encode_all(frames: dict[str, list[Array]], fps: float, codec: str, pix_fmt: str) -> dict[str, bytes]:
     with ThreadPoolExecutor(max(1, min(len(frames), os.cpu_count() or 1))) as pool:
         return dict(zip(frames, pool.map(lambda f: video.encode(f, fps, codec, pix_fmt), frames.values()), strict=True))
 
@@ -240,7 +251,7 @@ def _place(prefix: str, where: tuple[int, int]) -> fmt.Row:
 
 
 def _name(template: str, where: tuple[int, int], key: str = "") -> str:
-    return template.format(video_key=key, chunk_index=where[0], file_index=where[1])
+    return paths.parse(template).name({"video_key": key, "chunk_index": where[0], "file_index": where[1]})
 
 
 def _append_line(path: Path, value: dict[str, Any]) -> None:

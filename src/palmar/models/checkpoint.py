@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from palmar.errors import BadFile, UnknownName, regular_file
+from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, regular_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.assets import carry, find
 from palmar.models.base import ModelConfig, blank
 from palmar.models.config import from_dict, to_dict
+from palmar.models.fits import check_fits, check_interface
 from palmar.models.presets import KINDS
-from palmar.models.tensors import PICKLED, read_tensors, replace_file, write_tensors
+from palmar.models.tensors import PICKLED, read_header, read_tensors, replace_file, write_tensors
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -66,39 +67,35 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
 
     Raises `BadFile` naming the file and the next step, `UnknownName` for a robot that it was not trained for.
     """
-    from palmar.data.normalize import Normalizer
-
     config, interface, normalizers, info, folder = read_config(path)
     built = json.loads((folder / CONFIG).read_text())
-    weights, meta = read_tensors(folder / WEIGHTS)
-    if meta.get("fingerprint") != _fingerprint({k: built[k] for k in built if k != "info"}):
+    header = read_header(folder / WEIGHTS)
+    if header.meta.get("fingerprint") != _fingerprint({k: built[k] for k in built if k != "info"}):
         raise BadFile(
             f"'{folder / CONFIG}' does not belong to '{folder / WEIGHTS}' (fingerprints differ). "
             "Next: copy both files from the same checkpoint"
         )
-    with torch.device("meta"):
-        names = config.build(interface).state_dict().keys()
-    if missing := sorted(set(names) ^ set(weights)):
-        raise BadFile(
-            f"'{folder / WEIGHTS}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ"
-        )
+    check_fits(config, interface, header, folder)
+    weights, _ = read_tensors(folder / WEIGHTS)
     with blank():
         model = config.build(interface)
     try:
         model.load_state_dict(weights)
     except RuntimeError as e:
         raise BadFile(f"'{folder / WEIGHTS}' does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
-    made = {name: Normalizer.from_dict(d) for name, d in normalizers.items()}
-    end = check_robot(made, robot)
+    scales = made(normalizers, interface, folder / CONFIG)
+    end = check_robot(scales, robot)
+    if f"action{end}" not in scales:
+        raise BadFile(f"'{folder / CONFIG}' has no normalizers.action{end}. Next: copy the checkpoint again")
     view = model.as_robot(robot) if robot else model
     for what, channels in (("state", view.interface.state_names), ("action", view.interface.action_names)):
-        fitted = made[f"{what}{end}"]
+        fitted = scales[f"{what}{end}"]
         if len(fitted.scale) != len(channels) or (fitted.names and fitted.names != tuple(channels)):
             raise BadFile(
                 f"'{folder / CONFIG}' normalises {what} {', '.join(fitted.names) or len(fitted.scale)}; the model has "
                 f"{', '.join(channels)}. Next: copy the checkpoint again"
             )
-    return NeuralPolicy(view, made[f"state{end}"], made[f"action{end}"], info, device)
+    return NeuralPolicy(view, scales[f"state{end}"], scales[f"action{end}"], info, device)
 
 
 def check_robot(normalizers: Mapping[str, Any], robot: str) -> str:
@@ -113,21 +110,29 @@ def check_robot(normalizers: Mapping[str, Any], robot: str) -> str:
 def read_config(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dict[str, Any], Path]:
     """What a checkpoint is, without its weights: (config, interface, normalizers as dicts, info, folder)."""
     raw, folder = _read_json(path)
-    try:
+    with _told(folder / CONFIG):
         config: ModelConfig = find(from_dict(KINDS[raw["kind"]], raw["config"]), folder)
-        interface = interface_from_dict(raw["interface"])
-        return config, interface, raw["normalizers"], raw.get("info", {}), folder
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+        interface = interface_from_dict(check_interface(raw["interface"]))
+        check_normalizers(raw["normalizers"])
+        return config, interface, raw["normalizers"], _object(raw.get("info", {})), folder
 
 
 def read_interface(path: str | Path) -> Interface:
     """Only the interface of a checkpoint, also of one whose model only its maker knows."""
     raw, folder = _read_json(path)
+    with _told(folder / CONFIG):
+        return interface_from_dict(check_interface(raw["interface"]))
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What is wrong with a value of the file, as `BadFile`."""
     try:
-        return interface_from_dict(raw["interface"])
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise BadFile(f"'{folder / CONFIG}' lacks or misspells {e}. Next: copy the checkpoint again") from e
+        yield
+    except BadValue as e:
+        raise BadFile(f"'{file}': {e}. Next: copy the checkpoint again") from e
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as e:
+        raise BadFile(f"'{file}' lacks or misspells {e}. Next: copy the checkpoint again") from e
 
 
 def _read_json(path: str | Path) -> tuple[dict[str, Any], Path]:
@@ -148,18 +153,64 @@ def _read_json(path: str | Path) -> tuple[dict[str, Any], Path]:
         raise BadFile(f"'{folder}' has no {CONFIG}{more}. Next: give the folder that palmar train wrote")
     try:
         raw = json.loads(regular_file(folder / CONFIG).read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+    except (ValueError, RecursionError) as e:
         raise BadFile(f"'{folder / CONFIG}' is damaged: {e}. Next: copy the checkpoint again") from e
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise BadFile(
             f"'{folder / CONFIG}' was not written by palmar. Next: give the folder that palmar train wrote; weights of "
             f"other tools must be converted to palmar's {WEIGHTS} and {CONFIG} first"
         )
-    if raw.get("version", 0) > VERSION:
+    if type(raw.get("version")) is not int:
+        raise BadFile(
+            f"'{folder / CONFIG}': version is {raw.get('version')!r:.80}; expected 1 … {VERSION}. Next: copy the checkpoint again"
+        )
+    if raw["version"] > VERSION:
         raise BadFile(
             f"'{folder / CONFIG}' has version {raw['version']}, this palmar reads up to {VERSION}. Next: upgrade palmar"
         )
     return raw, folder
+
+
+def _object(info: Any) -> dict[str, Any]:
+    if not isinstance(info, dict):
+        raise BadValue(f"info is {info!r:.80}; expected an object")
+    return info
+
+
+def check_normalizers(normalizers: Any) -> None:
+    """Each is offset and scale, lists of numbers; that they are finite and as many as the names, who uses them checks.
+    Raises `BadValue`."""
+    for name, about in _object(normalizers).items():
+        if not isinstance(about, dict):
+            raise BadValue(f"normalizers.{name} is {about!r:.80}; expected an object with offset and scale")
+        for part in ("offset", "scale"):
+            value = about.get(part)
+            if not isinstance(value, list) or not all(type(n) in (int, float) and not abs(n) > 1e300 for n in value):
+                raise BadValue(f"normalizers.{name}.{part} is {value!r:.80}; expected a list of numbers")
+        names = about.get("names", [])
+        if not isinstance(about.get("mode", ""), str) or not isinstance(names, list):
+            raise BadValue(
+                f"normalizers.{name} has mode {about.get('mode')!r:.80}; expected a text, and a list of names"
+            )
+
+
+def made(normalizers: Mapping[str, Any], interface: Interface, file: Path) -> dict[str, Normalizer]:
+    """The normalisers, those of the checkpoint's own robot with a number for each of its names. Raises `BadFile`."""
+    from palmar.data.normalize import Normalizer
+
+    out = {}
+    for name, about in normalizers.items():
+        try:
+            out[name] = Normalizer.from_dict(about)
+        except (PalmarError, KeyError, TypeError, ValueError) as e:
+            raise BadFile(f"'{file}': normalizers.{name}: {e}. Next: copy the checkpoint again") from e
+        names = {"state": interface.state_names, "action": interface.action_names}.get(name)
+        if names is not None and len(out[name].scale) != len(names):
+            raise BadFile(
+                f"'{file}': normalizers.{name} has {len(out[name].scale)} numbers; expected {len(names)}, one a name. "
+                "Next: copy the checkpoint again"
+            )
+    return out
 
 
 def written_by() -> str:

@@ -230,26 +230,48 @@ class Import:
 
 @dataclass(frozen=True)
 class Repair:
-    """Mend a data set that a crash, a full disk or a lost file left unreadable: its counts, statistics and stray files."""
+    """Mend a data set that a crash, a full disk or a damaged file left unreadable. Metadata are rebuilt from the data files and
+    videos. No good file is deleted: what is replaced or spare goes to .palmar/removed-N/ in the set, and --undo puts it back."""
 
     data: Positional[Path]
     """Folder of a LeRobot v3 data set."""
     drop: bool = False
-    """Also drop the episodes from the first that cannot be read on, and their files."""
+    """Also do without the episodes that cannot be read; later ones move up."""
+    dry_run: bool = False
+    """Only say what would be done."""
+    undo: bool = False
+    """Take back the last repair: every file as it was."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
-        from palmar.data.repair import repair
+        from palmar.data import repair
 
-        done = repair(self.data, self.drop)
-        for what, names in (("rebuilt", done.rebuilt), ("removed", done.removed), ("dropped", done.dropped)):
+        if self.undo and (self.drop or self.dry_run):
+            raise BadValue("--undo takes no other option. Next: one of them at a time")
+        if self.undo:
+            names = repair.undo(self.data)
+            console.print(f"put back: {', '.join(names[:6])}{_more(names)}")
+            return 0, {"undone": names}
+        done = repair.repair(self.data, self.drop, self.dry_run)
+        for line in done.why[:20]:
+            console.print(line)
+        would = "would be " if self.dry_run else ""
+        for what, names in (("rebuilt", done.rebuilt), ("moved aside", done.moved), ("dropped", done.dropped)):
             if names:
-                more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-                console.print(f"{what}: {', '.join(names[:6])}{more}")
-        sound = not (done.rebuilt or done.removed or done.dropped)
+                console.print(f"{would}{what}: {', '.join(names[:6])}{_more(names)}")
+        if done.kept:
+            console.print(f"as it was: {done.kept} (palmar repair {self.data} --undo puts it back)")
+        if done.left:
+            console.print(f"it still cannot be read: {done.left}")
+            return 1, asdict(done)
+        sound = not (done.rebuilt or done.moved or done.dropped)
         console.print(
             f"{'nothing to mend: ' if sound else ''}{done.episodes} episodes in '{self.data}'. "
-            f"Next: palmar inspect {self.data}"
+            f"Next: palmar {'repair' if self.dry_run and not sound else 'inspect'} {self.data}",
         )
         return 0, asdict(done)
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 6} more" if len(names) > 6 else ""
