@@ -45,7 +45,7 @@ def test_a_target_beyond_a_limit_is_counted_where_it_is():
     assert found.changed[:, 0].any() and not found.changed[:, 1:].any()
     first = found.time[found.changed[:, 0]][0]
     assert 2.9 <= first <= 3.1
-    assert found.largest[0] == pytest.approx(1.0, abs=0.3) and (found.sent <= ROBOT.upper).all()
+    assert found.largest[0] > 0.9 and (found.sent <= ROBOT.upper).all()
     assert sum(found.outside.values()) == 0
 
 
