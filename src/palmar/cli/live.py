@@ -7,15 +7,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palmar.cli.shared import find_robot, pairs
+from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
 from palmar.console import Screen
+from palmar.description.find import find_robot
+from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.pictures import Fit
 from palmar.policy import Policy, load_policy
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
-from palmar.runtime.approval import check_deployable, require_checked
+from palmar.runtime.approval import require_checked
 from palmar.runtime.bodies import find_body
 from palmar.runtime.controller import Controller, Mode, Report, deploy
 from palmar.runtime.fitting import Fitted, fitted

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from rich.table import Column, Table
 
-from palmar.cli.shared import Answer, find_robot, pairs
+from palmar.cli.shared import Answer, pairs
 from palmar.console import Screen, styled
+from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.runtime.replay import Replayed, columns_of, replay, summary

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -11,9 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
 
 from palmar.console import Screen
-from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, regular_file, unusable
-from palmar.robots import robot
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and every figure for `--json`."""
@@ -112,15 +109,3 @@ def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
             raise BadValue(f"{option} has '{name}' twice; expected each name once")
         out[name] = value
     return out
-
-
-def find_robot(what: str) -> Embodiment:
-    """The robot of a name that comes with palmar, or of a robot file (.toml). Raises `UnknownName`, `BadFile`."""
-    if Path(what).suffix == ".toml":
-        try:
-            file = importlib.import_module("palmar.description.file")
-        except ModuleNotFoundError as error:
-            raise BadValue(f"'{what}' is a robot file, which this palmar cannot read. Next: a newer palmar") from error
-        read: Embodiment = file.read_robot(what)
-        return read
-    return robot(what)

@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
+from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.policy import Policy
-from palmar.runtime.approval import check_deployable
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.control import Control

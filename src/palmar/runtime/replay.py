@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Embodiment, Measurement
-from palmar.errors import BadValue
+from palmar.errors import BadValue, UnknownName
 from palmar.runtime.actions import action_space
 from palmar.runtime.control import Control
 from palmar.runtime.loop import held
@@ -74,7 +74,7 @@ def columns_of(
     """Find a robot's channels in a recording by name, or by the joint's name in the robot's description.
 
     names: {of the robot: of the recording} where they are called otherwise. Measurements that the recording lacks are left
-    out. Raises `BadValue` with the first action of the robot that the recording lacks.
+    out. Raises `BadValue` with the actions of the robot that the recording lacks, `UnknownName`.
     """
     names = dict(names or {})
     spaces = [robot, robot.with_action_space("channels")]
@@ -84,7 +84,7 @@ def columns_of(
     known = {n for r in spaces for n in r.action_names} | set(robot.state_names)
     for name, there in names.items():
         if name not in known:
-            raise BadValue(f"names has '{name}', which {robot.name} lacks; expected one of {', '.join(sorted(known))}")
+            raise UnknownName(f"channel of {robot.name}", name, sorted(known))
         if there not in (*action_names, *state_names):
             raise BadValue(
                 f"names has '{there}' for '{name}'; the recording has actions {', '.join(action_names)} and states "
@@ -183,7 +183,7 @@ def _start(robot: Embodiment, actions: Array, states: Array | None) -> Array:
         start = np.clip(np.where(np.isfinite(actions[0]), actions[0], start), robot.lower, robot.upper)
     if states is not None:
         measured = held(robot, Observation({}, np.asarray(states[0], float)))
-        known = np.isfinite(robot.measured(np.asarray(states[0], float)))
+        known = np.isfinite(robot.measured(np.zeros(len(robot.state))))
         start = np.where(known, measured, start)
     start[[c.kind == "velocity" for c in robot.channels]] = 0.0
     return start

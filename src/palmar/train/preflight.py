@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,13 @@ import numpy as np
 from palmar.checks import Check
 from palmar.data.channels import some
 from palmar.data.findings import examine
+from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadValue
 from palmar.kinematics import matrix_to_quat
 from palmar.policy import ADAPTERS, split_robot
-from palmar.robots.arm7 import arm7
 from palmar.train.scale import FAR, beyond, misfit
 from palmar.types import Array
-
-ROBOTS: Mapping[str, Callable[[], Embodiment]] = {"arm7": arm7}
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def preflight(
     execute: how many actions of a chunk are to be carried out. Raises `BadValue` with fewer than two, `BadFile` when one cannot
     be read at all.
     """
-    body = robot_named(robot) if isinstance(robot, str) else robot
+    body = find_robot(robot) if isinstance(robot, str) else robot
     sides = [
         *([] if data is None else [of_data(data)]),
         *([] if checkpoint is None else [of_checkpoint(checkpoint)]),
@@ -69,12 +67,6 @@ def preflight(
         if checkpoint is not None:
             checks += normalised(data, next(s for s in sides if s.what == "checkpoint"))
     return checks
-
-
-def robot_named(name: str) -> Embodiment:
-    if name not in ROBOTS:
-        raise UnknownName("robot", name, ROBOTS)
-    return ROBOTS[name]()
 
 
 def of_data(data: Any) -> Side:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from palmar.checks import Check, failed
-from palmar.cli.shared import Answer, find_robot
+from palmar.cli.shared import Answer
 from palmar.console import Screen, styled
 from palmar.ranges import Range
 
@@ -31,6 +31,7 @@ class CheckBody:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        from palmar.description.find import find_robot
         from palmar.runtime.approval import write_result
         from palmar.runtime.bodies import find_body
         from palmar.runtime.check_body import check_body

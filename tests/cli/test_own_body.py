@@ -1,0 +1,188 @@
+"""check-body, run --body and run --replay from the command line."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palmar.cli import live
+from palmar.cli.main import main
+from palmar.data.writer import DatasetWriter
+from palmar.description.write import write_robot
+from palmar.embodiments import Channel, Embodiment
+from palmar.runtime.clock import SimClock
+from palmar.runtime.worker import Inline
+from palmar.types import ActionChunk, Episode, Observation, Step
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
+import faulty_bodies as bodies
+
+
+class Waves:
+    """A policy for the gadget that says it is done in its third chunk."""
+
+    def __init__(self, **changes):
+        self.interface = None
+        self.calls = 0
+        if changes:
+            from dataclasses import replace
+
+            self.interface = replace(bodies.gadget().interface(8), **changes)
+
+    def act(self, obs, prefix=None):
+        self.calls += 1
+        actions = np.tile(np.float32([0.1, 0.5, 100.0, 0.0]), (8, 1))
+        return ActionChunk(actions, 0.1, obs.time, done=0.9 if self.calls > 3 else 0.1)
+
+    def reset(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    """A state folder, a clock that does not wait, and a policy that needs no checkpoint."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("palmar.runtime.clock.WallClock", SimClock)
+    monkeypatch.setattr("palmar.runtime.controller.WallClock", SimClock)
+    monkeypatch.setattr("palmar.runtime.controller.Threaded", Inline)
+    monkeypatch.setattr(live, "load_policy", lambda where: Waves())
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def gadget(tmp_path):
+    write_robot(bodies.gadget(), tmp_path / "gadget.toml")
+    return "gadget.toml"
+
+
+def told(capsys):
+    out, err = capsys.readouterr()
+    return out, err
+
+
+def test_a_good_body_passes_and_is_then_driven(gadget, capsys):
+    words = ["--robot", gadget, "--body", "faulty_bodies:Good"]
+    assert main(["run", *words, "--video", "None", "wave"]) == 2
+    assert f"Next: palmar check-body --robot {gadget} --body faulty_bodies:Good" in told(capsys)[1]
+    assert main(["check-body", *words, "--json"]) == 0
+    out, _ = told(capsys)
+    figures = json.loads(out)
+    assert figures["passed"] and Path(figures["kept"]).is_file()
+    assert main(["run", *words, "--video", "None", "--timeout", "5", "--json", "wave"]) == 0
+    out, err = told(capsys)
+    figures = json.loads(out)
+    assert figures["done"] and figures["success"] is None and figures["mode"] == "RUN"
+    assert "the policy says it is done" in err and "simulator" not in err
+    assert any("no kinematics" in o for o in figures["off"])
+
+
+def test_a_faulty_body_fails_and_is_not_driven(gadget, capsys):
+    words = ["--robot", gadget, "--body", "faulty_bodies:Inverted"]
+    assert main(["check-body", *words]) == 1
+    out, _ = told(capsys)
+    assert "no shoulder: " in out and "Next: inverted sign" in out
+    assert main(["run", *words, "wave"]) == 2
+    assert "it failed shoulder" in told(capsys)[1]
+
+
+def test_the_mock_needs_no_check_and_is_filmed_by_its_camera(gadget, capsys):
+    assert main(["run", "--robot", gadget, "--body", "mock:", "--timeout", "3", "wave", "--json"]) == 0
+    figures = json.loads(told(capsys)[0])
+    assert Path(figures["video"]).stat().st_size > 1000
+
+
+def test_running_is_a_call(gadget):
+    result = live.run(live.RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None))
+    assert result.exit_code == 0 and result.done and result.film is None
+
+
+def test_guessed_limits_block_a_policy(tmp_path, capsys):
+    guessed = Channel("shoulder", "revolute", "rad", -1.5, 1.5, 2.0, sources={"velocity": "guess"})
+    write_robot(Embodiment("gadget", (guessed, *bodies.gadget().channels[1:])), tmp_path / "guessed.toml")
+    assert main(["run", "--robot", "guessed.toml", "--body", "mock:", "wave"]) == 2
+    assert "shoulder (velocity)" in told(capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["check-body", "--body", "no_such_thing:Arm"], "there is no module 'no_such_thing'"),
+        (["check-body", "--body", "faulty_bodies"], "expected mock: or module:Class"),
+        (["check-body", "--body", "mock:"], "Next: --robot NAME"),
+        (["check-body", "--body", "faulty_bodies:NoApply", "--robot", "gadget.toml"], "it has no apply"),
+        (["check-body", "--body", "faulty_bodies:OtherNames", "--robot", "gadget.toml"], "channels hip, elbow"),
+        (["check-body", "--body", "mock:", "--robot", "gadgett"], "unknown robot 'gadgett'"),
+        (["run", "--body", "mock:", "--robot", "gadget.toml"], "the instruction is empty"),
+        (["run", "--body", "mock:", "--robot", "gadget.toml", "--names", "a", "--json", "x"], "--names has 'a'"),
+        (["run", "--body", "mock:", "--robot", "gadget.toml", "--hold", "a=b", "--json", "x"], "'b' is no number"),
+        (["run", "--body", "mock:", "--world", "twin", "x"], "expected one of them"),
+        (["run", "--robot", "gadget.toml", "pick up the red cube"], "the simulated table has arm7"),
+        (["run", "--body", "sim:", "--episode", "3", "pick up the red cube"], "only with --replay"),
+        (["run", "--replay", "nowhere", "--body", "mock:"], "not with --replay"),
+        (["run", "--replay", "nowhere"], "there is no data set at 'nowhere'"),
+    ],
+)
+def test_a_mistake_is_told(gadget, words, said, capsys):
+    assert main(words) == 2
+    assert said in told(capsys)[1]
+
+
+def test_a_body_that_cannot_be_reached_is_a_fault_of_the_robot(gadget, capsys):
+    assert main(["check-body", "--robot", gadget, "--body", "faulty_bodies:CannotConnect"]) == 3
+    assert "no robot at 192.168.0.7" in told(capsys)[1]
+
+
+def test_a_policy_of_other_names_is_mapped_or_refused(gadget, monkeypatch, capsys):
+    names = ("hip", "elbow", "jaw", "wheel")
+    monkeypatch.setattr(live, "load_policy", lambda where: Waves(action_names=names, cameras={"front": (12, 12)}))
+    words = ["run", "--robot", gadget, "--body", "mock:", "wave", "--video", "None", "--timeout", "4"]
+    assert main(words) == 2
+    assert "camera 'front' is missing" in told(capsys)[1]
+    assert main([*words, "--cameras", "front=top"]) == 2
+    assert "action channel 'hip' is missing" in told(capsys)[1]
+    assert main([*words, "--cameras", "front=top", "--names", "hip=shoulder"]) == 0
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """Two episodes of the gadget; in the second the shoulder is sent beyond its limit."""
+    robot = bodies.gadget()
+    with DatasetWriter(tmp_path / "set", robot, fps=10) as writer:
+        for seed in range(2):
+            steps = []
+            for i in range(20):
+                action = np.float32([0.3 * (1 - np.cos(i / 10)), 0.5, 100.0, 0.0])
+                if seed and i in (10, 11):
+                    action[0] = 1.8
+                state = robot.state_from(np.array([0.3 * (1 - np.cos(i / 10)), 0.5, 100.0, 0.0]), np.zeros(4))
+                image = np.full((24, 32, 3), i * 5, np.uint8)
+                obs = Observation({"top": image}, state.astype(np.float32), "wave", i / 10)
+                steps.append(Step(obs, action, action))
+            writer.add(Episode("wave", "wave", seed, "human", steps, True, "done", 2.0))
+    return "set"
+
+
+def test_a_set_is_replayed_episode_by_episode(gadget, recorded, capsys):
+    assert main(["run", "--replay", recorded, "--robot", gadget, "--episode", "0", "--json"]) == 0
+    figures = json.loads(told(capsys)[0])
+    assert figures["episodes"] == [0] and figures["commands"] == 100
+    assert figures["changed"] == 0 and figures["outside"] == 0
+    code = main(["run", "--replay", recorded, "--robot", gadget, "--plot", "replay.png", "--json"])
+    figures = json.loads(told(capsys)[0])
+    assert code == int(bool(figures["stopped"])) and figures["commands"] == 200 and figures["outside"] == 0
+    assert figures["guards"]["position"]["shoulder"] >= 1
+    assert figures["channels"]["shoulder"]["episode"] == 1 and figures["channels"]["elbow"]["changed"] == 0
+    assert Path("replay.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["run", "--replay", recorded, "--robot", gadget, "--plot", "replay.png"]) == 2
+    assert "is there already" in told(capsys)[1]
+
+
+def test_a_replay_that_does_not_fit_is_told(gadget, recorded, capsys):
+    assert main(["run", "--replay", recorded, "--robot", gadget, "--episode", "9"]) == 2
+    assert "the set has 2 episodes, 0 … 1" in told(capsys)[1]
+    assert main(["run", "--replay", recorded, "--robot", "arm7"]) == 2
+    assert "its actions are shoulder, elbow, jaw, wheel" in told(capsys)[1]
+    assert main(["run", "--replay", recorded, "--robot", gadget, "--names", "hip=shoulder"]) == 2
+    assert "unknown channel of gadget 'hip'" in told(capsys)[1]
