@@ -212,7 +212,15 @@ def test_a_mended_data_set(data: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"nothing to mend: 2 episodes in '{root}'" in said(capsys)[0]
     (root / "meta/stats.json").unlink()
     assert main(["repair", str(root), "--json"]) == 0
-    assert json.loads(said(capsys)[0]) == {"removed": [], "rebuilt": ["meta/stats.json"], "dropped": [], "episodes": 2}
+    figures = json.loads(said(capsys)[0])
+    assert {k: figures[k] for k in ("moved", "rebuilt", "dropped", "episodes", "left")} == {
+        "moved": [], "rebuilt": ["meta/stats.json"], "dropped": [], "episodes": 2, "left": "",
+    }  # fmt: skip
+    assert main(["repair", str(root), "--undo"]) == 0 and not (root / "meta/stats.json").exists()
+    assert main(["repair", str(root), "--dry-run"]) == 0 and not (root / "meta/stats.json").exists()
+    assert "would be rebuilt: meta/stats.json" in said(capsys)[0]
+    assert main(["repair", str(root), "--undo", "--drop"]) == 2 and "--undo takes no other option" in said(capsys)[1]
+    assert main(["repair", str(root)]) == 0 and (root / "meta/stats.json").exists()
     next(root.glob("videos/*front/*/*.mp4")).write_bytes(b"")
     before = sorted(p for p in root.rglob("*"))
     for drop in ([], ["--drop"]):

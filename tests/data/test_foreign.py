@@ -173,7 +173,7 @@ def test_a_rate_of_29_97_stays_so(tmp_path):
     check(ds, TWO)
     for bad in (0, -1, "30", True, float("nan")):
         edit(ds.root, fps=bad)
-        with pytest.raises(BadFile, match=r"info.json' has fps .*; expected a number above 0"):
+        with pytest.raises(BadFile, match=r"info.json': fps is .*; expected a number of frames a second, above 0"):
             Dataset(ds.root)
 
 

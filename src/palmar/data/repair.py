@@ -211,6 +211,7 @@ def _planned(root: Path, drop: bool) -> tuple[Mended, Changes]:
         extras(root, {m.episode: m.row["episode_index"] for m in good}, changes)
     if (fresh := fresh_stats(root, rows, info)) is not None:
         changes.writes[fmt.STATS] = fmt.json_bytes(fresh)
+        out.why.append(f"{fmt.STATS} is missing, damaged or of other frames")
     info |= {
         "total_episodes": len(good), "total_frames": sum(r["length"] for r in rows), "total_tasks": len(tasks),
         "splits": {"train": f"0:{len(good)}"} if good else {},
