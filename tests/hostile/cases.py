@@ -119,14 +119,16 @@ def payload(root: Path) -> set[str]:
 
 def look(root: Path) -> None:
     """All that only reads: inspect, preflight, every frame by seeking."""
+    from synthetic import ROBOT
+
     from palmar.data.inspect import print_summary, summary
     from palmar.data.reader import Dataset
-    from palmar.train.preflight import preflight, robot_named
+    from palmar.train.preflight import preflight
 
     dataset = Dataset(root, cache=False)
     refused: PalmarError | None = None
     for part in (
-        lambda: summary(dataset), lambda: print_summary(dataset, QUIET), lambda: preflight(dataset, robot=robot_named("arm7")),
+        lambda: summary(dataset), lambda: print_summary(dataset, QUIET), lambda: preflight(dataset, robot=ROBOT),
         lambda: read(dataset),
     ):  # fmt: skip
         try:
@@ -207,9 +209,11 @@ def load(root: Path) -> None:
 
 
 def config(root: Path) -> None:
+    from synthetic import ROBOT
+
     from palmar.train.preflight import preflight
 
-    preflight(checkpoint=root, robot="arm7")
+    preflight(checkpoint=root, robot=ROBOT)
 
 
 STEPS: dict[str, dict[str, Callable[[Path], None]]] = {

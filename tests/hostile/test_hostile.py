@@ -13,7 +13,7 @@ def made(tmp_path_factory):
     return run.sources(tmp_path_factory.mktemp("hostile"))
 
 
-@pytest.mark.parametrize(("kind", "count"), [("data", 160), ("checkpoint", 60)])
+@pytest.mark.parametrize(("kind", "count"), [("data", 120), ("checkpoint", 60)])
 def test_single_mutations_end_in_a_message_and_cost_no_good_file(made, tmp_path, kind, count):
     faults = []
     with cases.guarded():
