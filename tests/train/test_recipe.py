@@ -286,7 +286,7 @@ def test_out_of_memory_says_what_would_fit(tmp_path, monkeypatch):
 
 
 def test_smoothing_needs_a_head_that_classifies(tmp_path):
-    from palmar.train.job import smoothed
+    from palmar.train.checks import smoothed
 
     @dataclasses.dataclass(frozen=True)
     class Head:
