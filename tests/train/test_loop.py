@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from squares import COLOURS, Squares
+from training import train
 
 from palmar.data.augment import warp_labels
 from palmar.errors import BadFile, BadValue
@@ -15,7 +16,7 @@ from palmar.models import checkpoint
 from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors
 from palmar.train.feed import Augment, Feed, ahead, privileged_labels, shifted
-from palmar.train.loop import Run, TrainConfig, train
+from palmar.train.loop import Run, TrainConfig
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.resume import CtrlC, differences
 from palmar.types import Observation

@@ -8,6 +8,7 @@ import pytest
 import torch
 from squares import Squares
 from torch import nn
+from training import train
 
 from palmar.data.mixture import Mixture
 from palmar.errors import BadValue, UnknownName
@@ -17,7 +18,7 @@ from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors
 from palmar.train import groups, lora, recipe
 from palmar.train.feed import Augment
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.run import Run
 from palmar.train.schedule import Schedule

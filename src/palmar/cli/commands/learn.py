@@ -158,7 +158,7 @@ class Train:
         from palmar.policy import shipped
         from palmar.sim.instructions import paraphrases
         from palmar.train import recipe as recipes
-        from palmar.train.loop import TrainConfig, train
+        from palmar.train.loop import TrainConfig, TrainRequest, train
         from palmar.train.track import EXTRA, lazily, together
 
         plan = recipes.recipe(self.recipe, self.web_share if self.web else None)
@@ -199,12 +199,11 @@ class Train:
             need(name, EXTRA)
         watch = together(last.update, lazily(self.track, self.out))
         with tidy(self.out):
-            out = train(
-                model, sets, self.out, config, recipe=plan, web=web, others=others,
-                embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init, resume=self.resume,
-                pretrained=self.pretrained,
-                progress=not self.json, watch=watch,
+            request = TrainRequest(
+                model, sets, config, plan, web, others, embodiment=sets[0].robot_type or "", paraphrases=paraphrases,
+                init=init, pretrained=self.pretrained,
             )  # fmt: skip
+            out = train(request, self.out, resume=self.resume, progress=not self.json, watch=watch)
         if "validation_share" in last:
             share, took, frames = f"{last['validation_share']:.1%}", f"{last['minutes']:.1f}", last["validation_frames"]
             console.print(f"validation took {share} of {took} minutes ({frames:.0f} frames a time)")
