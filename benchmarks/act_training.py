@@ -189,7 +189,7 @@ def measure(
             found["whole"]["lerobot"].append(peer.ask("whole")[0])
 
     with tempfile.TemporaryDirectory() as out:
-        train(config, source, out, fixed, progress=False, watch=watch)
+        train(TrainRequest(config, source, fixed), out, progress=False, watch=watch)
     return found
 
 

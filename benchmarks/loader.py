@@ -26,7 +26,7 @@ from rich.table import Table
 from palmar.data.reader import Dataset
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models.presets import preset
-from palmar.train.loop import train
+from palmar.train.loop import TrainRequest, train
 from palmar.train.run import TrainConfig
 
 WAYS = {"cached, a thread ahead": (True, True), "seeking, a thread ahead": (False, True), "seeking": (False, False)}
@@ -48,7 +48,7 @@ def turn(name: str, root: Path, way: str, batch: int, steps: int, side: int | No
     source = Dataset(root, cache=cached, image_size=side)
     plain = nullcontext() if thread else mock.patch("palmar.train.loop.ahead", one_by_one)
     with plain, tempfile.TemporaryDirectory() as out:
-        train(preset(name), source, out, config, progress=False, watch=rows.append)
+        train(TrainRequest(preset(name), source, config), out, progress=False, watch=rows.append)
     source.close()
     return rows[-1]
 

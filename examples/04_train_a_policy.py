@@ -16,7 +16,7 @@ from palmar.lab.collect import CollectConfig, collect
 from palmar.lab.suite import EvalConfig, evaluate
 from palmar.models.presets import palmar_nano
 from palmar.sim.instructions import paraphrases
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig, TrainRequest, train
 
 
 def main():
@@ -28,10 +28,9 @@ def main():
     print(f"{demos.saved} demonstrations, {demos.frames} frames")
 
     # 2. Behaviour cloning. The checkpoint knows its normalisation, cameras and names.
-    policy = train(
-        palmar_nano(), Dataset(demos.root), root / "policy", TrainConfig(minutes=minutes, batch_size=64), embodiment="arm7",
-        paraphrases=paraphrases,
-    )  # fmt: skip
+    config = TrainConfig(minutes=minutes, batch_size=64)
+    request = TrainRequest(palmar_nano(), Dataset(demos.root), config, embodiment="arm7", paraphrases=paraphrases)
+    policy = train(request, root / "policy")
 
     # 3. Tables it has not seen.
     results = evaluate(EvalConfig(str(policy), episodes=10, tasks=("reach",), timeout=6.0))

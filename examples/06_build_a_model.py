@@ -46,4 +46,6 @@ state, actions = (Normalizer(np.zeros(n), np.ones(n)) for n in (len(robot.state_
 policy = NeuralPolicy(model, state, actions)
 chunk = policy.act(obs)
 print(f"'{obs.instruction}': {len(chunk.actions)} actions of {chunk.actions.shape[1]} numbers, {chunk.dt} s each")
-print("to train it: palmar.train.loop.train(config, Dataset('data/mine'), 'runs/mine', TrainConfig(minutes=20))")
+print(
+    "to train it: palmar.train.loop.train(TrainRequest(config, Dataset('data/mine'), TrainConfig(minutes=20)), 'runs/mine')"
+)

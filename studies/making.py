@@ -23,7 +23,7 @@ from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import Randomization
 from palmar.train.feed import Feed
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig, TrainRequest, train
 from palmar.train.track import METRICS
 
 NANO = "palmar-nano"  # so that minutes of one core are enough
@@ -62,9 +62,8 @@ class Lab:
         print(name)
         config = config or TrainConfig(steps=steps or self.size.steps, batch_size=64, validate=8, validation=0.08)
         where = self.out / name
-        return train(
-            preset(model), data, where, config, embodiment="arm7", paraphrases=paraphrases, resume=True, **more
-        )
+        request = TrainRequest(preset(model), data, config, embodiment="arm7", paraphrases=paraphrases, **more)
+        return train(request, where, resume=True)
 
     def tested(self, policy: Path, tasks: Sequence[str], timeout: float = 10.0) -> Results:
         """Success on new tables within `timeout` [s]; the expert needs 2 to 8."""

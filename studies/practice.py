@@ -17,7 +17,7 @@ from palmar.lab.collect import CollectConfig, collect
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.train.dagger import Dagger, Gather, dagger, in_simulation
-from palmar.train.loop import TrainConfig
+from palmar.train.loop import TrainConfig, TrainRequest
 
 TASKS, ROUNDS, FIRST, SEED = ("reach",), 3, 740_000, 750_000
 
@@ -42,9 +42,8 @@ def measure(lab: Lab, arm: str) -> Row:
     plan = Dagger(ROUNDS, lab.episodes(60), beta=0.0, fall="none", seed=SEED)
 
     def rounds(name: str, gather: Gather) -> list[Row]:
-        done = dagger(
-            preset(NANO), [first], lab.out / name, config, plan, gather, embodiment="arm7", paraphrases=paraphrases
-        )
+        begin = TrainRequest(preset(NANO), first, config, embodiment="arm7", paraphrases=paraphrases)
+        done = dagger(begin, lab.out / name, plan, gather)
         tested = [lab.tested(r.checkpoint, TASKS, timeout=20.0) for r in done]
         return [
             {"success": t.rate(), "frames": r.frames, "_outcomes": outcomes(t)}

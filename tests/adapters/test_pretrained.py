@@ -17,6 +17,7 @@ from squares import Squares
 from tiny_words import write_tokenizer
 from torch import nn
 from toy import face
+from training import train
 
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadFile, BadValue
@@ -28,7 +29,7 @@ from palmar.models.text import TowerConfig
 from palmar.models.vision import PretrainedVisionConfig
 from palmar.models.vla import VLAConfig
 from palmar.models.vlm_presets import openvla_tiny
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.types import Observation
 
 LAYOUTS = pytest.mark.parametrize("zipped", [True, False], ids=["archive", "stream"])

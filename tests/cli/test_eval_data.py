@@ -13,7 +13,7 @@ from palmar.data.split import TRAINED_ON, episode_digests
 from palmar.data.writer import DatasetWriter
 from palmar.models.checkpoint import read_config
 from palmar.models.presets import palmar_nano
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig, TrainRequest, train
 
 STEPS = TrainConfig(steps=2, horizon=8, batch_size=8, threads=1, validation=0.5, augment=None)
 
@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             words = "pick up the red cube" if seed % 2 else "pick up the blue ball"
             writer.add(episode(12, seed, instruction=words))
     data = Dataset(folder / "set", cache=False)
-    train(palmar_nano(), data, folder / "policy", STEPS, progress=False)
+    train(TrainRequest(palmar_nano(), data, STEPS), folder / "policy", progress=False)
     return folder
 
 
@@ -35,10 +35,10 @@ def test_a_checkpoint_says_what_it_was_trained_on(made: Path) -> None:
     data = Dataset(made / "set", cache=False)
     trained = read_config(made / "policy")[3][TRAINED_ON]
     assert len(trained) == 3 and set(trained) < set(episode_digests(data))
-    train(palmar_nano(), data, made / "more", STEPS, init=made / "policy", progress=False)
+    train(TrainRequest(palmar_nano(), data, STEPS, init=made / "policy"), made / "more", progress=False)
     assert read_config(made / "more")[3][TRAINED_ON] == trained, "the same seed takes the same episodes"
     other = TrainConfig(**{**vars(STEPS), "seed": 3})
-    train(palmar_nano(), data, made / "other", other, init=made / "policy", progress=False)
+    train(TrainRequest(palmar_nano(), data, other, init=made / "policy"), made / "other", progress=False)
     assert set(trained) < set(read_config(made / "other")[3][TRAINED_ON]), "those of --init are seen too"
 
 

@@ -274,7 +274,7 @@ def test_help_is_about_what_was_typed(arguments: str, code: int, message: str, c
 )
 def test_an_option_defaults_to_what_its_configuration_does(command: str, config: Any) -> None:
     options = {f.name: f.default for f in fields(COMMANDS[command]) if f.default is not MISSING}  # type: ignore[arg-type]
-    ours = {f.name: f.default for f in fields(config) if f.name in options}
+    ours = {f.name: f.default for f in fields(config) if options.get(f.name) is not None}  # None: chosen by what is given
     assert ours == {n: options[n] for n in ours} and len(ours) >= 4
 
 
@@ -511,7 +511,7 @@ def test_stills_alone_are_nothing_to_act_by(
     tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still = SimpleNamespace(episodes=(SimpleNamespace(source=STILL),), robot_type="arm7")
-    monkeypatch.setattr("palmar.cli.commands.learn.Train._read", lambda *_: still)
+    monkeypatch.setattr("palmar.train.prepare.read", lambda *_: still)
     assert main(["train", "palmar-nano", "--data", "x", "--steps", "1", "--out", str(tmp_path / "run")]) == 2
     assert "--data holds only stills, in which nobody acts. Next: demonstrations beside them" in said(capsys)[1]
 

@@ -143,9 +143,13 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(name):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_robot_without_a_state_is_learned_and_acts(name):
+def test_a_robot_without_a_state_is_learned_and_acts_or_refused(name):
     config = preset(name)
     interface = replace(face(config), state_names=())
+    if name.startswith("palmar-"):
+        with pytest.raises(BadValue, match="the data have no state"):
+            config.build(interface)
+        return
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch: a layer that reads nothing has no weight to draw

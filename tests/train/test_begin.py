@@ -7,6 +7,7 @@ import pytest
 import torch
 from squares import Squares
 from tiny_words import write_tokenizer
+from training import train
 
 from palmar.data.reader import Dataset
 from palmar.errors import BadValue
@@ -14,7 +15,7 @@ from palmar.lab.collect import CollectConfig, collect
 from palmar.models import checkpoint
 from palmar.models.presets import preset
 from palmar.models.vlm import _language_model
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.train.recipe import recipe
 from palmar.train.track import METRICS
 from palmar.train.world import seed

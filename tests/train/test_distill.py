@@ -10,6 +10,7 @@ import pytest
 import torch
 from speaking import SpeakingConfig
 from squares import Squares
+from training import train
 
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue, UnknownName
@@ -19,7 +20,8 @@ from palmar.train.dagger import Dagger, dagger
 from palmar.train.distill import Distill, NeuralTeacher, PolicyTeacher
 from palmar.train.feed import Feed
 from palmar.train.lanes import fit_normalizers
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
+from palmar.train.request import TrainRequest
 from palmar.types import ActionChunk
 
 SMALL = TrainConfig(steps=80, horizon=4, batch_size=32, threads=1, log_every=20, lr=5e-3, augment=None, validate=1)
@@ -134,8 +136,8 @@ def test_dagger_aggregates_and_goes_on_after_an_interruption(tmp_path, monkeypat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dagger(SpeakingConfig(), [Squares(200)], tmp_path, config, plan, gather, watch=stop, progress=False)
-    rounds = dagger(SpeakingConfig(), [Squares(200)], tmp_path, config, plan, gather, progress=False)
+        dagger(TrainRequest(SpeakingConfig(), Squares(200), config), tmp_path, plan, gather, watch=stop, progress=False)
+    rounds = dagger(TrainRequest(SpeakingConfig(), Squares(200), config), tmp_path, plan, gather, progress=False)
     assert [r.frames for r in rounds] == [200, 280, 360] and [r.beta for r in rounds] == [1.0, 0.5, 0.25]
     assert asked[-2:] == [("data-01", "round-00", 0.5, 100, 8), ("data-02", "round-01", 0.25, 180, 8)]
     assert len(asked) == 3

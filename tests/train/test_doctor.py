@@ -9,12 +9,13 @@ import pytest
 import torch
 from speaking import SpeakingConfig
 from squares import Squares
+from training import train
 
 from palmar.errors import BadFile
 from palmar.eval.rows import read_rows
 from palmar.policy import shipped
 from palmar.train.doctor import diagnose, examine, from_predictions
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 
 SMALL = TrainConfig(steps=120, horizon=4, batch_size=32, threads=1, log_every=10, lr=3e-3, augment=None, validate=8,
                     ema=0.9, validation=0.2)  # fmt: skip

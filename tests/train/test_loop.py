@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 from squares import COLOURS, Squares
+from training import train
 
 from palmar.data.augment import warp_labels
 from palmar.errors import BadFile, BadValue
 from palmar.models import checkpoint
-from palmar.models.presets import palmar_nano
+from palmar.models.presets import palmar_nano, preset
 from palmar.models.tensors import read_tensors
 from palmar.train.feed import Augment, Feed, ahead, privileged_labels, shifted
-from palmar.train.loop import Run, TrainConfig, train
+from palmar.train.loop import Run, TrainConfig
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.resume import CtrlC, differences
 from palmar.types import Observation
@@ -235,7 +236,9 @@ class NoState(Squares):
 
 def test_a_set_without_a_state_trains_and_acts(tmp_path):
     data = NoState(200)
-    out = train(palmar_nano(), data, tmp_path / "x", dataclasses.replace(SMALL, steps=3), progress=False)
+    with pytest.raises(BadValue, match="have no state, and 'palmar-nano' needs one"):
+        train(palmar_nano(), data, tmp_path / "n", SMALL, progress=False)
+    out = train(preset("bcz-tiny"), data, tmp_path / "x", dataclasses.replace(SMALL, steps=3), progress=False)
     policy = checkpoint.load(out)
     chunk = policy.act(Observation({"front": data.images[0]}, data.states[0], data.tasks[0], 0.0))
     assert policy.interface.state_names == () and np.isfinite(chunk.actions).all()

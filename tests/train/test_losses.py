@@ -8,6 +8,7 @@ import pytest
 import torch
 from speaking import SpeakingConfig
 from squares import Squares
+from training import train
 
 from palmar.data.mixture import Mixture
 from palmar.data.webdata import WebData
@@ -16,7 +17,7 @@ from palmar.models.presets import palmar_nano
 from palmar.train import recipe
 from palmar.train.feed import Feed
 from palmar.train.lanes import fit_normalizers
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.train.losses import Asked, Descent, jiggled, mixed, take
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.web import ask, retention

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from squares import Squares
+from training import train
 
 from palmar.data.mixture import Mixture
 from palmar.errors import BadFile, BadValue
@@ -19,7 +20,7 @@ from palmar.models.tensors import read_tensors, write_tensors
 from palmar.policy import load_policy
 from palmar.train import sharded
 from palmar.train.checks import check_shard
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.train.lora import Lora
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.run import Run
@@ -39,7 +40,8 @@ from palmar.models.transformer import TransformerConfig
 from palmar.models.vision import SmallConvConfig
 from palmar.models.vla import VLAConfig
 from palmar.train.lora import Lora
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
+from training import train
 from palmar.train.recipe import Recipe, Stage
 
 out, two = Path(sys.argv[1]), sys.argv[2] == "2"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from squares import Squares
 from torch import nn
+from training import train
 
 from palmar.data.mixture import Mixture
 from palmar.errors import BadValue, UnknownName
@@ -17,7 +18,7 @@ from palmar.models.presets import palmar_nano
 from palmar.models.tensors import read_tensors
 from palmar.train import groups, lora, recipe
 from palmar.train.feed import Augment
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.run import Run
 from palmar.train.schedule import Schedule
@@ -286,7 +287,7 @@ def test_out_of_memory_says_what_would_fit(tmp_path, monkeypatch):
 
 
 def test_smoothing_needs_a_head_that_classifies(tmp_path):
-    from palmar.train.job import smoothed
+    from palmar.train.checks import smoothed
 
     @dataclasses.dataclass(frozen=True)
     class Head:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from squares import Squares
+from training import train
 
 from palmar.data.joints import JointTargets
 from palmar.data.mixture import Mixture
@@ -22,7 +23,7 @@ from palmar.models.vla import OWN, Robot, VLAConfig
 from palmar.policy import check_policy, load_policy
 from palmar.robots.arm7 import arm7
 from palmar.train.job import Job
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.train.lora import Lora
 from palmar.train.preflight import preflight
 from palmar.train.recipe import Recipe, Stage

@@ -9,11 +9,11 @@ from typing import get_args
 
 import pytest
 from squares import Squares
+from training import train
 
 from palmar.errors import MissingPackage, UnknownName
 from palmar.models.presets import palmar_nano
 from palmar.train import track
-from palmar.train.loop import train
 from palmar.train.run import TrainConfig
 
 ROW = {"step": 20.0, "loss": 1.5, "val_loss": 2.5, "pixel": math.nan}

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from squares import Squares
+from training import train
 
 from palmar.errors import BadValue
 from palmar.models.presets import palmar_nano
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import TrainConfig
 from palmar.train.validation import COST, MOST, Plan, affordable, planned
 
 SMALL = TrainConfig(steps=12, horizon=4, batch_size=16, threads=1, log_every=1, augment=None, validation=0.2)

@@ -1,7 +1,7 @@
 """Published weights as a beginning: the configuration that fits them, and the weights in it.
 
 config = like(preset("openvla-paper"), folder)
-train(config, data, out, pretrained=folder)
+train(TrainRequest(config, data, TrainConfig(minutes=20), pretrained=folder), out)
 """
 
 from __future__ import annotations

@@ -343,13 +343,12 @@ def _train(out: Path, data: list[Path], minutes: float, init: Path | None, lr: f
     from palmar.data.reader import Dataset
     from palmar.models.presets import palmar_tiny
     from palmar.sim.instructions import paraphrases
-    from palmar.train.loop import TrainConfig, train
+    from palmar.train.loop import TrainConfig, TrainRequest, train
 
     sets = [Dataset(d) for d in data]
     config = TrainConfig(minutes=minutes, lr=lr, batch_size=64)
-    return train(
-        palmar_tiny(), sets, out, config, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init
-    )
+    robot = sets[0].robot_type or ""
+    return train(TrainRequest(palmar_tiny(), sets, config, embodiment=robot, paraphrases=paraphrases, init=init), out)
 
 
 def _wanted(config: DemoConfig, console: Screen) -> tuple[str, ...]:

@@ -51,6 +51,12 @@ class MappedData:
         self.privileged_names = tuple(known)
         self.tasks, self.episodes, self.fps = source.tasks, source.episodes, getattr(source, "fps", 10.0)
         self.robot_type = ours.embodiment or getattr(source, "robot_type", "")
+        recorded, sizes = getattr(source, "recorded_sizes", {}), self.mapping.theirs.cameras
+        self.recorded_sizes = {  # of pictures that the mapping itself leaves as they are
+            c: recorded[v.camera]
+            for c, v in self.mapping.views.items()
+            if v.camera in recorded and tuple(sizes[v.camera]) == tuple(ours.cameras[c])
+        }
         at = {n: i for i, n in enumerate(source.privileged_names)}
         self._truth = np.array([at.get(n, -1) for n in self.privileged_names], np.int64)
 

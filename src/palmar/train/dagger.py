@@ -6,14 +6,14 @@ expert drives a share β_i of the episodes itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from palmar.errors import BadValue, UnknownName
-from palmar.models.base import ModelConfig
-from palmar.train.loop import TrainConfig, train
+from palmar.train.loop import train
+from palmar.train.request import TrainRequest
 
 Fall = Literal["exponential", "linear", "none"]
 
@@ -69,30 +69,30 @@ class Round:
 
 
 def dagger(
-    model: ModelConfig,
-    data: Sequence[Any],
+    request: TrainRequest,
     out: str | Path,
-    config: TrainConfig,
     plan: Dagger,
     gather: Gather,
     *,
+    progress: bool = True,
     watch: Callable[[Round], None] | None = None,
-    **training: Any,
 ) -> list[Round]:
     """Train, then `plan.rounds` times: collect with the newest checkpoint, add, train. Folders out/round-00 … and out/data-01 ….
 
-    Interrupted, the same call goes on where it stopped. watch: called after each round. training: passed on to `train`
-    (recipe, paraphrases, objective, …); `objective` must not hold a normaliser of another round.
+    Interrupted, the same call goes on where it stopped. watch: called after each round. request: of the first training; its
+    `objective` must not hold a normaliser of another round.
     """
-    root, sets, done = Path(out), list(data), list[Round]()
+    root, sets, done = Path(out), list(request.sets), list[Round]()
     for i in range(plan.rounds + 1):
         where, folder, beta = root / f"round-{i:02d}", None, 1.0
         if i > 0:
             folder, beta = root / f"data-{i:02d}", plan.share(i)
             sets.append(gather(folder, done[-1].checkpoint, beta, plan.first_seed(i), plan.episodes))
-        init = None if i == 0 or plan.scratch else done[-1].checkpoint
-        more = dict(training) if init is None else training | {"init": init}
-        train(model, sets, where, replace(config, seed=config.seed + i), resume=True, **more)
+        config = replace(request.config, seed=request.config.seed + i)
+        this = replace(request, data=tuple(sets), config=config)
+        if i > 0 and not plan.scratch:
+            this = replace(this, init=done[-1].checkpoint, new_normalizer=False, pretrained=None)
+        train(this, where, resume=True, progress=progress)
         done.append(Round(i, where, folder, beta, sum(len(s) for s in sets)))
         if watch is not None:
             watch(done[-1])

@@ -61,11 +61,12 @@ class Job:
     @classmethod
     def start(cls, request: TrainRequest, folder: Path | None = None) -> Job:
         """folder: of the run to go on with, whose weights are about to come from its own file."""
-        config, recipe, init = request.config, request.recipe, request.init
+        config, recipe = request.config, request.recipe
+        init = None if request.init is None else Path(request.init)
         going_on = folder is not None
         begun_from = init if init is not None else folder
         before = None if begun_from is None else interface_at(begun_from)
-        sets = in_order(request.data, before)
+        sets = in_order(request.sets, before)
         order = before if before is not None or not len(sets[0]) else interface_of(sets[0])
         others = {
             robot: in_order(more, robot_interface(order, request.model, robot))

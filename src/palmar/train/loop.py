@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,17 +18,14 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from palmar.console import say
-from palmar.data.language import Paraphrases
 from palmar.data.split import TRAINED_ON
 from palmar.models import checkpoint
-from palmar.models.base import ModelConfig
 from palmar.train.checks import check_shard
-from palmar.train.feed import Source, ahead, rng_of
+from palmar.train.feed import ahead, rng_of
 from palmar.train.job import Job
 from palmar.train.lanes import Lane
-from palmar.train.losses import Asked, Descent, Objective, own_loss
+from palmar.train.losses import Asked, Descent, own_loss
 from palmar.train.memory import out_of_memory, too_big
-from palmar.train.recipe import Recipe
 from palmar.train.request import TrainRequest
 from palmar.train.resume import STATE, CtrlC, forget_after, refuse_occupied
 from palmar.train.run import Run, TrainConfig
@@ -40,62 +36,41 @@ from palmar.train.web import ask
 from palmar.train.world import World, forked, seed
 
 if TYPE_CHECKING:
-    from palmar.data.webdata import WebData
+    pass
 
-__all__ = ["Run", "TrainConfig", "train"]
+__all__ = ["Run", "TrainConfig", "TrainRequest", "train"]
 
 MEASURED = 5  # steps after which a run that follows the clock knows how fast it is
 
 
 def train(
-    model: ModelConfig,
-    data: Source | Sequence[Source],
+    request: TrainRequest,
     out: str | Path,
-    config: TrainConfig,
     *,
-    recipe: Recipe | None = None,
-    web: WebData | None = None,
-    others: Mapping[str, Sequence[Source]] | None = None,
-    objective: Objective = own_loss,
-    dt: float | None = None,
-    embodiment: str = "",
-    paraphrases: Paraphrases | None = None,
-    init: str | Path | None = None,
-    new_normalizer: bool = False,
-    pretrained: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
     watch: Watch | None = None,
 ) -> Path:
-    """Train `model` on `data` and return the checkpoint folder `out` (averaged weights, config, metrics.jsonl).
+    """Train what is requested and return the checkpoint folder `out` (averaged weights, config, metrics.jsonl).
 
-    recipe: the stages; one, of everything, when not given. web: questions about pictures, for stages whose mixture has
-    some. others: data of other robots that share the model, by their names in it (`VLAConfig.robots`).
-    objective: what to minimise, the model's own loss when not given (`train.distill`).
-    dt: seconds an action lasts; 1 / data.fps when not given. paraphrases: instruction → other wordings to train on.
-    init: checkpoint to start from (fine-tuning; its normalisation is kept). pretrained: folder of published weights for a
-    model that stands on a vision-language model (`models.pretrained`). resume: go on from `out` where it stopped;
-    on a CPU with `steps` the result is the same bit for bit. watch: called with each logged row.
+    resume: go on from `out` where it stopped; on a CPU with `steps` the result is the same bit for bit. watch: called with
+    each logged row. `train.prepare` makes a request of the options of `palmar train`.
     Ctrl-C ends after the step at hand: it saves and raises KeyboardInterrupt. Raises `BadValue`, also when the run to resume
     was begun with other settings or data; `BadFile` when `out` holds a checkpoint already, without resume. Under `torchrun`
     every process calls this with the same arguments.
     """
+    config = request.config
     folder, world = Path(out), World.join(config.device, config.shard)
     world.check(config.batch_size)
     if config.shard:
-        check_shard(recipe or Recipe(), objective is own_loss)
+        check_shard(request.recipe, request.objective is own_loss)
     refuse_occupied(folder, resume)
     keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or (all_threads() if config.minutes is None else free_threads()))
     going_on = resume and (folder / STATE).exists()
-    if going_on and pretrained is not None and (folder / checkpoint.CONFIG).exists():
-        model, pretrained = checkpoint.read_config(folder)[0], None  # its own folder holds all it needs
-    request = TrainRequest(
-        model, list(data) if isinstance(data, Sequence) else [data], config, recipe or Recipe(), web, others or {}, objective,
-        dt, embodiment, paraphrases, None if init is None else Path(init), new_normalizer,
-        None if pretrained is None else Path(pretrained),
-    )  # fmt: skip
+    if going_on and request.pretrained is not None and (folder / checkpoint.CONFIG).exists():
+        request = replace(request, model=checkpoint.read_config(folder)[0], pretrained=None)  # it holds all it needs
     try:
         with forked(config.device):
             job = Job.start(request, folder if going_on else None)

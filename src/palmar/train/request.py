@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class TrainRequest:
     """What `train` needs to know.
 
-    data: one or more data sets of one robot; their cameras and channels may come in any order. recipe: the stages; one, of
+    data: one data set, or more of one robot; their cameras and channels may come in any order. recipe: the stages; one, of
     everything, when not given. web: questions about pictures, for stages whose mixture has some. others: data of other robots
     that share the model, by their names in it (`VLAConfig.robots`). objective: what to minimise (`train.distill`). dt:
     seconds an action lasts; 1 / fps of the data when not given. embodiment: name of the robot. paraphrases: instruction →
@@ -34,7 +34,7 @@ class TrainRequest:
     """
 
     model: ModelConfig
-    data: Sequence[Source]
+    data: Source | Sequence[Source]
     config: TrainConfig
     recipe: Recipe = field(default_factory=Recipe)
     web: WebData | None = None
@@ -43,12 +43,12 @@ class TrainRequest:
     dt: float | None = None
     embodiment: str = ""
     paraphrases: Paraphrases | None = None
-    init: Path | None = None
+    init: str | Path | None = None
     new_normalizer: bool = False
-    pretrained: Path | None = None
+    pretrained: str | Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.data or any(not sets for sets in self.others.values()):
+        if not self.sets or any(not sets for sets in self.others.values()):
             raise BadValue(
                 "a training run without data. Next: data=[Dataset(FOLDER)], and as many for each of `others`"
             )
@@ -63,3 +63,8 @@ class TrainRequest:
             )
         if self.dt is not None and not self.dt > 0:
             raise BadValue(f"dt is {self.dt}; expected seconds > 0")
+
+    @property
+    def sets(self) -> tuple[Source, ...]:
+        """The data sets, one or more."""
+        return tuple(self.data) if isinstance(self.data, Sequence) else (self.data,)

@@ -12,7 +12,8 @@ import torch
 
 from palmar.models.base import Model
 from palmar.train import lora
-from palmar.train.job import Job, Lane
+from palmar.train.job import Job
+from palmar.train.lanes import Lane
 from palmar.train.losses import Judged
 from palmar.train.run import TrainConfig
 from palmar.train.web import retention

@@ -1,0 +1,65 @@
+"""The options of a training as one value, from Python as from the command line."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from palmar.cli.commands.learn import Train
+from palmar.errors import BadValue, UnknownName
+from palmar.lab.collect import CollectConfig, collect
+from palmar.models import checkpoint
+from palmar.train.loop import train
+from palmar.train.prepare import TrainSettings, prepare
+from palmar.train.request import TrainRequest
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    return collect(tmp_path_factory.mktemp("prepare") / "set", CollectConfig(2, ("reach",)), 1, progress=False).root
+
+
+def test_a_training_is_two_calls_with_one_value_each(demos, tmp_path):
+    said = []
+    settings = TrainSettings(
+        preset="palmar-nano", data=(demos,), out=tmp_path / "run", steps=1, batch_size=8, weights=(2.0,), lr=3e-4
+    )
+    request = prepare(settings, said.append)
+    assert request.config.steps == 1 and request.config.lr == 3e-4 and request.embodiment == "arm7"
+    assert request.recipe.stages[0].data.sources == (2.0,) and request.config.horizon == 16
+    out = train(request, settings.out, progress=False)
+    assert checkpoint.read_interface(out).embodiment == "arm7"
+    again = prepare(replace(settings, preset=None, init=str(out), new_normalizer=True))
+    assert again.model == request.model and again.new_normalizer and Path(again.init) == out
+    assert prepare(replace(settings, steps=None)).config.minutes == 40.0
+
+
+def test_the_command_has_these_options_and_what_is_shown_beside():
+    own = {f.name for f in fields(Train)} - {f.name for f in fields(TrainSettings)}
+    assert own == {"json", "track"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ()}, "--data names no folder"),
+        ({"data": (Path("act-tiny"),)}, "is a preset, and --data took it for a folder"),
+        ({"init": "a", "pretrained": Path("b")}, "both say where to begin"),
+        ({"new_normalizer": True}, "goes with --init"),
+        ({"weights": (1.0, 2.0)}, "2 numbers for 1 data sets"),
+    ],
+)
+def test_options_that_contradict_each_other_are_told_first(changes, message):
+    with pytest.raises(BadValue, match=message):
+        prepare(replace(TrainSettings(data=(Path("nowhere"),)), **changes))
+    with pytest.raises(UnknownName, match="recipe"):
+        prepare(TrainSettings(data=(Path("nowhere"),), recipe="nowhere"))
+
+
+def test_a_request_that_cannot_be_is_refused_where_it_is_made():
+    for more, message in (
+        ({}, "without data"), ({"init": "a", "pretrained": "b"}, "both say where to begin"),
+        ({"new_normalizer": True}, "without init"), ({"dt": 0.0}, "dt is 0.0"),
+    ):  # fmt: skip
+        with pytest.raises(BadValue, match=message):
+            TrainRequest(None, [] if not more else [object()], None, **more)
