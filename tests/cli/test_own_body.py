@@ -62,10 +62,11 @@ def told(capsys):
     return out, err
 
 
-def test_a_good_body_passes_and_is_then_driven(gadget, capsys):
-    words = ["--robot", gadget, "--body", "faulty_bodies:Good"]
+@pytest.mark.parametrize("kind", ["Good", "Monotonic"])
+def test_a_good_body_passes_and_is_then_driven(kind, gadget, capsys):
+    words = ["--robot", gadget, "--body", f"faulty_bodies:{kind}"]
     assert main(["run", *words, "--video", "None", "wave"]) == 2
-    assert f"Next: palmar check-body --robot {gadget} --body faulty_bodies:Good" in told(capsys)[1]
+    assert f"Next: palmar check-body --robot {gadget} --body faulty_bodies:{kind}" in told(capsys)[1]
     assert main(["check-body", *words, "--json"]) == 0
     out, _ = told(capsys)
     figures = json.loads(out)
@@ -96,6 +97,13 @@ def test_the_mock_needs_no_check_and_is_filmed_by_its_camera(gadget, capsys):
 def test_running_is_a_call(gadget):
     result = live.run(live.RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None))
     assert result.exit_code == 0 and result.done and result.film is None
+
+
+def test_a_body_that_fails_while_it_is_driven_is_a_fault_of_the_robot(gadget, monkeypatch, capsys):
+    monkeypatch.setattr(live, "require_checked", lambda *_: None)
+    words = ["run", "--robot", gadget, "--body", "faulty_bodies:Raises", "--video", "None", "wave"]
+    assert main(words) == 3
+    assert "'faulty_bodies:Raises' raised in apply: OSError: the bus does not answer" in told(capsys)[1]
 
 
 def test_guessed_limits_block_a_policy(tmp_path, capsys):
