@@ -79,6 +79,13 @@ def test_a_good_body_passes_and_is_then_driven(kind, gadget, capsys):
     assert any("no kinematics" in o for o in figures["off"])
 
 
+def test_a_body_may_know_its_own_robot(capsys):
+    assert main(["run", "--body", "faulty_bodies:Alone", "wave"]) == 2
+    assert "Next: palmar check-body --body faulty_bodies:Alone" in told(capsys)[1]
+    assert main(["check-body", "--body", "faulty_bodies:Alone"]) == 0
+    assert main(["run", "--body", "faulty_bodies:Alone", "--timeout", "4", "--video", "None", "wave"]) == 0
+
+
 def test_a_faulty_body_fails_and_is_not_driven(gadget, capsys):
     words = ["--robot", gadget, "--body", "faulty_bodies:Inverted"]
     assert main(["check-body", *words]) == 1
