@@ -1,9 +1,9 @@
 """check-body, run --body and run --replay from the command line."""
 
 import json
-import sys
 from pathlib import Path
 
+import faulty_bodies as bodies
 import numpy as np
 import pytest
 
@@ -15,9 +15,6 @@ from palmar.embodiments import Channel, Embodiment
 from palmar.runtime.clock import SimClock
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Episode, Observation, Step
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-import faulty_bodies as bodies
 
 
 class Waves:
@@ -136,6 +133,7 @@ def test_guessed_limits_block_a_policy(tmp_path, capsys):
         (["run", "--robot", "gadget.toml", "pick up the red cube"], "the simulated table has arm7"),
         (["run", "--body", "sim:", "--episode", "3", "pick up the red cube"], "only with --replay"),
         (["run", "--replay", "nowhere", "--body", "mock:"], "not with --replay"),
+        (["run", "--keys", "action=a", "--body", "sim:"], "--keys"),
         (["run", "--replay", "nowhere"], "there is no data set at 'nowhere'"),
     ],
 )
