@@ -1,9 +1,9 @@
 """check-body, run --body and run --replay from the command line."""
 
 import json
-import sys
 from pathlib import Path
 
+import faulty_bodies as bodies
 import numpy as np
 import pytest
 
@@ -15,9 +15,6 @@ from palmar.embodiments import Channel, Embodiment
 from palmar.runtime.clock import SimClock
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Episode, Observation, Step
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-import faulty_bodies as bodies
 
 
 class Waves:
@@ -62,10 +59,11 @@ def told(capsys):
     return out, err
 
 
-def test_a_good_body_passes_and_is_then_driven(gadget, capsys):
-    words = ["--robot", gadget, "--body", "faulty_bodies:Good"]
+@pytest.mark.parametrize("kind", ["Good", "Monotonic"])
+def test_a_good_body_passes_and_is_then_driven(kind, gadget, capsys):
+    words = ["--robot", gadget, "--body", f"faulty_bodies:{kind}"]
     assert main(["run", *words, "--video", "None", "wave"]) == 2
-    assert f"Next: palmar check-body --robot {gadget} --body faulty_bodies:Good" in told(capsys)[1]
+    assert f"Next: palmar check-body --robot {gadget} --body faulty_bodies:{kind}" in told(capsys)[1]
     assert main(["check-body", *words, "--json"]) == 0
     out, _ = told(capsys)
     figures = json.loads(out)
@@ -76,6 +74,13 @@ def test_a_good_body_passes_and_is_then_driven(gadget, capsys):
     assert figures["done"] and figures["success"] is None and figures["mode"] == "RUN"
     assert "the policy says it is done" in err and "simulator" not in err
     assert any("no kinematics" in o for o in figures["off"])
+
+
+def test_a_body_may_know_its_own_robot(capsys):
+    assert main(["run", "--body", "faulty_bodies:Alone", "wave"]) == 2
+    assert "Next: palmar check-body --body faulty_bodies:Alone" in told(capsys)[1]
+    assert main(["check-body", "--body", "faulty_bodies:Alone"]) == 0
+    assert main(["run", "--body", "faulty_bodies:Alone", "--timeout", "4", "--video", "None", "wave"]) == 0
 
 
 def test_a_faulty_body_fails_and_is_not_driven(gadget, capsys):
@@ -96,6 +101,13 @@ def test_the_mock_needs_no_check_and_is_filmed_by_its_camera(gadget, capsys):
 def test_running_is_a_call(gadget):
     result = live.run(live.RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None))
     assert result.exit_code == 0 and result.done and result.film is None
+
+
+def test_a_body_that_fails_while_it_is_driven_is_a_fault_of_the_robot(gadget, monkeypatch, capsys):
+    monkeypatch.setattr(live, "require_checked", lambda *_: None)
+    words = ["run", "--robot", gadget, "--body", "faulty_bodies:Raises", "--video", "None", "wave"]
+    assert main(words) == 3
+    assert "'faulty_bodies:Raises' raised in apply: OSError: the bus does not answer" in told(capsys)[1]
 
 
 def test_guessed_limits_block_a_policy(tmp_path, capsys):
@@ -121,6 +133,7 @@ def test_guessed_limits_block_a_policy(tmp_path, capsys):
         (["run", "--robot", "gadget.toml", "pick up the red cube"], "the simulated table has arm7"),
         (["run", "--body", "sim:", "--episode", "3", "pick up the red cube"], "only with --replay"),
         (["run", "--replay", "nowhere", "--body", "mock:"], "not with --replay"),
+        (["run", "--keys", "action=a", "--body", "sim:"], "--keys"),
         (["run", "--replay", "nowhere"], "there is no data set at 'nowhere'"),
     ],
 )

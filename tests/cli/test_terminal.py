@@ -1,8 +1,6 @@
 """The live view shows any robot: with or without frames, a gripper, or speeds."""
 
-import sys
-from pathlib import Path
-
+import faulty_bodies as bodies
 import numpy as np
 import pytest
 
@@ -14,9 +12,6 @@ from palmar.runtime.controller import Controller
 from palmar.runtime.loop import Tick
 from palmar.runtime.mock import MockBody
 from palmar.types import ActionChunk, Reason, Verdict
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-import faulty_bodies as bodies
 
 MANY = Embodiment("many", tuple(Channel(f"j{i}", "continuous", "rad", -np.inf, np.inf, 1.0) for i in range(MOST + 3)))
 

@@ -217,6 +217,14 @@ class TakesTwo(Good):
         super().__init__(robot)
 
 
+class Monotonic(Good):
+    """Right, and stamps with a clock that began long ago."""
+
+    def observe(self, images=True):
+        obs = super().observe(images)
+        return Observation(obs.images, obs.state, "", obs.time + 98_765.4)
+
+
 class Alone(Good):
     """Needs no robot: it knows its own."""
 

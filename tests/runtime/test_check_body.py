@@ -20,7 +20,11 @@ def checked(kind, **options):
     return check_body(body, clock=clock, **options)
 
 
-@pytest.mark.parametrize("body", [MockBody(arm7(), noise=True), bodies.Good(bodies.gadget())], ids=["arm7", "gadget"])
+@pytest.mark.parametrize(
+    "body",
+    [MockBody(arm7(), noise=True), bodies.Good(bodies.gadget()), bodies.Monotonic(bodies.gadget())],
+    ids=["arm7", "gadget", "monotonic"],
+)
 def test_a_good_body_passes(body):
     seen = []
     found = check_body(body, clock=SimClock(), watch=seen.append)

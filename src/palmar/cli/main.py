@@ -27,6 +27,7 @@ NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe dep
   [bold]palmar models[/]                         the systems it can build
   [bold]palmar train --data data/mine[/]         a policy from it
   [bold]palmar eval --policy runs/mine[/]        success with intervals, on tables it has never seen
+  [bold]palmar check-body[/]                     does a robot of your own do what its description says?
   [bold]palmar sysid[/]                          what the robot's dynamics really are
 
 Each explains itself with --help. First time? Try [bold]palmar run "put the blue ball on the red plate"[/]."""

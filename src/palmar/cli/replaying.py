@@ -20,13 +20,14 @@ from palmar.runtime.replay import Replayed, columns_of, replay, summary
 @dataclass(frozen=True)
 class ReplayConfig:
     """data: folder of the set. robot: a name, or a robot file. episode: None for all. names: ROBOT=RECORDING where the two
-    are called differently. plot: a PNG of the episode that is changed most."""
+    are called differently. plot: a PNG of the episode that is changed most. keys: as `data.roles.parse_keys`."""
 
     data: Path
     robot: str = "arm7"
     episode: int | None = None
     names: tuple[str, ...] = ()
     plot: Path | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class Replays:
 def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
     """Play the episodes of a data set. Raises `BadValue` for names, numbers or an episode that do not fit, `BadFile`."""
     from palmar.data.reader import Dataset
+    from palmar.data.roles import parse_keys
 
     robot = find_robot(config.robot)
-    data = Dataset(config.data, cache=False)
+    data = Dataset(config.data, cache=False, keys=parse_keys(config.keys))
     columns = columns_of(robot, data.action_names, data.state_names, pairs("--names", config.names))
     indices = [e.index for e in data.episodes]
     if config.episode is not None and config.episode not in indices:

@@ -59,6 +59,8 @@ class Run:
     """Folder for the last seconds before each fault of the safety layer."""
     replay: Path | None = None
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
+    keys: tuple[str, ...] = ()
+    """With --replay: which features are what where the set's rules do not find them: action=KEY state=KEY."""
     episode: Annotated[int | None, SEED] = None
     """With --replay: this episode alone."""
     plot: Path | None = None
@@ -74,7 +76,7 @@ class Run:
             from palmar.cli.replaying import ReplayConfig, run_replay
 
             writable(self.plot, self.force)
-            config = ReplayConfig(self.replay, self.robot or "arm7", self.episode, self.names, self.plot)
+            config = ReplayConfig(self.replay, self.robot or "arm7", self.episode, self.names, self.plot, self.keys)
             return run_replay(config, console, progress=not self.json)
         from palmar.cli import live
 
@@ -88,7 +90,7 @@ class Run:
 
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that says something only with --replay, or only without."""
-        alone = ("episode", "plot")
+        alone = ("keys", "episode", "plot")
         driven = (
             "policy",
             "world",
