@@ -166,13 +166,13 @@ def measure(
         f"{len(source)} frames, {len(source.cameras)} cameras, {source.recorded_sizes} → {source.image_sizes}"
     )
     bf16 = fixed.precision == "auto" and bf16_is_fast()
-    lane = job.lanes[0]
-    raw = lane.feed.step(0, sizes.batch)
-    batch, asked, descent = lane.batch(raw, fixed, 0), Asked(raw), Descent(bf16=bf16)
+    robot_data = job.robots_data[0]
+    raw = robot_data.feed.step(0, sizes.batch)
+    batch, asked, descent = robot_data.batch(raw, fixed, 0), Asked(raw), Descent(bf16=bf16)
     job.run.model.train()
 
     def step() -> None:
-        descent(lane.view(job.run.model), batch, asked)  # type: ignore[arg-type]
+        descent(robot_data.view(job.run.model), batch, asked)  # type: ignore[arg-type]
         job.run.update()
 
     for _ in range(turns):

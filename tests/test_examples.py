@@ -30,9 +30,9 @@ def test_a_quick_example_runs(name):
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_an_example_has_a_title_a_reason_and_a_command(path):
     doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-    title, blank, *why = doc.splitlines()
+    title, skip_pretrained, *why = doc.splitlines()
     assert title.endswith((".", "?"))
-    assert blank == ""
+    assert skip_pretrained == ""
     assert f"python examples/{path.name}" in doc
     assert len(why) > 3
 

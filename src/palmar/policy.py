@@ -17,7 +17,7 @@ __all__ = [
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
 """Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.adapters`."""
-KNOCK = 3.0  # longest wait for a policy server to take a connection [s]
+CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [s]
 
 
 def load_policy(where: str, **options: object) -> Policy:
@@ -59,13 +59,13 @@ def _loaded(where: str, written: int) -> Policy:
 def check_policy(where: str) -> None:
     """Raise what `load_policy` would, as far as that can be told within seconds: before workers start, and their progress.
 
-    A palmar checkpoint is read, a server is knocked at once (`RobotFault` when nobody opens), another folder has to exist.
+    A palmar checkpoint is read, a server is asked to connect at once (`RobotFault` when nobody opens), another folder has to exist.
     """
     kind, rest = _place(where)
     if kind == "openpi":
         host, port = _endpoint(rest)
         try:
-            socket.create_connection((host, port), timeout=KNOCK).close()
+            socket.create_connection((host, port), timeout=CONNECT_TIMEOUT).close()
         except OSError as error:
             raise RobotFault(
                 f"no policy server at {host}:{port} ({error}). Next: start it, or mend the address"

@@ -274,7 +274,9 @@ def test_help_is_about_what_was_typed(arguments: str, code: int, message: str, c
 )
 def test_an_option_defaults_to_what_its_configuration_does(command: str, config: Any) -> None:
     options = {f.name: f.default for f in fields(COMMANDS[command]) if f.default is not MISSING}  # type: ignore[arg-type]
-    ours = {f.name: f.default for f in fields(config) if options.get(f.name) is not None}  # None: chosen by what is given
+    ours = {
+        f.name: f.default for f in fields(config) if options.get(f.name) is not None
+    }  # None: chosen by what is given
     assert ours == {n: options[n] for n in ours} and len(ours) >= 4
 
 

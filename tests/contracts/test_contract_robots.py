@@ -17,7 +17,7 @@ from palmar.kinematics import Chain
 from palmar.robots import robot, robots
 from palmar.runtime.actions import action_space
 from palmar.runtime.control import Control
-from palmar.runtime.loop import held, rollout
+from palmar.runtime.loop import resting_command, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
 from palmar.types import ActionChunk, Observation
@@ -150,7 +150,7 @@ def _with(body: Embodiment, frame: Frame, values: np.ndarray) -> np.ndarray:
 def test_no_attack_gets_a_command_past_a_limit(body, seed, rate):
     body = replace(body, control_rate=body.control_rate * rate)
     safety, attack = Safety(body), attacker(body, np.random.default_rng(seed))
-    start = command = held(body, Observation({}, body.state_from(body.home, 0 * body.home)))
+    start = command = resting_command(body, Observation({}, body.state_from(body.home, 0 * body.home)))
     safety.reset(start)
     commands = []
     for k in range(1200):

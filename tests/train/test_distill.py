@@ -19,9 +19,9 @@ from palmar.models.presets import palmar_nano
 from palmar.train.dagger import Dagger, dagger
 from palmar.train.distill import Distill, NeuralTeacher, PolicyTeacher
 from palmar.train.feed import Feed
-from palmar.train.lanes import fit_normalizers
 from palmar.train.loop import TrainConfig
 from palmar.train.request import TrainRequest
+from palmar.train.robot_data import fit_normalizers
 from palmar.types import ActionChunk
 
 SMALL = TrainConfig(steps=80, horizon=4, batch_size=32, threads=1, log_every=20, lr=5e-3, augment=None, validate=1)

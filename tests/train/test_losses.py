@@ -16,10 +16,10 @@ from palmar.errors import BadFile, BadValue
 from palmar.models.presets import palmar_nano
 from palmar.train import recipe
 from palmar.train.feed import Feed
-from palmar.train.lanes import fit_normalizers
 from palmar.train.loop import TrainConfig
 from palmar.train.losses import Asked, Descent, jiggled, mixed, take
 from palmar.train.recipe import Recipe, Stage
+from palmar.train.robot_data import fit_normalizers
 from palmar.train.web import ask, retention
 
 SMALL = TrainConfig(steps=20, horizon=4, batch_size=16, threads=1, log_every=5, augment=None, lr=1e-2)

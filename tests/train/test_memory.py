@@ -41,8 +41,8 @@ def said(model, questions=None, bf16=False):
     )  # fmt: skip
     config = SimpleNamespace(shard=False, device="cpu", batch_size=16, accumulate=1)
     run = SimpleNamespace(config=config, forget=model.zero_grad)
-    job = SimpleNamespace(run=run, world=SimpleNamespace(size=1), lanes=[None], view=lambda lane: model)
-    given = Asked({"lane": 0, "family": np.zeros(16, int)}, questions)
+    job = SimpleNamespace(run=run, world=SimpleNamespace(size=1), robots_data=[None], view=lambda robot_data: model)
+    given = Asked({"robot": 0, "family": np.zeros(16, int)}, questions)
     return str(too_big(job, batch, given, Descent(bf16=bf16), torch.OutOfMemoryError("full")))
 
 

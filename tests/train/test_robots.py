@@ -184,7 +184,7 @@ def test_it_resumes_bit_for_bit(run, tmp_path):
 def test_steps_go_to_robots_by_their_frames():
     config = replace(SMALL, steps=2)
     job = Job.start(TrainRequest(MODEL, [Squares(900)], config, others={"gantry": [Gantry(300)]}))
-    share = np.mean([job.lane(i) for i in range(2000)])
+    share = np.mean([job.robot_of(i) for i in range(2000)])
     assert 0.2 < share < 0.3
 
 
@@ -251,7 +251,7 @@ def test_a_checkpoint_passes_its_robots_on(run, tmp_path):
     first = train(model, Squares(200), tmp_path / "first", short, progress=False)
     joined = Job.start(TrainRequest(model, [Squares(200)], short, others={"gantry": [Gantry(200)]}, init=first))
     head = joined.run.model.heads["gantry"]
-    scale = joined.lanes[1].action.scale
+    scale = joined.robots_data[1].action.scale
     torch.testing.assert_close(head.step, torch.from_numpy(1.0 * 0.1 / scale).float())
     assert head.low.min() > -5
 

@@ -45,9 +45,9 @@ def load(
     built = shape(config, read_json(folder / "preprocessor_config.json"), weights, folder)
     count = len(stats["q01"])
     names = NAMES if count == len(NAMES) else tuple(f"action{i}" for i in range(count))
-    face = Interface({camera or "": (224, 224)}, (), names, 1, 1 / rate)
+    interface = Interface({camera or "": (224, 224)}, (), names, 1, 1 / rate)
     with torch.device("meta"):  # seven billion random numbers would be drawn only to be thrown away
-        model = TokenVLA(built, face)
+        model = TokenVLA(built, interface)
     renamed = rename(weights, built, folder)
     renamed |= {f"finished.{k}": torch.zeros_like(v, device="cpu") for k, v in model.finished.state_dict().items()}
     renamed["reach"] = torch.full((count,), built.tokens.limit)

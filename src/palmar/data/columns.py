@@ -77,7 +77,9 @@ def column_problem(name: str, column: Any, feature: fmt.Feature) -> schema.Probl
 
     shape, dtype, kind = list(feature["shape"]), str(feature["dtype"]), column.type
     if dtype not in schema.NUMBERS:
-        return schema.Problem(f"column {name}", schema.Words(f"of type {column.type}"), "numbers, not texts or pictures")
+        return schema.Problem(
+            f"column {name}", schema.Words(f"of type {column.type}"), "numbers, not texts or pictures"
+        )
     width = math.prod(shape)
     expected = f"{dtype}{shape}, as features.{name} of info.json says"
     values = column.chunks

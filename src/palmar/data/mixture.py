@@ -80,7 +80,7 @@ class Mixture:
         picked = [groups[g].frames[int(w * len(groups[g].frames))] for g, w in zip(which, within, strict=True)]
         return np.array(picked, np.int64)[rng.permutation(count)]
 
-    def lanes(self, robots: Sequence[str]) -> list[int]:
+    def trained_robots(self, robots: Sequence[str]) -> list[int]:
         """Which of these robots are trained. Raises `UnknownName`."""
         for name in self.robots:
             if name not in robots:

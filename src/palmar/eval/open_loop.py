@@ -36,11 +36,11 @@ class Fit:
 
     @classmethod
     def of(cls, policy: Policy, dataset: Any) -> Fit:
-        face, fps = policy.interface, float(getattr(dataset, "fps", 0) or 10.0)
+        interface, fps = policy.interface, float(getattr(dataset, "fps", 0) or 10.0)
         ours = tuple(dataset.state_names), tuple(dataset.action_names)
-        if face is None:
+        if interface is None:
             return cls(np.arange(len(ours[0])), np.arange(len(ours[1])), None, (), fps)
-        state_names, action_names = tuple(face.state_names), tuple(face.action_names)
+        state_names, action_names = tuple(interface.state_names), tuple(interface.action_names)
         if lacking := [n for n in state_names if n not in ours[0]]:
             raise BadValue(
                 f"the policy's state has {some(lacking)}, and the set's has {some(ours[0], 8)}. Next: the set of the robot the "
@@ -51,20 +51,20 @@ class Fit:
                 f"the policy's actions are {some(action_names, 8)}, the set's are {some(ours[1], 8)}. Next: a set in the "
                 "policy's action space, or another policy"
             )
-        if lacking := [c for c in face.cameras if c not in dataset.cameras]:
+        if lacking := [c for c in interface.cameras if c not in dataset.cameras]:
             raise BadValue(
                 f"the policy looks at camera {some(lacking)}; the set has {some(tuple(dataset.cameras)) or 'none'}. Next: a set "
                 "with that camera"
             )
-        if abs(fps * face.dt - 1) > 0.01:
+        if abs(fps * interface.dt - 1) > 0.01:
             raise BadValue(
-                f"the policy's actions last {face.dt:.4g} s ({1 / face.dt:.4g} Hz), the set has {fps:g} fps. Next: a set at the "
-                "policy's rate"
+                f"the policy's actions last {interface.dt:.4g} s ({1 / interface.dt:.4g} Hz), the set has {fps:g} "
+                "fps. Next: a set at the policy's rate"
             )
-        past = tuple(o for o in getattr(face, "past", (0,)) if o < 0)
+        past = tuple(o for o in getattr(interface, "past", (0,)) if o < 0)
         return cls(
             np.array([ours[0].index(n) for n in state_names]), np.array([action_names.index(n) for n in ours[1]]),
-            tuple(face.cameras), past, fps,
+            tuple(interface.cameras), past, fps,
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Pictures of tables nobody touches: cheap truth about which thing the words mean, for the grounding losses.
+"""Pictures of tables nobody touches: labels of which thing the words mean, for the grounding losses.
 
 A demonstration shows one table for forty frames; telling a ball from a cylinder needs many tables. A still costs a fiftieth of
 a demonstration, and every frame is a new arrangement. Stills are stored as episodes of source "still": where to look and where

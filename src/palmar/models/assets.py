@@ -64,7 +64,7 @@ def find(config: C, checkpoint: Path) -> C:
     return _renamed(config, place)
 
 
-def nameless(config: Any) -> dict[str, Any]:
+def without_names(config: Any) -> dict[str, Any]:
     """For comparing: as `config.to_dict`, without the names of folders, which differ from machine to machine."""
     return to_dict(_renamed(config, lambda name: ""))
 

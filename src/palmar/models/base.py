@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 GROUNDED = ("target", "goal")  # what simulator truth says where to look for
 DECIMETRE = 0.1  # [m]: relative positions are predicted in this unit, so that they are about 1
 
-_BLANK: ContextVar[bool] = ContextVar("blank", default=False)
+_SKIP: ContextVar[bool] = ContextVar("skip_pretrained", default=False)
 
 
 @contextmanager
-def blank() -> Iterator[None]:
+def skip_pretrained() -> Iterator[None]:
     """Models are built here without reading pretrained weights: those of a checkpoint are about to take their place."""
-    token = _BLANK.set(True)
+    token = _SKIP.set(True)
     try:
         yield
     finally:
-        _BLANK.reset(token)
+        _SKIP.reset(token)
 
 
 def wants_weights() -> bool:
-    """Whether a part that is being built should read its pretrained weights: not in `blank`, nor where only shapes are
+    """Whether a part that is being built should read its pretrained weights: not in `skip_pretrained`, nor where only shapes are
     asked for (the meta device)."""
-    return not _BLANK.get() and torch.empty(0).device.type != "meta"
+    return not _SKIP.get() and torch.empty(0).device.type != "meta"
 
 
 def check_pictures(interface: Interface) -> None:

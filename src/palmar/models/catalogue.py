@@ -57,9 +57,9 @@ def listed() -> list[Listed]:
 def size_of(name: str) -> int:
     """Trained parameters of a preset, for the robot it was published with, or for palmar's arm."""
     config = preset(name)
-    face = PUBLISHED[name].interface(config) if name in PUBLISHED else fitted(config)
+    interface = PUBLISHED[name].interface(config) if name in PUBLISHED else fitted(config)
     with torch.device("meta"):
-        return parameters(config.build(face))
+        return parameters(config.build(interface))
 
 
 def speaks(config: ModelConfig) -> bool:

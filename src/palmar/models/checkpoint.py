@@ -19,7 +19,7 @@ from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, regular_f
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.assets import carry, find
-from palmar.models.base import ModelConfig, blank
+from palmar.models.base import ModelConfig, skip_pretrained
 from palmar.models.config import from_dict, to_dict
 from palmar.models.fits import check_fits, check_interface
 from palmar.models.presets import KINDS
@@ -77,7 +77,7 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
         )
     check_fits(config, interface, header, folder)
     weights, _ = read_tensors(folder / WEIGHTS)
-    with blank():
+    with skip_pretrained():
         model = config.build(interface)
     try:
         model.load_state_dict(weights)

@@ -78,14 +78,14 @@ def _bounded(most: int) -> Iterator[None]:
             handle.remove()
 
 
-def check_interface(face: Any) -> dict[str, Any]:
+def check_interface(interface: Any) -> dict[str, Any]:
     """The `interface` of config.json, its values of their kinds and within bounds. Raises `BadValue`."""
-    if not isinstance(face, Mapping):
-        raise BadValue(f"interface is {face!r:.80}; expected an object")
+    if not isinstance(interface, Mapping):
+        raise BadValue(f"interface is {interface!r:.80}; expected an object")
 
     def need(good: bool, field: str, expected: str) -> None:
         if not good:
-            raise BadValue(f"interface.{field} is {face.get(field)!r:.80}; expected {expected}")
+            raise BadValue(f"interface.{field} is {interface.get(field)!r:.80}; expected {expected}")
 
     def texts(value: Any, most: int) -> bool:
         return (
@@ -94,13 +94,13 @@ def check_interface(face: Any) -> dict[str, Any]:
             and all(isinstance(t, str) and len(t) <= 200 for t in value)
         )
 
-    cameras, offsets = face.get("cameras"), face.get("offsets", [0])
+    cameras, offsets = interface.get("cameras"), interface.get("offsets", [0])
     need(
         isinstance(cameras, Mapping) and len(cameras) <= CAMERAS and texts(list(cameras), CAMERAS)
         and all(isinstance(s, list | tuple) and len(s) == 2 and all(_whole(n, 1, SIDE) for n in s) for s in cameras.values()),
         "cameras", f"at most {CAMERAS} names with height and width, each 1 … {SIDE} px",
     )  # fmt: skip
-    recorded = face.get("recorded", {})
+    recorded = interface.get("recorded", {})
     need(
         isinstance(recorded, Mapping) and len(recorded) <= CAMERAS and all(
             isinstance(sizes, list | tuple) and all(
@@ -110,20 +110,24 @@ def check_interface(face: Any) -> dict[str, Any]:
         "recorded", f"by camera a list of (height, width), each 1 … {SIDE} px",
     )  # fmt: skip
     for field in ("state_names", "action_names"):
-        need(texts(face.get(field), NAMES), field, f"at most {NAMES} texts")
+        need(texts(interface.get(field), NAMES), field, f"at most {NAMES} texts")
     for field in ("state_units", "action_units"):
-        need(texts(face.get(field, []), NAMES), field, f"at most {NAMES} texts")
-    need(_whole(face.get("horizon", 1), 1, HORIZON), "horizon", f"a whole number, 1 … {HORIZON}")
-    dt = face.get("dt", 0.1)
+        need(texts(interface.get(field, []), NAMES), field, f"at most {NAMES} texts")
+    need(_whole(interface.get("horizon", 1), 1, HORIZON), "horizon", f"a whole number, 1 … {HORIZON}")
+    dt = interface.get("dt", 0.1)
     need(type(dt) in (int, float) and 1e-6 <= dt <= 1e6, "dt", "a number of seconds above 0")
-    need(isinstance(face.get("embodiment", ""), str) and len(face.get("embodiment", "")) <= 200, "embodiment", "a text")
+    need(
+        isinstance(interface.get("embodiment", ""), str) and len(interface.get("embodiment", "")) <= 200,
+        "embodiment",
+        "a text",
+    )
     good = (
         isinstance(offsets, list | tuple)
         and len(offsets) <= OFFSETS
         and all(_whole(o, -(10**6), 10**6) for o in offsets)
     )
     need(good, "offsets", f"at most {OFFSETS} whole numbers")
-    return dict(face)
+    return dict(interface)
 
 
 def _whole(value: Any, least: int, most: int) -> bool:

@@ -88,8 +88,8 @@ class ChunkConfig:
 
     per_step: bool = False
 
-    def build(self, width: int, face: Interface) -> Head:
-        return (StepHead if self.per_step else ChunkHead)(width, face.horizon, len(face.action_names))
+    def build(self, width: int, interface: Interface) -> Head:
+        return (StepHead if self.per_step else ChunkHead)(width, interface.horizon, len(interface.action_names))
 
 
 class ChunkHead(Regression):
@@ -134,22 +134,22 @@ class JointPositionConfig:
     max_velocity: float = 0.0
     hidden: int = 256
 
-    def build(self, width: int, face: Interface) -> Head:
-        return JointPositionHead(self, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return JointPositionHead(self, width, interface)
 
 
 class JointPositionHead(Regression):
     """tanh scaled to the limits; later steps of a velocity-limited joint are the first plus bounded increments."""
 
-    def __init__(self, config: JointPositionConfig, width: int, face: Interface) -> None:
+    def __init__(self, config: JointPositionConfig, width: int, interface: Interface) -> None:
         super().__init__()
         self.low: Tensor
         self.high: Tensor
         self.step: Tensor
-        actions = len(face.action_names)
-        self.shape = (face.horizon, actions)
+        actions = len(interface.action_names)
+        self.shape = (interface.horizon, actions)
         self.out = nn.Sequential(
-            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * actions)
+            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, interface.horizon * actions)
         )
         low, high = (
             per_action(config.low or (-5.0,), actions, "limits"),
@@ -157,11 +157,11 @@ class JointPositionHead(Regression):
         )
         if not all(a < b for a, b in zip(low, high, strict=True)):
             raise BadValue(f"limits from {config.low} to {config.high}; expected low < high")
-        self.config, self.dt, self.names = config, face.dt, face.action_names
+        self.config, self.dt, self.names = config, interface.dt, interface.action_names
         self.register_buffer("low", torch.tensor(low))
         self.register_buffer("high", torch.tensor(high))
-        self.register_buffer("step", torch.full((actions,), config.max_velocity * face.dt))
-        self.limited = [config.max_velocity > 0 and n not in UNLIMITED for n in face.action_names]
+        self.register_buffer("step", torch.full((actions,), config.max_velocity * interface.dt))
+        self.limited = [config.max_velocity > 0 and n not in UNLIMITED for n in interface.action_names]
 
     @torch.no_grad()
     def fit(self, actions: Array, normalizer: Normalizer) -> None:
@@ -221,26 +221,26 @@ class JointVelocityConfig:
     max_velocity: tuple[float, ...] = ()
     hidden: int = 256
 
-    def build(self, width: int, face: Interface) -> Head:
-        return JointVelocityHead(self, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return JointVelocityHead(self, width, interface)
 
 
 class JointVelocityHead(Regression):
     """tanh scaled to the lowest and highest velocity."""
 
-    def __init__(self, config: JointVelocityConfig, width: int, face: Interface) -> None:
+    def __init__(self, config: JointVelocityConfig, width: int, interface: Interface) -> None:
         super().__init__()
         self.low: Tensor
         self.high: Tensor
-        actions = len(face.action_names)
+        actions = len(interface.action_names)
         most = per_action(config.max_velocity or (5.0,), actions, "velocities")
         if min(most) <= 0:
             raise BadValue(f"largest velocities {config.max_velocity}; expected numbers above 0")
-        self.config, self.names, self.shape = config, face.action_names, (face.horizon, actions)
+        self.config, self.names, self.shape = config, interface.action_names, (interface.horizon, actions)
         self.register_buffer("low", -torch.tensor(most))
         self.register_buffer("high", torch.tensor(most))
         self.out = nn.Sequential(
-            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * actions)
+            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, interface.horizon * actions)
         )
 
     def forward(self, context: Tensor) -> Tensor:
@@ -264,20 +264,22 @@ class PoseConfig:
     gripper: float = 0.1
     hidden: int = 256
 
-    def build(self, width: int, face: Interface) -> Head:
-        return PoseHead(self, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return PoseHead(self, width, interface)
 
 
 class PoseHead(Head):
     """End-effector poses: 8 actions x, y, z, qw, qx, qy, qz, gripper 0 … 1. The quaternion and the gripper must come as
     they are (their normaliser the identity); the position may be normalised. Padding counts for nothing."""
 
-    def __init__(self, config: PoseConfig, width: int, face: Interface) -> None:
+    def __init__(self, config: PoseConfig, width: int, interface: Interface) -> None:
         super().__init__()
-        if (n := len(face.action_names)) != 8:
+        if (n := len(interface.action_names)) != 8:
             raise BadValue(f"a pose head for {n} actions; expected 8: x, y, z, qw, qx, qy, qz, gripper")
-        self.config, self.shape = config, (face.horizon, 8)
-        self.out = nn.Sequential(nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, face.horizon * 8))
+        self.config, self.shape = config, (interface.horizon, 8)
+        self.out = nn.Sequential(
+            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, interface.horizon * 8)
+        )
 
     def raw(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         position, turn, grip = self.out(context.mean(1)).unflatten(-1, self.shape).float().split([3, 4, 1], -1)
@@ -321,17 +323,17 @@ class GRUConfig:
 
     recurrent: int = 128
 
-    def build(self, width: int, face: Interface) -> Head:
-        return GRUHead(self, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return GRUHead(self, width, interface)
 
 
 class GRUHead(Regression):
     """Trained as it acts, on its own previous actions, so that it learns to correct them."""
 
-    def __init__(self, config: GRUConfig, width: int, face: Interface) -> None:
+    def __init__(self, config: GRUConfig, width: int, interface: Interface) -> None:
         super().__init__()
-        actions = len(face.action_names)
-        self.horizon, self.actions = face.horizon, actions
+        actions = len(interface.action_names)
+        self.horizon, self.actions = interface.horizon, actions
         self.begin = nn.Linear(width, config.recurrent)
         self.cell = nn.GRUCell(actions, config.recurrent)
         self.out = nn.Linear(config.recurrent, actions)
@@ -364,19 +366,19 @@ class TokenConfig:
     parallel: bool = False
     label_smoothing: float = 0.0
 
-    def build(self, width: int, face: Interface) -> Head:
-        return TokenHead(self, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return TokenHead(self, width, interface)
 
 
 class TokenHead(Head):
     """Every action dimension of every step is a token (RT-1, arXiv 2212.06817): a decoder-only transformer reads the
     context, then T·A tokens, step by step and within a step dimension by dimension. The likeliest is taken."""
 
-    def __init__(self, config: TokenConfig, width: int, face: Interface) -> None:
+    def __init__(self, config: TokenConfig, width: int, interface: Interface) -> None:
         super().__init__()
         self.edges: Tensor
-        self.config, self.shape = config, (face.horizon, actions := len(face.action_names))
-        self.length, inner = face.horizon * actions, config.decoder.width
+        self.config, self.shape = config, (interface.horizon, actions := len(interface.action_names))
+        self.length, inner = interface.horizon * actions, config.decoder.width
         self.enter = nn.Linear(width, inner)
         self.decoder = Transformer(config.decoder)
         self.embed = nn.Embedding(config.bins + 1, inner)  # the last one: begin
@@ -465,8 +467,8 @@ class DiffusionConfig:
     denoiser: DenoiserConfig = field(default_factory=MLPConfig)
     diffusion: Diffusion = field(default_factory=Diffusion)
 
-    def build(self, width: int, face: Interface) -> Head:
-        return GenerativeHead(self.denoiser, self.diffusion, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return GenerativeHead(self.denoiser, self.diffusion, width, interface)
 
 
 @dataclass(frozen=True)
@@ -476,16 +478,16 @@ class FlowConfig:
     denoiser: DenoiserConfig = field(default_factory=ExpertConfig)
     flow: Flow = field(default_factory=Flow)
 
-    def build(self, width: int, face: Interface) -> Head:
-        return GenerativeHead(self.denoiser, self.flow, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return GenerativeHead(self.denoiser, self.flow, width, interface)
 
 
 class GenerativeHead(Head):
     """Diffusion or flow matching over the whole chunk. The noise comes from torch's generator: seed it to repeat."""
 
-    def __init__(self, denoiser: DenoiserConfig, way: Diffusion | Flow, width: int, face: Interface) -> None:
+    def __init__(self, denoiser: DenoiserConfig, way: Diffusion | Flow, width: int, interface: Interface) -> None:
         super().__init__()
-        self.way, self.shape = way, (face.horizon, actions := len(face.action_names))
+        self.way, self.shape = way, (interface.horizon, actions := len(interface.action_names))
         self.net = denoiser.build(width, *self.shape)
         self.low: Tensor
         self.high: Tensor
@@ -546,8 +548,8 @@ class TaskHeadsConfig:
     tasks: tuple[str, ...] = tuple(TASK_WORDS)
     classify: float = 0.1
 
-    def build(self, width: int, face: Interface) -> Head:
-        return TaskHeads(self, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return TaskHeads(self, width, interface)
 
 
 class TaskHeads(Head):
@@ -557,11 +559,11 @@ class TaskHeads(Head):
     cross-entropy on the tasks that the words name.
     """
 
-    def __init__(self, config: TaskHeadsConfig, width: int, face: Interface) -> None:
+    def __init__(self, config: TaskHeadsConfig, width: int, interface: Interface) -> None:
         super().__init__()
         self.config = config
         self.classifier = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, len(config.tasks)))
-        self.heads = nn.ModuleList(config.head.build(width, face) for _ in config.tasks)
+        self.heads = nn.ModuleList(config.head.build(width, interface) for _ in config.tasks)
 
     def fit(self, actions: Array, normalizer: Normalizer) -> None:
         for head in heads_in(self.heads):
@@ -610,19 +612,19 @@ class EnsembleConfig:
     head: RegressionConfig = field(default_factory=JointPositionConfig)
     members: int = 5
 
-    def build(self, width: int, face: Interface) -> Head:
-        return EnsembleHead(self, width, face)
+    def build(self, width: int, interface: Interface) -> Head:
+        return EnsembleHead(self, width, interface)
 
 
 class EnsembleHead(Head):
     """The loss is the mean of the members' losses, the answer the mean of their answers; where they have not been taught
     they differ (`models.uncertainty.Ensemble`)."""
 
-    def __init__(self, config: EnsembleConfig, width: int, face: Interface) -> None:
+    def __init__(self, config: EnsembleConfig, width: int, interface: Interface) -> None:
         super().__init__()
         if config.members < 2:
             raise BadValue(f"an ensemble of {config.members}; expected 2 members or more")
-        self.members = nn.ModuleList(config.head.build(width, face) for _ in range(config.members))
+        self.members = nn.ModuleList(config.head.build(width, interface) for _ in range(config.members))
 
     def fit(self, actions: Array, normalizer: Normalizer) -> None:
         for head in heads_in(self.members):

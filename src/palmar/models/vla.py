@@ -202,13 +202,15 @@ class VLA(Model):
         self.summary = Summary(self.text.width, config.condition) if config.vision.film else None
         self.cameras = Cameras(config, interface.cameras)
 
-        faces = {OWN: interface} | {r.name: self.face(r) for r in config.robots}
+        interfaces = {OWN: interface} | {r.name: self.interface_for(r) for r in config.robots}
         heads = {OWN: config.head} | {r.name: r.head for r in config.robots}
-        if len(faces) != len(config.robots) + 1 or any("." in name or not name for name in faces):
+        if len(interfaces) != len(config.robots) + 1 or any("." in name or not name for name in interfaces):
             raise BadValue(f"robots are {', '.join(r.name for r in config.robots)}; expected different names, no dots")
-        self.states = nn.ModuleDict({n: Proprioception(config.state, f.state_names, width) for n, f in faces.items()})
-        self.embodiments = nn.Parameter(torch.randn(len(faces), width) * 0.02) if config.robots else None
-        self.heads = nn.ModuleDict({n: heads[n].build(width, f) for n, f in faces.items()})
+        self.states = nn.ModuleDict(
+            {n: Proprioception(config.state, f.state_names, width) for n, f in interfaces.items()}
+        )
+        self.embodiments = nn.Parameter(torch.randn(len(interfaces), width) * 0.02) if config.robots else None
+        self.heads = nn.ModuleDict({n: heads[n].build(width, f) for n, f in interfaces.items()})
         self.finished = DoneHead(width)
         horizon, actions = interface.horizon, len(interface.action_names)
         self.latent = Latent(config.latent, width, horizon, actions) if config.latent else None
@@ -355,7 +357,7 @@ class VLA(Model):
         assert isinstance(head, Head)
         return head
 
-    def face(self, robot: Robot) -> Interface:
+    def interface_for(self, robot: Robot) -> Interface:
         """This interface with another robot's names."""
         return replace(
             self.interface,
@@ -372,7 +374,7 @@ class VLA(Model):
         if name not in robots:
             raise UnknownName("robot", name, robots)
         view = copy.copy(self)
-        view.robot, view.interface = name, self.face(robots[name])
+        view.robot, view.interface = name, self.interface_for(robots[name])
         return view
 
     def fit(self, actions: Array, normalizer: Normalizer) -> None:

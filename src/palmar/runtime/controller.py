@@ -316,7 +316,7 @@ def deploy(
             for s in watchers:
                 try:
                     s.on_end("fault")
-                except BaseException as another:  # the others must hear of it, and the first error is the one to raise
+                except BaseException as another:  # the others must be told, and the first error is the one to raise
                     error.add_note(f"and {type(s.inner).__name__} at the end: {type(another).__name__}: {another}")
             raise
         finally:
@@ -383,7 +383,7 @@ class _Once(Subscriber):
 
 
 class Park(Subscriber):
-    """At the end, before anyone else hears of it: brake to rest, one command a control tick, looking at nothing."""
+    """At the end, before any other subscriber: brake to rest, one command a control tick, looking at nothing."""
 
     def __init__(self, safety: Safety, clock: Clock) -> None:
         self.safety, self.clock = safety, clock

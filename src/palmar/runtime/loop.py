@@ -101,7 +101,7 @@ class Outcome:
         return self
 
 
-def held(robot: Embodiment, obs: Observation) -> Array:
+def resting_command(robot: Embodiment, obs: Observation) -> Array:
     """The command float64[N] of a robot that rests where `obs` saw it: measured positions, openings within their range,
     speeds 0; home for what is not measured."""
     measured = robot.measured(obs.state)
@@ -149,7 +149,7 @@ def rollout(
     every = round(robot.control_rate / robot.policy_rate)
     frames = any(s.wants_frames for s in subscribers)
 
-    control.reset(held(robot, obs))
+    control.reset(resting_command(robot, obs))
     for s in subscribers:
         s.on_start(obs, body)
     start, epoch, index, late, reason = clock.now(), obs.time, 0, 0.0, "timeout"

@@ -12,7 +12,7 @@ from palmar.embodiments import Channel
 from palmar.errors import BadValue
 from palmar.runtime.clock import Clock
 from palmar.runtime.guards import acceleration, braking, nan, position, velocity
-from palmar.runtime.loop import Body, held
+from palmar.runtime.loop import Body, resting_command
 from palmar.runtime.outside import outside
 from palmar.runtime.safety import Safety
 from palmar.types import Array, Observation
@@ -74,7 +74,7 @@ class Probe:
 
     def start(self, obs: Observation) -> None:
         """Rest where the body is. Raises `BadValue` where that is outside the robot's limits."""
-        self.safety.reset(held(self.robot, obs))
+        self.safety.reset(resting_command(self.robot, obs))
         self.home, self.rest = self.safety.command, self.robot.measured(obs.state)
         self.begin()
 

@@ -19,7 +19,7 @@ from palmar.embodiments import Embodiment, Measurement
 from palmar.errors import BadValue, UnknownName
 from palmar.runtime.actions import action_space
 from palmar.runtime.control import Control
-from palmar.runtime.loop import held
+from palmar.runtime.loop import resting_command
 from palmar.runtime.outside import outside
 from palmar.types import Array, Observation
 
@@ -182,7 +182,7 @@ def _start(robot: Embodiment, actions: Array, states: Array | None) -> Array:
     if robot.action_space == "channels":
         start = np.clip(np.where(np.isfinite(actions[0]), actions[0], start), robot.lower, robot.upper)
     if states is not None:
-        measured = held(robot, Observation({}, np.asarray(states[0], float)))
+        measured = resting_command(robot, Observation({}, np.asarray(states[0], float)))
         known = np.isfinite(robot.measured(np.zeros(len(robot.state))))
         start = np.where(known, measured, start)
     start[[c.kind == "velocity" for c in robot.channels]] = 0.0

@@ -15,7 +15,7 @@ from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models import checkpoint
-from palmar.models.assets import nameless
+from palmar.models.assets import without_names
 from palmar.models.base import Model
 from palmar.train.feed import Source
 
@@ -69,7 +69,7 @@ def start_from(model: Model, init: str | Path, texts: Sequence[str] = ()) -> dic
     if seen != given:
         raise BadValue(f"checkpoint '{init}' has cameras {seen}, the data has {given}. Next: train without --init")
     before = policy.model.config.for_texts(texts)
-    its, mine = (nameless(c) | {"weights": 0} for c in (before, model.config))  # losses may weigh anew
+    its, mine = (without_names(c) | {"weights": 0} for c in (before, model.config))  # losses may weigh anew
     if its != mine:
         theirs, ours = policy.model.config.preset, model.config.preset
         differs = "the same preset with other settings" if theirs == ours else f"a '{theirs}', asked for '{ours}'"

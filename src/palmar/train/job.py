@@ -1,4 +1,4 @@
-"""What a training run works with and does not change: data lane by lane, the model's configuration, the questions."""
+"""What a training run works with and does not change: data robot by robot, the model's configuration, the questions."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from palmar.data.normalize import Normalizer
 from palmar.data.split import OTHERS, TRAINED_ON
 from palmar.mapping import Interface
 from palmar.models import checkpoint
-from palmar.models.assets import nameless
-from palmar.models.base import Model, ModelConfig, blank
+from palmar.models.assets import without_names
+from palmar.models.base import Model, ModelConfig, skip_pretrained
 from palmar.train import sharded
 from palmar.train.begin import in_order, start_from
 from palmar.train.checks import check_video, check_web, smoothed
 from palmar.train.feed import Feed, Source, rng_of
-from palmar.train.lanes import Lane, lane_of, named, names_of
 from palmar.train.losses import Objective, own_loss
 from palmar.train.request import TrainRequest
 from palmar.train.resume import digest, fingerprint
+from palmar.train.robot_data import RobotData, named, names_of, robot_data_of
 from palmar.train.run import Run
 from palmar.train.world import World, seed
 
@@ -45,7 +45,7 @@ class Job:
     done that a person should know, in words. trained_on: digests of the episodes seen, those of --init among them
     (`data.split`)."""
 
-    lanes: tuple[Lane, ...]
+    robots_data: tuple[RobotData, ...]
     run: Run
     model_config: ModelConfig
     interface: Interface
@@ -94,7 +94,7 @@ class Job:
         if init is None and not going_on:
             model = model_config.build(interface)
         else:
-            with blank():
+            with skip_pretrained():
                 model = model_config.build(interface)
         if request.pretrained is not None and not going_on:
             took = begin_from(model, request.pretrained)
@@ -103,61 +103,61 @@ class Job:
         if request.new_normalizer:
             notes.append(f"the normaliser of '{init}' is not kept: it is fitted to these data anew (--new-normalizer)")
         used = {} if request.new_normalizer else kept
-        lanes = [lane_of("", feed, model, used, str(init))]
+        robots_data = [robot_data_of("", feed, model, used, str(init))]
         for robot, more in others.items():
-            lanes.append(lane_of(robot, feed_of(more), model.as_robot(robot), used, str(init)))
-        for lane in lanes:
-            if not used.keys() & named(lane).keys():  # a head that is new, or one whose numbers are
-                lane.view(model).fit(lane.feed.moves, lane.action)
+            robots_data.append(robot_data_of(robot, feed_of(more), model.as_robot(robot), used, str(init)))
+        for robot_data in robots_data:
+            if not used.keys() & named(robot_data).keys():  # a head that is new, or one whose numbers are
+                robot_data.view(model).fit(robot_data.feed.moves, robot_data.action)
         check_web(model, recipe, request.web)
         check_video(model_config, recipe)
         for stage in recipe.stages:
             if stage.data is not None:
                 stage.data.probabilities(feed.groups)
-                stage.data.lanes(names_of(lanes, interface))
+                stage.data.trained_robots(names_of(robots_data, interface))
         root = sharded.shard(model, config.device) if config.shard else None
         if root is None:
             model.to(config.device)
-        normalizers = kept | {k: n for lane in lanes for k, n in named(lane).items()}
+        normalizers = kept | {k: n for robot_data in robots_data for k, n in named(robot_data).items()}
         about = {k: v for k, v in asdict(config).items() if k not in HARMLESS} | {
             "augment": config.augment.settings() if config.augment is not None else None,
-            "model": nameless(model_config),
+            "model": without_names(model_config),
             "recipe": asdict(recipe),
             "interface": asdict(interface),
             "order of cameras": list(interface.cameras),
             "normalization (init=)": digest(json.dumps({k: n.to_dict() for k, n in normalizers.items()})),
-            "wording": digest("\n".join(t for lane in lanes for t in lane.feed.wordings.texts)),
-            "frames": sum(len(lane.feed.training) for lane in lanes),
-            "data": {str(i): fingerprint(s) for i, s in enumerate(s for lane in lanes for s in lane.feed.sets)},
+            "wording": digest("\n".join(t for robot_data in robots_data for t in robot_data.feed.wordings.texts)),
+            "frames": sum(len(robot_data.feed.training) for robot_data in robots_data),
+            "data": {str(i): fingerprint(s) for i, s in enumerate(s for robot_data in robots_data for s in robot_data.feed.sets)},
         }  # fmt: skip
         seen = () if init is None else checkpoint.read_config(init)[3].get(TRAINED_ON, (OTHERS,))
         return cls(
-            tuple(lanes), Run(model, config, recipe), model_config, interface, normalizers, about, request.web,
+            tuple(robots_data), Run(model, config, recipe), model_config, interface, normalizers, about, request.web,
             request.objective, root=root, notes=notes,
-            trained_on=list(dict.fromkeys([*seen, *(d for lane in lanes for d in lane.feed.trained_on)])),
+            trained_on=list(dict.fromkeys([*seen, *(d for robot_data in robots_data for d in robot_data.feed.trained_on)])),
         )  # fmt: skip
 
     @property
     def names(self) -> list[str]:
-        """Of the robots, lane by lane: what a mixture's `robots` and the log call them."""
-        return names_of(self.lanes, self.interface)
+        """Of the robots, robot by robot: what a mixture's `robots` and the log call them."""
+        return names_of(self.robots_data, self.interface)
 
-    def view(self, lane: Lane) -> Model:
-        """The model as a lane's robot sees it, to compute with."""
-        seen = lane.view(cast(Model, self.run.model))
+    def view(self, robot_data: RobotData) -> Model:
+        """The model as a robot's robot sees it, to compute with."""
+        seen = robot_data.view(cast(Model, self.run.model))
         return seen if self.root is None else cast(Model, sharded.Gathering(self.root, seen))
 
     def trained(self) -> list[int]:
-        """The lanes that the present stage trains."""
+        """The robots_data that the present stage trains."""
         mixture = self.run.now.data
-        return list(range(len(self.lanes))) if mixture is None else mixture.lanes(self.names)
+        return list(range(len(self.robots_data))) if mixture is None else mixture.trained_robots(self.names)
 
-    def lane(self, step: int) -> int:
+    def robot_of(self, step: int) -> int:
         """Which robot a step trains: p ∝ frames^(1/T) over those of the stage's mixture, T the mixture's or 1."""
         chosen, mixture = self.trained(), self.run.now.data
         if len(chosen) == 1:
             return chosen[0]
-        frames = np.array([len(self.lanes[i].feed.training) for i in chosen], float)
+        frames = np.array([len(self.robots_data[i].feed.training) for i in chosen], float)
         p = frames ** (1 / (mixture.temperature if mixture is not None else 1.0))
         return chosen[int(rng_of(self.run.config.seed, step, 6).choice(len(p), p=p / p.sum()))]
 
@@ -189,7 +189,7 @@ def read_whole(config: ModelConfig, texts: Sequence[str]) -> tuple[ModelConfig, 
     able = config.for_texts(texts)
     if able == config:
         return config, []
-    was, now = flat(nameless(config)), flat(nameless(able))
+    was, now = flat(without_names(config)), flat(without_names(able))
     changed = ", ".join(f"{name} is {now[name]} instead of {was[name]}" for name in now if now[name] != was.get(name))
     return able, [f"some instructions are longer than '{config.preset}' reads, and none is cut: {changed}"]
 

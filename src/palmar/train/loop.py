@@ -23,11 +23,11 @@ from palmar.models import checkpoint
 from palmar.train.checks import check_shard
 from palmar.train.feed import ahead, rng_of
 from palmar.train.job import Job
-from palmar.train.lanes import Lane
 from palmar.train.losses import Asked, Descent, own_loss
 from palmar.train.memory import out_of_memory, too_big
 from palmar.train.request import TrainRequest
 from palmar.train.resume import STATE, CtrlC, forget_after, refuse_occupied
+from palmar.train.robot_data import RobotData
 from palmar.train.run import Run, TrainConfig
 from palmar.train.speed import all_threads, bf16_is_fast, free_threads, keep_memory
 from palmar.train.track import METRICS, Watch
@@ -132,16 +132,16 @@ class Loop:
         asked = (
             size * round(config.batch_size * mixture.web / size) if mixture is not None and job.web is not None else 0
         )
-        descents = [descent_of(job, lane, self.bf16) for lane in job.lanes]
+        descents = [descent_of(job, robot_data, self.bf16) for robot_data in job.robots_data]
         run.turns = run.turns or dict.fromkeys(job.names, run.step)
         part, turns = (job.world.rank, size), dict(run.turns)
 
         def make(step: int) -> Asked:  # called for one step after the other
-            i = job.lane(step)
-            lane, robot = job.lanes[i], job.names[i]
-            raw = lane.feed.step(step, config.batch_size - asked, lane.mixture(mixture), part, turns[robot])
+            i = job.robot_of(step)
+            robot_data, robot = job.robots_data[i], job.names[i]
+            raw = robot_data.feed.step(step, config.batch_size - asked, robot_data.mixture(mixture), part, turns[robot])
             turns[robot] += 1
-            raw["lane"] = i
+            raw["robot"] = i
             if not asked:
                 return Asked(raw)
             assert job.web is not None
@@ -154,32 +154,32 @@ class Loop:
                 waiting = self.clock()
                 given = next(steps)
                 self.waited += self.clock() - waiting
-                self.step(given, descents[given.raw["lane"]])
+                self.step(given, descents[given.raw["robot"]])
 
     def step(self, given: Asked, descent: Descent) -> None:
         run, job, clock = self.job.run, self.job, self.clock
-        config, world, lane = run.config, job.world, job.lanes[given.raw["lane"]]
+        config, world, robot_data = run.config, job.world, job.robots_data[given.raw["robot"]]
         # rows of other processes get other noise; one process draws what it always drew
         noise = rng_of(config.seed, run.step, 4 if world.rank == 0 else 100 + world.rank)
         seed(int(noise.integers(2**62)), config.device)
-        batch = lane.batch(given.raw, config, run.step)
+        batch = robot_data.batch(given.raw, config, run.step)
         if not run.now.actions:
             batch = replace(batch, pad=torch.ones_like(batch.pad))
         if given.questions is not None:
             given = Asked(given.raw, given.questions.to(config.device))
         run.model.train()
         try:
-            parts = descent(job.view(lane), batch, given)
+            parts = descent(job.view(robot_data), batch, given)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             raise too_big(job, batch, given, descent, error) from error
         norm = run.update(world)
         run.step += 1
-        run.turns[job.names[given.raw["lane"]]] += 1
+        run.turns[job.names[given.raw["robot"]]] += 1
         run.elapsed = world.agree(clock() - self.began, config.device)
         values = {name: float(value) for name, value in parts.items()}
-        end = f"/{lane.robot}" if lane.robot else ""  # unlike heads have unlike losses
+        end = f"/{robot_data.robot}" if robot_data.robot else ""  # unlike heads have unlike losses
         for name, value in (world.means(values, config.device) | {"gradient": norm}).items():
             total, count = run.sums.get(f"{name}{end}", (0.0, 0))
             run.sums[f"{name}{end}"] = (total + value, count + 1)
@@ -292,7 +292,7 @@ class Loop:
             "step": run.step,
             "minutes": round(run.elapsed / 60, 2),
             "train": asdict(run.config),
-            "frames": sum(len(lane.feed.training) for lane in job.lanes),
+            "frames": sum(len(robot_data.feed.training) for robot_data in job.robots_data),
             "recipe": run.recipe.name,
             TRAINED_ON: list(job.trained_on),
         }
@@ -302,8 +302,10 @@ class Loop:
             checkpoint.save(self.folder, weights, job.model_config, job.interface, job.normalizers, info)
 
 
-def descent_of(job: Job, lane: Lane, bf16: bool) -> Descent:
-    """How a step of this stage goes down on a lane's batches."""
-    mixture = lane.mixture(job.run.now.data)
-    weights = [mixture.loss_weight(f) for f in lane.feed.families] if mixture is not None and mixture.losses else []
+def descent_of(job: Job, robot_data: RobotData, bf16: bool) -> Descent:
+    """How a step of this stage goes down on a robot's batches."""
+    mixture = robot_data.mixture(job.run.now.data)
+    weights = (
+        [mixture.loss_weight(f) for f in robot_data.feed.families] if mixture is not None and mixture.losses else []
+    )
     return Descent(job.objective, weights, job.run.config.accumulate, bf16, job.world)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue, UnknownName, need
 from palmar.train.groups import groups
-from palmar.train.sharded import held, part_of
+from palmar.train.sharded import local_part, part_of
 
 A, B, BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer."
 
@@ -88,7 +88,7 @@ class Folded:
         self.layers = layers(model).values()
 
     def __enter__(self) -> None:
-        self.before = [held(layer.base_layer.weight).detach().clone() for layer in self.layers]
+        self.before = [local_part(layer.base_layer.weight).detach().clone() for layer in self.layers]
         for layer in self.layers:
             _add(layer)
             layer.merged_adapters.append("default")  # so that `peft` does not add them again
@@ -97,14 +97,14 @@ class Folded:
         for layer, weight in zip(self.layers, self.before, strict=True):
             layer.merged_adapters.clear()
             with torch.no_grad():
-                held(layer.base_layer.weight).copy_(weight)
+                local_part(layer.base_layer.weight).copy_(weight)
 
 
 @torch.no_grad()
 def _add(layer: Any) -> None:
     """An adapter's update to the weight of its layer, of which a process may hold some rows only."""
     weight = layer.base_layer.weight
-    held(weight).add_(part_of(layer.get_delta_weight("default").to(weight.dtype), weight))
+    local_part(weight).add_(part_of(layer.get_delta_weight("default").to(weight.dtype), weight))
 
 
 def _matches(name: str, pattern: str) -> bool:

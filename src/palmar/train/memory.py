@@ -47,7 +47,7 @@ def too_big(job: Job, batch: Batch, given: Asked, descent: Descent, error: BaseE
             torch.cuda.empty_cache()
         try:
             picked = np.arange(rows)
-            view = job.view(job.lanes[given.raw["lane"]])
+            view = job.view(job.robots_data[given.raw["robot"]])
             alone = replace(descent, pieces=1, world=World())  # the other processes may not be out of memory
             alone(view, take(batch, picked), Asked(take_raw(given.raw, picked), given.questions))
             break

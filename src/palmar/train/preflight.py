@@ -89,14 +89,15 @@ def of_checkpoint(path: str | Path) -> Side:
             f"'{path}' is of {kind}; preflight reads palmar's own checkpoints. Next: a folder that palmar train wrote, or shipped"
         )
     folder, robot = split_robot(str(path))
-    config, face, normalizers, _, _ = read_config(folder)
+    config, interface, normalizers, _, _ = read_config(folder)
     end = check_robot(normalizers, robot)
     if robot:
         other = next(r for r in getattr(config, "robots", ()) if r.name == robot)
-        face = replace(face, state_names=other.state_names, action_names=other.action_names)
+        interface = replace(interface, state_names=other.state_names, action_names=other.action_names)
     normalizers = {k.removesuffix(end): n for k, n in normalizers.items() if k in (f"state{end}", f"action{end}")}
     return Side(
-        "checkpoint", dict(face.cameras), face.state_names, face.action_names, 1.0 / face.dt, face.embodiment, face.horizon,
+        "checkpoint", dict(interface.cameras), interface.state_names, interface.action_names, 1.0 / interface.dt,
+        interface.embodiment, interface.horizon,
         {"normalizers": normalizers},
     )  # fmt: skip
 

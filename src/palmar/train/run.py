@@ -173,7 +173,7 @@ class Run:
             self.model.config = replace(config, weights=replace(self.losses, **dict(now.losses)))
         self.names = [n for n, _ in self.model.named_parameters() if n in trained]
         self.weights = [p for n, p in self.model.named_parameters() if n in trained]
-        self.parts = [sharded.held(w) for w in self.weights]
+        self.parts = [sharded.local_part(w) for w in self.weights]
         self.average = [p.detach().clone() for p in self.parts]
         decayed = [p for p in self.parts if p.ndim > 1]
         plain = [p for p in self.parts if p.ndim <= 1]
@@ -224,7 +224,7 @@ class Run:
         if not self.config.shard:
             return nn.utils.clip_grad_norm_(self.weights, self.config.clip, foreach=True)
         for weight, part in zip(self.weights, self.parts, strict=True):
-            part.grad = None if weight.grad is None else sharded.held(weight.grad)
+            part.grad = None if weight.grad is None else sharded.local_part(weight.grad)
         return sharded.clip(self.weights, self.parts, self.config.clip)
 
     def forget(self) -> None:
@@ -251,7 +251,7 @@ class Run:
         out: dict[str, Tensor] = {}
         seen: set[int] = set()
         for name, value in self.model.state_dict(keep_vars=True).items():
-            tensor = mean.get(id(value), sharded.held(value)).detach()
+            tensor = mean.get(id(value), sharded.local_part(value)).detach()
             if self.config.shard:
                 tensor = sharded.whole(tensor, value)
                 if leads:
@@ -266,7 +266,7 @@ class Run:
     def save(self, path: Path, about: Mapping[str, Any], leads: bool = True) -> None:
         """Of sharded weights all processes must call it; the one that leads writes."""
         entries: dict[str, sharded.Entry] = {
-            f"weight/{n}": (sharded.held(p), p) for n, p in self.model.named_parameters()
+            f"weight/{n}": (sharded.local_part(p), p) for n, p in self.model.named_parameters()
         }
         entries |= {f"buffer/{n}": (b, b) for n, b in self._buffers().items()}
         for name, weight, part, mean in zip(self.names, self.weights, self.parts, self.average, strict=True):
@@ -303,7 +303,7 @@ class Run:
             self._open(stage)
         with torch.no_grad():
             for name, weight in self.model.named_parameters():
-                sharded.held(weight).copy_(sharded.part_of(tensors[f"weight/{name}"], weight))
+                sharded.local_part(weight).copy_(sharded.part_of(tensors[f"weight/{name}"], weight))
             for name, buffer in self._buffers().items():
                 buffer.copy_(tensors[f"buffer/{name}"])
             for name, weight, part, mean in zip(self.names, self.weights, self.parts, self.average, strict=True):

@@ -111,7 +111,7 @@ def part_of(whole: Tensor, weight: Tensor) -> Tensor:
     return cast(Tensor, cut.to_local())
 
 
-def held(weight: Tensor) -> Tensor:
+def local_part(weight: Tensor) -> Tensor:
     """The part of a parameter that lies here, in the same memory; one that is not cut is returned itself."""
     return cast(Tensor, cast(Any, weight.detach()).to_local()) if is_sharded(weight) else weight
 

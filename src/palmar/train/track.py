@@ -1,4 +1,4 @@
-"""Trackers: who else hears of the rows that training logs (`train(watch=...)`). metrics.jsonl is written in any case.
+"""Trackers: where the rows that training logs go as well (`train(watch=...)`). metrics.jsonl is written in any case.
 
 A row has its `step`; names become train/NAME and val/NAME, so that a curve and its validation lie together. What is not finite
 is left out.

@@ -13,8 +13,8 @@ import torch
 from palmar.models.base import Model
 from palmar.train import lora
 from palmar.train.job import Job
-from palmar.train.lanes import Lane
 from palmar.train.losses import Judged
+from palmar.train.robot_data import RobotData
 from palmar.train.run import TrainConfig
 from palmar.train.web import retention
 
@@ -50,7 +50,7 @@ def affordable(frames: int, spent: float, cost: float, elapsed: float, share: fl
 
 def held_out(job: Job) -> int:
     """Frames there are to validate on."""
-    return sum(len(lane.feed.validation) for lane in job.lanes)
+    return sum(len(robot_data.feed.validation) for robot_data in job.robots_data)
 
 
 def validate(job: Job, frames: int = MOST) -> dict[str, float]:
@@ -66,17 +66,21 @@ def validate(job: Job, frames: int = MOST) -> dict[str, float]:
                 part.copy_(mean)
             model.eval()
             with lora.Folded(model):
-                asked = [(n, lane) for n, lane in zip(job.names, job.lanes, strict=True) if len(lane.feed.validation)]
+                asked = [
+                    (n, robot_data)
+                    for n, robot_data in zip(job.names, job.robots_data, strict=True)
+                    if len(robot_data.feed.validation)
+                ]
                 each = max(1, frames // max(1, len(asked)))
-                said = {name: look(lane, job.view(lane), run.config, each) for name, lane in asked}
+                said = {name: look(robot_data, job.view(robot_data), run.config, each) for name, robot_data in asked}
                 names = dict.fromkeys(k for one in said.values() for k in one)
                 row = {k: float(np.mean([one[k] for one in said.values() if k in one])) for k in names}
-                if len(job.lanes) > 1:
+                if len(job.robots_data) > 1:
                     row |= {
                         f"val_action/{name}": one["val_action"] for name, one in said.items() if "val_action" in one
                     }
                 if job.web is not None:
-                    seen, limit = job.view(job.lanes[0]), max(1, frames // 4)
+                    seen, limit = job.view(job.robots_data[0]), max(1, frames // 4)
                     row["val_language"] = retention(seen, job.web, job.interface, run.config.device, limit)
     finally:
         with torch.no_grad():
@@ -91,17 +95,17 @@ def score(job: Job, row: Mapping[str, float]) -> float:
     return float(np.mean(own)) if own else row.get("val_action", row.get("val_loss", math.nan))
 
 
-def look(lane: Lane, seen: Model, config: TrainConfig, frames: int) -> dict[str, float]:
+def look(robot_data: RobotData, seen: Model, config: TrainConfig, frames: int) -> dict[str, float]:
     """What `validate` says of one robot's held-out frames, evenly picked, no more at once than a training step takes. seen:
     the model as that robot sees it."""
-    feed = lane.feed
+    feed = robot_data.feed
     picked = feed.validation[np.linspace(0, len(feed.validation) - 1, min(frames, len(feed.validation))).astype(int)]
     judged, sums = Judged.empty(), dict[str, float]()
     logits, truth = [], []
     size = min(128, math.ceil(config.batch_size / config.accumulate))
     for start in range(0, len(picked), size):
         raw = feed.plain(picked[start : start + size])
-        batch = feed.tensors(raw, lane.state, lane.action, lane.importance, device=config.device)
+        batch = feed.tensors(raw, robot_data.state, robot_data.action, robot_data.importance, device=config.device)
         for name, value in seen.loss(batch)[1].items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(batch.state)
         out = seen.act(batch)

@@ -20,7 +20,7 @@ import numpy as np
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, RobotFault, regular_file
 from palmar.kinematics import rotvec_to_matrix
-from palmar.runtime.loop import Body, held
+from palmar.runtime.loop import Body, resting_command
 from palmar.runtime.safety import Safety
 from palmar.sim.tasks import Item, Scenario
 from palmar.types import Array, Observation
@@ -227,7 +227,7 @@ class _Drive:
 
     def begin(self) -> None:
         self.obs: Observation = self.body.reset()
-        self.command = held(self.robot, self.obs)
+        self.command = resting_command(self.robot, self.obs)
         self.safety.reset(self.command)
 
     def tick(self, target: Array, opening: float) -> None:

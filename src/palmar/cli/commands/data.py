@@ -39,7 +39,7 @@ class Collect:
     identified: Path | None = None
     """Draw the parameters that `palmar sysid --out` identified from their intervals."""
     stills: bool = False
-    """Photograph that many tables instead, six arrangements each: cheap truth for where to look."""
+    """Photograph that many tables instead, six arrangements each: cheap labels of where to look."""
     resume: bool = False
     """Go on with a data set that is there until it holds --episodes."""
     processes: Processes = None

@@ -91,7 +91,7 @@ class Train(TrainSettings):
     preset: Positional[str | None] = None
     """Which model; `palmar models` lists them. Not given: the model of --init, or palmar-tiny."""
     track: tuple[Tracker, ...] = ()
-    """Who hears of every logged row beside metrics.jsonl."""
+    """Trackers that get every logged row, beside metrics.jsonl."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 

@@ -1,6 +1,6 @@
 """One robot's data in a run, and how its numbers are normalised.
 
-A run has one lane, of the robot that its interface describes, or more for a model that several robots share: every step
+A run has one robot_data, of the robot that its interface describes, or more for a model that several robots share: every step
 trains the head of one of them and the body of all.
 """
 
@@ -25,7 +25,7 @@ from palmar.types import Array
 
 
 @dataclass(frozen=True)
-class Lane:
+class RobotData:
     """One robot's frames and how its numbers are normalised. robot: its name in the model, "" for the interface's own."""
 
     robot: str
@@ -39,7 +39,7 @@ class Lane:
         return model.as_robot(self.robot) if self.robot else model
 
     def mixture(self, given: Mixture | None) -> Mixture | None:
-        """Weights of sources, tasks and losses, and the curriculum, are the first lane's; the others share its temperature."""
+        """Weights of sources, tasks and losses, and the curriculum, are the first robot's; the others share its temperature."""
         return given if given is None or not self.robot else Mixture(given.temperature)
 
     def batch(self, raw: Mapping[str, Any], config: TrainConfig, step: int) -> Batch:
@@ -53,18 +53,20 @@ class Lane:
         return batch
 
 
-def names_of(lanes: Sequence[Lane], interface: Interface) -> list[str]:
+def names_of(robots_data: Sequence[RobotData], interface: Interface) -> list[str]:
     """The robot of the interface is called as its embodiment, or "own" where that is not known."""
-    return [lane.robot or interface.embodiment or "own" for lane in lanes]
+    return [robot_data.robot or interface.embodiment or "own" for robot_data in robots_data]
 
 
-def named(lane: Lane) -> dict[str, Normalizer]:
+def named(robot_data: RobotData) -> dict[str, Normalizer]:
     """`state` and `action`, of another robot `state:ROBOT` and `action:ROBOT`."""
-    end = f":{lane.robot}" if lane.robot else ""
-    return {f"state{end}": lane.state, f"action{end}": lane.action}
+    end = f":{robot_data.robot}" if robot_data.robot else ""
+    return {f"state{end}": robot_data.state, f"action{end}": robot_data.action}
 
 
-def lane_of(robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer], begun_from: str = "") -> Lane:
+def robot_data_of(
+    robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer], begun_from: str = ""
+) -> RobotData:
     """With the normalisers of the checkpoint `begun_from` where `kept` holds them.
 
     Raises `BadValue` when the data are not what the robot's interface says (names in their order, picture sizes, rate), and
@@ -87,7 +89,7 @@ def lane_of(robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer],
             f"data for robot '{robot}' was recorded at {fps:g} Hz, the first at {1 / wanted.dt:g}. Next: one rate for all"
         )
     state, action, importance = fit_normalizers(feed)
-    fitted = Lane(robot, feed, state, action, importance)
+    fitted = RobotData(robot, feed, state, action, importance)
     chosen = {}
     for (name, mine_fitted), names, values in zip(
         named(fitted).items(), (ours.state_names, ours.action_names), (feed.seen_states, feed.moves), strict=True
@@ -100,7 +102,7 @@ def lane_of(robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer],
                 "(new_normalizer=True) fits the normaliser to these data"
             )
     state, action = chosen.values()
-    return Lane(robot, feed, state, action, importance)
+    return RobotData(robot, feed, state, action, importance)
 
 
 def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:
