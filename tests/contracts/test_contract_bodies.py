@@ -5,6 +5,7 @@ A new body is one row of `BODIES`; the rest follows.
 
 import numpy as np
 import pytest
+from palmar.sim.twin import Twin
 
 from palmar.kinematics import quat_to_matrix
 from palmar.robots.arm7 import arm7
@@ -12,7 +13,6 @@ from palmar.runtime.loop import Body
 from palmar.runtime.mock import MockBody
 from palmar.sim import camera, tasks
 from palmar.sim.params import Randomization
-from palmar.sim.twin import Twin
 from palmar.sim.world import World
 
 SCENE = tasks.sample("pick", "layout", 2)

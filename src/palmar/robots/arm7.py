@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from palmar.embodiments import ActionSpaceName, Camera, Channel, Column, Embodiment, Floor, Frame
@@ -146,5 +148,6 @@ def mechanics() -> Mechanics:
     )
 
 
-def _numbers(array: np.ndarray) -> tuple[float, ...]:
+def _numbers(array: np.ndarray) -> Any:
+    """A row of floats as plain numbers, 3 of a position or 4 of a quaternion."""
     return tuple(float(x) for x in array)

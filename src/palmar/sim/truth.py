@@ -59,6 +59,7 @@ def decoder(order: Sequence[str], cameras: Sequence[str], state_names: Sequence[
     """
     at = {n: i for i, n in enumerate(order)}
     state_at = {n: i for i, n in enumerate(state_names)}
+    tcp = [state_at.get(f"tcp.{a}", -1) for a in "xyz"]
     if not any(f"{c}.{t}.u" in at for c in cameras for t in THINGS):
         return None
     says_more = any(".box." in n or ".turn." in n for n in order)
@@ -78,8 +79,8 @@ def decoder(order: Sequence[str], cameras: Sequence[str], state_names: Sequence[
         where = np.stack([np.stack([column(f"{t}.{a}") for a in "xyz"], -1) for t in THINGS], 1)
         if "tool.x" in at:
             relative = (where - truth[:, None, [at[f"tool.{a}"] for a in "xyz"]]) / DECIMETRE
-        elif "tcp.x" in state_at:
-            relative = (where - state[:, None, [state_at[f"tcp.{a}"] for a in "xyz"]]) / DECIMETRE
+        elif min(tcp) >= 0:
+            relative = (where - state[:, None, tcp]) / DECIMETRE
         else:
             relative = np.full_like(where, np.nan)
         known = np.isfinite(relative).all(-1)

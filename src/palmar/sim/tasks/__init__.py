@@ -6,9 +6,11 @@ import importlib
 import pkgutil
 from functools import cache
 
-from palmar.errors import UnknownName
+from palmar.errors import UnknownName, check_names
 from palmar.sim.scenario import Scenario, Split, draw
 from palmar.sim.task import Task
+
+ALL = ("all",)  # in place of names: every task that fits the robot
 
 
 @cache
@@ -23,6 +25,14 @@ def names(robot: str | None = None) -> tuple[str, ...]:
     if not fitting:
         raise UnknownName("robot with tasks", str(robot), sorted({r for t in _found().values() for r in t.robots}))
     return fitting
+
+
+def chosen(wanted: tuple[str, ...], robot: str) -> tuple[str, ...]:
+    """The tasks that are meant, for a robot. Raises what `check_names` does for one that does not fit it."""
+    if wanted == ALL:
+        return names(robot)
+    check_names("task", wanted, names(robot))
+    return wanted
 
 
 def task(name: str) -> Task:
