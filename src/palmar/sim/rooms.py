@@ -26,3 +26,9 @@ TABLE = Room(
     lines=(((0.50, 0.14), (0.14, 0.003)), ((0.50, -0.14), (0.14, 0.003)), ((0.60, 0.0), (0.003, 0.14))),
     walls=(("wall_back", (0.02, 1.5, 1.0), (-0.6, 0, 0.4)), ("floor", (1.6, 1.6, 0.02), (0.4, 0, -0.6))),
 )  # fmt: skip
+
+# A desk between two arms that face each other, with the wall beyond it.
+DESK = Room(
+    (0.40, 0.60), (0.05, 0.0),
+    walls=(("wall_back", (0.02, 1.5, 1.0), (0.75, 0, 0.3)), ("floor", (1.6, 1.6, 0.02), (0.2, 0, -0.6))),
+)  # fmt: skip
