@@ -32,3 +32,13 @@ DESK = Room(
     (0.40, 0.60), (0.05, 0.0),
     walls=(("wall_back", (0.02, 1.5, 1.0), (0.75, 0, 0.3)), ("floor", (1.6, 1.6, 0.02), (0.2, 0, -0.6))),
 )  # fmt: skip
+
+# A floor of 3.2 m with low walls, seen from above.
+ARENA = Room(
+    (1.6, 1.6), (0.0, 0.0),
+    walls=tuple(
+        (f"wall_{name}", (0.03, 1.66, 0.12) if x else (1.66, 0.03, 0.12), (1.63 * x, 1.63 * y, 0.12))
+        for name, x, y in (("ahead", 1, 0), ("behind", -1, 0), ("left", 0, 1), ("right", 0, -1))
+    ),
+    rises=False,
+)  # fmt: skip

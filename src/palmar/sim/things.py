@@ -46,10 +46,14 @@ KINDS: dict[str, Kind] = {
     "cylinder": Kind("cylinder", (0.021, 0.027, 0.0), (0.021, 0.021, 0.027), 0.027, 0.07, 0.048, ("cylinder", "can")),
     "ball": Kind("sphere", (0.024, 0.0, 0.0), (0.024,) * 3, 0.024, 0.06, 0.048, ("ball", "sphere")),
     "plate": Kind("plate", (0.065, 0.004, 0.0), (0.065, 0.065, 0.004), 0.008, 0.0, 0.085, ("plate", "dish")),
+    "pillar": Kind("cylinder", (0.10, 0.22, 0.0), (0.10, 0.10, 0.22), 0.22, 0.0, 0.24, ("pillar", "column")),
+    "crate": Kind("box", (0.14, 0.14, 0.14), (0.14,) * 3, 0.14, 0.0, 0.24, ("crate", "chest"), square=True),
+    "globe": Kind("sphere", (0.15, 0.0, 0.0), (0.15,) * 3, 0.15, 0.0, 0.24, ("globe", "orb")),
     "tray": Kind("tray", (0.062,) * 3, (0.066, 0.066, 0.012), 0.006, 0.0, 0.085, ("tray", "box"), square=True),
 }
 SHAPES = ("cube", "cylinder", "ball")  # what a gripper takes
 DESTINATIONS = ("plate", "tray")  # what a thing is put on or in: fixed, with the origin at the foot
+LANDMARKS = ("pillar", "crate", "globe")  # what a robot drives to: they stand fast
 NOUNS = {shape: kind.nouns for shape, kind in KINDS.items()}
 
 
