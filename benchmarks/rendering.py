@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from palmar.sim import tasks
-from palmar.sim.bodies import mujoco
+from palmar.sim.scenes import mujoco
 from palmar.sim.world import World
 
 WAYS = ("palmar", "MuJoCo's defaults")
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30, help="each is a few steps of ours, then of theirs")
     parser.add_argument("--steps", type=int, default=4, help="of each in a round")
-    parser.add_argument("--task", default="place", choices=tasks.TASKS)
+    parser.add_argument("--task", default="place", choices=tasks.names("arm7"))
     args = parser.parse_args()
     console = Console(width=100)
     worlds = [World(), World(quality=True)]

@@ -14,7 +14,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from palmar.sim.twin import Twin, hidden
+from palmar.sim.reality import hidden, twin
+from palmar.sim.world import World
 from palmar.transfer.diagnose import diagnose, table
 from palmar.transfer.identification import Identification
 from palmar.transfer.search import PARAMETERS
@@ -23,7 +24,7 @@ from palmar.transfer.sysid import identify
 
 def study(seed: int) -> tuple[Identification, float, float]:
     """The twin's identification, wall seconds to diagnose, CPU seconds to identify."""
-    world = Twin(seed, images=False)
+    world = World(images=False, reality=twin(seed))
     world.load(table())
     began = time.perf_counter()
     recordings = diagnose(world)

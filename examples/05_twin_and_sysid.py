@@ -14,11 +14,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from palmar.sim.twin import Twin
+from palmar.sim.reality import twin
+from palmar.sim.world import World
 from palmar.transfer.diagnose import diagnose, table
 from palmar.transfer.sysid import identify
 
-robot = Twin(int(sys.argv[1]) if len(sys.argv) > 1 else 0, images=False)
+robot = World(images=False, reality=twin(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
 robot.load(table())
 found = identify(diagnose(robot))
 

@@ -21,7 +21,8 @@ from study import Row, Rows, Size, Study, compared, outcomes, points, rates, ver
 from palmar.eval import plots
 from palmar.lab.suite import EvalConfig, evaluated
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
-from palmar.sim.twin import Twin
+from palmar.sim.reality import twin as reality_twin
+from palmar.sim.world import World
 from palmar.train.loop import TrainConfig
 from palmar.transfer.diagnose import diagnose, table
 from palmar.transfer.identification import Identification
@@ -35,7 +36,7 @@ def identification(lab: Lab) -> Identification:
     """Of the twin, made once."""
     kept = lab.out / "identified.json"
     if not kept.exists():
-        twin = Twin(TWIN, images=False)
+        twin = World(images=False, reality=reality_twin(TWIN))
         twin.load(table())
         kept.write_text(identify(diagnose(twin)).to_json())
     return Identification.load(kept)

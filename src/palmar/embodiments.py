@@ -459,6 +459,15 @@ class Embodiment:
                 state[i] = velocity[self.index(m.of)]
         return state
 
+    def state_units_of(self, position: Array) -> Array:
+        """float64[S]: positions float64[N] of the channels (of a velocity channel its speed) in the units of the measurements
+        that tell them; 0 elsewhere."""
+        index, scale, offset = self._measured["position"]
+        state = np.zeros(len(self.state))
+        there = index >= 0
+        state[index[there]] = (np.asarray(position)[there] - offset[there]) / scale[there]
+        return state
+
     @cached_property
     def rates(self) -> Array:
         """float64[N]: largest change of each command a second: the velocity, of a velocity channel the acceleration."""

@@ -6,6 +6,7 @@ Conventions, decided here and nowhere else: quaternions are unit, wxyz, with w â
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -85,6 +86,22 @@ class Chain:
     tool_quat: Array
     prismatic: tuple[bool, ...] = ()
 
+    @classmethod
+    def aligned(cls, offsets: Sequence[Array], axes: Sequence[Array], tool_offset: Array, tool: Array) -> Chain:
+        """A chain of turning joints stated with all frames parallel to the base frame in the zero pose.
+
+        offsets: [3] from each joint's predecessor (or the base) [m]; axes: unit vector [3] each turns about; tool_offset:
+        from the last joint to the TCP [m]; tool: float[3, 3] orientation of the tool. All in the base frame, zero pose.
+        """
+        frames = [_onto(np.asarray(a, float)) for a in axes]
+        before = [np.eye(3), *frames[:-1]]
+        return cls(
+            np.array([R.T @ np.asarray(o, float) for R, o in zip(before, offsets, strict=True)]),
+            np.array([matrix_to_quat(R.T @ S) for R, S in zip(before, frames, strict=True)]),
+            frames[-1].T @ np.asarray(tool_offset, float),
+            matrix_to_quat(frames[-1].T @ np.asarray(tool, float)),
+        )
+
     @cached_property
     def _fixed(self) -> tuple[Array, Array]:
         return quat_to_matrix(self.quats), quat_to_matrix(self.tool_quat)
@@ -161,6 +178,15 @@ class Chain:
             if np.linalg.norm(position - self.forward(q)[0]) < 1e-4:
                 break
         return q
+
+
+def _onto(axis: Array) -> Array:
+    """A rotation [3, 3] that takes z to a unit vector."""
+    if axis[2] < -1 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0])
+    v = np.cross([0.0, 0.0, 1.0], axis)
+    K = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+    return np.eye(3) + K + K @ K / (1.0 + axis[2])
 
 
 def _turn(R: Array, c: Array, s: Array) -> Array:

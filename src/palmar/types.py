@@ -29,7 +29,7 @@ class Observation:
     state: float32[S], in the order and units of `Embodiment.state_names`.
     instruction: what the person asked for.
     time: capture time on the loop's clock [s].
-    privileged: float32[P] simulator truth in the order of `sim.tasks.PRIVILEGED`, None on a real robot. Never an input
+    privileged: float32[P] simulator truth in the order of `sim.truth.names`, None on a real robot. Never an input
         of a deployed policy; it labels data for auxiliary losses and feeds teachers.
     """
 

@@ -3,6 +3,7 @@
 from palmar.lab.suite import EvalConfig, evaluate
 from palmar.policy import load_policy, shipped
 from palmar.sim import tasks
+from palmar.sim.things import SHAPES
 from palmar.sim.world import World
 
 
@@ -18,12 +19,12 @@ def test_it_looks_at_what_the_words_name() -> None:
     for seed in range(6):
         table = tasks.sample("pick", "layout", seed)
         for i, item in enumerate(table.items):
-            if item.shape not in tasks.SHAPES:
+            if item.shape not in SHAPES:
                 continue
             obs = world.load(table.ask_for(i), seed=seed)
             heat = policy.act(obs).attention["front.target"]  # type: ignore[index]
             v, u = divmod(int(heat.argmax()), heat.shape[1])
-            truth = world.privileged()[tasks.PRIVILEGED.index("front.target.u") :][:2] * heat.shape[::-1]
+            truth = world.privileged()[world.truth_names.index("front.target.u") :][:2] * heat.shape[::-1]
             hits, asked = hits + (abs(u + 0.5 - truth[0]) < 2.5 and abs(v + 0.5 - truth[1]) < 2.5), asked + 1
     world.close()
     assert asked >= 12 and hits >= 0.7 * asked, f"{hits} of {asked}"

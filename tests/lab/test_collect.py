@@ -15,7 +15,8 @@ from synthetic import episode
 from palmar.data.reader import Dataset
 from palmar.lab import collect as room
 from palmar.lab.collect import TAIL, TRIES, CollectConfig, collect, record
-from palmar.sim import tasks
+from palmar.robots.arm7 import arm7
+from palmar.sim import truth
 from palmar.sim.params import NO_RANDOMIZATION
 from palmar.types import Episode
 
@@ -78,7 +79,7 @@ def test_ctrl_c_keeps_what_was_saved(tmp_path: Path) -> None:
 def made_up(job: tuple[CollectConfig, int]) -> Episode:
     """As fast as `record` is slow; every third seed fails."""
     seed = job[1]
-    return episode(4, seed=seed, success=seed % 3 != 2, privileged=len(tasks.PRIVILEGED))
+    return episode(4, seed=seed, success=seed % 3 != 2, privileged=len(truth.names(arm7())))
 
 
 def test_resume_goes_on_after_the_seeds_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

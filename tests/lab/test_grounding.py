@@ -9,11 +9,11 @@ from palmar.errors import BadValue
 from palmar.lab import describe
 from palmar.lab import grounding as room
 from palmar.lab.grounding import GroundingConfig, Look, boxes, grounding, questions
+from palmar.lab.worlds import shared_world, world_named
 from palmar.mapping import Interface
 from palmar.sim import tasks
 from palmar.sim.camera import project
 from palmar.sim.instructions import parse
-from palmar.sim.twin import standing, world_named
 from palmar.types import ActionChunk
 
 CONFIG = GroundingConfig("spy", tables=4)
@@ -30,7 +30,7 @@ class Spy:
     def reset(self) -> None: ...
 
     def act(self, obs, prefix=None):
-        world = standing("sim")
+        world = shared_world("sim")
         asked, items = parse(obs.instruction), world.scenario.items
         names = [i for i, it in enumerate(items) if (it.colour, it.shape) == (asked.colour, asked.shape)]
         who = names[0] if self.right else next(i for i in range(len(items)) if i not in names)

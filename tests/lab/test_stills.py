@@ -9,8 +9,11 @@ from palmar.data.reader import Dataset
 from palmar.lab import stills as room
 from palmar.lab.collect import CollectConfig, collect
 from palmar.lab.stills import StillsConfig, collect_stills, photograph, scatter
-from palmar.sim import tasks
-from palmar.train.feed import Feed, privileged_labels
+from palmar.robots.arm7 import arm7
+from palmar.sim import tasks, truth
+from palmar.sim.scenario import HELD_OUT
+from palmar.sim.things import Item, apart
+from palmar.train.feed import Feed
 from palmar.types import STILL
 
 
@@ -22,7 +25,7 @@ def test_a_table_is_arranged_anew_for_every_frame() -> None:
     for a, b in zip(first.steps, again.steps, strict=True):
         np.testing.assert_array_equal(a.observation.images["front"], b.observation.images["front"])
     names = {(it.colour, it.shape) for it in tasks.sample("push", "seen", 400_003, distractors=3).items}
-    assert not names & set(tasks.HELD_OUT)
+    assert not names & set(HELD_OUT)
 
 
 def test_their_actions_are_all_padding(tmp_path: Path) -> None:
@@ -49,7 +52,7 @@ def test_resumed_stills_are_new_tables_and_leave_demonstrations_out(tmp_path: Pa
 
 def test_objects_never_overlap() -> None:
     crowd = tuple(
-        tasks.Item(s, "red", x, y, 0.0)
+        Item(s, "red", x, y, 0.0)
         for s, x, y in (("tray", 0.45, -0.1), ("tray", 0.45, 0.1), *([("cube", 0.6, 0.0)] * 3))
     )
     given_up = 0
@@ -59,7 +62,7 @@ def test_objects_never_overlap() -> None:
             given_up += 1
             continue
         now = [spots.get(i, item) for i, item in enumerate(crowd)]
-        assert all(tasks.apart(a, b) for i, a in enumerate(now) for b in now[:i])
+        assert all(apart(a, b) for i, a in enumerate(now) for b in now[:i])
     assert given_up < 30
     assert scatter(crowd[:2] + crowd[2:] * 10, np.random.default_rng(0)) is None
 
@@ -76,11 +79,11 @@ def test_a_frame_that_does_not_fit_is_dropped(tmp_path: Path, monkeypatch: pytes
 def test_alike_tables_differ_in_shape_only_and_hold_no_pair_that_is_held_out() -> None:
     changed = 0
     for seed in range(60):
-        scenario = tasks.sample(tasks.TASKS[seed % 4], "seen", seed, distractors=3)
+        scenario = tasks.sample(tasks.names("arm7")[seed % 4], "seen", seed, distractors=3)
         table = room.alike(scenario)
         pairs = [(i.colour, i.shape) for i in table.items]
         assert len(set(pairs)) == len(pairs)
-        assert not set(pairs) & set(tasks.HELD_OUT)
+        assert not set(pairs) & set(HELD_OUT)
         changed += table != scenario
     assert changed > 30
 
@@ -88,8 +91,8 @@ def test_alike_tables_differ_in_shape_only_and_hold_no_pair_that_is_held_out() -
 def test_boxes_and_turns_are_recorded_when_asked_for(tmp_path: Path) -> None:
     collect_stills(tmp_path / "stills", StillsConfig(tables=1, frames=2, extents=True), processes=1, progress=False)
     data = Dataset(tmp_path / "stills")
-    assert tuple(data.privileged_names) == tasks.PRIVILEGED + tasks.EXTENTS
-    make = privileged_labels(data.privileged_names, data.cameras, data.state_names)
+    assert tuple(data.privileged_names) == truth.names(arm7(), extents=True)
+    make = truth.decoder(data.privileged_names, data.cameras, data.state_names)
     raw = data.batch(np.arange(2), 1)
     labels = make(raw["privileged"], raw["state"])
     seen = labels["visible"][..., 0] > 0.5

@@ -24,9 +24,8 @@ from palmar.models.sequence import (
 from palmar.models.transformer import TransformerConfig
 from palmar.models.vision import SmallConvConfig
 from palmar.models.vla import GoalConfig, VLAConfig
-from palmar.sim import tasks
+from palmar.sim import tasks, truth
 from palmar.sim.world import World
-from palmar.train.feed import privileged_labels
 
 SMALL = TransformerConfig(width=32, layers=1, heads=4, hidden=64, dropout=0.0)
 CONFIG = VLAConfig(
@@ -207,8 +206,8 @@ def test_what_relations_mean():
 
 def test_the_simulators_truth_says_what_holds():
     world = World(images=False)
-    names, state = tasks.PRIVILEGED, list(world.embodiment.state_names)
-    make = privileged_labels(names, tasks.CAMERA_NAMES, state)
+    robot = world.embodiment
+    make = truth.decoder(world.truth_names, [c.name for c in robot.cameras], robot.state_names)
 
     def holding():
         seen = world.observe(images=False)
@@ -227,11 +226,11 @@ def test_the_simulators_truth_says_what_holds():
         assert ("behind the goal" in said, "in front of the goal" in said) == (dx > 0.02, dx < -0.02)
         assert not {"on the goal", "in the gripper"} & said
         joints = world.data.qpos[:7].copy()
-        world.pose(joints, 0.4, {target: world.tcp})
+        world.pose(np.append(joints, 0.4), {target: world.tcp})
         assert "in the gripper" in holding()
         item = scenario.items[target]
-        on = tasks.goal_point(world) + [0.01, -0.01, item.rest_height]
-        world.pose(joints, 1.0, {target: on})
+        on = tasks.task("place").goal(world) + [0.01, -0.01, item.rest_height]
+        world.pose(np.append(joints, 1.0), {target: on})
         assert holding() == {"on the goal"}
     world.close()
 

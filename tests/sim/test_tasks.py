@@ -8,8 +8,11 @@ import pytest
 from palmar.errors import BadValue, UnknownName
 from palmar.sim import instructions, tasks
 from palmar.sim.instructions import Request, parse
-from palmar.sim.tasks import COLOURS, HELD_OUT, SHAPES, SPLITS, TASKS, Item, Scenario, sample
+from palmar.sim.scenario import HELD_OUT, SPLITS, TEST_SEED, Scenario, Scene, lay_out
+from palmar.sim.tasks import push, reach, sample
+from palmar.sim.things import COLOURS, SHAPES, Item
 
+TASKS = tasks.names("arm7")
 EVERY = [(task, split) for task in TASKS for split in SPLITS]
 
 
@@ -45,7 +48,7 @@ def test_test_tables_are_not_training_tables(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_test_sentences_are_not_training_sentences(task):
-    assert not set(tasks.WORDINGS[task]) & set(tasks.UNSEEN_WORDINGS[task])
+    assert not set(tasks.task(task).wordings) & set(tasks.task(task).unseen)
     for seed in range(100):
         said = sample(task, "wording", seed).instruction
         assert said not in instructions.paraphrases(said), said
@@ -148,7 +151,7 @@ def test_what_cannot_be_done_is_said(text, said):
     [
         (("pcik", "seen", 0), "unknown task 'pcik'. Did you mean 'pick'? Known: reach, pick, place, push."),
         (("pick", "layouts", 0), "unknown split 'layouts'. Did you mean 'layout'? Known: seen, layout, pair, wording."),
-        (("pick", "seen", tasks.TEST_SEED), "seed is 1000000; expected 0 … 999999 (test splits add their own offset)"),
+        (("pick", "seen", TEST_SEED), "seed is 1000000; expected 0 … 999999 (test splits add their own offset)"),
         (("pick", "seen", -1), "seed is -1; expected 0 … 999999 (test splits add their own offset)"),
     ],
 )
@@ -159,8 +162,8 @@ def test_a_table_that_cannot_be_is_said(arguments, said):
 
 
 def test_too_many_things_do_not_fit():
-    with pytest.raises(BadValue, match="12 things do not fit on the table; expected at most 5"):
-        tasks.lay_out([("plate", "red")] * 12, np.random.default_rng(0))
+    with pytest.raises(BadValue, match="12 things do not fit into the scene; expected at most 5"):
+        lay_out([("plate", "red")] * 12, np.random.default_rng(0), Scene())
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -209,13 +212,13 @@ REST, ON_PLATE = CUBE.rest_height, CUBE.rest_height + 0.008
 def holds(task, at, tcp, opening=1.0, direction=None, table=0.0):
     items, goal = ((CUBE, PLATE), 1) if task == "place" else ((CUBE,), None)
     s = Scenario(task, "", items, 0, goal, direction)
-    return tasks.SUCCESS[task](Table(s, at, np.array(tcp), opening, table))
+    return tasks.task(task).success(Table(s, at, np.array(tcp), opening, table))
 
 
 def test_reach_is_a_hand_over_the_object():
-    assert holds("reach", (0.5, 0, REST), (0.5, 0, REST + tasks.HOVER))
-    assert holds("reach", (0.5, 0, REST), (0.52, 0, REST + tasks.HOVER))
-    assert not holds("reach", (0.5, 0, REST), (0.53, 0, REST + tasks.HOVER))
+    assert holds("reach", (0.5, 0, REST), (0.5, 0, REST + reach.HOVER))
+    assert holds("reach", (0.5, 0, REST), (0.52, 0, REST + reach.HOVER))
+    assert not holds("reach", (0.5, 0, REST), (0.53, 0, REST + reach.HOVER))
     assert not holds("reach", (0.5, 0, REST), (0.5, 0, REST))
 
 
@@ -235,9 +238,9 @@ def test_place_is_at_rest_on_the_right_spot_and_let_go():
     assert not holds("place", (0.5, 0.1, ON_PLATE), away, opening=0.3)
 
 
-@pytest.mark.parametrize(("direction", "along"), tasks.DIRECTIONS.items())
+@pytest.mark.parametrize(("direction", "along"), push.DIRECTIONS.items())
 def test_push_is_across_the_line_and_still_on_the_table(direction, along):
-    line, across = tasks.PUSH_LINE[direction], np.array([*along, 0.0])
+    line, across = push.LINE[direction], np.array([*along, 0.0])
     aside = np.array([0.5, 0.0, REST]) * (1 - np.abs(across))
     for offset, done in ((0.005, True), (-0.005, False)):
         assert holds("push", aside + (line + offset) * across, (0.4, 0, 0.2), direction=direction) is done
@@ -297,7 +300,7 @@ def test_a_verb_it_does_not_know_is_refused_and_not_left_out(text, verb):
     with pytest.raises((UnknownName, BadValue)) as said:
         parse(text)
     if "then" not in text:  # which is refused as a list
-        assert str(said.value).startswith(f"unknown verb '{verb}'. Known: push, slide,")
+        assert str(said.value).startswith(f"unknown verb '{verb}'. Known: reach, hover,")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.worker import Inline
 from palmar.sim import camera, tasks
-from palmar.sim.bodies import mujoco
 from palmar.sim.experts import Expert
 from palmar.sim.params import NOMINAL, SPACE, Randomization
-from palmar.sim.tasks import COLOURS, SHAPES, Item, Scenario
+from palmar.sim.scenario import Scenario
+from palmar.sim.scenes import mujoco
+from palmar.sim.things import COLOURS, SHAPES, Item
 from palmar.sim.world import World
 
 ROBOT = arm7()
@@ -86,8 +87,8 @@ def test_the_state_is_named_and_measured(world):
     assert state["gripper.pos"] == pytest.approx(1.0, abs=0.01)
     target, goal = world.privileged()[:3], world.privileged()[3:6]
     assert target == pytest.approx(world.item(SCENE.target), abs=1e-6)
-    assert goal == pytest.approx(tasks.goal_point(world), abs=1e-6)
-    assert len(world.privileged()) == len(tasks.PRIVILEGED)
+    assert goal == pytest.approx(tasks.task(SCENE.task).goal(world), abs=1e-6)
+    assert len(world.privileged()) == len(world.truth_names)
 
 
 @pytest.mark.parametrize("name", ["front", "wrist"])
@@ -99,7 +100,7 @@ def test_a_projected_centre_is_where_the_picture_shows_it(world, name, shape):
         world.load(Scenario("pick", "", (Item(shape, colour, x, y, 0.2),), 0), params, seed=4)
         with_it, point = world.photograph(lens).astype(int), world.item(0)
         u, v, depth = camera.project(world.data, world.model, lens, point)
-        seen = dict(zip(tasks.PRIVILEGED, world.privileged(), strict=True))
+        seen = dict(zip(world.truth_names, world.privileged(), strict=True))
         assert (seen[f"{name}.target.u"], seen[f"{name}.target.v"]) == pytest.approx(
             (np.clip(u, 0, 1), np.clip(v, 0, 1))
         )
@@ -121,7 +122,7 @@ def test_what_is_hidden_or_out_of_the_picture_is_not_visible(world):
     world.load(Scenario("place", "", (Item("cube", "red", 0.5, 0.0), Item("plate", "blue", 0.5, 0.15)), 0, 1))
 
     def visible():
-        return dict(zip(tasks.PRIVILEGED, world.privileged(), strict=True))["front.target.visible"]
+        return dict(zip(world.truth_names, world.privileged(), strict=True))["front.target.visible"]
 
     assert visible() == 1.0
     at = world.model.joint("item0").qposadr[0]
@@ -204,7 +205,7 @@ def test_the_camera_develops_light():
 
 
 def test_an_empty_room_says_what_to_do():
-    with pytest.raises(BadValue, match=r"no table is laid yet. Next: world.load"):
+    with pytest.raises(BadValue, match=r"no scene is laid out yet. Next: world.load"):
         World().reset()
 
 
@@ -215,7 +216,7 @@ class Watch(Subscriber):
         self.world, self.held, self.called = world, [], []
 
     def on_tick(self, tick):
-        self.held.append(tasks.SUCCESS[self.world.scenario.task](self.world))
+        self.held.append(tasks.task(self.world.scenario.task).success(self.world))
         self.called.append(self.world.success())
 
 
@@ -231,7 +232,7 @@ def test_success_is_a_test_that_has_held(world):
     assert watch.called.index(True) == first + 14  # 0.3 s at 50 Hz
     away = np.append(world.data.qpos[:7], 1.0)
     away[1] -= 0.3
-    while tasks.SUCCESS["reach"](world):
+    while tasks.task("reach").success(world):
         world.apply(away)
     assert not world.success()
     assert not world.success(hold=0.02)
@@ -263,7 +264,7 @@ def test_boxes_and_turns_are_told_when_asked_for(world):
     world.extents = True
     try:
         row = world.privileged()
-        truth = dict(zip((*tasks.PRIVILEGED, *tasks.EXTENTS), row.tolist(), strict=True))
+        truth = dict(zip(world.truth_names, row.tolist(), strict=True))
         assert np.array_equal(row[: len(plain)], plain)
         for who, yaw in (("target", 0.2), ("goal", 0.0)):  # a destination stands straight
             seen = np.arctan2(truth[f"{who}.turn.sin"], truth[f"{who}.turn.cos"]) / 4
@@ -282,7 +283,7 @@ def test_boxes_and_turns_are_told_when_asked_for(world):
         )
         assert w < 1.7 * (right - left) and h < 1.7 * (bottom - top)
         world.load(Scenario("pick", "", items, 2))
-        truth = dict(zip((*tasks.PRIVILEGED, *tasks.EXTENTS), world.privileged().tolist(), strict=True))
+        truth = dict(zip(world.truth_names, world.privileged().tolist(), strict=True))
         assert truth["target.turn.cos"] == truth["target.turn.sin"] == 0  # round
         assert all(truth[f"{c}.goal.box.{x}"] == 0 for c in ("front", "wrist") for x in "uvwh")  # there is none
     finally:

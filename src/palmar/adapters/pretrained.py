@@ -15,15 +15,21 @@ from typing import Any
 from palmar.errors import BadFile, BadValue, regular_file
 from palmar.models.base import Model, ModelConfig
 from palmar.models.speaking import SpeakingConfig
+from palmar.models.transplant import is_checkpoint, transplant
 
 
 def like(config: ModelConfig, folder: str | Path) -> ModelConfig:
     """The configuration as the weights in `folder` need it: it reads words by the folder's tokenizer, if there is one; of a
-    published OpenVLA it has the very sizes. Raises `BadValue` for a system that takes no published weights, `BadFile`."""
+    published OpenVLA it has the very sizes; with a palmar checkpoint it stays as it is.
+
+    Raises `BadValue` for a system that takes no published weights, `BadFile`.
+    """
+    if is_checkpoint(folder):
+        return config
     if not isinstance(config, SpeakingConfig):
         raise BadValue(
             f"'{getattr(config, 'preset', config)}' stands on no vision-language model, so there are no weights to begin from. "
-            "Next: a system that does (rt2, openvla, pi0, smolvla, palme), or a palmar checkpoint (--init)"
+            "Next: a system that does (rt2, openvla, pi0, smolvla, palme), or a palmar checkpoint"
         )
     folder = Path(folder)
     if not folder.is_dir():
@@ -50,6 +56,8 @@ def like(config: ModelConfig, folder: str | Path) -> ModelConfig:
 def begin_from(model: Model, folder: str | Path) -> list[str]:
     """Put the weights of `folder` into a model whose configuration is `like` them; what was taken, by name. Raises `BadValue`,
     `BadFile`."""
+    if is_checkpoint(folder):
+        return transplant(model, folder)
     take: Callable[[str | Path], list[str]] | None = getattr(model, "weights_from", None)
     if take is None:
         raise BadValue(f"a {type(model).__name__} takes no published weights. Next: a palmar checkpoint (--init)")

@@ -154,11 +154,12 @@ def evaluate_twin(config: DemoConfig, policy: Path, when: str) -> Any:
 
 
 def identify_twin(config: DemoConfig) -> Any:
-    from palmar.sim.twin import Twin
+    from palmar.sim.reality import twin as reality_twin
+    from palmar.sim.world import World
     from palmar.transfer.diagnose import diagnose, table
     from palmar.transfer.sysid import identify
 
-    twin = Twin(0, images=False)
+    twin = World(images=False, reality=reality_twin(0))
     twin.load(table())
     found = identify(diagnose(twin))
     (config.out / "identified.json").write_text(found.to_json())
@@ -209,7 +210,7 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
     from palmar.lab.film import side_by_side, telling
     from palmar.lab.suite import EvalConfig
     from palmar.sim.params import SPACE
-    from palmar.sim.twin import hidden
+    from palmar.sim.reality import hidden
 
     films = side_by_side({"": EvalConfig(str(found.policy))}, telling(found.sim, 4), config.out / "films")
     arms = {"before": EvalConfig(str(found.policy), world=TWIN), "after": EvalConfig(str(found.adapted), world=TWIN)}

@@ -69,7 +69,7 @@ class RunConfig:
                 f"body is '{self.body}' and world is '{self.world}'; expected one of them. Next: leave one out"
             )
         if self.table is not None:
-            from palmar.sim.twin import check_world
+            from palmar.sim.reality import check_world
 
             check_world(self.table)
         if self.video is not None and self.video.suffix != ".mp4":
@@ -144,9 +144,9 @@ def run(config: RunConfig, console: Screen | None = None) -> RunResult:
 def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> RunResult:
     """Lay a table for the instruction, and judge by the simulator whether it is fulfilled."""
     from palmar.lab.film import Filmmaker
+    from palmar.lab.worlds import world_named
     from palmar.robots.arm7 import arm7
     from palmar.sim import instructions
-    from palmar.sim.twin import world_named
 
     if config.robot not in ("", "arm7"):
         raise BadValue(

@@ -11,18 +11,19 @@ import numpy as np
 from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
-from palmar.errors import BadFile, check_names
+from palmar.errors import BadFile
+from palmar.lab.worlds import shared_world
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of, loaded
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
-from palmar.robots.arm7 import arm7
+from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
-from palmar.sim import tasks
+from palmar.sim import tasks, truth
 from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
-from palmar.sim.twin import standing
+from palmar.sim.scenario import check_seed
 from palmar.types import STILL, Episode
 
 TRIES = 3  # for each episode asked for, before giving up
@@ -36,14 +37,15 @@ NOISES = (
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """What to collect. Seeds count up from `seed`; the tasks take turns.
+    """What to collect. Seeds count up from `seed`; the tasks take turns. robot: one of `palmar.robots`; tasks: names,
+    or "all" that fit it.
 
     driver: "expert", or a checkpoint that drives while the expert labels every step (DAgger); beta: share of DAgger episodes
-    that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`tasks.EXTENTS`).
+    that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`sim.truth`).
     """
 
     episodes: Count = 100
-    tasks: tuple[str, ...] = tasks.TASKS
+    tasks: tuple[str, ...] = tasks.ALL
     seed: Seed = 0
     randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
     noises: tuple[float, ...] = NOISES
@@ -51,11 +53,12 @@ class CollectConfig:
     beta: Share = 0.0
     timeout: Seconds = 12.0
     extents: bool = False
+    robot: str = "arm7"
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        check_names("task", self.tasks, tasks.TASKS)
-        tasks.check_seed(self.seed, self.episodes)
+        object.__setattr__(self, "tasks", tasks.chosen(self.tasks, self.robot))
+        check_seed(self.seed, self.episodes)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def collect(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     check_driver(config.driver)
-    robot = arm7()
+    robot = robot_named(config.robot)
     tried = saved = frames = 0
     columns = (
         TextColumn("collect"),
@@ -93,8 +96,8 @@ def collect(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    truth = tasks.PRIVILEGED + (tasks.EXTENTS if config.extents else ())
-    writer = DatasetWriter(out, robot, int(robot.policy_rate), truth, resume=resume, pix_fmt="yuv444p")
+    told = truth.names(robot, config.extents)
+    writer = DatasetWriter(out, robot, int(robot.policy_rate), told, resume=resume, pix_fmt="yuv444p")
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=False)
         wanted = max(0, config.episodes - there)
@@ -139,7 +142,7 @@ def check_driver(driver: str) -> None:
 def record(job: tuple[CollectConfig, int]) -> Episode:
     """One episode, from its seed alone."""
     config, seed = job
-    world = standing(extents=config.extents)
+    world = shared_world(robot_name=config.robot, extents=config.extents)
     rng = np.random.default_rng([17, seed])
     scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
     noise = float(config.noises[rng.integers(len(config.noises))])

@@ -14,10 +14,10 @@ from palmar.eval.stats import Rate
 from palmar.lab.grounding import Box, GroundingConfig, check_heatmap, heatmap, laid
 from palmar.policy import Policy, check_policy
 from palmar.runtime.pool import spread
-from palmar.sim import tasks
+from palmar.sim.things import COLOURS, SHAPES
 from palmar.types import ActionChunk, Array, Observation
 
-NAMES = tuple(f"{colour} {shape}" for colour in tasks.COLOURS for shape in tasks.SHAPES)
+NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 
 
 def describe(
@@ -72,7 +72,7 @@ def name_all(job: tuple[GroundingConfig, int]) -> list[tuple[bool, bool, int]]:
     config, seed = job
     world, policy, obs = laid(config, seed)
     camera = next(c for c in world.embodiment.cameras if c.name == config.camera)
-    things = {it.name: i for i, it in enumerate(world.scenario.items) if it.shape in tasks.SHAPES}
+    things = {it.name: i for i, it in enumerate(world.scenario.items) if it.shape in SHAPES}
     absent = [n for n in NAMES if n not in things]
     said = dict(zip(NAMES, answers(policy, obs, NAMES), strict=True))
     score = {n: fit(chunk, None, config.camera) for n, chunk in said.items()}

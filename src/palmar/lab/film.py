@@ -18,7 +18,7 @@ from palmar.errors import BadValue, need
 from palmar.eval.results import Film, Results, Trial
 from palmar.lab.suite import EvalConfig, run
 from palmar.runtime.loop import Body, Subscriber, Tick
-from palmar.sim.tasks import Split
+from palmar.sim.scenario import Split
 from palmar.types import Array, Observation
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def film(
     config: EvalConfig, task: str, split: Split, seed: int, path: str | Path, arm: str = "", fps: float = FPS
 ) -> Film:
     """Film one trial of an evaluation: the same trial, to the last digit, as `evaluate` counts it."""
-    kind = config.world.partition(":")[0]
+    kind = config.stage(seed).partition(":")[0]
     camera = Filmmaker(label={"sim": "simulation", "twin": "reality twin"}[kind] + (f", {arm}" if arm else ""), fps=fps)
     trial = run((config, task, split, seed), (camera,))
     return camera.save(path, trial.success, kind, why(trial), task=task, split=split, seed=seed, arm=arm)

@@ -17,12 +17,13 @@ import numpy as np
 from palmar.embodiments import Camera
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
+from palmar.lab.worlds import shared_world
 from palmar.policy import Policy, check_policy, loaded
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
-from palmar.sim.tasks import Split
-from palmar.sim.twin import standing, world_named
+from palmar.sim.scenario import SPLITS, TEST_SEED, Split, check_seed, phrase
+from palmar.sim.things import SHAPES
 from palmar.sim.world import World
 from palmar.types import ActionChunk, Array, Observation
 
@@ -45,9 +46,9 @@ class GroundingConfig:
     def __post_init__(self) -> None:
         if self.tables < 1:
             raise BadValue(f"tables is {self.tables}; expected 1 or more")
-        check_names("split", [self.split], tasks.SPLITS)
-        tasks.check_seed(self.seed, self.tables)
-        cameras = [c.name for c in world_named(self.world, images=False).embodiment.cameras]
+        check_names("split", [self.split], SPLITS)
+        check_seed(self.seed, self.tables)
+        cameras = [c.name for c in shared_world(self.world).embodiment.cameras]
         if self.camera not in cameras:
             raise BadValue(f"camera is '{self.camera}'; expected one of those of the robot: {', '.join(cameras)}")
 
@@ -115,11 +116,11 @@ def questions(job: tuple[GroundingConfig, int]) -> list[Look]:
     scenario, task = world.scenario, world.scenario.task
     camera = next(c for c in world.embodiment.cameras if c.name == config.camera)
     around = boxes(world, camera)
-    things = [i for i, it in enumerate(scenario.items) if it.shape in tasks.SHAPES]
+    things = [i for i, it in enumerate(scenario.items) if it.shape in SHAPES]
     looks = []
     for target in things:
-        words = tasks.WORDINGS[task][seed % len(tasks.WORDINGS[task])]
-        asked = replace(obs, instruction=tasks.phrase(replace(scenario, target=target), words))
+        words = tasks.task(task).wordings[seed % len(tasks.task(task).wordings)]
+        asked = replace(obs, instruction=phrase(replace(scenario, target=target), words))
         policy.reset()
         (u, v), (cell_u, cell_v) = peak(policy.act(asked), config.camera)
         left, top, right, bottom = around[target]
@@ -136,10 +137,11 @@ def questions(job: tuple[GroundingConfig, int]) -> list[Look]:
 
 def laid(config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation]:
     """The table of a seed, and what is seen of it."""
-    world, policy = standing(config.world), loaded(config.policy)
-    scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], config.split, seed)
+    world, policy = shared_world(config.world), loaded(config.policy)
+    names = tasks.names(world.embodiment.name)
+    scenario = tasks.sample(names[seed % len(names)], config.split, seed)
     params = config.randomization.sample(np.random.default_rng([29, seed]))
-    return world, policy, world.load(scenario, params, tasks.TEST_SEED + seed)
+    return world, policy, world.load(scenario, params, TEST_SEED + seed)
 
 
 def check_heatmap(config: GroundingConfig) -> None:

@@ -16,10 +16,12 @@ import numpy as np
 
 from palmar.data.webdata import PICTURES, TABLE, WebData
 from palmar.errors import BadFile, BadValue
+from palmar.lab.worlds import shared_world
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
-from palmar.sim.twin import standing
+from palmar.sim.scenario import check_seed
+from palmar.sim.things import COLOURS, DESTINATIONS, SHAPES
 from palmar.types import Array
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
@@ -41,7 +43,7 @@ class WebConfig:
             raise BadValue(
                 f"{self.tables} tables, {self.held_out} held out; expected at least 2 and a share between 0 and 1"
             )
-        tasks.check_seed(self.seed, self.tables)
+        check_seed(self.seed, self.tables)
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,12 @@ def look(job: tuple[WebConfig, int, bool]) -> tuple[Array, list[Question]]:
     """One table's picture and all questions about it, from its number alone."""
     config, number, held_out = job
     rng = np.random.default_rng([43, config.seed, number])
-    task = tasks.TASKS[number % len(tasks.TASKS)]
+    names = tasks.names("arm7")
+    task = names[number % len(names)]
     scenario = tasks.sample(task, "layout" if held_out else "seen", config.seed + number, distractors=3)
-    world = standing()
+    world = shared_world()
     obs = world.load(scenario, Randomization(config.strength).sample(rng), config.seed + number)
-    u, visible = (tasks.PRIVILEGED.index(f"{config.camera}.target.{x}") for x in ("u", "visible"))
+    u, visible = (world.truth_names.index(f"{config.camera}.target.{x}") for x in ("u", "visible"))
     things = []
     for i, item in enumerate(scenario.items):
         world.scenario = scenario.ask_for(i, scenario.instruction)
@@ -131,14 +134,14 @@ def about(things: Sequence[Thing], rng: np.random.Generator) -> Iterator[Questio
     wrong = {caption(changed(things, rng)) for _ in range(8)} - {true}
     yield Question("caption", "what is on the table?", true, (true, *sorted(wrong)[:3]))
     colours = [t.colour for t in things]
-    asked = str(rng.choice(list(tasks.COLOURS)))
+    asked = str(rng.choice(list(COLOURS)))
     yield Question("count", f"how many {asked} things are on the table?", NUMBERS[colours.count(asked)], NUMBERS)
     shapes = [t.shape for t in things]
     for t in things:
         if shapes.count(t.shape) == 1:
-            yield Question("colour", f"what colour is the {t.shape}?", t.colour, tuple(tasks.COLOURS))
+            yield Question("colour", f"what colour is the {t.shape}?", t.colour, tuple(COLOURS))
         if colours.count(t.colour) == 1:
-            yield Question("shape", f"what is the {t.colour} thing?", t.shape, (*tasks.SHAPES, *tasks.DESTINATIONS))
+            yield Question("shape", f"what is the {t.colour} thing?", t.shape, (*SHAPES, *DESTINATIONS))
     names = [t.name for t in things]
     for a, b in pairwise(things):
         if abs(a.u - b.u) > 0.05 and names.count(a.name) == names.count(b.name) == 1:
@@ -159,9 +162,9 @@ def changed(things: Sequence[Thing], rng: np.random.Generator) -> list[Thing]:
     out = list(things)
     i = int(rng.integers(len(out)))
     if rng.uniform() < 0.5:
-        others = [c for c in tasks.COLOURS if c != out[i].colour]
+        others = [c for c in COLOURS if c != out[i].colour]
         out[i] = Thing(others[rng.integers(len(others))], out[i].shape, out[i].u)
     else:
-        shapes = [s for s in (*tasks.SHAPES, *tasks.DESTINATIONS) if s != out[i].shape]
+        shapes = [s for s in (*SHAPES, *DESTINATIONS) if s != out[i].shape]
         out[i] = Thing(out[i].colour, shapes[rng.integers(len(shapes))], out[i].u)
     return out

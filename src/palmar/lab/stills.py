@@ -17,11 +17,13 @@ import numpy as np
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadValue
 from palmar.lab.collect import TRIES, Collected, already
+from palmar.lab.worlds import shared_world
 from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.runtime.pool import spread
-from palmar.sim import tasks
+from palmar.sim import tasks, truth
 from palmar.sim.params import Randomization
-from palmar.sim.twin import standing
+from palmar.sim.scenario import HELD_OUT, Scenario, check_seed
+from palmar.sim.things import DESTINATIONS, SHAPES, Item, apart
 from palmar.sim.world import World
 from palmar.types import STILL, Array, Episode, Observation, Step
 
@@ -48,7 +50,7 @@ class StillsConfig:
             raise BadValue(f"{self.tables} tables of {self.frames} frames; expected at least one of each")
         if not 0 <= self.alike <= 1:
             raise BadValue(f"alike is {self.alike}; expected a share, 0 … 1")
-        tasks.check_seed(self.seed, self.tables)
+        check_seed(self.seed, self.tables)
 
 
 def collect_stills(
@@ -59,8 +61,8 @@ def collect_stills(
 
     robot = arm7()
     columns = (TextColumn("stills"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    truth = tasks.PRIVILEGED + (tasks.EXTENTS if config.extents else ())
-    writer = DatasetWriter(out, robot, int(robot.policy_rate), truth, resume=resume, pix_fmt="yuv444p")
+    told = truth.names(robot, config.extents)
+    writer = DatasetWriter(out, robot, int(robot.policy_rate), told, resume=resume, pix_fmt="yuv444p")
     tried = saved = frames = 0
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=True)
@@ -84,8 +86,9 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
     """One table, arranged `frames` times (less those that did not fit), from its seed alone."""
     config, seed = job
     rng = np.random.default_rng([31, seed])
-    world = standing(extents=config.extents)
-    scenario = tasks.sample(tasks.TASKS[seed % len(tasks.TASKS)], "seen", seed, distractors=3)
+    world = shared_world(extents=config.extents)
+    names = tasks.names(world.embodiment.name)
+    scenario = tasks.sample(names[seed % len(names)], "seen", seed, distractors=3)
     params = config.randomization.sample(rng)
     if rng.uniform() < config.alike:
         scenario = alike(scenario)
@@ -95,7 +98,7 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
         if (obs := arrange(world, rng)) is None:
             continue
         none = np.zeros(len(world.embodiment.action_names), np.float32)
-        steps.append(Step(obs, none, none, tasks.SUCCESS[scenario.task](world)))
+        steps.append(Step(obs, none, none, tasks.task(scenario.task).success(world)))
     return Episode(
         scenario.instruction,
         scenario.task,
@@ -108,13 +111,13 @@ def photograph(job: tuple[StillsConfig, int]) -> Episode:
     )
 
 
-def alike(scenario: tasks.Scenario) -> tasks.Scenario:
+def alike(scenario: Scenario) -> Scenario:
     """The same table with the objects beside the target in its colour and the other shapes, as far as training may see them."""
     target = scenario.items[scenario.target]
-    twins = [s for s in tasks.SHAPES if s != target.shape and (target.colour, s) not in tasks.HELD_OUT]
+    twins = [s for s in SHAPES if s != target.shape and (target.colour, s) not in HELD_OUT]
     items = list(scenario.items)
     for i, item in enumerate(items):
-        if i != scenario.target and item.shape in tasks.SHAPES:
+        if i != scenario.target and item.shape in SHAPES:
             if not twins:
                 break
             items[i] = replace(item, colour=target.colour, shape=twins.pop())
@@ -139,21 +142,24 @@ def arrange(world: World, rng: np.random.Generator) -> Observation | None:
     frame = robot.frame()
     home = robot.positions(frame, robot.home)
     joints = frame.chain.solve(home, tcp, DOWN, home)
-    world.pose(joints, opening, placed)
+    command = robot.home.copy()
+    command[robot.path(frame)] = robot.commands(frame, joints)
+    command[robot.index("gripper")] = opening
+    world.pose(command, placed)
     return world.observe()
 
 
-def scatter(items: Sequence[tasks.Item], rng: np.random.Generator) -> dict[int, tasks.Item] | None:
+def scatter(items: Sequence[Item], rng: np.random.Generator) -> dict[int, Item] | None:
     """New places for all but the destinations, none overlapping, by index. None when 20 arrangements did not work out."""
     for _ in range(20):
-        taken = [it for it in items if it.shape in tasks.DESTINATIONS]
-        spots: dict[int, tasks.Item] = {}
+        taken = [it for it in items if it.shape in DESTINATIONS]
+        spots: dict[int, Item] = {}
         for i, item in enumerate(items):
-            if item.shape in tasks.DESTINATIONS:
+            if item.shape in DESTINATIONS:
                 continue
             for _ in range(200):
                 moved = replace(item, x=float(rng.uniform(0.38, 0.64)), y=float(rng.uniform(-0.20, 0.20)))
-                if all(tasks.apart(moved, other) for other in taken):
+                if all(apart(moved, other) for other in taken):
                     break
             else:
                 break  # the first ones stand in the way of the others: begin again

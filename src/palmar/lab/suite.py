@@ -12,9 +12,10 @@ import numpy as np
 
 from palmar.errors import BadValue, check_names
 from palmar.eval.results import Results, Trial
+from palmar.lab.worlds import shared_world
 from palmar.policy import Policy, check_policy, loaded
 from palmar.ranges import LATENCY, Count, Seconds, Seed, check_ranges
-from palmar.robots.arm7 import arm7
+from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import Averaged, ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
@@ -23,8 +24,9 @@ from palmar.runtime.worker import Inline
 from palmar.sim import tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
-from palmar.sim.tasks import Scenario, Split
-from palmar.sim.twin import check_world, standing
+from palmar.sim.reality import check_world
+from palmar.sim.scenario import SPLITS, TEST_SEED, Scenario, Split, check_seed
+from palmar.sim.things import DESTINATIONS
 from palmar.types import ActionChunk, Observation
 
 
@@ -32,17 +34,18 @@ from palmar.types import ActionChunk, Observation
 class EvalConfig:
     """What to evaluate.
 
-    episodes: per task and split. seed: first test seed; the same seeds make the same tables for every policy. world: sim,
-    twin:SEED for a reality twin, or twins:N for the first N twins in turn (table SEED stands in twin SEED mod N).
-    swap: ask for another object on the table than the seed's own, and count which one the
-    robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the simulated clock.
-    ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest. unaided: a trial ends when
-    the policy says that it is done, as on a robot, and not when the simulator sees success; success is judged then.
+    robot: one of `palmar.robots`; tasks: names, or "all" that fit it. episodes: per task and split. seed: first test seed;
+    the same seeds make the same scenes for every policy. world: sim, twin:SEED for a reality twin, or twins:N for the first
+    N twins in turn (scene SEED stands in twin SEED mod N). swap: ask for another object in the scene than the seed's own, and
+    count which one the robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the
+    simulated clock. ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest. unaided: a
+    trial ends when the policy says that it is done, as on a robot, and not when the simulator sees success; success is
+    judged then.
     """
 
     policy: str = "shipped"
     episodes: Count = 25
-    tasks: tuple[str, ...] = tasks.TASKS
+    tasks: tuple[str, ...] = tasks.ALL
     splits: tuple[Split, ...] = ("layout",)
     world: str = "sim"
     seed: Seed = 0
@@ -53,14 +56,16 @@ class EvalConfig:
     timeout: Seconds = 15.0
     ensemble: bool = False
     unaided: bool = False
+    robot: str = "arm7"
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        for what, named, known in (("task", self.tasks, tasks.TASKS), ("split", self.splits, tasks.SPLITS)):
+        object.__setattr__(self, "tasks", tasks.chosen(self.tasks, self.robot))
+        for what, named, known in (("task", self.tasks, tasks.names(self.robot)), ("split", self.splits, SPLITS)):
             check_names(what, named, known)
             if len(set(named)) < len(named):
                 raise BadValue(f"{what}s are {' '.join(named)}; expected each once, or trials would count twice")
-        tasks.check_seed(self.seed, self.episodes)
+        check_seed(self.seed, self.episodes)
         self.stage(0)
         if self.world != "sim" and self.randomization != NO_RANDOMIZATION:
             raise BadValue(
@@ -110,8 +115,10 @@ def evaluate(
 
 def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate") -> Results:
     """The results in the file `kept` when they are of this very config, or else made and saved there."""
-    if Path(kept).exists() and (there := Results.load(kept)).config == as_json(config):
-        return there
+    if Path(kept).exists():
+        there = Results.load(kept)
+        if {"robot": "arm7"} | there.config == as_json(config):  # files of before other robots name none
+            return there
     results = evaluate(config, note=note)
     results.save(kept)
     return results
@@ -127,21 +134,21 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     """One trial, from its seed alone; `subscribers` may watch it."""
     config, task, split, seed = job
     stage = config.stage(seed)
-    policy = _policy(config.policy, stage)
-    world = standing(stage, arm7().fitting(_actions(policy)).action_space)
+    policy = _policy(config, stage)
+    world = shared_world(stage, config.robot, robot_named(config.robot).fitting(_actions(policy)).action_space)
     if config.ensemble and not getattr(policy, "ensembles", False):
         policy = Averaged(policy)
-    scenario = tasks.sample(task, split, seed)
+    asked, scenario = tasks.task(task), tasks.sample(task, split, seed)
     if config.swap:
         scenario = swapped(scenario)
     params = config.randomization.sample(np.random.default_rng([29, seed]))
-    obs = world.load(scenario, params, tasks.TEST_SEED + seed)
+    obs = world.load(scenario, params, TEST_SEED + seed)
     policy.reset()
     execute = 1 if config.policy == "expert" else config.execute  # the expert plans one action at a time
     worker, smooth, safety = Inline(policy, config.latency), Smoothness(), SafetyCounts()
     closest: dict[int, float] = {}
     latencies: list[float] = []
-    objects = [i for i, it in enumerate(scenario.items) if it.shape in tasks.SHAPES]
+    objects = _objects(scenario)
     done, finished = None, Finished()
 
     def until(seen: Observation, chunk: ActionChunk | None) -> bool:
@@ -149,7 +156,7 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
         latencies.append(worker.latency)
         done = None if chunk is None or chunk.done is None else chunk.done > 0.5
         for i in objects:
-            closest[i] = min(closest.get(i, 9.0), float(np.linalg.norm(world.item(i) - world.tcp)))
+            closest[i] = min(closest.get(i, 9.0), asked.distance(world, i))
         return finished(seen, chunk) if config.unaided else world.success()
 
     end = rollout(
@@ -167,17 +174,23 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
 
 def swapped(scenario: Scenario) -> Scenario:
     """The same table, asked for the next object on it (the language-swap probe)."""
-    others = [i for i, it in enumerate(scenario.items) if it.shape in tasks.SHAPES and i != scenario.target]
+    others = [i for i in _objects(scenario) if i != scenario.target]
     if not others:
         raise BadValue(f"the table of seed {scenario.seed} holds one object only; nothing to swap to")
     return scenario.ask_for(others[0])
+
+
+def _objects(scenario: Scenario) -> list[int]:
+    """Indices of the things that could have been asked for."""
+    return [i for i, it in enumerate(scenario.items) if it.shape not in DESTINATIONS]
 
 
 def _actions(policy: Policy) -> tuple[str, ...] | None:
     return None if policy.interface is None else policy.interface.action_names
 
 
-def _policy(where: str, world: str) -> Policy:
-    if where == "expert":
-        return Expert(standing(world))
-    return loaded(where)
+def _policy(config: EvalConfig, stage: str) -> Policy:
+    if config.policy != "expert":
+        return loaded(config.policy)
+    robot = robot_named(config.robot)
+    return Expert(shared_world(stage, config.robot, "ee_delta" if robot.frames else "channels"))

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.mapping import Interface
+from palmar.sim import truth
 from palmar.types import Array
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
 
-GROUNDED = ("target", "goal")  # what simulator truth says where to look for
-DECIMETRE = 0.1  # [m]: relative positions are predicted in this unit, so that they are about 1
+GROUNDED = truth.THINGS  # what simulator truth says where to look for
+DECIMETRE = truth.DECIMETRE  # relative positions are predicted in this unit, so that they are about 1
 
 _SKIP: ContextVar[bool] = ContextVar("skip_pretrained", default=False)
 

@@ -29,9 +29,9 @@ RELATIONS = (
 )
 """What may hold of the target, several at once; `related` decides. Sides are the robot's, whose left is +y: in front of a
 thing is on the robot's side of it, behind it is beyond. On and in are one: a plate and a tray differ in nothing that a
-position says. The goal is where the object should end (`sim.tasks.goal_point`), on a thing or in the air."""
+position says. The goal is where the object should end (`sim.task.Task.goal`), on a thing or in the air."""
 APART = 0.02  # how far to a side something has to be [m]
-ON_ASIDE = 0.055  # on it: the centre this near to the goal as seen from above, as `sim.tasks` wants it placed [m]
+ON_ASIDE = 0.055  # on it: the centre this near to the goal as seen from above, as `sim.tasks.place` wants it placed [m]
 ON_LOW, ON_HIGH = 0.01, 0.045  # … and so far over it [m]
 GRIPPED = 0.028  # between the fingers, open or shut: the target's centre is so near to the TCP [m]
 

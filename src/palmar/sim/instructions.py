@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,20 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
-from palmar.sim.tasks import (
-    COLOURS,
-    DESTINATIONS,
-    DIRECTIONS,
-    HELD_OUT,
-    NOUNS,
-    SHAPES,
-    TASKS,
-    WORDINGS,
-    Item,
-    Scenario,
-    lay_out,
-    phrase,
-)  # fmt: skip
+from palmar.sim import tasks
+from palmar.sim.scenario import HELD_OUT, Scenario, lay_out, phrase
+from palmar.sim.task import Task
+from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS, SHAPES, Item
+
+ROBOT = "arm7"  # whose tasks a typed sentence may ask for in words of one's own
+TASKS = tasks.names(ROBOT)
 
 
 @dataclass(frozen=True)
@@ -38,80 +32,12 @@ class Request:
     direction: str | None = None
 
 
-_VERBS: dict[str, tuple[str, ...]] = {
-    "push": ("push", "slide", "slides", "shove", "sweep", "nudge", "shift", "drive", "poke", "bump", "scoot"),
-    "place": (
-        "put",
-        "place",
-        "set",
-        "drop",
-        "lay",
-        "deposit",
-        "transfer",
-        "leave",
-        "belongs",
-        "should",
-        "like",
-        "stow",
-        "lower",
-        "carry",
-        "move",
-        "bring",
-    ),
-    "reach": (
-        "reach",
-        "hover",
-        "stretch",
-        "travel",
-        "close",
-        "wait",
-        "keep",
-        "swing",
-        "go",
-        "move",
-        "approach",
-        "point",
-        "head",
-        "position",
-        "bring",
-        "above",
-        "over",
-    ),
-    "pick": (
-        "pick",
-        "lift",
-        "grasp",
-        "grab",
-        "take",
-        "raise",
-        "get",
-        "hold",
-        "hoist",
-        "grip",
-        "seize",
-        "fetch",
-        "collect",
-        "clutch",
-        "pull",
-        "carry",
-        "fingers",
-        "catch",
-        "elevate",
-        "snatch",
-    ),
-}
-
-
+_VERBS: dict[str, tuple[str, ...]] = {n: tasks.task(n).verbs for n in TASKS}
 _HINTS = ("belongs", "should", "like", "above", "over", "close", "fingers", "slides")  # tell a task, and are no verbs
 VERBS = tuple(dict.fromkeys(v for verbs in _VERBS.values() for v in verbs if v not in _HINTS))
 _STILL = ("keep", "hold", "wait", "leave")  # after another verb, the same hand goes on doing it
 _MORE = {"move": ("push",), "bring": ("pick",)}  # what else they may mean beside another verb
-_PARTS = {
-    "reach": ("reach",),
-    "pick": ("reach", "pick"),
-    "place": ("reach", "pick", "place"),
-    "push": ("reach", "push"),
-}
+_PARTS = {n: tasks.task(n).parts for n in TASKS}
 """What a task is made of, in this order: whoever picks has reached."""
 _HAND = ("hand", "gripper", "arm", "fingers", "claw")
 _JOINS = ("and", "then", "but", "before", "after", "while", "or")
@@ -152,7 +78,9 @@ _NEGATIONS = (
     "refuse",
     "refrain",
 )
-_THINGS = tuple(n for names in NOUNS.values() for n in names)
+_NOUNS = {shape: NOUNS[shape] for shape in (*SHAPES, *DESTINATIONS)}
+_DIRECTIONS = tuple(d for n in TASKS for d in tasks.task(n).scene.directions)
+_THINGS = tuple(n for names in _NOUNS.values() for n in names)
 _OBJECTS = tuple(n for s in SHAPES for n in NOUNS[s])
 _PLACES = tuple(n for s in DESTINATIONS for n in NOUNS[s])
 
@@ -183,7 +111,7 @@ def parse(instruction: str) -> Request:
                 f"'{instruction}' names {len(named)} {what} ({listed}); expected one. Next: one instruction for each, "
                 f"such as '{EXAMPLE}' or 'put the red cube on the blue plate'"
             )
-    directions = [d for d in DIRECTIONS if d in words]
+    directions = [d for d in _DIRECTIONS if d in words]
     if "then" in words or len(directions) > 1:
         raise BadValue(f"'{instruction}' asks for more than one thing; expected one. Next: one instruction for each")
     direction = next(iter(directions), None)
@@ -206,7 +134,7 @@ def parse(instruction: str) -> Request:
             f"'{EXAMPLE}'"
         )
     if task == "push" and direction is None:
-        raise BadValue(f"'{instruction}' does not say which way; expected one of {', '.join(DIRECTIONS)}")
+        raise BadValue(f"'{instruction}' does not say which way; expected one of {', '.join(_DIRECTIONS)}")
     asked_colour, asked_shape = objects[0]
     goal_colour, goal_shape = places[0] if task == "place" and places else (None, None)
     return Request(task, asked_colour, asked_shape, goal_colour, goal_shape, direction if task == "push" else None)
@@ -214,7 +142,7 @@ def parse(instruction: str) -> Request:
 
 def _things(instruction: str, words: list[str]) -> list[tuple[str, str]]:
     """(colour, shape) of everything named, each once. Raises for a thing without a colour and a colour without a thing."""
-    nouns = {n: s for s, names in NOUNS.items() for n in names}
+    nouns = {n: s for s, names in _NOUNS.items() for n in names}
     found: list[tuple[str, str]] = []
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         if word in nouns:
@@ -349,7 +277,7 @@ def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scena
         goal = len(kinds)
         other = [c for c in COLOURS if c != request.goal_colour]
         kinds += [(request.goal_shape, request.goal_colour), ("plate", other[rng.integers(len(other))])]
-    items = lay_out(kinds, rng, request.direction)
+    items = lay_out(kinds, rng, tasks.task(request.task).scene, request.direction)
     return Scenario(request.task, "", items, 0, goal, request.direction, seed, "layout")
 
 
@@ -359,16 +287,59 @@ MANY = 20  # wordings of one request: encoding each takes time, and other reques
 def paraphrases(instruction: str) -> list[str]:
     """Up to `MANY` training wordings of what an instruction asks, synonyms included, another choice for each request; the
     instruction itself when it is not ours."""
-    try:
-        request = parse(instruction)
-    except (UnknownName, BadValue):
-        return [instruction]
-    items = [Item(request.shape, request.colour, 0, 0)]
-    goal = None
-    if request.goal_shape and request.goal_colour:
-        items, goal = [*items, Item(request.goal_shape, request.goal_colour, 0, 0)], 1
-    asked = Scenario(request.task, "", tuple(items), 0, goal, request.direction)
-    flips = [(a, b) for a in (False, True) for b in ((False, True) if goal else (False,))]
-    texts = sorted({phrase(asked, w, f) for w in WORDINGS[request.task] for f in flips})
-    rng = np.random.default_rng(zlib.crc32(repr(request).encode()))
+    if (told := told_by_template(instruction)) is not None:
+        task, asked = told
+    else:
+        try:
+            request = parse(instruction)
+        except (UnknownName, BadValue):
+            return [instruction]
+        task = tasks.task(request.task)
+        items = [Item(request.shape, request.colour, 0, 0)]
+        goal = None
+        if request.goal_shape and request.goal_colour:
+            items, goal = [*items, Item(request.goal_shape, request.goal_colour, 0, 0)], 1
+        asked = Scenario(request.task, "", tuple(items), 0, goal, request.direction)
+    flips = [(a, b) for a in (False, True) for b in ((False, True) if asked.goal else (False,))]
+    texts = sorted({phrase(asked, w, f) for w in task.wordings for f in flips})
+    rng = np.random.default_rng(zlib.crc32(repr(_key(asked)).encode()))
     return [texts[i] for i in sorted(rng.permutation(len(texts))[:MANY])]
+
+
+def _key(asked: Scenario) -> Request | Scenario:
+    """What the choice of wordings goes by."""
+    if ROBOT not in tasks.task(asked.task).robots:
+        return asked
+    target, goal = asked.items[0], asked.items[asked.goal] if asked.goal else None
+    return Request(
+        asked.task,
+        target.colour,
+        target.shape,
+        goal.colour if goal else None,
+        goal.shape if goal else None,
+        asked.direction,
+    )
+
+
+def told_by_template(instruction: str) -> tuple[Task, Scenario] | None:
+    """The task of another robot than `ROBOT` and what it asks for, when the sentence is one of its wordings, word for word.
+
+    The scenario holds what is named, at no place.
+    """
+    for name in tasks.names():
+        task = tasks.task(name)
+        if ROBOT in task.robots:
+            continue
+        things = {f"{c} {n}": (s, c) for c in COLOURS for s in task.scene.shapes for n in NOUNS[s]}
+        words = {"o": things, "d": task.scene.directions, "h": task.scene.hands}
+        for wording in (*task.wordings, *task.unseen):
+            pattern = re.escape(wording)
+            for key, known in words.items():
+                choice = f"(?P<{key}>{'|'.join(map(re.escape, known))})"
+                pattern = pattern.replace(re.escape(f"{{{key}}}"), choice, 1)
+            if found := re.fullmatch(pattern, instruction):
+                said = found.groupdict()
+                shape, colour = things[said["o"]]
+                item = Item(shape, colour, 0.0, 0.0)
+                return task, Scenario(name, "", (item,), 0, None, said.get("d"), hand=said.get("h"))
+    return None

@@ -1,7 +1,7 @@
 """Everything that may differ between simulation and reality: one named, bounded vector.
 
 Randomisation samples it, identification estimates it, a reality twin is a hidden point of it. A new parameter is a row of
-`SPACE` and the place that reads it (`world.py`, `bodies.py` or `camera.py`).
+`SPACE` and the place that reads it (`world.py`, `scenes.py` or `camera.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ GROUPS: tuple[Group, ...] = ("visual", "dynamics", "sensor", "geometric")
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter: what it is in plain simulation, and the range reality may lie in."""
+    """One parameter: what it is in plain simulation, the range reality may lie in, and the bounds beyond which it means
+    nothing (a damping below 0 makes energy)."""
 
     name: str
     group: Group
@@ -30,42 +31,56 @@ class Param:
     high: float
     unit: str
     meaning: str
+    least: float
+    most: float
 
 
 SPACE: dict[str, Param] = {
     p.name: p
     for p in (
-        Param("light", "visual", 1.0, 0.3, 3.0, "×", "light intensity"),
-        Param("light_x", "visual", 0.0, -0.6, 0.6, "m", "where the lamp hangs, sideways"),
-        Param("temperature", "visual", 5500.0, 3000.0, 8000.0, "K", "colour temperature of the light"),
-        Param("camera_x", "visual", 0.0, -0.02, 0.02, "m", "front camera, towards the robot"),
-        Param("camera_y", "visual", 0.0, -0.02, 0.02, "m", "front camera, sideways"),
-        Param("camera_z", "visual", 0.0, -0.02, 0.02, "m", "front camera, height"),
-        Param("camera_pitch", "visual", 0.0, -5.0, 5.0, "deg", "front camera, up and down"),
-        Param("camera_yaw", "visual", 0.0, -5.0, 5.0, "deg", "front camera, left and right"),
-        Param("fov", "visual", 60.0, 55.0, 75.0, "deg", "front camera, vertical field of view"),
-        Param("table_hue", "visual", 0.08, 0.0, 1.0, "turn", "table colour"),
-        Param("table_saturation", "visual", 0.15, 0.0, 0.35, "", "table colour"),
-        Param("table_value", "visual", 0.75, 0.35, 0.95, "", "table colour"),
-        Param("table_pattern", "visual", 0.0, 0.0, 1.0, "", "strength of a pattern on the table"),
-        Param("background", "visual", 0.0, 0.0, 1.0, "", "which of the procedural walls stands behind the robot"),
-        Param("object_hue", "visual", 0.0, -0.03, 0.03, "turn", "paint of the objects"),
-        Param("object_value", "visual", 1.0, 0.8, 1.15, "×", "paint of the objects, brightness"),
-        Param("brightness", "visual", 1.0, 0.7, 1.3, "×", "camera brightness"),
-        Param("contrast", "visual", 1.0, 0.8, 1.2, "×", "camera contrast"),
-        Param("hue", "visual", 0.0, -0.1, 0.1, "turn", "camera hue"),
-        Param("friction", "dynamics", 1.0, 0.5, 1.5, "×", "friction of objects, table and pads"),
-        Param("mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass of the objects"),
-        Param("link_mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass and inertia of the arm's links"),
-        Param("damping", "dynamics", 1.0, 0.9, 1.1, "×", "joint damping"),
-        Param("gain", "dynamics", 1.0, 0.8, 1.2, "×", "stiffness of the joint servos"),
-        Param("action_noise", "dynamics", 0.0, 0.0, 0.01, "rad", "standard deviation on joint commands"),
-        Param("action_delay", "dynamics", 0.0, 0.0, 3.0, "ticks", "control ticks a command is late"),
-        Param("image_noise", "sensor", 0.0, 0.0, 0.02, "of 1", "standard deviation on pixels"),
-        Param("proprio_noise", "sensor", 0.0, 0.0, 0.01, "rad", "standard deviation on joint angles"),
-        Param("image_latency", "sensor", 0.0, 0.0, 2.0, "ticks", "control ticks a picture is late"),
-        Param("object_scale", "geometric", 1.0, 0.9, 1.1, "×", "size of the objects"),
-        Param("table_height", "geometric", 0.0, -0.01, 0.01, "m", "height of the table under the robot's idea of it"),
+        Param("light", "visual", 1.0, 0.3, 3.0, "×", "light intensity", 0, 20),
+        Param("light_x", "visual", 0.0, -0.6, 0.6, "m", "where the lamp hangs, sideways", -5, 5),
+        Param("temperature", "visual", 5500.0, 3000.0, 8000.0, "K", "colour temperature of the light", 300, 40000),
+        Param("camera_x", "visual", 0.0, -0.02, 0.02, "m", "front camera, towards the robot", -1, 1),
+        Param("camera_y", "visual", 0.0, -0.02, 0.02, "m", "front camera, sideways", -1, 1),
+        Param("camera_z", "visual", 0.0, -0.02, 0.02, "m", "front camera, height", -1, 1),
+        Param("camera_pitch", "visual", 0.0, -5.0, 5.0, "deg", "front camera, up and down", -90, 90),
+        Param("camera_yaw", "visual", 0.0, -5.0, 5.0, "deg", "front camera, left and right", -90, 90),
+        Param("fov", "visual", 60.0, 55.0, 75.0, "deg", "front camera, vertical field of view", 5, 150),
+        Param("table_hue", "visual", 0.08, 0.0, 1.0, "turn", "table colour", -10, 10),
+        Param("table_saturation", "visual", 0.15, 0.0, 0.35, "", "table colour", 0, 1),
+        Param("table_value", "visual", 0.75, 0.35, 0.95, "", "table colour", 0, 1.5),
+        Param("table_pattern", "visual", 0.0, 0.0, 1.0, "", "strength of a pattern on the table", 0, 2.8),
+        Param(
+            "background", "visual", 0.0, 0.0, 1.0, "", "which of the procedural walls stands behind the robot", 0, 10
+        ),
+        Param("object_hue", "visual", 0.0, -0.03, 0.03, "turn", "paint of the objects", -10, 10),
+        Param("object_value", "visual", 1.0, 0.8, 1.15, "×", "paint of the objects, brightness", 0, 3),
+        Param("brightness", "visual", 1.0, 0.7, 1.3, "×", "camera brightness", 0, 5),
+        Param("contrast", "visual", 1.0, 0.8, 1.2, "×", "camera contrast", 0, 5),
+        Param("hue", "visual", 0.0, -0.1, 0.1, "turn", "camera hue", -10, 10),
+        Param("friction", "dynamics", 1.0, 0.5, 1.5, "×", "friction of objects, table and pads", 0, 10),
+        Param("mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass of the objects", 0.001, 1000),
+        Param("link_mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass and inertia of the arm's links", 0.01, 100),
+        Param("damping", "dynamics", 1.0, 0.9, 1.1, "×", "joint damping", 0, 100),
+        Param("gain", "dynamics", 1.0, 0.8, 1.2, "×", "stiffness of the joint servos", 0.001, 100),
+        Param("action_noise", "dynamics", 0.0, 0.0, 0.01, "rad", "standard deviation on joint commands", 0, 1),
+        Param("action_delay", "dynamics", 0.0, 0.0, 3.0, "ticks", "control ticks a command is late", 0, 100),
+        Param("image_noise", "sensor", 0.0, 0.0, 0.02, "of 1", "standard deviation on pixels", 0, 1),
+        Param("proprio_noise", "sensor", 0.0, 0.0, 0.01, "rad", "standard deviation on joint angles", 0, 1),
+        Param("image_latency", "sensor", 0.0, 0.0, 2.0, "ticks", "control ticks a picture is late", 0, 100),
+        Param("object_scale", "geometric", 1.0, 0.9, 1.1, "×", "size of the objects", 0.2, 5),
+        Param(
+            "table_height",
+            "geometric",
+            0.0,
+            -0.01,
+            0.01,
+            "m",
+            "height of the table under the robot's idea of it",
+            -0.5,
+            0.5,
+        ),
     )
 }
 
@@ -74,7 +89,10 @@ SPACE: dict[str, Param] = {
 
 @dataclass(frozen=True)
 class WorldParams:
-    """A point of the space. `values` holds what differs from nominal; read with `params["friction"]`."""
+    """A point of the space. `values` holds what differs from nominal; read with `params["friction"]`.
+
+    Raises `UnknownName` for a parameter that is none, `BadValue` for a value outside its bounds (`Param.least`, `most`).
+    """
 
     values: Mapping[str, float] = field(default_factory=dict)
 
@@ -82,8 +100,14 @@ class WorldParams:
         for name, value in self.values.items():
             if name not in SPACE:
                 raise UnknownName("world parameter", name, SPACE)
-            if not np.isfinite(value):
+            p = SPACE[name]
+            if isinstance(value, bool) or not np.isfinite(value):
                 raise BadValue(f"world parameter {name} is {value}; expected a finite number")
+            if not p.least <= value <= p.most:
+                raise BadValue(
+                    f"world parameter {name} is {value:g}; expected {p.least:g} … {p.most:g}{p.unit and ' ' + p.unit} "
+                    f"({p.meaning}). Next: a value near {p.nominal:g}, which is plain simulation"
+                )
 
     def __getitem__(self, name: str) -> float:
         if name not in SPACE:
@@ -135,7 +159,7 @@ class Randomization:
         c = self.centre[p.name]
         low, high = c + self.strength * (p.low - p.nominal), c + self.strength * (p.high - p.nominal)
         positive = p.low >= 0
-        return (max(low, 0.1 * p.low) if positive else low), high
+        return max(0.1 * p.low if positive else low, low, p.least), min(high, p.most)
 
 
 NOMINAL = WorldParams()

@@ -1,4 +1,4 @@
-"""A simulated table as a `Body`: the same four verbs as a robot."""
+"""A simulated scene as a `Body`: the same four verbs as a robot."""
 
 from __future__ import annotations
 
@@ -9,73 +9,98 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Camera, Embodiment
+from palmar.embodiments import Camera, Embodiment, Frame
 from palmar.errors import BadValue
 from palmar.kinematics import steady_quat
-from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
+from palmar.robots import mechanics
+from palmar.robots.arm7 import arm7
 from palmar.sim import camera as cameras
-from palmar.sim import tasks
-from palmar.sim.bodies import build, mujoco
+from palmar.sim import tasks, truth
+from palmar.sim.actuators import Actuators
 from palmar.sim.params import NOMINAL, WorldParams
-from palmar.sim.tasks import Scenario
+from palmar.sim.reality import SIMULATION, Reality
+from palmar.sim.scenario import Scenario
+from palmar.sim.scenes import build, ground, mujoco
+from palmar.sim.things import DESTINATIONS, half_extent
 from palmar.types import Array, Observation
 
-START = np.array([0.44, 0.0, 0.24])  # where the TCP waits at reset [m]
 CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))  # of a cuboid of half sides 1
 
 
 class World:
-    """The arm at its table. Load a scenario, then `observe` and `apply` until `success`.
+    """A robot in the scene of a task. Load a scenario, then `observe` and `apply` until `success`.
 
-    Deterministic from scenario, parameters and seed. `tcp`, `opening`, `table` and `item` are simulator truth for experts and
-    success tests; a policy sees `observe` only.
+    Deterministic from scenario, parameters and seed. `tcp`, `opening`, `table`, `item` and `place` are simulator truth for
+    experts and success tests; a policy sees `observe` only.
 
-    images: False leaves the cameras off. quality: MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections)
-    instead of fast ones: several times slower, and not what the shipped policy was trained on.
+    robot: one of `palmar.robots`, the 7-joint arm where none is given. images: False leaves the cameras off. quality:
+    MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections) instead of fast ones: several times slower, and not
+    what the shipped policy was trained on. reality: what differs from the simulator (`sim.reality`).
     extents: whether the privileged truth holds boxes and turns too (half a millisecond a look).
+
+    Raises `BadValue` for a robot that has no description for the simulator.
     """
 
     extents = False
 
-    def __init__(self, robot: Embodiment | None = None, images: bool = True, quality: bool = False) -> None:
+    def __init__(
+        self,
+        robot: Embodiment | None = None,
+        images: bool = True,
+        quality: bool = False,
+        reality: Reality = SIMULATION,
+    ) -> None:
         self.embodiment = robot or arm7()
+        self.mechanics = mechanics(self.embodiment)
+        self.reality = reality
         self._images, self._quality = images, quality
         self._renderers: dict[tuple[int, int], cameras.Renderer] = {}
-        self._frame = self.embodiment.frame()
-        self._joints = len(self._frame.joints)
-        self._home = self.embodiment.positions(self._frame, self.embodiment.home)
 
     def load(self, scenario: Scenario, params: WorldParams = NOMINAL, seed: int | None = None) -> Observation:
-        """Lay the table, put the arm near its start pose and look."""
-        robot = self.embodiment
-        self.scenario, self.params = scenario, params
+        """Lay out the scene, put the robot near its start pose and look. A reality's own parameters replace those given.
+
+        Raises `BadValue` for a task that does not fit the robot.
+        """
+        robot, task = self.embodiment, tasks.task(scenario.task)
+        if robot.name not in task.robots:
+            raise BadValue(
+                f"task '{task.name}' is for {', '.join(task.robots)}, not for {robot.name}. "
+                f"Next: one of {', '.join(tasks.names(robot.name))}"
+            )
+        self.scenario, self.params = scenario, self.reality.hidden or params
         self._seed = scenario.seed if seed is None else seed
-        self.model = build(robot, scenario, params, quality=self._quality)
-        self.modify(self.model)
+        self.model = build(robot, self.mechanics, scenario, self.params, quality=self._quality)
+        self.reality.modify(self.model, tuple(self.mechanics.grippers.values()))
         self.data = mujoco.MjData(self.model)
         self._close_renderers()
         self._substeps = round(1.0 / robot.control_rate / self.model.opt.timestep)
         self._bodies = [self.model.body(f"item{i}").id for i in range(len(scenario.items))]
-        self._tcp_site = self.model.site("tcp").id
-        self._finger = self.model.joint("finger_left").qposadr[0]
+        self._actuators = Actuators(robot, self.mechanics, self.model)
+        self._ground = ground(task.scene.room, self.params)
         return self.reset()
 
     def reset(self, seed: int | None = None) -> Observation:
-        """Start the loaded scenario again; a seed changes the noise and the arm's start pose, not the table."""
+        """Start the loaded scenario again; a seed changes the noise and the robot's start pose, not the scene."""
         if not hasattr(self, "model"):
-            raise BadValue("no table is laid yet. Next: world.load(tasks.sample('pick')) before reset")
+            raise BadValue("no scene is laid out yet. Next: world.load(tasks.sample('pick')) before reset")
+        robot = self.embodiment
         self._seed = self._seed if seed is None else seed
         self._rng = np.random.default_rng([11, self._seed])
         mujoco.mj_resetData(self.model, self.data)
-        start = START + self._rng.uniform([-0.05, -0.08, -0.04], [0.05, 0.08, 0.06])
-        down = np.diag([1.0, -1.0, -1.0])
-        q = self._frame.chain.solve(self._home, start, down, self._home)
-        half = GRIPPER_WIDTH / 2
-        self.data.qpos[: self._joints] = q
-        self.data.qpos[self._finger : self._finger + 2] = half
-        self.data.ctrl[: self._joints], self.data.ctrl[self._joints] = q, half
+        command = robot.home.copy()
+        for start in self.mechanics.starts:
+            frame = robot.frame(start.frame)
+            home = robot.positions(frame, robot.home)
+            goal = np.array(start.centre) + self._rng.uniform(start.low, start.high)
+            q = frame.chain.solve(home, goal, start.rotation, home)
+            command[robot.path(frame)] = robot.commands(frame, q)
+        self._check(command)
+        for joint, ends in self.mechanics.scatter.items():
+            self.data.qpos[self.model.joint(joint).qposadr[0]] = self._rng.uniform(*ends)
+        self._actuators.put(self.data, command)
+        self._actuators.send(self.data, command)
         delay = round(self.params["action_delay"])
-        self._pending: deque[Array] = deque([np.append(q, 1.0)] * delay)
+        self._pending: deque[Array] = deque([command] * delay)
         self._poses: deque[Array] = deque(maxlen=round(self.params["image_latency"]) + 1)
         self._ticks = self._held = 0
         mujoco.mj_forward(self.model, self.data)
@@ -86,41 +111,82 @@ class World:
         return self.observe()
 
     def observe(self, images: bool = True) -> Observation:
-        q = self.data.qpos[: self._joints] + self._rng.normal(0, self.params["proprio_noise"] + 1e-12, self._joints)
-        position, rotation = self._frame.chain.forward(q)
-        state = np.concatenate(
-            [q, self.data.qvel[: self._joints], [self.opening], position, steady_quat(rotation)]
-        ).astype(np.float32)
         seen: dict[str, Array] = {}
+        state = self._state()
         if images and self._images:
             seen = {c.name: self.photograph(c) for c in self.embodiment.cameras}
         time = self._ticks / self.embodiment.control_rate
         return Observation(seen, state, self.scenario.instruction, time, self.privileged() if images else None)
 
+    def _state(self) -> Array:
+        """float32[S]: what the sensors say, joint positions with noise, poses of frames by the robot's own kinematics."""
+        robot, moving = self.embodiment, self._actuators.moving
+        position, velocity, force = self._actuators.measured(self.data)
+        noise = self._rng.normal(0, self.params["proprio_noise"] + 1e-12, len(moving))
+        position[moving] += noise / np.abs(self._actuators.scale[moving])
+        poses = {f.name: robot.pose(f, position) for f in robot.frames}
+        units = robot.state_units_of(position)
+        state = np.zeros(len(robot.state))
+        for i, m in enumerate(robot.state):
+            if m.quantity == "pose":
+                where, rotation = poses[m.of]
+                state[i] = where[m.component] if m.component < 3 else steady_quat(rotation)[m.component - 3]
+            elif m.quantity == "position":
+                state[i] = units[i]
+            elif m.quantity == "velocity":
+                state[i] = velocity[robot.index(m.of)]
+            elif m.quantity == "effort":
+                state[i] = force[robot.index(m.of)]
+            elif m.name in self.mechanics.sensors:
+                state[i] = self.data.qpos[self.model.joint(self.mechanics.sensors[m.name]).qposadr[0]]
+        return state.astype(np.float32)
+
     def apply(self, command: Array) -> None:
         command = np.array(command, float)
         if noise := self.params["action_noise"]:
-            command[: self._joints] += self._rng.normal(0, noise, self._joints)
+            moving = self._actuators.moving
+            command[moving] += self._rng.normal(0, noise, len(moving)) / np.abs(self._actuators.scale[moving])
         self._pending.append(command)
-        command = self._pending.popleft()
-        self.data.ctrl[: self._joints] = command[: self._joints]
-        self.data.ctrl[self._joints] = command[-1] * GRIPPER_WIDTH / 2
+        self._actuators.send(self.data, self._pending.popleft())
         mujoco.mj_step(self.model, self.data, self._substeps)
         self._poses.append(self.data.qpos.copy())
         self._ticks += 1
-        self._held = self._held + 1 if tasks.SUCCESS[self.scenario.task](self) else 0
+        self._held = self._held + 1 if tasks.task(self.scenario.task).success(self) else 0
 
-    def pose(self, joints: Array, opening: float, items: Mapping[int, Array]) -> None:
-        """Put the arm and some objects somewhere at once, without physics. items: {index: centre [m]} of free objects."""
-        half = GRIPPER_WIDTH / 2
-        self.data.qpos[: self._joints], self.data.qpos[self._finger : self._finger + 2] = joints, opening * half
+    def pose(self, command: Array, items: Mapping[int, Array]) -> None:
+        """Put the robot and some things somewhere at once, without physics. command: float64[N] of the channels. items:
+        {index: centre [m]} of things that are free.
+
+        Raises `BadValue` for a command that is not finite or outside the limits, and for a thing that stands fast.
+        """
+        command = np.array(command, float)
+        self._check(command)
+        self._actuators.put(self.data, command)
         for i, centre in items.items():
+            if not self.scenario.items[i].mass or not np.isfinite(centre).all():
+                raise BadValue(
+                    f"'{self.scenario.items[i].name}' cannot be put at {centre}; expected a free thing, 3 numbers"
+                )
             start = self.model.joint(f"item{i}").qposadr[0]
             self.data.qpos[start : start + 3] = centre
         self.data.qvel[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
         self._poses.clear()
         self._poses.append(self.data.qpos.copy())
+
+    def _check(self, command: Array) -> None:
+        """Raise `BadValue` for joints or openings that are not finite or outside their limits."""
+        robot = self.embodiment
+        if command.shape != robot.home.shape:
+            raise BadValue(
+                f"command has shape {list(command.shape)}; expected {len(robot.home)}: {robot.channel_names}"
+            )
+        for c, value in zip(robot.channels, command, strict=True):
+            if not c.lower - 1e-6 <= value <= c.upper + 1e-6:
+                raise BadValue(
+                    f"'{c.name}' cannot be put at {value:g} {c.unit}; expected {c.lower:g} … {c.upper:g}. "
+                    "Next: a pose within the robot's limits"
+                )
 
     def close(self) -> None:
         self._close_renderers()
@@ -130,38 +196,95 @@ class World:
         return self._held >= hold * self.embodiment.control_rate
 
     @property
+    def frame(self) -> Frame:
+        """The frame that the scenario asks for, the first where it names none. Raises `BadValue` without frames."""
+        hands = tasks.task(self.scenario.task).scene.hands
+        return self.embodiment.frame(hands[self.scenario.hand] if self.scenario.hand else "")
+
+    @property
+    def point(self) -> str:
+        """Name of the point that goes for things: of `frame`, or the robot's first point where it has no frames."""
+        return self.frame.name if self.embodiment.frames else self.mechanics.points[0].name
+
+    @property
+    def gripper(self) -> str | None:
+        """Name of the channel that opens the gripper at `frame`; None where there is none."""
+        return self.mechanics.grippers.get(self.point)
+
+    @property
     def tcp(self) -> Array:
-        return np.array(self.data.site_xpos[self._tcp_site])
+        return np.array(self.data.site_xpos[self.model.site(self.point).id])
 
     @property
     def opening(self) -> float:
-        """Measured gripper opening, 0 closed … 1 open."""
-        return float(self.data.qpos[self._finger : self._finger + 2].mean() / (GRIPPER_WIDTH / 2))
+        """Measured opening of the gripper at `tcp`, 0 closed … 1 open. Raises `BadValue` where there is none."""
+        return self._actuators.opening(self.data, self._gripper())
+
+    @property
+    def grip_width(self) -> float:
+        """Between the pads of the gripper at `tcp` when it is open [m]. Raises `BadValue` where there is none."""
+        return self._actuators.width(self._gripper())
+
+    def _gripper(self) -> str:
+        if self.gripper is None:
+            raise BadValue(f"{self.embodiment.name} has no gripper at '{self.point}'")
+        return self.gripper
 
     @property
     def table(self) -> float:
-        return self.params["table_height"]
+        return self._ground
 
     def item(self, i: int) -> Array:
-        """Centre of an object, or foot of a destination, base frame [m]."""
+        """Centre of an object, or foot of a destination, base frame at the start [m]."""
         return np.array(self.data.xpos[self._bodies[i]])
 
     def rotation(self, i: int) -> Array:
-        """float64[3, 3], from the thing's frame to the base frame."""
+        """float64[3, 3], from the thing's frame to the base frame at the start."""
         return np.array(self.data.xmat[self._bodies[i]]).reshape(3, 3)
 
+    def place(self, point: str) -> tuple[Array, Array]:
+        """Position [3] [m] and rotation [3, 3] of a named point of the robot, base frame at the start."""
+        i = self.model.site(point).id
+        return np.array(self.data.site_xpos[i]), np.array(self.data.site_xmat[i]).reshape(3, 3)
+
+    def _base_pose(self) -> tuple[Array, Array] | None:
+        """Where the base of a robot that drives about is; None for one that stands still."""
+        if not self.mechanics.moving:
+            return None
+        i = self.model.body(self.mechanics.moving).id
+        return np.array(self.data.xpos[i]), np.array(self.data.xmat[i]).reshape(3, 3)
+
+    def _seen_from_base(self, p: Array) -> Array:
+        base = self._base_pose()
+        return p if base is None else (p - base[0]) @ base[1]
+
+    @property
+    def truth_names(self) -> tuple[str, ...]:
+        """What `privileged` holds, in its order."""
+        return truth.names(self.embodiment, self.extents)
+
     def privileged(self) -> Array:
-        """float32[P] in the order of `tasks.PRIVILEGED`, and of `tasks.EXTENTS` where these are asked for."""
+        """float32[P] in the order of `truth_names`."""
         s = self.scenario
-        target, goal = self.item(s.target), tasks.goal_point(self)
-        row = [*target, *goal]
+        things = {"target": s.target, "goal": s.goal}
+        points = {"target": self.item(s.target), "goal": tasks.task(s.task).goal(self)}
+        if truth.tells_tool(self.embodiment):
+            points["tool"] = self.tcp
+        values = {
+            f"{t}.{axis}": float(x)
+            for t, p in points.items()
+            for axis, x in zip("xyz", self._seen_from_base(p), strict=True)
+        }
         for c in self.embodiment.cameras:
-            row += self._pixel(c, s.target) + (self._pixel(c, s.goal) if s.goal is not None else [0.5, 0.5, 0.0])
+            for t, i in things.items():
+                pixel = [0.5, 0.5, 0.0] if i is None else self._pixel(c, i)
+                values |= {f"{c.name}.{t}.{n}": x for n, x in zip(("u", "v", "visible"), pixel, strict=True)}
         if self.extents:
-            things = (s.target, s.goal)
-            row += [x for i in things for x in self._turn(i)]
-            row += [x for c in self.embodiment.cameras for i in things for x in self._seen_box(c, i)]
-        return np.array(row, np.float32)
+            for t, i in things.items():
+                values |= {f"{t}.turn.{n}": x for n, x in zip(("cos", "sin"), self._turn(i), strict=True)}
+                for c in self.embodiment.cameras:
+                    values |= {f"{c.name}.{t}.box.{n}": x for n, x in zip("uvwh", self._seen_box(c, i), strict=True)}
+        return truth.encode(self.truth_names, values)
 
     def box(self, camera: Camera, i: int) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) in 0 … 1 of the image, and beyond it: around a thing's projected corners."""
@@ -171,13 +294,10 @@ class World:
         """A picture for people, without camera noise: uint8[height, width, 3]."""
         return self._renderer(height, width)(self.data, camera)
 
-    def modify(self, model: Any) -> None:
-        """Hook for worlds that differ in more than parameters (`sim.twin`)."""
-
     def photograph(self, camera: Camera) -> Array:
         """What one camera of the robot sees: uint8[H, W, 3]."""
         picture = self._renderer(camera.height, camera.width)(self._past(), camera.name)
-        return cameras.develop(picture, self.params, self._rng)
+        return self.reality.photograph(cameras.develop(picture, self.params, self._rng))
 
     def _past(self) -> Any:
         """The data as the cameras see it: `image_latency` ticks ago."""
@@ -205,8 +325,8 @@ class World:
     def _corners(self, i: int) -> Array:
         """float64[8, 3] of the cuboid around a thing, base frame [m]. A destination's origin is its foot."""
         item = self.scenario.items[i]
-        half = tasks.half_extent(item) * (self.params["object_scale"] if item.shape in tasks.SHAPES else 1.0)
-        lift = np.array([0, 0, half[2]]) if item.shape in tasks.DESTINATIONS else np.zeros(3)
+        half = half_extent(item) * (1.0 if item.shape in DESTINATIONS else self.params["object_scale"])
+        lift = np.array([0, 0, half[2]]) if item.shape in DESTINATIONS else np.zeros(3)
         return self.item(i) + (CORNERS * half + lift) @ self.rotation(i).T
 
     def _boxed(self, camera: Camera, i: int) -> tuple[tuple[float, float, float, float], float]:
@@ -226,7 +346,7 @@ class World:
 
     def _turn(self, i: int | None) -> list[float]:
         """cos 4ψ, sin 4ψ of the yaw ψ of whichever axis of the thing lies flattest; zeros for nothing and for round things."""
-        if i is None or self.scenario.items[i].shape not in tasks.SQUARE:
+        if i is None or not self.scenario.items[i].kind.square:
             return [0.0, 0.0]
         axes = self.rotation(i)
         x, y = axes[:2, np.abs(axes[2]).argmin()]

@@ -19,8 +19,9 @@ from palmar.data.quality import check_numbers
 from palmar.data.split import episode_digests
 from palmar.errors import BadValue
 from palmar.mapping import Interface
-from palmar.models.base import DECIMETRE, GROUNDED, Batch, Labels, pixels
+from palmar.models.base import Batch, Labels, pixels
 from palmar.models.encoders import SentenceTokens
+from palmar.sim import truth
 from palmar.types import STILL, Array
 
 
@@ -47,7 +48,7 @@ class Source(Protocol):
     def batch(self, indices: Any, horizon: int) -> Mapping[str, Any]: ...
 
 
-__all__ = ["Augment", "Feed", "Source", "ahead", "privileged_labels", "recoloured", "rng_of", "shifted"]
+__all__ = ["Augment", "Feed", "Source", "ahead", "recoloured", "rng_of", "shifted"]
 
 
 def rng_of(seed: int, step: int, purpose: int = 0) -> np.random.Generator:
@@ -112,7 +113,7 @@ class Feed:
         self.tokens, self.mask = SentenceTokens(max_tokens)(self.wordings.texts)
         self._when: dict[str, Any] = {} if offsets == (0,) else {"offsets": offsets}
         self._permutation: tuple[int, Array] = (-1, self.training)
-        self.labels = privileged_labels(first.privileged_names, first.cameras, first.state_names)
+        self.labels = truth.decoder(first.privileged_names, first.cameras, first.state_names)
         self._group()
 
     @property
@@ -273,52 +274,6 @@ def recorded_sizes(
             if camera in sizes and tuple(size) != tuple(sizes[camera]):
                 found.setdefault(camera, {})[size] = None
     return {camera: tuple(kinds) for camera, kinds in found.items()}
-
-
-LabelMaker = Callable[[Array, Array], dict[str, Array]]
-
-
-def privileged_labels(names: Sequence[str], cameras: Sequence[str], state_names: Sequence[str]) -> LabelMaker | None:
-    """A function (privileged [B, P], state [B, S]) → the arrays of `Labels`, by name; None without truth."""
-    at = {n: i for i, n in enumerate(names)}
-    tool = [f"tcp.{a}" for a in "xyz"]
-    tcp = [list(state_names).index(n) for n in tool] if set(tool) <= set(state_names) else None
-    if not any(f"{c}.{g}.u" in at for c in cameras for g in GROUNDED):
-        return None
-    says_more = any(".box." in n or ".turn." in n for n in names)
-
-    def make(truth: Array, state: Array) -> dict[str, Array]:
-        truth = np.asarray(truth, np.float32)
-        nothing = np.full(len(truth), np.nan, np.float32)
-
-        def column(name: str) -> Array:
-            return truth[:, at[name]] if name in at else nothing
-
-        def per_view(part: str) -> Array:
-            return np.stack([np.stack([column(f"{c}.{g}.{part}") for g in GROUNDED], -1) for c in cameras], 1)
-
-        points, visible = np.stack([per_view("u"), per_view("v")], -1), per_view("visible")
-        placed = np.isfinite(points).all(-1) & np.isfinite(visible)
-        where = np.stack([np.stack([column(f"{g}.{a}") for a in "xyz"], -1) for g in GROUNDED], 1)
-        relative = (where - state[:, None, tcp]) / DECIMETRE if tcp is not None else np.full_like(where, np.nan)
-        known = np.isfinite(relative).all(-1)
-        more: dict[str, Array] = {}
-        if says_more:
-            boxes = np.stack([per_view(f"box.{part}") for part in "uvwh"], -1)
-            turns = np.stack([np.stack([column(f"{g}.turn.{x}") for x in ("cos", "sin")], -1) for g in GROUNDED], 1)
-            more = {
-                "boxes": np.nan_to_num(boxes), "boxed": np.all(boxes[..., 2:] > 0, axis=-1),
-                "turns": np.nan_to_num(turns), "turned": np.asarray(np.linalg.norm(turns, axis=-1) > 0.5),
-            }  # fmt: skip
-        return more | {
-            "points": np.where(placed[..., None], points, 0.5).astype(np.float32),
-            "visible": np.where(placed, visible, 0.0).astype(np.float32),
-            "placed": placed,
-            "relative": np.where(known[..., None], relative, 0.0).astype(np.float32),
-            "known": known,
-        }
-
-    return make
 
 
 def ahead(make: Callable[[int], Any], start: int, stop: int | None, depth: int = 3) -> Generator[Any]:

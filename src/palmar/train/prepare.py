@@ -81,7 +81,8 @@ class TrainSettings:
     new_normalizer: bool = False
     """With --init: fit the normalisers to the data anew, where their scale is another."""
     pretrained: Path | None = None
-    """Start from published weights of a vision-language model (a local folder of `transformers`, or of OpenVLA)."""
+    """Start from published weights of a vision-language model (a local folder of `transformers`, or of OpenVLA), or from
+    what fits of a palmar checkpoint for another robot (a folder, or "shipped"); the rest begins anew."""
     resume: bool = False
     """Go on where a run in --out stopped."""
     seed: Seed = 0
@@ -123,8 +124,14 @@ def prepare(settings: TrainSettings, say: Say = lambda text: None) -> TrainReque
         plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
     return TrainRequest(
         model, sets, config, plan, web, others, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init,
-        new_normalizer=settings.new_normalizer, pretrained=settings.pretrained,
+        new_normalizer=settings.new_normalizer, pretrained=_pretrained(settings.pretrained),
     )  # fmt: skip
+
+
+def _pretrained(given: Path | None) -> Path | None:
+    from palmar.policy import shipped
+
+    return shipped() if given is not None and str(given) == "shipped" else given
 
 
 def checked(settings: TrainSettings) -> tuple[Recipe, Path | None]:

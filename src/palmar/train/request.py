@@ -28,7 +28,8 @@ class TrainRequest:
     that share the model, by their names in it (`VLAConfig.robots`). objective: what to minimise (`train.distill`). dt:
     seconds an action lasts; 1 / fps of the data when not given. embodiment: name of the robot. paraphrases: instruction →
     other wordings to train on. init: checkpoint to start from; its normalisation is kept, unless new_normalizer.
-    pretrained: folder of published weights for a model that stands on a vision-language model (`models.pretrained`).
+    pretrained: folder of published weights for a model that stands on a vision-language model (`adapters.pretrained`), or of a
+    palmar checkpoint for another robot, of which what fits is taken (`models.transplant`).
 
     Raises `BadValue` for a request that cannot be: no data, two places to begin from.
     """

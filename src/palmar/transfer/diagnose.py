@@ -22,7 +22,8 @@ from palmar.errors import BadFile, BadValue, RobotFault, regular_file
 from palmar.kinematics import rotvec_to_matrix
 from palmar.runtime.loop import Body, resting_command
 from palmar.runtime.safety import Safety
-from palmar.sim.tasks import Item, Scenario
+from palmar.sim.scenario import Scenario
+from palmar.sim.things import Item
 from palmar.types import Array, Observation
 
 TRACKER_NOISE = 5e-4  # [m] standard deviation a good tag or marker tracker has

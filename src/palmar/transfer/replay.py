@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Embodiment
+from palmar.robots import mechanics
 from palmar.robots.arm7 import GRIPPER_WIDTH
-from palmar.sim.bodies import add_arm, add_item, add_room, mujoco, new_spec
 from palmar.sim.params import WorldParams
-from palmar.sim.tasks import Item
+from palmar.sim.rooms import TABLE
+from palmar.sim.scenes import add_item, add_robot, add_room, ground, mujoco, new_spec
+from palmar.sim.things import Item
 from palmar.transfer.search import GRAVITY
 from palmar.types import Array
 
@@ -22,7 +24,12 @@ ARM = ("gain", "damping", "link_mass", "action_delay", GRAVITY)
 def arm_model(robot: Embodiment, values: Mapping[str, float], timestep: float = 0.004) -> Any:
     """The arm alone, compiled with the parameters of `ARM` in `values`. No constraints: nothing is touched."""
     spec = new_spec(timestep)
-    add_arm(spec, robot, WorldParams({k: v for k, v in values.items() if k in ("gain", "damping", "link_mass")}))
+    add_robot(
+        spec,
+        robot,
+        mechanics(robot),
+        WorldParams({k: v for k, v in values.items() if k in ("gain", "damping", "link_mass")}),
+    )
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONSTRAINT
     model = spec.compile()
     model.body_gravcomp[model.body_gravcomp > 0] = values.get(GRAVITY, 1.0)
@@ -100,6 +107,6 @@ def simulate_slide(friction: Array, speed: Array, ticks: int, dt: float, timeste
 def _slide_model(friction: float, timestep: float) -> Any:
     spec, params = new_spec(timestep), WorldParams({"friction": friction})
     add_room(spec, params)
-    add_item(spec, "item0", Item("cube", "red", 0.0, 0.0), params)
+    add_item(spec, "item0", Item("cube", "red", 0.0, 0.0), params, ground(TABLE, params))
     next(g for g in spec.geoms if g.name == "table").size = [3.0, 3.0, 0.02]  # a long table: only the way matters
     return spec.compile()

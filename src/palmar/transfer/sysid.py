@@ -97,8 +97,8 @@ def identify(
 
 def _mass(robot: Embodiment) -> Estimate:
     """The object's mass shows in none of the motions; say how little a held one would bend the arm."""
-    from palmar.sim.bodies import STIFFNESS
-    from palmar.sim.tasks import Item
+    from palmar.robots.arm7 import STIFFNESS
+    from palmar.sim.things import Item
 
     change = half_range("mass") * Item("cube", "red", 0, 0).mass * 9.81 * 0.5 / STIFFNESS[1] * 1e3
     return unknown(

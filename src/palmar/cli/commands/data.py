@@ -12,7 +12,6 @@ from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.ranges import Count, Processes, Range, Seed, Share, Strength
-from palmar.sim.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from palmar.sim.params import Randomization
@@ -26,8 +25,10 @@ class Collect:
     """Folder of the data set."""
     episodes: Count = 100
     """How many to save; failed demonstrations are not saved."""
-    tasks: tuple[Task, ...] = TASKS
-    """Which tasks take turns."""
+    robot: str = "arm7"
+    """A robot that comes with palmar."""
+    tasks: tuple[str, ...] = ("all",)
+    """Which tasks take turns; all: those that fit the robot."""
     seed: Seed = 0
     """Of the first table; below 1 000 000, where the test seeds begin."""
     strength: Strength = 0.7

@@ -15,7 +15,7 @@ from palmar.cli.shared import Answer, configured, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.ranges import LATENCY, Count, Processes, Seed, Strength
-from palmar.sim.tasks import TASKS, Split, Task
+from palmar.sim.scenario import Split
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ class Eval:
     """With --data: also the episodes that the policy was trained on."""
     html: Path | None = None
     """With --data: write a page here, with an open-loop plot of an episode."""
-    tasks: tuple[Task, ...] = TASKS
+    robot: str = "arm7"
+    """A robot that comes with palmar (palmar robot list), in simulation."""
+    tasks: tuple[str, ...] = ("all",)
+    """Names of tasks; all: those that fit the robot."""
     splits: tuple[Split, ...] = ("layout",)
     """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
     world: str = "sim"
@@ -101,7 +104,18 @@ class Eval:
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that says something only with --data, or only without."""
         with_data = ("keys", "frames", "every", "html")
-        simulated = ("tasks", "splits", "world", "strength", "ensemble", "swap", "unaided", "latency", "processes")
+        simulated = (
+            "robot",
+            "tasks",
+            "splits",
+            "world",
+            "strength",
+            "ensemble",
+            "swap",
+            "unaided",
+            "latency",
+            "processes",
+        )
         usual = {f.name: f.default for f in fields(self)}
         for name in with_data if self.data is None else simulated:
             if getattr(self, name) != usual[name]:
@@ -208,12 +222,13 @@ class SysId:
 
     def run(self, console: Screen) -> Answer:
         writable(self.out, self.force)
-        from palmar.sim.twin import Twin
+        from palmar.sim.reality import twin as reality_twin
+        from palmar.sim.world import World
         from palmar.transfer.diagnose import diagnose
         from palmar.transfer.diagnose import table as diagnostic_table
         from palmar.transfer.sysid import identify
 
-        twin = Twin(self.twin, images=False)
+        twin = World(images=False, reality=reality_twin(self.twin))
         twin.load(diagnostic_table())
         found = identify(diagnose(twin), progress=not self.json)
         table = Table("parameter", "estimate", "low", "high", "unit", "remark")

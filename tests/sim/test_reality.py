@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from palmar.sim import tasks, twin
+from palmar.sim import reality, tasks
 from palmar.sim.params import NOMINAL, SPACE
-from palmar.sim.twin import Twin
 from palmar.sim.world import World
 
 SCENE = tasks.sample("pick", "layout", 4)
@@ -13,7 +12,7 @@ SCENE = tasks.sample("pick", "layout", 4)
 
 @pytest.fixture(scope="module")
 def pair():
-    worlds = World(), Twin(0)
+    worlds = World(), World(reality=reality.twin(0))
     yield worlds
     for w in worlds:
         w.close()
@@ -21,21 +20,21 @@ def pair():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_everything_differs_from_nominal_and_lies_in_the_range(seed):
-    hidden = twin.hidden(seed)
+    hidden = reality.hidden(seed)
     for p in SPACE.values():
         assert p.low <= hidden[p.name] <= p.high, p.name
         away = hidden[p.name] - p.nominal
         assert abs(away) > 0.3 * (p.high - p.nominal if away > 0 else p.nominal - p.low), p.name
-    assert hidden == twin.hidden(seed)
-    assert hidden != twin.hidden(seed + 1)
+    assert hidden == reality.hidden(seed)
+    assert hidden != reality.hidden(seed + 1)
 
 
 def test_its_parameters_are_its_own(pair):
     _, real = pair
     real.load(SCENE, NOMINAL.replace(friction=0.9))
-    assert real.params == twin.hidden(0)
+    assert real.params == reality.hidden(0)
     real.load(SCENE)
-    assert real.params == twin.hidden(0)
+    assert real.params == reality.hidden(0)
 
 
 def test_its_pictures_differ(pair):
@@ -50,9 +49,9 @@ def test_its_robot_is_not_the_simulated_one(pair):
     for w in pair:
         w.load(SCENE, seed=4)
     grip = [w.model.actuator("gripper").forcerange[1] for w in pair]
-    assert grip[1] == pytest.approx(twin.GRIP_FORCE * grip[0])
+    assert grip[1] == pytest.approx(reality.GRIP_FORCE * grip[0])
     compensation = [w.model.body_gravcomp[w.model.body("link4").id] for w in pair]
-    assert compensation == [1.0, twin.GRAVITY_COMPENSATION]
+    assert compensation == [1.0, reality.GRAVITY_COMPENSATION]
     holding = [np.append(w.data.ctrl[:7], 1.0) for w in pair]
     for w, command in zip(pair, holding, strict=True):
         for _ in range(50):
@@ -63,10 +62,10 @@ def test_its_robot_is_not_the_simulated_one(pair):
 
 def test_a_lens_darkens_corners_and_blurs():
     grey = np.full((32, 32, 3), 200, np.uint8)
-    seen = twin.lens(grey)
+    seen = reality.lens(grey)
     assert (seen.dtype, seen.shape) == (np.uint8, grey.shape)
     assert 180 < seen[16, 16, 0] < 200
     assert seen[0, 0, 0] < 0.8 * seen[16, 16, 0]
     dot = np.zeros((9, 9, 3), np.uint8)
     dot[4, 4] = 255
-    assert 0 < twin.lens(dot)[4, 5, 0] < twin.lens(dot)[4, 4, 0] < 255
+    assert 0 < reality.lens(dot)[4, 5, 0] < reality.lens(dot)[4, 4, 0] < 255

@@ -1,0 +1,44 @@
+"""Where a task is done: a ground that things stand on, lines painted on it, and what is seen around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Line = tuple[tuple[float, float], tuple[float, float]]
+Wall = tuple[str, tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class Room:
+    """size: half length of the ground along x, y [m]; centre: of it. lines: (centre), (half length along x, y) [m].
+    walls: name, half sides and centre of what is only seen. rises: whether `table_height` moves the ground."""
+
+    size: tuple[float, float]
+    centre: tuple[float, float]
+    lines: tuple[Line, ...] = ()
+    walls: tuple[Wall, ...] = ()
+    rises: bool = True
+
+
+# The lines are those a push must cross.
+TABLE = Room(
+    (0.45, 0.6), (0.45, 0.0),
+    lines=(((0.50, 0.14), (0.14, 0.003)), ((0.50, -0.14), (0.14, 0.003)), ((0.60, 0.0), (0.003, 0.14))),
+    walls=(("wall_back", (0.02, 1.5, 1.0), (-0.6, 0, 0.4)), ("floor", (1.6, 1.6, 0.02), (0.4, 0, -0.6))),
+)  # fmt: skip
+
+# A desk between two arms that face each other, with the wall beyond it.
+DESK = Room(
+    (0.40, 0.60), (0.05, 0.0),
+    walls=(("wall_back", (0.02, 1.5, 1.0), (0.75, 0, 0.3)), ("floor", (1.6, 1.6, 0.02), (0.2, 0, -0.6))),
+)  # fmt: skip
+
+# A floor of 3.2 m with low walls, seen from above.
+ARENA = Room(
+    (1.6, 1.6), (0.0, 0.0),
+    walls=tuple(
+        (f"wall_{name}", (0.03, 1.66, 0.12) if x else (1.66, 0.03, 0.12), (1.63 * x, 1.63 * y, 0.12))
+        for name, x, y in (("ahead", 1, 0), ("behind", -1, 0), ("left", 0, 1), ("right", 0, -1))
+    ),
+    rises=False,
+)  # fmt: skip

@@ -1,0 +1,265 @@
+"""Robots and scenes built with MjSpec from simple shapes: fast to render, nothing to download.
+
+`add_robot` builds any robot from its `Mechanics`; nothing here knows one of them.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from typing import Any
+
+import numpy as np
+
+from palmar.description.gl import import_mujoco
+from palmar.embodiments import Camera, Embodiment
+from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
+from palmar.links import Drive, Joint, Link, Mechanics, Mount, Servo, Shape
+from palmar.sim import tasks
+from palmar.sim.params import SPACE, WorldParams
+from palmar.sim.rooms import TABLE, Room
+from palmar.sim.scenario import Scenario
+from palmar.sim.things import COLOURS, DESTINATIONS, Item
+
+mujoco = import_mujoco()
+
+
+def build(
+    robot: Embodiment, mechanics: Mechanics, scenario: Scenario, params: WorldParams, quality: bool = False
+) -> Any:
+    """A compiled `mujoco.MjModel` of a robot in the room of the scenario's task with its things, under the given parameters.
+
+    quality: render with MuJoCo's defaults instead of our fast settings. The physics are the same.
+    """
+    room = tasks.task(scenario.task).scene.room
+    spec = new_spec(mechanics.timestep, quality)
+    add_room(spec, params, room, shadows=quality)
+    add_robot(spec, robot, mechanics, params)
+    for i, item in enumerate(scenario.items):
+        add_item(spec, f"item{i}", item, params, ground(room, params))
+    return spec.compile()
+
+
+def new_spec(timestep: float = 0.004, quality: bool = False) -> Any:
+    """An empty spec with our solver and fast rendering: no shadow map, no multisampling.
+
+    quality: MuJoCo's defaults, a shadow map of 4096² and 4 samples a pixel.
+    """
+    spec = mujoco.MjSpec()
+    spec.compiler.degree = False
+    spec.option.timestep = timestep
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10.0  # stiff friction, and no slip: grasped objects do not creep
+    spec.option.noslip_iterations = 3
+    visual = spec.visual
+    if not quality:
+        visual.quality.shadowsize = visual.quality.offsamples = 0
+    getattr(visual, "global").offwidth, getattr(visual, "global").offheight = 640, 480
+    visual.map.znear, visual.map.zfar = 0.01, 10.0
+    return spec
+
+
+def ground(room: Room, params: WorldParams) -> float:
+    """Height of the ground that things stand on [m]."""
+    return params["table_height"] if room.rises else 0.0
+
+
+def add_room(spec: Any, params: WorldParams, room: Room = TABLE, shadows: bool = False) -> None:
+    world = spec.worldbody
+    warm = np.array(_kelvin(params["temperature"]))
+    level = params["light"]
+    spec.visual.headlight.ambient = list(0.28 * warm * level**0.5)
+    spec.visual.headlight.diffuse = list(0.22 * warm * level**0.5)
+    spec.visual.headlight.specular = [0, 0, 0]
+    lamp = world.add_light(pos=[0.6, params["light_x"], 1.6], dir=[-0.1, -params["light_x"] * 0.5, -1.0])
+    lamp.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    lamp.castshadow = shadows
+    lamp.diffuse = list(0.5 * warm * level**0.5)
+    lamp.specular = [0.1, 0.1, 0.1]
+    table = colorsys.hsv_to_rgb(params["table_hue"] % 1.0, params["table_saturation"], params["table_value"])
+    dim = 1.0 - 0.35 * params["table_pattern"]
+    _checker(spec, "table", table, [c * dim for c in table], 6)
+    wall = colorsys.hsv_to_rgb((0.58 + 3.1 * params["background"]) % 1.0, 0.12 + 0.4 * params["background"], 0.72)
+    other = colorsys.hsv_to_rgb((0.3 + 7.7 * params["background"]) % 1.0, 0.3, 0.72 - 0.5 * params["background"])
+    _checker(spec, "wall", wall, other, 2 + int(6 * params["background"]))
+    top = ground(room, params)
+    world.add_geom(
+        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[*room.size, 0.02], pos=[*room.centre, top - 0.02],
+        material="table", friction=_friction(params), condim=4,
+    )  # fmt: skip
+    for name, size, pos in room.walls:
+        world.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, pos=pos, material="wall", **_ghost())
+    for (x, y), (half_x, half_y) in room.lines:
+        line = [c * 0.45 for c in table]
+        world.add_geom(type=_BOX, size=[half_x, half_y, 2e-4], pos=[x, y, top + 2e-4], rgba=[*line, 1.0], **_ghost())
+
+
+def add_robot(spec: Any, robot: Embodiment, mechanics: Mechanics, params: WorldParams) -> None:
+    """Links, joints, servos and cameras of a robot; every joint, servo, site and camera keeps the name it has there."""
+    bodies: dict[str, Any] = {"": spec.worldbody}
+    for link in mechanics.links:
+        bodies[link.name] = _add_link(bodies[link.parent], link, params)
+    for point in mechanics.points:
+        bodies[point.link].add_site(name=point.name, pos=point.pos, quat=point.quat, group=5)
+    cameras = {c.name: c for c in robot.cameras}
+    for mount in mechanics.mounts:
+        if mount.camera in cameras:
+            _add_camera(bodies[mount.link], mount, cameras[mount.camera], params)
+    moves = {c.name for c in robot.channels if c.moves_joint}
+    for servo in mechanics.servos:
+        _add_servo(spec, servo, params["gain"] if servo.channel in moves else 1.0)
+    for drive in mechanics.drives:
+        _add_drive(spec, drive, params["gain"])
+
+
+def _add_link(parent: Any, link: Link, params: WorldParams) -> Any:
+    body = parent.add_body(name=link.name, pos=link.pos, quat=link.quat, gravcomp=1.0 if link.floats else 0.0)
+    if link.inertia:
+        scale = 1.0 if link.tool else params["link_mass"]
+        body.mass, body.ipos, body.explicitinertial = link.mass * scale, link.com, True
+        inertia = np.array(link.inertia) * scale
+        if len(inertia) == 3:
+            body.inertia = inertia
+        else:
+            body.fullinertia = inertia
+    for joint in link.joints:
+        _add_joint(body, joint, 1.0 if link.tool else params["damping"])
+    for shape in link.shapes:
+        _add_shape(body, shape, params)
+    return body
+
+
+def _add_joint(body: Any, joint: Joint, damping: float) -> None:
+    kind = mujoco.mjtJoint.mjJNT_SLIDE if joint.slides else mujoco.mjtJoint.mjJNT_HINGE
+    j = body.add_joint(name=joint.name, type=kind, axis=joint.axis)
+    if joint.lower is not None and joint.upper is not None:
+        j.range = [joint.lower, joint.upper]
+    j.damping, j.armature = [joint.damping * damping, 0, 0], joint.armature
+    if joint.friction:
+        j.frictionloss = joint.friction * damping
+
+
+def _add_shape(body: Any, shape: Shape, params: WorldParams) -> None:
+    more: dict[str, Any] = _ghost()
+    if shape.solid:
+        friction = [shape.grip * f for f in _friction(params)]
+        more = {"friction": friction, "condim": 4, "contype": 2, "conaffinity": 1}
+    size = [*shape.size, 0, 0][:3]
+    if shape.end is not None:
+        where: dict[str, Any] = {"fromto": [*shape.at, *shape.end]}
+    else:
+        where = {"pos": shape.at, "quat": shape.quat}
+    body.add_geom(type=_GEOMS[shape.kind], size=size, rgba=shape.colour, **where, **more)
+
+
+def _add_camera(body: Any, mount: Mount, camera: Camera, params: WorldParams) -> None:
+    """A camera on the robot as it is; one that stands beside the robot is moved and turned by the parameters."""
+    if mount.link:
+        body.add_camera(name=camera.name, pos=mount.pos, quat=matrix_to_quat(mount.rotation), fovy=camera.fov)
+        return
+    eye = np.array(mount.pos) + [params["camera_x"], params["camera_y"], params["camera_z"]]
+    pitch, yaw = np.deg2rad(params["camera_pitch"]), np.deg2rad(params["camera_yaw"])
+    R = mount.rotation @ rotvec_to_matrix(np.array([pitch, 0, 0])) @ rotvec_to_matrix(np.array([0, yaw, 0]))
+    fov = params["fov"] + (camera.fov - SPACE["fov"].nominal)
+    body.add_camera(name=camera.name, pos=eye, quat=matrix_to_quat(R), fovy=fov)
+
+
+def _add_servo(spec: Any, servo: Servo, gain: float) -> None:
+    """A servo is named after its channel. Joints that move alike are tied together, and it drives their mean."""
+    if len(servo.joints) == 1:
+        a = spec.add_actuator(name=servo.channel, target=servo.joints[0], trntype=mujoco.mjtTrn.mjTRN_JOINT)
+    else:
+        tendon = spec.add_tendon(name=servo.channel)
+        for joint in servo.joints:
+            tendon.wrap_joint(joint, 1.0 / len(servo.joints))
+        for joint in servo.joints[1:]:
+            spec.add_equality(
+                type=mujoco.mjtEq.mjEQ_JOINT, name1=servo.joints[0], name2=joint,
+                objtype=mujoco.mjtObj.mjOBJ_JOINT, data=[0, 1, *[0] * 10], solref=[0.01, 1.0],
+            )  # fmt: skip
+        a = spec.add_actuator(name=servo.channel, target=servo.channel, trntype=mujoco.mjtTrn.mjTRN_TENDON)
+    a.gaintype, a.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
+    kp, kd = servo.kp * gain, servo.kd * gain
+    a.gainprm[0], a.biasprm[1], a.biasprm[2] = kp, -kp, -kd
+    a.forcelimited, a.forcerange = True, [-servo.force, servo.force]
+    if servo.travel is not None:
+        a.ctrllimited, a.ctrlrange = True, sorted(servo.travel)
+
+
+def _add_drive(spec: Any, drive: Drive, gain: float) -> None:
+    a = spec.add_actuator(name=drive.channel, target=drive.point, trntype=mujoco.mjtTrn.mjTRN_SITE)
+    a.gear = [0, 0, 0, *drive.axis] if drive.turns else [*drive.axis, 0, 0, 0]
+    a.gaintype, a.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
+    a.gainprm[0], a.biasprm[2] = drive.kd * gain, -drive.kd * gain
+    a.forcelimited, a.forcerange = True, [-drive.force, drive.force]
+
+
+def add_item(spec: Any, name: str, item: Item, params: WorldParams, top: float) -> None:
+    """A thing on the ground at height `top`: a free body, or a fixed one where it has no mass of its own."""
+    rgba = paint(item.colour, params)
+    if item.shape in DESTINATIONS:
+        body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top])
+        _add_destination(body, item.shape, rgba, params)
+        return
+    scale = params["object_scale"]
+    size = np.array(item.size) * scale
+    body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top + item.rest_height * scale + 0.0005])
+    body.quat = matrix_to_quat(rotvec_to_matrix(np.array([0, 0, item.yaw])))
+    if item.mass:
+        body.add_freejoint(name=name)
+    friction = _friction(params)
+    geom = body.add_geom(name=name, type=_GEOMS[item.kind.geom], size=size, rgba=rgba, friction=friction, condim=4)
+    if item.mass:
+        geom.mass = item.mass * params["mass"]
+    if item.kind.geom != "box":
+        geom.condim, geom.friction = 6, [friction[0], friction[1], 0.003]  # round things come to rest
+
+
+def paint(colour: str, params: WorldParams) -> tuple[float, float, float, float]:
+    h, s, v = COLOURS[colour]
+    return (*colorsys.hsv_to_rgb((h + params["object_hue"]) % 1.0, s, min(1.0, v * params["object_value"])), 1.0)
+
+
+def _add_destination(body: Any, shape: str, rgba: tuple[float, ...], params: WorldParams) -> None:
+    solid = {"friction": _friction(params), "condim": 4, "rgba": rgba}
+    if shape == "plate":
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[0.065, 0.004, 0], pos=[0, 0, 0.004], **solid)
+        return
+    w, h, t = 0.062, 0.012, 0.004  # a tray: a floor and four low walls
+    body.add_geom(type=_BOX, size=[w, w, 0.003], pos=[0, 0, 0.003], **solid)
+    for x, y in ((w, 0), (-w, 0), (0, w), (0, -w)):
+        size = [t, w + t, h] if x else [w + t, t, h]
+        body.add_geom(type=_BOX, size=size, pos=[x, y, h], **solid)
+
+
+def _friction(params: WorldParams) -> list[float]:
+    return [0.8 * params["friction"], 0.01, 0.0002]
+
+
+def _ghost() -> dict[str, Any]:
+    """A geom that is only seen."""
+    return {"contype": 0, "conaffinity": 0, "mass": 0.0}
+
+
+def _checker(spec: Any, name: str, one: Any, two: Any, repeat: int) -> None:
+    spec.add_texture(
+        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
+        rgb1=np.clip(one, 0, 1), rgb2=np.clip(two, 0, 1), width=64, height=64,  # MuJoCo wraps what is over 1 to dark
+    )  # fmt: skip
+    material = spec.add_material(name=name)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+    material.texrepeat = [repeat, repeat]
+    material.specular, material.reflectance = 0.0, 0.0
+
+
+def _kelvin(temperature: float) -> tuple[float, float, float]:
+    """RGB of a black body, green = 1 at daylight. Piecewise-linear through tabulated points of the Planckian locus."""
+    t = [3000, 4000, 5500, 6500, 8000]
+    r, g, b = [1.12, 1.08, 1.0, 0.97, 0.92], [0.9, 0.97, 1.0, 1.0, 0.99], [0.6, 0.8, 1.0, 1.06, 1.14]
+    return tuple(float(np.interp(temperature, t, c)) for c in (r, g, b))  # type: ignore[return-value]
+
+
+_BOX, _CAPSULE = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CAPSULE
+_GEOMS = {
+    "box": _BOX, "capsule": _CAPSULE, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER, "sphere": mujoco.mjtGeom.mjGEOM_SPHERE,
+}  # fmt: skip

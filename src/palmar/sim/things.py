@@ -1,0 +1,106 @@
+"""What stands in a scene: kinds of things, their colours, and the words for them.
+
+Directions are the robot's own: left is +y, right is -y, forward is +x (away from the base).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from palmar.types import Array
+
+# Paint as hue, saturation, value.
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.0, 0.85, 0.80),
+    "yellow": (0.145, 0.90, 0.90),
+    "green": (0.37, 0.80, 0.60),
+    "blue": (0.60, 0.85, 0.80),
+    "purple": (0.79, 0.65, 0.65),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A shape that things have.
+
+    geom: how it is built. size: MuJoCo half sizes [m]. half: half the sides of the cuboid around it [m]. rest: height of
+    its origin over the ground at rest [m]. mass [kg]; 0: it stands fast. room: how far the middle of another thing must be
+    from it, beside that thing's own `room` [m]. square: looks alike after a quarter turn. nouns: the first is the usual one.
+    """
+
+    geom: Literal["box", "cylinder", "sphere", "plate", "tray"]
+    size: tuple[float, float, float]
+    half: tuple[float, float, float]
+    rest: float
+    mass: float
+    room: float
+    nouns: tuple[str, ...]
+    square: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    "cube": Kind("box", (0.0225,) * 3, (0.0225,) * 3, 0.0225, 0.08, 0.048, ("cube", "block"), square=True),
+    "cylinder": Kind("cylinder", (0.021, 0.027, 0.0), (0.021, 0.021, 0.027), 0.027, 0.07, 0.048, ("cylinder", "can")),
+    "ball": Kind("sphere", (0.024, 0.0, 0.0), (0.024,) * 3, 0.024, 0.06, 0.048, ("ball", "sphere")),
+    "plate": Kind("plate", (0.065, 0.004, 0.0), (0.065, 0.065, 0.004), 0.008, 0.0, 0.085, ("plate", "dish")),
+    "pillar": Kind("cylinder", (0.10, 0.22, 0.0), (0.10, 0.10, 0.22), 0.22, 0.0, 0.24, ("pillar", "column")),
+    "crate": Kind("box", (0.14, 0.14, 0.14), (0.14,) * 3, 0.14, 0.0, 0.24, ("crate", "chest"), square=True),
+    "globe": Kind("sphere", (0.15, 0.0, 0.0), (0.15,) * 3, 0.15, 0.0, 0.24, ("globe", "orb")),
+    "tray": Kind("tray", (0.062,) * 3, (0.066, 0.066, 0.012), 0.006, 0.0, 0.085, ("tray", "box"), square=True),
+}
+SHAPES = ("cube", "cylinder", "ball")  # what a gripper takes
+DESTINATIONS = ("plate", "tray")  # what a thing is put on or in: fixed, with the origin at the foot
+LANDMARKS = ("pillar", "crate", "globe")  # what a robot drives to: they stand fast
+NOUNS = {shape: kind.nouns for shape, kind in KINDS.items()}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A thing in a scene. x, y in the base frame at the start [m], yaw [rad]."""
+
+    shape: str
+    colour: str
+    x: float
+    y: float
+    yaw: float = 0.0
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.shape]
+
+    @property
+    def size(self) -> tuple[float, float, float]:
+        """MuJoCo half sizes [m]."""
+        return self.kind.size
+
+    @property
+    def rest_height(self) -> float:
+        """Height of the origin over the ground at rest [m]."""
+        return self.kind.rest
+
+    @property
+    def width(self) -> float:
+        """Size between the finger pads [m]."""
+        return 2 * self.kind.half[0]
+
+    @property
+    def mass(self) -> float:
+        """[kg]; 0 for what stands fast."""
+        return self.kind.mass
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+def half_extent(item: Item) -> Array:
+    """float64[3]: half the sides of the cuboid around a thing [m], before `object_scale`."""
+    return np.array(item.kind.half)
+
+
+def apart(a: Item, b: Item) -> bool:
+    """Whether two things leave each other the room they need."""
+    return bool(np.hypot(a.x - b.x, a.y - b.y) > sum((a.kind.room, b.kind.room)))
