@@ -7,7 +7,7 @@
     python studies/run.py leaderboard --full --out runs/studies --arms act-tiny bcz-tiny
 
 An arm whose result lies in --out, made with the same settings, is not run again; a run that was stopped goes on where it was.
-OUT/SIZE/NAME holds one JSON file an arm, table.md and figure.svg; OUT/SIZE/data what several studies share.
+OUT/SIZE/NAME holds results/ARM.json, table.md and figure.svg; OUT/SIZE/data what several studies share.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ def run(study: Study, name: str, size: str, out: Path, arms: Sequence[str] = (),
     from making import Lab
 
     lab = Lab(out / size / name, out / size / "data", study.size(size))
-    lab.out.mkdir(parents=True, exist_ok=True)
+    results = lab.out / "results"  # apart from what a study keeps for itself
+    results.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Row] = {}
     for arm in study.arms:
         if arms and arm not in arms:
             continue
-        path, about = lab.out / f"{slug(arm)}.json", settings(study, size, arm)
+        path, about = results / f"{slug(arm)}.json", settings(study, size, arm)
         if path.exists():
             rows[arm] = kept(path, about)
             continue

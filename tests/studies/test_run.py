@@ -83,7 +83,7 @@ def test_an_arm_that_fails_leaves_no_result(fake, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run.run(replace(study, measure=measure), "fake", "full", tmp_path)
-    assert sorted(p.name for p in (tmp_path / "full/fake").iterdir()) == ["without.json"]
+    assert sorted(p.name for p in (tmp_path / "full/fake/results").iterdir()) == ["without.json"]
 
 
 def test_sizes_keep_apart(fake, tmp_path):
@@ -106,7 +106,7 @@ def test_results_of_other_settings_are_refused(fake, tmp_path):
 def test_a_damaged_result_is_refused(fake, tmp_path, text):
     study, _ = fake
     run.run(study, "fake", "full", tmp_path)
-    (tmp_path / "full/fake/with.json").write_text(text)
+    (tmp_path / "full/fake/results/with.json").write_text(text)
     with pytest.raises(BadFile, match=r"with\.json' is no result of a study.*Next: remove it"):
         run.run(study, "fake", "full", tmp_path)
 
@@ -114,7 +114,7 @@ def test_a_damaged_result_is_refused(fake, tmp_path, text):
 def test_settings_that_are_no_dict_are_refused(fake, tmp_path):
     study, _ = fake
     run.run(study, "fake", "full", tmp_path)
-    (tmp_path / "full/fake/with.json").write_text('{"settings": 1, "row": {}}')
+    (tmp_path / "full/fake/results/with.json").write_text('{"settings": 1, "row": {}}')
     with pytest.raises(BadValue, match="other settings"):
         run.run(study, "fake", "full", tmp_path)
 
