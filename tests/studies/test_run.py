@@ -198,3 +198,30 @@ def test_the_command_lists_the_studies():
         [sys.executable, ROOT / "studies/run.py", "--list"], capture_output=True, text=True, timeout=120, check=True
     )
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == run.names()
+
+
+RATE = Rate(5, 10)
+SEEN = {f"{task}/layout/{i}": i % 2 == 0 for task in ("reach", "pick", "push") for i in range(10)}
+ROWS = {  # what an arm of each study measures
+    "domain_randomisation": {"simulation": RATE, "twin": RATE, "_outcomes": SEEN},
+    "stages": {"success": RATE, "held-out error": 0.3, "jitter": 0.2, "_outcomes": SEEN},
+    "mixing": {"held-out error": 0.5, "chance": 0.27, "retention": RATE},
+    "temperature": {"reach": RATE, "pick": RATE, "push": RATE, "reach held-out": 0.2, "_outcomes": SEEN},
+    "practice": {"rounds": [{"success": RATE, "frames": 100 * (i + 1), "_outcomes": SEEN} for i in range(4)]},
+    "leaderboard": {
+        "success": RATE, "approach": RATE, "held-out": 0.3, "parameters": 1_100_000, "samples": 640, "samples/s": 80.0,
+        "latency, ms": 13.6, "_outcomes": SEEN,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", run.names())
+def test_a_study_tells_and_draws_what_it_measured(name, tmp_path):
+    pytest.importorskip("matplotlib")
+    study = run.load(name)
+    (tmp_path / "full" / name).mkdir(parents=True)
+    rows = {arm: ROWS[name] for arm in study.arms}
+    body = run.report(study, name, "full", rows, tmp_path, Screen(file=(tmp_path / "said.txt").open("w"), width=200))
+    assert body.startswith("| ") and "**Answer.** " in body and body.rstrip().endswith(".")
+    assert "50.0 % [23.7, 76.3] (n=10)" in body
+    assert (tmp_path / "full" / name / "figure.svg").read_text().startswith("<svg")
