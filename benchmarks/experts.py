@@ -1,6 +1,7 @@
 """How often does each scripted expert succeed, in plain simulation and under full randomisation?
 
     OMP_NUM_THREADS=1 nice python benchmarks/experts.py --episodes 200
+    OMP_NUM_THREADS=1 nice python benchmarks/experts.py --robot so101 --episodes 100
 
 An expert that fails makes the demonstrations lie, so this is the first figure to look at after any change of a world, a task
 or an expert. No pictures: a fifth of a second an episode. Failed seeds are listed: each replays with `--only TASK:SEED`.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from palmar.eval.stats import Rate
+from palmar.robots import robot, robots
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
@@ -32,6 +34,7 @@ from palmar.sim.world import World
 class Try:
     """One episode: what and how strongly randomised, whether it succeeded and after how long [s]."""
 
+    robot: str
     task: str
     seed: int
     strength: float
@@ -40,34 +43,35 @@ class Try:
 
 
 @lru_cache(maxsize=1)
-def world() -> World:
-    return World(images=False)
+def world(name: str) -> World:
+    return World(robot(name), images=False)
 
 
 def attempt(job: Try) -> Try:
     """The expert on the table of the job's seed, behind the safety layer."""
-    w = world()
+    w = world(job.robot)
     params = Randomization(job.strength).sample(np.random.default_rng([31, job.seed]))
     obs = w.load(tasks.sample(job.task, "layout", job.seed), params, job.seed)
     end = rollout(
         w, Inline(Expert(w)), obs, chunks=ChunkBuffer(execute=1), until=lambda *_: w.success(), timeout=15.0
     )  # fmt: skip
-    return Try(job.task, job.seed, job.strength, w.success(), end.duration)
+    return replace(job, success=w.success(), duration=end.duration)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--robot", default="arm7", choices=robots())
     parser.add_argument("--episodes", type=int, default=200, help="for each task and strength")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0], help="of the randomisation, 0 … 2")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", help="TASK:SEED, one episode")
     args = parser.parse_args()
     began, console = time.perf_counter(), Console(width=110)
-    names, seeds = list(tasks.names("arm7")), list(range(args.episodes))
+    names, seeds = list(tasks.names(args.robot)), list(range(args.episodes))
     if args.only:
         task, _, seed = args.only.partition(":")
         names, seeds = [task], [int(seed)]
-    jobs = [Try(task, seed, s) for s in args.strengths for task in names for seed in seeds]
+    jobs = [Try(args.robot, task, seed, s) for s in args.strengths for task in names for seed in seeds]
     tries = list(spread(attempt, jobs, args.processes))
     table = Table(
         "task", "randomisation", "success (95 % Wilson)", "median [s]", "failed seeds", title="Scripted experts"

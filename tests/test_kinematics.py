@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palmar.kinematics import matrix_to_quat, matrix_to_rotvec, quat_to_matrix, rotvec_to_matrix
+from palmar.kinematics import Chain, matrix_to_quat, matrix_to_rotvec, quat_to_matrix, rotvec_to_matrix
 from palmar.robots.arm7 import arm7
 
 ROBOT = arm7()
@@ -83,3 +83,15 @@ def test_solve_reaches_the_table(x, y, z, turn):
     goal = rotvec_to_matrix(np.array([0, 0, turn])) @ np.diag([1.0, -1.0, -1.0])
     q = ROBOT.frame().chain.solve(ROBOT.home[:7], np.array([x, y, z]), goal, ROBOT.home[:7], iterations=100)
     assert np.linalg.norm(ROBOT.frame().chain.forward(q)[0] - [x, y, z]) < 1e-3
+
+
+def test_a_chain_stated_in_one_orientation_turns_about_its_axes():
+    """Two links of 1 m along x; a joint about z, then one about y that lifts the last link."""
+    chain = Chain.aligned(
+        [np.zeros(3), np.array([1.0, 0, 0])], [np.array([0, 0, -1.0]), np.array([0, -1.0, 0])], np.array([1.0, 0, 0]), np.eye(3)
+    )  # fmt: skip
+    position, rotation = chain.forward(np.zeros(2))
+    assert position == pytest.approx([2, 0, 0], abs=1e-12)
+    assert rotation == pytest.approx(np.eye(3), abs=1e-12)
+    assert chain.forward(np.array([0.0, np.pi / 2]))[0] == pytest.approx([1, 0, 1], abs=1e-12)
+    assert chain.forward(np.array([np.pi / 2, 0.0]))[0] == pytest.approx([0, -2, 0], abs=1e-12)

@@ -89,3 +89,23 @@ def test_what_is_wrong_is_said(make, said):
     with pytest.raises((UnknownName, BadValue)) as error:
         make()
     assert said in str(error.value)
+
+
+def test_a_value_that_means_nothing_is_refused_with_its_bounds():
+    with pytest.raises(BadValue) as error:
+        WorldParams({"damping": -5.0})
+    assert str(error.value) == (
+        "world parameter damping is -5; expected 0 … 100 × (joint damping). Next: a value near 1, which is plain simulation"
+    )
+
+
+@pytest.mark.parametrize("name", SPACE)
+def test_bounds_hold_twice_the_range_and_no_more(name):
+    p = SPACE[name]
+    assert p.least < p.most
+    for end in (p.low, p.high):
+        twice = p.nominal + 2 * (end - p.nominal)
+        WorldParams({name: max(twice, 0.1 * p.low) if p.low >= 0 else twice})
+    for wrong in (p.least - 1e-3, p.most + 1e-3, np.nan, np.inf, True):
+        with pytest.raises(BadValue, match=f"world parameter {name} is "):
+            WorldParams({name: wrong})

@@ -69,3 +69,18 @@ def test_a_lens_darkens_corners_and_blurs():
     dot = np.zeros((9, 9, 3), np.uint8)
     dot[4, 4] = 255
     assert 0 < reality.lens(dot)[4, 5, 0] < reality.lens(dot)[4, 4, 0] < 255
+
+
+def test_a_reality_of_one_s_own_is_a_value():
+    """A point and effects, told apart from the simulator by its name alone; the parameters a scene is loaded with do not
+    matter in it."""
+    dark = reality.Effect("dark", picture=lambda image: image // 2)
+    own = reality.Reality("basement", NOMINAL.replace(friction=0.7), (dark,))
+    plain, real = World(), World(reality=own)
+    sim, seen = (w.load(SCENE, NOMINAL.replace(friction=1.3), seed=4) for w in (plain, real))
+    assert (plain.params["friction"], real.params["friction"]) == (1.3, 0.7)
+    assert all(np.array_equal(seen.images[n], sim.images[n] // 2) for n in sim.images)
+    assert reality.reality("sim") is reality.SIMULATION
+    assert reality.reality("twin:3").hidden == reality.hidden(3)
+    for w in (plain, real):
+        w.close()

@@ -145,17 +145,18 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
     """Lay a table for the instruction, and judge by the simulator whether it is fulfilled."""
     from palmar.lab.film import Filmmaker
     from palmar.lab.worlds import world_named
-    from palmar.robots.arm7 import arm7
+    from palmar.robots import robot as robot_named
+    from palmar.robots import robots
     from palmar.sim import instructions
 
-    if config.robot not in ("", "arm7"):
+    name = config.robot or instructions.ROBOT
+    if name not in robots():
         raise BadValue(
-            f"robot is '{config.robot}'; the simulated table has arm7. Next: --body module:Class, or --body mock:"
+            f"robot is '{name}'; there are scenes for {', '.join(robots())}. Next: --body module:Class, or --body mock:"
         )
-    table = instructions.scenario_for(instructions.parse(config.instruction), config.seed)
-    fit = _fitted(config, load_policy(config.policy), arm7())
+    scenario = instructions.scenario_of(config.instruction, name, config.seed)
+    fit = _fitted(config, load_policy(config.policy), robot_named(name))
     world, kind = world_named(world_name, robot=fit.robot), world_name.partition(":")[0]
-    scenario = replace(table, instruction=config.instruction)
     try:
         obs = world.load(scenario, seed=config.seed)
         fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time

@@ -6,7 +6,7 @@ import difflib
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -287,7 +287,8 @@ MANY = 20  # wordings of one request: encoding each takes time, and other reques
 def paraphrases(instruction: str) -> list[str]:
     """Up to `MANY` training wordings of what an instruction asks, synonyms included, another choice for each request; the
     instruction itself when it is not ours."""
-    if (told := told_by_template(instruction)) is not None:
+    told = told_by_template(instruction)
+    if told is not None and ROBOT not in told[0].robots:
         task, asked = told
     else:
         try:
@@ -321,17 +322,14 @@ def _key(asked: Scenario) -> Request | Scenario:
     )
 
 
-def told_by_template(instruction: str) -> tuple[Task, Scenario] | None:
-    """The task of another robot than `ROBOT` and what it asks for, when the sentence is one of its wordings, word for word.
-
-    The scenario holds what is named, at no place.
-    """
-    for name in tasks.names():
+def told_by_template(instruction: str, robot: str | None = None) -> tuple[Task, Scenario] | None:
+    """The first task (of a robot) of which the sentence is one of the wordings, word for word, and what it asks for; None
+    when there is none. The scenario holds what is named, at no place."""
+    for name in tasks.names(robot):
         task = tasks.task(name)
-        if ROBOT in task.robots:
-            continue
         things = {f"{c} {n}": (s, c) for c in COLOURS for s in task.scene.shapes for n in NOUNS[s]}
-        words = {"o": things, "d": task.scene.directions, "h": task.scene.hands}
+        places = {f"{c} {n}": (s, c) for c in COLOURS for s in DESTINATIONS for n in NOUNS[s]}
+        words = {"o": things, "g": places, "on": ("on", "in"), "d": task.scene.directions, "h": task.scene.hands}
         for wording in (*task.wordings, *task.unseen):
             pattern = re.escape(wording)
             for key, known in words.items():
@@ -339,7 +337,33 @@ def told_by_template(instruction: str) -> tuple[Task, Scenario] | None:
                 pattern = pattern.replace(re.escape(f"{{{key}}}"), choice, 1)
             if found := re.fullmatch(pattern, instruction):
                 said = found.groupdict()
-                shape, colour = things[said["o"]]
-                item = Item(shape, colour, 0.0, 0.0)
-                return task, Scenario(name, "", (item,), 0, None, said.get("d"), hand=said.get("h"))
+                named = [things[said["o"]]] + ([places[said["g"]]] if "g" in said else [])
+                items = tuple(Item(shape, colour, 0.0, 0.0) for shape, colour in named)
+                return task, Scenario(name, "", items, 0, 1 if "g" in said else None, said.get("d"), hand=said.get("h"))
     return None
+
+
+def scenario_of(instruction: str, robot: str = ROBOT, seed: int = 0, distractors: int = 2) -> Scenario:
+    """A scene for a typed instruction to a robot: free words for the 7-joint arm, the wordings of its tasks for another.
+
+    Raises `UnknownName` or `BadValue` that say what there is.
+    """
+    if robot == ROBOT:
+        return replace(scenario_for(parse(instruction), seed, distractors), instruction=instruction)
+    known = tasks.names(robot)
+    if (told := told_by_template(instruction, robot)) is None:
+        asked = [phrase(tasks.sample(n), tasks.task(n).wordings[0]) for n in known]
+        raise BadValue(
+            f"'{instruction}' is none of the sentences that {robot} knows. Next: one such as "
+            + " or ".join(f"'{text}'" for text in asked)
+        )
+    if seed < 0:
+        raise BadValue(f"seed is {seed}; expected 0 or more")
+    task, asked_for = told
+    rng = np.random.default_rng([7, seed])
+    target = asked_for.items[0]
+    spare = [(s, c) for c in COLOURS for s in task.scene.shapes if (s, c) != (target.shape, target.colour)]
+    spare = [(s, c) for s, c in spare if (c, s) not in task.scene.held_out]
+    kinds = [(target.shape, target.colour), *(spare[i] for i in rng.permutation(len(spare))[:distractors])]
+    items = lay_out(kinds, rng, task.scene, asked_for.direction, asked_for.hand)
+    return replace(asked_for, instruction=instruction, items=items, seed=seed, split="layout")
