@@ -5,7 +5,7 @@ instruction says which one to touch. Put the calls of your bus and cameras in pl
 
     palmar inspect data/so101 --quality
     palmar robot make data/so101 --out so101.toml        then read the file; kinematics and other sources can be added
-    palmar train act-tiny --data data/so101 --out runs/so101 --minutes 10
+    palmar train bcz-tiny --data data/so101 --out runs/so101 --minutes 9
     palmar eval --data data/so101 --policy runs/so101
     palmar run --replay data/so101 --robot so101.toml
     cd examples && palmar check-body --robot ../so101.toml --body 08_so101:SO101
