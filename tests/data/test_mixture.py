@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palmar.data.mapped import MappedData
+from palmar.data.mapped import MappedData, interface_of
 from palmar.data.mixture import Group, Mixture, check_alike
 from palmar.errors import BadValue, UnknownName
+from palmar.robots.arm7 import arm7
 
 SIZES = {"pick": 8000, "place": 800, "push": 80}
 
@@ -136,3 +137,15 @@ def test_a_mapping_invents_nothing() -> None:
         check_alike([ours, Small(("front",), ("j1",), ("dx",))])
     with pytest.raises(BadValue, match="differ in rate: 10 and 30 Hz"):
         check_alike([ours, Small(("front",), ("j1",), ("dx", "dy"), fps=30)])
+
+
+def test_units_are_those_of_the_robot_that_a_set_names() -> None:
+    robot = arm7()
+    named = Small(("front",), robot.state_names, robot.action_names)
+    assert interface_of(named).action_units == ()
+    named.robot_type = "arm7"
+    assert interface_of(named).action_units == robot.action_units
+    assert interface_of(named).state_units == robot.interface().state_units
+    other = Small(("front",), ("j1",), ("dx",))
+    other.robot_type = "arm7"
+    assert interface_of(other).state_units == interface_of(other).action_units == ()

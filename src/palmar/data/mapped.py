@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from palmar.embodiments import ActionSpaceName
 from palmar.mapping import Interface, Mapping
 from palmar.pictures import Fit
+from palmar.robots import robot, robots
 from palmar.types import Array
+
+SPACES: tuple[ActionSpaceName, ...] = get_args(ActionSpaceName)
 
 
 def interface_of(source: Any, horizon: int = 1) -> Interface:
-    """What a data set speaks: its cameras and their sizes, names, units where it states them, rate."""
+    """What a data set speaks: its cameras and their sizes, names, rate, and units: those it states, or those of the robot of
+    palmar that it names where it has that robot's channels."""
     pictures = source.batch(np.array([0]), 1)["images"] if len(source) else {}
+    states, actions = tuple(source.state_names), tuple(source.action_names)
+    state_units, action_units = tuple(getattr(source, "state_units", ())), tuple(getattr(source, "action_units", ()))
+    name = getattr(source, "robot_type", "") or ""
+    if name in robots():
+        own = robot(name)
+        if not state_units and states == own.state_names:
+            state_units = tuple(m.unit for m in own.state)
+        if not action_units:
+            spaces = (own.with_action_space(s) for s in (SPACES if own.frames else ("channels",)))
+            action_units = next((r.action_units for r in spaces if r.action_names == actions), ())
     return Interface(
         {c: (int(pictures[c].shape[-3]), int(pictures[c].shape[-2])) for c in source.cameras if c in pictures},
-        tuple(source.state_names), tuple(source.action_names), horizon, 1.0 / float(getattr(source, "fps", 10.0)),
-        getattr(source, "robot_type", "") or "", state_units=tuple(getattr(source, "state_units", ())),
-        action_units=tuple(getattr(source, "action_units", ())),
+        states, actions, horizon, 1.0 / float(getattr(source, "fps", 10.0)), name, state_units=state_units,
+        action_units=action_units,
     )  # fmt: skip
 
 
