@@ -6,7 +6,7 @@ point, with the kinematic path that leads to it. A robot has any number of both;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -113,6 +113,10 @@ class Channel:
             raise BadValue(
                 f"channel '{self.name}': position is {self.lower:g} … {self.upper:g}; expected finite limits (only a "
                 "continuous joint has none)"
+            )
+        if self.kind == "velocity" and not self.lower <= 0 <= self.upper:
+            raise BadValue(
+                f"channel '{self.name}': speeds are {self.lower:g} … {self.upper:g}; expected 0 among them, to stop with"
             )
         if not self.lower - 1e-9 <= self.home <= self.upper + 1e-9:
             raise BadValue(f"channel '{self.name}': home is {self.home:g}; expected {self.lower:g} … {self.upper:g}")
@@ -271,8 +275,15 @@ class Embodiment:
         _ = self._scales, self._measured  # units that do not convert are refused here
         if self.action_space not in get_args(ActionSpaceName):
             raise UnknownName("action space", str(self.action_space), get_args(ActionSpaceName))
-        if self.action_space == "ee_delta" and not self.frames:
-            raise BadValue(f"{self.name} has no frames, so no 'ee_delta' actions. Next: action space 'channels'")
+        if self.action_space == "ee_delta":
+            if not self.frames:
+                raise BadValue(f"{self.name} has no frames, so no 'ee_delta' actions. Next: action space 'channels'")
+            paths = [j for f in self.frames for j in f.joints]
+            if shared := sorted({j for j in paths if paths.count(j) > 1}):
+                raise BadValue(
+                    f"{self.name}: '{shared[0]}' is on the path of two frames, whose 'ee_delta' actions would both command it. "
+                    "Next: action space 'channels', or frames whose paths begin after it"
+                )
         for what in ("control_rate", "policy_rate"):
             value = getattr(self, what)
             if not (np.isfinite(value) and value > 0):
@@ -425,12 +436,20 @@ class Embodiment:
         out = {}
         for quantity in ("position", "velocity", "effort"):
             where = {m.of: i for i, m in enumerate(self.state) if m.quantity == quantity}
+            twice = [m.name for i, m in enumerate(self.state) if m.quantity == quantity and where[m.of] != i]
+            if twice:
+                raise BadValue(f"{self.name}: '{twice[0]}' measures a {quantity} that another measurement has already")
             index = np.array([where.get(c.name, -1) for c in self.channels], np.int64)
             pairs = np.ones((len(self.channels), 2)) * [1.0, 0.0]
             if quantity == "position":
                 for k, (c, i) in enumerate(zip(self.channels, index, strict=True)):
                     if i >= 0 and self.state[i].unit and c.unit and self.state[i].unit != c.unit:
                         pairs[k] = conversion(self.state[i].unit, c.unit, c.span)
+            elif quantity == "velocity":  # a rate converts as its unit does, without the offset
+                for k, (c, i) in enumerate(zip(self.channels, index, strict=True)):
+                    unit = self.state[i].unit.removesuffix("/s") if i >= 0 else ""
+                    if unit and c.unit and unit != c.unit:
+                        pairs[k] = conversion(unit, c.unit, c.span)[0], 0.0
             out[quantity] = index, pairs[:, 0], pairs[:, 1]
         return out
 
@@ -456,7 +475,8 @@ class Embodiment:
                 k = self.index(m.of)
                 state[i] = (command[k] - offset[k]) / scale[k] if index[k] == i else command[k]
             elif m.quantity == "velocity":
-                state[i] = velocity[self.index(m.of)]
+                k = self.index(m.of)
+                state[i] = velocity[k] / self._measured["velocity"][1][k]
         return state
 
     def state_units_of(self, position: Array) -> Array:
@@ -479,17 +499,33 @@ class Embodiment:
         """bool[N]: which channels are positions of joints."""
         return np.array([c.moves_joint for c in self.channels])
 
+    def difference(self, a: Array, b: Array) -> Array:
+        """a − b float64[..., N] of two commands or measurements; of a continuous joint the shortest way round."""
+        d = np.asarray(a, float) - np.asarray(b, float)
+        turn = self._turns
+        return np.where(np.isfinite(turn), d - np.where(np.isfinite(turn), turn, 1.0) * np.round(d / turn), d)
+
+    @cached_property
+    def _turns(self) -> Array:
+        """float64[N]: a whole turn of a continuous channel in its unit, infinite for others."""
+        return np.array([abs(2 * np.pi / c.to_si[0]) if c.kind == "continuous" else np.inf for c in self.channels])
+
     # ---------------------------------------------------------------------------------------------- variants
 
     def with_action_space(self, name: ActionSpaceName) -> Embodiment:
         return replace(self, action_space=name)
 
+    @property
+    def action_spaces(self) -> tuple[ActionSpaceName, ...]:
+        """The action spaces it has: `ee_delta` where there are frames, and no joint is on the path of two."""
+        paths = [j for f in self.frames for j in f.joints]
+        return ("ee_delta", "channels") if paths and len(set(paths)) == len(paths) else ("channels",)
+
     def fitting(self, action_names: Sequence[str] | None) -> Embodiment:
         """The robot with the action space that has these names; as it is for None. Raises `BadValue` when none has."""
         if action_names is None:
             return self
-        spaces: Iterable[ActionSpaceName] = get_args(ActionSpaceName) if self.frames else ("channels",)
-        variants = [self.with_action_space(s) for s in spaces]
+        variants = [self.with_action_space(s) for s in self.action_spaces]
         found = next((r for r in variants if r.action_names == tuple(action_names)), None)
         if found is None:
             ours = "; or ".join(", ".join(r.action_names) for r in variants)

@@ -157,6 +157,10 @@ class Mapping:
         for new in names:
             if new not in ours.state_names and new not in ours.action_names:
                 raise UnknownName("channel in names=", new, (*ours.state_names, *ours.action_names))
+            if names[new] not in theirs.state_names and names[new] not in theirs.action_names:
+                raise UnknownName(
+                    f"channel that names= gives '{new}'", names[new], (*theirs.state_names, *theirs.action_names)
+                )
         for new in cameras:
             if new not in ours.cameras:
                 raise UnknownName("camera in cameras=", new, ours.cameras)

@@ -13,6 +13,7 @@ import pytest
 from attack import attacker, excess
 
 from palmar.embodiments import Camera, Channel, Embodiment, Frame, Measurement, state_of
+from palmar.errors import BadValue
 from palmar.kinematics import Chain
 from palmar.robots import robot, robots
 from palmar.runtime.actions import action_space
@@ -75,7 +76,16 @@ def two_armed() -> Embodiment:
         Frame("left", ("trunk", "l1", "l2"), chain(3, 0.1), box, rotates=False),
         Frame("right", ("trunk", "r1", "r2"), chain(3, -0.1), box, rotates=False),
     )
-    return Embodiment("two_armed", tuple(channels), frames, action_space="ee_delta")
+    return Embodiment("two_armed", tuple(channels), frames)
+
+
+def telescope() -> Embodiment:
+    """A joint that turns, and one that slides out along the lever: how far a turn reaches depends on the slide."""
+    channels = (joint("turn", upper=2.0, lower=-2.0), Channel("out", "prismatic", "m", 0.0, 1.0, 0.8, 4.0, 200.0))
+    side = np.array([np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0])  # the slide's z lies across the axis of the turn
+    path = Chain(np.zeros((2, 3)), np.stack([EYE, side]), np.zeros(3), EYE, (False, True))
+    tip = Frame("tip", ("turn", "out"), path, np.array([[-1.1, -0.5, -0.1], [1.1, 0.5, 0.1]]), rotates=False)
+    return Embodiment("telescope", channels, (tip,))
 
 
 def sliding() -> Embodiment:
@@ -97,6 +107,7 @@ OTHERS = {
     "calibrated ranges": ranged,
     "two arms on a trunk": two_armed,
     "slides and an endless joint": sliding,
+    "a slide after a turn": telescope,
     "no acceleration limit": lambda: Embodiment("loose", (replace(joint("a"), acceleration=np.inf, jerk=np.inf),)),
 }
 ALL = {**{name: (lambda n=name: robot(n)) for name in robots()}, **OTHERS}
@@ -172,8 +183,10 @@ def test_no_attack_gets_a_command_past_a_limit(body, seed, rate):
 
 @pytest.mark.parametrize("space", ["channels", "ee_delta"])
 def test_actions_of_every_space_become_commands(body, space):
-    if space == "ee_delta" and not body.frames:
-        pytest.skip("no frames")
+    if space not in body.action_spaces:
+        with pytest.raises(BadValue, match="ee_delta"):
+            body.with_action_space(space)
+        return
     body = body.with_action_space(space)
     control = Control(body)
     control.reset(body.home)
@@ -209,8 +222,50 @@ def test_the_loop_runs_it(body):
     assert max(excess(body, body.home, np.array(mock.commands)).values()) <= 1e-9
 
 
+def test_a_turn_reaches_further_when_the_slide_is_out():
+    body, target = telescope(), np.array([1.4, 1.0])
+    safety, command, found = Safety(body), np.array([0.0, 0.1]), []
+    safety.reset(command)
+    for k in range(200):
+        obs = Observation({}, body.state_from(command, 0 * command).astype(np.float32), time=0.02 * k)
+        command = safety.check(target, obs, 0.02 * k).command
+        found.append(body.pose(body.frame(), command)[0][1])
+    assert safety.counts["workspace"] > 0 and max(found) <= 0.5
+
+
+def test_an_endless_joint_is_compared_the_short_way_round():
+    body = sliding()
+    assert body.difference(np.array([0, 0, 359.0]), np.array([0, 0, -359.0])) == pytest.approx([0, 0, -2])
+    safety = Safety(body)
+    safety.reset(np.array([0.0, 0.0, 179.0]))
+    state = body.state_from(np.array([0.0, 0.0, -179.0]), np.zeros(3)).astype(np.float32)  # an encoder that wraps
+    assert not safety.check(np.array([0.0, 0.0, 179.0]), Observation({}, state), 0.0).stop
+
+
+def test_a_base_that_rolls_on_is_stopped_not_followed():
+    body = base()
+    body = replace(body, channels=tuple(replace(c, tolerance=0.2) for c in body.channels))
+    safety = Safety(body)
+    state = body.state_from(np.array([0.5, 0.0, 0.0]), np.zeros(3)).astype(np.float32)  # commanded 0, measured 0.5 m/s
+    for k in range(50):
+        verdict = safety.check(np.zeros(3), Observation({}, state, time=0.02 * k), 0.02 * k)
+        assert verdict.stop and verdict.command == pytest.approx(np.zeros(3))
+
+
+def test_a_robot_that_holds_is_recorded_where_it_is():
+    body = two_armed()
+    control = Control(body)
+    control.reset(body.home + 0.3)
+    assert control.hold == pytest.approx(body.home + 0.3)
+    assert Control(robot("arm7")).space is not None
+    control = Control(robot("arm7"))
+    control.reset(robot("arm7").home)
+    assert control.hold == pytest.approx([0, 0, 0, 0, 0, 0, 1])
+
+
 def test_what_is_not_guarded_is_said():
     assert Safety(robot("arm7")).off == ()
+    assert "tracking of vx, vy, wz: no tolerance is given" in Safety(base()).off
     off = " ".join(Safety(OTHERS["no gripper, no kinematics"]()).off)
     assert "workspace, floor and self-collision: no kinematics are known" in off
     loose = replace(joint("a"), tolerance=None)

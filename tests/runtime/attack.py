@@ -76,7 +76,10 @@ def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
 def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Values [M, n, N] of the joint channels at each tick of full braking from q [M, N] and rates v [M, N]; other channels
     stay."""
-    dt, a = 1 / robot.control_rate, robot.array("acceleration")
+    dt = 1 / robot.control_rate
+    a = np.minimum(
+        robot.array("acceleration"), 0.5 * dt * robot.array("jerk")
+    )  # turned round within a tick it keeps the jerk
     v = np.where(robot.moves_joint, v, 0.0)
     step = np.where(np.isfinite(a), a * dt, np.inf)
     path = [q]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import ActionSpaceName
 from palmar.mapping import Interface, Mapping
 from palmar.pictures import Fit
 from palmar.robots import robot, robots
 from palmar.types import Array
-
-SPACES: tuple[ActionSpaceName, ...] = get_args(ActionSpaceName)
 
 
 def interface_of(source: Any, horizon: int = 1) -> Interface:
@@ -29,7 +26,7 @@ def interface_of(source: Any, horizon: int = 1) -> Interface:
         if not state_units and states == own.state_names:
             state_units = tuple(m.unit for m in own.state)
         if not action_units:
-            spaces = (own.with_action_space(s) for s in (SPACES if own.frames else ("channels",)))
+            spaces = (own.with_action_space(s) for s in own.action_spaces)
             action_units = next((r.action_units for r in spaces if r.action_names == actions), ())
     return Interface(
         {c: (int(pictures[c].shape[-3]), int(pictures[c].shape[-2])) for c in source.cameras if c in pictures},

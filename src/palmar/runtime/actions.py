@@ -28,6 +28,15 @@ class ActionSpace(Protocol):
         ...
 
 
+def holding(robot: Embodiment, command: Array) -> Array:
+    """float32[A]: the action that leaves a robot at its command [N]: steps of 0, and the commands themselves; speeds 0."""
+    still = np.where([c.kind == "velocity" for c in robot.channels], 0.0, command)
+    if robot.action_space == "channels":
+        return still.astype(np.float32)
+    free = still[list(robot.free)]
+    return np.concatenate([np.zeros(len(robot.action_names) - len(free)), free]).astype(np.float32)
+
+
 class EndEffectorDelta:
     """Of every frame [dx, dy, dz] [m] and [drx, dry, drz] rotation vector [rad], both in the base frame, then the absolute
     commands of the channels on no frame's path.

@@ -143,6 +143,23 @@ def check_same(own: Embodiment, robot: Embodiment, where: str) -> None:
                 f"the body '{where}' has {what} {', '.join(ours) or 'none'}; the robot '{robot.name}' has "
                 f"{', '.join(theirs) or 'none'}. Next: the robot file of this body, or the same names in both"
             )
+    for mine, its in zip(own.channels, robot.channels, strict=True):
+        if (mine.kind, mine.unit) != (its.kind, its.unit):
+            raise BadValue(
+                f"the body '{where}' takes '{mine.name}' as {mine.kind} in {mine.unit or 'no unit'}; the robot '{robot.name}' has "
+                f"it as {its.kind} in {its.unit or 'no unit'}. Next: one kind and unit in both"
+            )
+    for here, there in zip(own.state, robot.state, strict=True):
+        if here.unit and there.unit and here.unit != there.unit:
+            raise BadValue(
+                f"the body '{where}' measures '{here.name}' in {here.unit}; the robot '{robot.name}' says {there.unit}. Next: one "
+                "unit in both"
+            )
+    if own.control_rate != robot.control_rate:
+        raise BadValue(
+            f"the body '{where}' takes {own.control_rate:g} commands a second; the robot '{robot.name}' gives "
+            f"{robot.control_rate:g}. Next: control_rate = {own.control_rate:g} in the robot file"
+        )
 
 
 def source_digest(made: Callable[..., Any]) -> str:

@@ -134,7 +134,7 @@ def _stands(probe: Probe) -> Iterator[Check]:
 
     def runs_away(row: object) -> bool:
         first.append(probe.rows[-1].measured)
-        moved = np.abs(probe.difference(first[-1], first[0])) / probe.steps
+        moved = np.abs(probe.robot.difference(first[-1], first[0])) / probe.steps
         return bool((moved[~np.isnan(moved)] > 2).any())
 
     _called("observe and apply", lambda: probe.hold(max(0.6, 30 * probe.tick_time), watch=runs_away))
@@ -157,7 +157,7 @@ def _stands(probe: Probe) -> Iterator[Check]:
             found,
             "stamp observations in seconds" + (" (milliseconds?)" if ratio > 2 else ""),
         )
-    moved = np.abs(probe.difference(first[-1], first[0]))
+    moved = np.abs(probe.robot.difference(first[-1], first[0]))
     noise = np.array(first[1:]).std(axis=0)
     bad = [i for i in np.flatnonzero(~np.isnan(moved)) if moved[i] > STILL * probe.steps[i]]
     loud = [i for i in np.flatnonzero(~np.isnan(noise)) if noise[i] > 0.15 * probe.steps[i]]
@@ -194,7 +194,7 @@ def _stops(probe: Probe) -> Iterator[Check]:
     """No more commands: does it stay?"""
     before = probe.hold(0.1)
     after = _called("observe", lambda: probe.hold(0.6, commanding=False))
-    moved = np.abs(probe.difference(after, before))
+    moved = np.abs(probe.robot.difference(after, before))
     for i, c in enumerate(probe.robot.channels):
         if c.kind == "velocity":
             moved[i] = abs(after[i])

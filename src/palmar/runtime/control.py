@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from palmar.embodiments import Embodiment
-from palmar.runtime.actions import ActionSpace, action_space
+from palmar.runtime.actions import ActionSpace, action_space, holding
 from palmar.runtime.safety import Safety
 from palmar.types import Array, Observation, Verdict
+
+HALTS = frozenset({"controller", "stale", "tracking", "nan"})
+"""Guards that brake whatever was asked for: the action space then begins anew."""
 
 
 class Control:
@@ -21,7 +24,6 @@ class Control:
         self.robot = robot
         self.safety = safety or Safety(robot)
         self.space = space or action_space(robot)
-        self.hold = np.zeros(len(robot.action_names), np.float32)
 
     def reset(self, command: Array) -> None:
         """The robot rests at this command, float64[N]."""
@@ -39,9 +41,17 @@ class Control:
         openings hold, speeds go to 0. share: part of the action's time one tick takes.
         """
         if sampled is None:
+            self.space.reset(self.command)  # what comes next starts from where the robot rests
             target = np.where(np.isnan(self._still), self.command, self._still)
         else:
             target = self.space.target(sampled[0], share, sampled[1] + share, self.command)
         verdict = self.safety.check(target, obs, now)
         self.command = verdict.command
+        if any(r.guard in HALTS for r in verdict.reasons):
+            self.space.reset(self.command)
         return target, verdict
+
+    @property
+    def hold(self) -> Array:
+        """float32[A]: the action that leaves the robot where it is."""
+        return holding(self.robot, self.command)

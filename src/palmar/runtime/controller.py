@@ -148,7 +148,7 @@ class Controller(Subscriber):
         changed = self._last is not None and not np.array_equal(command, self._last)
         self._moving, self._last = changed or bool(command[self._speeds].any()), command
         if self._yields(tick.time):  # turning round it stands still for a tick, and is not at rest
-            pressed = np.abs(command - self._robot.measured(tick.observation.state))
+            pressed = np.abs(self._robot.difference(command, self._robot.measured(tick.observation.state)))
             self._moving = self._moving or bool((pressed > self._rests).any())
         if tick.failure is not None:
             self._failure = tick.failure

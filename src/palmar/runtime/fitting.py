@@ -75,7 +75,9 @@ def by_joint(robot: Embodiment, policy: Interface) -> dict[str, str]:
     found = {}
     for c in robot.channels:
         for end in ("", ".pos", ".vel"):
-            if c.joint and c.joint != c.name and c.joint + end in wanted and c.name + end not in wanted:
+            ours = (*robot.action_names, *robot.state_names)
+            known = c.joint + end not in ours and c.name + end in ours
+            if c.joint and c.joint != c.name and known and c.joint + end in wanted and c.name + end not in wanted:
                 found[c.joint + end] = c.name + end
     return found
 

@@ -140,7 +140,7 @@ def tracking(move: Move) -> Reason | None:
 
     A joint that is not measured (no such state, or NaN) where it should be is no joint to move.
     """
-    error = np.abs(move.position - move.measured)
+    error = np.abs(move.robot.difference(move.position, move.measured))
     good = (error <= move.tolerance) | np.isinf(move.tolerance)
     if good.all():
         return None

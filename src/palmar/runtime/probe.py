@@ -129,7 +129,7 @@ class Probe:
         out = self.rows[first:]
         self._ramp(i, start[i], None)
         back = self.hold(0.4)
-        changed, left = (self.difference(x, before) for x in (there, back))
+        changed, left = (self.robot.difference(x, before) for x in (there, back))
         if channel.kind == "velocity":  # what it stands still with is no reference
             changed[i], left[i] = there[i], back[i]
         travelled = np.sum([r.velocity for r in out], axis=0) * self.tick_time
@@ -147,19 +147,10 @@ class Probe:
             target[i] = start[i] + (goal - start[i]) * s * s * (3 - 2 * s)
             row = self.tick(target)
             if before is not None:
-                off = np.abs(self.difference(row.measured, before) - (row.command - origin))
+                off = np.abs(self.robot.difference(row.measured, before) - (row.command - origin))
                 if (off[~np.isnan(off)] > FAR * self.steps[~np.isnan(off)]).any():
                     return True
         return False
-
-    def difference(self, a: Array, b: Array) -> Array:
-        """a − b float64[N]; of a continuous joint the shortest way round."""
-        d = np.array(a - b)
-        for i, c in enumerate(self.robot.channels):
-            if c.kind == "continuous":
-                turn = 360.0 if c.unit == "deg" else 2 * np.pi
-                d[i] = (d[i] + turn / 2) % turn - turn / 2
-        return d
 
     def brake(self) -> None:
         """Come to rest within the limits, looking at nothing."""

@@ -56,7 +56,7 @@ class Safety:
         self._geometric = (
             np.unique(np.concatenate([b.path for b in self._bounded])) if self._bounded else np.array([], int)
         )
-        self.off = tuple(_off(robot, self.tolerance, bool(self._bounded)))
+        self.off = tuple(_off(robot, self.tolerance))
         self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
         self._endless = np.isinf(robot.upper - robot.lower)
@@ -155,8 +155,8 @@ class Safety:
     def _yielding(self, move: Move, reasons: list[Reason]) -> Array:
         """The rates [N] that lead back to the measured positions and come to rest there; what is not measured brakes."""
         stopped = self._stopped()
-        followed = np.isfinite(self.tolerance)
-        way = move.measured - self._q
+        followed = np.isfinite(self.tolerance) & ~self.limits.speeds  # a speed is stopped, not followed
+        way = self.robot.difference(move.measured, self._q)
         if not np.isfinite(way[followed]).all():
             return stopped
         way = np.where(followed, way, 0.0)
@@ -252,7 +252,12 @@ class _Bounded:
         self.path = robot.path(frame)
         self._skeleton = Skeleton(frame.chain)
         scale = np.array([abs(robot.channels[i].to_si[0]) for i in self.path])
-        self._reach = self._skeleton.reach * scale  # [m] a unit of the channel
+        ends = robot.positions(frame, np.stack([robot.lower, robot.upper]))
+        slid = np.where(self._skeleton.slides, np.abs(ends).max(axis=0), 0.0)
+        further = (
+            np.cumsum(slid[::-1])[::-1] - slid
+        )  # a joint that slides further out lengthens the lever of those before it
+        self._reach = (self._skeleton.reach + np.where(self._skeleton.slides, 0.0, further)) * scale  # [m] a unit
         self._acceleration = limits.acceleration[self.path]
 
     def reset(self, command: Array) -> None:
@@ -316,18 +321,28 @@ _PARTS = np.linspace(0.875, 0.125, 7)
 _NUDGE = 1e-6
 
 
-def _off(robot: Embodiment, tolerance: Array, zones: bool) -> list[str]:
+def _off(robot: Embodiment, tolerance: Array) -> list[str]:
     """What is not guarded, in words."""
     out = []
+    geometry = "workspace, floor and self-collision"
+    bounded = [f for f in robot.frames if f.workspace is not None or f.zones]
     if not robot.frames:
-        out.append("workspace, floor and self-collision: no kinematics are known (the robot has no frames)")
-    elif not zones:
-        out.append("workspace, floor and self-collision: no frame of the robot has a workspace or a zone")
+        out.append(f"{geometry}: no kinematics are known (the robot has no frames)")
+    else:
+        open_frames = [f.name for f in robot.frames if f not in bounded]
+        if open_frames:
+            out.append(f"{geometry} of {', '.join(open_frames)}: the frame has no workspace and no zone")
+        on_path = {j for f in bounded for j in f.joints}
+        if bounded and (off := [c.name for c in robot.channels if c.moves_joint and c.name not in on_path]):
+            out.append(f"{geometry} of {', '.join(off)}: on the path of no frame with a workspace")
     measured = robot.measured(np.zeros(len(robot.state)))
-    joints = [c.name for c, m in zip(robot.channels, measured, strict=True) if c.moves_joint and np.isnan(m)]
+    joints = [c.name for c, m in zip(robot.channels, measured, strict=True) if c.kind != "opening" and np.isnan(m)]
     if joints:
         out.append(f"tracking of {', '.join(joints)}: the state has no position of them")
-    loose = [c.name for c, t in zip(robot.channels, tolerance, strict=True) if c.moves_joint and np.isinf(t)]
+    loose = [
+        c.name for c, t in zip(robot.channels, tolerance, strict=True)
+        if c.kind != "opening" and np.isinf(t) and c.name not in joints
+    ]  # fmt: skip
     if loose:
         out.append(f"tracking of {', '.join(loose)}: no tolerance is given")
     return out
