@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from palmar.errors import BadValue
-from palmar.links import Joint, Link, Mechanics, Mount, Point, Servo, looking
+from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Servo, looking
 from palmar.robots import mechanics, robot, robots
 
-LINKS = (Link("a", joints=(Joint("j"),)), Link("b", "a"))
+LINKS = (Link("a", joints=(LinkJoint("j"),)), Link("b", "a"))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Joint:
+class LinkJoint:
     """One degree of freedom of a link about (or, where it slides, along) `axis` of the link's frame.
 
     lower … upper: None where it has no end. damping [N·m·s/rad] or [N·s/m]; armature: rotor inertia seen at the joint
@@ -71,7 +71,7 @@ class Link:
     parent: str = ""
     pos: Vector = NOWHERE
     quat: Quaternion = STRAIGHT
-    joints: tuple[Joint, ...] = ()
+    joints: tuple[LinkJoint, ...] = ()
     mass: float = 0.0
     com: Vector = NOWHERE
     inertia: tuple[float, ...] = ()

@@ -15,6 +15,7 @@ from palmar.errors import BadFile, BadValue
 from palmar.models import checkpoint
 from palmar.models.presets import palmar_nano, preset
 from palmar.models.tensors import read_tensors
+from palmar.sim.truth import decoder
 from palmar.train.feed import Augment, Feed, ahead, shifted
 from palmar.train.loop import Run, TrainConfig
 from palmar.train.recipe import Recipe, Stage
@@ -415,8 +416,8 @@ def test_boxes_and_turns_become_labels_where_the_data_have_them():
         "target.turn.sin",
     )
     truth = np.array([[0.5, 0.25, 1, 0.5, 0.5, 0, 0.5, 0.25, 0.2, 0.1, 0, 0, 0, 0, 0.6, 0.8]], np.float32)
-    assert "boxes" not in truth.decoder(names, ["front"], ())(truth[:, :6], truth[:, :0])
-    labels = truth.decoder(names + more, ["front"], ())(truth, truth[:, :0])
+    assert "boxes" not in decoder(names, ["front"], ())(truth[:, :6], truth[:, :0])
+    labels = decoder(names + more, ["front"], ())(truth, truth[:, :0])
     assert labels["boxed"].tolist() == [[[True, False]]] and labels["turned"].tolist() == [[True, False]]
     np.testing.assert_allclose(labels["boxes"][0, 0, 0], [0.5, 0.25, 0.2, 0.1])
     np.testing.assert_allclose(labels["turns"][0], [[0.6, 0.8], [0, 0]])

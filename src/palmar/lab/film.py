@@ -18,6 +18,7 @@ from palmar.errors import BadValue, need
 from palmar.eval.results import Film, Results, Trial
 from palmar.lab.suite import EvalConfig, run
 from palmar.runtime.loop import Body, Subscriber, Tick
+from palmar.sim.rooms import Viewpoint
 from palmar.sim.scenario import Split
 from palmar.types import Array, Observation
 
@@ -32,7 +33,6 @@ STRIP = 52  # height of the caption, on top: players lay their buttons over the 
 FPS = 12.5  # at most; a divisor of the control rate
 CRF = "27"  # about 20 kB a second of film
 LAST = 1.0  # how long the last picture stands, with the outcome [s]
-AZIMUTH, ELEVATION, DISTANCE, LOOK_AT = 174.0, -29.0, 0.98, (0.43, 0.0, 0.12)  # facing the robot
 GOOD, BAD, INK, SOFT, GROUND = (47, 138, 118), (196, 88, 40), (240, 238, 234), (170, 165, 156), (24, 23, 21)
 HEAT = ((255, 122, 26), (40, 190, 255))  # target, goal
 
@@ -52,6 +52,7 @@ class Filmmaker(Subscriber):
     def on_start(self, obs: Observation, body: Body) -> None:
         self._body, robot = body, body.embodiment
         self._model, self._data = getattr(body, "model", None), getattr(body, "data", None)
+        self._view = getattr(body, "view", Viewpoint())
         self._every = max(1, round(robot.control_rate / self._wanted))
         self.fps, self._tick_time = robot.control_rate / self._every, 1.0 / robot.control_rate
         self.instruction = self.instruction or obs.instruction
@@ -111,7 +112,7 @@ class Filmmaker(Subscriber):
         """uint8[H, W, 3], one after the other."""
         views: dict[int, Picture] = {}
         n = len(self._poses)
-        with _Scene(self._model) as scene:
+        with _Scene(self._model, self._view) as scene:
             for i, (pose, looked) in enumerate(zip(self._poses, self._looked, strict=True)):
                 if looked not in views:
                     views = {looked: _column(*self._views[looked])}
@@ -199,8 +200,8 @@ def _task_by_task(trials: Sequence[Trial]) -> list[Trial]:
 class _Scene:
     """Renders poses of a model with a camera of its own, so that the world it belongs to is left as it is."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, model: Any, view: Viewpoint) -> None:
+        self.model, self.view = model, view
 
     def __enter__(self) -> _Scene:
         if self.model is not None:
@@ -209,8 +210,8 @@ class _Scene:
             self._mujoco, self._data = mujoco, mujoco.MjData(self.model)
             self._renderer = Renderer(self.model, SCENE[1], SCENE[0], quality=True)
             self._camera = mujoco.MjvCamera()
-            self._camera.azimuth, self._camera.elevation, self._camera.distance = AZIMUTH, ELEVATION, DISTANCE
-            self._camera.lookat[:] = LOOK_AT
+            self._camera.azimuth, self._camera.elevation = self.view.azimuth, self.view.elevation
+            self._camera.distance, self._camera.lookat[:] = self.view.distance, self.view.at
         return self
 
     def __call__(self, pose: Array) -> Picture:

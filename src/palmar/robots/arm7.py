@@ -8,7 +8,7 @@ import numpy as np
 
 from palmar.embodiments import ActionSpaceName, Camera, Channel, Column, Embodiment, Floor, Frame
 from palmar.kinematics import Chain, quat_to_matrix, rotvec_to_matrix
-from palmar.links import Joint, Link, Mechanics, Mount, Point, Servo, Shape, Start, looking
+from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Servo, Shape, Start, looking
 
 # Source of lengths and limits: Franka control interface documentation, "Robot and interface specifications"
 # (Denavit-Hartenberg parameters; position, velocity, acceleration, jerk and torque limits).
@@ -100,7 +100,7 @@ def mechanics() -> Mechanics:
     for i, (name, (mass, com, inertia), (start, end, radius)) in enumerate(
         zip(frame.joints, LINK_INERTIA, LINK_SHAPES, strict=True)
     ):
-        joint = Joint(name, lower=LOWER[i], upper=UPPER[i], damping=JOINT_DAMPING, armature=ARMATURE)
+        joint = LinkJoint(name, lower=LOWER[i], upper=UPPER[i], damping=JOINT_DAMPING, armature=ARMATURE)
         shape = Shape("capsule", (radius,), start, end, GREY if i in (1, 3, 5) else WHITE)
         links.append(
             Link(
@@ -118,7 +118,7 @@ def mechanics() -> Mechanics:
     )  # fmt: skip
     for side, sign in (("left", 1.0), ("right", -1.0)):
         pad = Shape("box", (0.012, 0.006, 0.027), (0, sign * 0.006, 0.027), colour=DARK, solid=True, grip=1.2)
-        slide = Joint(
+        slide = LinkJoint(
             f"finger_{side}", (0, sign, 0), 0.0, GRIPPER_WIDTH / 2, damping=10.0, armature=0.05, slides=True
         )  # fmt: skip
         links.append(

@@ -9,7 +9,7 @@ import numpy as np
 
 from palmar.embodiments import Camera, Channel, Embodiment, Floor, Frame
 from palmar.kinematics import Chain, matrix_to_quat, rotvec_to_matrix
-from palmar.links import Joint, Link, Mechanics, Mount, Point, Quaternion, Servo, Shape, Start, cuboid, looking, rod
+from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Quaternion, Servo, Shape, Start, cuboid, looking, rod
 from palmar.types import Array
 
 # Lengths [m], axes, ranges [rad], speeds and masses [kg]: Trossen Robotics, ViperX 300 6DOF specifications and description
@@ -125,7 +125,7 @@ def _arm(side: str, y: float, yaw: float) -> tuple[list[Link], list[Servo]]:
     for i, j in enumerate(JOINTS):
         name = f"{side}_{j}"
         end = OFFSETS[i + 1] if i < 5 else TOOL
-        joint = Joint(name, AXES[i], LOWER[i], UPPER[i], damping=1.0, armature=ARMATURE[i])
+        joint = LinkJoint(name, AXES[i], LOWER[i], UPPER[i], damping=1.0, armature=ARMATURE[i])
         radius = (0.045, 0.032, 0.032, 0.028, 0.026, 0.028)[i]
         if i < 5:
             shapes = (Shape("capsule", (radius,), (0.0, 0.0, 0.0), end, BLACK if i % 2 else GREY),)
@@ -141,7 +141,7 @@ def _arm(side: str, y: float, yaw: float) -> tuple[list[Link], list[Servo]]:
         servos.append(Servo(name, (name,), STIFFNESS[i], SERVO_DAMPING[i], TORQUE[i]))
     fingers = (f"{side}_finger_left", f"{side}_finger_right")
     for name, sign in zip(fingers, (1.0, -1.0), strict=True):
-        slide = Joint(name, (0, sign, 0), 0.0, TRAVEL, damping=10.0, armature=0.05, slides=True)
+        slide = LinkJoint(name, (0, sign, 0), 0.0, TRAVEL, damping=10.0, armature=0.05, slides=True)
         pad = Shape("box", (0.030, 0.006, 0.010), (0.0, sign * 0.006, 0.0), colour=BLACK, solid=True, grip=1.2)
         links.append(
             Link(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palmar.embodiments import Camera, Channel, Embodiment, Measurement, state_of
-from palmar.links import Drive, Joint, Link, Mechanics, Mount, Point, Shape, looking
+from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Point, Shape, looking
 
 # Sizes, masses and speeds are chosen, near those of LeRobot's LeKiwi base.
 RADIUS, HEIGHT = 0.15, 0.10  # [m]
@@ -35,9 +35,9 @@ def mobile3() -> Embodiment:
 def mechanics() -> Mechanics:
     """One body that slides and turns on the floor, pushed in its own directions."""
     joints = (
-        Joint("base_x", (1, 0, 0), slides=True),
-        Joint("base_y", (0, 1, 0), slides=True),
-        Joint("base_yaw", (0, 0, 1)),
+        LinkJoint("base_x", (1, 0, 0), slides=True),
+        LinkJoint("base_y", (0, 1, 0), slides=True),
+        LinkJoint("base_yaw", (0, 0, 1)),
     )
     shapes = (
         Shape("cylinder", (RADIUS, HEIGHT / 2), (0, 0, HEIGHT / 2 + 0.01), colour=DARK, solid=True),

@@ -6,7 +6,7 @@ import numpy as np
 
 from palmar.embodiments import Camera, Channel, Embodiment, Floor, Frame, Measurement
 from palmar.kinematics import Chain
-from palmar.links import Joint, Link, Mechanics, Mount, Point, Servo, Shape, Start, cuboid, looking, rod
+from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Servo, Shape, Start, cuboid, looking, rod
 
 # Lengths [m], axes, ranges [rad] and masses [kg]: TheRobotStudio/SO-ARM100, Simulation/SO101/so101_new_calib.xml. Offsets are
 # from joint to joint with the arm in its zero pose (forearm and gripper level, forward); all frames are parallel there.
@@ -102,7 +102,7 @@ def mechanics() -> Mechanics:
         length = float(np.linalg.norm(OFFSETS[i + 1] if i < 4 else TOOL))
         end = OFFSETS[i + 1] if i < 4 else TOOL
         along = int(np.argmax(np.abs(end)))
-        joint = Joint(name, AXES[i], *SPANS[i], damping=VISCOUS_FRICTION, armature=ARMATURE, friction=DRY_FRICTION)
+        joint = LinkJoint(name, AXES[i], *SPANS[i], damping=VISCOUS_FRICTION, armature=ARMATURE, friction=DRY_FRICTION)
         links.append(
             Link(
                 name, JOINTS[i - 1] if i else "base", OFFSETS[i], joints=(joint,), mass=MASSES[i],
@@ -110,7 +110,7 @@ def mechanics() -> Mechanics:
             )
         )  # fmt: skip
         servos.append(Servo(f"{name}.pos", (name,), STIFFNESS, SERVO_DAMPING, STALL_TORQUE))
-    turning = Joint("gripper", (0, -1, 0), *JAW_SPAN, VISCOUS_FRICTION, ARMATURE, DRY_FRICTION)
+    turning = LinkJoint("gripper", (0, -1, 0), *JAW_SPAN, VISCOUS_FRICTION, ARMATURE, DRY_FRICTION)
     jaw = Shape("capsule", (0.006,), (0.0, -0.0178, 0.0), (0.074, -0.0178, -0.026), WHITE, solid=True, grip=1.2)
     links.append(
         Link(

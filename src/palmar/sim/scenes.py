@@ -13,7 +13,7 @@ import numpy as np
 from palmar.description.gl import import_mujoco
 from palmar.embodiments import Camera, Embodiment
 from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
-from palmar.links import Drive, Joint, Link, Mechanics, Mount, Servo, Shape
+from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Servo, Shape
 from palmar.sim import tasks
 from palmar.sim.params import SPACE, WorldParams
 from palmar.sim.rooms import TABLE, Room
@@ -129,7 +129,7 @@ def _add_link(parent: Any, link: Link, params: WorldParams) -> Any:
     return body
 
 
-def _add_joint(body: Any, joint: Joint, damping: float) -> None:
+def _add_joint(body: Any, joint: LinkJoint, damping: float) -> None:
     kind = mujoco.mjtJoint.mjJNT_SLIDE if joint.slides else mujoco.mjtJoint.mjJNT_HINGE
     j = body.add_joint(name=joint.name, type=kind, axis=joint.axis)
     if joint.lower is not None and joint.upper is not None:

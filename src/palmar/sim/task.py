@@ -66,7 +66,7 @@ class Speeds(NamedTuple):
     values: Mapping[str, float]
 
 
-Plan = Go | Speeds
+Wanted = Go | Speeds
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Task:
     unseen: tuple[str, ...]
     goal: Callable[[State], Array]
     success: Callable[[State], bool]
-    plan: Callable[[State], Plan]
+    plan: Callable[[State], Wanted]
     verbs: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 

@@ -23,7 +23,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class Form:
     """A shape that things have.
 
     geom: how it is built. size: MuJoCo half sizes [m]. half: half the sides of the cuboid around it [m]. rest: height of
@@ -41,15 +41,15 @@ class Kind:
     square: bool = False
 
 
-KINDS: dict[str, Kind] = {
-    "cube": Kind("box", (0.0225,) * 3, (0.0225,) * 3, 0.0225, 0.08, 0.048, ("cube", "block"), square=True),
-    "cylinder": Kind("cylinder", (0.021, 0.027, 0.0), (0.021, 0.021, 0.027), 0.027, 0.07, 0.048, ("cylinder", "can")),
-    "ball": Kind("sphere", (0.024, 0.0, 0.0), (0.024,) * 3, 0.024, 0.06, 0.048, ("ball", "sphere")),
-    "plate": Kind("plate", (0.065, 0.004, 0.0), (0.065, 0.065, 0.004), 0.008, 0.0, 0.085, ("plate", "dish")),
-    "pillar": Kind("cylinder", (0.10, 0.22, 0.0), (0.10, 0.10, 0.22), 0.22, 0.0, 0.24, ("pillar", "column")),
-    "crate": Kind("box", (0.14, 0.14, 0.14), (0.14,) * 3, 0.14, 0.0, 0.24, ("crate", "chest"), square=True),
-    "globe": Kind("sphere", (0.15, 0.0, 0.0), (0.15,) * 3, 0.15, 0.0, 0.24, ("globe", "orb")),
-    "tray": Kind("tray", (0.062,) * 3, (0.066, 0.066, 0.012), 0.006, 0.0, 0.085, ("tray", "box"), square=True),
+KINDS: dict[str, Form] = {
+    "cube": Form("box", (0.0225,) * 3, (0.0225,) * 3, 0.0225, 0.08, 0.048, ("cube", "block"), square=True),
+    "cylinder": Form("cylinder", (0.021, 0.027, 0.0), (0.021, 0.021, 0.027), 0.027, 0.07, 0.048, ("cylinder", "can")),
+    "ball": Form("sphere", (0.024, 0.0, 0.0), (0.024,) * 3, 0.024, 0.06, 0.048, ("ball", "sphere")),
+    "plate": Form("plate", (0.065, 0.004, 0.0), (0.065, 0.065, 0.004), 0.008, 0.0, 0.085, ("plate", "dish")),
+    "pillar": Form("cylinder", (0.10, 0.22, 0.0), (0.10, 0.10, 0.22), 0.22, 0.0, 0.24, ("pillar", "column")),
+    "crate": Form("box", (0.14, 0.14, 0.14), (0.14,) * 3, 0.14, 0.0, 0.24, ("crate", "chest"), square=True),
+    "globe": Form("sphere", (0.15, 0.0, 0.0), (0.15,) * 3, 0.15, 0.0, 0.24, ("globe", "orb")),
+    "tray": Form("tray", (0.062,) * 3, (0.066, 0.066, 0.012), 0.006, 0.0, 0.085, ("tray", "box"), square=True),
 }
 SHAPES = ("cube", "cylinder", "ball")  # what a gripper takes
 DESTINATIONS = ("plate", "tray")  # what a thing is put on or in: fixed, with the origin at the foot
@@ -68,7 +68,7 @@ class Item:
     yaw: float = 0.0
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> Form:
         return KINDS[self.shape]
 
     @property

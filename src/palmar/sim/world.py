@@ -19,6 +19,7 @@ from palmar.sim import tasks, truth
 from palmar.sim.actuators import Actuators
 from palmar.sim.params import NOMINAL, WorldParams
 from palmar.sim.reality import SIMULATION, Reality
+from palmar.sim.rooms import Viewpoint
 from palmar.sim.scenario import Scenario
 from palmar.sim.scenes import build, ground, mujoco
 from palmar.sim.things import DESTINATIONS, half_extent
@@ -257,6 +258,11 @@ class World:
     def _seen_from_base(self, p: Array) -> Array:
         base = self._base_pose()
         return p if base is None else (p - base[0]) @ base[1]
+
+    @property
+    def view(self) -> Viewpoint:
+        """Where people look at the scene from."""
+        return tasks.task(self.scenario.task).scene.room.view
 
     @property
     def truth_names(self) -> tuple[str, ...]:
