@@ -74,9 +74,18 @@ class SO101:
     def observe(self, images=True):
         from palmar.types import Observation  # late: the scene is recorded where palmar need not be installed
 
-        pictures = dict(zip(("front", "wrist"), look(self.at, self.discs), strict=True)) if images else {}
+        pictures = (
+            {c: self.grain(x) for c, x in zip(("front", "wrist"), look(self.at, self.discs), strict=True)}
+            if images
+            else {}
+        )
         time = self.ticks / self.embodiment.control_rate
         return Observation(pictures, self.at.astype(np.float32), f"touch the {self.colour} disc", time)
+
+    def grain(self, picture):
+        """The noise of a camera, without which a view of an empty board would look frozen."""
+        noise = np.random.default_rng(self.ticks).integers(-2, 3, picture.shape, np.int8)
+        return np.clip(picture.astype(np.int16) + noise, 0, 255).astype(np.uint8)
 
     def apply(self, command):
         self.at = self.at + 0.8 * (command - self.at)

@@ -56,7 +56,8 @@ class UnknownName(UserError, LookupError):
     def __init__(self, what: str, name: str, known: Iterable[str], alike: float = 0.5) -> None:
         known = list(known)
         close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=alike)
-        guess = f" Did you mean '{close[0]}'?" if close else ""
+        meant = next((k for k in known if close and k.lower() == close[0]), None)
+        guess = f" Did you mean '{meant}'?" if meant else ""
         super().__init__(f"unknown {what} '{name}'.{guess} Known: {', '.join(known)}.")
         self.name, self.known = name, known
 

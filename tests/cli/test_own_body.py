@@ -130,7 +130,7 @@ def test_guessed_limits_block_a_policy(tmp_path, capsys):
         (["run", "--body", "mock:", "--robot", "gadget.toml", "--names", "a", "--json", "x"], "--names has 'a'"),
         (["run", "--body", "mock:", "--robot", "gadget.toml", "--hold", "a=b", "--json", "x"], "'b' is no number"),
         (["run", "--body", "mock:", "--world", "twin", "x"], "expected one of them"),
-        (["run", "--robot", "gadget.toml", "pick up the red cube"], "the simulated table has arm7"),
+        (["run", "--robot", "gadget.toml", "pick up the red cube"], "there are scenes for arm7"),
         (["run", "--body", "sim:", "--episode", "3", "pick up the red cube"], "only with --replay"),
         (["run", "--replay", "nowhere", "--body", "mock:"], "not with --replay"),
         (["run", "--keys", "action=a", "--body", "sim:"], "--keys"),

@@ -47,6 +47,8 @@ def channels(draw):
     )  # fmt: skip
     lower = draw(number)
     upper = lower + draw(st.floats(1e-3, 1e6))
+    if kind == "velocity":
+        lower, upper = min(lower, 0.0), max(upper, 0.0)
     home = lower + (upper - lower) / 2
     if kind == "continuous":
         lower, upper = -math.inf, math.inf

@@ -184,6 +184,7 @@ def _channel(
         lower, upper = max(lower, bounds[0]), min(upper, bounds[1])
     fastest = _fastest(action, dataset, 1, top) if moves else guesses.velocity(unit, lower, upper)
     if kind == "velocity":
+        lower, upper = min(lower, 0.0), max(upper, 0.0)  # a base that only drove on can stop too
         velocity = max(abs(lower), abs(upper))
         rise = _fastest(action, dataset, 1, top) if moves else guesses.acceleration(velocity)
         jerk = _fastest(action, dataset, 2, top) if moves else guesses.jerk(rise)

@@ -19,11 +19,13 @@ from palmar.kinematics import matrix_to_quat
 from palmar.policy import ADAPTERS, split_robot
 from palmar.train.scale import FAR, beyond, misfit
 from palmar.types import Array
+from palmar.units import BOUNDS
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the three, in the words all of them have; None where it says nothing."""
+    """One of the three, in the words all of them have; None where it says nothing. recorded: {camera: other sizes that it
+    resizes pictures from}."""
 
     what: str
     cameras: Mapping[str, tuple[int, int]] | None = None
@@ -33,6 +35,7 @@ class Side:
     robot: str = ""
     horizon: int | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
 
 def preflight(
@@ -98,7 +101,7 @@ def of_checkpoint(path: str | Path) -> Side:
     return Side(
         "checkpoint", dict(interface.cameras), interface.state_names, interface.action_names, 1.0 / interface.dt,
         interface.embodiment, interface.horizon,
-        {"normalizers": normalizers},
+        {"normalizers": normalizers}, recorded={c: tuple(s) for c, s in interface.recorded.items()},
     )  # fmt: skip
 
 
@@ -125,14 +128,20 @@ def compare(a: Side, b: Side) -> Iterator[Check]:
         needed, have = (a, b) if a.what == "checkpoint" else (b, a)
         assert needed.cameras is not None and have.cameras is not None
         only = [c for c in needed.cameras if c not in have.cameras]
-        sizes = [c for c in needed.cameras if c in have.cameras and needed.cameras[c] != have.cameras[c]]
+        sizes = [
+            c for c in needed.cameras
+            if c in have.cameras and needed.cameras[c] != have.cameras[c] and have.cameras[c] not in needed.recorded.get(c, ())
+        ]  # fmt: skip
         if only:
             found = f"{needed.what} needs {', '.join(only)}; {have.what} has {', '.join(have.cameras) or 'none'}"
         elif sizes:
             c = sizes[0]
             found = f"'{c}' is {_size(needed.cameras[c])} px in the {needed.what}, {_size(have.cameras[c])} in the {have.what}"
         else:
-            found = ", ".join(f"{c} {_size(s)}" for c, s in needed.cameras.items())
+            found = ", ".join(
+                f"{c} {_size(s)}" + (f" of {_size(have.cameras[c])}, resized" if s != have.cameras[c] else "")
+                for c, s in needed.cameras.items()
+            )
         yield Check(f"{pair}: cameras", not only and not sizes, found, "rename, add or resize the camera")
     if a.rate is not None and b.rate is not None:
         same = abs(a.rate - b.rate) < 0.01 * a.rate
@@ -258,21 +267,23 @@ def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
         return
     if robot is None:
         return  # a set's own unit is no fault; that its actions and states have one is looked at in `values`
-    joints = [i for i, n in enumerate(data.state_names) if n.endswith(".pos") and n != "gripper.pos"]
+    units = {m.name: m.unit for m in robot.state if m.quantity == "position"}
+    joints = [i for i, n in enumerate(data.state_names) if units.get(n) == "rad"]
     if joints:
         largest = float(np.abs(states[:, joints]).max())
         found = f"joint positions reach {largest:.3g}"
         yield Check(
             "data set: joint units", largest <= 2 * np.pi + 0.1, found + " rad", "these look like degrees: convert"
         )
+    asked = {**units, **dict(zip(robot.action_names, robot.action_units, strict=True))}
     for what, names, values in (("state", data.state_names, states), ("action", data.action_names, actions)):
-        grip = [i for i, n in enumerate(names) if n in ("gripper", "gripper.pos")]
-        if grip:
-            low, high = float(values[:, grip].min()), float(values[:, grip].max())
-            ok = low > -0.25 and high < 1.25
-            yield Check(
-                f"data set: {what} gripper", ok, f"{low:.3g} … {high:.3g}", "expected 0 closed … 1 open: rescale"
-            )
+        for unit, (lowest, highest) in BOUNDS.items():
+            grip = [i for i, n in enumerate(names) if (units if what == "state" else asked).get(n) == unit]
+            if grip:
+                low, high, room = float(values[:, grip].min()), float(values[:, grip].max()), 0.25 * (highest - lowest)
+                ok = low > lowest - room and high < highest + room
+                found = f"{low:.3g} … {high:.3g} {unit}"
+                yield Check(f"data set: {what} in {unit}", ok, found, f"expected {lowest:g} … {highest:g}: rescale")
     if "dx" in data.action_names:
         at = [list(data.action_names).index(n) for n in ("dx", "dy", "dz") if n in data.action_names]
         step = float(np.quantile(np.linalg.norm(actions[:, at], axis=1), 0.99))
@@ -282,7 +293,8 @@ def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
         yield Check("data set ↔ robot: action units", ok, found, "these look like millimetres, or another rate")
     if tuple(data.state_names) == tuple(robot.state_names):
         measured = np.stack([robot.measured(s) for s in states])
-        outside = (measured < robot.lower - 0.05) | (measured > robot.upper + 0.05)
+        margin = 0.01 * np.where(np.isfinite(robot.upper - robot.lower), robot.upper - robot.lower, 0.0)
+        outside = (measured < robot.lower - margin) | (measured > robot.upper + margin)
         bad = [robot.channels[i].name for i in np.flatnonzero((outside & robot.moves_joint).any(0))]
         found = f"outside at {', '.join(bad)}" if bad else "within"
         yield Check("data set ↔ robot: joint limits", not bad, found, "another robot, or another zero of its joints")

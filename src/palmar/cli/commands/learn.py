@@ -96,6 +96,7 @@ class Train(TrainSettings):
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        from palmar.robots import robots
         from palmar.train.speed import wait_quietly
 
         wait_quietly()
@@ -114,8 +115,9 @@ class Train(TrainSettings):
         if "validation_share" in last:
             share, took, frames = f"{last['validation_share']:.1%}", f"{last['minutes']:.1f}", last["validation_frames"]
             console.print(f"validation took {share} of {took} minutes ({frames:.0f} frames a time)")
+        on = "" if request.embodiment in robots() else f"--data {self.data[0]} "  # nothing simulates that robot
         console.print(
-            styled("checkpoint in [bold]{}[/]. Next: palmar eval --policy {}; palmar doctor {}", out, out, out)
+            styled("checkpoint in [bold]{}[/]. Next: palmar eval {}--policy {}; palmar doctor {}", out, on, out, out)
         )
         return 0, {"checkpoint": str(out), **last}
 

@@ -130,11 +130,15 @@ class Make:
             robot = from_description(
                 source, limits=_limits(self.velocity, self.position), guess=self.guess, frames=frames, openings=self.openings
             )  # fmt: skip
-        if (self.velocity or self.position or self.guess or self.openings) and (self.data or source.suffix == ".toml"):
+        if (self.velocity or self.position or self.guess or self.openings) and (
+            self.data or source.suffix == ".toml" or source.is_dir()
+        ):
             raise BadValue(
                 "--velocity, --position, --openings and --guess are for a description alone; with data or a robot file expected "
                 "none of them. Next: write the limits into the file that is made"
             )
+        if self.frames and not self.description and (source.is_dir() or source.suffix == ".toml"):
+            raise BadValue("--frames needs a description, which knows the links. Next: --description FILE.urdf")
         control, policy = self.control_rate or robot.control_rate, self.policy_rate or robot.policy_rate
         return replace(robot, name=self.name or robot.name, control_rate=control, policy_rate=policy)
 
