@@ -89,9 +89,10 @@ def robots_(draw):
     if draw(st.booleans()):
         state = (*state[::-1], Measurement(draw(names.filter(lambda n: "." not in n)) + "!", "N·m"))
     assert len(POSE) == 7
-    return Embodiment(
-        draw(names), made, tuple(frames), cameras, state, 50.0, 25.0, "ee_delta" if frames else "channels",
-        draw(st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=40)),
+    plainly = Embodiment(draw(names), made, tuple(frames), cameras, state, 50.0, 25.0)
+    return replace(
+        plainly, action_space=plainly.action_spaces[0],
+        notes=draw(st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=40)),
     )  # fmt: skip
 
 
