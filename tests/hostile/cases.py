@@ -348,6 +348,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _attempt(step: str, do: Callable[[Path], None], root: Path, fault: Callable[[str], None]) -> str:
+    peak, held = _peak(), _now()
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
     try:
@@ -369,7 +370,17 @@ def _attempt(step: str, do: Callable[[Path], None], root: Path, fault: Callable[
         faulthandler.cancel_dump_traceback_later()
     if outside:  # what was imported on the way may look elsewhere once
         fault(f"touched outside the set: {outside[:3]}")
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if size > MEGABYTES:
-        fault(f"memory reached {size:.0f} MB; expected at most {MEGABYTES}")
+    grown = _peak() - held  # of this step: what ran before in the process has had memory of its own
+    if _peak() > peak and grown > MEGABYTES:
+        fault(f"memory grew by {grown:.0f} MB; expected at most {MEGABYTES}")
     return outcome
+
+
+def _peak() -> float:
+    """The most memory that the process has had [MB]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _now() -> float:
+    """The memory it has [MB]."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
