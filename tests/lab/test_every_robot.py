@@ -41,7 +41,7 @@ def test_tasks_of_another_robot_are_refused_by_name() -> None:
     for make in (EvalConfig, CollectConfig):
         with pytest.raises(UnknownName, match=r"unknown task 'pick'. Known: touch, nudge"):
             make(tasks=("touch", "pick"), robot="so101")
-        with pytest.raises(UnknownName, match=r"unknown robot with tasks 'so102'. Did you mean 'so101'"):
+        with pytest.raises(UnknownName, match=r"unknown robot 'so102'. Did you mean 'so101'"):
             make(robot="so102")
 
 

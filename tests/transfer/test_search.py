@@ -11,7 +11,6 @@ from palmar.transfer.diagnose import Recordings, diagnose, table
 from palmar.transfer.identification import Identification
 from palmar.transfer.search import NEAR, SEARCHED, bounds_of, judge, touched, unknown
 
-pytest.importorskip("mujoco")
 pytest.importorskip("scipy")
 
 

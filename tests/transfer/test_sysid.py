@@ -15,7 +15,6 @@ from palmar.transfer.plot import plot
 from palmar.transfer.sysid import identify
 from palmar.transfer.whitening import whiten, whitening
 
-pytest.importorskip("mujoco")
 pytest.importorskip("scipy")
 HIDDEN = {"gain": 0.85, "damping": 1.06, "action_delay": 2.0, "proprio_noise": 0.002, "friction": 0.7}
 

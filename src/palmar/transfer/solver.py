@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import Any
 
+from palmar.description.gl import import_mujoco
 from palmar.errors import MissingPackage
 
 SOLVER: dict[str, Any] = {
@@ -19,6 +20,7 @@ SOLVER: dict[str, Any] = {
 
 def load_sysid() -> Any:
     """The module `mujoco.sysid`. Raises `MissingPackage`: without its extra the module is there but empty."""
+    import_mujoco()  # first: who imports mujoco first decides what it renders with
     try:
         from mujoco import sysid
 

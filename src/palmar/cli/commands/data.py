@@ -26,7 +26,7 @@ class Collect:
     episodes: Count = 100
     """How many to save; failed demonstrations are not saved."""
     robot: str = "arm7"
-    """A robot that comes with palmar."""
+    """A robot that comes with palmar (docs/robots.md)."""
     tasks: tuple[str, ...] = ("all",)
     """Which tasks take turns; all: those that fit the robot."""
     seed: Seed = 0

@@ -40,7 +40,7 @@ class Eval:
     html: Path | None = None
     """With --data: write a page here, with an open-loop plot of an episode."""
     robot: str = "arm7"
-    """A robot that comes with palmar (palmar robot list), in simulation."""
+    """A robot that comes with palmar (docs/robots.md), in simulation."""
     tasks: tuple[str, ...] = ("all",)
     """Names of tasks; all: those that fit the robot."""
     splits: tuple[Split, ...] = ("layout",)

@@ -23,7 +23,7 @@ def names(robot: str | None = None) -> tuple[str, ...]:
     """Tasks that fit a robot (None: all), in the order of their streams. Raises `UnknownName` for a robot that none fits."""
     fitting = tuple(n for n, t in _found().items() if robot is None or robot in t.robots)
     if not fitting:
-        raise UnknownName("robot with tasks", str(robot), sorted({r for t in _found().values() for r in t.robots}))
+        raise UnknownName("robot", str(robot), sorted({r for t in _found().values() for r in t.robots}))
     return fitting
 
 
