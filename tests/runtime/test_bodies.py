@@ -46,7 +46,7 @@ def test_a_module_of_the_current_folder_is_found(tmp_path, monkeypatch):
         ("../arm:Arm", BadValue, "expected mock: or module:Class"),
         ("no_such_module_here:Arm", BadValue, "there is no module 'no_such_module_here'"),
         ("faulty_bodies.sub:Arm", BadValue, "faulty_bodies"),
-        ("faulty_bodies:Goood", UnknownName, "Did you mean 'good'"),
+        ("faulty_bodies:Goood", UnknownName, "Did you mean 'Good'"),
         ("faulty_bodies:np", BadValue, "expected a class"),
     ],
 )
