@@ -18,7 +18,7 @@ from palmar.errors import BadValue, UnknownName
 from palmar.kinematics import Chain, steady_quat
 from palmar.mapping import Interface
 from palmar.types import Array
-from palmar.units import UNITS, check_unit, conversion
+from palmar.units import RATES, UNITS, check_unit, conversion
 
 Kind = Literal["revolute", "continuous", "prismatic", "opening", "velocity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -219,10 +219,9 @@ def state_of(
     """Positions of the channels that move joints, their velocities, then openings, speeds, and the poses of the frames."""
     joints = [c for c in channels if c.moves_joint]
     rest = [c for c in channels if not c.moves_joint]
-    rate = {"rad": "rad/s", "deg": "deg/s", "m": "m/s"}
     state = [Measurement(f"{c.name}.pos", c.unit, "position", c.name) for c in joints]
     if velocities:
-        state += [Measurement(f"{c.name}.vel", rate.get(c.unit, ""), "velocity", c.name) for c in joints]
+        state += [Measurement(f"{c.name}.vel", RATES.get(c.unit, ""), "velocity", c.name) for c in joints]
     state += [Measurement(f"{c.name}.pos", c.unit, "position", c.name) for c in rest if c.kind == "opening"]
     state += [Measurement(f"{c.name}.vel", c.unit, "position", c.name) for c in rest if c.kind == "velocity"]
     for f in frames:
@@ -459,40 +458,37 @@ class Embodiment:
         index, scale, offset = self._measured[quantity]
         return np.where(index >= 0, np.asarray(state, float)[index] * scale + offset, np.nan)
 
-    def state_from(self, command: Array, velocity: Array) -> Array:
-        """float64[S]: the state of a robot that is exactly where it was commanded to be.
-
-        command: float64[N]. velocity: float64[N], change of each channel a second. Efforts and other measurements are 0.
-        """
-        poses = {f.name: self.pose(f, command) for f in self.frames}
-        index, scale, offset = self._measured["position"]
+    def state_from(self, position: Array, velocity: Array, effort: Array | None = None) -> Array:
+        """float64[S], the inverse of `measured`: the state of a robot whose channels are at these values float64[N], with the
+        poses of its frames by its own kinematics. Of a velocity channel the position is its speed. Efforts that are not given
+        and other measurements are 0."""
+        poses = {f.name: self.pose(f, position) for f in self.frames}
         state = np.zeros(len(self.state))
+        for quantity, values in (("position", position), ("velocity", velocity), ("effort", effort)):
+            if values is not None:
+                index, scale, offset = self._measured[quantity]
+                there = index >= 0
+                state[index[there]] = (np.asarray(values)[there] - offset[there]) / scale[there]
         for i, m in enumerate(self.state):
             if m.quantity == "pose":
-                position, rotation = poses[m.of]
-                state[i] = position[m.component] if m.component < 3 else steady_quat(rotation)[m.component - 3]
-            elif m.quantity == "position":
-                k = self.index(m.of)
-                state[i] = (command[k] - offset[k]) / scale[k] if index[k] == i else command[k]
-            elif m.quantity == "velocity":
-                k = self.index(m.of)
-                state[i] = velocity[k] / self._measured["velocity"][1][k]
-        return state
-
-    def state_units_of(self, position: Array) -> Array:
-        """float64[S]: positions float64[N] of the channels (of a velocity channel its speed) in the units of the measurements
-        that tell them; 0 elsewhere."""
-        index, scale, offset = self._measured["position"]
-        state = np.zeros(len(self.state))
-        there = index >= 0
-        state[index[there]] = (np.asarray(position)[there] - offset[there]) / scale[there]
+                place, rotation = poses[m.of]
+                state[i] = place[m.component] if m.component < 3 else steady_quat(rotation)[m.component - 3]
         return state
 
     @cached_property
     def rates(self) -> Array:
         """float64[N]: largest change of each command a second: the velocity, of a velocity channel the acceleration."""
-        speeds = np.array([c.kind == "velocity" for c in self.channels])
-        return np.where(speeds, self.array("acceleration"), self.array("velocity"))
+        return np.where(self.speeds, self.array("acceleration"), self.array("velocity"))
+
+    @cached_property
+    def speeds(self) -> Array:
+        """bool[N]: which channels are commanded by their speed."""
+        return np.array([c.kind == "velocity" for c in self.channels])
+
+    def widths(self, endless: float) -> Array:
+        """float64[N]: from the lowest to the highest command of each channel; `endless` where there are no limits."""
+        wide = self.upper - self.lower
+        return np.where(np.isfinite(wide), wide, endless)
 
     @cached_property
     def moves_joint(self) -> Array:

@@ -40,6 +40,8 @@ UNITS: dict[str, Unit] = {
     "A": Unit("current", 1.0),
     "1": Unit("number", 1.0),
 }
+RATES = {"rad": "rad/s", "deg": "deg/s", "m": "m/s"}
+"""The unit of a value's change a second, where it has a name."""
 BOUNDS = {"opening": (0.0, 1.0), "%": (0.0, 100.0), "range_0_100": (0.0, 100.0), "range_m100_100": (-100.0, 100.0)}
 """Units with two ends that no value lies beyond: openings and shares of a calibrated range."""
 UNKNOWN = ""

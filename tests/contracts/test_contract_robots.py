@@ -18,8 +18,10 @@ from palmar.kinematics import Chain
 from palmar.robots import robot, robots
 from palmar.runtime.actions import action_space
 from palmar.runtime.control import Control
+from palmar.runtime.fitting import fitted
 from palmar.runtime.loop import resting_command, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.replay import columns_of
 from palmar.runtime.safety import Safety
 from palmar.types import ActionChunk, Observation
 
@@ -240,6 +242,25 @@ def test_an_endless_joint_is_compared_the_short_way_round():
     safety.reset(np.array([0.0, 0.0, 179.0]))
     state = body.state_from(np.array([0.0, 0.0, -179.0]), np.zeros(3)).astype(np.float32)  # an encoder that wraps
     assert not safety.check(np.array([0.0, 0.0, 179.0]), Observation({}, state), 0.0).stop
+
+
+def test_a_policy_and_a_recording_fit_whatever_the_action_spaces(body):
+    class Plain:
+        interface = body.with_action_space("channels").interface()
+
+        def act(self, obs, prefix=None): ...
+
+        def reset(self): ...
+
+    assert fitted(Plain(), body).robot.action_names == body.channel_names
+    assert columns_of(body, body.channel_names, body.state_names).robot.action_names == body.channel_names
+
+
+def test_velocities_are_told_in_the_unit_they_are_measured_in():
+    body = Embodiment("elbow", (joint("a"),), state=(Measurement("a.speed", "deg/s", "velocity", "a"),))
+    state = body.state_from(np.zeros(1), np.array([1.0]))
+    assert state == pytest.approx([180 / np.pi])
+    assert body.measured(state, "velocity") == pytest.approx([1.0])
 
 
 def test_a_base_that_rolls_on_is_stopped_not_followed():

@@ -120,5 +120,4 @@ def run_replay(config: ReplayConfig, console: Screen, progress: bool = True) -> 
 
 def _share(robot: Embodiment, replayed: Replayed) -> float:
     """Largest change as a share of a channel's range."""
-    width = np.where(np.isfinite(robot.upper - robot.lower), robot.upper - robot.lower, 1.0)
-    return float((replayed.largest / width).max())
+    return float((replayed.largest / robot.widths(1.0)).max())

@@ -12,14 +12,13 @@ from palmar.description.tree import FINGERS, HAND, WRIST, words
 from palmar.embodiments import DELTA, Camera, Channel, Embodiment, Kind, Measurement, Source
 from palmar.errors import BadValue, UnknownName
 from palmar.types import Array
-from palmar.units import check_unit
+from palmar.units import RATES, check_unit
 
 MARGIN = 0.05  # of the demonstrated range, at both ends
 PERCENTILE = 99.9  # of the demonstrated speeds, accelerations and jerks …
 FACTOR = 1.5  # … times this is the limit
 PERCENT_ARMS = ("so100", "so101", "so_", "koch", "omx", "lekiwi")  # LeRobot's calibration writes -100 … 100 for these
 GRIPPER = frozenset(("gripper", "jaw"))
-RATES = {"rad": "rad/s", "deg": "deg/s", "m": "m/s"}
 MOST_CHANNELS = 1000
 
 

@@ -13,7 +13,7 @@ from palmar.links import Mechanics
 
 def robots() -> tuple[str, ...]:
     """Names of the robots that come with palmar: the files of this folder that describe one."""
-    return tuple(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _TOOLS)
+    return tuple(m.name for m in pkgutil.iter_modules(__path__))
 
 
 def robot(name: str, action_space: ActionSpaceName | None = None) -> Embodiment:
@@ -33,6 +33,3 @@ def mechanics(robot: Embodiment) -> Mechanics:
         )
     found: Mechanics = importlib.import_module(f"palmar.robots.{robot.name}").mechanics()
     return found
-
-
-_TOOLS: frozenset[str] = frozenset()

@@ -28,9 +28,14 @@ class ActionSpace(Protocol):
         ...
 
 
+def resting(robot: Embodiment, command: Array) -> Array:
+    """float64[N]: the command that keeps a robot where it was commanded to be: joints and openings hold, speeds are 0."""
+    return np.where(robot.speeds, 0.0, command)
+
+
 def holding(robot: Embodiment, command: Array) -> Array:
-    """float32[A]: the action that leaves a robot at its command [N]: steps of 0, and the commands themselves; speeds 0."""
-    still = np.where([c.kind == "velocity" for c in robot.channels], 0.0, command)
+    """float32[A]: the action that does as `resting`: steps of 0, and the commands themselves."""
+    still = resting(robot, command)
     if robot.action_space == "channels":
         return still.astype(np.float32)
     free = still[list(robot.free)]

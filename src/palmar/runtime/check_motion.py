@@ -11,6 +11,7 @@ from palmar.checks import Check
 from palmar.embodiments import Channel, Embodiment
 from palmar.runtime.probe import Motion, Probe
 from palmar.types import Array
+from palmar.units import RATES
 
 NEAR = 0.3  # of the commanded way: how far off a measured way may be
 STILL = 0.35  # of its step: how far a channel may be moved that is not commanded to
@@ -80,11 +81,10 @@ def shown_by_motion(probe: Probe, motions: Sequence[Motion]) -> Iterator[Check]:
         ok = len(set(seen)) > 1 and not twins
         yield Check(f"camera {name}", ok, found, "a frozen camera: read a new picture for each observation" if not twins else
                     "two names of one camera: open each by its serial number")  # fmt: skip
-    rate = {"rad": "rad/s", "deg": "deg/s", "m": "m/s"}
     for m in (m for m in probe.robot.state if m.quantity == "velocity"):
         c = probe.robot.channels[i := probe.robot.index(m.of)]
         motion = next((x for x in motions if x.channel == i and not x.early), None)
-        if motion is None or m.unit != rate.get(c.unit, m.unit) or not abs(motion.measured[i]) > NEAR * probe.steps[i]:
+        if motion is None or m.unit != RATES.get(c.unit, m.unit) or not abs(motion.measured[i]) > NEAR * probe.steps[i]:
             continue
         ratio = motion.travelled[i] / motion.measured[i]
         found = f"adds up to {way(c, motion.travelled[i])} over a way of {way(c, motion.measured[i])}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from palmar.embodiments import Embodiment
-from palmar.runtime.actions import ActionSpace, action_space, holding
+from palmar.runtime.actions import ActionSpace, action_space, holding, resting
 from palmar.runtime.safety import Safety
 from palmar.types import Array, Observation, Verdict
 
@@ -30,7 +28,6 @@ class Control:
         self.safety.reset(command)
         self.space.reset(self.safety.command)
         self.command = self.safety.command
-        self._still = np.where([c.kind == "velocity" for c in self.robot.channels], 0.0, np.nan)
 
     def step(
         self, sampled: tuple[Array, float] | None, share: float, obs: Observation, now: float
@@ -42,7 +39,7 @@ class Control:
         """
         if sampled is None:
             self.space.reset(self.command)  # what comes next starts from where the robot rests
-            target = np.where(np.isnan(self._still), self.command, self._still)
+            target = resting(self.robot, self.command)
         else:
             target = self.space.target(sampled[0], share, sampled[1] + share, self.command)
         verdict = self.safety.check(target, obs, now)

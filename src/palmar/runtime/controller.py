@@ -32,7 +32,7 @@ from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.control import Control
 from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
-from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, rollout
+from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, brake_to_rest, rollout
 from palmar.runtime.monitor import BlackBox
 from palmar.runtime.safety import RESTS, Safety
 from palmar.runtime.worker import Threaded
@@ -130,9 +130,7 @@ class Controller(Subscriber):
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._robot = body.embodiment
-        self._speeds = np.array([c.kind == "velocity" for c in self._robot.channels])
-        span = self._robot.upper - self._robot.lower
-        self._little = LITTLE * np.where(np.isfinite(span), span, 2 * np.pi)
+        self._little = LITTLE * self._robot.widths(2 * np.pi)
         self._rests = np.array([np.inf if c.tolerance is None else c.tolerance * RESTS for c in self._robot.channels])
         self._now = self._since = self._fresh = obs.time
         self._moving, self._last, self._hit = False, None, None
@@ -146,7 +144,7 @@ class Controller(Subscriber):
     def on_tick(self, tick: Tick) -> None:
         self._now, command = tick.time, tick.verdict.command
         changed = self._last is not None and not np.array_equal(command, self._last)
-        self._moving, self._last = changed or bool(command[self._speeds].any()), command
+        self._moving, self._last = changed or bool(command[self._robot.speeds].any()), command
         if self._yields(tick.time):  # turning round it stands still for a tick, and is not at rest
             pressed = np.abs(self._robot.difference(command, self._robot.measured(tick.observation.state)))
             self._moving = self._moving or bool((pressed > self._rests).any())
@@ -393,10 +391,8 @@ class Park(Subscriber):
         self._body = body
 
     def on_end(self, reason: str) -> None:
-        while self._body is not None and self.safety.moving:
-            when = self.clock.now() + 1.0 / self._body.embodiment.control_rate
-            self._body.apply(self.safety.brake().command)
-            self.clock.wait_until(when)
+        if self._body is not None:
+            brake_to_rest(self._body, self.safety, self.clock)
 
 
 @contextmanager

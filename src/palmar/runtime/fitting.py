@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
-from typing import get_args
 
-from palmar.embodiments import ActionSpaceName, Channel, Embodiment
+from palmar.embodiments import Channel, Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface, MappedPolicy, Mapping
 from palmar.pictures import Fit
@@ -40,7 +39,7 @@ def fitted(
     """
     if (theirs := policy.interface) is None:
         return Fitted(robot, policy)
-    spaces = dict.fromkeys((robot.action_space, *(get_args(ActionSpaceName) if robot.frames else ())))
+    spaces = dict.fromkeys((robot.action_space, *robot.action_spaces))
     if any(r.action_names == theirs.action_names for r in map(robot.with_action_space, spaces)):
         robot = robot.fitting(theirs.action_names)
         spaces = dict.fromkeys((robot.action_space,))

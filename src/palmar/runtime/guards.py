@@ -38,9 +38,8 @@ class Limits:
     @classmethod
     def of(cls, robot: Embodiment) -> Limits:
         dt, inside = 1.0 / robot.control_rate, 1.0 - 1e-6
-        speeds = np.array([c.kind == "velocity" for c in robot.channels])
-        largest = robot.upper - robot.lower
-        rate = np.minimum(robot.rates, np.where(np.isfinite(largest), largest, np.inf) / dt)
+        speeds = robot.speeds
+        rate = np.minimum(robot.rates, robot.widths(np.inf) / dt)
         second = np.where(speeds, robot.array("jerk"), robot.array("acceleration"))
         third = np.where(speeds, np.inf, robot.array("jerk"))
         change = np.minimum(np.minimum(second, 0.5 * dt * third), 2 * rate / dt) * inside

@@ -18,6 +18,7 @@ from palmar.errors import BadValue
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, SimClock
 from palmar.runtime.control import Control
+from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline, Worker
 from palmar.types import ActionChunk, Array, Observation, Policy, Verdict
 
@@ -114,6 +115,14 @@ def resting_command(robot: Embodiment, obs: Observation) -> Array:
         elif not np.isfinite(measured[i]) and any(m.of == c.name and m.quantity == "position" for m in robot.state):
             command[i] = measured[i]  # a sensor that answers no number: `Safety.reset` refuses it by name
     return command
+
+
+def brake_to_rest(body: Body, safety: Safety, clock: Clock) -> None:
+    """Come to rest within the limits, one command a control tick, looking at nothing."""
+    while safety.moving:
+        when = clock.now() + 1.0 / body.embodiment.control_rate
+        body.apply(safety.brake().command)
+        clock.wait_until(when)
 
 
 def rollout(

@@ -18,7 +18,7 @@ def outside(robot: Embodiment, start: Array, commands: Array) -> dict[str, int]:
     counts as acceleration, as in `Channel`.
     """
     dt = 1.0 / robot.control_rate
-    speeds = np.array([c.kind == "velocity" for c in robot.channels])
+    speeds = robot.speeds
     lower, upper = np.minimum(robot.lower, start), np.maximum(robot.upper, start)
     room = ROUNDING * np.maximum(np.where(np.isfinite(upper - lower), upper - lower, 1.0), 1.0)
     path = np.vstack([start, start, start, commands])

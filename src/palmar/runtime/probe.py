@@ -12,7 +12,7 @@ from palmar.embodiments import Channel
 from palmar.errors import BadValue
 from palmar.runtime.clock import Clock
 from palmar.runtime.guards import acceleration, braking, nan, position, velocity
-from palmar.runtime.loop import Body, resting_command
+from palmar.runtime.loop import Body, brake_to_rest, resting_command
 from palmar.runtime.outside import outside
 from palmar.runtime.safety import Safety
 from palmar.types import Array, Observation
@@ -154,10 +154,7 @@ class Probe:
 
     def brake(self) -> None:
         """Come to rest within the limits, looking at nothing."""
-        while self.safety.moving:
-            when = self.clock.now() + self.tick_time
-            self.body.apply(self.safety.brake().command)
-            self.clock.wait_until(when)
+        brake_to_rest(self.body, self.safety, self.clock)
 
     def outside(self) -> dict[str, int]:
         """Commands sent that break a limit (`outside.outside`)."""

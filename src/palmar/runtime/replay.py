@@ -17,7 +17,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment, Measurement
 from palmar.errors import BadValue, UnknownName
-from palmar.runtime.actions import action_space
+from palmar.runtime.actions import action_space, resting
 from palmar.runtime.control import Control
 from palmar.runtime.loop import resting_command
 from palmar.runtime.outside import outside
@@ -77,9 +77,7 @@ def columns_of(
     out. Raises `BadValue` with the actions of the robot that the recording lacks, `UnknownName`.
     """
     names = dict(names or {})
-    spaces = [robot, robot.with_action_space("channels")]
-    if robot.frames:
-        spaces.append(robot.with_action_space("ee_delta"))
+    spaces = [robot, *(robot.with_action_space(s) for s in reversed(robot.action_spaces))]
     joints = {c.name: c.joint for c in robot.channels if c.joint}
     known = {n for r in spaces for n in r.action_names} | set(robot.state_names)
     for name, there in names.items():
@@ -155,7 +153,7 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
     changed = np.zeros(asked.shape, bool)
     reasons: dict[str, Counter[str]] = {}
     stopped: tuple[float, str] | None = None
-    width = np.where(np.isfinite(robot.upper - robot.lower), robot.upper - robot.lower, 1.0)
+    width = robot.widths(1.0)
     for k in range(count):
         now = k * tick
         i = min(int(now / dt + 1e-6), len(actions) - 1)
@@ -185,8 +183,7 @@ def _start(robot: Embodiment, actions: Array, states: Array | None) -> Array:
         measured = resting_command(robot, Observation({}, np.asarray(states[0], float)))
         known = np.isfinite(robot.measured(np.zeros(len(robot.state))))
         start = np.where(known, measured, start)
-    start[[c.kind == "velocity" for c in robot.channels]] = 0.0
-    return start
+    return resting(robot, start)
 
 
 def summary(robot: Embodiment, episodes: Mapping[int, Replayed]) -> dict[str, Any]:

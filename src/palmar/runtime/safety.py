@@ -59,7 +59,7 @@ class Safety:
         self.off = tuple(_off(robot, self.tolerance))
         self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
-        self._endless = np.isinf(robot.upper - robot.lower)
+        self._endless = np.isinf(robot.widths(np.inf))
         self._unit = self.limits.acceleration * self.limits.dt
         moving = self._geometric
         longest = np.ceil((self.limits.velocity / self._unit)[moving].max()) if len(moving) else 0
@@ -88,7 +88,7 @@ class Safety:
 
     def _check_range(self, command: Array) -> None:
         robot = self.robot
-        width = np.where(np.isfinite(robot.upper - robot.lower), robot.upper - robot.lower, 0.0)
+        width = robot.widths(0.0)
         over = np.maximum(robot.lower - command, command - robot.upper) - OUTSIDE * width
         if (over > 1e-9).any():
             i = int(over.argmax())
@@ -186,9 +186,8 @@ class Safety:
     def _within_zones(self, v: Array, slowest: Array, fastest: Array, reasons: list[Reason]) -> Array:
         """v, or the nearest rates tried, or full braking: ones whose braking path stays in every zone."""
         ahead = self._q + v * self.limits.dt
-        near = [
-            b for b in self._bounded if not b.far(ahead, v)
-        ]  # elsewhere no point can get to a bound before it rests
+        # elsewhere no point can get to a bound before it rests
+        near = [b for b in self._bounded if not b.far(ahead, v)]
         if not near:
             return v
         path = self._paths(v[None])
@@ -254,9 +253,8 @@ class _Bounded:
         scale = np.array([abs(robot.channels[i].to_si[0]) for i in self.path])
         ends = robot.positions(frame, np.stack([robot.lower, robot.upper]))
         slid = np.where(self._skeleton.slides, np.abs(ends).max(axis=0), 0.0)
-        further = (
-            np.cumsum(slid[::-1])[::-1] - slid
-        )  # a joint that slides further out lengthens the lever of those before it
+        # a joint that slides further out lengthens the lever of those before it
+        further = np.cumsum(slid[::-1])[::-1] - slid
         self._reach = (self._skeleton.reach + np.where(self._skeleton.slides, 0.0, further)) * scale  # [m] a unit
         self._acceleration = limits.acceleration[self.path]
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from palmar.embodiments import Camera, Embodiment, Frame
 from palmar.errors import BadValue
-from palmar.kinematics import steady_quat
 from palmar.robots import mechanics
 from palmar.robots.arm7 import arm7
 from palmar.sim import camera as cameras
@@ -125,20 +124,9 @@ class World:
         position, velocity, force = self._actuators.measured(self.data)
         noise = self._rng.normal(0, self.params["proprio_noise"] + 1e-12, len(moving))
         position[moving] += noise / np.abs(self._actuators.scale[moving])
-        poses = {f.name: robot.pose(f, position) for f in robot.frames}
-        units = robot.state_units_of(position)
-        state = np.zeros(len(robot.state))
+        state = robot.state_from(position, velocity, force)
         for i, m in enumerate(robot.state):
-            if m.quantity == "pose":
-                where, rotation = poses[m.of]
-                state[i] = where[m.component] if m.component < 3 else steady_quat(rotation)[m.component - 3]
-            elif m.quantity == "position":
-                state[i] = units[i]
-            elif m.quantity == "velocity":
-                state[i] = velocity[robot.index(m.of)]
-            elif m.quantity == "effort":
-                state[i] = force[robot.index(m.of)]
-            elif m.name in self.mechanics.sensors:
+            if m.quantity == "other" and m.name in self.mechanics.sensors:
                 state[i] = self.data.qpos[self.model.joint(self.mechanics.sensors[m.name]).qposadr[0]]
         return state.astype(np.float32)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from palmar.sim.rooms import DESK
-from palmar.sim.scenario import Scene
 from palmar.sim.skills import CLOSED, grasp, holds
 from palmar.sim.task import Go, State, Task
-from palmar.sim.tasks.hand_reach import on_its_side
+from palmar.sim.tasks.hand_reach import SCENE
 from palmar.types import Array
 
 HEIGHT = 0.15  # where it should end, over the table [m]
@@ -38,13 +36,7 @@ TASK = Task(
     name="hand_lift",
     robots=("bimanual14",),
     stream=7,
-    scene=Scene(
-        room=DESK,
-        area=((-0.14, 0.14), (-0.16, 0.16)),
-        clutter=0.0,
-        hands={"left": "left", "right": "right"},
-        first=on_its_side,
-    ),
+    scene=SCENE,
     wordings=(
         "lift the {o} with the {h} hand",
         "pick up the {o} with your {h} arm",

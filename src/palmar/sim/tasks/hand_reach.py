@@ -6,24 +6,8 @@ import numpy as np
 
 from palmar.sim.rooms import DESK
 from palmar.sim.scenario import Scene
-from palmar.sim.skills import OPEN
-from palmar.sim.task import Go, State, Task
-from palmar.types import Array
-
-HOVER = 0.05  # the gripper's point this far over the thing's centre [m]
-NEAR = 0.025  # and this close to that point [m]
-
-
-def goal(s: State) -> Array:
-    return s.item(s.scenario.target) + [0, 0, HOVER]
-
-
-def success(s: State) -> bool:
-    return bool(np.linalg.norm(s.tcp - goal(s)) < NEAR)
-
-
-def plan(w: State) -> Go:
-    return Go(goal(w), OPEN, 0.035)
+from palmar.sim.task import Task
+from palmar.sim.tasks.reach import goal, plan, success  # of the gripper that the scenario's hand names
 
 
 def on_its_side(
@@ -33,17 +17,20 @@ def on_its_side(
     return x, rng.uniform(-0.02, 0.16) * (1.0 if hand == "left" else -1.0)
 
 
+SCENE = Scene(
+    room=DESK,
+    area=((-0.14, 0.14), (-0.16, 0.16)),
+    clutter=0.0,
+    hands={"left": "left", "right": "right"},
+    first=on_its_side,
+)
+"""A thing on the side of the hand that is named."""
+
 TASK = Task(
     name="hand_reach",
     robots=("bimanual14",),
     stream=6,
-    scene=Scene(
-        room=DESK,
-        area=((-0.14, 0.14), (-0.16, 0.16)),
-        clutter=0.0,
-        hands={"left": "left", "right": "right"},
-        first=on_its_side,
-    ),
+    scene=SCENE,
     wordings=(
         "reach the {o} with the {h} hand",
         "reach for the {o} with your {h} arm",
