@@ -1,0 +1,76 @@
+"""Chunks made from noise: diffusion and flow matching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from palmar.mapping import Interface
+from palmar.models.base import Batch
+from palmar.models.generative import DenoiserConfig, Diffusion, ExpertConfig, Flow, MLPConfig
+from palmar.models.heads.base import Head, Parts, over_chunk
+
+if TYPE_CHECKING:
+    from palmar.data.normalize import Normalizer
+    from palmar.types import Array
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """A chunk cleaned from noise in a few steps."""
+
+    denoiser: DenoiserConfig = field(default_factory=MLPConfig)
+    diffusion: Diffusion = field(default_factory=Diffusion)
+
+    def build(self, width: int, interface: Interface) -> Head:
+        return GenerativeHead(self.denoiser, self.diffusion, width, interface)
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """A chunk carried from noise along a learned velocity."""
+
+    denoiser: DenoiserConfig = field(default_factory=ExpertConfig)
+    flow: Flow = field(default_factory=Flow)
+
+    def build(self, width: int, interface: Interface) -> Head:
+        return GenerativeHead(self.denoiser, self.flow, width, interface)
+
+
+class GenerativeHead(Head):
+    """Diffusion or flow matching over the whole chunk. The noise comes from torch's generator: seed it to repeat."""
+
+    def __init__(self, denoiser: DenoiserConfig, way: Diffusion | Flow, width: int, interface: Interface) -> None:
+        super().__init__()
+        self.way, self.shape = way, (interface.horizon, actions := len(interface.action_names))
+        self.net = denoiser.build(width, *self.shape)
+        self.low: Tensor
+        self.high: Tensor
+        if isinstance(way, Diffusion):
+            self.register_buffer("low", torch.full((actions,), -way.clip))
+            self.register_buffer("high", torch.full((actions,), way.clip))
+
+    @torch.no_grad()
+    def fit(self, actions: Array, normalizer: Normalizer) -> None:
+        """Diffusion samples within what the data reach, also rarely and far from the mean: a gripper that seldom closes."""
+        if isinstance(self.way, Diffusion):
+            low, high = self.way.limits(torch.from_numpy(normalizer.forward(actions)))
+            self.low.copy_(low)
+            self.high.copy_(high)
+
+    def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
+        if isinstance(self.way, Diffusion):
+            wrong, action = self.way.guess(self.net, context, batch.actions, (self.low, self.high))
+        else:
+            wrong, action = self.way.guess(self.net, context, batch.actions)
+        loss = over_chunk(wrong, batch)
+        return loss, {"action": over_chunk(action, batch), "denoise": loss}
+
+    def act(self, context: Tensor) -> Tensor:
+        noise = torch.randn(len(context), *self.shape, device=context.device)
+        if isinstance(self.way, Diffusion):
+            return self.way.sample(self.net, context, noise, (self.low, self.high))
+        return self.way.sample(self.net, context, noise)
