@@ -73,19 +73,23 @@ def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
     return attack
 
 
-def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Values [M, n, N] of the joint channels at each tick of full braking from q [M, N] and rates v [M, N]; other channels
-    stay."""
+def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Values [M, n, N] of the joint channels at each tick of full braking from q, rates v and their changes a [M, N]; other
+    channels stay. Tick by tick: brake as hard as can be taken back, within acceleration and jerk, by the time v is 0."""
     dt = 1 / robot.control_rate
-    a = np.minimum(
-        robot.array("acceleration"), 0.5 * dt * robot.array("jerk")
-    )  # turned round within a tick it keeps the jerk
-    v = np.where(robot.moves_joint, v, 0.0)
-    step = np.where(np.isfinite(a), a * dt, np.inf)
+    most = np.minimum(robot.array("acceleration"), 2 * robot.array("velocity") / dt)
+    step = np.minimum(robot.array("jerk"), 2 * most / dt) * dt
+    moves = robot.moves_joint
+    v, a = np.where(moves, v, 0.0), np.where(moves, a, 0.0)
     path = [q]
-    while len(path) < 2 or np.any(v):
-        v = np.sign(v) * np.maximum(np.abs(v) - step, 0.0)
+    while len(path) < 2 or np.any(np.abs(v) > 1e-9) or np.any(np.abs(a) > 1e-9):
+        x = np.abs(v) / (step * dt)  # the largest a with a + (a-1) + (a-2) + … = v, in units of a tick
+        n = np.maximum(np.ceil((np.sqrt(1 + 8 * x) - 1) / 2), 1)
+        wanted = -np.sign(v) * np.minimum((x / n + (n - 1) / 2) * step, most)
+        a = np.where(moves, np.clip(wanted, a - step, a + step), 0.0)
+        v = v + a * dt
         path.append(path[-1] + v * dt)
+        assert len(path) < 5000, "braking does not end"
     return np.stack(path, axis=1)
 
 
@@ -110,7 +114,7 @@ def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray) ->
     first = np.where(speeds, limits["acceleration"], limits["velocity"])
     second = np.where(speeds, limits["jerk"], limits["acceleration"])
     third = np.where(speeds, np.inf, limits["jerk"])
-    paths = braking_paths(robot, q[1:], v)
+    paths = braking_paths(robot, q[2:], v[1:], a)
     out = {
         "position": float((np.maximum(robot.lower - q, q - robot.upper) / wide).max()),
         "velocity": float((np.abs(v) / first).max() - 1),

@@ -12,70 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from palmar.embodiments import Embodiment
+from palmar.runtime.limits import Limits
 from palmar.types import Array, Observation, Reason
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one control tick may do to each of N channels: float64[N] lowest and highest value, rate (change a second) and
-    its change a second, all in the channel's unit, and `dt` [s].
-
-    Of a joint or an opening the rate is its velocity and the change of that its acceleration; of a velocity channel they are
-    its acceleration and its jerk. They lie inside the robot's own limits by one part in a million, so rounding never
-    crosses those. At a high control rate jerk binds first: a change of acceleration by 2·a in one tick is a jerk of
-    2·a/dt, so a ≤ jerk·dt/2 keeps it. Without a limit of acceleration a channel may turn round within one tick.
-    groups: int arrays of the channels that are slowed together.
-    """
-
-    lower: Array
-    upper: Array
-    velocity: Array
-    acceleration: Array
-    dt: float
-    speeds: Array
-    groups: tuple[Array, ...]
-
-    @classmethod
-    def of(cls, robot: Embodiment) -> Limits:
-        dt, inside = 1.0 / robot.control_rate, 1.0 - 1e-6
-        speeds = robot.speeds
-        rate = np.minimum(robot.rates, robot.widths(np.inf) / dt)
-        second = np.where(speeds, robot.array("jerk"), robot.array("acceleration"))
-        third = np.where(speeds, np.inf, robot.array("jerk"))
-        change = np.minimum(np.minimum(second, 0.5 * dt * third), 2 * rate / dt) * inside
-        names = [c.coupling for c in robot.channels]
-        groups = [np.flatnonzero([n == name for n in names]) for name in dict.fromkeys(n for n in names if n)]
-        groups += [np.array([i]) for i, n in enumerate(names) if not n]
-        return cls(robot.lower + 1e-6, robot.upper - 1e-6, rate * inside, change, dt, speeds, tuple(groups))
-
-    def reachable(self, room: Array) -> Array:
-        """Largest rate that, kept for one tick and then braked at the limit, stops within `room` ≥ 0. [..., N]
-
-        In units of a·dt and a·dt² braking from u takes u + (u-1) + (u-2) + … = n·u - n(n-1)/2 with n = ⌈u⌉; this is the
-        inverse. Exact for ticks (v·dt + v²/2a ≤ room is its limit for small dt), so full braking stays admissible:
-        it leaves exactly the room the next, slower step needs.
-        """
-        unit = self.acceleration * self.dt
-        far = 1e3 * (self.velocity * self.dt + self.velocity**2 / self.acceleration + unit * self.dt)
-        x = np.minimum(np.maximum(room, 0.0), far) / (unit * self.dt)
-        n = np.maximum(np.ceil(0.5 * np.sqrt(1.0 + 8.0 * x) - 0.5), 1.0)
-        return (x / n + 0.5 * (n - 1.0)) * unit
-
-    def braked(self, v: Array) -> Array:
-        """The rate [..., N] after one tick of full braking."""
-        most = self.acceleration * self.dt
-        return v - np.minimum(np.maximum(v, -most), most)
-
-    def stopping(self, value: Array, v: Array) -> Array:
-        """The rate [N] after one tick of stopping the robot: joints and openings brake, speeds go to 0."""
-        braked = self.braked(v)
-        if not self.speeds.any():
-            return braked
-        most = self.acceleration * self.dt
-        to_zero = np.copysign(np.minimum(self.reachable(np.abs(value)), np.abs(value) / self.dt), -value)
-        return np.where(
-            self.speeds, np.clip(np.clip(to_zero, -self.velocity, self.velocity), v - most, v + most), braked
-        )
 
 
 @dataclass(slots=True)
@@ -84,7 +22,8 @@ class Move:
 
     target: float64[N] as asked for. velocity: float64[N] rate wanted for this tick; guards soften it. lead: float64[N]
     rate of the target itself. slowest, fastest: float64[N] between which every limit is kept.
-    position, before: float64[N] the last command and the rate it was reached with. measured: float64[N], NaN where not.
+    position, before, change: float64[N] the last command, the rate it was reached with, and the change of that rate then.
+    measured: float64[N], NaN where not.
     now: [s] on the time of observations.
     halt: brake fully instead. yields: with halt, go back to the measured positions and rest there.
     stop: also ask the controller to leave RUN.
@@ -97,6 +36,7 @@ class Move:
     fastest: Array
     position: Array
     before: Array
+    change: Array
     measured: Array
     observation: Observation
     now: float
@@ -211,6 +151,19 @@ def acceleration(move: Move) -> Reason | None:
     return Reason("acceleration", move.robot.channels[i].name, asked / lim.dt, bound, move.unit(i, "/s²"))
 
 
+def jerk(move: Move) -> Reason | None:
+    """Change the acceleration no faster than allowed, and have none left where the wanted speed is reached."""
+    lim, wanted = move.limits, move.velocity
+    softened = lim.within(wanted, move.before, move.change)
+    away = np.abs(softened - wanted)
+    if away.max() <= 1e-3:
+        return None
+    i = int(away.argmax())
+    move.velocity = softened
+    asked = abs(float((wanted[i] - move.before[i]) / lim.dt - move.change[i])) / lim.dt
+    return Reason("jerk", move.robot.channels[i].name, asked, float(lim.jerk[i]), move.unit(i, "/s³"))
+
+
 def braking(move: Move) -> Reason | None:
     """Approach a limit only as fast as the robot can stop before it."""
     lim, here, wanted = move.limits, move.position, move.velocity
@@ -226,7 +179,7 @@ def braking(move: Move) -> Reason | None:
     return Reason("braking", move.robot.channels[i].name, float(end), float(bound), move.unit(i), v > 0)
 
 
-GUARDS: tuple[Guard, ...] = (stale, tracking, nan, position, velocity, acceleration, braking)
+GUARDS: tuple[Guard, ...] = (stale, tracking, nan, position, velocity, acceleration, jerk, braking)
 
 EMERGENCIES = frozenset({"tracking"})
 """Guards whose stop may be a collision: an E-STOP where the others are a HOLD."""

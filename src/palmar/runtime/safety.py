@@ -1,9 +1,9 @@
 """Between the policy and the motors: whatever the target, the command that leaves here is within the robot's limits.
 
-Why it always is. The state is the last command and the rate it was reached with; the claim is "from here, full braking
-keeps every limit until the robot rests", true at rest. Each tick either brakes fully, which is the rest of a path
-already shown safe, or takes a step of which the same was checked first: per channel by `Limits.reachable` (the step, then
-braking, ends before the limit), for zones by the frames' points at every tick of the braking path. So the claim holds
+Why it always is. The state is the last command, the rate it was reached with and the change of that rate; the claim is "from
+here, full braking keeps every limit until the robot rests", true at rest. Each tick either brakes fully, which is the rest of
+a path already shown safe, or takes a step of which the same was checked first: per channel by `Limits.interval` (the step,
+then braking, ends before the limit), for zones by the frames' points at every tick of the braking path. So the claim holds
 after it too. Guards only choose among such steps: the result is clipped to them after the fold, whatever a guard did.
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from palmar.embodiments import Embodiment, Frame
 from palmar.errors import BadValue
-from palmar.runtime.guards import GUARDS, Guard, Limits, Move
+from palmar.runtime.guards import GUARDS, Guard, Move
+from palmar.runtime.limits import Limits
 from palmar.runtime.zones import Skeleton, Zone, zones_of
 from palmar.types import Array, Observation, Reason, Verdict
 
@@ -60,10 +61,6 @@ class Safety:
         self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
         self._endless = np.isinf(robot.widths(np.inf))
-        self._unit = self.limits.acceleration * self.limits.dt
-        moving = self._geometric
-        longest = np.ceil((self.limits.velocity / self._unit)[moving].max()) if len(moving) else 0
-        self._ticks = np.arange(1.0, longest + 1)[:, None]
         self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
@@ -81,7 +78,7 @@ class Safety:
             i = int(np.argmin(np.isfinite(command)))
             raise BadValue(f"command of '{names[i]}' is {command[i]}; expected a finite number. Next: check its sensor")
         self._check_range(command)
-        self._q, self._v = command, np.zeros(len(command))
+        self._q, self._v, self._a = command, np.zeros(len(command)), np.zeros(len(command))
         self._goal, self._drift = self._q, np.zeros(len(self._q))
         for bounded in self._bounded:
             bounded.reset(self._q)
@@ -123,10 +120,10 @@ class Safety:
         near = np.clip(target, -far, far)
         wanted = (near - self._q) / self.limits.dt
         target = np.where(self._endless & np.isfinite(target), near, target)
-        slowest, fastest = self._interval()
+        slowest, fastest = self.limits.interval(self._q, self._v, self._a)
         move = Move(
-            target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self.robot.measured(obs.state),
-            obs, now, self.robot, self.limits, self.stale_after, self.tolerance,
+            target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self._a,
+            self.robot.measured(obs.state), obs, now, self.robot, self.limits, self.stale_after, self.tolerance,
         )  # fmt: skip
         reasons: list[Reason] = []
         for guard in self.guards:
@@ -146,10 +143,11 @@ class Safety:
         return self._advance(self._stopped(), [], False)
 
     def _stopped(self) -> Array:
-        return self.limits.stopping(self._q, self._v)
+        return self.limits.stopping(self._q, self._v, self._a)
 
     def _advance(self, v: Array, reasons: list[Reason], stop: bool) -> Verdict:
-        self._q, self._v = self._q + v * self.limits.dt, v
+        dt = self.limits.dt
+        self._q, self._v, self._a = self._q + v * dt, v, (v - self._v) / dt
         return Verdict(self._q.copy(), tuple(reasons), stop)
 
     def _yielding(self, move: Move, reasons: list[Reason]) -> Array:
@@ -162,6 +160,7 @@ class Safety:
         way = np.where(followed, way, 0.0)
         way[np.abs(way) <= RESTS * np.where(followed, self.tolerance, 1.0)] = 0.0
         v = np.copysign(np.minimum(self.limits.reachable(np.abs(way)), np.abs(way) / self.limits.dt), way)
+        v = self.limits.within(v, self._v, self._a)
         v = np.where(followed, np.clip(v, move.slowest, move.fastest), stopped)
         return self._within_zones(v, move.slowest, move.fastest, reasons)
 
@@ -174,20 +173,11 @@ class Safety:
         least = np.minimum(np.minimum(np.abs(new), np.abs(old)), self.limits.velocity)
         return np.where(new * old > 0, np.copysign(least, new), 0.0)
 
-    def _interval(self) -> tuple[Array, Array]:
-        """Lowest and highest rate [N] that keep every limit now and while braking from them."""
-        lim, brake = self.limits, self.limits.braked(self._v)
-        above, below = lim.reachable(np.stack([lim.upper - self._q, self._q - lim.lower]))
-        high = np.minimum(np.minimum(lim.velocity, self._v + self._unit), above)
-        low = np.maximum(np.maximum(-lim.velocity, self._v - self._unit), -below)
-        # Braking is always admissible; saying so keeps the interval from being empty by a rounding error.
-        return np.minimum(low, brake), np.maximum(high, brake)
-
     def _within_zones(self, v: Array, slowest: Array, fastest: Array, reasons: list[Reason]) -> Array:
         """v, or the nearest rates tried, or full braking: ones whose braking path stays in every zone."""
         ahead = self._q + v * self.limits.dt
         # elsewhere no point can get to a bound before it rests
-        near = [b for b in self._bounded if not b.far(ahead, v)]
+        near = [b for b in self._bounded if not b.far(ahead, v, (v - self._v) / self.limits.dt)]
         if not near:
             return v
         path = self._paths(v[None])
@@ -235,12 +225,13 @@ class Safety:
 
     def _paths(self, v: Array) -> Array:
         """Commands [K·(n+1), N]: for each of K steps v [K, N], the step and n ticks of full braking after it."""
-        speed = np.abs(v)
-        g = self._geometric
-        ticks = self._ticks[: max(int(np.ceil((speed[:, g] / self._unit[g]).max())) - 1, 0)]
-        steps = np.maximum(speed[:, None] - ticks * self._unit, 0.0)
-        travelled = np.concatenate([speed[:, None], speed[:, None] + np.cumsum(steps, axis=1)], axis=1)
-        return (self._q + np.sign(v)[:, None] * travelled * self.limits.dt).reshape(-1, v.shape[1])
+        g, dt = self._geometric, self.limits.dt
+        ahead = np.zeros((len(v), 1, len(g)))
+        change = (v[:, g] - self._v[g]) / dt
+        travelled = v[:, None, g] * dt + np.concatenate([ahead, self.limits.travel(v[:, g], change, g)], axis=1)
+        path = np.repeat((self._q + v * dt)[:, None], travelled.shape[1], axis=1)
+        path[..., g] = self._q[g] + travelled
+        return path.reshape(-1, v.shape[1])
 
 
 class _Bounded:
@@ -256,7 +247,7 @@ class _Bounded:
         # a joint that slides further out lengthens the lever of those before it
         further = np.cumsum(slid[::-1])[::-1] - slid
         self._reach = (self._skeleton.reach + np.where(self._skeleton.slides, 0.0, further)) * scale  # [m] a unit
-        self._acceleration = limits.acceleration[self.path]
+        self._limits = limits
 
     def reset(self, command: Array) -> None:
         inside = self.inside(command[None])
@@ -269,10 +260,10 @@ class _Bounded:
         points = self._skeleton.points(self.robot.positions(self.frame, commands))
         return [zone.inside(points) - 1e-6 for zone in self.zones]
 
-    def far(self, ahead: Array, v: Array) -> bool:
+    def far(self, ahead: Array, v: Array, a: Array) -> bool:
         """Whether no point can get to a bound before the robot rests, from what was last computed."""
-        speed = v[self.path]
-        travel = self._reach @ (np.abs(ahead[self.path] - self._marked) + speed * speed / (2 * self._acceleration))
+        further = self._limits.farthest(v, a)
+        travel = self._reach @ (np.abs(ahead - self._marked) + further)[self.path]
         return bool(travel < self._margin)
 
     def keeps(self, inside: list[Array]) -> bool:
@@ -293,7 +284,7 @@ class _Bounded:
     def mark(self, command: Array, inside: list[Array]) -> None:
         """Remember the depth at a command, the first of the path: until the robot has moved that far, nothing needs
         computing."""
-        self._marked = command[self.path]
+        self._marked = command
         worst = [np.minimum(depth.min(axis=0), 0.0) for depth in inside]
         self._bounds = [np.maximum(bound, w) for bound, w in zip(self._bounds, worst, strict=True)]
         self._margin = min((float(depth[0].min()) for depth in inside), default=np.inf)
