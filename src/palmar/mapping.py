@@ -218,7 +218,10 @@ class Mapping:
                 )
             k = there.index(source)
             a, b = theirs.unit(what, k), ours.unit(what, i)
-            scale, offset = (1.0, 0.0) if not a or not b else conversion(a, b, spans.get(name))
+            try:
+                scale, offset = (1.0, 0.0) if not a or not b else conversion(a, b, spans.get(name))
+            except BadValue as error:
+                raise BadValue(f"{what} channel '{source}': {error}") from error
             if any(c.index == k for c in columns):
                 raise BadValue(
                     f"{what} channel '{source}' is used for two of ours, '{name}' among them. Next: one name each"

@@ -199,3 +199,25 @@ def test_a_replay_that_does_not_fit_is_told(gadget, recorded, capsys):
     assert "its actions are shoulder, elbow, jaw, wheel" in told(capsys)[1]
     assert main(["run", "--replay", recorded, "--robot", gadget, "--names", "hip=shoulder"]) == 2
     assert "unknown channel of gadget 'hip'" in told(capsys)[1]
+
+
+def test_a_recording_in_degrees_is_replayed_on_a_robot_in_radians(gadget, tmp_path, capsys):
+    robot = bodies.gadget()
+    with DatasetWriter(tmp_path / "degrees", robot, fps=10) as writer:
+        steps = []
+        for i in range(20):
+            at = np.array([0.9 * (1 - np.cos(i / 10)), 0.5, 100.0, 0.0])
+            recorded = at * [180 / np.pi, 180 / np.pi, 1, 1]
+            state = robot.state_from(recorded, np.zeros(4)).astype(np.float32)
+            obs = Observation({"top": np.zeros((24, 32, 3), np.uint8)}, state, "wave", i / 10)
+            steps.append(Step(obs, np.float32(recorded), np.float32(recorded)))
+        writer.add(Episode("wave", "wave", 0, "human", steps, True, "done", 2.0))
+    words = ["run", "--replay", str(tmp_path / "degrees"), "--robot", gadget, "--json"]
+    assert main(words) == 2
+    assert "look like 'deg' ('shoulder' from 0 to" in told(capsys)[1]
+    inside = ["shoulder=deg", "elbow=deg", "shoulder.pos=deg", "elbow.pos=deg"]
+    assert main([*words, "--unit", *inside]) == 0
+    figures = json.loads(told(capsys)[0])
+    assert figures["changed"] == 0 and figures["stopped"] == {}
+    assert main([*words, "--unit", "hip=deg"]) == 2
+    assert "unknown channel of the recording 'hip'" in told(capsys)[1]

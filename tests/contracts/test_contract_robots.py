@@ -21,7 +21,7 @@ from palmar.runtime.control import Control
 from palmar.runtime.fitting import fitted
 from palmar.runtime.loop import resting_command, rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.replay import columns_of
+from palmar.runtime.recording import columns_of
 from palmar.runtime.safety import Safety
 from palmar.types import ActionChunk, Observation
 
@@ -253,7 +253,7 @@ def test_a_policy_and_a_recording_fit_whatever_the_action_spaces(body):
         def reset(self): ...
 
     assert fitted(Plain(), body).robot.action_names == body.channel_names
-    assert columns_of(body, body.channel_names, body.state_names).robot.action_names == body.channel_names
+    assert columns_of(body, body.with_action_space("channels").interface()).robot.action_names == body.channel_names
 
 
 def test_velocities_are_told_in_the_unit_they_are_measured_in():

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Column, Table
 
 from palmar.cli.shared import Answer, pairs
@@ -14,13 +13,15 @@ from palmar.console import Screen, styled
 from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.runtime.replay import Replayed, columns_of, replay, summary
+from palmar.runtime.recording import check_units, columns_of, with_units
+from palmar.runtime.replay import Replayed, replay, summary
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
     """data: folder of the set. robot: a name, or a robot file. episode: None for all. names: ROBOT=RECORDING where the two
-    are called differently. plot: a PNG of the episode that is changed most. keys: as `data.roles.parse_keys`."""
+    are called differently. plot: a PNG of the episode that is changed most. keys: as `data.roles.parse_keys`. units:
+    NAME=UNIT of the recording's channels, "*" for all that are not named, where the set does not state them."""
 
     data: Path
     robot: str = "arm7"
@@ -28,6 +29,7 @@ class ReplayConfig:
     names: tuple[str, ...] = ()
     plot: Path | None = None
     keys: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,15 @@ class Replays:
 
 def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
     """Play the episodes of a data set. Raises `BadValue` for names, numbers or an episode that do not fit, `BadFile`."""
+    from palmar.data.mapped import interface_of
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
     robot = find_robot(config.robot)
     data = Dataset(config.data, cache=False, keys=parse_keys(config.keys))
-    columns = columns_of(robot, data.action_names, data.state_names, pairs("--names", config.names))
+    recording = with_units(interface_of(data), pairs("--unit", config.units))
+    columns = columns_of(robot, recording, pairs("--names", config.names))
+    check_units(columns, data.actions, data.robot_type)
     indices = [e.index for e in data.episodes]
     if config.episode is not None and config.episode not in indices:
         found = f"{len(indices)} episodes, {indices[0]} … {indices[-1]}" if indices else "none"
@@ -54,9 +59,13 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
     wanted = [e for e in data.episodes if config.episode in (None, e.index)]
     if not wanted:
         raise BadValue(f"'{config.data}' has no episodes; expected at least one")
-    actions = np.asarray(data.actions)[:, columns.action]
-    states = np.asarray(data.states)[:, columns.state] if len(columns.state) else None
+    actions, states = columns.actions(data.actions), columns.states(data.states)
     notes = []
+    if columns.unchecked:
+        notes.append(
+            f"the set states no unit of {', '.join(columns.unchecked)}: taken to be the robot's. "
+            "Next: --unit NAME=UNIT where it is another"
+        )
     if states is None:
         notes.append("the set has no positions of this robot's channels: taken to follow its commands perfectly")
     if abs(data.fps / robot.policy_rate - 1) > 0.01:

@@ -9,14 +9,14 @@ was told to be. Without recorded positions the robot is taken to follow perfectl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from palmar.embodiments import Embodiment, Measurement
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadValue
 from palmar.runtime.actions import action_space, resting
 from palmar.runtime.control import Control
 from palmar.runtime.loop import resting_command
@@ -25,19 +25,6 @@ from palmar.types import Array, Observation
 
 LITTLE = 1e-3
 """A change of a command below this share of a channel's range is not counted as one."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where a robot's numbers are in a recording.
-
-    robot: in the action space of the recording, with the measurements that the recording has. action: int64[A], column
-    of each of its actions; state: int64[S], of each of its measurements.
-    """
-
-    robot: Embodiment
-    action: Array
-    state: Array
 
 
 @dataclass(frozen=True)
@@ -63,62 +50,6 @@ class Replayed:
     def largest(self) -> Array:
         """float64[N]: largest difference of what was sent and what was asked, in each channel's unit."""
         return np.abs(self.sent - self.asked).max(axis=0)
-
-
-def columns_of(
-    robot: Embodiment,
-    action_names: Sequence[str],
-    state_names: Sequence[str],
-    names: Mapping[str, str] | None = None,
-) -> Columns:
-    """Find a robot's channels in a recording by name, or by the joint's name in the robot's description.
-
-    names: {of the robot: of the recording} where they are called otherwise. Measurements that the recording lacks are left
-    out. Raises `BadValue` with the actions of the robot that the recording lacks, `UnknownName`.
-    """
-    names = dict(names or {})
-    spaces = [robot, *(robot.with_action_space(s) for s in reversed(robot.action_spaces))]
-    joints = {c.name: c.joint for c in robot.channels if c.joint}
-    known = {n for r in spaces for n in r.action_names} | set(robot.state_names)
-    for name, there in names.items():
-        if name not in known:
-            raise UnknownName(f"channel of {robot.name}", name, sorted(known))
-        if there not in (*action_names, *state_names):
-            raise BadValue(
-                f"names has '{there}' for '{name}'; the recording has actions {', '.join(action_names)} and states "
-                f"{', '.join(state_names) or 'none'}. Next: one of those"
-            )
-
-    def column(name: str, there: Sequence[str], *others: str) -> int | None:
-        found = (n for n in (names.get(name, ""), name, *others) if n in there)
-        return next((list(there).index(n) for n in found), None)
-
-    best: tuple[Embodiment, list[int | None]] | None = None
-    for r in spaces:
-        at = [column(n, action_names, joints.get(n, "")) for n in r.action_names]
-        if best is None or at.count(None) < best[1].count(None):
-            best = r, at
-    assert best is not None
-    chosen, action = best
-    if None in action:
-        lacking = [n for n, i in zip(chosen.action_names, action, strict=True) if i is None]
-        raise BadValue(
-            f"the recording has no {', '.join(lacking)}: its actions are {', '.join(action_names)}; {robot.name} takes "
-            f"{', '.join(chosen.action_names)}. Next: --names {lacking[0]}=NAME_IN_THE_RECORDING"
-        )
-    kept: list[Measurement] = []
-    state: list[int] = []
-    for m in robot.state:
-        others: tuple[str, ...] = ()
-        if m.quantity == "position":
-            joint = joints.get(m.of, m.of)
-            others = (names.get(m.of, ""), m.of, joint, f"{joint}.pos")
-        if (i := column(m.name, state_names, *others)) is not None and i not in state:
-            kept.append(m)
-            state.append(i)
-    if not kept:
-        kept = [Measurement("nothing", "", "other")]
-    return Columns(replace(chosen, state=tuple(kept)), np.array(action, np.int64), np.array(state, np.int64))
 
 
 def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -> Replayed:

@@ -61,6 +61,8 @@ class Run:
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
     keys: tuple[str, ...] = ()
     """With --replay: which features are what where the set's rules do not find them: action=KEY state=KEY."""
+    unit: tuple[str, ...] = ()
+    """With --replay: NAME=UNIT of the recording's channels where the set states none; '*=deg' for all."""
     episode: Annotated[int | None, SEED] = None
     """With --replay: this episode alone."""
     plot: Path | None = None
@@ -76,7 +78,9 @@ class Run:
             from palmar.cli.replaying import ReplayConfig, run_replay
 
             writable(self.plot, self.force)
-            config = ReplayConfig(self.replay, self.robot or "arm7", self.episode, self.names, self.plot, self.keys)
+            config = ReplayConfig(
+                self.replay, self.robot or "arm7", self.episode, self.names, self.plot, self.keys, self.unit
+            )  # fmt: skip
             return run_replay(config, console, progress=not self.json)
         from palmar.cli import live
 
@@ -90,7 +94,7 @@ class Run:
 
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that says something only with --replay, or only without."""
-        alone = ("keys", "episode", "plot")
+        alone = ("keys", "unit", "episode", "plot")
         driven = (
             "policy",
             "world",
