@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,9 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palmar.cli.commands.act import Run
+from palmar.cli.live import RunConfig
+from palmar.data.mapped import MappedData
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface, MappedPolicy, Mapping
+from palmar.pictures import FIT, fit
 from palmar.robots.arm7 import arm7
+from palmar.runtime.fitting import fitted
 from palmar.types import ActionChunk, Observation
 from palmar.units import UNITS, conversion
 
@@ -158,3 +164,13 @@ def test_a_damaged_mapping_is_no_mapping(damage):
     good = Mapping.between(ARM, ARM).to_dict()
     with pytest.raises((KeyError, TypeError, ValueError)):
         Mapping.from_dict(good | damage)
+
+
+def test_pictures_of_another_size_are_stretched_in_a_mapping_as_in_training_and_acting():
+    image = np.random.default_rng(0).integers(1, 256, (48, 96, 3), np.uint8)
+    wide = replace(ARM, cameras={"front": (48, 96), "wrist": (96, 96)})
+    taken = Mapping.between(wide, ARM).take_images({"front": image, "wrist": np.ones((96, 96, 3), np.uint8)})
+    np.testing.assert_array_equal(taken["front"], fit(image, 96, 96))
+    np.testing.assert_array_equal(taken["front"], fit(image, 96, 96, FIT))
+    defaults = [inspect.signature(f).parameters["how"].default for f in (Mapping.between, MappedData, fitted, fit)]
+    assert [*defaults, Run().fit, inspect.signature(RunConfig).parameters["fit"].default] == [FIT] * 6

@@ -24,10 +24,12 @@ Kind = Literal["revolute", "continuous", "prismatic", "opening", "velocity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Source = Literal["description file", "data sheet", "data", "user", "guess"]
 SOURCES: tuple[Source, ...] = get_args(Source)
-QUANTITIES = ("position", "velocity", "acceleration", "jerk", "effort")
+QUANTITIES = ("position", "velocity", "acceleration", "jerk", "effort", "tolerance")
 ActionSpaceName = Literal["ee_delta", "channels"]
 DELTA = ("dx", "dy", "dz", "drx", "dry", "drz")
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+LITTLE = 1e-3
+"""Two commands that differ by less than this share of a channel's width (`Embodiment.widths`) ask for the same."""
 
 _DIMENSIONS: dict[str, tuple[str, ...]] = {
     "revolute": ("angle", "fraction"),
@@ -58,7 +60,7 @@ class Channel:
     [unit/s²], jerk [unit/s³]. Of a velocity channel lower … upper are the speeds themselves, acceleration and jerk their
     first and second change, and `velocity` the larger of both speeds. Infinite: no such limit. effort: [N·m] or [N], None
     where unknown. home: neutral command.
-    tolerance: largest difference of commanded and measured value before the robot is thought to be blocked; None: any.
+    tolerance: largest difference of commanded and measured value [unit] before the robot is thought to be blocked; None: any.
     joint: name of the joint in the robot's description file, `name` where empty. span: joint position [rad] or [m] at the
     two ends of the calibrated range, for the units that are a share of it. coupling: channels of one group are slowed
     together so that the group keeps its direction; each alone where empty.
@@ -485,10 +487,17 @@ class Embodiment:
         """bool[N]: which channels are commanded by their speed."""
         return np.array([c.kind == "velocity" for c in self.channels])
 
-    def widths(self, endless: float) -> Array:
-        """float64[N]: from the lowest to the highest command of each channel; `endless` where there are no limits."""
-        wide = self.upper - self.lower
-        return np.where(np.isfinite(wide), wide, endless)
+    @cached_property
+    def endless(self) -> Array:
+        """bool[N]: continuous channels without position limits."""
+        return np.isinf(self.upper - self.lower)
+
+    @cached_property
+    def widths(self) -> Array:
+        """float64[N]: from the lowest to the highest command of each channel in its unit; of an endless one a whole turn, 2π
+        where its unit is not stated."""
+        turn = np.where(np.isfinite(self._turns), self._turns, 2 * np.pi)
+        return np.where(self.endless, turn, self.upper - self.lower)
 
     @cached_property
     def moves_joint(self) -> Array:
@@ -503,8 +512,11 @@ class Embodiment:
 
     @cached_property
     def _turns(self) -> Array:
-        """float64[N]: a whole turn of a continuous channel in its unit, infinite for others."""
-        return np.array([abs(2 * np.pi / c.to_si[0]) if c.kind == "continuous" else np.inf for c in self.channels])
+        """float64[N]: a whole turn of a continuous channel in its unit; infinite for others, and where no unit is stated."""
+        turning = (c.kind == "continuous" and bool(c.unit) for c in self.channels)
+        return np.array(
+            [abs(2 * np.pi / c.to_si[0]) if t else np.inf for c, t in zip(self.channels, turning, strict=True)]
+        )
 
     # ---------------------------------------------------------------------------------------------- variants
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
-from palmar.pictures import FITS, Fit, fit
+from palmar.pictures import FIT, FITS, Fit, fit
 from palmar.types import ActionChunk, Array, Observation, Policy
 from palmar.units import UNKNOWN, check_unit, conversion
 
@@ -27,7 +27,7 @@ class Interface:
     steps from now, oldest first; those after 0 exist in training only (a future to predict, a goal to reach).
     state_units, action_units: `units.UNITS` of each name, "" where nobody has said; empty when none is known. recorded:
     {camera: the sizes (height, width) its pictures had before they were resized for training}; pictures of these sizes are
-    resized in the same way when acting (`pictures.fit`, "stretch"). Empty where nothing was resized.
+    resized in the same way when acting (`pictures.FIT`). Empty where nothing was resized.
     """
 
     cameras: Dictionary[str, tuple[int, int]]
@@ -91,7 +91,7 @@ class Interface:
 
     def seen(self, obs: Observation) -> dict[str, Array]:
         """{camera: uint8[H, W, 3]}: the pictures of an observation that fits, resized as they were for training."""
-        return {c: fit(obs.images[c], *size, "stretch") for c, size in self.cameras.items()}
+        return {c: fit(obs.images[c], *size, FIT) for c, size in self.cameras.items()}
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class View:
     """One camera of ours made of one of theirs. how: see `pictures.fit`."""
 
     camera: str
-    how: Fit = "pad"
+    how: Fit = FIT
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Mapping:
         ours: Interface,
         names: Dictionary[str, str] | None = None,
         cameras: Dictionary[str, str] | None = None,
-        how: Fit = "pad",
+        how: Fit = FIT,
         held: Dictionary[str, float] | None = None,
         spans: Dictionary[str, tuple[float, float]] | None = None,
     ) -> Mapping:

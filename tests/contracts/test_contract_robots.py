@@ -273,6 +273,27 @@ def test_a_base_that_rolls_on_is_stopped_not_followed():
         assert verdict.stop and verdict.command == pytest.approx(np.zeros(3))
 
 
+@pytest.mark.parametrize(("unit", "turn"), [("rad", 1.0), ("deg", 180 / np.pi)])
+def test_a_blocked_joint_is_told_at_its_own_tolerance_in_its_own_unit(unit, turn):
+    limits = {"lower": -2.0, "upper": 2.0, "velocity": 2.0, "acceleration": 10.0, "tolerance": 0.3}
+    body = Embodiment(
+        "two",
+        (
+            Channel("a", "revolute", unit, **{k: v * turn for k, v in limits.items()}, sources={"tolerance": "user"}),
+            Channel(
+                "slide", "prismatic", "m", -0.2, 0.2, 0.2, 1.0, tolerance=0.01, sources={"tolerance": "data sheet"}
+            ),
+        ),
+    )
+    safety = Safety(body)
+    assert safety.tolerance == pytest.approx([0.3 * turn, 0.01])
+    for off, blocked in (((0.29, 0.009), ""), ((0.31, 0.0), "a"), ((0.0, 0.011), "slide")):
+        safety.reset(body.home)
+        state = body.state_from(body.home + np.array(off) * [turn, 1.0], np.zeros(2))
+        verdict = safety.check(body.home, Observation({}, state), 0.0)
+        assert [r.quantity for r in verdict.reasons if r.guard == "tracking"] == [blocked] * bool(blocked)
+
+
 def test_a_robot_that_holds_is_recorded_where_it_is():
     body = two_armed()
     control = Control(body)

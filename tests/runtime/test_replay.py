@@ -4,7 +4,7 @@ import faulty_bodies as bodies
 import numpy as np
 import pytest
 
-from palmar.embodiments import state_of
+from palmar.embodiments import Channel, Embodiment, state_of
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.outside import outside
@@ -67,6 +67,24 @@ def test_numbers_that_are_none_brake_and_are_counted():
     found = replay(ROBOT, actions, states, DT)
     assert found.reasons["nan"] == {"shoulder": 5}
     assert np.isfinite(found.sent).all() and np.isfinite(found.asked).all()
+
+
+def test_a_change_of_an_endless_joint_counts_alike_in_degrees_and_radians():
+    found = {}
+    for unit, turn in (("rad", 2 * np.pi), ("deg", 360.0)):
+        table = Channel("turn", "continuous", unit, -np.inf, np.inf, turn / 10, turn)
+        robot = Embodiment("table", (table,), control_rate=50.0, policy_rate=10.0)
+        assert robot.widths == pytest.approx([turn]) and robot.endless.all()
+        actions = 0.02 * (1 - np.cos(np.arange(31) / 10))[:, None] * turn
+        assert not replay(robot, actions, None, DT).changed.any()
+        actions[15:] += 0.02 * turn  # twice as fast as the limit
+        found[unit] = replay(robot, actions, None, DT).changed[:, 0].tolist()
+    assert found["rad"] == found["deg"] and 0 < sum(found["rad"]) < 75
+
+
+def test_the_width_of_a_channel_whose_unit_nobody_stated_is_finite():
+    loose = Channel("turn", "continuous", "", -np.inf, np.inf, 1.0, 5.0)
+    assert Embodiment("table", (loose,)).widths == pytest.approx([2 * np.pi])
 
 
 def test_steps_of_an_end_effector_are_replayed_too():

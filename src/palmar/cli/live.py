@@ -14,7 +14,7 @@ from palmar.description.find import find_robot
 from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.pictures import Fit
+from palmar.pictures import FIT, Fit
 from palmar.policy import Policy, load_policy
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.runtime.approval import require_checked
@@ -58,7 +58,7 @@ class RunConfig:
     names: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
-    fit: Fit = "stretch"
+    fit: Fit = FIT
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
 

@@ -129,4 +129,4 @@ def run_replay(config: ReplayConfig, console: Screen, progress: bool = True) -> 
 
 def _share(robot: Embodiment, replayed: Replayed) -> float:
     """Largest change as a share of a channel's range."""
-    return float((replayed.largest / robot.widths(1.0)).max())
+    return float((replayed.largest / robot.widths).max())

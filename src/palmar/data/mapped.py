@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from palmar.mapping import Interface, Mapping
-from palmar.pictures import Fit
+from palmar.pictures import FIT, Fit
 from palmar.robots import robot, robots
 from palmar.types import Array
 
@@ -50,7 +50,7 @@ class MappedData:
         like: Any,
         names: Dictionary[str, str] | None = None,
         cameras: Dictionary[str, str] | None = None,
-        how: Fit = "pad",
+        how: Fit = FIT,
         truth: Sequence[str] | None = None,
     ) -> None:
         ours = like if isinstance(like, Interface) else interface_of(like)

@@ -12,7 +12,7 @@ from palmar.description.tree import FINGERS, HAND, WRIST, words
 from palmar.embodiments import DELTA, Camera, Channel, Embodiment, Kind, Measurement, Source
 from palmar.errors import BadValue, UnknownName
 from palmar.types import Array
-from palmar.units import RATES, check_unit
+from palmar.units import BOUNDS, RATES, check_unit
 
 MARGIN = 0.05  # of the demonstrated range, at both ends
 PERCENTILE = 99.9  # of the demonstrated speeds, accelerations and jerks …
@@ -178,7 +178,7 @@ def _channel(
     top = 100.0 if kind == "opening" else PERCENTILE  # a gripper moves in so few frames that a percentile misses it
     width = high - low if moves else max(abs(low), abs(high), 1.0) * 0.1
     lower, upper = low - MARGIN * width, high + MARGIN * width
-    bounds = {"opening": (0.0, 1.0), "range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}.get(unit)
+    bounds = BOUNDS.get(unit)
     if bounds and bounds[0] <= low and high <= bounds[1]:
         lower, upper = max(lower, bounds[0]), min(upper, bounds[1])
     fastest = _fastest(action, dataset, 1, top) if moves else guesses.velocity(unit, lower, upper)

@@ -110,8 +110,8 @@ def _channel(t: Table) -> Channel:
         p = t.table("position")
         lower, upper = p.number("lower", -math.inf, infinite=True), p.number("upper", math.inf, infinite=True)
         _source(p, "position", sources)
-    limits: dict[str, Any] = {"acceleration": math.inf, "jerk": math.inf, "effort": None}
-    for q in ("velocity", "acceleration", "jerk", "effort"):
+    limits: dict[str, Any] = {"acceleration": math.inf, "jerk": math.inf, "effort": None, "tolerance": None}
+    for q in ("velocity", "acceleration", "jerk", "effort", "tolerance"):
         if t.has(q):
             v = t.table(q)
             limits[q] = v.number("value", infinite=True)
@@ -121,7 +121,6 @@ def _channel(t: Table) -> Channel:
     span = t.numbers("span", 2) if t.has("span") else None
     channel = Channel(
         name, kind, unit, lower, upper, home=t.number("home", 0.0), joint=t.text("joint", "", empty=True),
-        tolerance=t.number("tolerance", infinite=True) if t.has("tolerance") else None,
         span=None if span is None else (span[0], span[1]), coupling=t.text("coupling", "", empty=True), sources=sources,
         **limits,
     )  # fmt: skip

@@ -19,8 +19,7 @@ def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    width = robot.widths(1.0)
-    chosen = sorted(np.argsort(-replayed.largest / width, kind="stable")[:MOST])
+    chosen = sorted(np.argsort(-replayed.largest / robot.widths, kind="stable")[:MOST])
     figure = Figure(figsize=(9, 1.2 + 1.4 * len(chosen)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from palmar.description.guesses import check_deployable
-from palmar.embodiments import Embodiment
+from palmar.embodiments import LITTLE, Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.policy import Policy
@@ -46,8 +46,6 @@ class Mode(IntEnum):
     ESTOP = 3
 
 
-LITTLE = 1e-3
-"""A target nearer than this share of a channel's range asks for no motion."""
 YIELDING = 2.0
 """Longest way back to the measured angles [s]: an arm that sags is not followed to the table."""
 
@@ -130,7 +128,7 @@ class Controller(Subscriber):
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._robot = body.embodiment
-        self._little = LITTLE * self._robot.widths(2 * np.pi)
+        self._little = LITTLE * self._robot.widths
         self._rests = np.array([np.inf if c.tolerance is None else c.tolerance * RESTS for c in self._robot.channels])
         self._now = self._since = self._fresh = obs.time
         self._moving, self._last, self._hit = False, None, None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from palmar.embodiments import Channel, Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface, MappedPolicy, Mapping
-from palmar.pictures import Fit
+from palmar.pictures import FIT, Fit
 from palmar.policy import Policy
 
 
@@ -28,7 +28,7 @@ def fitted(
     names: Dictionary[str, str] | None = None,
     cameras: Dictionary[str, str] | None = None,
     held: Dictionary[str, float] | None = None,
-    how: Fit = "stretch",
+    how: Fit = FIT,
 ) -> Fitted:
     """names, cameras: {of the policy: of the robot} where they are called differently; names of joints in the robot's
     description (`Channel.joint`) need not be given. held: {action of the robot that the policy lacks: its value}. how:

@@ -15,16 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Embodiment, Measurement
+from palmar.embodiments import LITTLE, Embodiment, Measurement
 from palmar.errors import BadValue
 from palmar.runtime.actions import action_space, resting
 from palmar.runtime.control import Control
 from palmar.runtime.loop import resting_command
 from palmar.runtime.outside import outside
 from palmar.types import Array, Observation
-
-LITTLE = 1e-3
-"""A change of a command below this share of a channel's range is not counted as one."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,6 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
     changed = np.zeros(asked.shape, bool)
     reasons: dict[str, Counter[str]] = {}
     stopped: tuple[float, str] | None = None
-    width = robot.widths(1.0)
     for k in range(count):
         now = k * tick
         i = min(int(now / dt + 1e-6), len(actions) - 1)
@@ -94,7 +90,7 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
         unguarded = free.target(sampled[0], share, sampled[1] + share, now_command)
         asked[k] = now_command = np.where(np.isfinite(unguarded), unguarded, now_command)
         sent[k] = verdict.command
-        changed[k] = ~(np.abs(verdict.command - target) <= LITTLE * width)
+        changed[k] = ~(np.abs(verdict.command - target) <= LITTLE * robot.widths)
         for r in verdict.reasons:
             reasons.setdefault(r.guard, Counter())[r.quantity or "command"] += 1
         if verdict.stop and stopped is None:

@@ -27,10 +27,11 @@ class Safety:
     """Folds the guards over one command after another; on by default, with the limits of the robot's description.
 
     guards: functions `Move → Reason or None`, in order (`GUARDS`). stale_after: oldest observation to act on [s].
-    max_error: largest difference of commanded and measured value, instead of each channel's own `tolerance`.
     zones: `Embodiment, Frame → Zone …` instead of the robot's own (`zones_of`).
 
     counts: {guard or zone: commands it changed}. checked: commands seen. Both run on over resets, for reports.
+    tolerance: float64[N], largest difference of commanded and measured value of each channel in its unit
+    (`Channel.tolerance`); infinite where there is none, or nothing is measured.
     off: what is not guarded on this robot, and why.
 
     A robot that starts outside a zone, or a little outside a channel's range, may move, but not further out.
@@ -41,7 +42,6 @@ class Safety:
         robot: Embodiment,
         guards: Sequence[Guard] | None = None,
         stale_after: float = 0.3,
-        max_error: float | None = None,
         zones: Callable[[Embodiment, Frame], Sequence[Zone]] | None = None,
     ) -> None:
         self.robot, self.stale_after = robot, stale_after
@@ -49,8 +49,7 @@ class Safety:
         self.limits = Limits.of(robot)
         own = np.array([np.inf if c.tolerance is None else c.tolerance for c in robot.channels])
         measured = np.isfinite(robot.measured(np.zeros(len(robot.state))))
-        asked = own if max_error is None else np.where(np.isfinite(own), max_error, np.inf)
-        self.tolerance = np.where(measured, asked, np.inf)
+        self.tolerance = np.where(measured, own, np.inf)
         self._bounded = [_Bounded(robot, f, tuple((zones or zones_of)(robot, f)), self.limits) for f in robot.frames]
         self._bounded = [b for b in self._bounded if b.zones]
         self._geometric = (
@@ -59,7 +58,7 @@ class Safety:
         self.off = tuple(_off(robot, self.tolerance))
         self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
-        self._endless = np.isinf(robot.widths(np.inf))
+        self._endless = robot.endless
         self._unit = self.limits.acceleration * self.limits.dt
         moving = self._geometric
         longest = np.ceil((self.limits.velocity / self._unit)[moving].max()) if len(moving) else 0
@@ -88,8 +87,7 @@ class Safety:
 
     def _check_range(self, command: Array) -> None:
         robot = self.robot
-        width = robot.widths(0.0)
-        over = np.maximum(robot.lower - command, command - robot.upper) - OUTSIDE * width
+        over = np.maximum(robot.lower - command, command - robot.upper) - OUTSIDE * robot.widths
         if (over > 1e-9).any():
             i = int(over.argmax())
             c = robot.channels[i]

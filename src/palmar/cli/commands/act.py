@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
-from palmar.pictures import Fit
+from palmar.pictures import FIT, Fit
 from palmar.ranges import SEED, Count, Seconds, Seed
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Run:
     """POLICY=ROBOT … for cameras that the two call differently."""
     hold: tuple[str, ...] = ()
     """CHANNEL=VALUE … for channels of the robot that the policy does not command."""
-    fit: Fit = "stretch"
+    fit: Fit = FIT
     """How pictures of another size than the policy's are made to fit."""
     execute: Count = 4
     """Actions carried out of each chunk."""
