@@ -149,33 +149,29 @@ class Mapping:
         positions at both ends of the calibrated range}, for units that are a share of it.
 
         Raises `BadValue` naming the first thing that does not fit: a camera, state or action channel that ours needs and
-        theirs lacks, an action channel of theirs that nobody commands, units that do not convert, rates that differ.
+        theirs lacks, an action channel of theirs that nobody commands, units that do not convert, rates that differ; names
+        come before rates. Messages call the arguments as the options of `palmar run`: --names, --cameras, --hold (held).
         """
         names, cameras, held, spans = dict(names or {}), dict(cameras or {}), dict(held or {}), dict(spans or {})
         if how not in FITS:
             raise UnknownName("way to fit a picture", str(how), FITS)
         for new in names:
             if new not in ours.state_names and new not in ours.action_names:
-                raise UnknownName("channel in names=", new, (*ours.state_names, *ours.action_names))
+                raise UnknownName("channel of the policy in --names", new, (*ours.state_names, *ours.action_names))
             if names[new] not in theirs.state_names and names[new] not in theirs.action_names:
                 raise UnknownName(
-                    f"channel that names= gives '{new}'", names[new], (*theirs.state_names, *theirs.action_names)
+                    f"channel in --names {new}=…", names[new], (*theirs.state_names, *theirs.action_names)
                 )
         for new in cameras:
             if new not in ours.cameras:
-                raise UnknownName("camera in cameras=", new, ours.cameras)
-        if abs(theirs.dt / ours.dt - 1) > 0.01:
-            raise BadValue(
-                f"the data or the robot run at {1 / theirs.dt:g} Hz, the policy at {1 / ours.dt:g} Hz; expected one rate. "
-                f"Next: data recorded at {1 / ours.dt:g} Hz, or a policy trained at {1 / theirs.dt:g} Hz"
-            )
+                raise UnknownName("camera of the policy in --cameras", new, ours.cameras)
         views: dict[str, View] = {}
         for camera in ours.cameras:
             source = cameras.get(camera, camera)
             if source not in theirs.cameras:
                 have = ", ".join(theirs.cameras) or "none"
                 raise BadValue(
-                    f"camera '{source}' is missing (there are: {have}). Next: say which it is, cameras={{'{camera}': '…'}}"
+                    f"camera '{source}' is missing (there are: {have}). Next: say which it is, --cameras {camera}=CAMERA"
                 )
             views[camera] = View(source, how)
         state = cls._columns("state", theirs, ours, names, spans)
@@ -183,17 +179,22 @@ class Mapping:
         used = {c.index for c in action}
         for i, name in enumerate(theirs.action_names):
             if i in used and name in held:
-                raise BadValue(f"held= names action '{name}', which the policy commands. Next: leave it out of held=")
+                raise BadValue(f"--hold names action '{name}', which the policy commands. Next: leave it out of --hold")
             if i not in used and name not in held:
                 raise BadValue(
                     f"nobody commands action '{name}': the policy's actions are {', '.join(ours.action_names) or 'none'}. "
-                    f"Next: name the one that does, names={{'…': '{name}'}}, or hold it, held={{'{name}': VALUE}}"
+                    f"Next: name the one that does, --names ACTION={name}, or hold it, --hold {name}=VALUE"
                 )
         for name, value in held.items():
             if name not in theirs.action_names:
-                raise UnknownName("action channel in held=", name, theirs.action_names)
+                raise UnknownName("action channel in --hold", name, theirs.action_names)
             if not np.isfinite(value):
-                raise BadValue(f"held['{name}'] is {value}; expected a finite number")
+                raise BadValue(f"--hold {name}={value}; expected a finite number. Next: --hold {name}=0")
+        if abs(theirs.dt / ours.dt - 1) > 0.01:
+            raise BadValue(
+                f"the data or the robot run at {1 / theirs.dt:g} Hz, the policy at {1 / ours.dt:g} Hz; expected one rate. "
+                f"Next: data recorded at {1 / ours.dt:g} Hz, or a policy trained at {1 / theirs.dt:g} Hz"
+            )
         return cls(theirs, ours, state, action, views, held)
 
     @staticmethod
@@ -214,7 +215,7 @@ class Mapping:
             if source not in there:
                 raise BadValue(
                     f"{what} channel '{source}' is missing (there are: {', '.join(there) or 'none'}). Next: say which it is, "
-                    f"names={{'{name}': '…'}}"
+                    f"--names {name}=CHANNEL"
                 )
             k = there.index(source)
             a, b = theirs.unit(what, k), ours.unit(what, i)

@@ -192,6 +192,30 @@ def test_a_set_is_replayed_episode_by_episode(gadget, recorded, capsys):
     assert "is there already" in told(capsys)[1]
 
 
+def test_a_plot_goes_into_a_new_folder(gadget, recorded, capsys):
+    words = ["run", "--replay", recorded, "--robot", gadget, "--episode", "0", "--plot"]
+    assert main([*words, "new/deeper/replay.png"]) == 0
+    assert Path("new/deeper/replay.png").is_file()
+    Path("file").touch()
+    assert main([*words, "file/replay.png"]) == 2
+    assert "'file' is a file; expected a folder" in told(capsys)[1]
+
+
+def test_a_replay_takes_the_robot_that_the_set_names(recorded, capsys):
+    assert main(["run", "--replay", recorded]) == 2
+    said = told(capsys)[1]
+    assert "'set' names robot 'gadget', which does not come with palmar, and no --robot is given" in said
+    assert "Next: palmar robot make set --out robot.toml" in said
+    info = Path("set/meta/info.json")
+    named = json.loads(info.read_text()) | {"robot_type": "mobile3"}
+    info.write_text(json.dumps(named))
+    assert main(["run", "--replay", recorded]) == 2
+    assert "mobile3 takes" in told(capsys)[1]
+    info.write_text(json.dumps(named | {"robot_type": None}))
+    assert main(["run", "--replay", recorded]) == 2
+    assert "names no robot" in told(capsys)[1]
+
+
 def test_a_replay_that_does_not_fit_is_told(gadget, recorded, capsys):
     assert main(["run", "--replay", recorded, "--robot", gadget, "--episode", "9"]) == 2
     assert "the set has 2 episodes, 0 … 1" in told(capsys)[1]

@@ -202,7 +202,10 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
 def _fitted(config: RunConfig, policy: Policy, robot: Embodiment) -> Fitted:
     names, cameras = pairs("--names", config.names), pairs("--cameras", config.cameras)
     held = {n: _number(n, v) for n, v in pairs("--hold", config.hold).items()}
-    return fitted(policy, robot, names, cameras, held, config.fit)
+    try:
+        return fitted(policy, robot, names, cameras, held, config.fit)
+    except BadValue as error:
+        raise BadValue(f"policy '{config.policy}': {error}") from error
 
 
 def _number(name: str, value: str) -> float:

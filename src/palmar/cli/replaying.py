@@ -14,16 +14,17 @@ from palmar.console import Screen, styled
 from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
+from palmar.robots import robots
 from palmar.runtime.replay import Replayed, columns_of, replay, summary
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """data: folder of the set. robot: a name, or a robot file. episode: None for all. names: ROBOT=RECORDING where the two
+    """data: folder of the set. robot: a name, or a robot file; "" for the one that the set names. episode: None for all. names: ROBOT=RECORDING where the two
     are called differently. plot: a PNG of the episode that is changed most. keys: as `data.roles.parse_keys`."""
 
     data: Path
-    robot: str = "arm7"
+    robot: str = ""
     episode: int | None = None
     names: tuple[str, ...] = ()
     plot: Path | None = None
@@ -44,8 +45,9 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
-    robot = find_robot(config.robot)
+    robot = find_robot(config.robot) if config.robot else None
     data = Dataset(config.data, cache=False, keys=parse_keys(config.keys))
+    robot = robot or _named(data.robot_type, config.data)
     columns = columns_of(robot, data.action_names, data.state_names, pairs("--names", config.names))
     indices = [e.index for e in data.episodes]
     if config.episode is not None and config.episode not in indices:
@@ -78,6 +80,17 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
         except BadValue as error:
             raise BadValue(f"episode {e.index}: {error}") from error
     return Replays(columns.robot, done, tuple(notes))
+
+
+def _named(robot_type: str, data: Path) -> Embodiment:
+    """The robot that a set names, where it comes with palmar. Raises `BadValue` else: another's limits would judge it."""
+    if robot_type in robots():
+        return find_robot(robot_type)
+    names = f"robot '{robot_type}', which does not come with palmar" if robot_type else "no robot"
+    raise BadValue(
+        f"'{data}' names {names}, and no --robot is given; expected one to replay on. Next: palmar robot make {data} --out "
+        f"robot.toml, then --robot robot.toml; or --robot {', '.join(robots())}"
+    )
 
 
 def run_replay(config: ReplayConfig, console: Screen, progress: bool = True) -> Answer:

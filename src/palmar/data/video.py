@@ -36,7 +36,7 @@ def encode(frames: Sequence[Array], fps: float, codec: str = "libx264", pix_fmt:
 
     height, width = frames[0].shape[:2]
     if pix_fmt == "yuv420p" and (height % 2 or width % 2):
-        raise BadValue(f"frames are {width}×{height}; video needs an even width and height. Next: resize the camera")
+        raise BadValue(f"pictures are {height}×{width} px; video needs an even height and width. Next: resize the camera")
     sink, rate = io.BytesIO(), Fraction(fps).limit_denominator(100_000)
     with av.open(sink, "w", format="mp4") as out:
         stream: Any = out.add_stream(codec, rate=rate, options=OPTIONS.get(codec, {}))
@@ -112,7 +112,7 @@ def opened(path: Path) -> Any:
         container.close()
         if context is None:
             raise ValueError("it holds no video")
-        raise ValueError(f"its pictures are {context.width}×{context.height} px; expected 1 … {SIDE} a side")
+        raise ValueError(f"its pictures are {context.height}×{context.width} px; expected 1 … {SIDE} a side")
     except FileNotFoundError:
         raise BadFile(f"'{path}' is missing. {NEXT}") from None
     except (av.FFmpegError, ValueError, OverflowError) as error:

@@ -65,7 +65,7 @@ def fitted(
             notes.append(f"the policy does not use: {', '.join(mapping.dropped)}")
         return Fitted(candidate, MappedPolicy(policy, mapping), tuple(notes))
     assert first is not None
-    raise BadValue(f"the policy does not fit {robot.name}: {first} (palmar run: --names, --cameras, --hold)") from first
+    raise BadValue(f"the policy does not fit {robot.name}: {first}") from first
 
 
 def by_joint(robot: Embodiment, policy: Interface) -> dict[str, str]:

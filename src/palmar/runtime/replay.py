@@ -85,7 +85,7 @@ def columns_of(
             raise UnknownName(f"channel of {robot.name}", name, sorted(known))
         if there not in (*action_names, *state_names):
             raise BadValue(
-                f"names has '{there}' for '{name}'; the recording has actions {', '.join(action_names)} and states "
+                f"--names has {name}={there}; the recording has actions {', '.join(action_names)} and states "
                 f"{', '.join(state_names) or 'none'}. Next: one of those"
             )
 

@@ -106,6 +106,7 @@ class Recordings:
             arrays |= {f"{name}.{k}": getattr(motion, k) for k in ("command", "position", "velocity", "start")}
         for i, slide in enumerate(self.slides):
             arrays |= {f"slide{i}.item": slide.item, f"slide{i}.opening": slide.opening}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with Path(path).open("wb") as f:
             np.savez_compressed(f, **arrays)
 

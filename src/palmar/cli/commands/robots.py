@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional, arg, subcommand
 
-from palmar.cli.shared import Answer
+from palmar.cli.shared import Answer, writable
 from palmar.console import Screen, printable, styled
 from palmar.embodiments import Channel, Embodiment
 from palmar.errors import BadFile, BadValue
@@ -80,6 +80,7 @@ class Make:
 
         if self.out.exists():
             raise BadFile(f"'{self.out}' is there already; a robot file may hold a person's work. Next: another --out")
+        writable(self.out)
         robot = self.made()
         sources = [Path(p).name for p in (self.source, self.description, self.data) if p]
         write_robot(robot, self.out, " and ".join(sources))
