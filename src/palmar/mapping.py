@@ -44,18 +44,31 @@ class Interface:
     def __post_init__(self) -> None:
         for name, size in self.cameras.items():
             if len(size) != 2 or min(size) < 1:
-                raise BadValue(f"camera '{name}' is {size}; expected (height, width) in pixels")
+                raise BadValue(
+                    f"camera '{name}' is {size}; expected (height, width) in pixels. Next: such as (480, 640)"
+                )
         if self.horizon < 1 or not (self.dt > 0 and np.isfinite(self.dt)):
-            raise BadValue(f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s")
+            raise BadValue(
+                f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s. "
+                "Next: a chunk of 1 or more actions"
+            )
         if 0 not in self.offsets or list(self.offsets) != sorted(set(self.offsets)):
-            raise BadValue(f"offsets are {self.offsets}; expected rising steps with 0 (now) among them")
+            raise BadValue(
+                f"offsets are {self.offsets}; expected rising steps with 0 (now) among them. "
+                "Next: (0,) for the present alone"
+            )
         for what, names, units in (
             ("state", self.state_names, self.state_units), ("action", self.action_names, self.action_units),
         ):  # fmt: skip
             if twice := sorted({n for n in names if names.count(n) > 1}):
-                raise BadValue(f"two {what} channels are called '{twice[0]}'; expected different names")
+                raise BadValue(
+                    f"two {what} channels are called '{twice[0]}'; expected different names. Next: rename one"
+                )
             if units and len(units) != len(names):
-                raise BadValue(f"{len(units)} {what} units for {len(names)} names; expected one each, or none at all")
+                raise BadValue(
+                    f"{len(units)} {what} units for {len(names)} names; expected one each, or none at all. "
+                    "Next: one unit for each name, '' where it is not known"
+                )
             for unit in units:
                 check_unit(unit, f"unit of a {what} channel")
 
@@ -79,11 +92,15 @@ class Interface:
             if obs.images[name].shape[:2] not in known:
                 got, said = ("×".join(map(str, s)) for s in (obs.images[name].shape[:2], size))
                 more = "".join(f", resized from {h}×{w}" for h, w in known[1:])
-                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {said}{more}")
+                raise BadValue(
+                    f"camera '{name}' gives {got} px; this policy was trained on {said}{more}. "
+                    "Next: --fit, or pictures of that size"
+                )
         if len(obs.state) != len(self.state_names):
             raise BadValue(
                 f"state has {len(obs.state)} values; this policy was trained on {len(self.state_names)}: "
-                f"{', '.join(self.state_names)}"
+                f"{', '.join(self.state_names)}. "
+                "Next: a body or a data set with these"
             )
         if not np.isfinite(obs.state).all():
             bad = [n for n, x in zip(self.state_names, obs.state, strict=True) if not np.isfinite(x)]
@@ -284,7 +301,10 @@ class Mapping:
         out = {}
         for camera, view in self.views.items():
             if view.camera not in images:
-                raise BadValue(f"camera '{view.camera}' is missing (given: {', '.join(images) or 'none'})")
+                raise BadValue(
+                    f"camera '{view.camera}' is missing (given: {', '.join(images) or 'none'}). "
+                    "Next: name the one that is meant, --cameras"
+                )
             out[camera] = fit(images[view.camera], *self.ours.cameras[camera], view.how)
         return out
 
@@ -293,7 +313,8 @@ class Mapping:
         if obs.state.shape != (len(self.theirs.state_names),):
             raise BadValue(
                 f"state has {len(obs.state)} values; expected {len(self.theirs.state_names)}: "
-                f"{', '.join(self.theirs.state_names)}"
+                f"{', '.join(self.theirs.state_names)}. "
+                "Next: a body that measures these"
             )
         state = self.take_state(obs.state).astype(np.float32)
         return replace(obs, images=self.take_images(obs.images), state=state)
@@ -303,7 +324,8 @@ class Mapping:
         if chunk.actions.shape[1] != len(self.ours.action_names):
             raise BadValue(
                 f"the policy answers {chunk.actions.shape[1]} numbers an action; expected {len(self.ours.action_names)}: "
-                f"{', '.join(self.ours.action_names)}"
+                f"{', '.join(self.ours.action_names)}. "
+                "Next: a policy of this interface"
             )
         spread = chunk.spread
         if spread is not None:

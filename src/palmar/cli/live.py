@@ -73,7 +73,10 @@ class RunConfig:
 
             check_world(self.table)
         if self.video is not None and self.video.suffix != ".mp4":
-            raise BadValue(f"video is '{self.video}'; expected a file name that ends in .mp4")
+            raise BadValue(
+                f"video is '{self.video}'; expected a file name that ends in .mp4. "
+                "Next: --video palmar-run.mp4, or --video None for none"
+            )
 
     @property
     def table(self) -> str | None:

@@ -20,8 +20,9 @@ from palmar.runtime.replay import Replayed, columns_of, replay, summary
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """data: folder of the set. robot: a name, or a robot file; "" for the one that the set names. episode: None for all. names: ROBOT=RECORDING where the two
-    are called differently. plot: a PNG of the episode that is changed most. keys: as `data.roles.parse_keys`."""
+    """data: folder of the set. robot: a name, or a robot file; "" for the one that the set names. episode: None
+    for all. names: ROBOT=RECORDING where the two are called differently. plot: a PNG of the episode that is changed most.
+    keys: as `data.roles.parse_keys`."""
 
     data: Path
     robot: str = ""
@@ -55,7 +56,7 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
         raise BadValue(f"--episode is {config.episode}; the set has {found}. Next: one of them")
     wanted = [e for e in data.episodes if config.episode in (None, e.index)]
     if not wanted:
-        raise BadValue(f"'{config.data}' has no episodes; expected at least one")
+        raise BadValue(f"'{config.data}' has no episodes; expected at least one. Next: another set, or record some")
     actions = np.asarray(data.actions)[:, columns.action]
     states = np.asarray(data.states)[:, columns.state] if len(columns.state) else None
     notes = []

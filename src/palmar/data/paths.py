@@ -113,7 +113,8 @@ def plain(name: str) -> bool:
 def inside(root: Path, name: str | PurePosixPath) -> Path:
     """`root / name`, once it is sure that it lies in `root`: as written, and where links lead.
 
-    A snapshot in the cache of the Hugging Face Hub holds links to the `blobs` folder of the same repository; these pass. What is there must be a regular file; that nothing is there passes. Raises `BadFile`.
+    A snapshot in the cache of the Hugging Face Hub holds links to the `blobs` folder of the same repository; these pass.
+    What is there must be a regular file; that nothing is there passes. Raises `BadFile`.
     """
     why = outside(str(name))
     if why:

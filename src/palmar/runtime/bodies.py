@@ -110,7 +110,10 @@ class Found:
             )
         own = getattr(inner, "embodiment", None)
         if own is not None and not isinstance(own, Embodiment):
-            raise BadValue(f"embodiment of '{where}' is {type(own).__name__}; expected a palmar.embodiments.Embodiment")
+            raise BadValue(
+                f"embodiment of '{where}' is {type(own).__name__}; expected a palmar.embodiments.Embodiment. "
+                "Next: leave it out and give --robot, or make it an Embodiment"
+            )
         if (described := robot or own) is None:
             raise BadValue(
                 f"'{where}' has no embodiment, and no robot is named. Next: --robot NAME or --robot FILE.toml"
@@ -206,7 +209,7 @@ def _class(where: str) -> Callable[..., Any]:
             f"class of module '{module}'", name, [n for n, v in vars(found).items() if inspect.isclass(v)]
         )
     if not callable(made):
-        raise BadValue(f"'{where}' is {type(made).__name__}; expected a class")
+        raise BadValue(f"'{where}' is {type(made).__name__}; expected a class. Next: the name of the class")
     return made
 
 

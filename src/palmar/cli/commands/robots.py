@@ -190,7 +190,10 @@ def _pairs(words: tuple[str, ...], what: str, alone: bool = True) -> dict[str, s
     for word in words:
         name, equals, value = word.rpartition("=")
         if (equals and not name) or not value or not (equals or alone):
-            raise BadValue(f"--{what} is '{word}'; expected NAME=VALUE{', or a value alone for all' if alone else ''}")
+            raise BadValue(
+                f"--{what} is '{word}'; expected NAME=VALUE{', or a value alone for all' if alone else ''}. "
+                "Next: palmar robot make --help"
+            )
         out[name if equals else "*"] = value
     return out
 
@@ -202,7 +205,10 @@ def _limits(velocity: tuple[str, ...], position: tuple[str, ...]) -> dict[str, d
     for name, value in _pairs(position, "position", alone=False).items():
         low, colon, high = value.partition(":")
         if not colon:
-            raise BadValue(f"--position {name} is '{value}'; expected LOWER:UPPER")
+            raise BadValue(
+                f"--position {name} is '{value}'; expected LOWER:UPPER. "
+                "Next: two numbers with a colon between, such as -1.5:1.5"
+            )
         out.setdefault(name, {}).update(
             lower=_number(low, f"--position {name}"), upper=_number(high, f"--position {name}")
         )
@@ -213,7 +219,7 @@ def _number(text: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise BadValue(f"{what} is '{text}'; expected a number") from None
+        raise BadValue(f"{what} is '{text}'; expected a number. Next: a plain number, such as 1.5") from None
 
 
 # ------------------------------------------------------------------------------------------------ showing
