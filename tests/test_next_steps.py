@@ -59,7 +59,13 @@ def test_every_error_says_what_to_do_next() -> None:
     assert [place for place, call in places if not says_what_next(place, call)] == []
 
 
-CHANNEL = '[[channel]]\nname = "a"\nkind = "revolute"\nunit = "rad"\nposition = { lower = -1, upper = 1 }\nvelocity = { value = 1 }\n'
+CHANNEL = """[[channel]]
+name = "a"
+kind = "revolute"
+unit = "rad"
+position = { lower = -1, upper = 1 }
+velocity = { value = 1 }
+"""
 ROBOT = f'name = "r"\n{CHANNEL}'
 
 

@@ -152,7 +152,9 @@ def statistics(folder: Path, dataset: str | None) -> dict[str, dict[str, Array]]
                     out[what]["mask"] = np.asarray(chosen[what]["mask"], bool)
         return out
     except (KeyError, TypeError, ValueError) as e:
-        raise BadFile(f"'{folder / 'dataset_statistics.json'}' lacks or misspells {e}") from e
+        raise BadFile(
+            f"'{folder / 'dataset_statistics.json'}' lacks or misspells {e}. Next: download the checkpoint again, whole"
+        ) from e
 
 
 def resized(image: Array, size: tuple[int, int]) -> Array:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from palmar.data.reader import Dataset
 
 MARKS = {"description file": "f", "data sheet": "s", "data": "d", "user": "u", "guess": "?"}
-NARROWEST = 80  # columns the table needs; a narrower terminal folds its lines
 Rate = Annotated[float | None, Range(0.1, 10_000, unit="Hz")]
 
 
@@ -248,8 +247,7 @@ def _print(console: Screen, robot: Embodiment) -> None:
         limits += [_limit(c, q, _digits(getattr(c, q))) for q in ("velocity", "acceleration", "jerk")]
         table.add_row(printable(c.name), c.kind, c.unit or "not stated", *limits)
     console.print(styled("[bold]{}[/], {} channels", robot.name, len(robot.channels)))
-    wide = console if console.width >= NARROWEST else Screen(file=console.file, width=NARROWEST)
-    wide.print(table)
+    console.print(table)
     console.print("Limits from: f description file · s data sheet · d data · u user · ? guess")
     for f in robot.frames:
         console.print(f"frame {f.name}: {len(f.joints)} joints, {', '.join(f.joints)}")
