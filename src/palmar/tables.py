@@ -1,7 +1,7 @@
 """Tables on a narrow terminal: columns share the width, no number is broken, and nothing is cut off.
 
-What fits is a table as it was made. Else its words are folded; then its frame goes; and where even its numbers do not fit
-beside each other, each row becomes a few lines, one value each.
+What fits is a table as it was made. Else cells are folded between words; then its frame goes; then long words are folded; and
+where even its numbers do not fit beside each other, each row becomes a few lines, one value each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from palmar.console import Screen
 
-NARROW = 14  # cells below which a column of words is not made, where its longest word is longer
+WHOLE = 40  # letters of a word that is not broken while there is another way
+NARROW = 14  # letters of a word that is not broken at all
 NUMBER = re.compile(r"[\[(+\-−±]*\d")
 
 
@@ -33,11 +34,11 @@ def laid_out(table: Table, console: Screen) -> RenderableType:
     if not cells or not all(len(c) == len(cells[0]) for c in cells):
         return table
     most = [max(widest(c.plain.splitlines()) for c in column) for column in cells]
-    least = [
-        m if column.no_wrap else max(unbroken(c.plain) for c in of)
-        for column, of, m in zip(table.columns, cells, most, strict=True)
-    ]
-    for one in (table, framed_less(table)):
+    for one, narrow in ((table, WHOLE), (framed_less(table), WHOLE), (framed_less(table), NARROW)):
+        least = [
+            m if column.no_wrap else max(unbroken(c.plain, narrow) for c in of)
+            for column, of, m in zip(table.columns, cells, most, strict=True)
+        ]
         frame = Measurement.get(console, console.options.update(width=10_000), with_widths(one, least)).maximum - sum(
             least
         )
@@ -54,9 +55,9 @@ def widest(words: Sequence[str]) -> int:
     return max((cell_len(w) for w in words), default=0)
 
 
-def unbroken(text: str) -> int:
-    """How wide a cell must be at least: as its longest number, or as its longest word up to `NARROW`."""
-    return max((cell_len(w) if NUMBER.match(w) else min(cell_len(w), NARROW) for w in text.split()), default=0)
+def unbroken(text: str, narrow: int) -> int:
+    """How wide a cell must be at least: as its longest number, or as its longest word up to `narrow`."""
+    return max((cell_len(w) if NUMBER.match(w) else min(cell_len(w), narrow) for w in text.split()), default=0)
 
 
 def shared(least: Sequence[int], most: Sequence[int], width: int) -> list[int]:

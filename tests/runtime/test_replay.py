@@ -129,7 +129,7 @@ def test_columns_that_are_missing_are_named():
         columns_of(ROBOT, ["a", "elbow", "jaw", "wheel"], [])
     with pytest.raises(UnknownName, match="unknown channel of gadget 'hip'"):
         columns_of(ROBOT, list(ROBOT.action_names), [], {"hip": "shoulder"})
-    with pytest.raises(BadValue, match="names has 'b' for 'shoulder'"):
+    with pytest.raises(BadValue, match="--names has shoulder=b"):
         columns_of(ROBOT, list(ROBOT.action_names), [], {"shoulder": "b"})
 
 

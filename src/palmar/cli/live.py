@@ -152,6 +152,8 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
     from palmar.robots import robots
     from palmar.sim import instructions
 
+    if not config.instruction.strip():
+        raise BadValue('the instruction is empty; expected what to do. Next: palmar run "pick up the red cube"')
     name = config.robot or instructions.ROBOT
     if name not in robots():
         raise BadValue(
@@ -205,10 +207,7 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
 def _fitted(config: RunConfig, policy: Policy, robot: Embodiment) -> Fitted:
     names, cameras = pairs("--names", config.names), pairs("--cameras", config.cameras)
     held = {n: _number(n, v) for n, v in pairs("--hold", config.hold).items()}
-    try:
-        return fitted(policy, robot, names, cameras, held, config.fit)
-    except BadValue as error:
-        raise BadValue(f"policy '{config.policy}': {error}") from error
+    return fitted(policy, robot, names, cameras, held, config.fit, config.policy)
 
 
 def _number(name: str, value: str) -> float:
