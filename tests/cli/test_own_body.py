@@ -134,6 +134,8 @@ def test_guessed_limits_block_a_policy(tmp_path, capsys):
         (["run", "--body", "sim:", "--episode", "3", "pick up the red cube"], "only with --replay"),
         (["run", "--replay", "nowhere", "--body", "mock:"], "not with --replay"),
         (["run", "--keys", "action=a", "--body", "sim:"], "--keys"),
+        (["run"], "the instruction is empty; expected what to do"),
+        (["run", "--body", "mock:", "--robot", "gadget.toml", " "], "the instruction is empty"),
         (["run", "--replay", "nowhere"], "there is no data set at 'nowhere'"),
     ],
 )
@@ -152,7 +154,9 @@ def test_a_policy_of_other_names_is_mapped_or_refused(gadget, monkeypatch, capsy
     monkeypatch.setattr(live, "load_policy", lambda where: Waves(action_names=names, cameras={"front": (12, 12)}))
     words = ["run", "--robot", gadget, "--body", "mock:", "wave", "--video", "None", "--timeout", "4"]
     assert main(words) == 2
-    assert "camera 'front' is missing" in told(capsys)[1]
+    said = told(capsys)[1]
+    assert "the policy 'shipped' does not fit gadget: camera 'front' is missing" in said
+    assert "Next: say which it is, --cameras front=CAMERA" in said
     assert main([*words, "--cameras", "front=top"]) == 2
     assert "action channel 'hip' is missing" in told(capsys)[1]
     assert main([*words, "--cameras", "front=top", "--names", "hip=shoulder"]) == 0

@@ -101,7 +101,9 @@ def test_a_snapshot_of_the_hub_cache_is_read_and_other_links_of_it_are_refused(r
         elsewhere.write_bytes(target.read_bytes())
         link.unlink()
         link.symlink_to(elsewhere)
-        with pytest.raises(BadFile, match=r"is a link to .*outside the data set; expected a file inside .*blobs'. Next: "):
+        with pytest.raises(
+            BadFile, match=r"is a link to .*outside the data set; expected a file inside .*blobs'. Next: "
+        ):
             Dataset(snapshot)
     repository.rename(tmp_path / "hub/plain")  # no repository of the hub
     with pytest.raises(BadFile, match="outside the data set"):
