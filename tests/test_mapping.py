@@ -89,15 +89,15 @@ def test_cameras_in_another_order_are_told_by_name():
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({"cameras": {"top": (96, 96)}}, {}, "camera 'front' is missing .there are: top.*cameras={'front': '…'}"),
+        ({"cameras": {"top": (96, 96)}}, {}, "camera 'front' is missing .there are: top.*--cameras front=CAMERA"),
         ({"state_names": ("a",), "state_units": ("rad",)}, {}, "state channel 'joint1.pos' is missing .there are: a"),
         ({"dt": 1 / 30}, {}, "run at 30 Hz, the policy at 10 Hz; expected one rate"),
         ({"action_names": (*ARM.action_names, "lift"), "action_units": (*ARM.action_units, "m")}, {},
-         "nobody commands action 'lift'.*held={'lift': VALUE}"),
+         "nobody commands action 'lift'.*--hold lift=VALUE"),
         ({"action_units": ("m",) * 7}, {}, "unit 'm' .length. does not convert to 'rad' .angle."),
-        ({}, {"names": {"jaw": "gripper"}}, "unknown channel in names= 'jaw'"),
+        ({}, {"names": {"jaw": "gripper"}}, "unknown channel of the policy in --names 'jaw'"),
         ({}, {"names": {"dx": "dy"}}, "action channel 'dy' is used for two of ours"),
-        ({}, {"held": {"lift": 0.0}}, "unknown action channel in held= 'lift'"),
+        ({}, {"held": {"lift": 0.0}}, "unknown action channel in --hold 'lift'"),
         ({}, {"how": "squash"}, "unknown way to fit a picture 'squash'"),
     ],
 )  # fmt: skip

@@ -111,7 +111,10 @@ def sizes_for(recorded: Mapping[str, tuple[int, int]], wanted: ImageSize | None)
     for camera, size in recorded.items():
         chosen = tuple(given.get(camera, size))
         if len(chosen) != 2 or min(chosen) < 1:
-            raise BadValue(f"picture size {chosen} of camera '{camera}'; expected (height, width) in pixels")
+            raise BadValue(
+                f"picture size {chosen} of camera '{camera}'; expected (height, width) in pixels. "
+                "Next: such as (240, 320)"
+            )
         sizes[camera] = (int(chosen[0]), int(chosen[1]))
     return sizes
 

@@ -134,6 +134,8 @@ def test_guessed_limits_block_a_policy(tmp_path, capsys):
         (["run", "--body", "sim:", "--episode", "3", "pick up the red cube"], "only with --replay"),
         (["run", "--replay", "nowhere", "--body", "mock:"], "not with --replay"),
         (["run", "--keys", "action=a", "--body", "sim:"], "--keys"),
+        (["run"], "the instruction is empty; expected what to do"),
+        (["run", "--body", "mock:", "--robot", "gadget.toml", " "], "the instruction is empty"),
         (["run", "--replay", "nowhere"], "there is no data set at 'nowhere'"),
     ],
 )
@@ -152,7 +154,9 @@ def test_a_policy_of_other_names_is_mapped_or_refused(gadget, monkeypatch, capsy
     monkeypatch.setattr(live, "load_policy", lambda where: Waves(action_names=names, cameras={"front": (12, 12)}))
     words = ["run", "--robot", gadget, "--body", "mock:", "wave", "--video", "None", "--timeout", "4"]
     assert main(words) == 2
-    assert "camera 'front' is missing" in told(capsys)[1]
+    said = told(capsys)[1]
+    assert "the policy 'shipped' does not fit gadget: camera 'front' is missing" in said
+    assert "Next: say which it is, --cameras front=CAMERA" in said
     assert main([*words, "--cameras", "front=top"]) == 2
     assert "action channel 'hip' is missing" in told(capsys)[1]
     assert main([*words, "--cameras", "front=top", "--names", "hip=shoulder"]) == 0
@@ -190,6 +194,30 @@ def test_a_set_is_replayed_episode_by_episode(gadget, recorded, capsys):
     assert Path("replay.png").read_bytes().startswith(b"\x89PNG")
     assert main(["run", "--replay", recorded, "--robot", gadget, "--plot", "replay.png"]) == 2
     assert "is there already" in told(capsys)[1]
+
+
+def test_a_plot_goes_into_a_new_folder(gadget, recorded, capsys):
+    words = ["run", "--replay", recorded, "--robot", gadget, "--episode", "0", "--plot"]
+    assert main([*words, "new/deeper/replay.png"]) == 0
+    assert Path("new/deeper/replay.png").is_file()
+    Path("file").touch()
+    assert main([*words, "file/replay.png"]) == 2
+    assert "'file' is a file; expected a folder" in told(capsys)[1]
+
+
+def test_a_replay_takes_the_robot_that_the_set_names(recorded, capsys):
+    assert main(["run", "--replay", recorded]) == 2
+    said = told(capsys)[1]
+    assert "'set' names robot 'gadget', which does not come with palmar, and no --robot is given" in said
+    assert "Next: palmar robot make set --out robot.toml" in said
+    info = Path("set/meta/info.json")
+    named = json.loads(info.read_text()) | {"robot_type": "mobile3"}
+    info.write_text(json.dumps(named))
+    assert main(["run", "--replay", recorded]) == 2
+    assert "mobile3 takes" in told(capsys)[1]
+    info.write_text(json.dumps(named | {"robot_type": None}))
+    assert main(["run", "--replay", recorded]) == 2
+    assert "names no robot" in told(capsys)[1]
 
 
 def test_a_replay_that_does_not_fit_is_told(gadget, recorded, capsys):

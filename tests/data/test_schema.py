@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -73,6 +74,40 @@ def test_a_link_that_leads_outside_is_refused(root, way, tmp_path):
     (tmp_path / "outside").rename(root / "data/kept")
     inside.symlink_to(root / "data/kept")
     assert len(Dataset(root)) == 8
+
+
+def test_a_snapshot_of_the_hub_cache_is_read_and_other_links_of_it_are_refused(root, tmp_path):
+    """Files of a snapshot are links to blobs beside it; a link into blobs of another repository, or elsewhere, is none."""
+    repository = tmp_path / "hub/datasets--someone--set"
+    snapshot, blobs = repository / "snapshots/0123abc", repository / "blobs"
+    blobs.mkdir(parents=True)
+    for i, path in enumerate(sorted(p for p in root.rglob("*") if p.is_file())):
+        link = snapshot / path.relative_to(root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(blobs / f"{i:040x}")
+        link.symlink_to(Path(*[".."] * (len(link.relative_to(repository).parts) - 1), "blobs", f"{i:040x}"))
+    data = Dataset(snapshot, cache=False)
+    assert len(data) == 8 and data.batch([0], 1)["images"]
+    (tmp_path / "link").symlink_to(snapshot)
+    assert len(Dataset(tmp_path / "link", cache=False)) == 8
+
+    link = snapshot / "data/chunk-000/file-000.parquet"
+    target = link.resolve()
+    for elsewhere in (
+        tmp_path / "secret", tmp_path / "hub/datasets--other--set/blobs/1", repository / "snapshots/4567def/1",
+        blobs / "deeper/1", repository / "refs/1",
+    ):  # fmt: skip
+        elsewhere.parent.mkdir(parents=True, exist_ok=True)
+        elsewhere.write_bytes(target.read_bytes())
+        link.unlink()
+        link.symlink_to(elsewhere)
+        with pytest.raises(
+            BadFile, match=r"is a link to .*outside the data set; expected a file inside .*blobs'. Next: "
+        ):
+            Dataset(snapshot)
+    repository.rename(tmp_path / "hub/plain")  # no repository of the hub
+    with pytest.raises(BadFile, match="outside the data set"):
+        Dataset(tmp_path / "hub/plain/snapshots/0123abc")
 
 
 def test_a_pipe_in_place_of_a_file_is_refused(root):

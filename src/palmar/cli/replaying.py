@@ -13,18 +13,20 @@ from palmar.console import Screen, styled
 from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
+from palmar.robots import robots
 from palmar.runtime.recording import check_units, columns_of, with_units
 from palmar.runtime.replay import Replayed, replay, summary
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """data: folder of the set. robot: a name, or a robot file. episode: None for all. names: ROBOT=RECORDING where the two
-    are called differently. plot: a PNG of the episode that is changed most. keys: as `data.roles.parse_keys`. units:
-    NAME=UNIT of the recording's channels, "*" for all that are not named, where the set does not state them."""
+    """data: folder of the set. robot: a name, or a robot file; "" for the one that the set names. episode: None
+    for all. names: ROBOT=RECORDING where the two are called differently. plot: a PNG of the episode that is changed most.
+    keys: as `data.roles.parse_keys`. units: NAME=UNIT of the recording's channels, "*" for all that are not named, where the
+    set does not state them."""
 
     data: Path
-    robot: str = "arm7"
+    robot: str = ""
     episode: int | None = None
     names: tuple[str, ...] = ()
     plot: Path | None = None
@@ -47,8 +49,9 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
-    robot = find_robot(config.robot)
+    robot = find_robot(config.robot) if config.robot else None
     data = Dataset(config.data, cache=False, keys=parse_keys(config.keys))
+    robot = robot or _named(data.robot_type, config.data)
     recording = with_units(interface_of(data), pairs("--unit", config.units))
     columns = columns_of(robot, recording, pairs("--names", config.names))
     check_units(columns, data.actions, data.robot_type)
@@ -58,7 +61,7 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
         raise BadValue(f"--episode is {config.episode}; the set has {found}. Next: one of them")
     wanted = [e for e in data.episodes if config.episode in (None, e.index)]
     if not wanted:
-        raise BadValue(f"'{config.data}' has no episodes; expected at least one")
+        raise BadValue(f"'{config.data}' has no episodes; expected at least one. Next: another set, or record some")
     actions, states = columns.actions(data.actions), columns.states(data.states)
     notes = []
     if columns.unchecked:
@@ -87,6 +90,17 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
         except BadValue as error:
             raise BadValue(f"episode {e.index}: {error}") from error
     return Replays(columns.robot, done, tuple(notes))
+
+
+def _named(robot_type: str, data: Path) -> Embodiment:
+    """The robot that a set names, where it comes with palmar. Raises `BadValue` else: another's limits would judge it."""
+    if robot_type in robots():
+        return find_robot(robot_type)
+    names = f"robot '{robot_type}', which does not come with palmar" if robot_type else "no robot"
+    raise BadValue(
+        f"'{data}' names {names}, and no --robot is given; expected one to replay on. Next: palmar robot make {data} --out "
+        f"robot.toml, then --robot robot.toml; or --robot {', '.join(robots())}"
+    )
 
 
 def run_replay(config: ReplayConfig, console: Screen, progress: bool = True) -> Answer:

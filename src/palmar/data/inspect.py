@@ -134,7 +134,7 @@ def print_summary(dataset: Dataset, console: Screen | None = None) -> None:
     from rich.table import Column, Table
 
     console, s = console or Screen(), summary(dataset)
-    cameras = ", ".join(f"{cam} {w}×{h}" for cam, (h, w) in s["cameras"].items())
+    cameras = ", ".join(f"{cam} {h}×{w} px" for cam, (h, w) in s["cameras"].items())
     only = s["length"] is None
     rate = "" if only else f"{s['fps']:g} Hz  "
     name, version = Path(s["root"]).resolve().name, s["version"]

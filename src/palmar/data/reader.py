@@ -205,7 +205,10 @@ class Dataset:
         """
         indices = np.asarray(indices, np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
-            raise BadValue(f"indices reach from {indices.min()} to {indices.max()}; expected 0 … {len(self) - 1}")
+            raise BadValue(
+                f"indices reach from {indices.min()} to {indices.max()}; expected 0 … {len(self) - 1}. "
+                "Next: indices within the set"
+            )
         episode = self.episode_of[indices]
         start, stop = self._start[episode][:, None], self._stop[episode][:, None]
         window = indices[:, None] + np.arange(horizon)

@@ -52,7 +52,10 @@ def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | N
     states = np.asarray(dataset.states, float) if len(dataset.state_names) else np.zeros((len(actions), 0))
     for values, of, what in ((actions, names, "action"), (states, list(dataset.state_names), "state")):
         if bad := [n for n, column in zip(of, values.T, strict=False) if not np.isfinite(column).all()]:
-            raise BadValue(f"the {what} '{bad[0]}' of the data set is not finite everywhere; expected numbers")
+            raise BadValue(
+                f"the {what} '{bad[0]}' of the data set is not finite everywhere; expected numbers. "
+                "Next: palmar repair SET, or another feature: --keys"
+            )
     units = dict(units or {})
     for n, unit in units.items():
         if n not in (*names, "*"):
@@ -102,7 +105,8 @@ def _names(dataset: Recorded, actions: Array) -> list[str]:
     """Names of the channels: the actions', or the state's where the actions have none and the state as many."""
     if actions.ndim != 2 or not len(actions) or not 0 < actions.shape[1] <= MOST_CHANNELS:
         raise BadValue(
-            f"the data set has actions of shape {list(actions.shape)}; expected [frames, 1 … {MOST_CHANNELS}]"
+            f"the data set has actions of shape {list(actions.shape)}; expected [frames, 1 … {MOST_CHANNELS}]. "
+            "Next: palmar inspect SET, and --keys action=FEATURE"
         )
     width = actions.shape[1]
     names, states = list(dataset.action_names), list(dataset.state_names)

@@ -42,12 +42,17 @@ def read_robot(path: str | Path) -> Embodiment:
         if not path.exists():
             raise BadFile(f"there is no '{path}'. Next: palmar robot make SOURCE --out {path}")
         if not path.is_file():
-            raise BadFile(f"'{path}' is no file; expected a robot file (TOML)")
+            raise BadFile(
+                f"'{path}' is no file; expected a robot file (TOML). Next: palmar robot make SOURCE --out FILE.toml"
+            )
         if (size := path.stat().st_size) > MOST_BYTES:
-            raise BadFile(f"'{path}' has {size} bytes; expected a robot file of at most {MOST_BYTES}")
+            raise BadFile(
+                f"'{path}' has {size} bytes; expected a robot file of at most {MOST_BYTES}. "
+                "Next: palmar robot make SOURCE --out FILE.toml"
+            )
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise BadFile(f"'{path}' is no UTF-8 text; expected a robot file (TOML)") from error
+        raise BadFile(f"'{path}' is no UTF-8 text; expected a robot file (TOML). Next: save it as UTF-8") from error
     except ValueError as error:  # a zero byte in the path
         raise BadFile(f"{str(path)!r} is no path ({error}). Next: another path") from error
     except OSError as error:

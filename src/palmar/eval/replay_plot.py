@@ -46,4 +46,5 @@ def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = 
     axes[-1].set_xlabel("time [s]", fontsize=8)
     axes[0].legend(fontsize=7, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     axes[0].set_title(title, fontsize=9, loc="left")
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", dpi=110)

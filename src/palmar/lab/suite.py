@@ -64,7 +64,10 @@ class EvalConfig:
         for what, named, known in (("task", self.tasks, tasks.names(self.robot)), ("split", self.splits, SPLITS)):
             check_names(what, named, known)
             if len(set(named)) < len(named):
-                raise BadValue(f"{what}s are {' '.join(named)}; expected each once, or trials would count twice")
+                raise BadValue(
+                    f"{what}s are {' '.join(named)}; expected each once, or trials would count twice. "
+                    "Next: name each once"
+                )
         check_seed(self.seed, self.episodes)
         self.stage(0)
         if self.world != "sim" and self.randomization != NO_RANDOMIZATION:
@@ -176,7 +179,9 @@ def swapped(scenario: Scenario) -> Scenario:
     """The same table, asked for the next object on it (the language-swap probe)."""
     others = [i for i in _objects(scenario) if i != scenario.target]
     if not others:
-        raise BadValue(f"the table of seed {scenario.seed} holds one object only; nothing to swap to")
+        raise BadValue(
+            f"the table of seed {scenario.seed} holds one object only; nothing to swap to. Next: leave --swap out"
+        )
     return scenario.ask_for(others[0])
 
 

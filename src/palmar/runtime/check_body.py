@@ -44,7 +44,7 @@ def check_body(
     not ok says why. Raises `BadValue` for another share.
     """
     if not SHARES[0] <= share <= SHARES[1]:
-        raise BadValue(f"share is {share}; expected {SHARES[0]} … {SHARES[1]} of a channel's range")
+        raise BadValue(f"share is {share}; expected {SHARES[0]} … {SHARES[1]} of a channel's range. Next: --share 0.03")
     checks: list[Check] = []
 
     def add(found: Iterator[Check]) -> bool:

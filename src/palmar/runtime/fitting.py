@@ -29,10 +29,11 @@ def fitted(
     cameras: Dictionary[str, str] | None = None,
     held: Dictionary[str, float] | None = None,
     how: Fit = FIT,
+    called: str = "",
 ) -> Fitted:
     """names, cameras: {of the policy: of the robot} where they are called differently; names of joints in the robot's
     description (`Channel.joint`) need not be given. held: {action of the robot that the policy lacks: its value}. how:
-    pictures of another size are made to fit.
+    pictures of another size are made to fit. called: the policy, in messages.
 
     Raises `BadValue` or `UnknownName` with the first name, unit or rate that does not fit. A policy without an interface,
     such as a person, is taken as it is.
@@ -65,7 +66,8 @@ def fitted(
             notes.append(f"the policy does not use: {', '.join(mapping.dropped)}")
         return Fitted(candidate, MappedPolicy(policy, mapping), tuple(notes))
     assert first is not None
-    raise BadValue(f"the policy does not fit {robot.name}: {first} (palmar run: --names, --cameras, --hold)") from first
+    who = f"the policy '{called}'" if called else "the policy"
+    raise BadValue(f"{who} does not fit {robot.name}: {first}") from first
 
 
 def by_joint(robot: Embodiment, policy: Interface) -> dict[str, str]:

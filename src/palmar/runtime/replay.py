@@ -59,11 +59,17 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
     """
     actions = np.asarray(actions, float)
     if actions.ndim != 2 or not len(actions) or actions.shape[1] != len(robot.action_names):
-        raise BadValue(f"actions are {list(actions.shape)}; expected [T, {len(robot.action_names)}] with T ≥ 1")
+        raise BadValue(
+            f"actions are {list(actions.shape)}; expected [T, {len(robot.action_names)}] with T ≥ 1. "
+            "Next: the actions of one episode in the robot's action space"
+        )
     if states is not None and np.shape(states) != (len(actions), len(robot.state)):
-        raise BadValue(f"states are {list(np.shape(states))}; expected [{len(actions)}, {len(robot.state)}]")
+        raise BadValue(
+            f"states are {list(np.shape(states))}; expected [{len(actions)}, {len(robot.state)}]. "
+            "Next: the states of the same episode"
+        )
     if not (np.isfinite(dt) and dt > 0):
-        raise BadValue(f"dt is {dt}; expected seconds > 0")
+        raise BadValue(f"dt is {dt}; expected seconds > 0. Next: 1 / fps of the recording")
     perfect = states is None
     if perfect:
         robot = replace(

@@ -74,7 +74,10 @@ class Safety:
         command = np.array(command)
         names = self.robot.channel_names
         if command.shape != (len(names),) or command.dtype.kind not in "fiu" or _has_bool(given):
-            raise BadValue(f"command is {given}; expected {len(names)} numbers: {', '.join(names)}")
+            raise BadValue(
+                f"command is {given}; expected {len(names)} numbers: {', '.join(names)}. "
+                "Next: one finite number for each channel"
+            )
         command = command.astype(float)
         if not np.isfinite(command).all():
             i = int(np.argmin(np.isfinite(command)))
@@ -114,7 +117,8 @@ class Safety:
         target = np.asarray(target, float)
         if target.shape != self._q.shape:
             raise BadValue(
-                f"target has shape {list(target.shape)}; expected [{len(self._q)}]: {', '.join(self.robot.channel_names)}"
+                f"target has shape {list(target.shape)}; expected [{len(self._q)}]: {', '.join(self.robot.channel_names)}. "
+                "Next: one number for each channel"
             )
         self.checked += 1
         far = 1e6 * np.maximum(np.abs(self._q), 1.0)  # clipped: the division must not overflow

@@ -154,7 +154,8 @@ class World:
         for i, centre in items.items():
             if not self.scenario.items[i].mass or not np.isfinite(centre).all():
                 raise BadValue(
-                    f"'{self.scenario.items[i].name}' cannot be put at {centre}; expected a free thing, 3 numbers"
+                    f"'{self.scenario.items[i].name}' cannot be put at {centre}; expected a free thing, 3 numbers. "
+                    "Next: world.scenario.items says which are free"
                 )
             start = self.model.joint(f"item{i}").qposadr[0]
             self.data.qpos[start : start + 3] = centre
@@ -168,7 +169,8 @@ class World:
         robot = self.embodiment
         if command.shape != robot.home.shape:
             raise BadValue(
-                f"command has shape {list(command.shape)}; expected {len(robot.home)}: {robot.channel_names}"
+                f"command has shape {list(command.shape)}; expected {len(robot.home)}: {robot.channel_names}. "
+                "Next: one number for each channel"
             )
         for c, value in zip(robot.channels, command, strict=True):
             if not c.lower - 1e-6 <= value <= c.upper + 1e-6:
@@ -216,7 +218,10 @@ class World:
 
     def _gripper(self) -> str:
         if self.gripper is None:
-            raise BadValue(f"{self.embodiment.name} has no gripper at '{self.point}'")
+            raise BadValue(
+                f"{self.embodiment.name} has no gripper at '{self.point}'. "
+                "Next: a task without grasping, or a robot with a gripper"
+            )
         return self.gripper
 
     @property

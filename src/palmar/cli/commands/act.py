@@ -35,7 +35,8 @@ class Run:
     world: str = "sim"
     """sim, twin or twin:SEED: where the robot stands."""
     robot: str = ""
-    """Name of a robot that comes with palmar, or a robot file (.toml). arm7, or the body's own, when not given."""
+    """Name of a robot that comes with palmar, or a robot file (.toml). When not given: arm7, the
+    body's own, or with --replay the one that the set names."""
     body: str = ""
     """module:Class of a body of your own, from the current folder or an installed package; mock: for one that only tracks
     commands. The simulated world when not given."""
@@ -54,7 +55,8 @@ class Run:
     timeout: Seconds = 20.0
     """Longest time to try [s]."""
     video: Path | None = FILM
-    """Where the film goes, with its last picture beside it; None for no film. palmar-run.mp4 is always that of the last run."""
+    """Where the film goes (.mp4), with its last picture beside it (.jpg); None for no film. palmar-run.mp4 and palmar-run.jpg are
+    always those of the last run."""
     blackbox: Path | None = None
     """Folder for the last seconds before each fault of the safety layer."""
     replay: Path | None = None
@@ -79,7 +81,7 @@ class Run:
 
             writable(self.plot, self.force)
             config = ReplayConfig(
-                self.replay, self.robot or "arm7", self.episode, self.names, self.plot, self.keys, self.unit
+                self.replay, self.robot, self.episode, self.names, self.plot, self.keys, self.unit
             )  # fmt: skip
             return run_replay(config, console, progress=not self.json)
         from palmar.cli import live
