@@ -486,6 +486,20 @@ class Embodiment:
             out[quantity] = index, pairs[:, 0], pairs[:, 1]
         return out
 
+    def command_of(self, given: Any) -> Array:
+        """`given` as a command, float64[N]; NaN and infinity pass.
+
+        Raises `BadValue` for another shape and for what is no number: True is not 1 rad.
+        """
+        values = np.array(given)
+        true = isinstance(given, list | tuple) and any(isinstance(x, bool | np.bool_) for x in given)
+        if values.shape != (len(self.channels),) or values.dtype.kind not in "fiu" or true:
+            shown = " ".join(str(given).split())
+            raise BadValue(
+                f"command is {shown}; expected {len(self.channels)} numbers: {', '.join(self.channel_names)}"
+            )
+        return values.astype(float)
+
     def measured(self, state: Array, quantity: str = "position") -> Array:
         """float64[N]: position, velocity or effort of every channel as the state float[S] has it, in the channel's unit; NaN
         for those that are not measured. Of a velocity channel the position is its speed."""

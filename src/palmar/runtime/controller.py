@@ -31,6 +31,7 @@ from palmar.policy import Policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.control import Control
+from palmar.runtime.fitting import check_execute
 from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
 from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, brake_to_rest, rollout
 from palmar.runtime.monitor import BlackBox
@@ -354,11 +355,7 @@ def check_fits(interface: Interface | None, robot: Embodiment, execute: int = 1)
             f"an action of the policy lasts {interface.dt:g} s ({1 / interface.dt:g} Hz); {robot.name} takes "
             f"{robot.policy_rate:g} actions a second. Next: policy_rate = {1 / interface.dt:g} in the robot file"
         )
-    if execute > interface.horizon:
-        raise BadValue(
-            f"execute is {execute}, the policy answers {interface.horizon} actions at once: the robot would stand still for "
-            f"the rest. Next: --execute {interface.horizon} or less"
-        )
+    check_execute(interface, execute)
 
 
 class _Once(Subscriber):

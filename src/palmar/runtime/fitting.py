@@ -70,6 +70,15 @@ def fitted(
     raise BadValue(f"{who} does not fit {robot.name}: {first}") from first
 
 
+def check_execute(interface: Interface | None, execute: int) -> None:
+    """Raise `BadValue` when more actions are to be carried out than a chunk has. None: the policy says nothing."""
+    if interface is not None and execute > interface.horizon:
+        raise BadValue(
+            f"execute is {execute}, the policy answers {interface.horizon} actions at once: the robot would stand still for "
+            f"the rest. Next: --execute {interface.horizon} or less"
+        )
+
+
 def by_joint(robot: Embodiment, policy: Interface) -> dict[str, str]:
     """{name of the policy: name of the robot} of channels that the policy calls as the robot's description calls the joint."""
     wanted = (*policy.action_names, *policy.state_names)

@@ -70,15 +70,7 @@ class Safety:
 
         Raises `BadValue` for another shape, for what is no number, and for a value far outside the channel's range.
         """
-        given = command
-        command = np.array(command)
-        names = self.robot.channel_names
-        if command.shape != (len(names),) or command.dtype.kind not in "fiu" or _has_bool(given):
-            raise BadValue(
-                f"command is {given}; expected {len(names)} numbers: {', '.join(names)}. "
-                "Next: one finite number for each channel"
-            )
-        command = command.astype(float)
+        command, names = self.robot.command_of(command), self.robot.channel_names
         if not np.isfinite(command).all():
             i = int(np.argmin(np.isfinite(command)))
             raise BadValue(f"command of '{names[i]}' is {command[i]}; expected a finite number. Next: check its sensor")
@@ -346,10 +338,6 @@ def _off(robot: Embodiment, tolerance: Array) -> list[str]:
     if loose:
         out.append(f"tracking of {', '.join(loose)}: no tolerance is given")
     return out
-
-
-def _has_bool(command: object) -> bool:
-    return isinstance(command, list | tuple) and any(isinstance(x, bool | np.bool_) for x in command)
 
 
 def _name(guard: Guard) -> str:
