@@ -496,7 +496,8 @@ class Embodiment:
         if values.shape != (len(self.channels),) or values.dtype.kind not in "fiu" or true:
             shown = " ".join(str(given).split())
             raise BadValue(
-                f"command is {shown}; expected {len(self.channels)} numbers: {', '.join(self.channel_names)}"
+                f"command is {shown}; expected {len(self.channels)} numbers: {', '.join(self.channel_names)}. "
+                "Next: one finite number for each channel"
             )
         return values.astype(float)
 

@@ -410,3 +410,12 @@ def test_nothing_is_touched_where_no_data_can_be_read(root):
         with pytest.raises(BadFile, match="nothing would be left, so nothing was touched"):
             repair(root, drop)
     assert files(root) == before
+
+
+def test_units_that_are_damaged_are_left_out(tmp_path: Path) -> None:
+    root = record(tmp_path / "set", 2)
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["action"]["units"] = ["furlong"] * 7
+    (root / "meta/info.json").write_text(json.dumps(info))
+    repair(root)
+    assert Dataset(root).action_units == () and Dataset(root).state_units == tuple(m.unit for m in ROBOT.state)

@@ -141,9 +141,12 @@ def test_a_field_of_info_out_of_bounds(root, field, value, expected):
     ("name", "wrong", "expected"),
     [
         ("action", {"shape": [10**6, 10**6]}, "numbers in all"),
-        ("action", {"shape": [8]}, r"56 values in 8 rows; expected 8 a row"),
+        ("action", {"shape": [8], "units": None}, r"56 values in 8 rows; expected 8 a row"),
         ("action", {"dtype": "int64"}, "of type"), ("action", {"dtype": "object"}, "expected one of float16"),
         ("action", {"names": 7}, "a list of names"), ("index", {"dtype": "float32"}, "int64"),
+        ("action", {"units": "m"}, "or a list of units: rad, deg"),
+        ("action", {"units": ["m"] * 6}, "a unit for each of its 7 numbers"),
+        ("action", {"units": ["m"] * 6 + ["furlong"]}, "or a list of units: rad, deg"),
         ("observation.images.front", {"shape": [10**6, 10**6, 3]}, "1 … 16384"),
         ("observation.images.front", {"shape": [9600, 9600, 3]}, "96×96 px"),
     ],

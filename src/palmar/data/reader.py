@@ -102,6 +102,9 @@ class Dataset:
             fmt.names_of(self.features[k]) if k in self.features else ()
             for k in (fmt.STATE, fmt.ACTION, fmt.PRIVILEGED)
         )
+        self.state_units, self.action_units = (
+            fmt.units_of(self.features[k]) if k in self.features else () for k in (fmt.STATE, fmt.ACTION)
+        )
         self._videos = {cam for cam, key in self.camera_keys.items() if self.features[key]["dtype"] == "video"}
         check_films(self.layout, [self.roles.images[cam] for cam in self.cameras if cam in self._videos])
         check_sizes(self.layout, {self.roles.images[cam]: self.recorded_sizes[cam] for cam in self._videos})

@@ -108,6 +108,9 @@ class DatasetWriter:
             a, b = old[k], features[k]
             if (a["dtype"], list(a["shape"]), fmt.names_of(a)) != (b["dtype"], list(b["shape"]), fmt.names_of(b)):
                 wrong.append(f"{k} is {a['dtype']}{list(a['shape'])} on disk and {b['dtype']}{list(b['shape'])} here")
+            for n, old_unit, new_unit in zip(fmt.names_of(a), fmt.units_of(a), fmt.units_of(b), strict=False):
+                if old_unit and new_unit and old_unit != new_unit:
+                    wrong.append(f"{k} '{n}' is in '{old_unit}' on disk and in '{new_unit}' here")
         if self.info["fps"] != fps:
             wrong.append(f"fps is {self.info['fps']} on disk and {fps} here")
         if self.info.get("robot_type") not in (None, self.robot.name):

@@ -25,7 +25,8 @@ MOST_CHANNELS = 1000
 class Recorded(Protocol):
     """What is read of a data set. states: float[frames, S]; actions: float[frames, A]; episodes: each with `start` and
     `stop`, its frames; cameras: names, or {name: (height, width)}; fps: [Hz]. `features` and `camera_keys`, where there
-    are some, give the sizes of pictures; `robot_type` helps to guess units."""
+    are some, give the sizes of pictures; `robot_type` helps to guess units, and `action_units`, where the set has them, state
+    them."""
 
     cameras: Any
     state_names: Sequence[str]
@@ -39,7 +40,8 @@ class Recorded(Protocol):
 def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | None = None) -> Embodiment:
     """The robot of a data set: one channel for every number of its actions, called as there.
 
-    units: {channel: unit}, "*" for all that are not named; the others are guessed from their ranges, which the notes say.
+    units: {channel: unit}, "*" for all that are not named; else those that the data set states for its actions
+    (`Recorded.action_units`); the others are guessed from their ranges, which the notes say.
     Position limits are the demonstrated range (actions and states) and 5 % of it at both ends; velocity, acceleration and
     jerk 1.5 × the 99.9th percentile of the actions' differences within episodes; source "data". A channel that never
     moves has no limit to take from data: its are guesses. Rates are the set's. No frames: their kinematics are in no data.
@@ -56,7 +58,10 @@ def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | N
                 f"the {what} '{bad[0]}' of the data set is not finite everywhere; expected numbers. "
                 "Next: palmar repair SET, or another feature: --keys"
             )
+    stated = tuple(getattr(dataset, "action_units", ()))
     units = dict(units or {})
+    if stated and "*" not in units and tuple(names) == tuple(dataset.action_names):
+        units = {n: u for n, u in zip(names, stated, strict=True) if u} | units
     for n, unit in units.items():
         if n not in (*names, "*"):
             raise UnknownName("channel of the data set", n, names)
