@@ -169,14 +169,14 @@ def feature_problems(name: Any, feature: Any) -> Iterator[Problem]:
     units = feature.get("units")
     if units is not None and not (isinstance(units, list) and all(isinstance(u, str) and u in KNOWN for u in units)):
         yield Problem(f"{field}.units", units, f"null, or a list of units: {', '.join(UNITS)}, or '' where not known")
-    elif units and isinstance(shape, list | tuple) and len(units) != (count := _numbers(shape)) and count is not None:
+    elif units and isinstance(shape, list | tuple) and len(units) != (count := _size(shape)) and count is not None:
         yield Problem(f"{field}.units", units, f"a unit for each of its {count} numbers")
     for about in ("info", "video_info"):
         if not isinstance(feature.get(about) or {}, dict):
             yield Problem(f"{field}.{about}", feature[about], "an object, or nothing")
 
 
-def _numbers(shape: Sequence[Any]) -> int | None:
+def _size(shape: Sequence[Any]) -> int | None:
     """How many numbers a feature of this shape has; None for a shape that is none."""
     return math.prod(shape) if all(whole(n, 0, WIDTH) for n in shape) else None
 
