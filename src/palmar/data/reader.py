@@ -19,7 +19,7 @@ from palmar.data.cache import frames as cached_frames
 from palmar.data.columns import Stills, read_columns, read_rows
 from palmar.data.consistency import Irregular, irregular
 from palmar.data.durable import NEW, OLD, WriterLock
-from palmar.data.layout import Film, check_films, check_sizes, read_layout, read_stats
+from palmar.data.layout import Film, check_films, check_sizes, read_layout, read_stats, stray_stats
 from palmar.data.repair import finish_swap
 from palmar.data.roles import PICTURES, Keys, find, picture_size
 from palmar.errors import BadFile, BadValue, UnknownName
@@ -171,6 +171,11 @@ class Dataset:
             named = {self._standard.get(k, k): s for k, s in found.items()}
             return {k: s for k, s in named.items() if k in self.features or k not in self.layout.features}
         return {k: st.of_vectors(v) for k, v in self._columns.items() if len(v) and v.dtype.kind in "fib"}
+
+    @cached_property
+    def stray_stats(self) -> tuple[str, ...]:
+        """Names in stats.json that no feature has; their numbers are left out of `stats`."""
+        return stray_stats(self.layout)
 
     @cached_property
     def irregular(self) -> Irregular | None:

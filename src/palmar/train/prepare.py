@@ -246,12 +246,19 @@ def horizon(settings: TrainSettings, init: Path | None, fps: float) -> int:
 
 
 def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> Any:
-    """A data set, without its bad demonstrations where these are not wanted."""
+    """A data set, without its bad demonstrations where these are not wanted. What does not fit within it is said; frames at
+    another rate than fps says are refused: the policy would act at another speed."""
+    from palmar.data.findings import at_another_rate, frame_rate
+    from palmar.data.inspect import warnings
     from palmar.data.quality import Kept, assess
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
     data = Dataset(folder, image_size=size, keys=parse_keys(settings.keys))
+    if at_another_rate(data):
+        raise BadValue(f"{folder}: {frame_rate(data)}")
+    for text in warnings(data):
+        say(f"warning: {folder}: {text}")
     if not settings.good_only:
         return data
     quality = assess(data)
