@@ -65,7 +65,7 @@ def main() -> None:
     visual = worlds[1].model.vis.quality
     console.print(
         f"MuJoCo {mujoco.__version__}; theirs: shadow map {visual.shadowsize}², {visual.offsamples} samples; "
-        f"cameras {', '.join(f'{c.name} {c.width}×{c.height}' for c in worlds[0].embodiment.cameras)}"
+        f"cameras {', '.join(f'{c.name} {c.height}×{c.width}' for c in worlds[0].embodiment.cameras)}"
     )
     for world in worlds:
         world.close()

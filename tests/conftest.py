@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 FOREIGN = (
     "CLICOLOR_FORCE", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE",  # colours in text that a test reads
@@ -14,6 +15,9 @@ Not COLUMNS: no message may depend on the width of a terminal, so `.ci/run` sets
 
 for name in FOREIGN:  # before any module is imported: fixtures of a module and child processes see the same
     os.environ.pop(name, None)
+
+settings.register_profile("palmar", deadline=None)  # how fast a machine is decides no test
+settings.load_profile("palmar")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,9 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palmar.cli.commands.act import Run
+from palmar.cli.live import RunConfig
+from palmar.data.mapped import MappedData
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface, MappedPolicy, Mapping
+from palmar.pictures import FIT, fit
 from palmar.robots.arm7 import arm7
+from palmar.runtime.fitting import fitted
 from palmar.types import ActionChunk, Observation
 from palmar.units import UNITS, conversion
 
@@ -83,15 +89,15 @@ def test_cameras_in_another_order_are_told_by_name():
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({"cameras": {"top": (96, 96)}}, {}, "camera 'front' is missing .there are: top.*cameras={'front': '…'}"),
+        ({"cameras": {"top": (96, 96)}}, {}, "camera 'front' is missing .there are: top.*--cameras front=CAMERA"),
         ({"state_names": ("a",), "state_units": ("rad",)}, {}, "state channel 'joint1.pos' is missing .there are: a"),
         ({"dt": 1 / 30}, {}, "run at 30 Hz, the policy at 10 Hz; expected one rate"),
         ({"action_names": (*ARM.action_names, "lift"), "action_units": (*ARM.action_units, "m")}, {},
-         "nobody commands action 'lift'.*held={'lift': VALUE}"),
+         "nobody commands action 'lift'.*--hold lift=VALUE"),
         ({"action_units": ("m",) * 7}, {}, "unit 'm' .length. does not convert to 'rad' .angle."),
-        ({}, {"names": {"jaw": "gripper"}}, "unknown channel in names= 'jaw'"),
+        ({}, {"names": {"jaw": "gripper"}}, "unknown channel of the policy in --names 'jaw'"),
         ({}, {"names": {"dx": "dy"}}, "action channel 'dy' is used for two of ours"),
-        ({}, {"held": {"lift": 0.0}}, "unknown action channel in held= 'lift'"),
+        ({}, {"held": {"lift": 0.0}}, "unknown action channel in --hold 'lift'"),
         ({}, {"how": "squash"}, "unknown way to fit a picture 'squash'"),
     ],
 )  # fmt: skip
@@ -158,3 +164,13 @@ def test_a_damaged_mapping_is_no_mapping(damage):
     good = Mapping.between(ARM, ARM).to_dict()
     with pytest.raises((KeyError, TypeError, ValueError)):
         Mapping.from_dict(good | damage)
+
+
+def test_pictures_of_another_size_are_stretched_in_a_mapping_as_in_training_and_acting():
+    image = np.random.default_rng(0).integers(1, 256, (48, 96, 3), np.uint8)
+    wide = replace(ARM, cameras={"front": (48, 96), "wrist": (96, 96)})
+    taken = Mapping.between(wide, ARM).take_images({"front": image, "wrist": np.ones((96, 96, 3), np.uint8)})
+    np.testing.assert_array_equal(taken["front"], fit(image, 96, 96))
+    np.testing.assert_array_equal(taken["front"], fit(image, 96, 96, FIT))
+    defaults = [inspect.signature(f).parameters["how"].default for f in (Mapping.between, MappedData, fitted, fit)]
+    assert [*defaults, Run().fit, inspect.signature(RunConfig).parameters["fit"].default] == [FIT] * 6

@@ -3,7 +3,7 @@
 `Screen` is the console of every command. It differs from a plain Rich console in three ways:
 
 - a message (a string, or what `styled` makes) is never cut into lines: the terminal folds it where it is too long, and a
-  file, a pipe or a test reads it whole. Tables and panels are still laid out to the width;
+  file, a pipe or a test reads it whole. Tables are laid out to the width without loss of a value (`tables.laid_out`);
 - a string is printed as it stands: "[/red]" in a path is no markup. Colours come from `styled` alone;
 - control characters and undecodable bytes of a name are printed as escapes (`\\x1b`, `\\udcff`).
 """
@@ -16,7 +16,10 @@ from typing import Any
 
 import rich
 from rich.console import Console
+from rich.table import Table
 from rich.text import Span, Text
+
+from palmar.tables import laid_out
 
 PLACE = re.compile(r"\{\}")
 
@@ -31,7 +34,7 @@ class Screen(Console):
         """As `Console.print`; a message of strings and texts is one line."""
         if all(isinstance(o, str | Text) for o in objects):
             options.setdefault("soft_wrap", True)
-        super().print(*objects, **options)
+        super().print(*(laid_out(o, self) if isinstance(o, Table) else o for o in objects), **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As `Console.render_str`, of a message as of a cell of a table, with `printable` characters alone."""

@@ -24,10 +24,12 @@ Kind = Literal["revolute", "continuous", "prismatic", "opening", "velocity"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Source = Literal["description file", "data sheet", "data", "user", "guess"]
 SOURCES: tuple[Source, ...] = get_args(Source)
-QUANTITIES = ("position", "velocity", "acceleration", "jerk", "effort")
+QUANTITIES = ("position", "velocity", "acceleration", "jerk", "effort", "tolerance")
 ActionSpaceName = Literal["ee_delta", "channels"]
 DELTA = ("dx", "dy", "dz", "drx", "dry", "drz")
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+LITTLE = 1e-3
+"""Two commands that differ by less than this share of a channel's width (`Embodiment.widths`) ask for the same."""
 
 _DIMENSIONS: dict[str, tuple[str, ...]] = {
     "revolute": ("angle", "fraction"),
@@ -58,7 +60,7 @@ class Channel:
     [unit/s²], jerk [unit/s³]. Of a velocity channel lower … upper are the speeds themselves, acceleration and jerk their
     first and second change, and `velocity` the larger of both speeds. Infinite: no such limit. effort: [N·m] or [N], None
     where unknown. home: neutral command.
-    tolerance: largest difference of commanded and measured value before the robot is thought to be blocked; None: any.
+    tolerance: largest difference of commanded and measured value [unit] before the robot is thought to be blocked; None: any.
     joint: name of the joint in the robot's description file, `name` where empty. span: joint position [rad] or [m] at the
     two ends of the calibrated range, for the units that are a share of it. coupling: channels of one group are slowed
     together so that the group keeps its direction; each alone where empty.
@@ -83,13 +85,16 @@ class Channel:
 
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
-            raise BadValue(f"a channel is called {self.name!r}; expected a name")
+            raise BadValue(f"a channel is called {self.name!r}; expected a name. Next: give it one")
         if self.kind not in KINDS:
             raise UnknownName(f"kind of channel '{self.name}'", str(self.kind), KINDS)
         check_unit(self.unit, f"unit of channel '{self.name}'")
         if self.unit and UNITS[self.unit].dimension not in _DIMENSIONS[self.kind]:
             fits = ", ".join(u for u, d in UNITS.items() if d.dimension in _DIMENSIONS[self.kind])
-            raise BadValue(f"channel '{self.name}' is {self.kind} in '{self.unit}'; expected one of {fits}")
+            raise BadValue(
+                f"channel '{self.name}' is {self.kind} in '{self.unit}'; expected one of {fits}. "
+                "Next: change its kind or its unit"
+            )
         numbers = {
             "lower": self.lower, "upper": self.upper, "velocity": self.velocity, "acceleration": self.acceleration,
             "jerk": self.jerk, "home": self.home, "effort": self.effort, "tolerance": self.tolerance,
@@ -98,30 +103,44 @@ class Channel:
             if value is None and what in ("effort", "tolerance"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
-                raise BadValue(f"channel '{self.name}': {what} is {value!r}; expected a number")
+                raise BadValue(
+                    f"channel '{self.name}': {what} is {value!r}; expected a number. Next: a plain number, such as 1.5"
+                )
             if np.isnan(value):
-                raise BadValue(f"channel '{self.name}': {what} is not a number")
+                raise BadValue(f"channel '{self.name}': {what} is not a number. Next: a plain number, such as 1.5")
             if what in ("velocity", "acceleration", "jerk", "effort", "tolerance") and not value > 0:
-                raise BadValue(f"channel '{self.name}': {what} is {value:g}; expected > 0")
+                raise BadValue(f"channel '{self.name}': {what} is {value:g}; expected > 0. Next: a number above 0")
         if not np.isfinite(self.velocity):
-            raise BadValue(f"channel '{self.name}': velocity is {self.velocity}; expected a finite limit")
+            raise BadValue(
+                f"channel '{self.name}': velocity is {self.velocity}; expected a finite limit. "
+                "Next: state its largest speed, from the data sheet"
+            )
         if not self.lower < self.upper:
             raise BadValue(
-                f"channel '{self.name}': position is {self.lower:g} … {self.upper:g}; expected lower < upper"
+                f"channel '{self.name}': position is {self.lower:g} … {self.upper:g}; expected lower < upper. "
+                "Next: exchange the two"
             )
         if self.kind != "continuous" and not (np.isfinite(self.lower) and np.isfinite(self.upper)):
             raise BadValue(
                 f"channel '{self.name}': position is {self.lower:g} … {self.upper:g}; expected finite limits (only a "
-                "continuous joint has none)"
+                "continuous joint has none). "
+                "Next: state its largest speed, from the data sheet"
             )
         if self.kind == "velocity" and not self.lower <= 0 <= self.upper:
             raise BadValue(
-                f"channel '{self.name}': speeds are {self.lower:g} … {self.upper:g}; expected 0 among them, to stop with"
+                f"channel '{self.name}': speeds are {self.lower:g} … {self.upper:g}; expected 0 among them, to stop with. "
+                "Next: a range with 0 in it"
             )
         if not self.lower - 1e-9 <= self.home <= self.upper + 1e-9:
-            raise BadValue(f"channel '{self.name}': home is {self.home:g}; expected {self.lower:g} … {self.upper:g}")
+            raise BadValue(
+                f"channel '{self.name}': home is {self.home:g}; expected {self.lower:g} … {self.upper:g}. "
+                "Next: a home within the limits"
+            )
         if self.span is not None and not (len(self.span) == 2 and self.span[0] != self.span[1]):
-            raise BadValue(f"channel '{self.name}': span is {self.span}; expected two different joint positions")
+            raise BadValue(
+                f"channel '{self.name}': span is {self.span}; expected two different joint positions. "
+                "Next: the joint's positions at both ends of its calibrated range"
+            )
         for what, source in self.sources.items():
             if what not in QUANTITIES:
                 raise UnknownName(f"quantity in the sources of channel '{self.name}'", what, QUANTITIES)
@@ -188,13 +207,22 @@ class Frame:
 
     def __post_init__(self) -> None:
         if (n := len(self.chain.quats)) != len(self.joints):
-            raise BadValue(f"frame '{self.name}' has {len(self.joints)} joints but its chain has {n}")
+            raise BadValue(
+                f"frame '{self.name}' has {len(self.joints)} joints but its chain has {n}. "
+                "Next: one joint for each link of the chain"
+            )
         if not all(np.isfinite(x) and x > 0 for x in self.max_step) or len(self.max_step) != 2:
-            raise BadValue(f"frame '{self.name}': max_step is {self.max_step}; expected two numbers > 0")
+            raise BadValue(
+                f"frame '{self.name}': max_step is {self.max_step}; expected two numbers > 0. "
+                "Next: the largest step of one action [m] and [rad], such as 0.04 and 0.2"
+            )
         if self.workspace is not None:
             box = np.asarray(self.workspace)
             if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
-                raise BadValue(f"frame '{self.name}': workspace is {box.tolist()}; expected float[2, 3], lower < upper")
+                raise BadValue(
+                    f"frame '{self.name}': workspace is {box.tolist()}; expected float[2, 3], lower < upper. "
+                    "Next: exchange the two"
+                )
         for zone in self.zones:
             for p in zone.points:
                 if p != "tcp" and p not in self.joints:
@@ -252,7 +280,7 @@ class Embodiment:
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise BadValue(f"{self.name} has no channels; expected at least one")
+            raise BadValue(f"{self.name} has no channels; expected at least one. Next: add a channel for each motor")
         if not self.state:
             object.__setattr__(self, "state", state_of(self.channels, self.frames))
         for what, names in (
@@ -260,7 +288,9 @@ class Embodiment:
             ("cameras", [c.name for c in self.cameras]), ("measurements", [m.name for m in self.state]),
         ):  # fmt: skip
             if twice := sorted({n for n in names if names.count(n) > 1}):
-                raise BadValue(f"{self.name}: two {what} are called '{twice[0]}'; expected different names")
+                raise BadValue(
+                    f"{self.name}: two {what} are called '{twice[0]}'; expected different names. Next: rename one"
+                )
         moving = [c.name for c in self.channels if c.moves_joint]
         for f in self.frames:
             for joint in f.joints:
@@ -286,12 +316,13 @@ class Embodiment:
         for what in ("control_rate", "policy_rate"):
             value = getattr(self, what)
             if not (np.isfinite(value) and value > 0):
-                raise BadValue(f"{self.name}: {what} is {value}; expected > 0")
+                raise BadValue(f"{self.name}: {what} is {value}; expected > 0. Next: a number above 0")
         ratio = self.control_rate / self.policy_rate
         if ratio < 0.5 or abs(ratio - round(ratio)) > 1e-6:
             raise BadValue(
                 f"{self.name}: control_rate {self.control_rate} Hz is {ratio:.4g} × policy_rate {self.policy_rate} Hz; "
-                f"expected a whole number of control ticks an action"
+                f"expected a whole number of control ticks an action. "
+                "Next: a control_rate that is 1, 2, 3 … times the policy_rate"
             )
 
     # ---------------------------------------------------------------------------------------------- from files
@@ -437,7 +468,10 @@ class Embodiment:
             where = {m.of: i for i, m in enumerate(self.state) if m.quantity == quantity}
             twice = [m.name for i, m in enumerate(self.state) if m.quantity == quantity and where[m.of] != i]
             if twice:
-                raise BadValue(f"{self.name}: '{twice[0]}' measures a {quantity} that another measurement has already")
+                raise BadValue(
+                    f"{self.name}: '{twice[0]}' measures a {quantity} that another measurement has already. "
+                    "Next: leave one out"
+                )
             index = np.array([where.get(c.name, -1) for c in self.channels], np.int64)
             pairs = np.ones((len(self.channels), 2)) * [1.0, 0.0]
             if quantity == "position":
@@ -451,6 +485,21 @@ class Embodiment:
                         pairs[k] = conversion(unit, c.unit, c.span)[0], 0.0
             out[quantity] = index, pairs[:, 0], pairs[:, 1]
         return out
+
+    def command_of(self, given: Any) -> Array:
+        """`given` as a command, float64[N]; NaN and infinity pass.
+
+        Raises `BadValue` for another shape and for what is no number: True is not 1 rad.
+        """
+        values = np.array(given)
+        true = isinstance(given, list | tuple) and any(isinstance(x, bool | np.bool_) for x in given)
+        if values.shape != (len(self.channels),) or values.dtype.kind not in "fiu" or true:
+            shown = " ".join(str(given).split())
+            raise BadValue(
+                f"command is {shown}; expected {len(self.channels)} numbers: {', '.join(self.channel_names)}. "
+                "Next: one finite number for each channel"
+            )
+        return values.astype(float)
 
     def measured(self, state: Array, quantity: str = "position") -> Array:
         """float64[N]: position, velocity or effort of every channel as the state float[S] has it, in the channel's unit; NaN
@@ -485,10 +534,17 @@ class Embodiment:
         """bool[N]: which channels are commanded by their speed."""
         return np.array([c.kind == "velocity" for c in self.channels])
 
-    def widths(self, endless: float) -> Array:
-        """float64[N]: from the lowest to the highest command of each channel; `endless` where there are no limits."""
-        wide = self.upper - self.lower
-        return np.where(np.isfinite(wide), wide, endless)
+    @cached_property
+    def endless(self) -> Array:
+        """bool[N]: continuous channels without position limits."""
+        return np.isinf(self.upper - self.lower)
+
+    @cached_property
+    def widths(self) -> Array:
+        """float64[N]: from the lowest to the highest command of each channel in its unit; of an endless one a whole turn, 2π
+        where its unit is not stated."""
+        turn = np.where(np.isfinite(self._turns), self._turns, 2 * np.pi)
+        return np.where(self.endless, turn, self.upper - self.lower)
 
     @cached_property
     def moves_joint(self) -> Array:
@@ -503,8 +559,11 @@ class Embodiment:
 
     @cached_property
     def _turns(self) -> Array:
-        """float64[N]: a whole turn of a continuous channel in its unit, infinite for others."""
-        return np.array([abs(2 * np.pi / c.to_si[0]) if c.kind == "continuous" else np.inf for c in self.channels])
+        """float64[N]: a whole turn of a continuous channel in its unit; infinite for others, and where no unit is stated."""
+        turning = (c.kind == "continuous" and bool(c.unit) for c in self.channels)
+        return np.array(
+            [abs(2 * np.pi / c.to_si[0]) if t else np.inf for c, t in zip(self.channels, turning, strict=True)]
+        )
 
     # ---------------------------------------------------------------------------------------------- variants
 

@@ -66,7 +66,7 @@ def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     """Raise `BadValue` when none is named, `UnknownName` for the first that is not among the known."""
     names, known = list(names), list(known)
     if not names:
-        raise BadValue(f"no {what} is named; expected one or more of {', '.join(known)}")
+        raise BadValue(f"no {what} is named; expected one or more of {', '.join(known)}. Next: name one")
     for name in names:
         if name not in known:
             raise UnknownName(what, name, known)

@@ -172,7 +172,10 @@ class Mechanics:
         known = {""}
         for link in self.links:
             if link.parent not in known:
-                raise BadValue(f"link '{link.name}' hangs on '{link.parent}'; expected a link stated before it")
+                raise BadValue(
+                    f"link '{link.name}' hangs on '{link.parent}'; expected a link stated before it. "
+                    "Next: state the parent first"
+                )
             known.add(link.name)
         joints = {j.name for link in self.links for j in link.joints}
         points = {p.name for p in self.points}
@@ -185,7 +188,9 @@ class Mechanics:
             ("scatter", list(self.scatter), joints),
         ):
             if lost := sorted(set(needed) - there):
-                raise BadValue(f"a {what} names '{lost[0]}'; expected one of {', '.join(sorted(there))}")
+                raise BadValue(
+                    f"a {what} names '{lost[0]}'; expected one of {', '.join(sorted(there))}. Next: one of those"
+                )
 
 
 def looking(eye: Vector, at: Vector, up: Vector = (0.0, 0.0, 1.0)) -> Array:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
-from palmar.pictures import FITS, Fit, fit
+from palmar.pictures import FIT, FITS, Fit, fit
 from palmar.types import ActionChunk, Array, Observation, Policy
 from palmar.units import UNKNOWN, check_unit, conversion
 
@@ -27,7 +27,7 @@ class Interface:
     steps from now, oldest first; those after 0 exist in training only (a future to predict, a goal to reach).
     state_units, action_units: `units.UNITS` of each name, "" where nobody has said; empty when none is known. recorded:
     {camera: the sizes (height, width) its pictures had before they were resized for training}; pictures of these sizes are
-    resized in the same way when acting (`pictures.fit`, "stretch"). Empty where nothing was resized.
+    resized in the same way when acting (`pictures.FIT`). Empty where nothing was resized.
     """
 
     cameras: Dictionary[str, tuple[int, int]]
@@ -44,18 +44,31 @@ class Interface:
     def __post_init__(self) -> None:
         for name, size in self.cameras.items():
             if len(size) != 2 or min(size) < 1:
-                raise BadValue(f"camera '{name}' is {size}; expected (height, width) in pixels")
+                raise BadValue(
+                    f"camera '{name}' is {size}; expected (height, width) in pixels. Next: such as (480, 640)"
+                )
         if self.horizon < 1 or not (self.dt > 0 and np.isfinite(self.dt)):
-            raise BadValue(f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s")
+            raise BadValue(
+                f"horizon {self.horizon}, dt {self.dt}; expected horizon ≥ 1 and dt > 0 s. "
+                "Next: a chunk of 1 or more actions"
+            )
         if 0 not in self.offsets or list(self.offsets) != sorted(set(self.offsets)):
-            raise BadValue(f"offsets are {self.offsets}; expected rising steps with 0 (now) among them")
+            raise BadValue(
+                f"offsets are {self.offsets}; expected rising steps with 0 (now) among them. "
+                "Next: (0,) for the present alone"
+            )
         for what, names, units in (
             ("state", self.state_names, self.state_units), ("action", self.action_names, self.action_units),
         ):  # fmt: skip
             if twice := sorted({n for n in names if names.count(n) > 1}):
-                raise BadValue(f"two {what} channels are called '{twice[0]}'; expected different names")
+                raise BadValue(
+                    f"two {what} channels are called '{twice[0]}'; expected different names. Next: rename one"
+                )
             if units and len(units) != len(names):
-                raise BadValue(f"{len(units)} {what} units for {len(names)} names; expected one each, or none at all")
+                raise BadValue(
+                    f"{len(units)} {what} units for {len(names)} names; expected one each, or none at all. "
+                    "Next: one unit for each name, '' where it is not known"
+                )
             for unit in units:
                 check_unit(unit, f"unit of a {what} channel")
 
@@ -79,11 +92,15 @@ class Interface:
             if obs.images[name].shape[:2] not in known:
                 got, said = ("×".join(map(str, s)) for s in (obs.images[name].shape[:2], size))
                 more = "".join(f", resized from {h}×{w}" for h, w in known[1:])
-                raise BadValue(f"camera '{name}' gives {got} px; this policy was trained on {said}{more}")
+                raise BadValue(
+                    f"camera '{name}' gives {got} px; this policy was trained on {said}{more}. "
+                    "Next: --fit, or pictures of that size"
+                )
         if len(obs.state) != len(self.state_names):
             raise BadValue(
                 f"state has {len(obs.state)} values; this policy was trained on {len(self.state_names)}: "
-                f"{', '.join(self.state_names)}"
+                f"{', '.join(self.state_names)}. "
+                "Next: a body or a data set with these"
             )
         if not np.isfinite(obs.state).all():
             bad = [n for n, x in zip(self.state_names, obs.state, strict=True) if not np.isfinite(x)]
@@ -91,7 +108,7 @@ class Interface:
 
     def seen(self, obs: Observation) -> dict[str, Array]:
         """{camera: uint8[H, W, 3]}: the pictures of an observation that fits, resized as they were for training."""
-        return {c: fit(obs.images[c], *size, "stretch") for c, size in self.cameras.items()}
+        return {c: fit(obs.images[c], *size, FIT) for c, size in self.cameras.items()}
 
 
 @dataclass(frozen=True)
@@ -108,7 +125,7 @@ class View:
     """One camera of ours made of one of theirs. how: see `pictures.fit`."""
 
     camera: str
-    how: Fit = "pad"
+    how: Fit = FIT
 
 
 @dataclass(frozen=True)
@@ -138,7 +155,7 @@ class Mapping:
         ours: Interface,
         names: Dictionary[str, str] | None = None,
         cameras: Dictionary[str, str] | None = None,
-        how: Fit = "pad",
+        how: Fit = FIT,
         held: Dictionary[str, float] | None = None,
         spans: Dictionary[str, tuple[float, float]] | None = None,
     ) -> Mapping:
@@ -149,33 +166,29 @@ class Mapping:
         positions at both ends of the calibrated range}, for units that are a share of it.
 
         Raises `BadValue` naming the first thing that does not fit: a camera, state or action channel that ours needs and
-        theirs lacks, an action channel of theirs that nobody commands, units that do not convert, rates that differ.
+        theirs lacks, an action channel of theirs that nobody commands, units that do not convert, rates that differ; names
+        come before rates. Messages call the arguments as the options of `palmar run`: --names, --cameras, --hold (held).
         """
         names, cameras, held, spans = dict(names or {}), dict(cameras or {}), dict(held or {}), dict(spans or {})
         if how not in FITS:
             raise UnknownName("way to fit a picture", str(how), FITS)
         for new in names:
             if new not in ours.state_names and new not in ours.action_names:
-                raise UnknownName("channel in names=", new, (*ours.state_names, *ours.action_names))
+                raise UnknownName("channel of the policy in --names", new, (*ours.state_names, *ours.action_names))
             if names[new] not in theirs.state_names and names[new] not in theirs.action_names:
                 raise UnknownName(
-                    f"channel that names= gives '{new}'", names[new], (*theirs.state_names, *theirs.action_names)
+                    f"channel in --names {new}=…", names[new], (*theirs.state_names, *theirs.action_names)
                 )
         for new in cameras:
             if new not in ours.cameras:
-                raise UnknownName("camera in cameras=", new, ours.cameras)
-        if abs(theirs.dt / ours.dt - 1) > 0.01:
-            raise BadValue(
-                f"the data or the robot run at {1 / theirs.dt:g} Hz, the policy at {1 / ours.dt:g} Hz; expected one rate. "
-                f"Next: data recorded at {1 / ours.dt:g} Hz, or a policy trained at {1 / theirs.dt:g} Hz"
-            )
+                raise UnknownName("camera of the policy in --cameras", new, ours.cameras)
         views: dict[str, View] = {}
         for camera in ours.cameras:
             source = cameras.get(camera, camera)
             if source not in theirs.cameras:
                 have = ", ".join(theirs.cameras) or "none"
                 raise BadValue(
-                    f"camera '{source}' is missing (there are: {have}). Next: say which it is, cameras={{'{camera}': '…'}}"
+                    f"camera '{source}' is missing (there are: {have}). Next: say which it is, --cameras {camera}=CAMERA"
                 )
             views[camera] = View(source, how)
         state = cls._columns("state", theirs, ours, names, spans)
@@ -183,17 +196,22 @@ class Mapping:
         used = {c.index for c in action}
         for i, name in enumerate(theirs.action_names):
             if i in used and name in held:
-                raise BadValue(f"held= names action '{name}', which the policy commands. Next: leave it out of held=")
+                raise BadValue(f"--hold names action '{name}', which the policy commands. Next: leave it out of --hold")
             if i not in used and name not in held:
                 raise BadValue(
                     f"nobody commands action '{name}': the policy's actions are {', '.join(ours.action_names) or 'none'}. "
-                    f"Next: name the one that does, names={{'…': '{name}'}}, or hold it, held={{'{name}': VALUE}}"
+                    f"Next: name the one that does, --names ACTION={name}, or hold it, --hold {name}=VALUE"
                 )
         for name, value in held.items():
             if name not in theirs.action_names:
-                raise UnknownName("action channel in held=", name, theirs.action_names)
+                raise UnknownName("action channel in --hold", name, theirs.action_names)
             if not np.isfinite(value):
-                raise BadValue(f"held['{name}'] is {value}; expected a finite number")
+                raise BadValue(f"--hold {name}={value}; expected a finite number. Next: --hold {name}=0")
+        if abs(theirs.dt / ours.dt - 1) > 0.01:
+            raise BadValue(
+                f"the data or the robot run at {1 / theirs.dt:g} Hz, the policy at {1 / ours.dt:g} Hz; expected one rate. "
+                f"Next: data recorded at {1 / ours.dt:g} Hz, or a policy trained at {1 / theirs.dt:g} Hz"
+            )
         return cls(theirs, ours, state, action, views, held)
 
     @staticmethod
@@ -214,11 +232,14 @@ class Mapping:
             if source not in there:
                 raise BadValue(
                     f"{what} channel '{source}' is missing (there are: {', '.join(there) or 'none'}). Next: say which it is, "
-                    f"names={{'{name}': '…'}}"
+                    f"--names {name}=CHANNEL"
                 )
             k = there.index(source)
             a, b = theirs.unit(what, k), ours.unit(what, i)
-            scale, offset = (1.0, 0.0) if not a or not b else conversion(a, b, spans.get(name))
+            try:
+                scale, offset = (1.0, 0.0) if not a or not b else conversion(a, b, spans.get(name))
+            except BadValue as error:
+                raise BadValue(f"{what} channel '{source}': {error}") from error
             if any(c.index == k for c in columns):
                 raise BadValue(
                     f"{what} channel '{source}' is used for two of ours, '{name}' among them. Next: one name each"
@@ -283,7 +304,10 @@ class Mapping:
         out = {}
         for camera, view in self.views.items():
             if view.camera not in images:
-                raise BadValue(f"camera '{view.camera}' is missing (given: {', '.join(images) or 'none'})")
+                raise BadValue(
+                    f"camera '{view.camera}' is missing (given: {', '.join(images) or 'none'}). "
+                    "Next: name the one that is meant, --cameras"
+                )
             out[camera] = fit(images[view.camera], *self.ours.cameras[camera], view.how)
         return out
 
@@ -292,7 +316,8 @@ class Mapping:
         if obs.state.shape != (len(self.theirs.state_names),):
             raise BadValue(
                 f"state has {len(obs.state)} values; expected {len(self.theirs.state_names)}: "
-                f"{', '.join(self.theirs.state_names)}"
+                f"{', '.join(self.theirs.state_names)}. "
+                "Next: a body that measures these"
             )
         state = self.take_state(obs.state).astype(np.float32)
         return replace(obs, images=self.take_images(obs.images), state=state)
@@ -302,7 +327,8 @@ class Mapping:
         if chunk.actions.shape[1] != len(self.ours.action_names):
             raise BadValue(
                 f"the policy answers {chunk.actions.shape[1]} numbers an action; expected {len(self.ours.action_names)}: "
-                f"{', '.join(self.ours.action_names)}"
+                f"{', '.join(self.ours.action_names)}. "
+                "Next: a policy of this interface"
             )
         spread = chunk.spread
         if spread is not None:

@@ -17,12 +17,14 @@ from palmar.types import Array
 
 Fit = Literal["stretch", "crop", "pad"]
 FITS: tuple[Fit, ...] = get_args(Fit)
+FIT: Fit = "stretch"
+"""How pictures are made to fit where nothing else is said: in training, in a mapping and when acting alike."""
 ImageSize = int | tuple[int, int] | Mapping[str, tuple[int, int]]
 """The short side [px], (height, width) of every camera, or {camera: (height, width)}."""
 ONE = 256  # the weights of an output pixel add up to it
 
 
-def fit(images: Array, height: int, width: int, how: Fit = "stretch") -> Array:
+def fit(images: Array, height: int, width: int, how: Fit = FIT) -> Array:
     """uint8[..., H, W, 3] → uint8[..., height, width, 3]; the array itself where it has that size already.
 
     how: "stretch" scales each side on its own, so the whole picture stays and its proportions may change; "crop" keeps the
@@ -39,7 +41,7 @@ def fit(images: Array, height: int, width: int, how: Fit = "stretch") -> Array:
 class Resizer:
     """`fit` for pictures of one size, its weights worked out once. Call it with uint8[..., H, W, 3]."""
 
-    def __init__(self, height: int, width: int, to_height: int, to_width: int, how: Fit = "stretch") -> None:
+    def __init__(self, height: int, width: int, to_height: int, to_width: int, how: Fit = FIT) -> None:
         if how not in FITS:
             raise UnknownName("way to fit a picture", how, FITS)
         if min(to_height, to_width) < 1:
@@ -109,7 +111,10 @@ def sizes_for(recorded: Mapping[str, tuple[int, int]], wanted: ImageSize | None)
     for camera, size in recorded.items():
         chosen = tuple(given.get(camera, size))
         if len(chosen) != 2 or min(chosen) < 1:
-            raise BadValue(f"picture size {chosen} of camera '{camera}'; expected (height, width) in pixels")
+            raise BadValue(
+                f"picture size {chosen} of camera '{camera}'; expected (height, width) in pixels. "
+                "Next: such as (240, 320)"
+            )
         sizes[camera] = (int(chosen[0]), int(chosen[1]))
     return sizes
 

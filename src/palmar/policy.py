@@ -118,7 +118,10 @@ def _endpoint(rest: str) -> tuple[str, int]:
     except ValueError:
         host, port = None, None
     if not host or " " in host:
-        raise BadValue(f"'openpi:{rest}' is no address; expected openpi://HOST:PORT, such as openpi://localhost:8000")
+        raise BadValue(
+            f"'openpi:{rest}' is no address; expected openpi://HOST:PORT, such as openpi://localhost:8000. "
+            "Next: the address that the policy server prints"
+        )
     return host, port or (443 if parts.scheme == "wss" else 80)
 
 

@@ -42,9 +42,12 @@ class Observation:
     def __post_init__(self) -> None:
         for name, image in self.images.items():
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise BadValue(f"image '{name}' is {image.dtype}{list(image.shape)}; expected uint8[H, W, 3] RGB")
+                raise BadValue(
+                    f"image '{name}' is {image.dtype}{list(image.shape)}; expected uint8[H, W, 3] RGB. "
+                    "Next: RGB pictures as uint8, height first"
+                )
         if self.state.ndim != 1:
-            raise BadValue(f"state has shape {list(self.state.shape)}; expected a vector [S]")
+            raise BadValue(f"state has shape {list(self.state.shape)}; expected a vector [S]. Next: a flat array")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,17 @@ class ActionChunk:
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or len(self.actions) == 0:
-            raise BadValue(f"actions has shape {list(self.actions.shape)}; expected [T, A] with T ≥ 1")
+            raise BadValue(
+                f"actions has shape {list(self.actions.shape)}; expected [T, A] with T ≥ 1. "
+                "Next: an array with a row for each step"
+            )
         if self.spread is not None and self.spread.shape != self.actions.shape:
             raise BadValue(
-                f"spread has shape {list(self.spread.shape)}; expected {list(self.actions.shape)}, one an action"
+                f"spread has shape {list(self.spread.shape)}; expected {list(self.actions.shape)}, one an action. "
+                "Next: an array with a row for each step"
             )
         if not self.dt > 0:
-            raise BadValue(f"dt is {self.dt}; expected seconds > 0")
+            raise BadValue(f"dt is {self.dt}; expected seconds > 0. Next: the seconds an action lasts, such as 0.1")
 
 
 @runtime_checkable

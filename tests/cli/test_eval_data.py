@@ -8,6 +8,7 @@ from rich.console import Console
 from synthetic import ROBOT, episode
 
 from palmar.cli.commands import Compare, Eval, Inspect
+from palmar.cli.main import main
 from palmar.data.reader import Dataset
 from palmar.data.split import TRAINED_ON, episode_digests
 from palmar.data.writer import DatasetWriter
@@ -40,6 +41,20 @@ def test_a_checkpoint_says_what_it_was_trained_on(made: Path) -> None:
     other = TrainConfig(**{**vars(STEPS), "seed": 3})
     train(TrainRequest(palmar_nano(), data, other, init=made / "policy"), made / "other", progress=False)
     assert set(trained) < set(read_config(made / "other")[3][TRAINED_ON]), "those of --init are seen too"
+
+
+def test_a_policy_that_does_not_fit_is_told_with_the_set_and_its_robot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with DatasetWriter(tmp_path / "set", ROBOT, fps=5) as writer:
+        writer.add(episode(12, 0))
+    assert main(["eval", "--data", str(tmp_path / "set")]) == 2
+    out, err = capsys.readouterr()
+    assert f"policy shipped on {tmp_path / 'set'} (robot: {ROBOT.name})" in out
+    assert (
+        f"policy 'shipped' on '{tmp_path / 'set'}' (robot: {ROBOT.name}): " in err
+        and "Next: a set at the policy's rate" in err
+    )
 
 
 def test_from_the_command_line(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,7 @@ def test_alone_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
         ("put the red ball on the blue plat", "Did you mean 'plate'?"),
         ("don't pick up the red cube", "says what not to do ('not')"),
         ("pick up the red cube and the blue ball", "names 2 objects (red cube, blue ball); expected one"),
-        ("", "no object in ''. Say for example 'pick up the red cube'"),
+        ("", "the instruction is empty; expected what to do"),
         ("pick up the red cube and throw it", "unknown verb 'throw'. Known: reach, hover"),
         ("dance", "no object in 'dance'. Say for example 'pick up the red cube'"),
     ],

@@ -134,6 +134,8 @@ def test_guessed_limits_block_a_policy(tmp_path, capsys):
         (["run", "--body", "sim:", "--episode", "3", "pick up the red cube"], "only with --replay"),
         (["run", "--replay", "nowhere", "--body", "mock:"], "not with --replay"),
         (["run", "--keys", "action=a", "--body", "sim:"], "--keys"),
+        (["run"], "the instruction is empty; expected what to do"),
+        (["run", "--body", "mock:", "--robot", "gadget.toml", " "], "the instruction is empty"),
         (["run", "--replay", "nowhere"], "there is no data set at 'nowhere'"),
     ],
 )
@@ -152,7 +154,9 @@ def test_a_policy_of_other_names_is_mapped_or_refused(gadget, monkeypatch, capsy
     monkeypatch.setattr(live, "load_policy", lambda where: Waves(action_names=names, cameras={"front": (12, 12)}))
     words = ["run", "--robot", gadget, "--body", "mock:", "wave", "--video", "None", "--timeout", "4"]
     assert main(words) == 2
-    assert "camera 'front' is missing" in told(capsys)[1]
+    said = told(capsys)[1]
+    assert "the policy 'shipped' does not fit gadget: camera 'front' is missing" in said
+    assert "Next: say which it is, --cameras front=CAMERA" in said
     assert main([*words, "--cameras", "front=top"]) == 2
     assert "action channel 'hip' is missing" in told(capsys)[1]
     assert main([*words, "--cameras", "front=top", "--names", "hip=shoulder"]) == 0
@@ -192,6 +196,30 @@ def test_a_set_is_replayed_episode_by_episode(gadget, recorded, capsys):
     assert "is there already" in told(capsys)[1]
 
 
+def test_a_plot_goes_into_a_new_folder(gadget, recorded, capsys):
+    words = ["run", "--replay", recorded, "--robot", gadget, "--episode", "0", "--plot"]
+    assert main([*words, "new/deeper/replay.png"]) == 0
+    assert Path("new/deeper/replay.png").is_file()
+    Path("file").touch()
+    assert main([*words, "file/replay.png"]) == 2
+    assert "'file' is a file; expected a folder" in told(capsys)[1]
+
+
+def test_a_replay_takes_the_robot_that_the_set_names(recorded, capsys):
+    assert main(["run", "--replay", recorded]) == 2
+    said = told(capsys)[1]
+    assert "'set' names robot 'gadget', which does not come with palmar, and no --robot is given" in said
+    assert "Next: palmar robot make set --out robot.toml" in said
+    info = Path("set/meta/info.json")
+    named = json.loads(info.read_text()) | {"robot_type": "mobile3"}
+    info.write_text(json.dumps(named))
+    assert main(["run", "--replay", recorded]) == 2
+    assert "mobile3 takes" in told(capsys)[1]
+    info.write_text(json.dumps(named | {"robot_type": None}))
+    assert main(["run", "--replay", recorded]) == 2
+    assert "names no robot" in told(capsys)[1]
+
+
 def test_a_replay_that_does_not_fit_is_told(gadget, recorded, capsys):
     assert main(["run", "--replay", recorded, "--robot", gadget, "--episode", "9"]) == 2
     assert "the set has 2 episodes, 0 … 1" in told(capsys)[1]
@@ -199,3 +227,25 @@ def test_a_replay_that_does_not_fit_is_told(gadget, recorded, capsys):
     assert "its actions are shoulder, elbow, jaw, wheel" in told(capsys)[1]
     assert main(["run", "--replay", recorded, "--robot", gadget, "--names", "hip=shoulder"]) == 2
     assert "unknown channel of gadget 'hip'" in told(capsys)[1]
+
+
+def test_a_recording_in_degrees_is_replayed_on_a_robot_in_radians(gadget, tmp_path, capsys):
+    robot = bodies.gadget()
+    with DatasetWriter(tmp_path / "degrees", robot, fps=10) as writer:
+        steps = []
+        for i in range(20):
+            at = np.array([0.9 * (1 - np.cos(i / 10)), 0.5, 100.0, 0.0])
+            recorded = at * [180 / np.pi, 180 / np.pi, 1, 1]
+            state = robot.state_from(recorded, np.zeros(4)).astype(np.float32)
+            obs = Observation({"top": np.zeros((24, 32, 3), np.uint8)}, state, "wave", i / 10)
+            steps.append(Step(obs, np.float32(recorded), np.float32(recorded)))
+        writer.add(Episode("wave", "wave", 0, "human", steps, True, "done", 2.0))
+    words = ["run", "--replay", str(tmp_path / "degrees"), "--robot", gadget, "--json"]
+    assert main(words) == 2
+    assert "look like 'deg' ('shoulder' from 0 to" in told(capsys)[1]
+    inside = ["shoulder=deg", "elbow=deg", "shoulder.pos=deg", "elbow.pos=deg"]
+    assert main([*words, "--unit", *inside]) == 0
+    figures = json.loads(told(capsys)[0])
+    assert figures["changed"] == 0 and figures["stopped"] == {}
+    assert main([*words, "--unit", "hip=deg"]) == 2
+    assert "unknown channel of the recording 'hip'" in told(capsys)[1]

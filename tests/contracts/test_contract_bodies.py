@@ -4,7 +4,7 @@ seeds. Every robot of the package is simulated, simulated under other parameters
 import numpy as np
 import pytest
 
-from palmar.errors import BadValue
+from palmar.errors import BadValue, RobotFault
 from palmar.kinematics import quat_to_matrix
 from palmar.robots import mechanics, robot, robots
 from palmar.runtime.loop import Body
@@ -192,7 +192,33 @@ def test_a_pose_beyond_the_limits_is_refused_by_name(name):
             command[i] = wrong
             with pytest.raises(BadValue, match=rf"'{c.name}' cannot be put at .*; expected .*Next: "):
                 world.pose(command, {})
+    home = world.embodiment.home
+    for wrong in ([True, *home[1:]], np.zeros(len(home), bool), ["a"] * len(home), home[1:]):  # True is not 1 rad
+        for verb in (lambda command: world.pose(command, {}), world.apply):
+            with pytest.raises(
+                BadValue, match=rf"command is .*; expected {len(home)} numbers: {robot(name).channel_names[0]}"
+            ):
+                verb(wrong)
     assert np.array_equal(world.data.qpos, before)
+
+
+@pytest.mark.parametrize("name", robots())
+@pytest.mark.parametrize(("where", "what"), [("qpos", "positions"), ("qvel", "speeds"), ("command", "commands")])
+def test_a_simulation_that_becomes_unstable_says_so(name, where, what, tmp_path, monkeypatch):
+    """MuJoCo would put everything back to where it began and go on."""
+    monkeypatch.chdir(tmp_path)  # it writes MUJOCO_LOG.TXT
+    world = World(robot(name), images=False)
+    world.load(scene(name))
+    command = world.embodiment.home.copy()
+    world.apply(command)
+    if where == "command":
+        command[0] = np.nan
+    else:
+        getattr(world.data, where)[0] = 1e12
+    with pytest.raises(RobotFault, match=rf"simulation of {name} became unstable at 0\.\d+ s: {what} .*Next: "):
+        world.apply(command)
+    world.reset()
+    world.apply(world.embodiment.home)
 
 
 @pytest.mark.parametrize("name", robots())

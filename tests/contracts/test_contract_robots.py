@@ -21,7 +21,7 @@ from palmar.runtime.control import Control
 from palmar.runtime.fitting import fitted
 from palmar.runtime.loop import resting_command, rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.replay import columns_of
+from palmar.runtime.recording import columns_of
 from palmar.runtime.safety import Safety
 from palmar.types import ActionChunk, Observation
 
@@ -253,7 +253,7 @@ def test_a_policy_and_a_recording_fit_whatever_the_action_spaces(body):
         def reset(self): ...
 
     assert fitted(Plain(), body).robot.action_names == body.channel_names
-    assert columns_of(body, body.channel_names, body.state_names).robot.action_names == body.channel_names
+    assert columns_of(body, body.with_action_space("channels").interface()).robot.action_names == body.channel_names
 
 
 def test_velocities_are_told_in_the_unit_they_are_measured_in():
@@ -271,6 +271,27 @@ def test_a_base_that_rolls_on_is_stopped_not_followed():
     for k in range(50):
         verdict = safety.check(np.zeros(3), Observation({}, state, time=0.02 * k), 0.02 * k)
         assert verdict.stop and verdict.command == pytest.approx(np.zeros(3))
+
+
+@pytest.mark.parametrize(("unit", "turn"), [("rad", 1.0), ("deg", 180 / np.pi)])
+def test_a_blocked_joint_is_told_at_its_own_tolerance_in_its_own_unit(unit, turn):
+    limits = {"lower": -2.0, "upper": 2.0, "velocity": 2.0, "acceleration": 10.0, "tolerance": 0.3}
+    body = Embodiment(
+        "two",
+        (
+            Channel("a", "revolute", unit, **{k: v * turn for k, v in limits.items()}, sources={"tolerance": "user"}),
+            Channel(
+                "slide", "prismatic", "m", -0.2, 0.2, 0.2, 1.0, tolerance=0.01, sources={"tolerance": "data sheet"}
+            ),
+        ),
+    )
+    safety = Safety(body)
+    assert safety.tolerance == pytest.approx([0.3 * turn, 0.01])
+    for off, blocked in (((0.29, 0.009), ""), ((0.31, 0.0), "a"), ((0.0, 0.011), "slide")):
+        safety.reset(body.home)
+        state = body.state_from(body.home + np.array(off) * [turn, 1.0], np.zeros(2))
+        verdict = safety.check(body.home, Observation({}, state), 0.0)
+        assert [r.quantity for r in verdict.reasons if r.guard == "tracking"] == [blocked] * bool(blocked)
 
 
 def test_a_robot_that_holds_is_recorded_where_it_is():

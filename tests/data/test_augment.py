@@ -67,7 +67,7 @@ def test_a_turn_does_not_stretch_rotations() -> None:
 
 
 def test_a_warp_must_say_what_turns_with_it() -> None:
-    with pytest.raises(BadValue, match=r"give\s+moves=\(RIGHT, DOWN\)"):
+    with pytest.raises(BadValue, match=r"Next: moves=\(RIGHT, DOWN\)"):
         Augment(rotate=10)
     with pytest.raises(BadValue, match="holes=-1"):
         Augment(holes=-1)

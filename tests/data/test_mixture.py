@@ -149,3 +149,11 @@ def test_units_are_those_of_the_robot_that_a_set_names() -> None:
     other = Small(("front",), ("j1",), ("dx",))
     other.robot_type = "arm7"
     assert interface_of(other).state_units == interface_of(other).action_units == ()
+
+
+def test_units_that_a_set_states_come_before_those_of_its_robot() -> None:
+    robot = arm7()
+    named = Small(("front",), robot.state_names, robot.action_names)
+    named.robot_type, named.action_units = "arm7", ("mm",) * 3 + ("deg",) * 3 + ("%",)
+    assert interface_of(named).action_units == ("mm",) * 3 + ("deg",) * 3 + ("%",)
+    assert interface_of(named).state_units == robot.interface().state_units

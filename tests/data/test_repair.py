@@ -333,6 +333,38 @@ def mangled(source, target, ticks):
             out.mux(packet)
 
 
+def repeated(source, target):
+    """A copy of a video whose third frame is shown, and decoded, at the time of its second: no muxer writes such a file, cameras
+    and other programs do. The table of times in the file is changed by hand."""
+    mangled(source, target, lambda i: i * 1000 - 300 * (i == 2))
+    data = bytearray(target.read_bytes())
+    at = data.index(b"stts") + 8
+    entries = [at + 4 + 8 * i for i in range(int.from_bytes(data[at : at + 4], "big"))]
+    steps = [int.from_bytes(data[e + 4 : e + 8], "big") for e in entries]
+    short = steps.index(min(steps))
+    assert steps[short] < steps[short - 1] < steps[short + 1]
+    for entry, step in ((entries[short], 0), (entries[short + 1], steps[short] + steps[short + 1])):
+        assert int.from_bytes(data[entry : entry + 4], "big") == 1
+        data[entry + 4 : entry + 8] = step.to_bytes(4, "big")
+    target.write_bytes(data)
+
+
+def test_times_that_repeat_get_regular_ones(root):
+    path = sorted(root.glob(f"videos/{FRONT}/*/*.mp4"))[-1]
+    repeated(path, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+    times = video.about(path)["times"]
+    assert (np.diff(times) == 0).any() and not video.about(path)["even"]
+    assert seeds(root) == [0, 1, 2, 3]  # read by number before it is mended
+    before = payload(root)
+    done = repair(root)
+    assert not done.left and not done.dropped and before <= payload(root)
+    assert video.about(path)["even"] and video.about(path)["fps"] == 10 and seeds(root) == [0, 1, 2, 3]
+    with DatasetWriter(root, ROBOT, 10, resume=True) as writer:
+        writer.add(episode(5, seed=4))
+    assert seeds(root) == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     "ticks", [lambda i: i * 1000 + 400 * (i % 2), lambda i: i * 700], ids=["jitter", "another rate"]
 )
@@ -378,3 +410,12 @@ def test_nothing_is_touched_where_no_data_can_be_read(root):
         with pytest.raises(BadFile, match="nothing would be left, so nothing was touched"):
             repair(root, drop)
     assert files(root) == before
+
+
+def test_units_that_are_damaged_are_left_out(tmp_path: Path) -> None:
+    root = record(tmp_path / "set", 2)
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["action"]["units"] = ["furlong"] * 7
+    (root / "meta/info.json").write_text(json.dumps(info))
+    repair(root)
+    assert Dataset(root).action_units == () and Dataset(root).state_units == tuple(m.unit for m in ROBOT.state)

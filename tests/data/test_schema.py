@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -75,6 +76,40 @@ def test_a_link_that_leads_outside_is_refused(root, way, tmp_path):
     assert len(Dataset(root)) == 8
 
 
+def test_a_snapshot_of_the_hub_cache_is_read_and_other_links_of_it_are_refused(root, tmp_path):
+    """Files of a snapshot are links to blobs beside it; a link into blobs of another repository, or elsewhere, is none."""
+    repository = tmp_path / "hub/datasets--someone--set"
+    snapshot, blobs = repository / "snapshots/0123abc", repository / "blobs"
+    blobs.mkdir(parents=True)
+    for i, path in enumerate(sorted(p for p in root.rglob("*") if p.is_file())):
+        link = snapshot / path.relative_to(root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(blobs / f"{i:040x}")
+        link.symlink_to(Path(*[".."] * (len(link.relative_to(repository).parts) - 1), "blobs", f"{i:040x}"))
+    data = Dataset(snapshot, cache=False)
+    assert len(data) == 8 and data.batch([0], 1)["images"]
+    (tmp_path / "link").symlink_to(snapshot)
+    assert len(Dataset(tmp_path / "link", cache=False)) == 8
+
+    link = snapshot / "data/chunk-000/file-000.parquet"
+    target = link.resolve()
+    for elsewhere in (
+        tmp_path / "secret", tmp_path / "hub/datasets--other--set/blobs/1", repository / "snapshots/4567def/1",
+        blobs / "deeper/1", repository / "refs/1",
+    ):  # fmt: skip
+        elsewhere.parent.mkdir(parents=True, exist_ok=True)
+        elsewhere.write_bytes(target.read_bytes())
+        link.unlink()
+        link.symlink_to(elsewhere)
+        with pytest.raises(
+            BadFile, match=r"is a link to .*outside the data set; expected a file inside .*blobs'. Next: "
+        ):
+            Dataset(snapshot)
+    repository.rename(tmp_path / "hub/plain")  # no repository of the hub
+    with pytest.raises(BadFile, match="outside the data set"):
+        Dataset(tmp_path / "hub/plain/snapshots/0123abc")
+
+
 def test_a_pipe_in_place_of_a_file_is_refused(root):
     for name in (fmt.INFO, fmt.TASKS, "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"):
         data = (root / name).read_bytes()
@@ -106,9 +141,12 @@ def test_a_field_of_info_out_of_bounds(root, field, value, expected):
     ("name", "wrong", "expected"),
     [
         ("action", {"shape": [10**6, 10**6]}, "numbers in all"),
-        ("action", {"shape": [8]}, r"56 values in 8 rows; expected 8 a row"),
+        ("action", {"shape": [8], "units": None}, r"56 values in 8 rows; expected 8 a row"),
         ("action", {"dtype": "int64"}, "of type"), ("action", {"dtype": "object"}, "expected one of float16"),
         ("action", {"names": 7}, "a list of names"), ("index", {"dtype": "float32"}, "int64"),
+        ("action", {"units": "m"}, "or a list of units: rad, deg"),
+        ("action", {"units": ["m"] * 6}, "a unit for each of its 7 numbers"),
+        ("action", {"units": ["m"] * 6 + ["furlong"]}, "or a list of units: rad, deg"),
         ("observation.images.front", {"shape": [10**6, 10**6, 3]}, "1 … 16384"),
         ("observation.images.front", {"shape": [9600, 9600, 3]}, "96×96 px"),
     ],

@@ -44,6 +44,9 @@ def test_schema_is_the_golden_one(tmp_path):
     assert front["shape"] == [96, 96, 3] and front["names"] == ["height", "width", "channels"]
     assert front["info"]["video.codec"] == "h264" and front["info"]["video.fps"] == 10
     assert info["features"]["observation.environment_state"]["names"] == list(NAMES)
+    assert info["features"]["action"]["units"] == ["m", "m", "m", "rad", "rad", "rad", "opening"]
+    assert info["features"]["observation.state"]["units"] == [m.unit for m in ROBOT.state]
+    assert Dataset(root).action_units == ROBOT.action_units
 
     files = sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
     assert files == [
@@ -174,6 +177,9 @@ def test_refusals_say_the_next_step(tmp_path):
         DatasetWriter(root, ROBOT, 20, resume=True)
     with pytest.raises(BadFile, match="environment_state missing"):
         DatasetWriter(root, ROBOT, 10, privileged_names=NAMES, resume=True)
+    channels = tuple(replace(c, unit="%") if c.name == "gripper" else c for c in ROBOT.channels)
+    with pytest.raises(BadFile, match="action 'gripper' is in 'opening' on disk and in '%' here"):
+        DatasetWriter(root, replace(ROBOT, channels=channels), 10, resume=True)
     with pytest.raises(BadFile, match="action is"):
         DatasetWriter(root, ROBOT.with_action_space("channels"), 10, resume=True)
     with DatasetWriter(tmp_path / "other", ROBOT, 10) as writer:

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from palmar.description import read_robot, robot_text, write_robot
 from palmar.description.file import parse_robot
-from palmar.embodiments import POSE, SOURCES, Camera, Channel, Column, Embodiment, Floor, Frame, Measurement, state_of
+from palmar.embodiments import (
+    POSE,
+    QUANTITIES,
+    SOURCES,
+    Camera,
+    Channel,
+    Column,
+    Embodiment,
+    Floor,
+    Frame,
+    Measurement,
+    state_of,
+)
 from palmar.errors import BadFile, UserError
 from palmar.kinematics import Chain
 from palmar.robots import robot, robots
@@ -52,14 +64,15 @@ def channels(draw):
     home = lower + (upper - lower) / 2
     if kind == "continuous":
         lower, upper = -math.inf, math.inf
-    quantities = st.sampled_from(("position", "velocity", "acceleration", "jerk", "effort"))
-    effort = draw(positive | st.none())
+    quantities = st.sampled_from(QUANTITIES)
+    effort, tolerance = draw(positive | st.none()), draw(positive | st.none())
     sources = draw(st.dictionaries(quantities, st.sampled_from(SOURCES)))
-    if effort is None:  # there is no limit for a source to speak of
-        sources.pop("effort", None)
+    for what, value in (("effort", effort), ("tolerance", tolerance)):
+        if value is None:  # there is no limit for a source to speak of
+            sources.pop(what, None)
     return Channel(
         draw(names), kind, unit, lower, upper, draw(positive), draw(positive | st.just(math.inf)),
-        draw(positive | st.just(math.inf)), effort, home, draw(positive | st.none()),
+        draw(positive | st.just(math.inf)), effort, home, tolerance,
         draw(st.just("") | names), draw(st.none() | st.just((0.5, -1.5))), draw(st.just("") | names),
         sources,
     )  # fmt: skip

@@ -2,16 +2,19 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.results import Results, Trial
 from palmar.lab.suite import EvalConfig, evaluate, evaluated, run, swapped
+from palmar.robots.arm7 import arm7
 from palmar.sim import tasks
 from palmar.sim.instructions import parse
 from palmar.sim.params import Randomization
 from palmar.sim.scenario import TEST_SEED
 from palmar.sim.things import SHAPES
+from palmar.types import ActionChunk
 
 TINY = EvalConfig("expert", episodes=1, tasks=("reach", "push"), timeout=2.0, randomization=Randomization(1.0))
 
@@ -107,6 +110,73 @@ def test_unaided_a_trial_ends_by_the_policy_and_is_judged_by_the_world():
     assert trial.success and aided.success
     assert trial.duration == pytest.approx(TINY.timeout) and aided.duration < 1.9
     assert trial.done_seen is None
+
+
+class Answers:
+    """Zeros, for a robot of the interface given."""
+
+    def __init__(self, interface, fails=False):
+        self.interface, self.fails = interface, fails
+
+    def act(self, obs, prefix=None):
+        if self.fails:
+            raise ZeroDivisionError("inside the policy")
+        i = self.interface
+        return ActionChunk(np.zeros((i.horizon, len(i.action_names)), np.float32), i.dt, obs.time)
+
+    def reset(self):
+        pass
+
+
+ARM = arm7().interface(8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"horizon": 1}, r"execute is 4, the policy answers 1 actions at once.*Next: --execute 1"),
+        ({"dt": 1 / 30}, "at 10 Hz, the policy at 30 Hz"),
+        ({"cameras": {"left": (96, 96)}}, "camera 'left' is missing .there are: front, wrist"),
+        ({"state_names": ("elbow",), "state_units": ()}, "state channel 'elbow' is missing"),
+        ({"action_names": ("dx", "lift"), "action_units": ()}, "action channel 'lift' is missing"),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_robot_is_refused_by_name(changes, says, monkeypatch):
+    monkeypatch.setattr("palmar.lab.suite.loaded", lambda where: Answers(replace(ARM, **changes)))
+    with pytest.raises(BadValue, match=says):
+        run((replace(TINY, policy="x"), "reach", "layout", 0))
+
+
+def test_a_policy_that_fails_is_no_trial_without_success(monkeypatch):
+    monkeypatch.setattr("palmar.lab.suite.loaded", lambda where: Answers(ARM, fails=True))
+    with pytest.raises(ZeroDivisionError, match="inside the policy"):
+        run((replace(TINY, policy="x"), "reach", "layout", 0))
+
+
+def test_channels_in_another_order_are_put_in_order(monkeypatch):
+    """A policy whose cameras, states and actions are those of the robot in another order makes the same trial."""
+    seen = []
+
+    class Moves(Answers):
+        def act(self, obs, prefix=None):
+            seen.append((list(obs.images), obs.state[self.interface.state_names.index("joint2.pos")]))
+            actions = np.zeros((8, 7), np.float32)
+            actions[:, self.interface.action_names.index("dx")] = 0.02
+            return ActionChunk(actions, 0.1, obs.time)
+
+    turned = replace(
+        ARM, cameras=dict(reversed(ARM.cameras.items())), state_names=ARM.state_names[::-1],
+        state_units=ARM.state_units[::-1], action_names=ARM.action_names[::-1], action_units=ARM.action_units[::-1],
+    )  # fmt: skip
+    trials, looks = [], []
+    for interface in (ARM, turned):
+        seen.clear()
+        monkeypatch.setattr("palmar.lab.suite.loaded", lambda where, interface=interface: Moves(interface))
+        trials.append(facts(run((replace(TINY, policy="x", timeout=1.0), "reach", "layout", 0))))
+        looks.append(list(seen))
+    assert trials[0] == trials[1]
+    assert [s for _, s in looks[0]] == [s for _, s in looks[1]]
+    assert looks[0][0][0] == ["front", "wrist"] and looks[1][0][0] == ["wrist", "front"]
 
 
 def test_several_twins_take_turns():

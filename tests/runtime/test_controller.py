@@ -20,7 +20,7 @@ from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline
-from palmar.types import ActionChunk, Observation
+from palmar.types import ActionChunk, Observation, Reason
 
 ROBOT = arm7()
 HOME = ROBOT.home
@@ -247,6 +247,40 @@ def test_chunks_that_come_later_than_they_are_long_do_not_feed_the_watchdog():
     safety = Safety(ROBOT, guards=(*GUARDS, c))
     rollout(body, Inline(Far()), body.reset(), control=Control(ROBOT, safety), subscribers=(c,), timeout=3.0)
     assert c.mode is Mode.HOLD and c.reason.startswith("watchdog")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_asked_to_move_and_not_moving_holds_and_says_why(kept):
+    """A guard refuses every step for good: without an alarm the mode stayed RUN, and nothing moved."""
+    c = Controller(stalled=0.4, watchdog=9.0)
+
+    def refuses(move):
+        if move.now > 0.5 and kept:
+            move.halt = True
+            return Reason("face", "tcp.x", 0.79, 0.78, "m")
+        return None
+
+    safety = Safety(ROBOT, guards=(refuses, *GUARDS, c))
+    body = MockBody(ROBOT)
+    rollout(body, Inline(Away()), body.reset(), control=Control(ROBOT, safety), subscribers=(c,), timeout=2.0)
+    if not kept:
+        assert c.mode is Mode.RUN
+        return
+    assert c.mode is Mode.HOLD
+    assert c.reason.startswith("stalled asked to move, does not, for 0.4") and c.reason.endswith(
+        "s: face tcp.x 0.79 > 0.78 m"
+    )
+    assert c.history[0][0] < 1.2
+
+
+def test_a_policy_that_asks_to_stand_still_is_not_stalled():
+    class Rests(Away):
+        def act(self, obs, prefix=None):
+            return ActionChunk(np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.float32), (8, 1)), 0.1, obs.time)
+
+    c = Controller(stalled=0.4)
+    simulated(c, policy=Rests(), timeout=3.0)
+    assert c.mode is Mode.RUN
 
 
 def test_timing_counts_what_was_late_and_dropped():

@@ -82,7 +82,14 @@ def test_joints_of_the_description_are_known_by_their_name():
         ({"cameras": {"wrist": (8, 8)}}, {}, BadValue, "camera 'wrist' is missing"),
         ({"action_units": ("m", "rad", "range_0_100", "m/s")}, {}, BadValue, "does not convert"),
         ({"dt": 1 / 30}, {}, BadValue, "at 10 Hz, the policy at 30 Hz"),
-        ({}, {"names": {"x": "y"}}, UnknownName, "unknown channel in names= 'x'"),
+        ({"dt": 1 / 30, "cameras": {"wrist": (8, 8)}}, {}, BadValue, "camera 'wrist' is missing"),  # names before rates
+        (
+            {"dt": 1 / 30, "action_names": ("hip", "elbow", "jaw", "wheel")},
+            {},
+            BadValue,
+            "action channel 'hip' is missing",
+        ),
+        ({}, {"names": {"x": "y"}}, UnknownName, "unknown channel of the policy in --names 'x'"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(changes, options, error, said):

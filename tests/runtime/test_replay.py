@@ -4,11 +4,11 @@ import faulty_bodies as bodies
 import numpy as np
 import pytest
 
-from palmar.embodiments import state_of
-from palmar.errors import BadValue, UnknownName
+from palmar.embodiments import Channel, Embodiment, state_of
+from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.outside import outside
-from palmar.runtime.replay import columns_of, replay, summary
+from palmar.runtime.replay import replay, summary
 
 ROBOT = bodies.gadget()
 DT = 0.1
@@ -69,6 +69,24 @@ def test_numbers_that_are_none_brake_and_are_counted():
     assert np.isfinite(found.sent).all() and np.isfinite(found.asked).all()
 
 
+def test_a_change_of_an_endless_joint_counts_alike_in_degrees_and_radians():
+    found = {}
+    for unit, turn in (("rad", 2 * np.pi), ("deg", 360.0)):
+        table = Channel("turn", "continuous", unit, -np.inf, np.inf, turn / 10, turn)
+        robot = Embodiment("table", (table,), control_rate=50.0, policy_rate=10.0)
+        assert robot.widths == pytest.approx([turn]) and robot.endless.all()
+        actions = 0.02 * (1 - np.cos(np.arange(31) / 10))[:, None] * turn
+        assert not replay(robot, actions, None, DT).changed.any()
+        actions[15:] += 0.02 * turn  # twice as fast as the limit
+        found[unit] = replay(robot, actions, None, DT).changed[:, 0].tolist()
+    assert found["rad"] == found["deg"] and 0 < sum(found["rad"]) < 75
+
+
+def test_the_width_of_a_channel_whose_unit_nobody_stated_is_finite():
+    loose = Channel("turn", "continuous", "", -np.inf, np.inf, 1.0, 5.0)
+    assert Embodiment("table", (loose,)).widths == pytest.approx([2 * np.pi])
+
+
 def test_steps_of_an_end_effector_are_replayed_too():
     robot = arm7()
     actions = np.zeros((20, 7), np.float32)
@@ -102,35 +120,6 @@ def test_a_rate_that_is_no_divisor_of_the_control_rate_works():
 def test_arrays_that_do_not_fit_are_told(actions, states, dt, said):
     with pytest.raises(BadValue, match=said):
         replay(ROBOT, actions, states, dt)
-
-
-def test_columns_are_found_by_name_joint_and_mapping():
-    names = list(ROBOT.action_names)
-    found = columns_of(ROBOT, names[::-1], ["wheel.vel", "shoulder.pos"])
-    assert found.action.tolist() == [3, 2, 1, 0]
-    assert [m.name for m in found.robot.state] == ["shoulder.pos", "wheel.vel"] and found.state.tolist() == [1, 0]
-    recorded = ["a", "elbow", "jaw", "wheel"]
-    found = columns_of(ROBOT, recorded, recorded, {"shoulder": "a"})
-    assert found.action.tolist() == [0, 1, 2, 3]
-    assert {m.name: int(i) for m, i in zip(found.robot.state, found.state, strict=True)} == {
-        "shoulder.pos": 0, "elbow.pos": 1, "jaw.pos": 2, "wheel.vel": 3,
-    }  # fmt: skip
-    none = columns_of(ROBOT, names, [])
-    assert len(none.state) == 0
-
-
-def test_columns_take_the_action_space_of_the_recording():
-    assert columns_of(arm7(), arm7("channels").action_names, []).robot.action_space == "channels"
-    assert columns_of(arm7("channels"), arm7().action_names, []).robot.action_space == "ee_delta"
-
-
-def test_columns_that_are_missing_are_named():
-    with pytest.raises(BadValue, match=r"no shoulder: its actions are a, elbow, jaw, wheel.*--names shoulder="):
-        columns_of(ROBOT, ["a", "elbow", "jaw", "wheel"], [])
-    with pytest.raises(UnknownName, match="unknown channel of gadget 'hip'"):
-        columns_of(ROBOT, list(ROBOT.action_names), [], {"hip": "shoulder"})
-    with pytest.raises(BadValue, match="names has 'b' for 'shoulder'"):
-        columns_of(ROBOT, list(ROBOT.action_names), [], {"shoulder": "b"})
 
 
 def test_outside_counts_what_breaks_a_limit():

@@ -1,11 +1,17 @@
 """The options of a training as one value, from Python as from the command line."""
 
+import json
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from palmar.cli.commands.learn import Train
+from palmar.data.findings import examine
+from palmar.data.reader import Dataset
 from palmar.errors import BadValue, UnknownName
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models import checkpoint
@@ -32,6 +38,30 @@ def test_a_training_is_two_calls_with_one_value_each(demos, tmp_path):
     again = prepare(replace(settings, preset=None, init=str(out), new_normalizer=True))
     assert again.model == request.model and again.new_normalizer and Path(again.init) == out
     assert prepare(replace(settings, steps=None)).config.minutes == 40.0
+
+
+def test_frames_at_another_rate_than_fps_are_refused_and_what_else_does_not_fit_is_said(demos, tmp_path):
+    """A policy would act at twice the speed; statistics under a name that no feature has are read by nobody."""
+    slow, odd = (shutil.copytree(demos, tmp_path / name) for name in ("slow", "odd"))
+    for path in slow.glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        at = table.column_names.index("timestamp")
+        pq.write_table(table.set_column(at, "timestamp", pa.array(2 * table["timestamp"].to_numpy())), path)
+    settings = TrainSettings(preset="palmar-nano", data=(slow,), steps=1)
+    with pytest.raises(
+        BadValue, match=r"slow: frame rate .*0\.2 s apart, which is 5 fps; expected 0\.1 s.*Next: write the true"
+    ):
+        prepare(settings)
+    stats = json.loads((odd / "meta/stats.json").read_text())
+    stats["actions"] = stats.pop("action")
+    (odd / "meta/stats.json").write_text(json.dumps(stats))
+    said: list[str] = []
+    prepare(replace(settings, data=(odd,)), said.append)
+    assert any("statistics without a feature (actions)" in s and s.startswith("warning: ") for s in said)
+    assert "actions" in [c for f in examine(Dataset(odd)) for c in f.channels]
+    said.clear()
+    prepare(replace(settings, data=(demos,)), said.append)
+    assert not any("warning" in s for s in said)
 
 
 def test_the_command_has_these_options_and_what_is_shown_beside():

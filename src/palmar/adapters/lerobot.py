@@ -37,7 +37,10 @@ def load(
     folder = checkpoint_folder(folder, "LeRobot checkpoint")
     config = read_json(folder / "config.json")
     if "type" not in config or "input_features" not in config:
-        raise BadFile(f"'{folder / 'config.json'}' is not LeRobot's: it has no type or input_features")
+        raise BadFile(
+            f"'{folder / 'config.json'}' is not LeRobot's: it has no type or input_features. "
+            "Next: a folder that lerobot-train wrote, its pretrained_model"
+        )
     if not (folder / PRE).exists() or not (folder / POST).exists():
         raise BadFile(
             f"'{folder}' has no {PRE} and {POST}: it is older than LeRobot 0.4. Next: python -m "
@@ -81,12 +84,19 @@ class Features:
                 elif name == STATE:
                     state = int(feature["shape"][0])
                 elif feature["type"] == "ENV":
-                    raise BadFile(f"'{folder}' wants {name}, which only its own simulator knows")
+                    raise BadFile(
+                        f"'{folder}' wants {name}, which only its own simulator knows. Next: run it with lerobot"
+                    )
         except (KeyError, TypeError, ValueError) as e:
-            raise BadFile(f"'{folder / 'config.json'}': input_features lack or misspell {e}") from e
+            raise BadFile(
+                f"'{folder / 'config.json'}': input_features lack or misspell {e}. Next: download the checkpoint again, whole"
+            ) from e
         known = {n.removeprefix(IMAGES) for n in cameras}
         if unknown := sorted(set(ours) - known):
-            raise BadValue(f"cameras= names '{unknown[0]}'; the checkpoint has {', '.join(sorted(known)) or 'none'}")
+            raise BadValue(
+                f"cameras= names '{unknown[0]}'; the checkpoint has {', '.join(sorted(known)) or 'none'}. "
+                "Next: one of those"
+            )
         return cls(cameras, state)
 
     def frame(self, obs: Observation) -> dict[str, Any]:
@@ -101,13 +111,17 @@ class Features:
             image = obs.images[ours]
             if image.shape[:2] != (height, width):
                 raise BadValue(
-                    f"camera '{ours}' gives {image.shape[0]}×{image.shape[1]} px; this policy was trained on {height}×{width}"
+                    f"camera '{ours}' gives {image.shape[0]}×{image.shape[1]} px; this policy was trained on {height}×{width}. "
+                    "Next: resize the camera's pictures, palmar run --fit"
                 )
             picture = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
             out[name] = picture.contiguous().float() / 255
         if self.state is not None:
             if len(obs.state) != self.state:
-                raise BadValue(f"state has {len(obs.state)} values; this policy was trained on {self.state}")
+                raise BadValue(
+                    f"state has {len(obs.state)} values; this policy was trained on {self.state}. "
+                    "Next: a body with the state it was trained on"
+                )
             out[STATE] = torch.from_numpy(np.asarray(obs.state, np.float32))[None]
         return out
 
@@ -225,9 +239,15 @@ def read_processor(folder: Path, name: str, wanted: str) -> tuple[Mapping[str, s
         if kind == wanted:
             scales = _scales(folder, step)
         elif kind not in HARMLESS:
-            raise BadFile(f"'{folder / name}' has the step '{kind}', which palmar does not know")
+            raise BadFile(
+                f"'{folder / name}' has the step '{kind}', which palmar does not know. "
+                "Next: another checkpoint, or write its step down as an issue"
+            )
     if scales is None:
-        raise BadFile(f"'{folder / name}' has no {wanted}: the policy would see un-normalised numbers")
+        raise BadFile(
+            f"'{folder / name}' has no {wanted}: the policy would see un-normalised numbers. "
+            "Next: download the checkpoint again, whole"
+        )
     return renamed, scales
 
 
@@ -248,7 +268,7 @@ def _scales(folder: Path, step: Mapping[str, Any]) -> Scales:
     try:
         config, state = step["config"], step["state_file"]
         if Path(state).name != state:
-            raise BadFile(f"state_file '{state}' is outside '{folder}'")
+            raise BadFile(f"state_file '{state}' is outside '{folder}'. Next: download the checkpoint again, whole")
         types = {k: f["type"] for k, f in config["features"].items()}
         modes = {k: config["norm_map"].get(t, "IDENTITY") for k, t in types.items()}
         stats: dict[str, dict[str, Tensor]] = {}
@@ -259,10 +279,13 @@ def _scales(folder: Path, step: Mapping[str, Any]) -> Scales:
             needed = ("mean", "std") if mode == "MEAN_STD" else RANGES.get(mode, ())
             if mode != "IDENTITY" and (not needed or (feature in stats and not set(needed) <= set(stats[feature]))):
                 raise BadFile(
-                    f"'{folder / state}': {feature} is scaled by {mode}, which needs {', '.join(needed) or 'what?'}"
+                    f"'{folder / state}': {feature} is scaled by {mode}, which needs {', '.join(needed) or 'what?'}. "
+                    "Next: download the checkpoint again, whole"
                 )
         if ACTION in modes and modes[ACTION] != "IDENTITY" and ACTION not in stats:
-            raise BadFile(f"'{folder / state}' has no statistics of the actions")
+            raise BadFile(
+                f"'{folder / state}' has no statistics of the actions. Next: download the checkpoint again, whole"
+            )
         return Scales(modes, stats, float(config.get("eps", 1e-8)))
     except (KeyError, TypeError, AttributeError) as e:
         raise BadFile(f"the scaling step in '{folder}' lacks or misspells {e}. Next: copy the checkpoint again") from e

@@ -45,7 +45,10 @@ class ActShape:
         try:
             features = {**config["input_features"], **config["output_features"]}
             if config.get("replace_final_stride_with_dilation"):
-                raise BadFile("this ACT uses a dilated backbone (replace_final_stride_with_dilation); not supported")
+                raise BadFile(
+                    "this ACT uses a dilated backbone (replace_final_stride_with_dilation); not supported. "
+                    "Next: a checkpoint without it"
+                )
             return cls(
                 {k: int(f["shape"][0]) for k, f in features.items() if k in (STATE, WORLD, ACTION)},
                 tuple(k for k, f in features.items() if f["type"] == "VISUAL"),
@@ -162,12 +165,18 @@ def build(config: Mapping[str, Any], weights: Mapping[str, Tensor], where: Seque
     """The network with the tensors of a checkpoint. Raises `BadFile` when they do not fit."""
     shape = ActShape.of(config)
     if shape.activation not in ACTIVATIONS:
-        raise BadFile(f"feedforward_activation is '{shape.activation}'; expected {', '.join(ACTIVATIONS)}")
+        raise BadFile(
+            f"feedforward_activation is '{shape.activation}'; expected {', '.join(ACTIVATIONS)}. "
+            "Next: another checkpoint"
+        )
     model = Act(shape)
     kept = {k.removeprefix(where[0]): v for k, v in weights.items() if k.startswith(where[0])}
     kept = {k: v for k, v in kept.items() if not k.startswith("vae_encoder")}
     try:
         model.load_state_dict(kept)
     except RuntimeError as e:
-        raise BadFile(f"model.safetensors does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
+        raise BadFile(
+            f"model.safetensors does not fit its config.json: {str(e).splitlines()[-1].strip()}. "
+            "Next: download the checkpoint again, whole"
+        ) from e
     return model.eval()

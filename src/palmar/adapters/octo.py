@@ -65,7 +65,10 @@ class OctoPolicy:
         self.wanted: Mapping[str, Array] = model.example_batch["observation"]
         pictures = [k for k in self.wanted if k.startswith("image_")]
         if not pictures:
-            raise BadFile("the Octo model's example batch has no image_*; expected at least image_primary")
+            raise BadFile(
+                "the Octo model's example batch has no image_*; expected at least image_primary. "
+                "Next: an Octo checkpoint, whole"
+            )
         self.sizes = {k: tuple(self.wanted[k].shape[2:4]) for k in pictures}
         self.window = int(self.wanted[pictures[0]].shape[1])
         self.key = random.PRNGKey(seed)
@@ -116,7 +119,10 @@ class OctoPolicy:
         if "proprio" in self.wanted:
             width = int(self.wanted["proprio"].shape[-1])
             if len(obs.state) != width:
-                raise BadValue(f"state has {len(obs.state)} values; this Octo was trained on {width}")
+                raise BadValue(
+                    f"state has {len(obs.state)} values; this Octo was trained on {width}. "
+                    "Next: a body with the state it was trained on"
+                )
             scale = self.stats.get("proprio")
             state = np.asarray(obs.state, np.float32)
             out["proprio"] = state if scale is None else (state - scale["mean"]) / (scale["std"] + 1e-8)
@@ -130,7 +136,8 @@ def statistics(folder: Path, dataset: str | None) -> dict[str, dict[str, Array]]
     if "action" not in known:  # several data sets; a fine-tuned checkpoint has one, without a name
         if dataset is None and len(known) != 1:
             raise BadValue(
-                f"'{folder}' has statistics of {len(known)} data sets; name one as dataset=: {', '.join(known)}"
+                f"'{folder}' has statistics of {len(known)} data sets; name one as dataset=: {', '.join(known)}. "
+                "Next: dataset= one of them"
             )
         name = dataset or next(iter(known))
         if name not in known:
@@ -145,7 +152,9 @@ def statistics(folder: Path, dataset: str | None) -> dict[str, dict[str, Array]]
                     out[what]["mask"] = np.asarray(chosen[what]["mask"], bool)
         return out
     except (KeyError, TypeError, ValueError) as e:
-        raise BadFile(f"'{folder / 'dataset_statistics.json'}' lacks or misspells {e}") from e
+        raise BadFile(
+            f"'{folder / 'dataset_statistics.json'}' lacks or misspells {e}. Next: download the checkpoint again, whole"
+        ) from e
 
 
 def resized(image: Array, size: tuple[int, int]) -> Array:

@@ -120,7 +120,10 @@ class OpenPiPolicy:
             out[theirs] = np.ascontiguousarray(obs.images[ours])
         for theirs, which in self.keys.state.items():
             if which is not None and max(which) >= len(obs.state):
-                raise BadValue(f"{theirs} is state {max(which)}; the state has {len(obs.state)} values")
+                raise BadValue(
+                    f"{theirs} is state {max(which)}; the state has {len(obs.state)} values. "
+                    "Next: state names that the body has"
+                )
             out[theirs] = np.asarray(obs.state if which is None else obs.state[list(which)], np.float32)
         return out | {self.keys.prompt: obs.instruction}
 

@@ -53,11 +53,17 @@ def load(
     renamed["reach"] = torch.full((count,), built.tokens.limit)
     missing = sorted(set(model.state_dict()) ^ set(renamed))
     if missing:
-        raise BadFile(f"'{folder}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ")
+        raise BadFile(
+            f"'{folder}' does not fit its config.json: {missing[0]} and {len(missing) - 1} more differ. "
+            "Next: download the checkpoint again, whole"
+        )
     try:
         model.load_state_dict({k: v.to(kind) for k, v in renamed.items()}, assign=True)
     except RuntimeError as e:
-        raise BadFile(f"'{folder}' does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
+        raise BadFile(
+            f"'{folder}' does not fit its config.json: {str(e).splitlines()[-1].strip()}. "
+            "Next: download the checkpoint again, whole"
+        ) from e
     refill_buffers(model)
     return OpenVlaPolicy(model.to(device).eval(), stats, camera, 1 / rate, kind)
 
@@ -73,7 +79,10 @@ def fill(model: Model, where: str | Path) -> None:
     the actions, which come from the data, stay as they are."""
     folder, _ = _opened(where)
     if not isinstance(model, TokenVLA):
-        raise BadValue(f"'{folder}' is an OpenVLA checkpoint; a {type(model).__name__} cannot take its weights")
+        raise BadValue(
+            f"'{folder}' is an OpenVLA checkpoint; a {type(model).__name__} cannot take its weights. "
+            "Next: a model of the class OpenVLA"
+        )
     renamed, mine = rename(read_weights(folder), model.config, folder), model.state_dict()
     for name in sorted(
         (set(mine) ^ set(renamed)) | {n for n in mine if n in renamed and mine[n].shape != renamed[n].shape}
@@ -90,7 +99,8 @@ def _opened(where: str | Path) -> tuple[Path, dict[str, Any]]:
     config = read_json(folder / "config.json")
     if config.get("model_type") != "openvla":
         raise BadFile(
-            f"'{folder}' is a '{config.get('model_type')}'; expected an OpenVLA checkpoint (model_type openvla)"
+            f"'{folder}' is a '{config.get('model_type')}'; expected an OpenVLA checkpoint (model_type openvla). "
+            "Next: the folder of an OpenVLA checkpoint"
         )
     return folder, config
 
@@ -109,7 +119,10 @@ class OpenVlaPolicy:
         """Raises `BadValue` when there is no picture or no such camera."""
         camera = self.camera or next(iter(obs.images), "")
         if camera not in obs.images:
-            raise BadValue(f"camera '{camera}' is missing (given: {', '.join(obs.images) or 'none'})")
+            raise BadValue(
+                f"camera '{camera}' is missing (given: {', '.join(obs.images) or 'none'}). "
+                "Next: name the one that is meant, --cameras image=CAMERA"
+            )
         device = next(self.model.parameters()).device
         image = pixels(torch.from_numpy(np.ascontiguousarray(obs.images[camera]))[None]).to(device)
         nothing = torch.zeros(1, 0, device=device)
@@ -137,7 +150,8 @@ def statistics(folder: Path, config: Mapping[str, Any], dataset: str | None) -> 
     if dataset is None:
         if len(known) != 1:
             raise BadValue(
-                f"'{folder}' has statistics of {len(known)} data sets; name one as dataset=: {', '.join(known) or 'none'}"
+                f"'{folder}' has statistics of {len(known)} data sets; name one as dataset=: {', '.join(known) or 'none'}. "
+                "Next: dataset= one of them"
             )
         dataset = next(iter(known))
     if dataset not in known:
@@ -147,7 +161,9 @@ def statistics(folder: Path, config: Mapping[str, Any], dataset: str | None) -> 
         low, high = (np.asarray(action[q], np.float64) for q in ("q01", "q99"))
         return {"q01": low, "q99": high, "mask": np.asarray(action.get("mask", [True] * len(low)), bool)}
     except (KeyError, TypeError, ValueError) as e:
-        raise BadFile(f"the action statistics of '{dataset}' in '{folder}' lack or misspell {e}") from e
+        raise BadFile(
+            f"the action statistics of '{dataset}' in '{folder}' lack or misspell {e}. Next: download the checkpoint again, whole"
+        ) from e
 
 
 def shape(
@@ -156,7 +172,10 @@ def shape(
     """The configuration that fits; widths and depths are read from the tensors."""
     LlamaConfig = import_module("transformers").LlamaConfig
     if (how := pictures.get("image_resize_strategy", "resize-naive")) != "resize-naive":
-        raise BadFile(f"'{folder}' resizes pictures by '{how}'; this adapter knows resize-naive only")
+        raise BadFile(
+            f"'{folder}' resizes pictures by '{how}'; this adapter knows resize-naive only. "
+            "Next: a checkpoint that resizes so"
+        )
     ids = config.get("timm_model_ids") or []
     text = LlamaConfig(**{k: v for k, v in (config.get("text_config") or {}).items() if k != "model_type"})
     towers = []
@@ -166,7 +185,10 @@ def shape(
             width, _, patch, _ = weights[at + "patch_embed.proj.weight"].shape
             hidden = weights[at + "blocks.0.mlp.fc1.weight"].shape[0]
         except KeyError as e:
-            raise BadFile(f"'{folder}' has no tensor {e}; expected the towers of {', '.join(ids)}") from e
+            raise BadFile(
+                f"'{folder}' has no tensor {e}; expected the towers of {', '.join(ids)}. "
+                "Next: download the checkpoint again, whole"
+            ) from e
         layers = len({k.split("blocks.")[1].split(".")[0] for k in weights if k.startswith(at + "blocks.")})
         dino = "dino" in name
         towers.append(
@@ -186,7 +208,10 @@ def shape(
             )
         )
     if not towers:
-        raise BadFile(f"'{folder / 'config.json'}' names no vision towers (timm_model_ids, image_sizes)")
+        raise BadFile(
+            f"'{folder / 'config.json'}' names no vision towers (timm_model_ids, image_sizes). "
+            "Next: download the checkpoint again, whole"
+        )
     decoder = DecoderConfig(
         "llama", text.hidden_size, text.num_hidden_layers, text.num_attention_heads, text.num_key_value_heads,
         text.head_dim or text.hidden_size // text.num_attention_heads, text.intermediate_size, text.vocab_size,
@@ -220,7 +245,10 @@ def rename(weights: Mapping[str, Tensor], config: TokenVLAConfig, folder: Path) 
             named = _dinov2(rest, x, tower) if tower.kind == "dinov2" else _siglip(rest, x, tower)
             out |= {f"vlm.towers.{i}.{k}": v for k, v in named.items()}
         else:
-            raise BadFile(f"'{folder}' holds the tensor '{name}', which no OpenVLA has")
+            raise BadFile(
+                f"'{folder}' holds the tensor '{name}', which no OpenVLA has. "
+                "Next: download the checkpoint again, whole"
+            )
     return out
 
 

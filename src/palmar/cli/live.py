@@ -14,7 +14,7 @@ from palmar.description.find import find_robot
 from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.pictures import Fit
+from palmar.pictures import FIT, Fit
 from palmar.policy import Policy, load_policy
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.runtime.approval import require_checked
@@ -58,7 +58,7 @@ class RunConfig:
     names: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
-    fit: Fit = "stretch"
+    fit: Fit = FIT
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
 
@@ -73,7 +73,10 @@ class RunConfig:
 
             check_world(self.table)
         if self.video is not None and self.video.suffix != ".mp4":
-            raise BadValue(f"video is '{self.video}'; expected a file name that ends in .mp4")
+            raise BadValue(
+                f"video is '{self.video}'; expected a file name that ends in .mp4. "
+                "Next: --video palmar-run.mp4, or --video None for none"
+            )
 
     @property
     def table(self) -> str | None:
@@ -149,6 +152,8 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
     from palmar.robots import robots
     from palmar.sim import instructions
 
+    if not config.instruction.strip():
+        raise BadValue('the instruction is empty; expected what to do. Next: palmar run "pick up the red cube"')
     name = config.robot or instructions.ROBOT
     if name not in robots():
         raise BadValue(
@@ -202,7 +207,7 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
 def _fitted(config: RunConfig, policy: Policy, robot: Embodiment) -> Fitted:
     names, cameras = pairs("--names", config.names), pairs("--cameras", config.cameras)
     held = {n: _number(n, v) for n, v in pairs("--hold", config.hold).items()}
-    return fitted(policy, robot, names, cameras, held, config.fit)
+    return fitted(policy, robot, names, cameras, held, config.fit, config.policy)
 
 
 def _number(name: str, value: str) -> float:

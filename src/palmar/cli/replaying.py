@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Column, Table
 
 from palmar.cli.shared import Answer, pairs
@@ -14,20 +13,25 @@ from palmar.console import Screen, styled
 from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.runtime.replay import Replayed, columns_of, replay, summary
+from palmar.robots import robots
+from palmar.runtime.recording import check_units, columns_of, with_units
+from palmar.runtime.replay import Replayed, replay, summary
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """data: folder of the set. robot: a name, or a robot file. episode: None for all. names: ROBOT=RECORDING where the two
-    are called differently. plot: a PNG of the episode that is changed most. keys: as `data.roles.parse_keys`."""
+    """data: folder of the set. robot: a name, or a robot file; "" for the one that the set names. episode: None
+    for all. names: ROBOT=RECORDING where the two are called differently. plot: a PNG of the episode that is changed most.
+    keys: as `data.roles.parse_keys`. units: NAME=UNIT of the recording's channels, "*" for all that are not named, where the
+    set does not state them."""
 
     data: Path
-    robot: str = "arm7"
+    robot: str = ""
     episode: int | None = None
     names: tuple[str, ...] = ()
     plot: Path | None = None
     keys: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,30 @@ class Replays:
 
 def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
     """Play the episodes of a data set. Raises `BadValue` for names, numbers or an episode that do not fit, `BadFile`."""
+    from palmar.data.mapped import interface_of
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
-    robot = find_robot(config.robot)
+    robot = find_robot(config.robot) if config.robot else None
     data = Dataset(config.data, cache=False, keys=parse_keys(config.keys))
-    columns = columns_of(robot, data.action_names, data.state_names, pairs("--names", config.names))
+    robot = robot or _named(data.robot_type, config.data)
+    recording = with_units(interface_of(data), pairs("--unit", config.units))
+    columns = columns_of(robot, recording, pairs("--names", config.names))
+    check_units(columns, data.actions, data.robot_type)
     indices = [e.index for e in data.episodes]
     if config.episode is not None and config.episode not in indices:
         found = f"{len(indices)} episodes, {indices[0]} … {indices[-1]}" if indices else "none"
         raise BadValue(f"--episode is {config.episode}; the set has {found}. Next: one of them")
     wanted = [e for e in data.episodes if config.episode in (None, e.index)]
     if not wanted:
-        raise BadValue(f"'{config.data}' has no episodes; expected at least one")
-    actions = np.asarray(data.actions)[:, columns.action]
-    states = np.asarray(data.states)[:, columns.state] if len(columns.state) else None
+        raise BadValue(f"'{config.data}' has no episodes; expected at least one. Next: another set, or record some")
+    actions, states = columns.actions(data.actions), columns.states(data.states)
     notes = []
+    if columns.unchecked:
+        notes.append(
+            f"the set states no unit of {', '.join(columns.unchecked)}: taken to be the robot's. "
+            "Next: --unit NAME=UNIT where it is another"
+        )
     if states is None:
         notes.append("the set has no positions of this robot's channels: taken to follow its commands perfectly")
     if abs(data.fps / robot.policy_rate - 1) > 0.01:
@@ -78,6 +90,17 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
         except BadValue as error:
             raise BadValue(f"episode {e.index}: {error}") from error
     return Replays(columns.robot, done, tuple(notes))
+
+
+def _named(robot_type: str, data: Path) -> Embodiment:
+    """The robot that a set names, where it comes with palmar. Raises `BadValue` else: another's limits would judge it."""
+    if robot_type in robots():
+        return find_robot(robot_type)
+    names = f"robot '{robot_type}', which does not come with palmar" if robot_type else "no robot"
+    raise BadValue(
+        f"'{data}' names {names}, and no --robot is given; expected one to replay on. Next: palmar robot make {data} --out "
+        f"robot.toml, then --robot robot.toml; or --robot {', '.join(robots())}"
+    )
 
 
 def run_replay(config: ReplayConfig, console: Screen, progress: bool = True) -> Answer:
@@ -120,4 +143,4 @@ def run_replay(config: ReplayConfig, console: Screen, progress: bool = True) -> 
 
 def _share(robot: Embodiment, replayed: Replayed) -> float:
     """Largest change as a share of a channel's range."""
-    return float((replayed.largest / robot.widths(1.0)).max())
+    return float((replayed.largest / robot.widths).max())

@@ -106,6 +106,6 @@ def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
         if not equals or not name or not value:
             raise BadValue(f"{option} has '{word}'; expected NAME=VALUE. Next: {option} {name or 'NAME'}=VALUE")
         if name in out:
-            raise BadValue(f"{option} has '{name}' twice; expected each name once")
+            raise BadValue(f"{option} has '{name}' twice; expected each name once. Next: leave one out")
         out[name] = value
     return out

@@ -54,12 +54,14 @@ class Augment:
     def __post_init__(self) -> None:
         numbers = {k: v for k, v in asdict(self).items() if isinstance(v, int | float)}
         if bad := [f"{k}={v}" for k, v in numbers.items() if not 0 <= v < 1e6]:
-            raise BadValue(f"augmentation {', '.join(bad)}; expected numbers ≥ 0")
+            raise BadValue(
+                f"augmentation {', '.join(bad)}; expected numbers ≥ 0. Next: leave them out for the defaults"
+            )
         if self.scale >= 1 or self.hole > 1:
-            raise BadValue(f"scale={self.scale}, hole={self.hole}; expected shares below 1")
+            raise BadValue(f"scale={self.scale}, hole={self.hole}; expected shares below 1. Next: smaller shares")
         if self.warps and self.moves is None:
             raise BadValue(
-                "rotate and scale turn what the camera sees, so the actions in the picture plane must turn with it; give "
+                "rotate and scale turn what the camera sees, so the actions in the picture plane must turn with it. Next: "
                 "moves=(RIGHT, DOWN), the names of those two actions (a minus reverses one), or () when there are none"
             )
 

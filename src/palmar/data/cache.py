@@ -21,7 +21,7 @@ import numpy as np
 
 from palmar.console import warn
 from palmar.data.progress import counting
-from palmar.pictures import Resizer
+from palmar.pictures import FIT, Resizer
 from palmar.types import Array
 
 FOLDER = ".cache"
@@ -62,7 +62,7 @@ class Footage:
 
     def key(self) -> str:
         """Changes with any source file (its size, first and last 64 kB), where the frames lie in it, and their size."""
-        digest = hashlib.blake2b(repr((self.recorded, self.size, "stretch")).encode(), digest_size=12)
+        digest = hashlib.blake2b(repr((self.recorded, self.size, FIT)).encode(), digest_size=12)
         for path in dict.fromkeys(c.path for c in self.clips if c.path.exists()):
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size

@@ -34,6 +34,10 @@ class Finding:
         return f"{self.name}{where}: {self.found}; expected {self.expected}. Next: {self.next}"
 
 
+OFF_RATE = 0.03
+"""Share by which the time between frames may differ from 1 / fps."""
+
+
 def examine(source: Any, pictures: bool = True) -> list[Finding]:
     """Every fault found in a set. pictures: also decode up to 30 pictures a camera.
 
@@ -100,9 +104,9 @@ def all_failed(source: Any) -> Finding | None:
 def stats_keys(source: Any) -> Finding | None:
     """Statistics under names that no feature has, or of another width."""
     features, stats = getattr(source, "features", None), getattr(source, "stats", None)
-    if not features or not stats:
+    if not features or stats is None:
         return None
-    lost = [k for k in stats if k not in features]
+    lost = [*getattr(source, "stray_stats", ()), *(k for k in stats if k not in features)]
     narrow = []
     for k, s in stats.items():
         width = int(np.prod(features[k]["shape"])) if k in features else 0
@@ -118,16 +122,27 @@ def stats_keys(source: Any) -> Finding | None:
     )  # fmt: skip
 
 
-def frame_rate(source: Any) -> Finding | None:
-    """Time between frames against the fps of info.json: as a whole, and frames that are missing."""
+def _steps(source: Any) -> Array:
+    """float64[…]: time from frame to frame within episodes [s], what is not finite left out; empty where no time is known."""
     try:
         times = np.asarray(source.column("timestamp"), np.float64)
     except (AttributeError, ValueError, KeyError):
-        return None
-    fps = float(getattr(source, "fps", 0) or 0)
+        return np.empty(0)
     steps = [np.diff(times[int(e.start) : int(e.stop)]) for e in source.episodes]
     every = np.concatenate([s for s in steps if len(s)] or [np.empty(0)])
-    every = every[np.isfinite(every)]
+    return every[np.isfinite(every)]
+
+
+def at_another_rate(source: Any) -> bool:
+    """Whether most frames are further apart, or nearer, than the fps of info.json says, by more than `OFF_RATE`."""
+    every, fps = _steps(source), float(getattr(source, "fps", 0) or 0)
+    typical = float(np.median(every)) if len(every) else 0.0
+    return bool(fps and typical > 0 and (every > 0).all() and abs(typical * fps - 1) > OFF_RATE)
+
+
+def frame_rate(source: Any) -> Finding | None:
+    """Time between frames against the fps of info.json: as a whole, and frames that are missing."""
+    every, fps = _steps(source), float(getattr(source, "fps", 0) or 0)
     if not len(every) or not fps:
         return None
     typical, late = float(np.median(every)), float((every > 1.5 / fps).mean())
@@ -135,7 +150,7 @@ def frame_rate(source: Any) -> Finding | None:
     expected = f"{1 / fps:.4g} s, for {fps:g} fps"
     if back or typical <= 0:
         found = f"{100 * back:.2g} % of the timestamps do not rise"
-    elif abs(typical * fps - 1) > 0.03:
+    elif at_another_rate(source):
         found = f"frames are {typical:.4g} s apart, which is {1 / typical:.4g} fps"
     elif late > 0.01:
         found = f"{100 * late:.2g} % of the steps between frames are longer than {1.5 / fps:.3g} s: frames are missing"

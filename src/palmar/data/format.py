@@ -37,8 +37,12 @@ Row = dict[str, Any]
 def features_of(
     robot: Embodiment, fps: float, privileged_names: Sequence[str] = (), codec: str = "h264", pix_fmt: str = "yuv420p"
 ) -> dict[str, Feature]:
-    """The `features` table of info.json for what `robot` records."""
-    features = {STATE: _vector(robot.state_names), ACTION: _vector(robot.action_names)}
+    """The `features` table of info.json for what `robot` records. State and action have a row that LeRobot does not know and
+    does not read: `units`, one of `units.UNITS` for each number."""
+    features = {
+        STATE: _vector(robot.state_names) | {"units": [m.unit for m in robot.state]},
+        ACTION: _vector(robot.action_names) | {"units": list(robot.action_units)},
+    }
     if privileged_names:
         features[PRIVILEGED] = _vector(privileged_names)
     for cam in robot.cameras:
@@ -80,6 +84,11 @@ def names_of(feature: Feature) -> tuple[str, ...]:
     names = _flat(feature.get("names"))
     width = int(np.prod(feature["shape"]))
     return names if len(names) == width else tuple(f"{i}" for i in range(width))
+
+
+def units_of(feature: Feature) -> tuple[str, ...]:
+    """The unit of each of a vector's dimensions, as palmar writes them; none where the feature states none."""
+    return tuple(feature.get("units") or ())
 
 
 def _flat(names: Any) -> tuple[str, ...]:

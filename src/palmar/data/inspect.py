@@ -10,6 +10,7 @@ import numpy as np
 
 from palmar.console import Screen, styled
 from palmar.data.consistency import unit_changes
+from palmar.data.findings import stats_keys
 from palmar.data.normalize import Normalizer
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.types import STILL, Array
@@ -65,13 +66,16 @@ def summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def warnings(dataset: Dataset) -> list[str]:
-    """What changes within the set and should not, in sentences: irregular timestamps, units that change half-way."""
+    """What does not fit within the set, in sentences: irregular timestamps, units that change half-way, statistics of no
+    feature."""
     moving = [e for e in dataset.episodes if e.source != STILL]
     out = [] if dataset.irregular is None else [str(dataset.irregular)]
     for kind, values, names in (
         ("state", dataset.states, dataset.state_names), ("action", dataset.actions, dataset.action_names),
     ):  # fmt: skip
         out += [str(change) for change in unit_changes(kind, values, names, moving)]
+    if (stray := stats_keys(dataset)) is not None:
+        out.append(str(stray))
     return out
 
 
@@ -134,7 +138,7 @@ def print_summary(dataset: Dataset, console: Screen | None = None) -> None:
     from rich.table import Column, Table
 
     console, s = console or Screen(), summary(dataset)
-    cameras = ", ".join(f"{cam} {w}×{h}" for cam, (h, w) in s["cameras"].items())
+    cameras = ", ".join(f"{cam} {h}×{w} px" for cam, (h, w) in s["cameras"].items())
     only = s["length"] is None
     rate = "" if only else f"{s['fps']:g} Hz  "
     name, version = Path(s["root"]).resolve().name, s["version"]

@@ -111,6 +111,12 @@ def read_stats(layout: Layout) -> dict[str, st.Stats]:
     )
 
 
+def stray_stats(layout: Layout) -> tuple[str, ...]:
+    """Names in stats.json that no feature has: what they say is read by nobody."""
+    path = layout.root / fmt.STATS
+    return tuple(k for k in fmt.read_json(path) if k not in layout.features) if path.exists() else ()
+
+
 def expand(root: Path, template: str, **values: Any) -> Path:
     """A path from a template of info.json, inside the set as written and where links lead. Raises `BadFile`."""
     try:

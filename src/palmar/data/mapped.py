@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from palmar.mapping import Interface, Mapping
-from palmar.pictures import Fit
-from palmar.robots import robot, robots
+from palmar.pictures import FIT, Fit
+from palmar.robots import with_units
 from palmar.types import Array
 
 
@@ -20,19 +20,11 @@ def interface_of(source: Any, horizon: int = 1) -> Interface:
     pictures = source.batch(np.array([0]), 1)["images"] if len(source) else {}
     states, actions = tuple(source.state_names), tuple(source.action_names)
     state_units, action_units = tuple(getattr(source, "state_units", ())), tuple(getattr(source, "action_units", ()))
-    name = getattr(source, "robot_type", "") or ""
-    if name in robots():
-        own = robot(name)
-        if not state_units and states == own.state_names:
-            state_units = tuple(m.unit for m in own.state)
-        if not action_units:
-            spaces = (own.with_action_space(s) for s in own.action_spaces)
-            action_units = next((r.action_units for r in spaces if r.action_names == actions), ())
-    return Interface(
+    return with_units(Interface(
         {c: (int(pictures[c].shape[-3]), int(pictures[c].shape[-2])) for c in source.cameras if c in pictures},
-        states, actions, horizon, 1.0 / float(getattr(source, "fps", 10.0)), name, state_units=state_units,
-        action_units=action_units,
-    )  # fmt: skip
+        states, actions, horizon, 1.0 / float(getattr(source, "fps", 10.0)),
+        getattr(source, "robot_type", "") or "", state_units=state_units, action_units=action_units,
+    ))  # fmt: skip
 
 
 class MappedData:
@@ -50,7 +42,7 @@ class MappedData:
         like: Any,
         names: Dictionary[str, str] | None = None,
         cameras: Dictionary[str, str] | None = None,
-        how: Fit = "pad",
+        how: Fit = FIT,
         truth: Sequence[str] | None = None,
     ) -> None:
         ours = like if isinstance(like, Interface) else interface_of(like)

@@ -48,14 +48,22 @@ class Mixture:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise BadValue(f"temperature is {self.temperature}; expected > 0 (infinity: all tasks equal)")
+            raise BadValue(
+                f"temperature is {self.temperature}; expected > 0 (infinity: all tasks equal). Next: 1 for as recorded"
+            )
         weights = [*self.sources, *(w for _, w in (*self.tasks, *self.losses))]
         if any(not w >= 0 or w == float("inf") for w in weights) or (self.sources and not sum(self.sources) > 0):
-            raise BadValue(f"weights are {weights}; expected finite numbers ≥ 0, one source above 0")
+            raise BadValue(
+                f"weights are {weights}; expected finite numbers ≥ 0, one source above 0. "
+                "Next: leave weights out for equal ones"
+            )
         if not 0 <= self.web < 1:
-            raise BadValue(f"web is {self.web}; expected a share of the batch, 0 … below 1")
+            raise BadValue(f"web is {self.web}; expected a share of the batch, 0 … below 1. Next: 0.2, or 0 for none")
         if list(self.curriculum) != sorted(self.curriculum):
-            raise BadValue(f"curriculum begins at epochs {[e for e, _ in self.curriculum]}; expected rising epochs")
+            raise BadValue(
+                f"curriculum begins at epochs {[e for e, _ in self.curriculum]}; expected rising epochs. "
+                "Next: put its stages in order"
+            )
 
     def probabilities(self, groups: Sequence[Group], epoch: float = 0.0) -> Array:
         """float64[len(groups)], summing to 1. Raises `BadValue` when nothing can be drawn."""
@@ -69,7 +77,10 @@ class Mixture:
             p *= [any(fnmatchcase(g.task, x) for x in begun[-1]) for g in groups]
         if not p.sum() > 0:
             known = ", ".join(dict.fromkeys(g.task for g in groups))
-            raise BadValue(f"the mixture leaves nothing to draw at epoch {epoch:g}. Tasks: {known}")
+            raise BadValue(
+                f"the mixture leaves nothing to draw at epoch {epoch:g}. Tasks: {known}. "
+                "Next: weights above 0 for one of them"
+            )
         return p / p.sum()
 
     def draw(self, groups: Sequence[Group], count: int, epoch: float, rng: np.random.Generator) -> Array:
@@ -93,7 +104,10 @@ class Mixture:
     def _check(self, groups: Sequence[Group]) -> None:
         held = max(g.source for g in groups) + 1
         if self.sources and len(self.sources) < held:
-            raise BadValue(f"the mixture weighs {len(self.sources)} sources, there are {held} data sets")
+            raise BadValue(
+                f"the mixture weighs {len(self.sources)} sources, there are {held} data sets. "
+                "Next: one weight for each data set"
+            )
         names = list(dict.fromkeys(g.task for g in groups))
         for pattern in (x for x, _ in (*self.tasks, *self.losses)):
             if not any(fnmatchcase(n, pattern) for n in names):

@@ -35,7 +35,10 @@ class Normalizer:
         if self.mode not in get_args(Mode):
             raise UnknownName("normalisation mode", self.mode, get_args(Mode))
         if self.offset.shape != self.scale.shape or self.offset.ndim != 1:
-            raise BadValue(f"offset {list(self.offset.shape)} and scale {list(self.scale.shape)}; expected two [width]")
+            raise BadValue(
+                f"offset {list(self.offset.shape)} and scale {list(self.scale.shape)}; expected two [width]. "
+                "Next: two arrays of one length"
+            )
         if not (np.isfinite(self.offset).all() and np.isfinite(self.scale).all() and (self.scale >= 0).all()):
             raise BadValue("statistics hold NaN, infinity or a negative scale. Next: find the frames (palmar inspect)")
 
@@ -44,7 +47,8 @@ class Normalizer:
         """From data [n, width] (n ≥ 1). Raises `BadValue` when empty or not finite."""
         if values.ndim != 2 or len(values) == 0 or not np.isfinite(values).all():
             raise BadValue(
-                f"cannot fit on {values.dtype}{list(values.shape)}; expected finite numbers [n, width], n ≥ 1"
+                f"cannot fit on {values.dtype}{list(values.shape)}; expected finite numbers [n, width], n ≥ 1. "
+                "Next: look for NaN in the data: palmar inspect SET --quality"
             )
         wide = values.astype(np.float64)
         q01, q99 = np.quantile(wide, [0.01, 0.99], axis=0)

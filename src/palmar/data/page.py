@@ -59,7 +59,7 @@ def _facts(s: dict[str, Any]) -> str:
 
 
 def _subtitle(s: dict[str, Any]) -> str:
-    cameras = [f"{escape(cam)} {w}×{h}" for cam, (h, w) in s["cameras"].items()]
+    cameras = [f"{escape(cam)} {h}×{w} px" for cam, (h, w) in s["cameras"].items()]
     return " · ".join([escape(s["robot"] or "unknown robot"), *cameras])
 
 

@@ -16,6 +16,7 @@ DATA_FIELDS = ("chunk_index", "file_index", "episode_chunk", "episode_index")
 VIDEO_FIELDS = ("video_key", *DATA_FIELDS)
 LONGEST = 512  # characters of a template or of a path
 LARGEST = 10**9  # of an index
+HUB = ("datasets--", "models--", "spaces--")  # begin the names of repositories in a cache of the Hugging Face Hub
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)(?::0([1-6])d)?\}")
 NEXT = "Next: copy the file again from its source, or mend the set: palmar repair FOLDER"
 
@@ -112,6 +113,7 @@ def plain(name: str) -> bool:
 def inside(root: Path, name: str | PurePosixPath) -> Path:
     """`root / name`, once it is sure that it lies in `root`: as written, and where links lead.
 
+    A snapshot in the cache of the Hugging Face Hub holds links to the `blobs` folder of the same repository; these pass.
     What is there must be a regular file; that nothing is there passes. Raises `BadFile`.
     """
     why = outside(str(name))
@@ -122,9 +124,20 @@ def inside(root: Path, name: str | PurePosixPath) -> Path:
         target, home = path.resolve(), root.resolve()
     except (OSError, RuntimeError) as error:  # a loop of links
         raise BadFile(f"'{path}' leads nowhere ({error}). {NEXT}") from error
-    if not target.is_relative_to(home):
+    blobs = _blobs(home)
+    if not target.is_relative_to(home) and (blobs is None or target.parent != blobs):
+        beside = "" if blobs is None else f", or one of '{blobs}'"
         raise BadFile(
-            f"'{path}' is a link to '{target}', outside the data set; expected a file inside '{root}'. "
+            f"'{path}' is a link to '{target}', outside the data set; expected a file inside '{root}'{beside}. "
             "Next: copy the file to where the link is"
         )
     return regular_file(path)
+
+
+def _blobs(home: Path) -> Path | None:
+    """REPOSITORY/blobs, for a set that is or lies in REPOSITORY/snapshots/REVISION of a Hugging Face cache, where the files
+    themselves are kept; None for any other. home: resolved, so that no part of the answer is a link but the last."""
+    for folder in (home, *home.parents):
+        if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith(HUB):
+            return folder.parent.parent / "blobs"
+    return None

@@ -19,7 +19,7 @@ from palmar.data.cache import frames as cached_frames
 from palmar.data.columns import Stills, read_columns, read_rows
 from palmar.data.consistency import Irregular, irregular
 from palmar.data.durable import NEW, OLD, WriterLock
-from palmar.data.layout import Film, check_films, check_sizes, read_layout, read_stats
+from palmar.data.layout import Film, check_films, check_sizes, read_layout, read_stats, stray_stats
 from palmar.data.repair import finish_swap
 from palmar.data.roles import PICTURES, Keys, find, picture_size
 from palmar.errors import BadFile, BadValue, UnknownName
@@ -102,6 +102,9 @@ class Dataset:
             fmt.names_of(self.features[k]) if k in self.features else ()
             for k in (fmt.STATE, fmt.ACTION, fmt.PRIVILEGED)
         )
+        self.state_units, self.action_units = (
+            fmt.units_of(self.features[k]) if k in self.features else () for k in (fmt.STATE, fmt.ACTION)
+        )
         self._videos = {cam for cam, key in self.camera_keys.items() if self.features[key]["dtype"] == "video"}
         check_films(self.layout, [self.roles.images[cam] for cam in self.cameras if cam in self._videos])
         check_sizes(self.layout, {self.roles.images[cam]: self.recorded_sizes[cam] for cam in self._videos})
@@ -170,6 +173,11 @@ class Dataset:
         return {k: st.of_vectors(v) for k, v in self._columns.items() if len(v) and v.dtype.kind in "fib"}
 
     @cached_property
+    def stray_stats(self) -> tuple[str, ...]:
+        """Names in stats.json that no feature has; their numbers are left out of `stats`."""
+        return stray_stats(self.layout)
+
+    @cached_property
     def irregular(self) -> Irregular | None:
         """The first frame whose timestamp is not that of its number and `fps`; None where all are. Frames go by number."""
         return irregular(self._columns["timestamp"], self._start, self._stop, self.fps)
@@ -205,7 +213,10 @@ class Dataset:
         """
         indices = np.asarray(indices, np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
-            raise BadValue(f"indices reach from {indices.min()} to {indices.max()}; expected 0 … {len(self) - 1}")
+            raise BadValue(
+                f"indices reach from {indices.min()} to {indices.max()}; expected 0 … {len(self) - 1}. "
+                "Next: indices within the set"
+            )
         episode = self.episode_of[indices]
         start, stop = self._start[episode][:, None], self._stop[episode][:, None]
         window = indices[:, None] + np.arange(horizon)

@@ -167,6 +167,8 @@ def _numeric(
     for about in ("info", "video_info"):
         if about in new and not isinstance(new[about] or {}, dict):
             del new[about]
+    if "units" in new and any(schema.feature_problems(name, new)):
+        del new["units"]
     if old is not None:
         said = (
             f"{schema.shown(old.get('dtype'))}{schema.shown(old.get('shape'))}" if isinstance(old, dict) else "damaged"

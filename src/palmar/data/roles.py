@@ -205,7 +205,10 @@ def _checked(keys: Keys, features: Mapping[str, fmt.Feature]) -> dict[str, Any]:
                 f"Next: one of {listed(features)}"
             )
         if picture and ("/" in role or role.startswith(".") or not role):
-            raise BadValue(f"keys name a camera '{role}'; expected a name without '/', that does not begin with '.'")
+            raise BadValue(
+                f"keys name a camera '{role}'; expected a name without '/', that does not begin with '.'. "
+                "Next: another name, such as images.front=KEY"
+            )
     return {r: keys[r] for r in ("state", "action") if keys.get(r)} | ({"images": images} if "images" in keys else {})
 
 

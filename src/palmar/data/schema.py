@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 from palmar.data import paths
 from palmar.errors import BadFile
+from palmar.units import UNITS, UNKNOWN
 
 LARGEST = 2**40  # of a count
 SIDE = 16_384  # px of a picture
@@ -26,6 +27,7 @@ NUMBERS = (
 )  # fmt: skip
 PICTURES = ("video", "image")
 TEXTS = ("string", "language", "str")
+KNOWN = (*UNITS, UNKNOWN)
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 
 
@@ -164,9 +166,19 @@ def feature_problems(name: Any, feature: Any) -> Iterator[Problem]:
         yield Problem(field, Words(f"{dtype}{list(shape)}"), "float32[1], the time within the episode")
     if not _names(feature.get("names")):
         yield Problem(f"{field}.names", feature.get("names"), "null, a list of names, or a table of such lists")
+    units = feature.get("units")
+    if units is not None and not (isinstance(units, list) and all(isinstance(u, str) and u in KNOWN for u in units)):
+        yield Problem(f"{field}.units", units, f"null, or a list of units: {', '.join(UNITS)}, or '' where not known")
+    elif units and isinstance(shape, list | tuple) and len(units) != (count := _size(shape)) and count is not None:
+        yield Problem(f"{field}.units", units, f"a unit for each of its {count} numbers")
     for about in ("info", "video_info"):
         if not isinstance(feature.get(about) or {}, dict):
             yield Problem(f"{field}.{about}", feature[about], "an object, or nothing")
+
+
+def _size(shape: Sequence[Any]) -> int | None:
+    """How many numbers a feature of this shape has; None for a shape that is none."""
+    return math.prod(shape) if all(whole(n, 0, WIDTH) for n in shape) else None
 
 
 def _names(names: Any, depth: int = 0) -> bool:

@@ -36,7 +36,9 @@ def encode(frames: Sequence[Array], fps: float, codec: str = "libx264", pix_fmt:
 
     height, width = frames[0].shape[:2]
     if pix_fmt == "yuv420p" and (height % 2 or width % 2):
-        raise BadValue(f"frames are {width}×{height}; video needs an even width and height. Next: resize the camera")
+        raise BadValue(
+            f"pictures are {height}×{width} px; video needs an even height and width. Next: resize the camera"
+        )
     sink, rate = io.BytesIO(), Fraction(fps).limit_denominator(100_000)
     with av.open(sink, "w", format="mp4") as out:
         stream: Any = out.add_stream(codec, rate=rate, options=OPTIONS.get(codec, {}))
@@ -71,7 +73,10 @@ def join(sources: Sequence[Path], path: Path, fps: float) -> list[tuple[float, f
                     target, kind = out.add_stream_from_template(stream, opaque=True), kind_of(stream)
                     target.time_base = stream.time_base
                 elif kind_of(stream) != kind:
-                    raise BadFile(f"'{source}' is encoded differently from '{sources[0]}' and cannot be joined to it")
+                    raise BadFile(
+                        f"'{source}' is encoded differently from '{sources[0]}' and cannot be joined to it. "
+                        "Next: palmar import without --join, which keeps each file"
+                    )
                 offset, count = Fraction(frames) / Fraction(fps).limit_denominator(100_000), 0
                 for packet in inp.demux(stream):
                     if packet.dts is None:
@@ -112,7 +117,7 @@ def opened(path: Path) -> Any:
         container.close()
         if context is None:
             raise ValueError("it holds no video")
-        raise ValueError(f"its pictures are {context.width}×{context.height} px; expected 1 … {SIDE} a side")
+        raise ValueError(f"its pictures are {context.height}×{context.width} px; expected 1 … {SIDE} a side")
     except FileNotFoundError:
         raise BadFile(f"'{path}' is missing. {NEXT}") from None
     except (av.FFmpegError, ValueError, OverflowError) as error:

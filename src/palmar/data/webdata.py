@@ -30,7 +30,10 @@ class WebData:
             raise BadFile(f"no {TABLE} in '{self.root}'. Next: palmar questions --out '{self.root}'")
         table = read_parquet(self.root / TABLE)
         if lacking := {"picture", "prompt", "answer", "choices", "split"} - set(table.column_names):
-            raise BadFile(f"'{self.root / TABLE}' lacks the columns {', '.join(sorted(lacking))}")
+            raise BadFile(
+                f"'{self.root / TABLE}' lacks the columns {', '.join(sorted(lacking))}. "
+                "Next: write the questions anew: palmar questions --out FOLDER"
+            )
         rows = table.to_pylist()
         self.prompts: list[str] = [r["prompt"] for r in rows]
         self.answers: list[str] = [r["answer"] for r in rows]
@@ -45,7 +48,8 @@ class WebData:
         self._seen: dict[int, Array] = {}
         if not len(self.training) or not len(self.held_out):
             raise BadFile(
-                f"'{self.root}' has {len(self.training)} training and {len(self.held_out)} held-out questions"
+                f"'{self.root}' has {len(self.training)} training and {len(self.held_out)} held-out questions. "
+                "Next: write the questions anew: palmar questions --out FOLDER"
             )
 
     def __len__(self) -> int:

@@ -46,7 +46,9 @@ class DatasetWriter:
         pix_fmt: str = "yuv420p",
     ) -> None:
         if not schema.RULES["fps"].holds(fps):
-            raise BadValue(f"fps is {fps!r}; expected {schema.RULES['fps'].expected}")
+            raise BadValue(
+                f"fps is {fps!r}; expected {schema.RULES['fps'].expected}. Next: the rate the episode was recorded at"
+            )
         self.root, self.robot, self.codec, self.pix_fmt = Path(root), robot, codec, pix_fmt
         features = fmt.features_of(robot, fps, privileged_names, video.CANONICAL.get(codec, codec), pix_fmt)
         there = self.root.exists() and any(p.name not in HIDDEN for p in self.root.iterdir())
@@ -106,6 +108,9 @@ class DatasetWriter:
             a, b = old[k], features[k]
             if (a["dtype"], list(a["shape"]), fmt.names_of(a)) != (b["dtype"], list(b["shape"]), fmt.names_of(b)):
                 wrong.append(f"{k} is {a['dtype']}{list(a['shape'])} on disk and {b['dtype']}{list(b['shape'])} here")
+            for n, old_unit, new_unit in zip(fmt.names_of(a), fmt.units_of(a), fmt.units_of(b), strict=False):
+                if old_unit and new_unit and old_unit != new_unit:
+                    wrong.append(f"{k} '{n}' is in '{old_unit}' on disk and in '{new_unit}' here")
         if self.info["fps"] != fps:
             wrong.append(f"fps is {self.info['fps']} on disk and {fps} here")
         if self.info.get("robot_type") not in (None, self.robot.name):
@@ -214,12 +219,15 @@ class DatasetWriter:
 def _stack(episode: Episode, features: dict[str, fmt.Feature]) -> tuple[dict[str, Array], dict[str, list[Array]]]:
     """Vectors [n, width] and lists of frames by feature, checked against the features."""
     if not episode.steps:
-        raise BadValue("the episode has no steps; there is nothing to write")
+        raise BadValue("the episode has no steps; there is nothing to write. Next: record at least one step before add")
     columns = {fmt.STATE: [s.observation.state for s in episode.steps], fmt.ACTION: [s.action for s in episode.steps]}
     if fmt.PRIVILEGED in features:
         truth = [s.observation.privileged for s in episode.steps]
         if (missing := next((i for i, p in enumerate(truth) if p is None), None)) is not None:
-            raise BadValue(f"step {missing} has no privileged truth, but the data set keeps {fmt.PRIVILEGED}")
+            raise BadValue(
+                f"step {missing} has no privileged truth, but the data set keeps {fmt.PRIVILEGED}. "
+                "Next: give every step its truth, or make the set without"
+            )
         columns[fmt.PRIVILEGED] = [p for p in truth if p is not None]
     stacked: dict[str, Array] = {}
     for name, values in columns.items():
@@ -227,7 +235,10 @@ def _stack(episode: Episode, features: dict[str, fmt.Feature]) -> tuple[dict[str
         for i, value in enumerate(values):
             if value.shape != (width,) or not np.isfinite(value).all():
                 shown = np.array2string(value, max_line_width=1000, precision=3)
-                raise BadValue(f"step {i}: {name} is {shown}; expected {width} finite numbers")
+                raise BadValue(
+                    f"step {i}: {name} is {shown}; expected {width} finite numbers. "
+                    "Next: look for what made it, and record it again"
+                )
         stacked[name] = np.stack(values).astype(np.float32)
     frames: dict[str, list[Array]] = {}
     for key in fmt.video_keys(features):
@@ -236,7 +247,10 @@ def _stack(episode: Episode, features: dict[str, fmt.Feature]) -> tuple[dict[str
             image = step.observation.images.get(cam)
             if image is None or image.shape != shape:
                 found = "no image" if image is None else f"uint8{list(image.shape)}"
-                raise BadValue(f"step {i}: camera '{cam}' gave {found}; expected uint8{list(shape)}")
+                raise BadValue(
+                    f"step {i}: camera '{cam}' gave {found}; expected uint8{list(shape)}. "
+                    "Next: resize the picture, or make the set with this size"
+                )
             frames.setdefault(key, []).append(image)
     return stacked, frames
 

@@ -32,7 +32,9 @@ def read_description(path: str | Path) -> Description:
     root = read_xml(path)
     readers = {"robot": read_urdf, "mujoco": read_mjcf}
     if root.tag not in readers:
-        raise BadFile(f"'{path}' begins with <{root.tag}>; expected <robot> (URDF) or <mujoco> (MJCF)")
+        raise BadFile(
+            f"'{path}' begins with <{root.tag}>; expected <robot> (URDF) or <mujoco> (MJCF). Next: a URDF or MJCF file"
+        )
     return readers[root.tag](root, path)
 
 
@@ -48,7 +50,7 @@ def from_mjcf(path: str | Path, **options: Any) -> Embodiment:
 
 def _of_kind(path: str | Path, tag: str, what: str, options: dict[str, Any]) -> Embodiment:
     if (found := read_xml(Path(path)).tag) != tag:
-        raise BadFile(f"'{path}' begins with <{found}>; expected <{tag}> ({what})")
+        raise BadFile(f"'{path}' begins with <{found}>; expected <{tag}> ({what}). Next: the file of that format")
     return from_description(path, **options)
 
 

@@ -12,7 +12,7 @@ from palmar.description.tree import FINGERS, HAND, WRIST, words
 from palmar.embodiments import DELTA, Camera, Channel, Embodiment, Kind, Measurement, Source
 from palmar.errors import BadValue, UnknownName
 from palmar.types import Array
-from palmar.units import RATES, check_unit
+from palmar.units import BOUNDS, RATES, check_unit
 
 MARGIN = 0.05  # of the demonstrated range, at both ends
 PERCENTILE = 99.9  # of the demonstrated speeds, accelerations and jerks …
@@ -25,7 +25,8 @@ MOST_CHANNELS = 1000
 class Recorded(Protocol):
     """What is read of a data set. states: float[frames, S]; actions: float[frames, A]; episodes: each with `start` and
     `stop`, its frames; cameras: names, or {name: (height, width)}; fps: [Hz]. `features` and `camera_keys`, where there
-    are some, give the sizes of pictures; `robot_type` helps to guess units."""
+    are some, give the sizes of pictures; `robot_type` helps to guess units, and `action_units`, where the set has them, state
+    them."""
 
     cameras: Any
     state_names: Sequence[str]
@@ -39,7 +40,8 @@ class Recorded(Protocol):
 def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | None = None) -> Embodiment:
     """The robot of a data set: one channel for every number of its actions, called as there.
 
-    units: {channel: unit}, "*" for all that are not named; the others are guessed from their ranges, which the notes say.
+    units: {channel: unit}, "*" for all that are not named; else those that the data set states for its actions
+    (`Recorded.action_units`); the others are guessed from their ranges, which the notes say.
     Position limits are the demonstrated range (actions and states) and 5 % of it at both ends; velocity, acceleration and
     jerk 1.5 × the 99.9th percentile of the actions' differences within episodes; source "data". A channel that never
     moves has no limit to take from data: its are guesses. Rates are the set's. No frames: their kinematics are in no data.
@@ -52,8 +54,14 @@ def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | N
     states = np.asarray(dataset.states, float) if len(dataset.state_names) else np.zeros((len(actions), 0))
     for values, of, what in ((actions, names, "action"), (states, list(dataset.state_names), "state")):
         if bad := [n for n, column in zip(of, values.T, strict=False) if not np.isfinite(column).all()]:
-            raise BadValue(f"the {what} '{bad[0]}' of the data set is not finite everywhere; expected numbers")
+            raise BadValue(
+                f"the {what} '{bad[0]}' of the data set is not finite everywhere; expected numbers. "
+                "Next: palmar repair SET, or another feature: --keys"
+            )
+    stated = tuple(getattr(dataset, "action_units", ()))
     units = dict(units or {})
+    if stated and "*" not in units and tuple(names) == tuple(dataset.action_names):
+        units = {n: u for n, u in zip(names, stated, strict=True) if u} | units
     for n, unit in units.items():
         if n not in (*names, "*"):
             raise UnknownName("channel of the data set", n, names)
@@ -102,7 +110,8 @@ def _names(dataset: Recorded, actions: Array) -> list[str]:
     """Names of the channels: the actions', or the state's where the actions have none and the state as many."""
     if actions.ndim != 2 or not len(actions) or not 0 < actions.shape[1] <= MOST_CHANNELS:
         raise BadValue(
-            f"the data set has actions of shape {list(actions.shape)}; expected [frames, 1 … {MOST_CHANNELS}]"
+            f"the data set has actions of shape {list(actions.shape)}; expected [frames, 1 … {MOST_CHANNELS}]. "
+            "Next: palmar inspect SET, and --keys action=FEATURE"
         )
     width = actions.shape[1]
     names, states = list(dataset.action_names), list(dataset.state_names)
@@ -178,7 +187,7 @@ def _channel(
     top = 100.0 if kind == "opening" else PERCENTILE  # a gripper moves in so few frames that a percentile misses it
     width = high - low if moves else max(abs(low), abs(high), 1.0) * 0.1
     lower, upper = low - MARGIN * width, high + MARGIN * width
-    bounds = {"opening": (0.0, 1.0), "range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}.get(unit)
+    bounds = BOUNDS.get(unit)
     if bounds and bounds[0] <= low and high <= bounds[1]:
         lower, upper = max(lower, bounds[0]), min(upper, bounds[1])
     fastest = _fastest(action, dataset, 1, top) if moves else guesses.velocity(unit, lower, upper)

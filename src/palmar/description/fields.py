@@ -18,7 +18,7 @@ class Table:
 
     def __init__(self, values: Any, where: str) -> None:
         if not isinstance(values, dict):
-            raise BadFile(f"{where} is {_short(values)}; expected a table")
+            raise BadFile(f"{where} is {_short(values)}; expected a table. Next: mend it in the file (docs/robots.md)")
         self.values, self.where = values, where
         self.read: set[str] = set()
 
@@ -31,10 +31,12 @@ class Table:
         return key in self.values
 
     def refuse(self, key: str, value: Any, expected: str) -> NoReturn:
-        raise BadFile(f"{self._at(key)} is {_short(value)}; expected {expected}")
+        raise BadFile(
+            f"{self._at(key)} is {_short(value)}; expected {expected}. Next: mend it in the file (docs/robots.md)"
+        )
 
     def lacks(self, key: str, expected: str) -> NoReturn:
-        raise BadFile(f"{self._at(key)} is missing; expected {expected}")
+        raise BadFile(f"{self._at(key)} is missing; expected {expected}. Next: mend it in the file (docs/robots.md)")
 
     def done(self) -> None:
         """Raise `UnknownName` for a field that is not one of those that were read."""

@@ -42,12 +42,17 @@ def read_robot(path: str | Path) -> Embodiment:
         if not path.exists():
             raise BadFile(f"there is no '{path}'. Next: palmar robot make SOURCE --out {path}")
         if not path.is_file():
-            raise BadFile(f"'{path}' is no file; expected a robot file (TOML)")
+            raise BadFile(
+                f"'{path}' is no file; expected a robot file (TOML). Next: palmar robot make SOURCE --out FILE.toml"
+            )
         if (size := path.stat().st_size) > MOST_BYTES:
-            raise BadFile(f"'{path}' has {size} bytes; expected a robot file of at most {MOST_BYTES}")
+            raise BadFile(
+                f"'{path}' has {size} bytes; expected a robot file of at most {MOST_BYTES}. "
+                "Next: palmar robot make SOURCE --out FILE.toml"
+            )
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise BadFile(f"'{path}' is no UTF-8 text; expected a robot file (TOML)") from error
+        raise BadFile(f"'{path}' is no UTF-8 text; expected a robot file (TOML). Next: save it as UTF-8") from error
     except ValueError as error:  # a zero byte in the path
         raise BadFile(f"{str(path)!r} is no path ({error}). Next: another path") from error
     except OSError as error:
@@ -110,8 +115,8 @@ def _channel(t: Table) -> Channel:
         p = t.table("position")
         lower, upper = p.number("lower", -math.inf, infinite=True), p.number("upper", math.inf, infinite=True)
         _source(p, "position", sources)
-    limits: dict[str, Any] = {"acceleration": math.inf, "jerk": math.inf, "effort": None}
-    for q in ("velocity", "acceleration", "jerk", "effort"):
+    limits: dict[str, Any] = {"acceleration": math.inf, "jerk": math.inf, "effort": None, "tolerance": None}
+    for q in ("velocity", "acceleration", "jerk", "effort", "tolerance"):
         if t.has(q):
             v = t.table(q)
             limits[q] = v.number("value", infinite=True)
@@ -121,7 +126,6 @@ def _channel(t: Table) -> Channel:
     span = t.numbers("span", 2) if t.has("span") else None
     channel = Channel(
         name, kind, unit, lower, upper, home=t.number("home", 0.0), joint=t.text("joint", "", empty=True),
-        tolerance=t.number("tolerance", infinite=True) if t.has("tolerance") else None,
         span=None if span is None else (span[0], span[1]), coupling=t.text("coupling", "", empty=True), sources=sources,
         **limits,
     )  # fmt: skip

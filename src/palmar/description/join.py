@@ -37,7 +37,10 @@ def joined(
     of_channel = {c.name: by_name[c.described] for c in robot.channels if c.described in by_name}
     described = [j.name for j in of_channel.values()]
     if twice := sorted({n for n in described if described.count(n) > 1}):
-        raise BadValue(f"two channels are joint '{twice[0]}' of '{said.path}'; expected one each")
+        raise BadValue(
+            f"two channels are joint '{twice[0]}' of '{said.path}'; expected one each. "
+            'Next: another joint for one of them, joint = "…" in the robot file'
+        )
     alone = [c.name for c in robot.channels if c.name not in of_channel]
     if not of_channel or (every and alone):
         raise BadValue(

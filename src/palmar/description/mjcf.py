@@ -63,7 +63,10 @@ def read_mjcf(root: Element, path: Path) -> Description:
     following = _equalities(model, single)
     joints, passive = _channels(model, single, following)
     if not joints:
-        raise BadFile(f"'{path}' has no joint that can be commanded; expected hinges or slides")
+        raise BadFile(
+            f"'{path}' has no joint that can be commanded; expected hinges or slides. "
+            "Next: a description of a robot that moves"
+        )
     if free:
         notes.append(f"Held where the file puts them, since a free joint is no channel: {listed(free)}.")
     if following:
@@ -97,7 +100,8 @@ def _clean(root: Element, path: Path) -> list[str]:
         copies *= int(count) if count.isdecimal() and len(count) < 6 else MOST_COPIES + 1
         if copies > MOST_COPIES:
             raise BadFile(
-                f"'{path}' replicates bodies {count[:20]} times; expected at most {MOST_COPIES} copies in all"
+                f"'{path}' replicates bodies {count[:20]} times; expected at most {MOST_COPIES} copies in all. "
+                "Next: fewer copies"
             )
     for child in list(root):
         if child.tag not in SECTIONS:
@@ -138,7 +142,9 @@ def _prune(element: Element) -> None:
             if key not in NAMES and any(
                 word.lower().lstrip("+-") in ("nan", "inf", "infinity") for word in value.split()
             ):
-                raise BadFile(f'<{child.tag} {key}="{value[:60]}">: expected finite numbers')
+                raise BadFile(
+                    f'<{child.tag} {key}="{value[:60]}">: expected finite numbers. Next: mend that line of the file'
+                )
         _prune(child)
 
 

@@ -62,7 +62,10 @@ def compiled(text: str, path: Path) -> Any:
         said = " ".join(str(error).split())
         raise BadFile(f"'{path}' does not compile: MuJoCo says '{said}'. Next: mend the file") from error
     if model.nbody > MOST_BODIES:
-        raise BadFile(f"'{path}' has {model.nbody} bodies; expected a robot of at most {MOST_BODIES}")
+        raise BadFile(
+            f"'{path}' has {model.nbody} bodies; expected a robot of at most {MOST_BODIES}. "
+            "Next: the robot alone, without its scene"
+        )
     return model
 
 

@@ -116,7 +116,8 @@ def chain_to(
         for j in b.joints:
             if j.name in following:
                 raise BadValue(
-                    f"frame '{point}' is moved by joint '{j.name}', {following[j.name]}; expected a path of channels only"
+                    f"frame '{point}' is moved by joint '{j.name}', {following[j.name]}; expected a path of channels only. "
+                    "Next: --frames with another link"
                 )
             if j.name not in channels:
                 continue
@@ -132,7 +133,10 @@ def chain_to(
                 R = rotvec_to_matrix(np.array([0.0, 0.0, -j.reference])) @ A.T
                 p = -R @ anchor
     if not names:
-        raise BadValue(f"frame '{point}' is moved by no channel; expected a point beyond a joint")
+        raise BadValue(
+            f"frame '{point}' is moved by no channel; expected a point beyond a joint. "
+            "Next: --frames with a link beyond a joint"
+        )
     tool, tool_quat = p + R @ at, matrix_to_quat(R @ quat_to_matrix(turned))
     chain = Chain(_tidy(offsets), _tidy(quats), _tidy(tool), _tidy(tool_quat), tuple(slides) if any(slides) else ())
     return tuple(names), chain

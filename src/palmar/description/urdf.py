@@ -29,11 +29,17 @@ def read_urdf(root: Element, path: Path) -> Description:
         if mimic is not None:
             leader = mimic.get("joint", "")
             if leader not in names or leader == j.get("name"):
-                raise BadFile(f"'{path}': joint '{j.get('name')}' mimics '{leader}'; expected one of {listed(names)}")
+                raise BadFile(
+                    f"'{path}': joint '{j.get('name')}' mimics '{leader}'; expected one of {listed(names)}. "
+                    "Next: mend it in the file"
+                )
             following[j.get("name", "")] = f"which follows joint '{leader}' (mimic)"
     commanded = [j for j in movable if j.get("name") not in following]
     if not commanded:
-        raise BadFile(f"'{path}' has no joint that moves; expected revolute, continuous or prismatic joints")
+        raise BadFile(
+            f"'{path}' has no joint that moves; expected revolute, continuous or prismatic joints. "
+            "Next: a description of a robot that moves"
+        )
     model = compiled(_kinematics(root.get("name") or path.stem, links, joints), path)
     by_index = {k: model.joint(k).name for k in range(model.njnt)}
     commanded.sort(key=lambda j: model.joint(j.get("name", "")).id)  # from the root outwards, whatever the file's order
@@ -78,11 +84,15 @@ def _check_tree(path: Path, links: list[Element], joints: list[Element]) -> None
     for what, elements in (("link", links), ("joint", joints)):
         names = [e.get("name") for e in elements]
         if not all(names):
-            raise BadFile(f"'{path}': a {what} has no name; expected <{what} name=\"…\">")
+            raise BadFile(f"'{path}': a {what} has no name; expected <{what} name=\"…\">. Next: mend it in the file")
         if twice := sorted({str(n) for n in names if names.count(n) > 1}):
-            raise BadFile(f"'{path}': two {what}s are called '{twice[0]}'; expected different names")
+            raise BadFile(
+                f"'{path}': two {what}s are called '{twice[0]}'; expected different names. Next: mend it in the file"
+            )
     if not links or len(links) > MOST_BODIES:
-        raise BadFile(f"'{path}' has {len(links)} links; expected 1 … {MOST_BODIES}")
+        raise BadFile(
+            f"'{path}' has {len(links)} links; expected 1 … {MOST_BODIES}. Next: the robot alone, without its scene"
+        )
     known, parent_of = {e.get("name") for e in links}, {}
     for j in joints:
         name, kind = j.get("name"), j.get("type")
@@ -93,16 +103,22 @@ def _check_tree(path: Path, links: list[Element], joints: list[Element]) -> None
             )
         if kind not in (*KINDS, *HELD, "fixed"):
             raise BadFile(
-                f"'{path}': joint '{name}' is of type '{kind}'; expected one of {', '.join((*KINDS, 'fixed', *HELD))}"
+                f"'{path}': joint '{name}' is of type '{kind}'; expected one of {', '.join((*KINDS, 'fixed', *HELD))}. "
+                "Next: mend it in the file"
             )
         ends = {}
         for end in ("parent", "child"):
             link = j.find(end)
             ends[end] = None if link is None else link.get("link")
             if ends[end] not in known:
-                raise BadFile(f"'{path}': joint '{name}' has the {end} link '{ends[end]}'; expected the name of a link")
+                raise BadFile(
+                    f"'{path}': joint '{name}' has the {end} link '{ends[end]}'; expected the name of a link. "
+                    "Next: mend it in the file"
+                )
         if ends["child"] in parent_of:
-            raise BadFile(f"'{path}': link '{ends['child']}' has two parents; expected a tree")
+            raise BadFile(
+                f"'{path}': link '{ends['child']}' has two parents; expected a tree. Next: mend it in the file"
+            )
         parent_of[ends["child"]] = ends["parent"]
     roots = [e.get("name") for e in links if e.get("name") not in parent_of]
     reached = set(roots)
@@ -116,7 +132,10 @@ def _check_tree(path: Path, links: list[Element], joints: list[Element]) -> None
             front.append(child)
     if len(roots) != 1 or len(reached) != len(known):
         found = ", ".join(f"'{r}'" for r in roots) or "none (a loop)"
-        raise BadFile(f"'{path}': root links are {found}; expected one tree with one root")
+        raise BadFile(
+            f"'{path}': root links are {found}; expected one tree with one root. "
+            "Next: joints that connect them, or the file of one robot"
+        )
 
 
 def _kinematics(name: str, links: list[Element], joints: list[Element]) -> str:
@@ -140,7 +159,9 @@ def _kinematics(name: str, links: list[Element], joints: list[Element]) -> str:
         if plain == "fixed":
             continue
         if not any(axis):
-            raise BadFile(f"joint '{j.get('name')}' has the axis 0 0 0; expected a direction")
+            raise BadFile(
+                f"joint '{j.get('name')}' has the axis 0 0 0; expected a direction. Next: mend it in the file"
+            )
         SubElement(out, "axis", xyz=" ".join(map(repr, axis)))
         if plain == "prismatic":
             SubElement(out, "limit", lower="-1", upper="1")

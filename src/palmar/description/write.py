@@ -101,7 +101,7 @@ def _channel(c: Channel) -> list[str]:
             out += _pairs(**{q: _sourced(c, q, value=float(value))})
     out += _pairs(home=float(c.home))
     if c.tolerance is not None:
-        out += _pairs(tolerance=float(c.tolerance))
+        out += _pairs(tolerance=_sourced(c, "tolerance", value=float(c.tolerance)))
     if c.span is not None:
         out += _pairs(span=[float(x) for x in c.span])
     if c.coupling:

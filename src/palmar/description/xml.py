@@ -24,7 +24,10 @@ def read_xml(path: Path) -> Element:
         if not path.is_file():
             raise BadFile(f"'{path}' is no file; expected a robot description (URDF or MJCF). Next: the file in it")
         if (size := path.stat().st_size) > MOST_BYTES:
-            raise BadFile(f"'{path}' has {size} bytes; expected a robot description of at most {MOST_BYTES}")
+            raise BadFile(
+                f"'{path}' has {size} bytes; expected a robot description of at most {MOST_BYTES}. "
+                "Next: the robot alone; meshes in files of their own"
+            )
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, OSError):
@@ -47,7 +50,8 @@ def parse(data: bytes, name: str) -> Element:
         depth, count = depth + 1, count + 1
         if depth > MOST_DEPTH or count > MOST_ELEMENTS:
             raise BadFile(
-                f"'{name}' has over {MOST_DEPTH} nested or {MOST_ELEMENTS} elements; expected a robot description"
+                f"'{name}' has over {MOST_DEPTH} nested or {MOST_ELEMENTS} elements; expected a robot description. "
+                "Next: the robot alone, without its scene"
             )
         builder.start(tag, attributes)
 
@@ -62,7 +66,9 @@ def parse(data: bytes, name: str) -> Element:
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError, LookupError) as error:  # Lookup: an encoding nobody knows
-        raise BadFile(f"'{name}' is no XML ({error}); expected a URDF or MJCF file") from error
+        raise BadFile(
+            f"'{name}' is no XML ({error}); expected a URDF or MJCF file. Next: a .urdf, or an .xml of MuJoCo"
+        ) from error
     return builder.close()
 
 
@@ -83,11 +89,16 @@ def _expand(element: Element, main: Path, seen: set[Path]) -> None:
         named = child.get("file") or ""
         where = inside(main.parent, named, f"'{main}' includes")
         if where in seen or len(seen) > MOST_FILES:
-            raise BadFile(f"'{main}' includes '{named}' twice, or too many files; expected each once")
+            raise BadFile(
+                f"'{main}' includes '{named}' twice, or too many files; expected each once. Next: leave one out"
+            )
         seen.add(where)
         part = read_xml(where)
         if part.tag not in ("mujoco", "mujocoinclude"):
-            raise BadFile(f"'{where}' begins with <{part.tag}>; expected <mujoco> or <mujocoinclude>")
+            raise BadFile(
+                f"'{where}' begins with <{part.tag}>; expected <mujoco> or <mujocoinclude>. "
+                "Next: a file that MuJoCo can include"
+            )
         _expand(part, main, seen)
         at = list(element).index(child)
         element.remove(child)
@@ -117,7 +128,9 @@ def number(element: Element, key: str, default: float = math.nan) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or "_" in text:
-        raise BadFile(f'<{element.tag} {key}="{text[:40]}">: expected a finite number')
+        raise BadFile(
+            f'<{element.tag} {key}="{text[:40]}">: expected a finite number. Next: mend that line of the file'
+        )
     return value
 
 
@@ -131,5 +144,8 @@ def numbers(element: Element | None, key: str, default: tuple[float, ...]) -> tu
     except ValueError:
         values = ()
     if len(values) != len(default) or not all(map(math.isfinite, values)) or "_" in text:
-        raise BadFile(f'<{element.tag} {key}="{text[:60]}">: expected {len(default)} finite numbers')
+        raise BadFile(
+            f'<{element.tag} {key}="{text[:60]}">: expected {len(default)} finite numbers. '
+            "Next: mend that line of the file"
+        )
     return values

@@ -60,7 +60,7 @@ def evaluate(
     """
     for what, value in (("frames", frames), ("execute", execute), ("episodes", 1 if episodes is None else episodes)):
         if value < 1:
-            raise BadValue(f"{what} is {value}; expected 1 or more")
+            raise BadValue(f"{what} is {value}; expected 1 or more. Next: leave it out for the default")
     check_numbers([dataset])
     fit = Fit.of(policy, dataset)
     split = held_out(dataset, _info(policy))

@@ -19,8 +19,7 @@ def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    width = robot.widths(1.0)
-    chosen = sorted(np.argsort(-replayed.largest / width, kind="stable")[:MOST])
+    chosen = sorted(np.argsort(-replayed.largest / robot.widths, kind="stable")[:MOST])
     figure = Figure(figsize=(9, 1.2 + 1.4 * len(chosen)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
@@ -47,4 +46,5 @@ def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = 
     axes[-1].set_xlabel("time [s]", fontsize=8)
     axes[0].legend(fontsize=7, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     axes[0].set_title(title, fontsize=9, loc="left")
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", dpi=110)

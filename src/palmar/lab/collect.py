@@ -17,6 +17,7 @@ from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of, loaded
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.fitting import fitted
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
@@ -27,6 +28,8 @@ from palmar.sim.scenario import check_seed
 from palmar.types import STILL, Episode
 
 TRIES = 3  # for each episode asked for, before giving up
+EXECUTE = 4
+"""Actions carried out of each chunk of a learner that drives."""
 TAIL = 6  # frames kept after success, so that a policy learns what "done" looks like and to stay there
 NOISES = (
     0.0,
@@ -140,7 +143,7 @@ def check_driver(driver: str) -> None:
 
 
 def record(job: tuple[CollectConfig, int]) -> Episode:
-    """One episode, from its seed alone."""
+    """One episode, from its seed alone. Raises `BadValue` for a driver that does not fit the robot, and what the driver raises."""
     config, seed = job
     world = shared_world(robot_name=config.robot, extents=config.extents)
     rng = np.random.default_rng([17, seed])
@@ -148,7 +151,10 @@ def record(job: tuple[CollectConfig, int]) -> Episode:
     noise = float(config.noises[rng.integers(len(config.noises))])
     expert_drives = config.driver == "expert" or rng.uniform() < config.beta
     obs = world.load(scenario, config.randomization.sample(rng), seed)
-    driver: Policy = Expert(world, noise, seed) if expert_drives else loaded(config.driver)
+    driver: Policy = (
+        Expert(world, noise, seed) if expert_drives else fitted(loaded(config.driver), world.embodiment).policy
+    )
+    steps = 1 if expert_drives or driver.interface is None else min(driver.interface.horizon, EXECUTE)
     driver.reset()
     recorder = EpisodeRecorder(Expert(world), world.success)
     extra = 0
@@ -159,8 +165,8 @@ def record(job: tuple[CollectConfig, int]) -> Episode:
         return extra > TAIL
 
     end = rollout(
-        world, Inline(driver), obs, chunks=ChunkBuffer(execute=1 if expert_drives else 4),
+        world, Inline(driver), obs, chunks=ChunkBuffer(execute=steps),
         subscribers=[recorder], until=enough, timeout=config.timeout,
-    )  # fmt: skip
+    ).check()  # fmt: skip
     source = "expert" if expert_drives else "learner"
     return recorder.episode(scenario.task, seed, source, extra > 0, end.reason, end.duration)

@@ -46,7 +46,7 @@ class Filmmaker(Subscriber):
 
     def __init__(self, world: Body | None = None, instruction: str = "", label: str = "", fps: float = FPS) -> None:
         if not fps > 0:
-            raise BadValue(f"fps is {fps}; expected more than 0")
+            raise BadValue(f"fps is {fps}; expected more than 0. Next: 10, as policies act")
         self._body, self.instruction, self.label, self._wanted = world, instruction, label, fps
 
     def on_start(self, obs: Observation, body: Body) -> None:
@@ -95,7 +95,10 @@ class Filmmaker(Subscriber):
         need("PIL", "data")
         need("av", "data")
         if not getattr(self, "_poses", None):
-            raise BadValue("there is nothing to save: this filmmaker has watched no rollout")
+            raise BadValue(
+                "there is nothing to save: this filmmaker has watched no rollout. "
+                "Next: watch a rollout first, rollout(…, subscribers=[camera])"
+            )
         path = Path(path)
         poster = path.with_suffix(".jpg")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,12 +45,15 @@ class GroundingConfig:
 
     def __post_init__(self) -> None:
         if self.tables < 1:
-            raise BadValue(f"tables is {self.tables}; expected 1 or more")
+            raise BadValue(f"tables is {self.tables}; expected 1 or more. Next: a number such as 200")
         check_names("split", [self.split], SPLITS)
         check_seed(self.seed, self.tables)
         cameras = [c.name for c in shared_world(self.world).embodiment.cameras]
         if self.camera not in cameras:
-            raise BadValue(f"camera is '{self.camera}'; expected one of those of the robot: {', '.join(cameras)}")
+            raise BadValue(
+                f"camera is '{self.camera}'; expected one of those of the robot: {', '.join(cameras)}. "
+                "Next: one of them"
+            )
 
 
 @dataclass(frozen=True)

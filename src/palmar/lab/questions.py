@@ -41,7 +41,8 @@ class WebConfig:
     def __post_init__(self) -> None:
         if self.tables < 2 or not 0 < self.held_out < 1:
             raise BadValue(
-                f"{self.tables} tables, {self.held_out} held out; expected at least 2 and a share between 0 and 1"
+                f"{self.tables} tables, {self.held_out} held out; expected at least 2 and a share between 0 and 1. "
+                "Next: --tables 500 --held-out 0.1"
             )
         check_seed(self.seed, self.tables)
 

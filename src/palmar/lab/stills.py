@@ -47,9 +47,12 @@ class StillsConfig:
 
     def __post_init__(self) -> None:
         if self.tables < 1 or self.frames < 1:
-            raise BadValue(f"{self.tables} tables of {self.frames} frames; expected at least one of each")
+            raise BadValue(
+                f"{self.tables} tables of {self.frames} frames; expected at least one of each. "
+                "Next: --episodes 1 or more"
+            )
         if not 0 <= self.alike <= 1:
-            raise BadValue(f"alike is {self.alike}; expected a share, 0 … 1")
+            raise BadValue(f"alike is {self.alike}; expected a share, 0 … 1. Next: a share such as 0.5")
         check_seed(self.seed, self.tables)
 
 

@@ -17,6 +17,7 @@ from palmar.policy import Policy, check_policy, loaded
 from palmar.ranges import LATENCY, Count, Seconds, Seed, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import Averaged, ChunkBuffer
+from palmar.runtime.fitting import check_execute, fitted
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
 from palmar.runtime.pool import spread
@@ -64,7 +65,10 @@ class EvalConfig:
         for what, named, known in (("task", self.tasks, tasks.names(self.robot)), ("split", self.splits, SPLITS)):
             check_names(what, named, known)
             if len(set(named)) < len(named):
-                raise BadValue(f"{what}s are {' '.join(named)}; expected each once, or trials would count twice")
+                raise BadValue(
+                    f"{what}s are {' '.join(named)}; expected each once, or trials would count twice. "
+                    "Next: name each once"
+                )
         check_seed(self.seed, self.episodes)
         self.stage(0)
         if self.world != "sim" and self.randomization != NO_RANDOMIZATION:
@@ -85,7 +89,7 @@ def evaluate(
 ) -> Results:  # fmt: skip
     """Run every trial of the config. Equal configs give equal trials, whatever the number of processes.
 
-    Raises what `check_policy` does before the first.
+    Raises what `check_policy` does before the first, and what `run` does.
     """
     if config.policy != "expert":
         check_policy(config.policy)
@@ -131,12 +135,19 @@ def as_json(config: EvalConfig) -> dict[str, Any]:
 
 
 def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscriber] = ()) -> Trial:
-    """One trial, from its seed alone; `subscribers` may watch it."""
+    """One trial, from its seed alone; `subscribers` may watch it.
+
+    Raises `BadValue` for a policy that does not fit the robot by names, units, rate and length of chunk, and what the policy
+    raises: a trial of a failing policy would be counted as one that did not succeed.
+    """
     config, task, split, seed = job
     stage = config.stage(seed)
-    policy = _policy(config, stage)
-    world = shared_world(stage, config.robot, robot_named(config.robot).fitting(_actions(policy)).action_space)
-    if config.ensemble and not getattr(policy, "ensembles", False):
+    spoken = _policy(config, stage)
+    fit = fitted(spoken, robot_named(config.robot))
+    policy, world = fit.policy, shared_world(stage, config.robot, fit.robot.action_space)
+    execute = 1 if config.policy == "expert" else config.execute  # the expert plans one action at a time
+    check_execute(policy.interface, execute)
+    if config.ensemble and not getattr(spoken, "ensembles", False):
         policy = Averaged(policy)
     asked, scenario = tasks.task(task), tasks.sample(task, split, seed)
     if config.swap:
@@ -144,7 +155,6 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     params = config.randomization.sample(np.random.default_rng([29, seed]))
     obs = world.load(scenario, params, TEST_SEED + seed)
     policy.reset()
-    execute = 1 if config.policy == "expert" else config.execute  # the expert plans one action at a time
     worker, smooth, safety = Inline(policy, config.latency), Smoothness(), SafetyCounts()
     closest: dict[int, float] = {}
     latencies: list[float] = []
@@ -162,7 +172,7 @@ def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscribe
     end = rollout(
         world, worker, obs, chunks=ChunkBuffer(execute=execute), subscribers=[smooth, safety, *subscribers], until=until,
         timeout=config.timeout,
-    )  # fmt: skip
+    ).check()  # fmt: skip
     nearest = min(closest, key=lambda i: closest[i])
     motion = smooth.report()
     return Trial(
@@ -176,17 +186,15 @@ def swapped(scenario: Scenario) -> Scenario:
     """The same table, asked for the next object on it (the language-swap probe)."""
     others = [i for i in _objects(scenario) if i != scenario.target]
     if not others:
-        raise BadValue(f"the table of seed {scenario.seed} holds one object only; nothing to swap to")
+        raise BadValue(
+            f"the table of seed {scenario.seed} holds one object only; nothing to swap to. Next: leave --swap out"
+        )
     return scenario.ask_for(others[0])
 
 
 def _objects(scenario: Scenario) -> list[int]:
     """Indices of the things that could have been asked for."""
     return [i for i, it in enumerate(scenario.items) if it.shape not in DESTINATIONS]
-
-
-def _actions(policy: Policy) -> tuple[str, ...] | None:
-    return None if policy.interface is None else policy.interface.action_names
 
 
 def _policy(config: EvalConfig, stage: str) -> Policy:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from palmar.models.base import Inputs, Model, pixels
 from palmar.models.encoders import SentenceTokens
+from palmar.robots import with_units
 from palmar.runtime.chunks import Averaged
 from palmar.types import ActionChunk, Array, Observation
 from palmar.units import BOUNDS
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
 class NeuralPolicy:
     """A trained model as a `Policy`. It remembers no more than the past pictures that its interface asks for, and, where its
-    configuration has an `ensemble`, its newest chunks, to answer with their mean (`runtime.chunks.Averaged`)."""
+    configuration has an `ensemble`, its newest chunks, to answer with their mean (`runtime.chunks.Averaged`).
+
+    interface: the model's; units that the checkpoint does not state are those of the robot it names (`robots.with_units`).
+    An action whose unit the checkpoint states and which has two ends (`units.BOUNDS`) is clipped to them.
+    """
 
     def __init__(
         self,
@@ -35,7 +40,7 @@ class NeuralPolicy:
         device: str = "cpu",
     ) -> None:
         self.model = model.to(device).eval()
-        self.interface = model.interface
+        self.interface = with_units(model.interface)
         self.normalizers = {"state": state, "action": actions}
         self.info = dict(info or {})
         self.device = device
@@ -74,7 +79,7 @@ class NeuralPolicy:
             sure = None if out.confidence is None else float(out.confidence[0])
             heat = {k: v[0].float().cpu().numpy() for k, v in (out.attention or {}).items()}
         for i in range(actions.shape[1]):
-            if (ends := BOUNDS.get(self.interface.unit("action", i))) is not None:
+            if (ends := BOUNDS.get(self.model.interface.unit("action", i))) is not None:
                 actions[:, i] = actions[:, i].clip(*ends)
         return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None)
 

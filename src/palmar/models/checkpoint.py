@@ -82,7 +82,10 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
     try:
         model.load_state_dict(weights)
     except RuntimeError as e:
-        raise BadFile(f"'{folder / WEIGHTS}' does not fit its config.json: {str(e).splitlines()[-1].strip()}") from e
+        raise BadFile(
+            f"'{folder / WEIGHTS}' does not fit its config.json: {str(e).splitlines()[-1].strip()}. "
+            "Next: copy the folder again from its source, whole"
+        ) from e
     scales = made(normalizers, interface, folder / CONFIG)
     end = check_robot(scales, robot)
     if f"action{end}" not in scales:

@@ -31,7 +31,7 @@ def check_fits(config: ModelConfig, interface: Interface, header: Header, folder
         held = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
     except BadValue as e:
         more = "" if "Next: " in str(e) else ". Next: copy the checkpoint again"
-        raise BadFile(f"'{folder}/config.json': {e}{more}") from e
+        raise BadFile(f"'{folder}/config.json': {e}{more}. Next: copy the folder again from its source, whole") from e
     except PalmarError:
         raise
     except Exception as e:  # a stranger's numbers reach every line of every model

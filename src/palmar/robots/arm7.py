@@ -67,6 +67,7 @@ def arm7(action_space: ActionSpaceName = "ee_delta") -> Embodiment:
     )
     joints = tuple(f"joint{i}" for i in range(1, 8))
     sheet = dict.fromkeys(("position", "velocity", "acceleration", "jerk", "effort"), "data sheet")
+    sheet["tolerance"] = "user"
     rows = zip(joints, LOWER, UPPER, VELOCITY, ACCELERATION, JERK, TORQUE, HOME, strict=True)
     channels = [
         Channel(

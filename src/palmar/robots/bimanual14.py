@@ -51,6 +51,7 @@ def bimanual14() -> Embodiment:
                     tolerance=BLOCKED, coupling=side,
                     sources={
                         "position": "data sheet", "velocity": "data sheet", "effort": "data sheet", "acceleration": "user",
+                        "tolerance": "user",
                     },
                 )
             )  # fmt: skip

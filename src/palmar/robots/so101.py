@@ -56,6 +56,7 @@ def so101() -> Embodiment:
                 coupling="arm",
                 sources={
                     "position": "description file", "velocity": "data", "acceleration": "user", "effort": "data sheet",
+                    "tolerance": "user",
                 },
             )
         )  # fmt: skip

@@ -110,7 +110,10 @@ class Found:
             )
         own = getattr(inner, "embodiment", None)
         if own is not None and not isinstance(own, Embodiment):
-            raise BadValue(f"embodiment of '{where}' is {type(own).__name__}; expected a palmar.embodiments.Embodiment")
+            raise BadValue(
+                f"embodiment of '{where}' is {type(own).__name__}; expected a palmar.embodiments.Embodiment. "
+                "Next: leave it out and give --robot, or make it an Embodiment"
+            )
         if (described := robot or own) is None:
             raise BadValue(
                 f"'{where}' has no embodiment, and no robot is named. Next: --robot NAME or --robot FILE.toml"
@@ -182,8 +185,9 @@ def told(error: BaseException) -> str:
 def _class(where: str) -> Callable[..., Any]:
     """What `module:Class` names. The current folder is looked in first, as `python -m` does."""
     module, colon, name = where.partition(":")
-    if not colon or not name.isidentifier() or not all(f"_{part}".isidentifier() for part in module.split(".")):
-        raise BadValue(f"body is '{where}'; expected {FORMS}")
+    parts = module.split(".")
+    if parts[-1] == "py" or not colon or not name.isidentifier() or not all(f"_{p}".isidentifier() for p in parts):
+        raise BadValue(f"body is '{where}'; expected {FORMS}. Next: {_meant(where)}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -205,8 +209,23 @@ def _class(where: str) -> Callable[..., Any]:
             f"class of module '{module}'", name, [n for n, v in vars(found).items() if inspect.isclass(v)]
         )
     if not callable(made):
-        raise BadValue(f"'{where}' is {type(made).__name__}; expected a class")
+        raise BadValue(f"'{where}' is {type(made).__name__}; expected a class. Next: the name of the class")
     return made
+
+
+def _meant(where: str) -> str:
+    """What to give in place of a word that is no `module:Class`: of a file, its module and its class."""
+    file, _, name = where.rpartition(":") if ":" in where and ".py" in where.partition(":")[0] else (where, "", "")
+    path = Path(file)
+    name = name if name.isidentifier() else "Class"
+    if path.suffix != ".py":
+        if "/" in where:
+            return "a module, not a path: go to the folder of the file and give --body FILE:Class, without .py"
+        return f"--body {where or 'module'}:Class" if where.isidentifier() else f"--body my_arm:MyArm or --body {MOCK}"
+    parts = path.with_suffix("").parts
+    if path.is_absolute() or ".." in parts:
+        return f"a module, not a path: go to the folder '{path.parent}' and give --body {path.stem}:{name}"
+    return f"a module, not a path: --body {'.'.join(parts)}:{name}"
 
 
 def _arguments(made: Callable[..., Any], where: str, robot: Embodiment | None) -> list[Embodiment]:

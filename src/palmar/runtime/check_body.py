@@ -44,7 +44,7 @@ def check_body(
     not ok says why. Raises `BadValue` for another share.
     """
     if not SHARES[0] <= share <= SHARES[1]:
-        raise BadValue(f"share is {share}; expected {SHARES[0]} … {SHARES[1]} of a channel's range")
+        raise BadValue(f"share is {share}; expected {SHARES[0]} … {SHARES[1]} of a channel's range. Next: --share 0.03")
     checks: list[Check] = []
 
     def add(found: Iterator[Check]) -> bool:
@@ -221,7 +221,7 @@ def _commands(probe: Probe) -> Iterator[Check]:
     safety, mock, made = Safety(robot), MockBody(robot), []
     start = safety.command
     for k in range(200):
-        width = robot.widths(10.0)
+        width = robot.widths
         target = robot.home + 10 * width * np.sign(rng.normal(size=len(width))) * (1 + k // 50)
         mock.apply(safety.check(target, mock.observe(images=False), k * probe.tick_time).command)
         made.append(safety.command)

@@ -24,13 +24,14 @@ from pathlib import Path
 import numpy as np
 
 from palmar.description.guesses import check_deployable
-from palmar.embodiments import Embodiment
+from palmar.embodiments import LITTLE, Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.policy import Policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.control import Control
+from palmar.runtime.fitting import check_execute
 from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
 from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, brake_to_rest, rollout
 from palmar.runtime.monitor import BlackBox
@@ -46,8 +47,6 @@ class Mode(IntEnum):
     ESTOP = 3
 
 
-LITTLE = 1e-3
-"""A target nearer than this share of a channel's range asks for no motion."""
 YIELDING = 2.0
 """Longest way back to the measured angles [s]: an arm that sags is not followed to the table."""
 
@@ -130,7 +129,7 @@ class Controller(Subscriber):
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._robot = body.embodiment
-        self._little = LITTLE * self._robot.widths(2 * np.pi)
+        self._little = LITTLE * self._robot.widths
         self._rests = np.array([np.inf if c.tolerance is None else c.tolerance * RESTS for c in self._robot.channels])
         self._now = self._since = self._fresh = obs.time
         self._moving, self._last, self._hit = False, None, None
@@ -356,11 +355,7 @@ def check_fits(interface: Interface | None, robot: Embodiment, execute: int = 1)
             f"an action of the policy lasts {interface.dt:g} s ({1 / interface.dt:g} Hz); {robot.name} takes "
             f"{robot.policy_rate:g} actions a second. Next: policy_rate = {1 / interface.dt:g} in the robot file"
         )
-    if execute > interface.horizon:
-        raise BadValue(
-            f"execute is {execute}, the policy answers {interface.horizon} actions at once: the robot would stand still for "
-            f"the rest. Next: --execute {interface.horizon} or less"
-        )
+    check_execute(interface, execute)
 
 
 class _Once(Subscriber):

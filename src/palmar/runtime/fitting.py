@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from palmar.embodiments import Channel, Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface, MappedPolicy, Mapping
-from palmar.pictures import Fit
+from palmar.pictures import FIT, Fit
 from palmar.policy import Policy
 
 
@@ -28,11 +28,12 @@ def fitted(
     names: Dictionary[str, str] | None = None,
     cameras: Dictionary[str, str] | None = None,
     held: Dictionary[str, float] | None = None,
-    how: Fit = "stretch",
+    how: Fit = FIT,
+    called: str = "",
 ) -> Fitted:
     """names, cameras: {of the policy: of the robot} where they are called differently; names of joints in the robot's
     description (`Channel.joint`) need not be given. held: {action of the robot that the policy lacks: its value}. how:
-    pictures of another size are made to fit.
+    pictures of another size are made to fit. called: the policy, in messages.
 
     Raises `BadValue` or `UnknownName` with the first name, unit or rate that does not fit. A policy without an interface,
     such as a person, is taken as it is.
@@ -65,7 +66,17 @@ def fitted(
             notes.append(f"the policy does not use: {', '.join(mapping.dropped)}")
         return Fitted(candidate, MappedPolicy(policy, mapping), tuple(notes))
     assert first is not None
-    raise BadValue(f"the policy does not fit {robot.name}: {first} (palmar run: --names, --cameras, --hold)") from first
+    who = f"the policy '{called}'" if called else "the policy"
+    raise BadValue(f"{who} does not fit {robot.name}: {first}") from first
+
+
+def check_execute(interface: Interface | None, execute: int) -> None:
+    """Raise `BadValue` when more actions are to be carried out than a chunk has. None: the policy says nothing."""
+    if interface is not None and execute > interface.horizon:
+        raise BadValue(
+            f"execute is {execute}, the policy answers {interface.horizon} actions at once: the robot would stand still for "
+            f"the rest. Next: --execute {interface.horizon} or less"
+        )
 
 
 def by_joint(robot: Embodiment, policy: Interface) -> dict[str, str]:

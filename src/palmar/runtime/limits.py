@@ -47,7 +47,7 @@ class Limits:
     def of(cls, robot: Embodiment) -> Limits:
         dt, inside = 1.0 / robot.control_rate, 1.0 - 1e-6
         speeds = robot.speeds
-        rate = np.minimum(robot.rates, robot.widths(np.inf) / dt)
+        rate = np.minimum(robot.rates, np.where(robot.endless, np.inf, robot.widths) / dt)
         second = np.where(speeds, robot.array("jerk"), robot.array("acceleration"))
         third = np.where(speeds, np.inf, robot.array("jerk"))
         change = np.minimum(second, 2 * rate / dt) * inside

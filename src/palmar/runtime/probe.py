@@ -88,7 +88,8 @@ class Probe:
         obs = self.body.observe(images=pictured)
         if len(obs.state) != len(self.robot.state) or not np.isfinite(obs.state).all():
             raise BadValue(
-                f"state is {obs.state.tolist()}; expected {len(self.robot.state)} finite numbers, as at reset"
+                f"state is {obs.state.tolist()}; expected {len(self.robot.state)} finite numbers, as at reset. "
+                "Next: answer a number for each, in this order"
             )
         if commanding:
             self.body.apply(self.safety.check(target, obs, obs.time).command)

@@ -9,35 +9,19 @@ was told to be. Without recorded positions the robot is taken to follow perfectl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Embodiment, Measurement
-from palmar.errors import BadValue, UnknownName
+from palmar.embodiments import LITTLE, Embodiment, Measurement
+from palmar.errors import BadValue
 from palmar.runtime.actions import action_space, resting
 from palmar.runtime.control import Control
 from palmar.runtime.loop import resting_command
 from palmar.runtime.outside import outside
 from palmar.types import Array, Observation
-
-LITTLE = 1e-3
-"""A change of a command below this share of a channel's range is not counted as one."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where a robot's numbers are in a recording.
-
-    robot: in the action space of the recording, with the measurements that the recording has. action: int64[A], column
-    of each of its actions; state: int64[S], of each of its measurements.
-    """
-
-    robot: Embodiment
-    action: Array
-    state: Array
 
 
 @dataclass(frozen=True)
@@ -65,62 +49,6 @@ class Replayed:
         return np.abs(self.sent - self.asked).max(axis=0)
 
 
-def columns_of(
-    robot: Embodiment,
-    action_names: Sequence[str],
-    state_names: Sequence[str],
-    names: Mapping[str, str] | None = None,
-) -> Columns:
-    """Find a robot's channels in a recording by name, or by the joint's name in the robot's description.
-
-    names: {of the robot: of the recording} where they are called otherwise. Measurements that the recording lacks are left
-    out. Raises `BadValue` with the actions of the robot that the recording lacks, `UnknownName`.
-    """
-    names = dict(names or {})
-    spaces = [robot, *(robot.with_action_space(s) for s in reversed(robot.action_spaces))]
-    joints = {c.name: c.joint for c in robot.channels if c.joint}
-    known = {n for r in spaces for n in r.action_names} | set(robot.state_names)
-    for name, there in names.items():
-        if name not in known:
-            raise UnknownName(f"channel of {robot.name}", name, sorted(known))
-        if there not in (*action_names, *state_names):
-            raise BadValue(
-                f"names has '{there}' for '{name}'; the recording has actions {', '.join(action_names)} and states "
-                f"{', '.join(state_names) or 'none'}. Next: one of those"
-            )
-
-    def column(name: str, there: Sequence[str], *others: str) -> int | None:
-        found = (n for n in (names.get(name, ""), name, *others) if n in there)
-        return next((list(there).index(n) for n in found), None)
-
-    best: tuple[Embodiment, list[int | None]] | None = None
-    for r in spaces:
-        at = [column(n, action_names, joints.get(n, "")) for n in r.action_names]
-        if best is None or at.count(None) < best[1].count(None):
-            best = r, at
-    assert best is not None
-    chosen, action = best
-    if None in action:
-        lacking = [n for n, i in zip(chosen.action_names, action, strict=True) if i is None]
-        raise BadValue(
-            f"the recording has no {', '.join(lacking)}: its actions are {', '.join(action_names)}; {robot.name} takes "
-            f"{', '.join(chosen.action_names)}. Next: --names {lacking[0]}=NAME_IN_THE_RECORDING"
-        )
-    kept: list[Measurement] = []
-    state: list[int] = []
-    for m in robot.state:
-        others: tuple[str, ...] = ()
-        if m.quantity == "position":
-            joint = joints.get(m.of, m.of)
-            others = (names.get(m.of, ""), m.of, joint, f"{joint}.pos")
-        if (i := column(m.name, state_names, *others)) is not None and i not in state:
-            kept.append(m)
-            state.append(i)
-    if not kept:
-        kept = [Measurement("nothing", "", "other")]
-    return Columns(replace(chosen, state=tuple(kept)), np.array(action, np.int64), np.array(state, np.int64))
-
-
 def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -> Replayed:
     """Play one episode.
 
@@ -131,11 +59,17 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
     """
     actions = np.asarray(actions, float)
     if actions.ndim != 2 or not len(actions) or actions.shape[1] != len(robot.action_names):
-        raise BadValue(f"actions are {list(actions.shape)}; expected [T, {len(robot.action_names)}] with T ≥ 1")
+        raise BadValue(
+            f"actions are {list(actions.shape)}; expected [T, {len(robot.action_names)}] with T ≥ 1. "
+            "Next: the actions of one episode in the robot's action space"
+        )
     if states is not None and np.shape(states) != (len(actions), len(robot.state)):
-        raise BadValue(f"states are {list(np.shape(states))}; expected [{len(actions)}, {len(robot.state)}]")
+        raise BadValue(
+            f"states are {list(np.shape(states))}; expected [{len(actions)}, {len(robot.state)}]. "
+            "Next: the states of the same episode"
+        )
     if not (np.isfinite(dt) and dt > 0):
-        raise BadValue(f"dt is {dt}; expected seconds > 0")
+        raise BadValue(f"dt is {dt}; expected seconds > 0. Next: 1 / fps of the recording")
     perfect = states is None
     if perfect:
         robot = replace(
@@ -153,7 +87,6 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
     changed = np.zeros(asked.shape, bool)
     reasons: dict[str, Counter[str]] = {}
     stopped: tuple[float, str] | None = None
-    width = robot.widths(1.0)
     for k in range(count):
         now = k * tick
         i = min(int(now / dt + 1e-6), len(actions) - 1)
@@ -163,7 +96,7 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
         unguarded = free.target(sampled[0], share, sampled[1] + share, now_command)
         asked[k] = now_command = np.where(np.isfinite(unguarded), unguarded, now_command)
         sent[k] = verdict.command
-        changed[k] = ~(np.abs(verdict.command - target) <= LITTLE * width)
+        changed[k] = ~(np.abs(verdict.command - target) <= LITTLE * robot.widths)
         for r in verdict.reasons:
             reasons.setdefault(r.guard, Counter())[r.quantity or "command"] += 1
         if verdict.stop and stopped is None:

@@ -28,10 +28,11 @@ class Safety:
     """Folds the guards over one command after another; on by default, with the limits of the robot's description.
 
     guards: functions `Move → Reason or None`, in order (`GUARDS`). stale_after: oldest observation to act on [s].
-    max_error: largest difference of commanded and measured value, instead of each channel's own `tolerance`.
     zones: `Embodiment, Frame → Zone …` instead of the robot's own (`zones_of`).
 
     counts: {guard or zone: commands it changed}. checked: commands seen. Both run on over resets, for reports.
+    tolerance: float64[N], largest difference of commanded and measured value of each channel in its unit
+    (`Channel.tolerance`); infinite where there is none, or nothing is measured.
     off: what is not guarded on this robot, and why.
 
     A robot that starts outside a zone, or a little outside a channel's range, may move, but not further out.
@@ -42,7 +43,6 @@ class Safety:
         robot: Embodiment,
         guards: Sequence[Guard] | None = None,
         stale_after: float = 0.3,
-        max_error: float | None = None,
         zones: Callable[[Embodiment, Frame], Sequence[Zone]] | None = None,
     ) -> None:
         self.robot, self.stale_after = robot, stale_after
@@ -50,8 +50,7 @@ class Safety:
         self.limits = Limits.of(robot)
         own = np.array([np.inf if c.tolerance is None else c.tolerance for c in robot.channels])
         measured = np.isfinite(robot.measured(np.zeros(len(robot.state))))
-        asked = own if max_error is None else np.where(np.isfinite(own), max_error, np.inf)
-        self.tolerance = np.where(measured, asked, np.inf)
+        self.tolerance = np.where(measured, own, np.inf)
         self._bounded = [_Bounded(robot, f, tuple((zones or zones_of)(robot, f)), self.limits) for f in robot.frames]
         self._bounded = [b for b in self._bounded if b.zones]
         self._geometric = (
@@ -60,7 +59,7 @@ class Safety:
         self.off = tuple(_off(robot, self.tolerance))
         self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
-        self._endless = np.isinf(robot.widths(np.inf))
+        self._endless = robot.endless
         self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
@@ -68,12 +67,7 @@ class Safety:
 
         Raises `BadValue` for another shape, for what is no number, and for a value far outside the channel's range.
         """
-        given = command
-        command = np.array(command)
-        names = self.robot.channel_names
-        if command.shape != (len(names),) or command.dtype.kind not in "fiu" or _has_bool(given):
-            raise BadValue(f"command is {given}; expected {len(names)} numbers: {', '.join(names)}")
-        command = command.astype(float)
+        command, names = self.robot.command_of(command), self.robot.channel_names
         if not np.isfinite(command).all():
             i = int(np.argmin(np.isfinite(command)))
             raise BadValue(f"command of '{names[i]}' is {command[i]}; expected a finite number. Next: check its sensor")
@@ -85,8 +79,7 @@ class Safety:
 
     def _check_range(self, command: Array) -> None:
         robot = self.robot
-        width = robot.widths(0.0)
-        over = np.maximum(robot.lower - command, command - robot.upper) - OUTSIDE * width
+        over = np.maximum(robot.lower - command, command - robot.upper) - OUTSIDE * robot.widths
         if (over > 1e-9).any():
             i = int(over.argmax())
             c = robot.channels[i]
@@ -113,7 +106,8 @@ class Safety:
         target = np.asarray(target, float)
         if target.shape != self._q.shape:
             raise BadValue(
-                f"target has shape {list(target.shape)}; expected [{len(self._q)}]: {', '.join(self.robot.channel_names)}"
+                f"target has shape {list(target.shape)}; expected [{len(self._q)}]: {', '.join(self.robot.channel_names)}. "
+                "Next: one number for each channel"
             )
         self.checked += 1
         far = 1e6 * np.maximum(np.abs(self._q), 1.0)  # clipped: the division must not overflow
@@ -335,10 +329,6 @@ def _off(robot: Embodiment, tolerance: Array) -> list[str]:
     if loose:
         out.append(f"tracking of {', '.join(loose)}: no tolerance is given")
     return out
-
-
-def _has_bool(command: object) -> bool:
-    return isinstance(command, list | tuple) and any(isinstance(x, bool | np.bool_) for x in command)
 
 
 def _name(guard: Guard) -> str:

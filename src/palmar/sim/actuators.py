@@ -24,7 +24,8 @@ class Actuators:
         driven = {d.channel for d in mechanics.drives}
         if lost := [c.name for c in robot.channels if c.name not in self.servos and c.name not in driven]:
             raise BadValue(
-                f"nothing drives channel '{lost[0]}' of {robot.name}; expected a servo or a drive of its name"
+                f"nothing drives channel '{lost[0]}' of {robot.name}; expected a servo or a drive of its name. "
+                "Next: add one to the scene"
             )
         self.moving = np.flatnonzero(robot.moves_joint)
         pairs = [self._conversion(i) for i in range(len(robot.channels))]

@@ -102,7 +102,8 @@ def parse(instruction: str) -> Request:
     if not objects:
         raise BadValue(
             f"no object in '{instruction}'.{_guess(words, _OBJECTS)} Say for example '{EXAMPLE}'. "
-            f"Objects: {', '.join(_OBJECTS)}"
+            f"Objects: {', '.join(_OBJECTS)}. "
+            "Next: name an object and its colour"
         )
     for what, named in (("objects", objects), ("places", places)):
         if len(named) > 1:
@@ -118,23 +119,28 @@ def parse(instruction: str) -> Request:
     task = _task_of(words, bool(places), direction)
     if places and task in ("pick", "reach"):
         raise BadValue(
-            f"'{instruction}' names a place but not what to do there; say 'put … on' or 'put … in', or leave the place out"
+            f"'{instruction}' names a place but not what to do there; say 'put … on' or 'put … in', or leave the place out. "
+            "Next: one of the two"
         )
     if task is not None:
         _refuse_other_verbs(instruction, task)
     if task is None and any(w in _VERBS["place"] for w in words):
         raise BadValue(
             f"'{instruction}' does not say where; say for example 'on the blue plate'.{_guess(words, _PLACES)} "
-            f"Destinations: {', '.join(_PLACES)}"
+            f"Destinations: {', '.join(_PLACES)}. "
+            "Next: name the place"
         )
     if task is None:
         guess = _guess(words[:2], [v for verbs in _VERBS.values() for v in verbs], 0.6)
         raise BadValue(
             f"no task word in '{instruction}'.{guess} Tasks: {', '.join(TASKS)} (and words like them); say for example "
-            f"'{EXAMPLE}'"
+            f"'{EXAMPLE}'. "
+            "Next: begin with a task"
         )
     if task == "push" and direction is None:
-        raise BadValue(f"'{instruction}' does not say which way; expected one of {', '.join(_DIRECTIONS)}")
+        raise BadValue(
+            f"'{instruction}' does not say which way; expected one of {', '.join(_DIRECTIONS)}. Next: say one of them"
+        )
     asked_colour, asked_shape = objects[0]
     goal_colour, goal_shape = places[0] if task == "place" and places else (None, None)
     return Request(task, asked_colour, asked_shape, goal_colour, goal_shape, direction if task == "push" else None)
@@ -153,7 +159,8 @@ def _things(instruction: str, words: list[str]) -> list[tuple[str, str]]:
             if after in ("", "and", "or", *COLOURS):
                 raise BadValue(
                     f"'{word}' in '{instruction}' is the colour of nothing; expected one thing and its colour, such as "
-                    f"'the {word} cube'"
+                    f"'the {word} cube'. "
+                    "Next: name one thing with its colour"
                 )
             raise UnknownName("object", after, _THINGS)
     return list(dict.fromkeys(found))
@@ -183,7 +190,8 @@ def _refuse_relations(instruction: str, words: list[str]) -> None:
             if wrong:
                 raise BadValue(
                     f"'{wrong} … {word}' in '{instruction}': nothing here is trained on that; expected 'on the blue plate' "
-                    "or 'in the red tray' as the place to put a thing, or no place at all"
+                    "or 'in the red tray' as the place to put a thing, or no place at all. "
+                    "Next: another way to say it"
                 )
 
 
@@ -243,7 +251,7 @@ def _colourless(instruction: str, before: str, noun: str) -> BadValue | UnknownN
     if before and before not in ("the", "a", "that"):
         return UnknownName("colour", before, COLOURS)
     example = f"say for example 'the red {noun}'. Colours: {', '.join(COLOURS)}"
-    return BadValue(f"'{noun}' in '{instruction}' has no colour; {example}")
+    return BadValue(f"'{noun}' in '{instruction}' has no colour; {example}. Next: name its colour")
 
 
 def _task_of(words: list[str], has_place: bool, direction: str | None) -> str | None:
@@ -263,7 +271,7 @@ def _task_of(words: list[str], has_place: bool, direction: str | None) -> str | 
 def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scenario:
     """A table for a typed request: the object asked for, the destination if any, and distractors."""
     if seed < 0:
-        raise BadValue(f"seed is {seed}; expected 0 or more")
+        raise BadValue(f"seed is {seed}; expected 0 or more. Next: --seed 0")
     rng = np.random.default_rng([7, seed])
     asked = (request.shape, request.colour)
     spare = [(s, c) for c in COLOURS for s in SHAPES if (s, c) != asked and (c, s) not in HELD_OUT]
@@ -272,7 +280,8 @@ def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scena
     if request.task == "place":
         if request.goal_shape is None or request.goal_colour is None:
             raise BadValue(
-                f"place needs a destination; say for example 'on the blue plate'. Known: {', '.join(DESTINATIONS)}"
+                f"place needs a destination; say for example 'on the blue plate'. Known: {', '.join(DESTINATIONS)}. "
+                "Next: name one"
             )
         goal = len(kinds)
         other = [c for c in COLOURS if c != request.goal_colour]
@@ -358,7 +367,7 @@ def scenario_of(instruction: str, robot: str = ROBOT, seed: int = 0, distractors
             + " or ".join(f"'{text}'" for text in asked)
         )
     if seed < 0:
-        raise BadValue(f"seed is {seed}; expected 0 or more")
+        raise BadValue(f"seed is {seed}; expected 0 or more. Next: --seed 0")
     task, asked_for = told
     rng = np.random.default_rng([7, seed])
     target = asked_for.items[0]

@@ -102,7 +102,10 @@ class WorldParams:
                 raise UnknownName("world parameter", name, SPACE)
             p = SPACE[name]
             if isinstance(value, bool) or not np.isfinite(value):
-                raise BadValue(f"world parameter {name} is {value}; expected a finite number")
+                raise BadValue(
+                    f"world parameter {name} is {value}; expected a finite number. "
+                    "Next: leave it out, or a number within its range"
+                )
             if not p.least <= value <= p.most:
                 raise BadValue(
                     f"world parameter {name} is {value:g}; expected {p.least:g} … {p.most:g}{p.unit and ' ' + p.unit} "

@@ -96,7 +96,7 @@ def hidden(seed: int = 0) -> WorldParams:
     Raises `BadValue` for a seed below 0.
     """
     if seed < 0:
-        raise BadValue(f"twin is {seed}; expected 0 or more")
+        raise BadValue(f"twin is {seed}; expected 0 or more. Next: --twin 0")
     rng = np.random.default_rng([23, seed])
     return WorldParams({p.name: _away(p, rng) for p in SPACE.values()})
 
@@ -117,7 +117,7 @@ def check_world(name: str, many: bool = False) -> None:
     if known or (many and kind == "twins" and whole and int(number)):
         return
     forms = "sim, twin, twin:SEED or twins:N (N twins in turn)" if many else "sim, twin or twin:SEED"
-    raise BadValue(f"world is '{name}'; expected {forms}")
+    raise BadValue(f"world is '{name}'; expected {forms}. Next: sim, or twin:0")
 
 
 def reality(name: str) -> Reality:

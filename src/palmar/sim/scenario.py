@@ -76,7 +76,9 @@ class Scene:
 def check_seed(seed: int, count: int = 1) -> None:
     """Raise `BadValue` unless `seed` and the `count` - 1 after it may make a scene."""
     if not 0 <= seed <= TEST_SEED - count:
-        raise BadValue(f"seed is {seed}; expected 0 … {TEST_SEED - count} (test splits add their own offset)")
+        raise BadValue(
+            f"seed is {seed}; expected 0 … {TEST_SEED - count} (test splits add their own offset). Next: --seed 0"
+        )
 
 
 def draw(task: Task, split: Split = "seen", seed: int = 0, distractors: int = 2) -> Scenario:
@@ -144,7 +146,7 @@ def lay_out(
                 break
         if len(items) == len(kinds):
             return tuple(items)
-    raise BadValue(f"{len(kinds)} things do not fit into the scene; expected at most 5")
+    raise BadValue(f"{len(kinds)} things do not fit into the scene; expected at most 5. Next: fewer distractors")
 
 
 def phrase(scenario: Scenario, wording: str, synonyms: Array | tuple[bool, bool] = (False, False)) -> str:

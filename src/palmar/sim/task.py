@@ -95,10 +95,14 @@ class Task:
     def __post_init__(self) -> None:
         if not (self.robots and self.wordings and self.unseen):
             raise BadValue(
-                f"task '{self.name}' lacks robots, wordings or unseen wordings; expected at least one of each"
+                f"task '{self.name}' lacks robots, wordings or unseen wordings; expected at least one of each. "
+                "Next: add them to the task's file"
             )
         if shared := set(self.wordings) & set(self.unseen):
-            raise BadValue(f"task '{self.name}': '{shared.pop()}' is a training wording and an unseen one")
+            raise BadValue(
+                f"task '{self.name}': '{shared.pop()}' is a training wording and an unseen one. "
+                "Next: take it out of one of the two"
+            )
 
     def distance(self, state: State, i: int) -> float:
         """How far the robot is from a thing [m]: which one it goes for is the nearest it came to."""

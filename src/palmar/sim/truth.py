@@ -47,7 +47,7 @@ def tells_tool(robot: Embodiment) -> bool:
 def encode(order: Sequence[str], values: Mapping[str, float]) -> Array:
     """float32[P]: the values in the order of `names`. Raises `BadValue` for one that is missing."""
     if lost := [n for n in order if n not in values]:
-        raise BadValue(f"the truth lacks '{lost[0]}'; expected every one of {', '.join(order)}")
+        raise BadValue(f"the truth lacks '{lost[0]}'; expected every one of {', '.join(order)}. Next: give every one")
     return np.array([values[n] for n in order], np.float32)
 
 

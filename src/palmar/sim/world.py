@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Camera, Embodiment, Frame
-from palmar.errors import BadValue
+from palmar.errors import BadValue, RobotFault
 from palmar.robots import mechanics
 from palmar.robots.arm7 import arm7
 from palmar.sim import camera as cameras
@@ -25,6 +25,12 @@ from palmar.sim.things import DESTINATIONS, half_extent
 from palmar.types import Array, Observation
 
 CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))  # of a cuboid of half sides 1
+UNSTABLE = {
+    int(mujoco.mjtWarning.mjWARN_BADQPOS): "positions",
+    int(mujoco.mjtWarning.mjWARN_BADQVEL): "speeds",
+    int(mujoco.mjtWarning.mjWARN_BADQACC): "accelerations",
+    int(mujoco.mjtWarning.mjWARN_BADCTRL): "commands",
+}
 
 
 class World:
@@ -106,6 +112,7 @@ class World:
         mujoco.mj_forward(self.model, self.data)
         for _ in range(10):  # let the objects settle
             mujoco.mj_step(self.model, self.data)
+        self._check_stable()
         self.data.time = 0.0
         self._poses.append(self.data.qpos.copy())
         return self.observe()
@@ -131,13 +138,15 @@ class World:
         return state.astype(np.float32)
 
     def apply(self, command: Array) -> None:
-        command = np.array(command, float)
+        """Raises `BadValue` for what is no command, `RobotFault` when the simulation becomes unstable."""
+        command = self.embodiment.command_of(command)
         if noise := self.params["action_noise"]:
             moving = self._actuators.moving
             command[moving] += self._rng.normal(0, noise, len(moving)) / np.abs(self._actuators.scale[moving])
         self._pending.append(command)
         self._actuators.send(self.data, self._pending.popleft())
         mujoco.mj_step(self.model, self.data, self._substeps)
+        self._check_stable()
         self._poses.append(self.data.qpos.copy())
         self._ticks += 1
         self._held = self._held + 1 if tasks.task(self.scenario.task).success(self) else 0
@@ -148,13 +157,14 @@ class World:
 
         Raises `BadValue` for a command that is not finite or outside the limits, and for a thing that stands fast.
         """
-        command = np.array(command, float)
+        command = self.embodiment.command_of(command)
         self._check(command)
         self._actuators.put(self.data, command)
         for i, centre in items.items():
             if not self.scenario.items[i].mass or not np.isfinite(centre).all():
                 raise BadValue(
-                    f"'{self.scenario.items[i].name}' cannot be put at {centre}; expected a free thing, 3 numbers"
+                    f"'{self.scenario.items[i].name}' cannot be put at {centre}; expected a free thing, 3 numbers. "
+                    "Next: world.scenario.items says which are free"
                 )
             start = self.model.joint(f"item{i}").qposadr[0]
             self.data.qpos[start : start + 3] = centre
@@ -165,16 +175,22 @@ class World:
 
     def _check(self, command: Array) -> None:
         """Raise `BadValue` for joints or openings that are not finite or outside their limits."""
-        robot = self.embodiment
-        if command.shape != robot.home.shape:
-            raise BadValue(
-                f"command has shape {list(command.shape)}; expected {len(robot.home)}: {robot.channel_names}"
-            )
-        for c, value in zip(robot.channels, command, strict=True):
+        for c, value in zip(self.embodiment.channels, command, strict=True):
             if not c.lower - 1e-6 <= value <= c.upper + 1e-6:
                 raise BadValue(
                     f"'{c.name}' cannot be put at {value:g} {c.unit}; expected {c.lower:g} … {c.upper:g}. "
                     "Next: a pose within the robot's limits"
+                )
+
+    def _check_stable(self) -> None:
+        """Raise `RobotFault` where MuJoCo found no number among positions, speeds or commands: it has then put the robot and
+        all things back to where they began, or the command to 0, and would go on."""
+        for kind, what in UNSTABLE.items():
+            if self.data.warning[kind].number:
+                raise RobotFault(
+                    f"the simulation of {self.embodiment.name} became unstable at {self._ticks / self.embodiment.control_rate:.2f} "
+                    f"s: {what} are not finite or huge; expected finite numbers. Next: world parameters nearer to plain "
+                    "simulation, or a shorter time step in the robot's mechanics"
                 )
 
     def close(self) -> None:
@@ -216,7 +232,10 @@ class World:
 
     def _gripper(self) -> str:
         if self.gripper is None:
-            raise BadValue(f"{self.embodiment.name} has no gripper at '{self.point}'")
+            raise BadValue(
+                f"{self.embodiment.name} has no gripper at '{self.point}'. "
+                "Next: a task without grasping, or a robot with a gripper"
+            )
         return self.gripper
 
     @property

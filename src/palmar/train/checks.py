@@ -72,6 +72,7 @@ def smoothed(config: C, value: float) -> C:
     out, found = inside(config)
     if not found:
         raise BadValue(
-            f"'{getattr(config, 'preset', config)}' has no head that classifies; smoothing has nothing to smooth"
+            f"'{getattr(config, 'preset', config)}' has no head that classifies; smoothing has nothing to smooth. "
+            "Next: leave --smoothing out"
         )
     return out

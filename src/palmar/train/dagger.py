@@ -33,7 +33,9 @@ class Dagger:
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.episodes < 1 or not 0 <= self.beta <= 1:
-            raise BadValue(f"{self}; expected rounds and episodes ≥ 1, beta 0 … 1")
+            raise BadValue(
+                f"{self}; expected rounds and episodes ≥ 1, beta 0 … 1. Next: leave them out for the defaults"
+            )
         if self.fall not in get_args(Fall):
             raise UnknownName("beta schedule", self.fall, get_args(Fall))
 

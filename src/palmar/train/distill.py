@@ -53,7 +53,8 @@ class Distill:
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1 or not self.sigma > 0 or self.distance not in ("own", "l1", "kl"):
             raise BadValue(
-                f"weight {self.weight}, distance '{self.distance}', sigma {self.sigma}; expected 0 … 1, own, l1 or kl, > 0"
+                f"weight {self.weight}, distance '{self.distance}', sigma {self.sigma}; expected 0 … 1, own, l1 or kl, > 0. "
+                "Next: leave them out for the defaults"
             )
 
     def __call__(self, model: Model, batch: Batch, raw: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -62,7 +63,10 @@ class Distill:
             wish = self.teacher(raw, tuple(batch.texts))
         goal = torch.from_numpy(np.asarray(self.action.forward(wish), np.float32)).to(batch.actions.device)
         if goal.shape != batch.actions.shape:
-            raise BadValue(f"the teacher gave {list(goal.shape)}; expected {list(batch.actions.shape)} (B, T, A)")
+            raise BadValue(
+                f"the teacher gave {list(goal.shape)}; expected {list(batch.actions.shape)} (B, T, A). "
+                "Next: a teacher of the student's chunk and actions"
+            )
         cloned, parts = model.loss(batch)
         if self.distance == "own":
             away, _ = model.loss(replace(batch, actions=goal))
@@ -83,7 +87,10 @@ class Distill:
                 ("the teacher's actions", theirs.action_names, ours.action_names),
             ]
             if lacking := [c for c in theirs.cameras if c not in ours.cameras]:
-                raise BadValue(f"the teacher looks through '{lacking[0]}'; the student has {', '.join(ours.cameras)}")
+                raise BadValue(
+                    f"the teacher looks through '{lacking[0]}'; the student has {', '.join(ours.cameras)}. "
+                    "Next: a teacher with the student's cameras"
+                )
         for what, its, mine in pairs:
             if tuple(its) != tuple(mine):
                 raise BadValue(
@@ -93,7 +100,9 @@ class Distill:
 
     def _away(self, said: Tensor, goal: Tensor, batch: Batch) -> Tensor:
         if not said.requires_grad:
-            raise BadValue(f"this head's act has no gradient, so distance='{self.distance}' cannot teach it; use 'own'")
+            raise BadValue(
+                f"this head's act has no gradient, so distance='{self.distance}' cannot teach it. Next: distance='own'"
+            )
         difference = said - goal
         away = difference.abs() if self.distance == "l1" else difference.square() / (2 * self.sigma**2)
         return over_chunk(away, batch)
@@ -131,5 +140,8 @@ class PolicyTeacher:
             chunks.append(self.policy.act(Observation(images, raw["state"][b], text, 0.0, truth)).actions)
         horizon = raw["actions"].shape[1]
         if min(len(c) for c in chunks) < horizon:
-            raise BadValue(f"the teacher plans {min(len(c) for c in chunks)} steps; the student learns {horizon}")
+            raise BadValue(
+                f"the teacher plans {min(len(c) for c in chunks)} steps; the student learns {horizon}. "
+                "Next: a student with a shorter horizon"
+            )
         return np.stack([c[:horizon] for c in chunks])

@@ -57,7 +57,8 @@ def select(model: nn.Module, patterns: Sequence[str], freeze: Sequence[str] = ()
     if not left:
         raise BadValue(
             f"train={list(patterns)} less freeze={list(freeze)} leaves nothing to train. "
-            f"Parameter groups: {', '.join(groups(model))}"
+            f"Parameter groups: {', '.join(groups(model))}. "
+            "Next: a train= that names one of them"
         )
     return left
 

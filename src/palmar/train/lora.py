@@ -30,7 +30,9 @@ class Lora:
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.alpha > 0 or not 0 <= self.dropout < 1:
-            raise BadValue(f"{self}; expected rank ≥ 1, alpha > 0 and dropout 0 … 1")
+            raise BadValue(
+                f"{self}; expected rank ≥ 1, alpha > 0 and dropout 0 … 1. Next: leave them out for the defaults"
+            )
 
 
 def inject(model: nn.Module, lora: Lora) -> list[str]:

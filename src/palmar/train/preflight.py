@@ -293,7 +293,7 @@ def ranges(data: Any, robot: Embodiment | None) -> Iterator[Check]:
         yield Check("data set ↔ robot: action units", ok, found, "these look like millimetres, or another rate")
     if tuple(data.state_names) == tuple(robot.state_names):
         measured = np.stack([robot.measured(s) for s in states])
-        margin = 0.01 * robot.widths(0.0)
+        margin = 0.01 * robot.widths
         outside = (measured < robot.lower - margin) | (measured > robot.upper + margin)
         bad = [robot.channels[i].name for i in np.flatnonzero((outside & robot.moves_joint).any(0))]
         found = f"outside at {', '.join(bad)}" if bad else "within"

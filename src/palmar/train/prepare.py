@@ -167,7 +167,8 @@ def check_data(settings: TrainSettings) -> None:
         )
     if len(settings.weights) not in (0, len(settings.data)):
         raise BadValue(
-            f"--weights has {len(settings.weights)} numbers for {len(settings.data)} data sets; expected one for each"
+            f"--weights has {len(settings.weights)} numbers for {len(settings.data)} data sets; expected one for each. "
+            "Next: one number for each --data, or no --weights"
         )
 
 
@@ -217,7 +218,10 @@ def image_size(settings: TrainSettings, model: ModelConfig, init: Path | None) -
 
     if len(settings.image_size) > 2:
         given = " ".join(map(str, settings.image_size))
-        raise BadValue(f"--image-size is {given}; expected HEIGHT WIDTH, or one number for the short side")
+        raise BadValue(
+            f"--image-size is {given}; expected HEIGHT WIDTH, or one number for the short side. "
+            "Next: --image-size 96 128, or --image-size 96"
+        )
     if settings.image_size:
         return (
             settings.image_size[0]
@@ -242,12 +246,19 @@ def horizon(settings: TrainSettings, init: Path | None, fps: float) -> int:
 
 
 def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> Any:
-    """A data set, without its bad demonstrations where these are not wanted."""
+    """A data set, without its bad demonstrations where these are not wanted. What does not fit within it is said; frames at
+    another rate than fps says are refused: the policy would act at another speed."""
+    from palmar.data.findings import at_another_rate, frame_rate
+    from palmar.data.inspect import warnings
     from palmar.data.quality import Kept, assess
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
     data = Dataset(folder, image_size=size, keys=parse_keys(settings.keys))
+    if at_another_rate(data):
+        raise BadValue(f"{folder}: {frame_rate(data)}")
+    for text in warnings(data):
+        say(f"warning: {folder}: {text}")
     if not settings.good_only:
         return data
     quality = assess(data)
@@ -265,7 +276,10 @@ def others_of(settings: TrainSettings, model: ModelConfig, size: ImageSize, say:
     for pair in settings.others:
         name, equals, folder = pair.partition("=")
         if not equals or not name or not folder:
-            raise BadValue(f"--others is '{pair}'; expected ROBOT=FOLDER, such as arm7-joints=data/mine")
+            raise BadValue(
+                f"--others is '{pair}'; expected ROBOT=FOLDER, such as arm7-joints=data/mine. "
+                "Next: --others arm7-joints=data/mine"
+            )
         if name not in robots:
             raise UnknownName("robot of this model", name, robots or ["none: take a model such as bcz-tiny"])
         data = read(settings, Path(folder), size, say)

@@ -40,7 +40,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         if not self.share > 0 or (self.lr is not None and not self.lr > 0):
-            raise BadValue(f"stage '{self.name}' has share {self.share}, lr {self.lr}; expected both > 0")
+            raise BadValue(
+                f"stage '{self.name}' has share {self.share}, lr {self.lr}; expected both > 0. "
+                "Next: shares and rates above 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not self.stages:
-            raise BadValue(f"recipe '{self.name}' has no stage; expected at least one")
+            raise BadValue(f"recipe '{self.name}' has no stage; expected at least one. Next: add one")
 
     @property
     def shares(self) -> tuple[float, ...]:

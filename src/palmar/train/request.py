@@ -63,7 +63,7 @@ class TrainRequest:
                 "new_normalizer without init: a run from scratch fits its normaliser anyway. Next: leave it out"
             )
         if self.dt is not None and not self.dt > 0:
-            raise BadValue(f"dt is {self.dt}; expected seconds > 0")
+            raise BadValue(f"dt is {self.dt}; expected seconds > 0. Next: 1 / fps of the data")
 
     @property
     def sets(self) -> tuple[Source, ...]:

@@ -68,14 +68,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
-            raise BadValue(f"steps is {self.steps}, minutes is {self.minutes}; expected exactly one of them")
+            raise BadValue(
+                f"steps is {self.steps}, minutes is {self.minutes}; expected exactly one of them. "
+                "Next: --steps or --minutes"
+            )
         check_ranges(self)
         if self.precision not in ("auto", "fp32", "bf16"):
-            raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16")
+            raise BadValue(f"precision is '{self.precision}'; expected auto, fp32 or bf16. Next: --precision auto")
         if not 1 <= self.accumulate <= self.batch_size:
-            raise BadValue(f"accumulate is {self.accumulate}; expected 1 … batch size ({self.batch_size})")
+            raise BadValue(
+                f"accumulate is {self.accumulate}; expected 1 … batch size ({self.batch_size}). Next: --accumulate 1"
+            )
         if not 0 <= self.smoothing < 1:
-            raise BadValue(f"smoothing is {self.smoothing}; expected 0 … below 1")
+            raise BadValue(f"smoothing is {self.smoothing}; expected 0 … below 1. Next: --smoothing 0")
 
 
 class Run:

@@ -28,7 +28,9 @@ class Schedule:
         if self.kind not in get_args(Kind):
             raise UnknownName("schedule", self.kind, get_args(Kind))
         if not (0 <= self.warmup < 1 and 0 <= self.floor <= 1 and self.cycles >= 1):
-            raise BadValue(f"{self}; expected warmup 0 … 1, floor 0 … 1 and cycles ≥ 1")
+            raise BadValue(
+                f"{self}; expected warmup 0 … 1, floor 0 … 1 and cycles ≥ 1. Next: leave them out for the defaults"
+            )
 
     def factor(self, progress: float) -> float:
         """progress 0 … 1 through the stage → 0.01 … 1."""

@@ -55,7 +55,7 @@ def speaker(model: Model) -> LanguageLoss:
 def ask(web: WebData, questions: Array, interface: Interface, answers: Sequence[str] | None = None) -> Questions:
     """Tensors of some questions, in the size of the camera they are shown through: `front`, or the first."""
     camera = "front" if "front" in interface.cameras else next(iter(interface.cameras))
-    pictures = fit(web.pictures(questions), *interface.cameras[camera], "stretch")
+    pictures = fit(web.pictures(questions), *interface.cameras[camera])
     prompts = tuple(web.prompts[i] for i in questions)
     said = tuple(web.answers[i] for i in questions) if answers is None else tuple(answers)
     return Questions({camera: pixels(torch.from_numpy(np.ascontiguousarray(pictures)))}, prompts, said)

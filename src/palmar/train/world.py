@@ -26,7 +26,7 @@ def check_device(device: str) -> None:
     except RuntimeError:
         wanted = torch.device("meta")
     if wanted.type not in ("cpu", "cuda"):
-        raise BadValue(f"device is '{device}'; expected cpu, cuda or cuda:N")
+        raise BadValue(f"device is '{device}'; expected cpu, cuda or cuda:N. Next: --device cpu")
     if wanted.type == "cuda" and (wanted.index or 0) >= (there := torch.cuda.device_count()):
         raise BadValue(
             f"device is '{device}', and torch finds {there} GPUs here. Next: --device cpu, or mend the driver"
@@ -71,7 +71,8 @@ class World:
             mine = int(os.environ.get("LOCAL_RANK", "0"))
             if device != "cuda":
                 raise BadValue(
-                    f"device is '{device}' for {size} processes; expected cuda, of which each takes its own GPU"
+                    f"device is '{device}' for {size} processes; expected cuda, of which each takes its own GPU. "
+                    "Next: --device cuda, or one process"
                 )
             check_device(f"cuda:{mine}")
             torch.cuda.set_device(mine)
@@ -85,7 +86,10 @@ class World:
 
     def check(self, batch_size: int) -> None:
         if batch_size % self.size:
-            raise BadValue(f"batch size {batch_size} over {self.size} processes; expected a multiple of {self.size}")
+            raise BadValue(
+                f"batch size {batch_size} over {self.size} processes; expected a multiple of {self.size}. "
+                "Next: another --batch-size, or another number of processes"
+            )
 
     def mean(self, gradients: Iterable[Tensor | None]) -> None:
         """Average tensors over the processes, in place, in one message."""

@@ -58,11 +58,12 @@ class Motion:
         if T == 0 or self.command.shape != (T, J + 1) or self.velocity.shape != (T, J) or self.start.shape != (J,):
             raise BadValue(
                 f"motion has command {list(self.command.shape)}, position {list(self.position.shape)}, velocity "
-                f"{list(self.velocity.shape)}, start {list(self.start.shape)}; expected [T, J+1], [T, J], [T, J], [J]"
+                f"{list(self.velocity.shape)}, start {list(self.start.shape)}; expected [T, J+1], [T, J], [T, J], [J]. "
+                "Next: record it again with diagnose(world)"
             )
         for name in ("command", "position", "velocity", "start"):
             if not np.isfinite(getattr(self, name)).all():
-                raise BadValue(f"motion has {name} values that are not finite; record it again")
+                raise BadValue(f"motion has {name} values that are not finite. Next: record it again")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Slide:
     def __post_init__(self) -> None:
         if self.item.shape != (len(self.opening), 3) or len(self.opening) < 10:
             raise BadValue(
-                f"slide has item {list(self.item.shape)}, opening {list(self.opening.shape)}; expected [T, 3], [T], T ≥ 10"
+                f"slide has item {list(self.item.shape)}, opening {list(self.opening.shape)}; expected [T, 3], [T], T ≥ 10. "
+                "Next: record it again with diagnose(world)"
             )
 
 
@@ -106,6 +108,7 @@ class Recordings:
             arrays |= {f"{name}.{k}": getattr(motion, k) for k in ("command", "position", "velocity", "start")}
         for i, slide in enumerate(self.slides):
             arrays |= {f"slide{i}.item": slide.item, f"slide{i}.opening": slide.opening}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with Path(path).open("wb") as f:
             np.savez_compressed(f, **arrays)
 
@@ -127,10 +130,12 @@ class Recordings:
                 )  # fmt: skip
         except FileNotFoundError:
             raise BadFile(
-                f"no recordings at {path}; expected an .npz that `diagnose(world).save(path)` wrote"
+                f"no recordings at {path}; expected an .npz of diagnostic recordings. Next: diagnose(world).save(path)"
             ) from None
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as e:
-            raise BadFile(f"{path} is not a diagnostic recording ({e}); record it again with `diagnose`") from None
+            raise BadFile(
+                f"{path} is not a diagnostic recording ({e}). Next: record it again with diagnose(world)"
+            ) from None
 
 
 def table() -> Scenario:
@@ -148,7 +153,9 @@ def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 6.0, slides
     loaded with `table()` first. Raises `BadValue` on other tables, `RobotFault` when the safety layer stops the arm.
     """
     if not min(seconds, held_out) >= 2.0:
-        raise BadValue(f"free motions of {seconds} s and {held_out} s; expected at least 2 s each")
+        raise BadValue(
+            f"free motions of {seconds} s and {held_out} s; expected at least 2 s each. Next: longer motions"
+        )
     robot = body.embodiment
     drive = _Drive(body)
     free = drive.free(seconds, seed)
@@ -235,7 +242,10 @@ class _Drive:
         goal = np.append(target, opening)
         verdict = self.safety.check(goal, self.obs, self.obs.time)
         if verdict.stop:
-            raise RobotFault(f"diagnosis was stopped: {'; '.join(map(str, verdict.reasons))}")
+            raise RobotFault(
+                f"diagnosis was stopped: {'; '.join(map(str, verdict.reasons))}. "
+                "Next: look at the robot, and record again"
+            )
         self.command = verdict.command
         self.body.apply(self.command)
         self.obs = self.body.observe(images=False)

@@ -89,7 +89,8 @@ class Identification:
             found = cls(**row)
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise BadFile(
-                f"not an identification ({e}); expected the JSON that `Identification.to_json` wrote"
+                f"not an identification ({e}); expected the JSON that `Identification.to_json` wrote. "
+                "Next: palmar sysid --out FILE.json, which writes one"
             ) from None
         for name in found.estimates:
             if name not in SPACE:

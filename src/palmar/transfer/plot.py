@@ -48,4 +48,5 @@ def plot(identification: Identification, recordings: Recordings, path: str | Pat
             slide.plot(np.arange(len(w)) * dt * 1e3, (best + (w - best).mean()) * 1e3, color=colour, label=name)
     slide.set(xlabel="time [ms]", ylabel="way [mm]", title="cube after release")
     top.legend(loc="upper right", fontsize=8)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -51,12 +51,18 @@ def identify(
     sysid = load_sysid()
     robot = robot or arm7()
     if recordings.robot != robot.name or recordings.free.position.shape[1] != len(robot.frame().joints):
-        raise BadValue(f"the recordings are of '{recordings.robot}'; expected '{robot.name}'. Pass its embodiment")
+        raise BadValue(
+            f"the recordings are of '{recordings.robot}'; expected '{robot.name}'. Next: give its embodiment"
+        )
     if abs(recordings.dt * robot.control_rate - 1) > 1e-6:
-        raise BadValue(f"the recordings tick every {recordings.dt} s; {robot.name} every {1 / robot.control_rate} s")
+        raise BadValue(
+            f"the recordings tick every {recordings.dt} s; {robot.name} every {1 / robot.control_rate} s. "
+            "Next: record with this robot's control rate"
+        )
     if len(recordings.free.position) * recordings.dt < 2.0:
         raise BadValue(
-            f"the free motion lasts {len(recordings.free.position) * recordings.dt:.2f} s; expected at least 2 s"
+            f"the free motion lasts {len(recordings.free.position) * recordings.dt:.2f} s; expected at least 2 s. "
+            "Next: record again with a longer free motion"
         )
     for name in parameters:
         if name not in PARAMETERS:

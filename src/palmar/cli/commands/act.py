@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
-from palmar.pictures import Fit
+from palmar.pictures import FIT, Fit
 from palmar.ranges import SEED, Count, Seconds, Seed
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class Run:
     world: str = "sim"
     """sim, twin or twin:SEED: where the robot stands."""
     robot: str = ""
-    """Name of a robot that comes with palmar, or a robot file (.toml). arm7, or the body's own, when not given."""
+    """Name of a robot that comes with palmar, or a robot file (.toml). When not given: arm7, the
+    body's own, or with --replay the one that the set names."""
     body: str = ""
     """module:Class of a body of your own, from the current folder or an installed package; mock: for one that only tracks
     commands. The simulated world when not given."""
@@ -45,7 +46,7 @@ class Run:
     """POLICY=ROBOT … for cameras that the two call differently."""
     hold: tuple[str, ...] = ()
     """CHANNEL=VALUE … for channels of the robot that the policy does not command."""
-    fit: Fit = "stretch"
+    fit: Fit = FIT
     """How pictures of another size than the policy's are made to fit."""
     execute: Count = 4
     """Actions carried out of each chunk."""
@@ -54,13 +55,16 @@ class Run:
     timeout: Seconds = 20.0
     """Longest time to try [s]."""
     video: Path | None = FILM
-    """Where the film goes, with its last picture beside it; None for no film. palmar-run.mp4 is always that of the last run."""
+    """Where the film goes (.mp4), with its last picture beside it (.jpg); None for no film. palmar-run.mp4 and palmar-run.jpg are
+    always those of the last run."""
     blackbox: Path | None = None
     """Folder for the last seconds before each fault of the safety layer."""
     replay: Path | None = None
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
     keys: tuple[str, ...] = ()
     """With --replay: which features are what where the set's rules do not find them: action=KEY state=KEY."""
+    unit: tuple[str, ...] = ()
+    """With --replay: NAME=UNIT of the recording's channels where the set states none; '*=deg' for all."""
     episode: Annotated[int | None, SEED] = None
     """With --replay: this episode alone."""
     plot: Path | None = None
@@ -76,7 +80,9 @@ class Run:
             from palmar.cli.replaying import ReplayConfig, run_replay
 
             writable(self.plot, self.force)
-            config = ReplayConfig(self.replay, self.robot or "arm7", self.episode, self.names, self.plot, self.keys)
+            config = ReplayConfig(
+                self.replay, self.robot, self.episode, self.names, self.plot, self.keys, self.unit
+            )  # fmt: skip
             return run_replay(config, console, progress=not self.json)
         from palmar.cli import live
 
@@ -90,7 +96,7 @@ class Run:
 
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that says something only with --replay, or only without."""
-        alone = ("keys", "episode", "plot")
+        alone = ("keys", "unit", "episode", "plot")
         driven = (
             "policy",
             "world",

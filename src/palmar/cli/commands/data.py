@@ -219,6 +219,7 @@ class Import:
         from palmar.data.importer import import_set
         from palmar.data.roles import parse_keys
 
+        writable_folder(self.out)
         done = import_set(self.source, self.out, parse_keys(self.keys), self.join)
         for note in done.notes:
             console.print(note)

@@ -23,7 +23,8 @@ class Eval:
     """Success with 95 % intervals on tables the policy has never seen; with --data, errors on recorded episodes instead."""
 
     policy: str = "shipped"
-    """Checkpoint folder, "shipped", openpi://HOST:PORT, or "expert" for the script that knows where things are."""
+    """Checkpoint folder, "shipped" for the one inside palmar, openpi://HOST:PORT, or "expert" for the script that knows where
+    things are."""
     data: Path | None = None
     """Folder of a LeRobot data set, v2.0 to v3, of any robot: the policy's actions against the recorded ones, beside holding
     still, and without its pictures and words. On the episodes that the checkpoint was not trained on; nothing is simulated."""

@@ -65,13 +65,19 @@ class Convert:
         from palmar.models.tensors import write_tensors
 
         if self.out.suffix != ".safetensors":
-            raise BadValue(f"out is '{self.out}'; expected a name that ends in .safetensors")
+            raise BadValue(
+                f"out is '{self.out}'; expected a name that ends in .safetensors. "
+                "Next: another name, such as weights.safetensors"
+            )
         writable(self.out, self.force)
         found = read_pth(self.file)
         taken = {k.removeprefix(self.prefix): v for k, v in found.items() if k.startswith(self.prefix)}
         if not taken:
             there = ", ".join(_beginnings(found)[:8]) or "nothing: it holds no tensor"
-            raise BadValue(f"no tensor in '{self.file}' begins with '{self.prefix}'; they begin with {there}")
+            raise BadValue(
+                f"no tensor in '{self.file}' begins with '{self.prefix}'; they begin with {there}. "
+                "Next: --prefix with one of those, or none"
+            )
         write_tensors(self.out, taken, {"format": "pt"})
         size = sum(v.numel() for v in taken.values())
         begin = _beginnings(taken)

@@ -37,7 +37,12 @@ def evaluate_offline(
     from palmar.policy import load_policy
 
     dataset = Dataset(data, cache=False, keys=parse_keys(keys))
-    results = evaluate(load_policy(policy), dataset, progress=not json, name=policy, **settings)
+    robot = dataset.robot_type or "not named"
+    console.print(styled("policy [bold]{}[/] on [bold]{}[/] (robot: {})", policy, data, robot))
+    try:
+        results = evaluate(load_policy(policy), dataset, progress=not json, name=policy, **settings)
+    except BadValue as error:
+        raise BadValue(f"policy '{policy}' on '{data}' (robot: {robot}): {error}") from error
     if out:
         results.save(out)
     print_results(results, console)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional, arg, subcommand
 
-from palmar.cli.shared import Answer
+from palmar.cli.shared import Answer, writable
 from palmar.console import Screen, printable, styled
 from palmar.embodiments import Channel, Embodiment
 from palmar.errors import BadFile, BadValue
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from palmar.data.reader import Dataset
 
 MARKS = {"description file": "f", "data sheet": "s", "data": "d", "user": "u", "guess": "?"}
-NARROWEST = 80  # columns the table needs; a narrower terminal folds its lines
 Rate = Annotated[float | None, Range(0.1, 10_000, unit="Hz")]
 
 
@@ -80,6 +79,7 @@ class Make:
 
         if self.out.exists():
             raise BadFile(f"'{self.out}' is there already; a robot file may hold a person's work. Next: another --out")
+        writable(self.out)
         robot = self.made()
         sources = [Path(p).name for p in (self.source, self.description, self.data) if p]
         write_robot(robot, self.out, " and ".join(sources))
@@ -189,7 +189,10 @@ def _pairs(words: tuple[str, ...], what: str, alone: bool = True) -> dict[str, s
     for word in words:
         name, equals, value = word.rpartition("=")
         if (equals and not name) or not value or not (equals or alone):
-            raise BadValue(f"--{what} is '{word}'; expected NAME=VALUE{', or a value alone for all' if alone else ''}")
+            raise BadValue(
+                f"--{what} is '{word}'; expected NAME=VALUE{', or a value alone for all' if alone else ''}. "
+                "Next: palmar robot make --help"
+            )
         out[name if equals else "*"] = value
     return out
 
@@ -201,7 +204,10 @@ def _limits(velocity: tuple[str, ...], position: tuple[str, ...]) -> dict[str, d
     for name, value in _pairs(position, "position", alone=False).items():
         low, colon, high = value.partition(":")
         if not colon:
-            raise BadValue(f"--position {name} is '{value}'; expected LOWER:UPPER")
+            raise BadValue(
+                f"--position {name} is '{value}'; expected LOWER:UPPER. "
+                "Next: two numbers with a colon between, such as -1.5:1.5"
+            )
         out.setdefault(name, {}).update(
             lower=_number(low, f"--position {name}"), upper=_number(high, f"--position {name}")
         )
@@ -212,7 +218,7 @@ def _number(text: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise BadValue(f"{what} is '{text}'; expected a number") from None
+        raise BadValue(f"{what} is '{text}'; expected a number. Next: a plain number, such as 1.5") from None
 
 
 # ------------------------------------------------------------------------------------------------ showing
@@ -241,8 +247,7 @@ def _print(console: Screen, robot: Embodiment) -> None:
         limits += [_limit(c, q, _digits(getattr(c, q))) for q in ("velocity", "acceleration", "jerk")]
         table.add_row(printable(c.name), c.kind, c.unit or "not stated", *limits)
     console.print(styled("[bold]{}[/], {} channels", robot.name, len(robot.channels)))
-    wide = console if console.width >= NARROWEST else Screen(file=console.file, width=NARROWEST)
-    wide.print(table)
+    console.print(table)
     console.print("Limits from: f description file · s data sheet · d data · u user · ? guess")
     for f in robot.frames:
         console.print(f"frame {f.name}: {len(f.joints)} joints, {', '.join(f.joints)}")
