@@ -57,7 +57,9 @@ def interface_of(
     wanted = model.example_batch["observation"]
     pictures = {k: wanted[k].shape for k in wanted if k.startswith(PICTURE)}
     if not pictures:
-        raise BadFile("the Octo model's example batch has no image_*; expected at least image_primary")
+        raise BadFile(
+            "the Octo model's example batch has no image_*; expected at least image_primary. Next: an Octo checkpoint, whole"
+        )
     window = int(next(iter(pictures.values()))[1])
     names, units = steps(len(stats["action"]["mean"]), dataset)
     return Interface(
@@ -160,4 +162,6 @@ def statistics(folder: Path, dataset: str | None) -> tuple[str, dict[str, dict[s
                     out[what]["mask"] = np.asarray(chosen[what]["mask"], bool)
         return name, out
     except (KeyError, TypeError, ValueError) as e:
-        raise BadFile(f"'{folder / 'dataset_statistics.json'}' lacks or misspells {e}") from e
+        raise BadFile(
+            f"'{folder / 'dataset_statistics.json'}' lacks or misspells {e}. Next: download the checkpoint again, whole"
+        ) from e

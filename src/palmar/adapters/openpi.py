@@ -44,10 +44,13 @@ class Environment:
     def __post_init__(self) -> None:
         if set(self.images) != set(self.interface.cameras):
             raise BadValue(
-                f"images are of {', '.join(self.images) or 'none'}; the interface has {', '.join(self.interface.cameras)}"
+                f"images are of {', '.join(self.images) or 'none'}; the interface has {', '.join(self.interface.cameras)}. "
+                "Next: a key for each camera of the interface"
             )
         if (count := sum(self.state.values())) != len(self.interface.state_names):
-            raise BadValue(f"state takes {count} values; the interface has {len(self.interface.state_names)}")
+            raise BadValue(
+                f"state takes {count} values; the interface has {len(self.interface.state_names)}. Next: one for each name"
+            )
 
 
 SIZE = (224, 224)  # px, to which openpi's own clients pad pictures
