@@ -32,6 +32,7 @@ class Busy:
     """Computes for `seconds` without sleeping, then asks for a slow sway."""
 
     def __init__(self, seconds: float) -> None:
+        self.interface = ROBOT.interface(horizon=16)
         self.seconds, self.matrix = seconds, np.random.default_rng(0).normal(size=(160, 160))
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from palmar.eval.stats import Rate
+from palmar.robots import robot
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.worker import Inline
@@ -23,6 +24,8 @@ PAINT = {"red": (1, -1, -1), "yellow": (1, 1, -2), "green": (-1, 1, -0.5), "blue
 
 
 class FollowTheColour:
+    interface = robot("arm7").interface(horizon=1)  # what it takes and answers: here whatever the robot does
+
     def reset(self):
         pass
 

@@ -65,7 +65,7 @@ class Pointer:
 class LookAndPoint:
     """A policy without a network: it finds the red square and goes there in a second."""
 
-    interface = None
+    interface = POINTER.interface(horizon=16)
 
     def reset(self):
         self.goal = None

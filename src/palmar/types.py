@@ -89,11 +89,12 @@ class ActionChunk:
 class Policy(Protocol):
     """A scripted expert, a neural policy, a person with a joystick, or a wrapper around one of them.
 
-    interface: what it was built for; None for one that takes any observation and answers for any robot, such as a person.
+    interface: what it takes and answers. That of one that serves any robot, such as a person or a script, is the robot's
+    (`Embodiment.interface`).
     """
 
     @property
-    def interface(self) -> Interface | None: ...
+    def interface(self) -> Interface: ...
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
         """The next T actions for what is seen now.

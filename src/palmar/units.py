@@ -32,6 +32,8 @@ UNITS: dict[str, Unit] = {
     "deg/s": Unit("angular velocity", np.pi / 180),
     "m/s": Unit("velocity", 1.0),
     "opening": Unit("fraction", 1.0),  # 0 closed … 1 open
+    "closing": Unit("fraction", -1.0, 1.0),  # 0 open … 1 closed, as DROID has it
+    "closing_m1_1": Unit("fraction", -0.5, 0.5),  # -1 open … 1 closed, as robosuite and LIBERO have it
     "%": Unit("fraction", 0.01),
     "range_0_100": Unit("fraction", 0.01),
     "range_m100_100": Unit("fraction", 0.005, 0.5),
@@ -42,7 +44,10 @@ UNITS: dict[str, Unit] = {
 }
 RATES = {"rad": "rad/s", "deg": "deg/s", "m": "m/s"}
 """The unit of a value's change a second, where it has a name."""
-BOUNDS = {"opening": (0.0, 1.0), "%": (0.0, 100.0), "range_0_100": (0.0, 100.0), "range_m100_100": (-100.0, 100.0)}
+BOUNDS = {
+    "opening": (0.0, 1.0), "closing": (0.0, 1.0), "closing_m1_1": (-1.0, 1.0), "%": (0.0, 100.0),
+    "range_0_100": (0.0, 100.0), "range_m100_100": (-100.0, 100.0),
+}  # fmt: skip
 """Units with two ends that no value lies beyond: openings and shares of a calibrated range."""
 UNKNOWN = ""
 """The unit of a channel whose unit nobody has stated."""

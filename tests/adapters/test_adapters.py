@@ -20,14 +20,17 @@ from pi_server import pi_server
 from safetensors.torch import save_file
 from tiny_words import write_tokenizer
 
-from palmar.adapters import lerobot_act, octo, openpi, wire
+from palmar.adapters import lerobot, lerobot_act, octo, openpi, wire
 from palmar.adapters.pretrained import begin_from, like
+from palmar.embodiments import Camera, Channel, Embodiment, state_of
 from palmar.errors import BadFile, BadValue, MissingPackage, RobotFault, UnknownName
 from palmar.mapping import Interface
 from palmar.models.base import Inputs
 from palmar.models.presets import preset
 from palmar.models.published import read_weights
+from palmar.pictures import fit as pictures_fit
 from palmar.policy import Policy, load_policy
+from palmar.runtime.fitting import fitted
 from palmar.types import Observation
 
 HERE = Path(__file__).parent
@@ -112,6 +115,11 @@ def test_objects_are_not_sent():
 # ------------------------------------------------------------------------------------------------ openpi
 
 
+def arm(seed=0):
+    """What a policy of LIBERO sees."""
+    return seen((224, 224), 8, ("image", "wrist_image"), seed=seed)
+
+
 def test_a_remote_policy_acts(monkeypatch):
     asked = []
 
@@ -124,7 +132,7 @@ def test_a_remote_policy_acts(monkeypatch):
     with pi_server(answer, {"model": "pi0"}) as (address, headers):
         policy = load_policy("openpi:" + address)
         assert isinstance(policy, Policy) and policy.metadata == {"model": "pi0"} and headers == ["Api-Key secret"]
-        obs = seen()
+        obs = arm()
         for i in (1, 2):
             chunk = policy.act(obs, np.zeros((2, 7), np.float32))
             assert chunk.actions.dtype == np.float32 and (chunk.actions == i).all() and chunk.actions.shape == (10, 7)
@@ -135,47 +143,67 @@ def test_a_remote_policy_acts(monkeypatch):
             assert reply.read() == b"OK\n"
         policy.close()
     assert asked[0].keys() == {"observation/image", "observation/wrist_image", "observation/state", "prompt"}
-    np.testing.assert_array_equal(asked[0]["observation/wrist_image"], obs.images["wrist"])
+    np.testing.assert_array_equal(asked[0]["observation/wrist_image"], obs.images["wrist_image"])
     assert asked[0]["observation/state"].tolist() == obs.state.tolist() and asked[0]["prompt"] == obs.instruction
 
 
 def test_another_robot_has_other_names():
     asked = []
     with pi_server(lambda o: asked.append(o) or {"actions": np.zeros((1, 8), np.float32)}) as (address, _):
-        policy = load_policy("openpi:" + address, env="droid")
-        policy.act(seen(state=8))
+        policy = load_policy("openpi:" + address, env="droid", horizon=1)
+        front, wrist = policy.interface.cameras
+        obs = seen((224, 224), 8, (front, wrist))
+        assert policy.act(obs).dt == 1 / 15
+        np.testing.assert_array_equal(asked[0]["observation/" + front], obs.images[front])
         assert len(asked[0]["observation/joint_position"]) == 7 and len(asked[0]["observation/gripper_position"]) == 1
-        with pytest.raises(BadValue, match="joint_position is state 6; the state has 5 values"):
-            policy.act(seen(state=5))
-        with pytest.raises(BadValue, match=r"camera 'wrist'.*given: front"):
-            policy.act(seen(state=8, cameras=("front",)))
-        assert policy.act(seen(state=8)).dt == 1 / 15
+        with pytest.raises(BadValue, match="state has 5 values; this policy was trained on 8: joint_position0"):
+            policy.act(seen((224, 224), 5, (front, wrist)))
+        with pytest.raises(BadValue, match=rf"camera '{wrist}' is missing.*given: {front}"):
+            policy.act(seen((224, 224), 8, (front,)))
+        with pytest.raises(BadValue, match=rf"camera '{front}' gives 64×96 px; this policy was trained on 224×224"):
+            policy.act(seen((64, 96), 8, (front, wrist)))
         policy.close()
-        keys = openpi.Keys({"cam": "front"}, {"joints": (4, 0)}, 0.1)
-        policy = load_policy("openpi:ws:" + address, keys=keys)
-        obs = seen()
-        policy.act(obs)
-        assert asked[-1]["joints"].tolist() == [obs.state[4], obs.state[0]] and asked[-1].keys() == {
-            "cam",
-            "joints",
-            "prompt",
-        }
+        interface = Interface({"front": (64, 96)}, ("a", "b", "c"), tuple("stuvwxyz"), 1, 0.1)
+        env = openpi.Environment(interface, {"front": "cam"}, {"joints": 2, "hand": 1})
+        policy = load_policy("openpi:ws:" + address, env=env)
+        obs = seen(state=3, cameras=("front",))
+        assert policy.act(obs).dt == 0.1 and asked[-1].keys() == {"cam", "joints", "hand", "prompt"}
+        assert asked[-1]["joints"].tolist() == obs.state[:2].tolist() and asked[-1]["hand"].tolist() == [obs.state[2]]
         policy.close()
+    with pytest.raises(BadValue, match="images are of top; the interface has front"):
+        openpi.Environment(interface, {"top": "cam"}, {"joints": 3})
+    with pytest.raises(BadValue, match="state takes 2 values; the interface has 3"):
+        openpi.Environment(interface, {"front": "cam"}, {"joints": 2})
     with pytest.raises(UnknownName, match="openpi environment 'liberо'"):
         load_policy("openpi://127.0.0.1:1", env="liberо")
 
 
 def test_a_server_that_fails_is_named_and_tried_again():
     replies = iter(
-        [ValueError("shape mismatch"), {"state": 1}, b"\xc1", {"actions": np.zeros(3)}, {"actions": np.ones((1, 2))}]
+        [
+            ValueError("shape mismatch"),
+            {"state": 1},
+            b"\xc1",
+            {"actions": np.zeros(3)},
+            {"actions": np.ones((10, 2))},
+            {"actions": np.ones((9, 7))},
+            {"actions": np.ones((50, 7))},
+        ]
     )
     with pi_server(lambda o: next(replies)) as (address, headers):
         policy = load_policy("openpi:" + address)
-        for message in ("reports: ValueError: shape mismatch", "are a NoneType", "no msgpack", r"array \[3\]"):
+        for message in (
+            "reports: ValueError: shape mismatch",
+            "are a NoneType",
+            "no msgpack",
+            r"array \[3\]",
+            r"shape \[10, 2\]; expected \[10 or more, 7\]",
+            r"shape \[9, 7\]",
+        ):
             with pytest.raises(RobotFault, match=rf"policy server ws:{address} .*{message}.*Next:"):
-                policy.act(seen())
-        assert (policy.act(seen()).actions == 1).all()
-        assert len(headers) == 5  # a new connection after every failure
+                policy.act(arm())
+        assert policy.act(arm()).actions.shape == (10, 7)  # the horizon of the 50 it sends
+        assert len(headers) == 7  # a new connection after every failure
         policy.close()
 
 
@@ -193,7 +221,7 @@ def test_a_slow_answer_is_not_waited_for():
     with pi_server(lambda o: time.sleep(1.0) or {"actions": np.ones((1, 2))}) as (address, _):
         policy = load_policy("openpi:" + address, timeout=0.2)
         with pytest.raises(RobotFault, match=r"no answer in 0\.2 s"):
-            policy.act(seen())
+            policy.act(arm())
 
 
 def test_the_client_needs_no_torch():
@@ -265,6 +293,10 @@ def test_act_normalises_runs_and_scales_back(tmp_path, mode):
     obs = seen()
     chunk = policy.act(obs)
     assert isinstance(policy, Policy) and chunk.actions.shape == (6, 4) and chunk.dt == 1 / 50 and chunk.t0 == 2.0
+    assert policy.interface == Interface(
+        {"front": (64, 96), "wrist": (64, 96)}, ("state0", "state1", "state2", "state3", "state4"),
+        ("action0", "action1", "action2", "action3"), 6, 1 / 50,
+    )  # fmt: skip
 
     given = {"observation.state": torch.from_numpy(obs.state)[None]}
     if mode == "MEAN_STD":
@@ -289,21 +321,74 @@ def test_act_normalises_runs_and_scales_back(tmp_path, mode):
     assert np.abs(other - chunk.actions).max() > 1e-4  # it looks
 
 
-def test_cameras_may_have_other_names(tmp_path):
+def test_a_mapping_joins_generic_names_to_a_robot(tmp_path):
+    """Names, order, units and picture sizes of a robot that the checkpoint knows nothing of."""
     act_checkpoint(tmp_path, rename={"observation.images.top": "observation.images.front"})
-    obs = seen(cameras=("scene", "wrist"))
-    chunk = load_policy(f"lerobot:{tmp_path}", cameras={"top": "scene"}).act(obs)
-    act_checkpoint(tmp_path)
-    plain = load_policy(f"lerobot:{tmp_path}", cameras={"front": "scene"}).act(obs)
-    np.testing.assert_allclose(chunk.actions, plain.actions, atol=1e-6)
-    with pytest.raises(BadValue, match=r"names 'top'; the checkpoint has front, wrist"):
-        load_policy(f"lerobot:{tmp_path}", cameras={"top": "scene"})
+    policy = load_policy(f"lerobot:{tmp_path}", rate=10.0)
+    assert list(policy.interface.cameras) == ["top", "wrist"]  # as its data set called them
+    policy.interface = replace(policy.interface, action_units=("deg", "deg", "deg", "range_0_100"))  # a person says so
+    channels = (
+        Channel("grip", "opening", "opening", 0.0, 1.0, velocity=4.0), *(Channel(n, "revolute", "rad", -3, 3, velocity=2.0)
+        for n in ("pan", "lift", "elbow")), Channel("lamp", "opening", "opening", 0.0, 1.0, velocity=4.0),
+    )  # fmt: skip
+    body = Embodiment(
+        "mine", channels, cameras=(Camera("scene", 128, 192), Camera("wrist", 64, 96)),
+        state=state_of(channels, velocities=False), policy_rate=10.0,
+    )  # fmt: skip
+    state = {f"state{i}": f"{n}.pos" for i, n in enumerate(("pan", "lift", "elbow", "grip", "lamp"))}
+    action = {f"action{i}": n for i, n in enumerate(("pan", "lift", "elbow", "grip"))}
+    fit = fitted(policy, body, state | action, {"top": "scene"}, {"lamp": 0.5})
+    obs = replace(
+        seen(size=(64, 96)), images={"scene": seen((128, 192)).images["front"], "wrist": seen().images["wrist"]}
+    )
+    chunk = fit.policy.act(obs)
+    order = [body.state_names.index(f"{n}.pos") for n in ("pan", "lift", "elbow", "grip", "lamp")]
+    images = {"top": pictures_fit(obs.images["scene"], 64, 96, "stretch"), "wrist": obs.images["wrist"]}
+    inner = policy.act(replace(obs, images=images, state=obs.state[order]))
+    np.testing.assert_allclose(chunk.actions[:, 1:4], np.radians(inner.actions[:, :3]), rtol=1e-5)
+    np.testing.assert_allclose(chunk.actions[:, 0], inner.actions[:, 3] / 100, rtol=1e-5)
+    assert (chunk.actions[:, 4] == 0.5).all()
+    with pytest.raises(BadValue, match=r"camera 'top' is missing .there are: scene, wrist"):
+        fitted(policy, body, state | action, {}, {"lamp": 0.5})
+    with pytest.raises(BadValue, match="action channel 'action3' is missing"):
+        fitted(
+            policy, body, state | {k: v for k, v in action.items() if k != "action3"}, {"top": "scene"}, {"lamp": 0.5}
+        )
+    with pytest.raises(BadValue, match="nobody commands action 'lamp'"):
+        fitted(policy, body, state | action, {"top": "scene"})
+
+
+@pytest.mark.parametrize(
+    ("config", "horizon"),
+    [
+        ({"n_obs_steps": 1, "chunk_size": 50, "n_action_steps": 10}, 50),
+        ({"n_obs_steps": 2, "horizon": 16, "n_action_steps": 8}, 8),
+        ({"n_obs_steps": 5, "action_chunk_size": 5}, 5),
+        ({"n_obs_steps": 1, "horizon": 5, "n_action_steps": 1}, 1),
+    ],
+)
+def test_how_many_actions_a_lerobot_policy_answers(config, horizon):
+    assert lerobot.horizon_of(config) == horizon
+
+
+def test_inputs_that_no_robot_gives_are_refused_by_name(tmp_path):
+    wants = dict(ACT["input_features"])
+    wants["observation.images.empty_camera_0"] = {"type": "VISUAL", "shape": [3, 64, 96]}
+    interface = lerobot.interface_of(ACT | {"input_features": wants}, {}, 0.1, tmp_path)
+    assert list(interface.cameras) == ["front", "wrist"]
+    for name in ("observation.environment_state", "observation.tactile"):
+        with pytest.raises(BadFile, match=f"looks at {name}, which no robot gives"):
+            lerobot.interface_of(
+                ACT | {"input_features": wants | {name: {"type": "ENV", "shape": [2]}}}, {}, 0.1, tmp_path
+            )
+    with pytest.raises(BadFile, match="output_features lack or misspell 'action'"):
+        lerobot.interface_of(ACT | {"output_features": {}}, {}, 0.1, tmp_path)
 
 
 def test_what_does_not_fit_act_is_named(tmp_path):
     act_checkpoint(tmp_path)
     policy = load_policy(f"lerobot:{tmp_path}")
-    with pytest.raises(BadValue, match=r"camera 'wrist' .*given: front"):
+    with pytest.raises(BadValue, match=r"camera 'wrist' is missing .*given: front"):
         policy.act(seen(cameras=("front",)))
     with pytest.raises(BadValue, match="32×96 px; this policy was trained on 64×96"):
         policy.act(seen(size=(32, 96)))
@@ -414,10 +499,10 @@ TEXT = {"model_type": "llama", "hidden_size": LLM, "intermediate_size": 64, "num
 
 
 def timm_vit(width: int, layers: int, dino: bool) -> dict[str, torch.Tensor]:
-    """Random tensors named as timm's vision transformers for 28 px in patches of 14, gamma as OpenVLA renames it."""
+    """Random tensors named as timm's vision transformers for 56 px in patches of 14, gamma as OpenVLA renames it."""
     hidden = 2 * width
     patches = torch.randn(width, 3, 14, 14) / 25
-    out = {"pos_embed": torch.randn(1, 4, width), "patch_embed.proj.weight": patches}
+    out = {"pos_embed": torch.randn(1, 16, width), "patch_embed.proj.weight": patches}
     out |= {
         "patch_embed.proj.bias": torch.randn(width),
         "norm.weight": torch.ones(width),
@@ -462,7 +547,7 @@ def timm_forward(w: dict[str, torch.Tensor], x: torch.Tensor, layers: int) -> to
             F.gelu(F.linear(y, b["mlp.fc1.weight"], b["mlp.fc1.bias"])), b["mlp.fc2.weight"], b["mlp.fc2.bias"]
         )
         h = h + y * b.get("ls2.scale_factor", torch.ones(()))
-    return h[:, -4:]
+    return h[:, -16:]
 
 
 @pytest.fixture(scope="module")
@@ -494,7 +579,7 @@ def openvla_files(tmp_path_factory):
     stats = {"q01": [-1.0] * 6 + [0.0], "q99": [2.0] * 6 + [1.0], "mask": [True] * 6 + [False]}
     config = {
         "model_type": "openvla", "architectures": ["OpenVLAForActionPrediction"], "text_config": TEXT,
-        "image_sizes": [28, 28], "timm_override_act_layers": [None, None],
+        "image_sizes": [56, 56], "timm_override_act_layers": [None, None],
         "timm_model_ids": ["vit_large_patch14_reg4_dinov2.lvd142m", "vit_so400m_patch14_siglip_224"],
         "use_fused_vision_backbone": True, "n_action_bins": 256, "pad_to_multiple_of": 64,
         "norm_stats": {"bridge_orig": {"action": stats}, "other": {"action": stats}},
@@ -511,13 +596,19 @@ def openvla_files(tmp_path_factory):
 def test_openvla_runs_as_published(openvla_files):
     folder, tensors, llama = openvla_files
     policy = load_policy(f"openvla:{folder}", dataset="bridge_orig")
-    obs = seen(size=(28, 28))
+    assert policy.interface == Interface(
+        {"image": (56, 56)}, (), ("dx", "dy", "dz", "drx", "dry", "drz", "gripper"), 1, 1 / 5,
+        action_units=("m", "m", "m", "rad", "rad", "rad", "opening"),
+    )  # fmt: skip
+    obs = seen(size=(56, 56), state=0, cameras=("image",))
     chunk = policy.act(obs)
     assert chunk.actions.shape == (1, 7) and chunk.dt == 1 / 5 and 0 < chunk.confidence <= 1 and chunk.done is None
+    with pytest.raises(BadValue, match=r"camera 'image' is missing .given: front, wrist"):
+        policy.act(seen(size=(56, 56), state=0))
 
     part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in
             ("vision_backbone.featurizer.", "vision_backbone.fused_featurizer.", "projector.")}  # fmt: skip
-    colours = torch.from_numpy(obs.images["front"]).permute(2, 0, 1)[None] / 255
+    colours = torch.from_numpy(obs.images["image"]).permute(2, 0, 1)[None] / 255
     dino = (colours - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
         :, None, None
     ]
@@ -548,6 +639,8 @@ def test_openvla_wants_to_know_whose_statistics(openvla_files):
         load_policy(f"openvla:{folder}")
     with pytest.raises(UnknownName, match=r"data set 'bridge'.*Did you mean 'bridge_orig'"):
         load_policy(f"openvla:{folder}", dataset="bridge")
+    other = load_policy(f"openvla:{folder}", dataset="other").interface
+    assert other.action_names[0] == "dx" and other.action_units == ()  # nobody has said what its numbers are
     with pytest.raises(UnknownName, match="dtype 'int8'"):
         load_policy(f"openvla:{folder}", dataset="other", dtype="int8")
 
@@ -607,7 +700,8 @@ def octo_files(tmp_path):
         "bridge_dataset": {"action": action, "proprio": {"mean": [0.5] * 5, "std": [0.5] * 5}},
         "fractal": {"action": action},
     }
-    (tmp_path / "config.json").write_text("{}")
+    about = {"model": {"heads": {"action": {"kwargs": {"action_horizon": 4, "action_dim": 7}}}}}
+    (tmp_path / "config.json").write_text(json.dumps(about))
     (tmp_path / "dataset_statistics.json").write_text(json.dumps(stats))
     (tmp_path / "example_batch.msgpack").write_bytes(b"\x80")
     return tmp_path
@@ -622,7 +716,15 @@ def test_octo_is_fed_its_window(octo_files, monkeypatch):
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     policy = load_policy(f"octo:{octo_files}", dataset="bridge_dataset", seed=7)
-    first, second = seen(seed=1), seen(seed=2)
+    assert policy.interface == Interface(
+        {"primary": (32, 32), "wrist": (16, 16)}, tuple(f"state{i}" for i in range(5)),
+        ("dx", "dy", "dz", "drx", "dry", "drz", "gripper"), 4, 1 / 5, offsets=(-1, 0),
+        action_units=("m", "m", "m", "rad", "rad", "rad", "opening"),
+    )  # fmt: skip
+    first, second = (
+        replace(seen(seed=s), images={"primary": seen((32, 32), seed=s).images["front"],
+                                      "wrist": seen((16, 16), seed=s).images["wrist"]}) for s in (1, 2)
+    )  # fmt: skip
     chunk = policy.act(first)
     assert chunk.actions.shape == (4, 7) and chunk.dt == 1 / 5
     np.testing.assert_allclose(chunk.actions[0], [2.1] * 6 + [1.0], atol=1e-6)
@@ -636,10 +738,10 @@ def test_octo_is_fed_its_window(octo_files, monkeypatch):
     policy.reset()
     policy.act(second)
     assert policy.model.calls[2][0]["timestep_pad_mask"].tolist() == [[False, True]]
-    with pytest.raises(BadValue, match=r"camera 'wrist' \(image_wrist\) is missing"):
-        policy.act(seen(cameras=("front",)))
-    with pytest.raises(BadValue, match="state has 3 values; this Octo was trained on 5"):
-        policy.act(seen(state=3))
+    with pytest.raises(BadValue, match="camera 'primary' is missing"):
+        policy.act(seen(cameras=("wrist",)))
+    with pytest.raises(BadValue, match="state has 3 values; this policy was trained on 5"):
+        policy.act(replace(first, state=first.state[:3]))
 
 
 def test_octo_checkpoints_that_are_not_whole(octo_files):
@@ -657,7 +759,14 @@ def test_octo_checkpoints_that_are_not_whole(octo_files):
         load_policy(f"octo:{octo_files}")
     with pytest.raises(BadFile, match="no Octo checkpoint at"):
         load_policy("octo:nowhere")
-    assert octo.resized(np.full((64, 96, 3), 9, np.uint8), (16, 24)).shape == (16, 24, 3)
+    (octo_files / "example_batch.msgpack").write_bytes(b"\x80")
+    (octo_files / "config.json").write_text("{}")
+    with pytest.raises(
+        BadFile, match=r"lacks or misspells 'model'; expected model\.heads\.action\.kwargs\.action_horizon"
+    ):
+        load_policy(f"octo:{octo_files}", dataset="fractal")
+    older = {"model": {"heads": {"action": {"kwargs": {"pred_horizon": 4}}}}}
+    assert octo.horizon_of(older, octo_files) == 4
 
 
 def test_openvla_is_trained_further(openvla_files):
@@ -671,7 +780,7 @@ def test_openvla_is_trained_further(openvla_files):
     torch.manual_seed(0)
     model = config.build(published.interface).eval()
     begin_from(model, folder)
-    image = {"": torch.randn(2, 3, 224, 224)}
+    image = {"image": torch.randn(2, 3, 56, 56)}
     inputs = Inputs(
         image, torch.zeros(2, 0), torch.zeros(2, 0, 384), torch.zeros(2, 0).bool(), ("pick up the red cube",) * 2
     )

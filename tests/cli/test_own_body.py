@@ -1,6 +1,7 @@
 """check-body, run --body and run --replay from the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import faulty_bodies as bodies
@@ -21,12 +22,8 @@ class Waves:
     """A policy for the gadget that says it is done in its third chunk."""
 
     def __init__(self, **changes):
-        self.interface = None
+        self.interface = replace(bodies.gadget().interface(8), **changes)
         self.calls = 0
-        if changes:
-            from dataclasses import replace
-
-            self.interface = replace(bodies.gadget().interface(8), **changes)
 
     def act(self, obs, prefix=None):
         self.calls += 1

@@ -44,5 +44,5 @@ done
 rm -rf "$work"
 echo "--- policies: what lerobot's ACT and diffusion answer (lerobot_policies.py), and what palmar makes of their files"
 env -u LD_LIBRARY_PATH PALMAR_LEROBOT_VENV="$venv" "$python" -m pytest -q -p no:cacheprovider \
-  "$repo/tests/models/test_adapters.py::test_lerobot_says_the_same"
+  "$repo/tests/adapters/test_adapters.py::test_lerobot_says_the_same"
 echo "conformance with lerobot 0.4.4: passed"

@@ -10,7 +10,7 @@ from palmar.types import ActionChunk
 
 
 class Expert:
-    interface = None
+    interface = ROBOT.with_action_space("channels").interface(2)
 
     resets = 0
 

@@ -34,7 +34,7 @@ def shot(tmp_path_factory):
 class Looking:
     """Stands still and says where it looked."""
 
-    interface = None
+    interface = arm7().interface(4)
 
     def act(self, obs, prefix=None):
         heat = np.zeros((24, 24), np.float32)

@@ -6,6 +6,7 @@ import pytest
 from palmar.errors import BadValue
 from palmar.lab.describe import describe, described, share_inside
 from palmar.lab.grounding import GroundingConfig
+from palmar.robots.arm7 import arm7
 from palmar.types import ActionChunk, Observation
 
 
@@ -23,7 +24,7 @@ def test_a_description_is_scored_by_confidence_and_by_the_box():
     assert share_inside(heat, (0.25, 0.25, 0.5, 0.5)) == 0.75 and share_inside(heat, (0.6, 0.6, 1.0, 1.0)) == 0.25
 
     class Sure:
-        interface = None
+        interface = arm7().interface(1)
 
         def __init__(self, confidence):
             self.confidence = confidence

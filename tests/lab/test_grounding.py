@@ -11,6 +11,7 @@ from palmar.lab import grounding as room
 from palmar.lab.grounding import GroundingConfig, Look, boxes, grounding, questions
 from palmar.lab.worlds import shared_world, world_named
 from palmar.mapping import Interface
+from palmar.robots.arm7 import arm7
 from palmar.sim import tasks
 from palmar.sim.camera import project
 from palmar.sim.instructions import parse
@@ -22,7 +23,7 @@ CONFIG = GroundingConfig("spy", tables=4)
 class Spy:
     """Its heatmap peaks at the thing asked for, or at another one."""
 
-    interface = None
+    interface = arm7().interface(1)
 
     def __init__(self, right: bool) -> None:
         self.right = right
@@ -30,15 +31,18 @@ class Spy:
     def reset(self) -> None: ...
 
     def act(self, obs, prefix=None):
+        heat = np.zeros((24, 24), np.float32)
+        chunk = ActionChunk(np.zeros((1, 7), np.float32), 0.1, 0.0, attention={"front.target": heat})
+        if not obs.images["front"].any():  # before any table is laid
+            return chunk
         world = shared_world("sim")
         asked, items = parse(obs.instruction), world.scenario.items
         names = [i for i, it in enumerate(items) if (it.colour, it.shape) == (asked.colour, asked.shape)]
         who = names[0] if self.right else next(i for i in range(len(items)) if i not in names)
         camera = world.embodiment.cameras[0]
         u, v, _ = project(world.data, world.model, camera, world.item(who))
-        heat = np.zeros((24, 24), np.float32)
         heat[int(v * 24), int(u * 24)] = 1.0
-        return ActionChunk(np.zeros((1, 7), np.float32), 0.1, 0.0, attention={"front.target": heat})
+        return chunk
 
 
 @pytest.mark.parametrize("right", [True, False])

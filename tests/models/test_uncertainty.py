@@ -314,7 +314,7 @@ def test_what_does_not_fit_is_refused_with_what_does():
         ActionChunk(np.zeros((2, 3), np.float32), 0.1, 0.0, spread=np.zeros(3))
 
     class Person:
-        interface = None
+        interface = sampled.interface
 
         def act(self, obs, prefix=None): ...
         def reset(self): ...

@@ -15,9 +15,8 @@ from palmar.types import ActionChunk
 class Servo:
     """Closes on a pose by the deltas it still takes."""
 
-    interface = None
-
     def __init__(self, robot, position, rotation):
+        self.interface = robot.interface(1)
         self.robot, self.position, self.rotation = robot, position, rotation
 
     def reset(self):

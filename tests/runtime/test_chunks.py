@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from palmar.mapping import Interface
 from palmar.runtime.chunks import Averaged
 from palmar.types import ActionChunk
 
 
 def test_a_mean_keeps_what_else_the_newest_chunk_says():
-    averaged = Averaged(SimpleNamespace(interface=None), decay=0.0)
+    averaged = Averaged(SimpleNamespace(interface=Interface({}, (), ("x", "y"), 3)), decay=0.0)
     averaged.mean(ActionChunk(np.zeros((3, 2), np.float32), 0.1, 0.0))
     spread = np.full((3, 2), 0.5, np.float32)
     said = {"front": np.ones((2, 2), np.float32)}

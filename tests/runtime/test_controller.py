@@ -29,7 +29,7 @@ HOME = ROBOT.home
 class Away:
     """Drives the TCP sideways at 0.3 m/s, there and back; says what instruction it was given."""
 
-    interface = None
+    interface = ROBOT.interface(8)
 
     def __init__(self, fails_at=None):
         self.calls, self.fails_at, self.heard = 0, fails_at, set()

@@ -17,7 +17,7 @@ ROBOT = arm7("channels")
 class Script:
     """Joint targets by a function of time."""
 
-    interface = None
+    interface = ROBOT.interface(8)
 
     def __init__(self, at):
         self.at = at

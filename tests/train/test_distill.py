@@ -84,7 +84,7 @@ def test_teachers_of_every_kind_answer_in_natural_units():
     np.testing.assert_allclose(both, one, atol=1e-5)
 
     class Short:
-        interface = None
+        interface = policy.interface
 
         def act(self, obs, prefix=None):
             return ActionChunk(np.zeros((1, 3), np.float32), 0.1, obs.time)

@@ -17,20 +17,20 @@ import torch
 from torch import Tensor
 
 from palmar.adapters import lerobot_act
-from palmar.errors import BadFile, BadValue, MissingPackage
+from palmar.adapters.naming import misfit, numbered
+from palmar.errors import BadFile, MissingPackage
+from palmar.mapping import Interface
 from palmar.models.published import checkpoint_folder, read_json, read_weights
 from palmar.types import ActionChunk, Array, Observation
 
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
+PADDED = IMAGES + "empty_camera_"  # a camera that nobody has; the policy puts black pictures in its place
 PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
 HARMLESS = ("to_batch_processor", "device_processor")  # steps that have nothing left to do here
 
 
-def load(
-    where: str | Path, rate: float = 30.0, cameras: Mapping[str, str] | None = None, device: str = "cpu"
-) -> LeRobotPolicy:
-    """rate: actions a second of the data it was trained on [Hz]; the checkpoint does not say. cameras: {its name: our
-    name} for those that differ."""
+def load(where: str | Path, rate: float = 30.0, device: str = "cpu") -> LeRobotPolicy:
+    """rate: actions a second of the data it was trained on [Hz]; the checkpoint does not say. Its interface: `interface_of`."""
     folder = Path(where)
     if (folder / "pretrained_model").is_dir():
         folder = folder / "pretrained_model"
@@ -47,7 +47,7 @@ def load(
             f"lerobot.processor.migrate_policy_normalization --pretrained-path {folder}"
         )
     engine: Engine = Own(folder, config, device) if config["type"] == "act" else Package(folder, config, device)
-    return LeRobotPolicy(engine, Features.of(config, engine.renamed, cameras or {}, folder), 1 / rate)
+    return LeRobotPolicy(engine, interface_of(config, engine.renamed, 1 / rate, folder))
 
 
 class Engine(Protocol):
@@ -62,83 +62,67 @@ class Engine(Protocol):
     def reset(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Features:
-    """What a checkpoint looks at. cameras: {name in the data: (our camera, height, width)}. state: how many values."""
-
-    cameras: Mapping[str, tuple[str, int, int]]
-    state: int | None
-
-    @classmethod
-    def of(
-        cls, config: Mapping[str, Any], renamed: Mapping[str, str], ours: Mapping[str, str], folder: Path
-    ) -> Features:
-        back, cameras, state = {v: k for k, v in renamed.items()}, {}, None
-        try:
-            for name, feature in config["input_features"].items():
-                name = back.get(name, name)
-                if feature["type"] == "VISUAL":
-                    _, height, width = feature["shape"]
-                    short = name.removeprefix(IMAGES)
-                    cameras[name] = (ours.get(short, short), int(height), int(width))
-                elif name == STATE:
-                    state = int(feature["shape"][0])
-                elif feature["type"] == "ENV":
-                    raise BadFile(
-                        f"'{folder}' wants {name}, which only its own simulator knows. Next: run it with lerobot"
-                    )
-        except (KeyError, TypeError, ValueError) as e:
-            raise BadFile(
-                f"'{folder / 'config.json'}': input_features lack or misspell {e}. Next: download the checkpoint again, whole"
-            ) from e
-        known = {n.removeprefix(IMAGES) for n in cameras}
-        if unknown := sorted(set(ours) - known):
-            raise BadValue(
-                f"cameras= names '{unknown[0]}'; the checkpoint has {', '.join(sorted(known)) or 'none'}. "
-                "Next: one of those"
-            )
-        return cls(cameras, state)
-
-    def frame(self, obs: Observation) -> dict[str, Any]:
-        """LeRobot's names and shapes, batch of one. Raises `BadValue` naming what does not fit."""
-        out: dict[str, Any] = {"task": [obs.instruction]}
-        for name, (ours, height, width) in self.cameras.items():
-            if ours not in obs.images:
-                have = ", ".join(obs.images) or "none"
-                raise BadValue(
-                    f"camera '{ours}' ({name}) is missing (given: {have}). Next: cameras={{its name: yours}}"
+def interface_of(config: Mapping[str, Any], renamed: Mapping[str, str], dt: float, folder: Path) -> Interface:
+    """What a checkpoint takes and answers, by its config.json: cameras as its data set called them (renamed: {there: in the
+    model}), state and actions `state0` … and `action0` …, because it has their number only. Raises `BadFile` for an input
+    that is no camera and no `observation.state`."""
+    back, cameras, width = {v: k for k, v in renamed.items()}, {}, 0
+    try:
+        for name, feature in config["input_features"].items():
+            name = back.get(name, name)
+            if name.startswith(PADDED):
+                continue
+            if feature["type"] == "VISUAL":
+                _, height, across = feature["shape"]
+                cameras[name.removeprefix(IMAGES)] = (int(height), int(across))
+            elif name == STATE:
+                width = int(feature["shape"][0])
+            else:
+                raise BadFile(
+                    f"'{folder}' looks at {name}, which no robot gives: palmar hands on cameras and {STATE}. Next: a policy "
+                    "trained without it"
                 )
-            image = obs.images[ours]
-            if image.shape[:2] != (height, width):
-                raise BadValue(
-                    f"camera '{ours}' gives {image.shape[0]}×{image.shape[1]} px; this policy was trained on {height}×{width}. "
-                    "Next: resize the camera's pictures, palmar run --fit"
-                )
-            picture = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-            out[name] = picture.contiguous().float() / 255
-        if self.state is not None:
-            if len(obs.state) != self.state:
-                raise BadValue(
-                    f"state has {len(obs.state)} values; this policy was trained on {self.state}. "
-                    "Next: a body with the state it was trained on"
-                )
-            out[STATE] = torch.from_numpy(np.asarray(obs.state, np.float32))[None]
-        return out
+        many = int(config["output_features"][ACTION]["shape"][0])
+        return Interface(cameras, numbered("state", width), numbered("action", many), horizon_of(config), dt)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as e:
+        raise BadFile(
+            f"'{folder / 'config.json'}': input_features or output_features lack or misspell {e}. Next: copy it again"
+        ) from e
+
+
+def horizon_of(config: Mapping[str, Any]) -> int:
+    """How many actions it answers at once: the whole chunk, or, of a policy that looks back (diffusion, VQ-BeT), those that
+    it means to be carried out."""
+    back = config.get("n_obs_steps", 1) > 1
+    keys = ("n_action_steps", "action_chunk_size") if back else ("chunk_size", "n_action_steps", "action_chunk_size")
+    return int(next((config[k] for k in keys if config.get(k)), 1))
 
 
 class LeRobotPolicy:
     """See the module's head. A chunk is the whole of what the network says; how much of it runs is the controller's."""
 
-    interface = None  # the published files do not name its numbers; a `Mapping` does
-
-    def __init__(self, engine: Engine, features: Features, dt: float) -> None:
-        self.engine, self.features, self.dt = engine, features, dt
+    def __init__(self, engine: Engine, interface: Interface) -> None:
+        self.engine, self.interface = engine, interface
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        """Raises `BadValue` when the observation does not fit. `prefix` is not used."""
+        """Raises `BadValue` when the observation does not fit `interface`, `BadFile` when the answer does not. `prefix` is
+        not used."""
         with torch.inference_mode():
-            actions = self.engine.chunk(self.features.frame(obs)).float().cpu().numpy()
-        return ActionChunk(actions, self.dt, obs.time)
+            actions = self.engine.chunk(self.frame(obs)).float().cpu().numpy()
+        if wrong := misfit(actions, self.interface):
+            raise BadFile(f"the LeRobot policy answers {wrong}. Next: its config.json belongs to other weights")
+        return ActionChunk(actions[: self.interface.horizon], self.interface.dt, obs.time)
+
+    def frame(self, obs: Observation) -> dict[str, Any]:
+        """LeRobot's names and shapes, batch of one. Raises `BadValue` naming what does not fit."""
+        self.interface.check(obs)
+        out: dict[str, Any] = {"task": [obs.instruction]}
+        for camera in self.interface.cameras:
+            picture = torch.from_numpy(np.ascontiguousarray(obs.images[camera])).permute(2, 0, 1)[None]
+            out[camera if camera.startswith("observation.") else IMAGES + camera] = picture.contiguous().float() / 255
+        if self.interface.state_names:
+            out[STATE] = torch.from_numpy(np.asarray(obs.state, np.float32))[None]
+        return out
 
     def reset(self) -> None:
         self.engine.reset()

@@ -13,23 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from palmar.adapters.naming import misfit, numbered, steps
 from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
+from palmar.mapping import Interface
 from palmar.models.published import read_json
 from palmar.types import ActionChunk, Array, Observation
 
 FILES = ("config.json", "dataset_statistics.json", "example_batch.msgpack")
+PICTURE = "image_"
 HINT = (
     "Next: pip install 'git+https://github.com/octo-models/octo' jax flax, in an environment of its own (it wants old "
     "versions of both), and serve it from there, or use `octo-small` trained by palmar"
 )
 
 
-def load(
-    where: str | Path, dataset: str | None = None, cameras: Mapping[str, str] | None = None, rate: float = 5.0,
-    seed: int = 0,
-) -> OctoPolicy:  # fmt: skip
-    """dataset: whose action statistics to use; may be left out when there is one. cameras: {its name: ours}, by default
-    primary: the first one, wrist: 'wrist'. rate: actions a second of that data set [Hz]."""
+def load(where: str | Path, dataset: str | None = None, rate: float = 5.0, seed: int = 0) -> OctoPolicy:
+    """dataset: whose action statistics to use; may be left out when there is one. rate: actions a second of that data set
+    [Hz]. The policy's interface: `interface_of`."""
     folder = Path(where)
     if not folder.is_dir():
         raise BadFile(
@@ -38,39 +38,58 @@ def load(
     for name in FILES:
         if not (folder / name).exists():
             raise BadFile(f"'{folder}' has no {name}; expected an Octo checkpoint. Next: copy the whole folder")
-    stats = statistics(folder, dataset)
+    name, stats = statistics(folder, dataset)
+    horizon = horizon_of(read_json(folder / "config.json"), folder)
     try:
         import jax
         from octo.model.octo_model import OctoModel
     except ImportError as e:
         raise MissingPackage(f"'{e.name or e}' is not installed; an Octo checkpoint needs octo and jax. {HINT}") from e
-    return OctoPolicy(OctoModel.load_pretrained(str(folder)), stats, dict(cameras or {}), 1 / rate, jax.random, seed)
+    model = OctoModel.load_pretrained(str(folder))
+    return OctoPolicy(model, stats, interface_of(model, stats, name, horizon, 1 / rate), jax.random, seed)
+
+
+def interface_of(
+    model: Any, stats: Mapping[str, Mapping[str, Array]], dataset: str, horizon: int, dt: float
+) -> Interface:
+    """What an Octo takes and answers: cameras called as in its example batch without `image_` (primary, wrist), its window of
+    pictures, `state0` … where it has a proprioceptive input, and the actions of the data set (`naming.steps`)."""
+    wanted = model.example_batch["observation"]
+    pictures = {k: wanted[k].shape for k in wanted if k.startswith(PICTURE)}
+    if not pictures:
+        raise BadFile(
+            "the Octo model's example batch has no image_*; expected at least image_primary. Next: an Octo checkpoint, whole"
+        )
+    window = int(next(iter(pictures.values()))[1])
+    names, units = steps(len(stats["action"]["mean"]), dataset)
+    return Interface(
+        {k.removeprefix(PICTURE): (int(s[2]), int(s[3])) for k, s in pictures.items()},
+        numbered("state", int(wanted["proprio"].shape[-1]) if "proprio" in wanted else 0),
+        names, horizon, dt, offsets=tuple(range(1 - window, 1)), action_units=units,
+    )  # fmt: skip
+
+
+def horizon_of(config: Mapping[str, Any], folder: Path) -> int:
+    """How many actions it answers at once: `action_horizon` of its head (`pred_horizon` in version 1.0). Raises `BadFile`."""
+    try:
+        about = config["model"]["heads"]["action"]["kwargs"]
+        return int(about["action_horizon"] if "action_horizon" in about else about["pred_horizon"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise BadFile(
+            f"'{folder / 'config.json'}' lacks or misspells {e}; expected model.heads.action.kwargs.action_horizon. "
+            "Next: copy the whole folder"
+        ) from e
 
 
 class OctoPolicy:
     """Keeps the last pictures of its window; the oldest are marked as missing when an episode begins."""
 
-    interface = None  # the published files do not name its numbers; a `Mapping` does
-
     def __init__(
-        self,
-        model: Any,
-        stats: Mapping[str, Mapping[str, Array]],
-        cameras: Mapping[str, str],
-        dt: float,
-        random: Any,
-        seed: int,
+        self, model: Any, stats: Mapping[str, Mapping[str, Array]], interface: Interface, random: Any, seed: int
     ) -> None:
-        self.model, self.stats, self.cameras, self.dt, self.random = model, stats, cameras, dt, random
+        self.model, self.stats, self.interface, self.random = model, stats, interface, random
         self.wanted: Mapping[str, Array] = model.example_batch["observation"]
-        pictures = [k for k in self.wanted if k.startswith("image_")]
-        if not pictures:
-            raise BadFile(
-                "the Octo model's example batch has no image_*; expected at least image_primary. "
-                "Next: an Octo checkpoint, whole"
-            )
-        self.sizes = {k: tuple(self.wanted[k].shape[2:4]) for k in pictures}
-        self.window = int(self.wanted[pictures[0]].shape[1])
+        self.window = len(interface.offsets)
         self.key = random.PRNGKey(seed)
         self._past: deque[Mapping[str, Array]] = deque(maxlen=self.window)
         self._task: tuple[str, Any] | None = None
@@ -80,15 +99,19 @@ class OctoPolicy:
         self._past.clear()
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        """Raises `BadValue` when a camera is missing. `prefix` is not used."""
+        """Raises `BadValue` when the observation does not fit `interface`, `BadFile` when the answer does not. `prefix` is
+        not used."""
         self._past.append(self._frame(obs))
         if self._task is None or self._task[0] != obs.instruction:
             self._task = (obs.instruction, self.model.create_tasks(texts=[obs.instruction]))
         self.key, draw = self.random.split(self.key)
-        actions = self.model.sample_actions(
+        drawn = self.model.sample_actions(
             self.observation(), self._task[1], unnormalization_statistics=self.stats["action"], rng=draw
         )
-        return ActionChunk(np.asarray(actions, np.float32)[0], self.dt, obs.time)
+        actions = np.asarray(drawn, np.float32)[0]
+        if wrong := misfit(actions, self.interface):
+            raise BadFile(f"the Octo model answers {wrong}. Next: its config.json belongs to other weights")
+        return ActionChunk(actions[: self.interface.horizon], self.interface.dt, obs.time)
 
     def observation(self) -> dict[str, Any]:
         """The window, batch of one; where there is no past yet, the first frame again, marked as padding."""
@@ -106,33 +129,20 @@ class OctoPolicy:
         return out
 
     def _frame(self, obs: Observation) -> dict[str, Array]:
-        out: dict[str, Array] = {}
-        for i, (name, size) in enumerate(self.sizes.items()):
-            short = name.removeprefix("image_")
-            ours = self.cameras.get(short) or (short if short in obs.images or i else next(iter(obs.images), short))
-            if ours not in obs.images:
-                raise BadValue(
-                    f"camera '{ours}' ({name}) is missing (given: {', '.join(obs.images) or 'none'}). "
-                    "Next: cameras={its name: yours}"
-                )
-            out[name] = resized(obs.images[ours], (int(size[0]), int(size[1])))
-        if "proprio" in self.wanted:
-            width = int(self.wanted["proprio"].shape[-1])
-            if len(obs.state) != width:
-                raise BadValue(
-                    f"state has {len(obs.state)} values; this Octo was trained on {width}. "
-                    "Next: a body with the state it was trained on"
-                )
+        self.interface.check(obs)
+        out: dict[str, Array] = {PICTURE + c: obs.images[c] for c in self.interface.cameras}
+        if self.interface.state_names:
             scale = self.stats.get("proprio")
             state = np.asarray(obs.state, np.float32)
             out["proprio"] = state if scale is None else (state - scale["mean"]) / (scale["std"] + 1e-8)
         return out
 
 
-def statistics(folder: Path, dataset: str | None) -> dict[str, dict[str, Array]]:
-    """{action: {mean, std, mask}} and the same of `proprio` if there, of one data set."""
+def statistics(folder: Path, dataset: str | None) -> tuple[str, dict[str, dict[str, Array]]]:
+    """(name of a data set, "" where the file has one without a name; {action: {mean, std, mask}} and the same of `proprio` if
+    there)."""
     known = read_json(folder / "dataset_statistics.json")
-    chosen = known
+    chosen, name = known, ""
     if "action" not in known:  # several data sets; a fine-tuned checkpoint has one, without a name
         if dataset is None and len(known) != 1:
             raise BadValue(
@@ -150,17 +160,8 @@ def statistics(folder: Path, dataset: str | None) -> dict[str, dict[str, Array]]
                 out[what] = {k: np.asarray(chosen[what][k], np.float32) for k in ("mean", "std")}
                 if "mask" in chosen[what]:
                     out[what]["mask"] = np.asarray(chosen[what]["mask"], bool)
-        return out
+        return name, out
     except (KeyError, TypeError, ValueError) as e:
         raise BadFile(
             f"'{folder / 'dataset_statistics.json'}' lacks or misspells {e}. Next: download the checkpoint again, whole"
         ) from e
-
-
-def resized(image: Array, size: tuple[int, int]) -> Array:
-    """uint8[H, W, 3] → uint8[*size, 3], Lanczos, as Octo's data loader does."""
-    if image.shape[:2] == size:
-        return image
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.LANCZOS))

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palmar.adapters.naming import STEPS, misfit, numbered
 from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadValue, RobotFault, UnknownName, need
+from palmar.mapping import Interface
 from palmar.types import ActionChunk, Array, Observation
 
 if TYPE_CHECKING:
@@ -27,49 +29,79 @@ KEY = "OPENPI_API_KEY"  # environment variable
 
 
 @dataclass(frozen=True)
-class Keys:
-    """What a server's model calls things. images: {its key: our camera}. state: {its key: which of our state values},
-    None for all. dt: seconds an action of it lasts."""
+class Environment:
+    """What the model of a server was trained in, which the protocol does not say.
 
+    images: {camera of the interface: its key in a request}. state: {key in a request: how many values}, which together are the
+    state of the interface, in its order.
+    """
+
+    interface: Interface
     images: Mapping[str, str]
-    state: Mapping[str, Sequence[int] | None] = field(default_factory=dict)
-    dt: float = 0.05
+    state: Mapping[str, int]
     prompt: str = "prompt"
 
+    def __post_init__(self) -> None:
+        if set(self.images) != set(self.interface.cameras):
+            raise BadValue(
+                f"images are of {', '.join(self.images) or 'none'}; the interface has {', '.join(self.interface.cameras)}. "
+                "Next: a key for each camera of the interface"
+            )
+        if (count := sum(self.state.values())) != len(self.interface.state_names):
+            raise BadValue(
+                f"state takes {count} values; the interface has {len(self.interface.state_names)}. Next: one for each name"
+            )
 
+
+SIZE = (224, 224)  # px, to which openpi's own clients pad pictures
 ENVIRONMENTS = {
-    "libero": Keys(
-        {"observation/image": "front", "observation/wrist_image": "wrist"}, {"observation/state": None}, 1 / 20
+    "libero": Environment(
+        Interface(
+            {"image": SIZE, "wrist_image": SIZE},
+            ("eef_x", "eef_y", "eef_z", "eef_rx", "eef_ry", "eef_rz", "gripper_left", "gripper_right"),
+            STEPS, 10, 1 / 20, state_units=("m",) * 3 + ("rad",) * 3 + ("m",) * 2,
+            action_units=("1",) * 6 + ("closing_m1_1",),
+        ),
+        {"image": "observation/image", "wrist_image": "observation/wrist_image"}, {"observation/state": 8},
     ),
-    "droid": Keys(
-        {"observation/exterior_image_1_left": "front", "observation/wrist_image_left": "wrist"},
-        {"observation/joint_position": range(7), "observation/gripper_position": (7,)},
-        1 / 15,
+    "droid": Environment(
+        Interface(
+            {"exterior_image_1_left": SIZE, "wrist_image_left": SIZE}, (*numbered("joint_position", 7), "gripper_position"),
+            (*numbered("joint_velocity", 7), "gripper_command"), 10, 1 / 15, state_units=("rad",) * 7 + ("closing",),
+            action_units=("1",) * 7 + ("closing",),
+        ),
+        {c: f"observation/{c}" for c in ("exterior_image_1_left", "wrist_image_left")},
+        {"observation/joint_position": 7, "observation/gripper_position": 1},
     ),
-}
+}  # fmt: skip
+"""libero: position and axis-angle of the end effector, both fingers; steps of LIBERO's controller, -1 … 1. droid: joint
+positions, gripper; joint velocities as shares of DROID's largest, -1 … 1. Source: `examples/libero/main.py` and
+`examples/droid/main.py` of github.com/Physical-Intelligence/openpi. Horizon: that of π₀-FAST and of π₀.₅ in LIBERO."""
 
 
-def load(where: str, env: str = "libero", keys: Keys | None = None, **options: Any) -> OpenPiPolicy:
-    """The policy at `//host:port` (or a whole ws:// or wss:// address). env: which names it uses (`ENVIRONMENTS`), or
-    give `keys`. The key a server may want is taken from the environment variable OPENPI_API_KEY."""
-    if keys is None:
+def load(where: str, env: str | Environment = "libero", horizon: int = 0, **options: Any) -> OpenPiPolicy:
+    """The policy at `//host:port` (or a whole ws:// or wss:// address). env: a name of `ENVIRONMENTS`, or one of your own.
+    horizon: how many actions of an answer are taken, 0 for as many as the environment says; a server that answers fewer is
+    refused. The key a server may want is taken from the environment variable OPENPI_API_KEY."""
+    if isinstance(env, str):
         if env not in ENVIRONMENTS:
             raise UnknownName("openpi environment", env, ENVIRONMENTS)
-        keys = ENVIRONMENTS[env]
+        env = ENVIRONMENTS[env]
+    if horizon:
+        env = replace(env, interface=replace(env.interface, horizon=horizon))
     address = where if where.startswith(("ws://", "wss://")) else "ws://" + where.removeprefix("//")
-    return OpenPiPolicy(address, keys, **options)
+    return OpenPiPolicy(address, env, **options)
 
 
 class OpenPiPolicy:
     """timeout: seconds to wait for a reply. wait: seconds to go on trying to connect. metadata: what the server said of
     itself. timing: {policy_timing, server_timing} of the last reply [ms]."""
 
-    interface = None  # the published files do not name its numbers; a `Mapping` does
-
-    def __init__(self, address: str, keys: Keys, timeout: float = 10.0, wait: float = 10.0) -> None:
+    def __init__(self, address: str, env: Environment, timeout: float = 10.0, wait: float = 10.0) -> None:
         need("websockets", "serve")
         need("msgpack", "serve")
-        self.address, self.keys, self.timeout, self.wait = address, keys, timeout, wait
+        self.address, self.env, self.timeout, self.wait = address, env, timeout, wait
+        self.interface = env.interface
         self.metadata: Mapping[str, Any] = {}
         self.timing: Mapping[str, Any] = {}
         self._line: ClientConnection | None = None
@@ -77,8 +109,8 @@ class OpenPiPolicy:
         self._connect()
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        """The server's chunk. `prefix` has no place in the protocol. Raises `BadValue` when the observation lacks
-        something, `RobotFault` when the server fails; the next call connects anew."""
+        """The server's chunk. `prefix` has no place in the protocol. Raises `BadValue` when the observation does not
+        fit `interface`, `RobotFault` when the server fails or answers what does not fit it; the next call connects anew."""
         request = self.request(obs)
         line = self._line or self._connect()
         from websockets.exceptions import WebSocketException
@@ -101,7 +133,9 @@ class OpenPiPolicy:
             got = type(actions).__name__ if not isinstance(actions, np.ndarray) else f"array {list(actions.shape)}"
             raise self._dead(f"sends actions that are a {got}; expected an array [T, A]")
         self.timing = {k: answer[k] for k in ("policy_timing", "server_timing") if k in answer}
-        return ActionChunk(actions.astype(np.float32), self.keys.dt, obs.time)
+        if wrong := misfit(actions, self.interface):
+            raise self._dead(f"sends {wrong}: another environment or horizon than env= and horizon= say")
+        return ActionChunk(actions[: self.interface.horizon].astype(np.float32), self.interface.dt, obs.time)
 
     def reset(self) -> None:
         """Nothing: the protocol has no such message, and a server keeps no memory of an episode."""
@@ -111,21 +145,14 @@ class OpenPiPolicy:
         self._open.close()
 
     def request(self, obs: Observation) -> dict[str, Any]:
-        """What is sent for an observation. Raises `BadValue` naming what it lacks."""
-        out: dict[str, Any] = {}
-        for theirs, ours in self.keys.images.items():
-            if ours not in obs.images:
-                have = ", ".join(obs.images) or "none"
-                raise BadValue(f"camera '{ours}' ({theirs}) is missing (given: {have}). Next: name yours in `keys`")
-            out[theirs] = np.ascontiguousarray(obs.images[ours])
-        for theirs, which in self.keys.state.items():
-            if which is not None and max(which) >= len(obs.state):
-                raise BadValue(
-                    f"{theirs} is state {max(which)}; the state has {len(obs.state)} values. "
-                    "Next: state names that the body has"
-                )
-            out[theirs] = np.asarray(obs.state if which is None else obs.state[list(which)], np.float32)
-        return out | {self.keys.prompt: obs.instruction}
+        """What is sent for an observation. Raises `BadValue` naming what does not fit `interface`."""
+        self.interface.check(obs)
+        out: dict[str, Any] = {key: np.ascontiguousarray(obs.images[camera]) for camera, key in self.env.images.items()}
+        start = 0
+        for key, count in self.env.state.items():
+            out[key] = np.asarray(obs.state[start : start + count], np.float32)
+            start += count
+        return out | {self.env.prompt: obs.instruction}
 
     def _connect(self) -> ClientConnection:
         from websockets.exceptions import WebSocketException

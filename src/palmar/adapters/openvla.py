@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palmar.adapters.naming import steps
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
@@ -27,25 +28,28 @@ from palmar.types import ActionChunk, Array, Observation
 
 HEADS = 16  # of both published towers: DINOv2 ViT-L/14 and SigLIP SO400M/14
 EMPTY = 29871  # Llama's empty token, which every published prompt ends with
-NAMES = ("dx", "dy", "dz", "drx", "dry", "drz", "gripper")
+CAMERA = "image"
 
 
 def load(
-    where: str | Path, dataset: str | None = None, camera: str | None = None, rate: float = 5.0, device: str = "cpu",
-    dtype: str = "float32",
-) -> OpenVlaPolicy:  # fmt: skip
-    """dataset: whose action statistics to use (`unnorm_key`); may be left out when there is one. camera: which picture
-    it sees; the first. rate: actions a second it was trained at [Hz]. dtype: bfloat16 halves the memory."""
+    where: str | Path, dataset: str | None = None, rate: float = 5.0, device: str = "cpu", dtype: str = "float32"
+) -> OpenVlaPolicy:
+    """dataset: whose action statistics to use (`unnorm_key`); may be left out when there is one. rate: actions a second it was
+    trained at [Hz]. dtype: bfloat16 halves the memory.
+
+    Its interface: one camera, `image`, of the size of its vision towers (224×224 px as published, stretched); no state; one
+    action, seven end-effector steps with the units of the data set where they are known (`naming.steps`)."""
     folder, config = _opened(where)
-    stats = statistics(folder, config, dataset)
+    name, stats = statistics(folder, config, dataset)
     kind = getattr(torch, dtype, None)
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise UnknownName("dtype", dtype, ("float32", "bfloat16", "float16"))
     weights = read_weights(folder)
     built = shape(config, read_json(folder / "preprocessor_config.json"), weights, folder)
     count = len(stats["q01"])
-    names = NAMES if count == len(NAMES) else tuple(f"action{i}" for i in range(count))
-    interface = Interface({camera or "": (224, 224)}, (), names, 1, 1 / rate)
+    names, units = steps(count, name)
+    side = built.vlm.towers[0].image
+    interface = Interface({CAMERA: (side, side)}, (), names, 1, 1 / rate, action_units=units)
     with torch.device("meta"):  # seven billion random numbers would be drawn only to be thrown away
         model = TokenVLA(built, interface)
     renamed = rename(weights, built, folder)
@@ -65,7 +69,7 @@ def load(
             "Next: download the checkpoint again, whole"
         ) from e
     refill_buffers(model)
-    return OpenVlaPolicy(model.to(device).eval(), stats, camera, 1 / rate, kind)
+    return OpenVlaPolicy(model.to(device).eval(), stats, kind)
 
 
 def published(where: str | Path) -> TokenVLAConfig:
@@ -108,30 +112,22 @@ def _opened(where: str | Path) -> tuple[Path, dict[str, Any]]:
 class OpenVlaPolicy:
     """One action at a time, end-effector displacements as its data set has them (the gripper: 1 is open)."""
 
-    interface = None  # the published files do not name its numbers; a `Mapping` does
-
-    def __init__(
-        self, model: TokenVLA, stats: Mapping[str, Array], camera: str | None, dt: float, dtype: torch.dtype
-    ) -> None:
-        self.model, self.stats, self.camera, self.dt, self.dtype = model, stats, camera, dt, dtype
+    def __init__(self, model: TokenVLA, stats: Mapping[str, Array], dtype: torch.dtype) -> None:
+        self.model, self.stats, self.dtype = model, stats, dtype
+        self.interface = model.interface
 
     def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        """Raises `BadValue` when there is no picture or no such camera."""
-        camera = self.camera or next(iter(obs.images), "")
-        if camera not in obs.images:
-            raise BadValue(
-                f"camera '{camera}' is missing (given: {', '.join(obs.images) or 'none'}). "
-                "Next: name the one that is meant, --cameras image=CAMERA"
-            )
+        """Raises `BadValue` when the observation does not fit `interface`."""
+        self.interface.check(obs)
         device = next(self.model.parameters()).device
-        image = pixels(torch.from_numpy(np.ascontiguousarray(obs.images[camera]))[None]).to(device)
+        image = pixels(torch.from_numpy(np.ascontiguousarray(obs.images[CAMERA]))[None]).to(device)
         nothing = torch.zeros(1, 0, device=device)
         asked = " ".join(obs.instruction.lower().split())
         with torch.inference_mode(), torch.autocast(device.type, self.dtype, self.dtype != torch.float32):
-            inputs = Inputs({self.camera or "": image}, nothing, nothing[..., None], nothing.bool(), (asked,))
+            inputs = Inputs({CAMERA: image}, nothing, nothing[..., None], nothing.bool(), (asked,))
             out = self.model.act(inputs)
         sure = None if out.confidence is None else float(out.confidence[0])
-        return ActionChunk(self.unnormalised(out.actions[0].float().cpu().numpy()), self.dt, obs.time, sure)
+        return ActionChunk(self.unnormalised(out.actions[0].float().cpu().numpy()), self.interface.dt, obs.time, sure)
 
     def unnormalised(self, actions: Array) -> Array:
         """-1 … 1 → between the 1st and 99th percentile of the training data, where its mask says so."""
@@ -143,8 +139,8 @@ class OpenVlaPolicy:
         """Nothing: it remembers nothing."""
 
 
-def statistics(folder: Path, config: Mapping[str, Any], dataset: str | None) -> dict[str, Array]:
-    """q01, q99 and mask of the actions of `dataset`, from dataset_statistics.json (fine-tuned) or config.json."""
+def statistics(folder: Path, config: Mapping[str, Any], dataset: str | None) -> tuple[str, dict[str, Array]]:
+    """Name of the data set; q01, q99 and mask of its actions, from dataset_statistics.json (fine-tuned) or config.json."""
     path = folder / "dataset_statistics.json"
     known = read_json(path) if path.exists() else config.get("norm_stats") or {}
     if dataset is None:
@@ -159,7 +155,7 @@ def statistics(folder: Path, config: Mapping[str, Any], dataset: str | None) -> 
     try:
         action = known[dataset]["action"]
         low, high = (np.asarray(action[q], np.float64) for q in ("q01", "q99"))
-        return {"q01": low, "q99": high, "mask": np.asarray(action.get("mask", [True] * len(low)), bool)}
+        return dataset, {"q01": low, "q99": high, "mask": np.asarray(action.get("mask", [True] * len(low)), bool)}
     except (KeyError, TypeError, ValueError) as e:
         raise BadFile(
             f"the action statistics of '{dataset}' in '{folder}' lack or misspell {e}. Next: download the checkpoint again, whole"

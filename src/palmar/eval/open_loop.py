@@ -26,11 +26,11 @@ TRACED = 150  # most chunks of the open-loop plot
 @dataclass(frozen=True)
 class Fit:
     """states: columns of the set's state in the policy's order. actions: columns of the policy's actions in the set's order.
-    cameras: that the policy looks at; None for all. past: frames before now that it looks at too."""
+    cameras: that the policy looks at. past: frames before now that it looks at too."""
 
     states: Array
     actions: Array
-    cameras: tuple[str, ...] | None
+    cameras: tuple[str, ...]
     past: tuple[int, ...]
     fps: float
 
@@ -38,8 +38,6 @@ class Fit:
     def of(cls, policy: Policy, dataset: Any) -> Fit:
         interface, fps = policy.interface, float(getattr(dataset, "fps", 0) or 10.0)
         ours = tuple(dataset.state_names), tuple(dataset.action_names)
-        if interface is None:
-            return cls(np.arange(len(ours[0])), np.arange(len(ours[1])), None, (), fps)
         state_names, action_names = tuple(interface.state_names), tuple(interface.action_names)
         if lacking := [n for n in state_names if n not in ours[0]]:
             raise BadValue(
@@ -61,7 +59,7 @@ class Fit:
                 f"the policy's actions last {interface.dt:.4g} s ({1 / interface.dt:.4g} Hz), the set has {fps:g} "
                 "fps. Next: a set at the policy's rate"
             )
-        past = tuple(o for o in getattr(interface, "past", (0,)) if o < 0)
+        past = tuple(o for o in interface.past if o < 0)
         return cls(
             np.array([ours[0].index(n) for n in state_names]), np.array([action_names.index(n) for n in ours[1]]),
             tuple(interface.cameras), past, fps,
@@ -222,7 +220,7 @@ class Work:
         start, stop, back = int(e.start), int(e.stop), (*self.fit.past, 0)
         picked = np.clip(start + at[:, None] + np.array(back), start, stop - 1)
         batch = self.dataset.batch(picked.ravel(), 1)
-        images = {c: x for c, x in batch["images"].items() if self.fit.cameras is None or c in self.fit.cameras}
+        images = {c: x for c, x in batch["images"].items() if c in self.fit.cameras}
         states, tasks = np.asarray(batch["state"], np.float32)[:, self.fit.states], np.asarray(batch["task"])
         out = []
         for k in range(len(at)):

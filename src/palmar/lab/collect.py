@@ -154,7 +154,7 @@ def record(job: tuple[CollectConfig, int]) -> Episode:
     driver: Policy = (
         Expert(world, noise, seed) if expert_drives else fitted(loaded(config.driver), world.embodiment).policy
     )
-    steps = 1 if expert_drives or driver.interface is None else min(driver.interface.horizon, EXECUTE)
+    steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
     driver.reset()
     recorder = EpisodeRecorder(Expert(world), world.success)
     extra = 0

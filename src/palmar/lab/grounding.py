@@ -149,14 +149,13 @@ def laid(config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation
 
 def check_heatmap(config: GroundingConfig) -> None:
     """Raise `BadValue`, before any table is laid, when the policy shows no heatmap of its target in that camera: one look at a
-    black picture tells. A policy that does not say what it looks at is found out at the first table."""
+    black picture tells."""
     policy = loaded(config.policy)
     face = policy.interface
-    if face is not None:
-        dark = {c: np.zeros((*size, 3), np.uint8) for c, size in face.cameras.items()}
-        seen = Observation(dark, np.zeros(len(face.state_names), np.float32), "reach the red cube")
-        policy.reset()
-        heatmap(policy.act(seen), config.camera)
+    dark = {c: np.zeros((*size, 3), np.uint8) for c, size in face.cameras.items()}
+    seen = Observation(dark, np.zeros(len(face.state_names), np.float32), "reach the red cube")
+    policy.reset()
+    heatmap(policy.act(seen), config.camera)
 
 
 def heatmap(chunk: ActionChunk, camera: str) -> Array:

@@ -241,7 +241,7 @@ class Uncertain:
     """
 
     def __init__(self, inner: Policy, method: Method) -> None:
-        self.inner, self.method = inner, method
+        self.inner, self.method, self.interface = inner, method, inner.interface
         self.neural = neural(inner)
         if not method.fits(self.neural.model):
             raise BadValue(_lacking(self.neural.model, method.needs))

@@ -323,11 +323,9 @@ def deploy(
     return Report(outcome, controller.mode, controller.reason, timing.report(), dict(safety.counts), safety.off)
 
 
-def check_fits(interface: Interface | None, robot: Embodiment, execute: int = 1) -> None:
+def check_fits(interface: Interface, robot: Embodiment, execute: int = 1) -> None:
     """Raise `BadValue` naming the first thing in which a policy and a robot do not mean the same by their numbers: names,
-    units, cameras, rate, or a chunk shorter than the part of it that is carried out. None: the policy says nothing."""
-    if interface is None:
-        return
+    units, cameras, rate, or a chunk shorter than the part of it that is carried out."""
     ours = robot.interface(interface.horizon)
     for what in ("action_names", "state_names"):
         theirs, mine = getattr(interface, what), getattr(ours, what)

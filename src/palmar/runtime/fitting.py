@@ -35,11 +35,9 @@ def fitted(
     description (`Channel.joint`) need not be given. held: {action of the robot that the policy lacks: its value}. how:
     pictures of another size are made to fit. called: the policy, in messages.
 
-    Raises `BadValue` or `UnknownName` with the first name, unit or rate that does not fit. A policy without an interface,
-    such as a person, is taken as it is.
+    Raises `BadValue` or `UnknownName` with the first name, unit or rate that does not fit.
     """
-    if (theirs := policy.interface) is None:
-        return Fitted(robot, policy)
+    theirs = policy.interface
     spaces = dict.fromkeys((robot.action_space, *robot.action_spaces))
     if any(r.action_names == theirs.action_names for r in map(robot.with_action_space, spaces)):
         robot = robot.fitting(theirs.action_names)
@@ -70,9 +68,9 @@ def fitted(
     raise BadValue(f"{who} does not fit {robot.name}: {first}") from first
 
 
-def check_execute(interface: Interface | None, execute: int) -> None:
-    """Raise `BadValue` when more actions are to be carried out than a chunk has. None: the policy says nothing."""
-    if interface is not None and execute > interface.horizon:
+def check_execute(interface: Interface, execute: int) -> None:
+    """Raise `BadValue` when more actions are to be carried out than a chunk has."""
+    if execute > interface.horizon:
         raise BadValue(
             f"execute is {execute}, the policy answers {interface.horizon} actions at once: the robot would stand still for "
             f"the rest. Next: --execute {interface.horizon} or less"
