@@ -65,7 +65,9 @@ def ran(work):
 def test_the_walks_are_as_the_code_goes(tmp_path):
     def demonstrations_become_weights():
         sets = tuple(
-            collect(tmp_path / f"set{i}", CollectConfig(2, ("reach",), seed=10 * i), 1, progress=False).root
+            collect(
+                tmp_path / f"set{i}", CollectConfig(2, ("reach",), seed=10 * i, timeout=4.0), 1, progress=False
+            ).root
             for i in range(2)
         )
         settings = TrainSettings(preset="palmar-nano", data=sets, steps=1, batch_size=8)
@@ -74,7 +76,7 @@ def test_the_walks_are_as_the_code_goes(tmp_path):
     def pictures_become_commands():
         body = MockBody(arm7())
         fit = fitted(load_policy(str(tmp_path / "run")), body.embodiment, cameras={"front": "wrist", "wrist": "front"})
-        deploy(body, fit.policy, "reach the red cube", body.reset(), timeout=0.5, clock=SimClock())
+        deploy(body, fit.policy, "reach the red cube", body.reset(), timeout=0.5, clock=SimClock(), blackbox=tmp_path)
 
     second = ran(demonstrations_become_weights)
     first = ran(pictures_become_commands)
