@@ -1,0 +1,154 @@
+"""A small learned detector of failure over signals, as a value and one JSON file.
+
+    signals → forms over time → normal deviations → weighted sum, and half of its largest so far → conformal band → confidence
+
+It holds no task: everything is compared with successes at the same step. `fit` needs seconds; a step needs microseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from palmar.errors import BadFile, BadValue, regular_file
+from palmar.runtime.confidence.conformal import Band
+from palmar.runtime.confidence.evidence import FORMS, Running, Usual, forms
+from palmar.runtime.confidence.learn import Rollouts, weights
+from palmar.types import Array
+
+FORMAT = "palmar failure detector 1"
+KEPT = 0.5
+"""Weight of the largest score so far beside the present one: what has gone wrong once is not forgotten."""
+FITTED = 0.6
+"""Share of the successes that fit the detector; the others give the threshold."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """names: the signals, K. floor: float64[K], see `Running`. usual: of their forms, M = len(FORMS)·K, in successes.
+    weights: float64[M]. band: None before calibration."""
+
+    names: tuple[str, ...]
+    floor: Array
+    usual: Usual
+    weights: Array
+    band: Band | None = None
+
+    @classmethod
+    def fit(cls, rollouts: Rollouts, seed: int = 0, share: float = FITTED, k: int = 3, n: int = 5) -> Detector:
+        """From episodes with known ends: all failures and a share of the successes fit it, the rest calibrate it.
+
+        Raises `BadValue` without a failure, or with fewer than 10 successes (no rate of false alarms can be promised then).
+        """
+        good = np.flatnonzero(~rollouts.failed)
+        if len(good) < 10:
+            raise BadValue(f"{len(good)} successes; expected 10 or more. Next: collect more successful episodes")
+        good = np.random.default_rng(seed).permutation(good)
+        cut = min(max(round(share * len(good)), 1), len(good) - 1)
+        own = rollouts.take(np.sort(np.concatenate([np.flatnonzero(rollouts.failed), good[:cut]])))
+        return cls.learned(own, seed).calibrated(own.successes(), rollouts.take(np.sort(good[cut:])), k, n)
+
+    @classmethod
+    def learned(cls, rollouts: Rollouts, seed: int = 0) -> Detector:
+        """Weights only, from all episodes given."""
+        floor = floors(rollouts)
+        shaped = forms(rollouts.values, floor)
+        usual = Usual.fit(shaped[~rollouts.failed], rollouts.lengths[~rollouts.failed])
+        return cls(rollouts.names, floor, usual, weights(usual.normal_all(shaped), rollouts, seed))
+
+    def calibrated(self, shape: Rollouts, calibration: Rollouts, k: int = 3, n: int = 5) -> Detector:
+        """With a band from successes: `shape` may have been fitted on, `calibration` may not."""
+        band = Band.fit(self.scores(shape), shape.lengths, self.scores(calibration), calibration.lengths, k, n)
+        return Detector(self.names, self.floor, self.usual, self.weights, band)
+
+    def scores(self, rollouts: Rollouts) -> Array:
+        """float64[N, T]: higher is worse; each from what had been seen by then. After an episode's end meaningless."""
+        if rollouts.names != self.names:
+            raise BadValue(f"signals {rollouts.names}; expected {self.names}. Next: those of the fit, in its order")
+        now = self.usual.normal_all(forms(rollouts.values, self.floor)) @ self.weights
+        return now + KEPT * np.maximum.accumulate(now, axis=1)
+
+    def watch(self) -> Watch:
+        """For one episode, chunk by chunk. Raises `BadValue` before calibration."""
+        return Watch(self)
+
+    def save(self, path: str | Path) -> None:
+        """One JSON file, replaced at once."""
+        band = self.band
+        about = {
+            "format": FORMAT, "signals": list(self.names), "forms": list(FORMS), "floor": self.floor.tolist(),
+            "mean": self.usual.mean.tolist(), "std": self.usual.std.tolist(), "weights": self.weights.tolist(),
+            "band": None if band is None else {
+                "mean": band.usual.mean.tolist(), "std": band.usual.std.tolist(), "worst": band.worst.tolist(),
+                "k": band.k, "n": band.n,
+            },
+        }  # fmt: skip
+        part = Path(path).with_name(Path(path).name + ".part")
+        part.write_text(json.dumps(about))
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Detector:
+        """Raises `BadFile` for a file that is missing, damaged or of another format."""
+        try:
+            a = json.loads(regular_file(path).read_text())
+            if a["format"] != FORMAT or tuple(a["forms"]) != FORMS:
+                raise ValueError(f"format {a['format']!r} with forms {a['forms']}")
+            b, usual = a["band"], Usual(np.array(a["mean"]), np.array(a["std"]))
+            band = None if b is None else Band(
+                Usual(np.array(b["mean"]), np.array(b["std"])), np.array(b["worst"]), int(b["k"]), int(b["n"])
+            )  # fmt: skip
+            found = cls(tuple(map(str, a["signals"])), np.array(a["floor"]), usual, np.array(a["weights"]), band)
+            width = len(FORMS) * len(found.names)
+            shapes = (found.weights.shape, usual.mean.shape[1:], usual.std.shape[1:])
+            if shapes != ((width,),) * 3 or len(usual.mean) != len(usual.std) or not len(usual.mean):
+                raise ValueError(f"arrays of shapes {shapes} for {len(found.names)} signals")
+            numbers = [found.floor, found.weights, usual.mean, usual.std]
+            if not all(np.isfinite(x).all() for x in numbers) or found.floor.shape != (len(found.names),):
+                raise ValueError("numbers that are not finite, or a floor of another length")
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise BadFile(
+                f"'{path}' is no detector ({error!r}); expected '{FORMAT}'. Next: fit it again and save it"
+            ) from error
+        return found
+
+
+class Watch:
+    """One episode as it goes. score, residual and confidence are of the chunks so far; confidence 1 before the first."""
+
+    def __init__(self, detector: Detector) -> None:
+        if detector.band is None:
+            raise BadValue("the detector has no band; expected a calibrated one. Next: Detector.fit, or calibrated(...)")
+        self.detector, self.band = detector, detector.band
+        self._running = Running(detector.floor)
+        self.reset()
+
+    def reset(self) -> None:
+        self._running.reset()
+        self._step, self._largest, self._recent = 0, -np.inf, [-np.inf] * self.band.n
+        self.score, self.residual, self.confidence = 0.0, -np.inf, 1.0
+
+    def add(self, values: Array) -> float:
+        """values: float[K], the signals of a new chunk. Returns the confidence 0 … 1 (`Band.confidence`)."""
+        d = self.detector
+        now = float(d.usual.normal(self._running.add(values), self._step) @ d.weights)
+        self._largest = max(self._largest, now)
+        self.score = now + KEPT * self._largest
+        self._recent = [*self._recent[1:], float(self.band.raw(np.array(self.score), self._step))]
+        self.residual = sorted(self._recent)[-self.band.k]
+        self.confidence = self.band.confidence(self.residual)
+        self._step += 1
+        return self.confidence
+
+
+def floors(rollouts: Rollouts) -> Array:
+    """float64[K] > 0: a twentieth of each signal's mean, so that values near 0 do not rule its logarithm."""
+    inside = np.arange(rollouts.values.shape[1]) < rollouts.lengths[:, None]
+    x = np.where(inside[..., None], rollouts.values, np.nan)
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(x)
+        mean = np.where(known, np.abs(x), 0.0).sum((0, 1)) / np.maximum(known.sum((0, 1)), 1)
+    return 0.05 * mean + 1e-12
