@@ -53,7 +53,7 @@ class Latch:
     @property
     def latched(self) -> bool:
         """Whether it is pressed: one look at a directory entry, cheap enough for every control tick."""
-        return os.path.lexists(self.path)  # noqa: PTH110 - a Path would be made at every tick
+        return os.path.lexists(self.path)
 
     def read(self) -> Pressed | None:
         """What is latched; None when nothing is."""

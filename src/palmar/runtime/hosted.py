@@ -51,7 +51,8 @@ class HostedBody:
         self._own: Attached | None = None
         self._ended = ""
         self._press: threading.Thread | None = None
-        self._moving, self._last = False, None
+        self._moving = False
+        self._last: Array | None = None
         ours, theirs = socket.socketpair()
         words = [sys.executable, "-m", "palmar.runtime.watchdog", "--socket", str(theirs.fileno()), "--body", where]
         paths = [p or str(Path.cwd()) for p in sys.path]
@@ -76,8 +77,8 @@ class HostedBody:
         except Ended as error:
             code = self.process.wait()
             raise RobotFault(
-                f"the watchdog's process of '{self.where}' ended with code {code} before the body was connected. Next: see its words "
-                "above"
+                f"the watchdog's process of '{self.where}' ended with code {code} before the body was connected. Next: see "
+                "its words above"
             ) from error
         if kind is Kind.FAULT:
             raise _fault(payload)
@@ -154,7 +155,7 @@ class HostedBody:
             raise fault
         return observation(answer, self.embodiment)
 
-    def _lost(self, error: Exception) -> RobotFault:
+    def _lost(self, error: Exception) -> RobotFault | BadValue:
         """The watchdog does not answer. What it said last is the reason; without a word the robot is braked from here."""
         if not isinstance(error, TimeoutError) and (said := self._last_words()) is not None:
             self._ended = str(said)

@@ -55,7 +55,7 @@ class Fault(IntEnum):
     STOPPED = 2
 
 
-class Ended(Exception):  # noqa: N818 - the other side is gone
+class Ended(Exception):
     """The other side has closed the connection, or its process has ended."""
 
 

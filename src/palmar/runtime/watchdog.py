@@ -240,7 +240,13 @@ class Host:
                 self._bus.release()
 
     def _complain(self, error: Exception, kind: Kind) -> None:
-        what = Fault.STOPPED if isinstance(error, Stopped) else Fault.ASKED if isinstance(error, UserError) else Fault.ROBOT
+        what = (
+            Fault.STOPPED
+            if isinstance(error, Stopped)
+            else Fault.ASKED
+            if isinstance(error, UserError)
+            else Fault.ROBOT
+        )
         if not isinstance(error, UserError | RobotFault | Stopped):
             traceback.print_exception(error, file=sys.stderr)
         said = str(error) if isinstance(error, UserError | RobotFault | Stopped) else f"{type(error).__name__}: {error}"
@@ -268,7 +274,7 @@ def braking(limits: Limits, value: Array, rate: Array) -> list[Array]:
     return path
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """The watchdog has stopped the robot."""
 
 
