@@ -41,6 +41,10 @@ class CameraWatch(Subscriber):
         measured = self._robot.measured(obs.state)
         for name, image in obs.images.items():
             seen = image[::EVERY, ::EVERY]
+            if not seen.size or seen.max() > BLACK:
+                self._black.pop(name, None)
+            elif now - self._black.setdefault(name, now) > self.frozen:
+                self.controller.hold(f"camera {name} black for more than {self.frozen:g} s")
             before = self._same.get(name)
             if before is None or before[0].shape != seen.shape or not np.array_equal(before[0], seen):
                 self._same[name] = seen.copy(), now, measured
@@ -48,7 +52,3 @@ class CameraWatch(Subscriber):
                 self.controller.hold(
                     f"camera {name} frozen: the same picture for {now - before[1]:.1f} > {self.frozen:g} s while the robot moved"
                 )
-            if seen.size and seen.max() > BLACK:
-                self._black.pop(name, None)
-            elif now - self._black.setdefault(name, now) > self.frozen:
-                self.controller.hold(f"camera {name} black for more than {self.frozen:g} s")

@@ -26,6 +26,7 @@ from palmar.errors import BadValue, RobotFault
 from palmar.runtime.bodies import Attached, find_body
 from palmar.runtime.estop import Latch
 from palmar.runtime.link import SEED, Ended, Fault, Kind, observation, receive, send
+from palmar.runtime.watchdog import ENDS
 from palmar.types import Array, Observation
 
 ANSWERS = 30.0
@@ -123,7 +124,7 @@ class HostedBody:
             self._press.join()
         if self.process.poll() is None:
             try:
-                self._sock.settimeout(10.0)
+                self._sock.settimeout(ENDS + 5.0)
                 send(self._sock, Kind.CLOSE)
                 while receive(self._sock)[0] is not Kind.CLOSED:
                     pass
@@ -171,7 +172,7 @@ class HostedBody:
             self._press.start()
             try:
                 self._own = find_body(self.where).connect(self.embodiment)
-                self._ended += "; the robot was braked from the loop's process"
+                self._ended += "; the robot is braked from the loop's process"
             except Exception as failed:
                 self._ended += f", and the body cannot be connected from here ({failed}): switch the robot off"
         return RobotFault(f"{self._ended}. Next: look at the robot, then start again")
@@ -215,5 +216,5 @@ def _fault(payload: memoryview) -> RobotFault | BadValue:
     if what == Fault.ASKED:
         return BadValue(said)
     if what == Fault.STOPPED:
-        return RobotFault(f"{said}; the watchdog braked the robot. Next: look at the robot, then start again")
+        return RobotFault(f"{said}; the watchdog brakes the robot. Next: look at the robot, then start again")
     return RobotFault(said)

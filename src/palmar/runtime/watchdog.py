@@ -35,6 +35,8 @@ from palmar.runtime.link import SEED, Ended, Fault, Kind, observed, receive, sen
 from palmar.runtime.loop import Body
 from palmar.types import Array
 
+ENDS = 10.0
+"""Longest time for a robot to be braked to rest before its body is closed all the same [s]."""
 LOOKS = 0.05
 """How often the E-STOP is looked at, at least [s]."""
 LINGERS = 2.0
@@ -57,8 +59,8 @@ class Host:
         self._command: Array | None = None  # the last that was sent, and the rate it was reached with
         self._rate = np.zeros(len(self.robot.channels))
         self._beat, self._moving, self._calling = time.monotonic(), False, ""
-        self._bus, self._words = threading.Lock(), threading.Lock()
-        self._asked_to_end = threading.Event()
+        self._bus, self._words, self._once = threading.Lock(), threading.Lock(), threading.Lock()
+        self._asked_to_end, self._rests = threading.Event(), threading.Event()
 
     # ---------------------------------------------------------------------------------------------- the loop's requests
 
@@ -83,6 +85,8 @@ class Host:
                 obs = self._call("observe", lambda: self.body.observe(images=bool(payload[0])))
                 self._say(Kind.SEEN, *observed(obs, self.cameras))
             elif kind is Kind.RESET:
+                if self.stopped:
+                    raise Stopped(self.stopped)
                 (seed,) = SEED.unpack(payload)
                 self._command, self._moving = None, False
                 obs = self._call("reset", lambda: self.body.reset(None if seed < 0 else seed))
@@ -160,20 +164,24 @@ class Host:
     def halt(self, reason: str, latch: bool = True) -> None:
         """Brake the body within its limits from the last command, and take no command any more. Returns when it rests, or
         was told to `stop()` because it takes no commands."""
+        if not self._once.acquire(blocking=False):
+            return  # another thread does; `_close` waits for it
         self.stopped = reason
         press = threading.Thread(target=self._press, args=(reason,), daemon=True)
         if latch:  # beside the braking: a disk may be slow
             press.start()
-        path = [] if self._command is None else braking(self.limits, self._command, self._rate)
-        done = threading.Event()
+        done, self._beat = threading.Event(), time.monotonic()
         threading.Thread(target=self._brake, args=(done,), daemon=True).start()
-        if not done.wait(2 * len(path) * self.limits.dt + self.period + 0.5) or self._moving:
-            self._cut()
-        self._moving = False
         if not reason.startswith("E-STOP"):
             self._say(Kind.FAULT, bytes([Fault.STOPPED, 0]), reason.encode())
+        while not done.wait(self.period) and time.monotonic() - self._beat < self.period:
+            time.sleep(0)  # it takes the commands that brake it
+        if self._moving:
+            self._cut()
+        self._moving = False
         if latch:
             press.join(LINGERS)
+        self._rests.set()
 
     def _brake(self, done: threading.Event) -> None:
         held = self._bus.acquire(timeout=self.limits.dt)  # a call that does not come back is not waited for
@@ -181,6 +189,7 @@ class Host:
             for command in [] if self._command is None else braking(self.limits, self._command, self._rate):
                 when = time.monotonic() + self.limits.dt
                 self.body.apply(command)
+                self._beat = time.monotonic()
                 time.sleep(max(when - time.monotonic(), 0.0))
             self._moving = False
         except Exception as error:
@@ -219,7 +228,9 @@ class Host:
         self._asked_to_end.clear()
         if self._moving and not self.stopped:
             self.halt("watchdog: its process was told to end", latch=False)
-        self.stopped = self.stopped or "watchdog: its process was told to end"
+        if not self.stopped:
+            self.stopped = "watchdog: its process was told to end"
+            self._rests.set()
         self._close()
         self._leave()
 
@@ -230,6 +241,8 @@ class Host:
     # ---------------------------------------------------------------------------------------------- words
 
     def _close(self) -> None:
+        if self.stopped:
+            self._rests.wait(ENDS)
         held = self._bus.acquire(timeout=LINGERS)
         try:
             self.body.close()
