@@ -1,13 +1,10 @@
-import json
-
 import numpy as np
-import pytest
 
 from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.monitor import BlackBox, SafetyCounts, Smoothness
+from palmar.runtime.monitor import SafetyCounts, Smoothness
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
 
@@ -62,29 +59,3 @@ def test_counts_agree_with_what_was_asked():
     assert counts.counts["acceleration"] > 0
     run(lambda t: ROBOT.home[:7], counts)
     assert (counts.checked, counts.changed) == (150, 0)
-
-
-def test_the_black_box_holds_the_seconds_before_a_fault(tmp_path):
-    class Jammed(MockBody):
-        def observe(self, images=True):
-            obs = super().observe(images)
-            if obs.time >= 2.0:
-                obs.state[3] += 1.0
-            return obs
-
-    body, box = Jammed(ROBOT), BlackBox(tmp_path / "box", seconds=0.5)
-    policy = Script(lambda t: np.full(7, np.nan) if t > 1.9 else sway(t))
-    rollout(body, Inline(policy), body.reset(), subscribers=(box,), timeout=3.0)
-    (path,) = box.written
-    ticks = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(ticks) == 25
-    assert ticks[-1]["stop"] and ticks[-1]["time"] == pytest.approx(2.0)
-    assert ticks[-1]["target"][0] == "nan"
-    assert ticks[0]["stop"] is False
-    assert ticks[-1]["reasons"][0]["words"] == "tracking joint4 1 > 0.35 rad"
-    assert ticks[-1]["reasons"][0]["bound"] == 0.35
-    assert ticks[-2]["reasons"][0]["words"] == "nan joint1 target is nan"
-    assert len(ticks[0]["command"]) == 8
-    assert len(box.dump(tmp_path / "all.jsonl").read_text().splitlines()) == 25
-    run(sway, box)
-    assert box.written == []

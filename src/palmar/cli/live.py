@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
-from palmar.console import Screen
+from palmar.console import Screen, say
 from palmar.description.find import find_robot
 from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
@@ -18,9 +20,14 @@ from palmar.pictures import FIT, Fit
 from palmar.policy import Policy, load_policy
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.runtime.approval import require_checked
-from palmar.runtime.bodies import find_body
+from palmar.runtime.bodies import Attached, find_body
+from palmar.runtime.cameras import CameraWatch
 from palmar.runtime.controller import Controller, Mode, Report, deploy
+from palmar.runtime.deadman import Deadman, deadman_of, wait_until_held
+from palmar.runtime.estop import Latch
 from palmar.runtime.fitting import Fitted, fitted
+from palmar.runtime.hosted import PERIOD, HostedBody, check_period
+from palmar.runtime.latching import Latching
 from palmar.runtime.loop import Body, Subscriber
 from palmar.runtime.monitor import SURE, Finished
 from palmar.types import Observation
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from palmar.eval.results import Film
     from palmar.lab.film import Filmmaker
 
+HELD = 30.0  # longest time to wait for a deadman switch to be held [s]
 BUSY = 0.1  # share of late ticks from which a run may have failed for want of time
 FILMING = {"mujoco": "sim", "av": "data", "PIL": "data"}  # what a film needs
 
@@ -43,7 +51,8 @@ class RunConfig:
     policy's own "fulfilled" is believed. execute: actions carried out of each chunk. names, cameras: POLICY=ROBOT where
     the two are called differently. hold: NAME=VALUE of a channel that the policy does not command. fit: how pictures of
     another size are made to fit. video: where the film goes (.mp4), None for no film. blackbox: folder for the last
-    seconds before each fault.
+    seconds before each fault. watchdog: its period [s], None: the body lives in this process and nothing stops it when this
+    process dies; for bodies of one's own alone. deadman: a switch that has to be held (`runtime.deadman`), "" for none.
     """
 
     instruction: str = ""
@@ -61,6 +70,8 @@ class RunConfig:
     fit: Fit = FIT
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
+    watchdog: Seconds | None = PERIOD
+    deadman: str = ""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -105,10 +116,13 @@ class RunResult:
     film: Film | None = None
     off: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ended_by: str = ""
 
     @property
     def exit_code(self) -> int:
-        """0 done · 1 not done in time · 3 the controller stopped the robot · 130 Ctrl-C."""
+        """0 done · 1 not done in time · 3 the controller stopped the robot · 130 Ctrl-C · 143 SIGTERM · 129 SIGHUP."""
+        if self.ended_by:
+            return 128 + getattr(signal, self.ended_by)
         if self.reason == "stopped":
             return 130
         if self.mode != Mode.RUN.name:
@@ -167,7 +181,8 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
         fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
         label = {"sim": "simulation", "twin": "reality twin"}[kind]
         camera = Filmmaker(world, config.instruction, label) if config.video else None
-        report = _deploy(config, world, fit.policy, obs, console, camera)
+        with _switch(config) as deadman:
+            report = _deploy(config, world, fit.policy, obs, console, Controller(deadman=deadman), camera)
         success = world.success()
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
     finally:
@@ -186,10 +201,17 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
     if robot is not None:  # all that can be said before anything is switched on
         check_deployable(robot)
         require_checked(robot, found, config.robot)
+        Latch(robot.name).require_released()
+        if config.watchdog is not None:
+            check_period(config.watchdog, robot)
     policy = load_policy(config.policy)
     fit = None if robot is None else _fitted(config, policy, robot)
-    body = found.connect(robot)
+    body: HostedBody | Attached
+    body = found.connect(robot) if config.watchdog is None else HostedBody(config.body, robot, config.watchdog)
     try:
+        latch = Latch(body.embodiment.name)
+        latch.require_released()
+        latch.prepare()
         if fit is None:
             check_deployable(body.embodiment)
             require_checked(body.embodiment, found, "")
@@ -197,11 +219,32 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
         body.embodiment = fit.robot
         fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
         camera, note = _camera(config, body)
-        report = _deploy(config, body, fit.policy, body.observe(), console, camera)
+        with _switch(config) as deadman:
+            controller = Controller(deadman=deadman)
+            latching = Latching(controller, latch)
+            report = _deploy(
+                config, body, fit.policy, body.observe(), console, controller, latching, CameraWatch(controller), camera
+            )
+        note += (f"the E-STOP could not be latched: {latching.trouble}",) if latching.trouble else ()
         film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
     finally:
         body.close()
     return _result(config, report, None, film, (*fit.notes, *note))
+
+
+@contextmanager
+def _switch(config: RunConfig) -> Iterator[Deadman | None]:
+    """The deadman switch once it is held, None where none is asked for."""
+    if not config.deadman:
+        yield None
+        return
+    switch = deadman_of(config.deadman)
+    try:
+        say("hold the deadman switch ({}): the robot moves while it is held", config.deadman)
+        wait_until_held(switch, HELD)
+        yield switch
+    finally:
+        switch.close()
 
 
 def _fitted(config: RunConfig, policy: Policy, robot: Embodiment) -> Fitted:
@@ -233,11 +276,16 @@ def _camera(config: RunConfig, body: Body) -> tuple[Filmmaker | None, tuple[str,
 
 
 def _deploy(
-    config: RunConfig, body: Body, policy: Policy, obs: Observation, console: Screen | None, camera: Subscriber | None
+    config: RunConfig,
+    body: Body,
+    policy: Policy,
+    obs: Observation,
+    console: Screen | None,
+    controller: Controller,
+    *subscribers: Subscriber | None,
 ) -> Report:
-    controller, finished = Controller(), Finished(config.done)
-    view = Terminal(config.instruction, controller)
-    watchers: Sequence[Subscriber] = [view, *([camera] if camera else [])]
+    finished, view = Finished(config.done), Terminal(config.instruction, controller)
+    watchers: Sequence[Subscriber] = [*(s for s in subscribers if s is not None), view]
     with shown(view, console):
         return deploy(
             body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, controller=controller,
@@ -251,5 +299,5 @@ def _result(
     reason = report.reason or report.outcome.reason
     return RunResult(
         config.instruction, report.outcome.reason == "done", success, report.outcome.duration, report.mode.name, reason,
-        report.timing, report.counts, film, report.off, notes,
+        report.timing, report.counts, film, report.off, notes, report.ended_by,
     )  # fmt: skip

@@ -13,8 +13,15 @@ from palmar.runtime.replay import Replayed
 MOST = 12  # channels drawn: those changed most
 
 
-def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = "") -> None:
-    """Write a PNG with one axis a channel. Raises `MissingPackage` without matplotlib, OSError when it cannot be written."""
+LABELS = ("recorded, without guards", "sent", "changed")
+
+
+def plot_replay(
+    robot: Embodiment, replayed: Replayed, path: Path, title: str = "", labels: tuple[str, str, str] = LABELS
+) -> None:
+    """Write a PNG with one axis a channel. labels: of `asked`, `sent` and `changed`.
+
+    Raises `MissingPackage` without matplotlib, OSError when it cannot be written."""
     need("matplotlib", "report")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -25,8 +32,8 @@ def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = 
     axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
     for axis, i in zip(axes, chosen, strict=True):
         c = robot.channels[i]
-        axis.plot(replayed.time, replayed.asked[:, i], color="#b9b5ae", linewidth=3.0, label="recorded, without guards")
-        axis.plot(replayed.time, replayed.sent[:, i], color="#5b82c4", linewidth=1.2, label="sent")
+        axis.plot(replayed.time, replayed.asked[:, i], color="#b9b5ae", linewidth=3.0, label=labels[0])
+        axis.plot(replayed.time, replayed.sent[:, i], color="#5b82c4", linewidth=1.2, label=labels[1])
         low, high = axis.get_ylim()
         axis.fill_between(
             replayed.time,
@@ -36,7 +43,7 @@ def plot_replay(robot: Embodiment, replayed: Replayed, path: Path, title: str = 
             color="#c4622f",
             alpha=0.25,
             linewidth=0,
-            label="changed",
+            label=labels[2],
         )
         if replayed.stopped is not None:
             axis.axvline(replayed.stopped[0], color="#c4622f", linewidth=1.2, linestyle="--", label="would stop")

@@ -28,13 +28,13 @@ from palmar.embodiments import LITTLE, Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.policy import Policy
+from palmar.runtime.blackbox import BlackBox
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.control import Control
 from palmar.runtime.fitting import check_execute
 from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
 from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, brake_to_rest, rollout
-from palmar.runtime.monitor import BlackBox
 from palmar.runtime.safety import RESTS, Safety
 from palmar.runtime.worker import Threaded
 from palmar.types import ActionChunk, Array, Observation, Reason
@@ -58,8 +58,8 @@ class Controller(Subscriber):
     person before HANDOFF [s]. stalled: longest time in which the robot is asked to move, the guards refuse all of it, and
     nothing moves [s]. deadman: asked at every tick; False is a released deadman switch, and holds.
 
-    history: (time [s], mode, reason) of every change. `hold`, `handoff`, `emergency_stop` and `finish` may be called
-    from any thread or signal handler.
+    history: (time [s], mode, reason) of every change. ended_by: why it was told to finish, such as SIGTERM. `hold`,
+    `handoff`, `emergency_stop` and `finish` may be called from any thread or signal handler.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Controller(Subscriber):
         self.history: list[tuple[float, Mode, str]] = []
         self._now = self._since = self._fresh = 0.0
         self._finishing, self._moving = False, False
+        self.ended_by = ""
         self._last: Array | None = None
         self._hit: float | None = None
 
@@ -94,9 +95,9 @@ class Controller(Subscriber):
     def emergency_stop(self, reason: str) -> None:
         self._worsen(Mode.ESTOP, reason)
 
-    def finish(self) -> None:
-        """Brake to rest, then end the rollout as stopped."""
-        self._finishing = True
+    def finish(self, by: str = "") -> None:
+        """Brake to rest, then end the rollout as stopped. by: who or what asked for it."""
+        self._finishing, self.ended_by = True, by or self.ended_by
 
     def resume(self) -> bool:
         """Back to RUN from HOLD or HANDOFF; False from E-STOP, which only `reset` leaves."""
@@ -259,8 +260,8 @@ class Instructed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a deployment came to: `mode` and `reason` of the controller at the end, `Timing.report`, `Safety.counts`, and what
-    is not guarded on this robot (`Safety.off`)."""
+    """What a deployment came to: `mode` and `reason` of the controller at the end, `Timing.report`, `Safety.counts`, what is not
+    guarded on this robot (`Safety.off`), and the signal that ended it, "" for none."""
 
     outcome: Outcome
     mode: Mode
@@ -268,6 +269,7 @@ class Report:
     timing: dict[str, float]
     counts: dict[str, int]
     off: tuple[str, ...] = ()
+    ended_by: str = ""
 
 
 def deploy(
@@ -286,10 +288,10 @@ def deploy(
 ) -> Report:
     """Run the policy on a body in real time, from an observation just made, until done, stopped or timed out.
 
-    However it ends, the robot is braked to rest within its limits first: also on Ctrl-C (outcome "stopped"; pressed again it
-    raises `KeyboardInterrupt` at once) and when the body raises (the error goes on to the caller; subscribers see the end
-    "fault", each once). A policy that raises before its first chunk ends the run, and the error goes to the caller; later it
-    is a chunk that does not come, and the watchdog holds.
+    However it ends, the robot is braked to rest within its limits first: also on Ctrl-C, SIGTERM and SIGHUP (outcome "stopped";
+    a second one raises `KeyboardInterrupt` at once) and when the body raises (the error goes on to the caller; subscribers see
+    the end "fault", each once). A policy that raises before its first chunk ends the run, and the error goes to the caller;
+    later it is a chunk that does not come, and the watchdog holds.
 
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
     Raises `BadValue` when a limit of the robot is a guess (`check_deployable`), and when the policy was made for other names,
@@ -299,7 +301,7 @@ def deploy(
     check_fits(policy.interface, body.embodiment, execute)
     clock, controller = clock or WallClock(), controller or Controller()
     safety, timing = Safety(body.embodiment, guards=(*GUARDS, controller)), Timing()
-    boxes = () if blackbox is None else (BlackBox(blackbox),)
+    boxes = () if blackbox is None else (BlackBox(blackbox, safety=safety),)
     watchers = tuple(_Once(s) for s in (Park(safety, clock), controller, timing, *boxes, *subscribers))
     policy.reset()
     worker = Threaded(Instructed(policy, instruction))
@@ -320,7 +322,9 @@ def deploy(
             worker.close()
     if outcome.error is not None and not controller.acted:
         raise outcome.error
-    return Report(outcome, controller.mode, controller.reason, timing.report(), dict(safety.counts), safety.off)
+    return Report(
+        outcome, controller.mode, controller.reason, timing.report(), dict(safety.counts), safety.off, controller.ended_by
+    )  # fmt: skip
 
 
 def check_fits(interface: Interface, robot: Embodiment, execute: int = 1) -> None:
@@ -389,8 +393,9 @@ class Park(Subscriber):
 
 
 @contextmanager
-def _undisturbed(on_interrupt: Callable[[], None]) -> Iterator[None]:
-    """First in line for a core, quick thread switches, short garbage collections, Ctrl-C a request the first time; all put back.
+def _undisturbed(on_interrupt: Callable[[str], None]) -> Iterator[None]:
+    """First in line for a core, quick thread switches, short garbage collections, a signal to end (Ctrl-C, SIGTERM, a closed
+    terminal) a request the first time; all put back.
 
     A thread that computes gives the interpreter up only every switch interval (5 ms by default): that would be jitter.
     Real-time priority is for this thread alone, and only where the system allows it (root, or an rtprio limit).
@@ -399,12 +404,15 @@ def _undisturbed(on_interrupt: Callable[[], None]) -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     presses = itertools.count()
 
-    def interrupted(*_: object) -> None:
+    def interrupted(number: int, _: object) -> None:
         if next(presses):  # braking takes too long for this person, or something hangs
             raise KeyboardInterrupt
-        on_interrupt()
+        on_interrupt(signal.Signals(number).name)
 
-    before = signal.signal(signal.SIGINT, interrupted) if main else None
+    names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if main and hasattr(signal, n)]
+    if main and "SIGHUP" in names and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        names.remove("SIGHUP")  # nohup: to go on without a terminal was asked for
+    before = {n: signal.signal(getattr(signal, n), interrupted) for n in names}
     sys.setswitchinterval(0.0002)
     gc.collect()
     gc.freeze()  # what exists now is not looked through again
@@ -416,8 +424,8 @@ def _undisturbed(on_interrupt: Callable[[], None]) -> Iterator[None]:
             os.sched_setscheduler(0, *policy)
         gc.unfreeze()
         sys.setswitchinterval(interval)
-        if main:
-            signal.signal(signal.SIGINT, before)
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 def _schedule() -> tuple[int, os.sched_param] | None:

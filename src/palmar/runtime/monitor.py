@@ -1,17 +1,13 @@
-"""What watches a rollout: whether it is finished, how smooth it was, what the guards changed, and a black box for afterwards."""
+"""What watches a rollout: whether it is finished, how smooth it was, and what the guards changed."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter, deque
-from dataclasses import asdict
-from pathlib import Path
+from collections import Counter
 
 import numpy as np
 
 from palmar.runtime.loop import Body, Subscriber, Tick
-from palmar.types import ActionChunk, Array, Observation, Reason
+from palmar.types import ActionChunk, Array, Observation
 
 SURE = 0.6  # probability from which a policy that says "done" is believed
 
@@ -75,65 +71,3 @@ class SafetyCounts(Subscriber):
         if tick.verdict.reasons:
             self.changed += 1
             self.counts.update(reason.guard for reason in tick.verdict.reasons)
-
-
-class BlackBox(Subscriber):
-    """Keeps the last `seconds` of ticks and, at the end, writes those before each fault to `folder` as JSON lines.
-
-    A fault is a verdict that asks to stop, or a rollout that ends in one. written: the files of this rollout.
-    """
-
-    def __init__(self, folder: str | Path = "blackbox", seconds: float = 10.0) -> None:
-        self.folder, self.seconds = Path(folder), seconds
-
-    def on_start(self, obs: Observation, body: Body) -> None:
-        self._ring: deque[Tick] = deque(maxlen=max(round(self.seconds * body.embodiment.control_rate), 1))
-        self._faults: list[list[Tick]] = []
-        self._faulty = False
-        self.written: list[Path] = []
-
-    def on_tick(self, tick: Tick) -> None:
-        self._ring.append(tick)
-        if tick.verdict.stop and not self._faulty:
-            self._faults.append(list(self._ring))  # kept now, written later: a tick has no time for a disk
-        self._faulty = tick.verdict.stop
-
-    def on_end(self, reason: str) -> None:
-        if reason == "fault" and not self._faulty:
-            self._faults.append(list(self._ring))
-        first = len(list(self.folder.glob("fault-*.jsonl")))
-        for number, ticks in enumerate(self._faults, start=first):
-            self.written.append(self.dump(self.folder / f"fault-{number:03d}.jsonl", ticks))
-
-    def dump(self, path: Path, ticks: list[Tick] | None = None) -> Path:
-        """Write these ticks, by default all that are kept, one JSON object a line. NaN and infinity become strings."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps(_record(t), allow_nan=False) for t in (self._ring if ticks is None else ticks))
-        path.write_text("".join(f"{line}\n" for line in lines))
-        return path
-
-
-def _record(tick: Tick) -> dict[str, object]:
-    return {
-        "index": tick.index,
-        "time": _plain(tick.time),
-        "late": _plain(tick.late),
-        "took": _plain(tick.took),
-        "observed": _plain(tick.observation.time),
-        "instruction": tick.observation.instruction,
-        "state": [_plain(x) for x in tick.observation.state],
-        "target": [_plain(x) for x in tick.target],
-        "command": [_plain(x) for x in tick.verdict.command],
-        "reasons": [_reason(r) for r in tick.verdict.reasons],
-        "stop": tick.verdict.stop,
-        "new_chunk": tick.new_chunk,
-        "confidence": None if tick.chunk is None or tick.chunk.confidence is None else _plain(tick.chunk.confidence),
-    }
-
-
-def _reason(reason: Reason) -> dict[str, object]:
-    return {k: _plain(v) if isinstance(v, float) else v for k, v in asdict(reason).items()} | {"words": str(reason)}
-
-
-def _plain(x: float) -> float | str:
-    return round(float(x), 6) if math.isfinite(x) else str(float(x))

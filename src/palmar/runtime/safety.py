@@ -10,6 +10,7 @@ after it too. Guards only choose among such steps: the result is clipped to them
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +23,23 @@ from palmar.types import Array, Observation, Reason, Verdict
 
 OUTSIDE = 0.1
 """How far outside its limits a channel may be when the robot starts, as a share of its range. Further is a wrong sensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that decides the next verdict beside what is asked for and seen; a black box keeps it.
+
+    command, rate, change, goal, drift: float64[N]. halted: how the last command was halted, "" not, "brake", "yield".
+    bounds: of every frame with zones, how deep inside each zone it may be, where that was computed, and the margin there.
+    """
+
+    command: Array
+    rate: Array
+    change: Array
+    goal: Array
+    drift: Array
+    halted: str
+    bounds: tuple[tuple[list[Array], Array, float], ...]
 
 
 class Safety:
@@ -57,7 +75,7 @@ class Safety:
             np.unique(np.concatenate([b.path for b in self._bounded])) if self._bounded else np.array([], int)
         )
         self.off = tuple(_off(robot, self.tolerance))
-        self.counts = {**{_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
+        self.counts = {**{guard_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
         self._endless = robot.endless
         self.reset(robot.home)
@@ -74,6 +92,7 @@ class Safety:
         self._check_range(command)
         self._q, self._v, self._a = command, np.zeros(len(command)), np.zeros(len(command))
         self._goal, self._drift = self._q, np.zeros(len(self._q))
+        self._halted = ""
         for bounded in self._bounded:
             bounded.reset(self._q)
 
@@ -98,6 +117,23 @@ class Safety:
         """Whether any channel changes, or any speed is not 0."""
         return bool(self._v.any()) or bool(self._q[self.limits.speeds].any())
 
+    @property
+    def state(self) -> State:
+        """What the next verdict depends on. Nothing is copied: no array of it is ever changed."""
+        bounds = tuple((b._bounds, b._marked, b._margin) for b in self._bounded)
+        return State(self._q, self._v, self._a, self._goal, self._drift, self._halted, bounds)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        """Go on from this state, of this robot or of one of the same channels. Raises `BadValue` as `reset`."""
+        self.reset(state.command)
+        self._v, self._a = state.rate, state.change
+        self._goal, self._drift, self._halted = state.goal, state.drift, state.halted
+        if len(state.bounds) == len(self._bounded):
+            for own, (bounds, marked, margin) in zip(self._bounded, state.bounds, strict=True):
+                if [np.shape(b) for b in bounds] == [np.shape(b) for b in own._bounds]:
+                    own._bounds, own._marked, own._margin = list(bounds), marked, margin
+
     def check(self, target: Array, obs: Observation, now: float) -> Verdict:
         """The command to send for a target float64[N] at episode time `now` [s].
 
@@ -120,11 +156,13 @@ class Safety:
             self.robot.measured(obs.state), obs, now, self.robot, self.limits, self.stale_after, self.tolerance,
         )  # fmt: skip
         reasons: list[Reason] = []
+        self._halted = ""
         for guard in self.guards:
             if (reason := guard(move)) is not None:
-                self.counts[_name(guard)] += 1
+                self.counts[guard_name(guard)] += 1
                 reasons.append(reason)
             if move.halt:
+                self._halted = "yield" if move.yields else "brake"
                 v = self._yielding(move, reasons) if move.yields else self._stopped()
                 return self._advance(v, reasons, move.stop)
         v = np.minimum(np.maximum(move.velocity, slowest), fastest)
@@ -331,5 +369,5 @@ def _off(robot: Embodiment, tolerance: Array) -> list[str]:
     return out
 
 
-def _name(guard: Guard) -> str:
+def guard_name(guard: Guard) -> str:
     return getattr(guard, "__name__", type(guard).__name__.lower())

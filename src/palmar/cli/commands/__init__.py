@@ -8,10 +8,12 @@ from palmar.cli.commands.data import Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.commands.robots import Robot
+from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
-    "run": Run, "check-body": CheckBody, "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
+    "run": Run, "check-body": CheckBody, "estop": EStop, "replay": Replay,
+    "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
     "repair": Repair, "questions": Questions,
     "models": Models, "train": Train, "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
@@ -20,6 +22,6 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Doctor", "Eval", "Ground", "Import", "Inspect", "Models",
-    "Preflight", "Questions", "Repair", "Robot", "Run", "SysId", "Train",
+    "COMMANDS", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Doctor", "EStop", "Eval", "Ground", "Import", "Inspect",
+    "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "SysId", "Train",
 ]  # fmt: skip

@@ -58,7 +58,13 @@ class Run:
     """Where the film goes (.mp4), with its last picture beside it (.jpg); None for no film. palmar-run.mp4 and palmar-run.jpg are
     always those of the last run."""
     blackbox: Path | None = None
-    """Folder for the last seconds before each fault of the safety layer."""
+    """Folder for the last seconds before each fault of the safety layer; palmar replay plays them again."""
+    watchdog: Seconds | None = 0.2
+    """With --body: longest time without a command before the watchdog, a process of its own, brakes the robot [s]. None for no
+    watchdog."""
+    deadman: str = ""
+    """A switch that a person holds while the robot may move: keys (any key of this terminal), udp:PORT, or a file that
+    something writes to."""
     replay: Path | None = None
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
     keys: tuple[str, ...] = ()
@@ -108,6 +114,8 @@ class Run:
             "seed",
             "timeout",
             "blackbox",
+            "watchdog",
+            "deadman",
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}

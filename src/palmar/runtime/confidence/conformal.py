@@ -35,7 +35,9 @@ class Band:
             raise BadValue(f"k = {self.k} of n = {self.n}; expected 1 ≤ k ≤ n. Next: leave them at 3 of 5")
 
     @classmethod
-    def fit(cls, shape: Array, shape_lengths: Array, calibration: Array, lengths: Array, k: int = 3, n: int = 5) -> Band:
+    def fit(
+        cls, shape: Array, shape_lengths: Array, calibration: Array, lengths: Array, k: int = 3, n: int = 5
+    ) -> Band:
         """shape: float[F, T] scores of successes that give mean and spread at each step; calibration: float[C, T] scores of other
         successes, which give the threshold. lengths: int[F], int[C]. Raises `BadValue` when there is none of either."""
         if not len(shape) or not len(calibration):

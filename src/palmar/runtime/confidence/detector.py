@@ -121,7 +121,9 @@ class Watch:
 
     def __init__(self, detector: Detector) -> None:
         if detector.band is None:
-            raise BadValue("the detector has no band; expected a calibrated one. Next: Detector.fit, or calibrated(...)")
+            raise BadValue(
+                "the detector has no band; expected a calibrated one. Next: Detector.fit, or calibrated(...)"
+            )
         self.detector, self.band = detector, detector.band
         self._running = Running(detector.floor)
         self.reset()
