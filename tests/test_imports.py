@@ -27,8 +27,8 @@ FLOORS = (
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 NOUNS = {
-    "types", "errors", "checks", "console", "ranges", "kinematics", "units", "pictures", "embodiments", "links", "mapping",
-    "policy",
+    "types", "errors", "checks", "console", "ranges", "magnitudes", "kinematics", "units", "pictures", "embodiments", "links",
+    "mapping", "policy",
 }  # fmt: skip
 # Doors from the nouns upwards; they open late, when they are called: loading a checkpoint by its name, and making a robot
 # from a file.

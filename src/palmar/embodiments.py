@@ -6,6 +6,7 @@ point, with the kinematic path that leads to it. A robot has any number of both;
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +17,8 @@ import numpy as np
 
 from palmar.errors import BadValue, UnknownName
 from palmar.kinematics import Chain, steady_quat
+from palmar.magnitudes import LARGEST, STEEPEST, check_lengths, check_magnitude, check_resolution
+from palmar.magnitudes import RATES as TICKS
 from palmar.mapping import Interface
 from palmar.types import Array
 from palmar.units import RATES, UNITS, check_unit, conversion
@@ -103,6 +106,9 @@ class Channel:
                 raise BadValue(f"channel '{self.name}': {what} is not a number")
             if what in ("velocity", "acceleration", "jerk", "effort", "tolerance") and not value > 0:
                 raise BadValue(f"channel '{self.name}': {what} is {value:g}; expected > 0")
+            above_zero = what in ("velocity", "acceleration", "jerk", "effort", "tolerance")
+            largest = {"acceleration": STEEPEST, "jerk": STEEPEST}.get(what, LARGEST)
+            check_magnitude(f"channel '{self.name}': {what}", value, largest, above_zero)
         if not np.isfinite(self.velocity):
             raise BadValue(f"channel '{self.name}': velocity is {self.velocity}; expected a finite limit")
         if not self.lower < self.upper:
@@ -122,6 +128,8 @@ class Channel:
             raise BadValue(f"channel '{self.name}': home is {self.home:g}; expected {self.lower:g} … {self.upper:g}")
         if self.span is not None and not (len(self.span) == 2 and self.span[0] != self.span[1]):
             raise BadValue(f"channel '{self.name}': span is {self.span}; expected two different joint positions")
+        for end in self.span or ():
+            check_magnitude(f"channel '{self.name}': an end of its span", end)
         for what, source in self.sources.items():
             if what not in QUANTITIES:
                 raise UnknownName(f"quantity in the sources of channel '{self.name}'", what, QUANTITIES)
@@ -191,11 +199,15 @@ class Frame:
             raise BadValue(f"frame '{self.name}' has {len(self.joints)} joints but its chain has {n}")
         if not all(np.isfinite(x) and x > 0 for x in self.max_step) or len(self.max_step) != 2:
             raise BadValue(f"frame '{self.name}': max_step is {self.max_step}; expected two numbers > 0")
+        check_lengths(f"frame '{self.name}': max_step", np.array(self.max_step))
+        check_lengths(f"frame '{self.name}': chain", np.append(self.chain.offsets, self.chain.tool_offset))
         if self.workspace is not None:
+            check_lengths(f"frame '{self.name}': workspace", self.workspace)
             box = np.asarray(self.workspace)
             if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
                 raise BadValue(f"frame '{self.name}': workspace is {box.tolist()}; expected float[2, 3], lower < upper")
         for zone in self.zones:
+            check_lengths(f"a zone of frame '{self.name}'", np.array([zone.height, getattr(zone, "radius", 0.0)]))
             for p in zone.points:
                 if p != "tcp" and p not in self.joints:
                     raise UnknownName(f"point of a zone of frame '{self.name}'", p, ("tcp", *self.joints))
@@ -259,7 +271,7 @@ class Embodiment:
             ("channels", [c.name for c in self.channels]), ("frames", [f.name for f in self.frames]),
             ("cameras", [c.name for c in self.cameras]), ("measurements", [m.name for m in self.state]),
         ):  # fmt: skip
-            if twice := sorted({n for n in names if names.count(n) > 1}):
+            if twice := sorted(n for n, times in Counter(names).items() if times > 1):
                 raise BadValue(f"{self.name}: two {what} are called '{twice[0]}'; expected different names")
         moving = [c.name for c in self.channels if c.moves_joint]
         for f in self.frames:
@@ -285,14 +297,18 @@ class Embodiment:
                 )
         for what in ("control_rate", "policy_rate"):
             value = getattr(self, what)
-            if not (np.isfinite(value) and value > 0):
-                raise BadValue(f"{self.name}: {what} is {value}; expected > 0")
+            if not TICKS[0] <= value <= TICKS[1]:
+                raise BadValue(f"{self.name}: {what} is {value} Hz; expected {TICKS[0]:g} … {TICKS[1]:g}")
         ratio = self.control_rate / self.policy_rate
         if ratio < 0.5 or abs(ratio - round(ratio)) > 1e-6:
             raise BadValue(
                 f"{self.name}: control_rate {self.control_rate} Hz is {ratio:.4g} × policy_rate {self.policy_rate} Hz; "
                 f"expected a whole number of control ticks an action"
             )
+        for c in self.channels:
+            orders = ("acceleration", "jerk") if c.kind == "velocity" else ("velocity", "acceleration", "jerk")
+            furthest = max(abs(c.lower), abs(c.upper))
+            check_resolution(c.name, furthest, self.control_rate, {q: getattr(c, q) for q in orders})
 
     # ---------------------------------------------------------------------------------------------- from files
 

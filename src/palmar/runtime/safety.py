@@ -22,6 +22,9 @@ from palmar.types import Array, Observation, Reason, Verdict
 OUTSIDE = 0.1
 """How far outside its limits a channel may be when the robot starts, as a share of its range. Further is a wrong sensor."""
 
+MOST_TICKS = 10_000
+"""Of a braking path that is held to zones."""
+
 
 class Safety:
     """Folds the guards over one command after another; on by default, with the limits of the robot's description.
@@ -62,8 +65,7 @@ class Safety:
         self._endless = np.isinf(robot.widths(np.inf))
         self._unit = self.limits.acceleration * self.limits.dt
         moving = self._geometric
-        longest = np.ceil((self.limits.velocity / self._unit)[moving].max()) if len(moving) else 0
-        self._ticks = np.arange(1.0, longest + 1)[:, None]
+        self._ticks = np.arange(1.0, _longest(robot, self.limits, moving) + 1)[:, None]
         self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
@@ -297,6 +299,23 @@ class _Bounded:
         worst = [np.minimum(depth.min(axis=0), 0.0) for depth in inside]
         self._bounds = [np.maximum(bound, w) for bound, w in zip(self._bounds, worst, strict=True)]
         self._margin = min((float(depth[0].min()) for depth in inside), default=np.inf)
+
+
+def _longest(robot: Embodiment, limits: Limits, moving: Array) -> int:
+    """Ticks of the longest braking path of the channels `moving`. Raises `BadValue` when there are too many to check at each
+    command."""
+    if not len(moving):
+        return 0
+    ticks = limits.velocity[moving] / (limits.acceleration * limits.dt)[moving]
+    worst = int(ticks.argmax())
+    if not ticks[worst] <= MOST_TICKS:
+        c = robot.channels[moving[worst]]
+        raise BadValue(
+            f"channel '{c.name}' takes {ticks[worst] * limits.dt:.3g} s to brake from {c.velocity:g} {c.unit}/s (acceleration "
+            f"{c.acceleration:g}, jerk {c.jerk:g}); expected at most {MOST_TICKS * limits.dt:g} s, of which every tick is held "
+            "to the zones. Next: check these limits"
+        )
+    return int(np.ceil(ticks[worst]))
 
 
 def _shrunk(v: Array, brake: Array, slowest: Array, fastest: Array) -> Array:
