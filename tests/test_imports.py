@@ -28,7 +28,8 @@ FLOORS = (
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 NOUNS = {
-    "types", "errors", "checks", "console", "ranges", "kinematics", "units", "pictures", "embodiments", "links", "tables",
+    "types", "errors", "checks", "console", "ranges", "magnitudes", "kinematics", "units", "pictures", "embodiments", "links",
+    "tables",
     "mapping", "policy",
 }  # fmt: skip
 ALLOWED = {

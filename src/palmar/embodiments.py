@@ -6,6 +6,7 @@ point, with the kinematic path that leads to it. A robot has any number of both;
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +17,8 @@ import numpy as np
 
 from palmar.errors import BadValue, UnknownName
 from palmar.kinematics import Chain, steady_quat
+from palmar.magnitudes import LARGEST, STEEPEST, check_lengths, check_magnitude, check_resolution
+from palmar.magnitudes import RATES as TICKS
 from palmar.mapping import Interface
 from palmar.types import Array
 from palmar.units import RATES, UNITS, check_unit, conversion
@@ -110,6 +113,9 @@ class Channel:
                 raise BadValue(f"channel '{self.name}': {what} is not a number. Next: a plain number, such as 1.5")
             if what in ("velocity", "acceleration", "jerk", "effort", "tolerance") and not value > 0:
                 raise BadValue(f"channel '{self.name}': {what} is {value:g}; expected > 0. Next: a number above 0")
+            above_zero = what in ("velocity", "acceleration", "jerk", "effort", "tolerance")
+            largest = {"acceleration": STEEPEST, "jerk": STEEPEST}.get(what, LARGEST)
+            check_magnitude(f"channel '{self.name}': {what}", value, largest, above_zero)
         if not np.isfinite(self.velocity):
             raise BadValue(
                 f"channel '{self.name}': velocity is {self.velocity}; expected a finite limit. "
@@ -141,6 +147,8 @@ class Channel:
                 f"channel '{self.name}': span is {self.span}; expected two different joint positions. "
                 "Next: the joint's positions at both ends of its calibrated range"
             )
+        for end in self.span or ():
+            check_magnitude(f"channel '{self.name}': an end of its span", end)
         for what, source in self.sources.items():
             if what not in QUANTITIES:
                 raise UnknownName(f"quantity in the sources of channel '{self.name}'", what, QUANTITIES)
@@ -216,7 +224,10 @@ class Frame:
                 f"frame '{self.name}': max_step is {self.max_step}; expected two numbers > 0. "
                 "Next: the largest step of one action [m] and [rad], such as 0.04 and 0.2"
             )
+        check_lengths(f"frame '{self.name}': max_step", np.array(self.max_step))
+        check_lengths(f"frame '{self.name}': chain", np.append(self.chain.offsets, self.chain.tool_offset))
         if self.workspace is not None:
+            check_lengths(f"frame '{self.name}': workspace", self.workspace)
             box = np.asarray(self.workspace)
             if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
                 raise BadValue(
@@ -224,6 +235,7 @@ class Frame:
                     "Next: exchange the two"
                 )
         for zone in self.zones:
+            check_lengths(f"a zone of frame '{self.name}'", np.array([zone.height, getattr(zone, "radius", 0.0)]))
             for p in zone.points:
                 if p != "tcp" and p not in self.joints:
                     raise UnknownName(f"point of a zone of frame '{self.name}'", p, ("tcp", *self.joints))
@@ -287,7 +299,7 @@ class Embodiment:
             ("channels", [c.name for c in self.channels]), ("frames", [f.name for f in self.frames]),
             ("cameras", [c.name for c in self.cameras]), ("measurements", [m.name for m in self.state]),
         ):  # fmt: skip
-            if twice := sorted({n for n in names if names.count(n) > 1}):
+            if twice := sorted(n for n, times in Counter(names).items() if times > 1):
                 raise BadValue(
                     f"{self.name}: two {what} are called '{twice[0]}'; expected different names. Next: rename one"
                 )
@@ -315,8 +327,10 @@ class Embodiment:
                 )
         for what in ("control_rate", "policy_rate"):
             value = getattr(self, what)
-            if not (np.isfinite(value) and value > 0):
-                raise BadValue(f"{self.name}: {what} is {value}; expected > 0. Next: a number above 0")
+            if not TICKS[0] <= value <= TICKS[1]:
+                raise BadValue(
+                    f"{self.name}: {what} is {value} Hz; expected {TICKS[0]:g} … {TICKS[1]:g}. Next: a rate in that range"
+                )
         ratio = self.control_rate / self.policy_rate
         if ratio < 0.5 or abs(ratio - round(ratio)) > 1e-6:
             raise BadValue(
@@ -324,6 +338,10 @@ class Embodiment:
                 f"expected a whole number of control ticks an action. "
                 "Next: a control_rate that is 1, 2, 3 … times the policy_rate"
             )
+        for c in self.channels:
+            orders = ("acceleration", "jerk") if c.kind == "velocity" else ("velocity", "acceleration", "jerk")
+            furthest = max(abs(c.lower), abs(c.upper))
+            check_resolution(c.name, furthest, self.control_rate, {q: getattr(c, q) for q in orders})
 
     # ---------------------------------------------------------------------------------------------- from files
 

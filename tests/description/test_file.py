@@ -46,6 +46,7 @@ def plain(value):
 
 number = st.floats(-1e6, 1e6)
 positive = st.floats(1e-6, 1e9)
+length = st.floats(1e-6, 1e6)
 names = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12)
 
 
@@ -62,6 +63,7 @@ def channels(draw):
     if kind == "velocity":
         lower, upper = min(lower, 0.0), max(upper, 0.0)
     home = lower + (upper - lower) / 2
+    large = st.floats(1e-3 * max(1.0, -lower, upper), 1e9)  # coarser than the rounding of positions
     if kind == "continuous":
         lower, upper = -math.inf, math.inf
     quantities = st.sampled_from(QUANTITIES)
@@ -71,8 +73,8 @@ def channels(draw):
         if value is None:  # there is no limit for a source to speak of
             sources.pop(what, None)
     return Channel(
-        draw(names), kind, unit, lower, upper, draw(positive), draw(positive | st.just(math.inf)),
-        draw(positive | st.just(math.inf)), effort, home, tolerance,
+        draw(names), kind, unit, lower, upper, draw(large), draw(large | st.just(math.inf)),
+        draw(large | st.just(math.inf)), effort, home, tolerance,
         draw(st.just("") | names), draw(st.none() | st.just((0.5, -1.5))), draw(st.just("") | names),
         sources,
     )  # fmt: skip
@@ -91,11 +93,11 @@ def robots_(draw):
         quats /= np.linalg.norm(quats, axis=1, keepdims=True)
         slides = tuple(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
         chain = Chain(rng.normal(size=(n, 3)), quats[:n], rng.normal(size=3), quats[n], slides if any(slides) else ())
-        zones = (Floor(draw(number), (joints[0], "tcp")), Column(draw(positive), draw(number), ("tcp",)))
-        box = np.array([[-1.0, -2, -3], [1, 2, draw(positive)]])
+        zones = (Floor(draw(number), (joints[0], "tcp")), Column(draw(length), draw(number), ("tcp",)))
+        box = np.array([[-1.0, -2, -3], [1, 2, draw(length)]])
         frames.append(
             Frame(name, joints, chain, draw(st.none() | st.just(box)), zones[: draw(st.integers(0, 2))],
-                  (draw(positive), draw(positive)), draw(st.booleans()))
+                  (draw(length), draw(length)), draw(st.booleans()))
         )  # fmt: skip
     cameras = tuple(Camera(n, 480, 640, 55.5) for n in draw(st.lists(names, max_size=2, unique=True)))
     state = state_of(made, frames)

@@ -21,6 +21,7 @@ from typing import Any
 
 import mutations
 import numpy as np
+import robot_steps
 
 from palmar.console import Screen
 from palmar.errors import PalmarError
@@ -90,6 +91,26 @@ def make_checkpoint(folder: Path, name: str) -> Path:
     model = config.build(face)
     scales = {k: Normalizer(np.zeros(n), np.ones(n)) for k, n in (("state", 2), ("action", 3))}
     return save(folder / "checkpoint", model.state_dict(), config, face, scales)
+
+
+def make_trained(folder: Path, name: str) -> Path:
+    """A checkpoint of one step on the set of `make_data`, which lies in `demos` beside its files: to train on from."""
+    from palmar.train.loop import train
+
+    data = make_data(folder, True)
+    root = train(_request(data, preset=name), folder / "checkpoint", progress=False)
+    for path in (root / "train.safetensors", root / "metrics.jsonl"):
+        path.unlink(missing_ok=True)
+    shutil.copytree(data, root / "demos", ignore=shutil.ignore_patterns(".cache"))
+    shutil.rmtree(folder / "outside")
+    return root
+
+
+def _request(data: Path, **settings: Any) -> Any:
+    from palmar.train.prepare import TrainSettings, prepare
+
+    few: Any = {"steps": 1, "batch_size": 2, "horizon": 4, "validation": 0.3}
+    return prepare(TrainSettings(data=(data,), **few, **settings))
 
 
 # ------------------------------------------------------------------------------------------------ what is done with it
@@ -216,12 +237,30 @@ def config(root: Path) -> None:
     preflight(checkpoint=root, robot=ROBOT)
 
 
+def train(root: Path) -> None:
+    """All that `palmar train` does, with one step of the smallest model: the set is read and cached, the model built, a batch
+    drawn, a step made, the held-out frames looked at, the checkpoint written."""
+    from palmar.train import loop
+
+    loop.train(_request(root, preset="palmar-nano"), root / "out", progress=False)
+
+
+def train_on(root: Path) -> None:
+    """The same from the weights and the normalisers of a checkpoint (`palmar train --init`)."""
+    from palmar.train import loop
+
+    loop.train(_request(root / "demos", init=str(root)), root / "out", progress=False)
+
+
 STEPS: dict[str, dict[str, Callable[[Path], None]]] = {
-    "data": {"read": look, "repair": repair, "cache": cached, "resume": resume},
-    "checkpoint": {"preflight": config, "load": load},
-}
+    "data": {"read": look, "repair": repair, "cache": cached, "resume": resume, "train": train},
+    "checkpoint": {"preflight": config, "load": load, "train": train_on},
+    "robot": {
+        "show": robot_steps.show, "preflight": robot_steps.compare, "round trip": robot_steps.round_trip, "move": robot_steps.move,
+    },
+}  # fmt: skip
 EVERY = {"cache": 4, "resume": 3}  # steps that not every case takes
-READS = {"read", "preflight", "load"}  # and write nothing
+READS = {"read", "preflight", "load", "show", "round trip", "move"}  # and write nothing
 
 
 def _differ(a: dict[str, str], b: dict[str, str]) -> list[str]:

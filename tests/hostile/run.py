@@ -15,15 +15,18 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "data")]
 
 import cases  # noqa: E402
+import robot_steps  # noqa: E402
 
-SHARE = {"data": 3, "checkpoint": 1}
+SHARE = {"data": 5, "checkpoint": 2, "robot": 2}
 
 
 def sources(folder: Path) -> dict[str, list[Path]]:
     """What is changed, by kind."""
+    trained = cases.make_trained(folder / "palmar-nano", "palmar-nano")
     return {
         "data": [cases.make_data(folder / "shared", True), cases.make_data(folder / "single", False)],
-        "checkpoint": [cases.make_checkpoint(folder / name, name) for name in ("palmar-nano", "act-tiny")],
+        "checkpoint": [trained, cases.make_checkpoint(folder / "act-tiny", "act-tiny")],
+        "robot": [robot_steps.make_robot(folder / name, name, trained) for name in ("arm7", "so101", "mobile3")],
     }
 
 

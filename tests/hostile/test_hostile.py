@@ -3,9 +3,9 @@
 import random
 
 import cases
-import mutations
 import pytest
 import run
+import values
 
 
 @pytest.fixture(scope="module")
@@ -13,12 +13,12 @@ def made(tmp_path_factory):
     return run.sources(tmp_path_factory.mktemp("hostile"))
 
 
-@pytest.mark.parametrize(("kind", "count"), [("data", 120), ("checkpoint", 60)])
+@pytest.mark.parametrize(("kind", "count"), [("data", 90), ("checkpoint", 40), ("robot", 120)])
 def test_single_mutations_end_in_a_message_and_cost_no_good_file(made, tmp_path, kind, count):
     faults = []
     with cases.guarded():
         for i in range(count):
-            faults += cases.run_case(kind, made[kind][i % 2], f"test.{i}", tmp_path / "place")[1]
+            faults += cases.run_case(kind, made[kind][i % len(made[kind])], f"test.{i}", tmp_path / "place")[1]
     assert not faults, "\n".join(map(str, faults))
 
 
@@ -26,9 +26,9 @@ def test_what_a_seed_changes_stays_the_same(made):
     """A fault can be looked at again by its seed."""
     source = made["data"][0]
     doc = {"a": {"b": [1, 2]}, "c": 3.5}
-    said = [mutations.changed_json({"a": {"b": [1, 2]}, "c": 3.5}, random.Random(i)) for i in range(5)]
-    assert said == [mutations.changed_json({"a": {"b": [1, 2]}, "c": 3.5}, random.Random(i)) for i in range(5)]
-    assert mutations.places(doc) == [("a",), ("a", "b"), ("a", "b", 0), ("a", "b", 1), ("c",)] and source.is_dir()
+    said = [values.changed_json({"a": {"b": [1, 2]}, "c": 3.5}, random.Random(i)) for i in range(5)]
+    assert said == [values.changed_json({"a": {"b": [1, 2]}, "c": 3.5}, random.Random(i)) for i in range(5)]
+    assert values.places(doc) == [("a",), ("a", "b"), ("a", "b", 0), ("a", "b", 1), ("c",)] and source.is_dir()
 
 
 def test_the_guards_see_what_they_guard_against(made, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ the field, the value and what was expected."""
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ from palmar.kinematics import Chain
 from palmar.units import UNITS
 
 MOST_BYTES = 4 * 2**20
+MOST_DOTS = 32
+DEEP_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MOST_DOTS},}}")
 MEASURED = ("position", "velocity", "effort", "pose", "other")
 
 
@@ -62,6 +65,9 @@ def read_robot(path: str | Path) -> Embodiment:
 
 def parse_robot(text: str, name: str = "robot file") -> Embodiment:
     """The robot in the text of a robot file; `name` is the file's, for messages. Raises `BadFile`."""
+    if deep := DEEP_KEY.search(text):  # `tomllib` takes memory in the square of the dots
+        line = text.count("\n", 0, deep.start()) + 1
+        raise BadFile(f"'{name}' has a name of more than {MOST_DOTS} parts in line {line}. Next: mend that line")
     try:
         values = tomllib.loads(text, parse_float=_float)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
@@ -174,7 +180,7 @@ def _frame(t: Table, channels: Sequence[str]) -> Frame:
 
 def _quat(t: Table) -> list[float]:
     quat = t.numbers("quat", 4)
-    if not 1e-3 < float(np.linalg.norm(quat)) < 1e3:
+    if not max(map(abs, quat)) < 1e3 or not float(np.linalg.norm(quat)) > 1e-3:
         t.refuse("quat", quat, "a quaternion w, x, y, z, best of length 1")
     return quat
 

@@ -62,12 +62,10 @@ def save(
     return folder
 
 
-def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy:
-    """The policy in a checkpoint folder, ready to act. robot: another one that shares the model, "" for its own.
-
-    Raises `BadFile` naming the file and the next step, `UnknownName` for a robot that it was not trained for.
-    """
-    config, interface, normalizers, info, folder = read_config(path)
+def check(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dict[str, Any], Path]:
+    """What `read_config` returns, once the configuration is known to be that of the weights and to describe a model that can be
+    built. Raises `BadFile`."""
+    found = config, interface, _, _, folder = read_config(path)
     built = json.loads((folder / CONFIG).read_text())
     header = read_header(folder / WEIGHTS)
     if header.meta.get("fingerprint") != _fingerprint({k: built[k] for k in built if k != "info"}):
@@ -76,6 +74,15 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
             "Next: copy both files from the same checkpoint"
         )
     check_fits(config, interface, header, folder)
+    return found
+
+
+def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy:
+    """The policy in a checkpoint folder, ready to act. robot: another one that shares the model, "" for its own.
+
+    Raises `BadFile` naming the file and the next step, `UnknownName` for a robot that it was not trained for.
+    """
+    config, interface, normalizers, info, folder = check(path)
     weights, _ = read_tensors(folder / WEIGHTS)
     with skip_pretrained():
         model = config.build(interface)
@@ -191,10 +198,10 @@ def check_normalizers(normalizers: Any) -> None:
             if not isinstance(value, list) or not all(type(n) in (int, float) and not abs(n) > 1e300 for n in value):
                 raise BadValue(f"normalizers.{name}.{part} is {value!r:.80}; expected a list of numbers")
         names = about.get("names", [])
-        if not isinstance(about.get("mode", ""), str) or not isinstance(names, list):
-            raise BadValue(
-                f"normalizers.{name} has mode {about.get('mode')!r:.80}; expected a text, and a list of names"
-            )
+        if not isinstance(about.get("mode", ""), str):
+            raise BadValue(f"normalizers.{name}.mode is {about['mode']!r:.80}; expected a text")
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise BadValue(f"normalizers.{name}.names is {names!r:.80}; expected a list of texts")
 
 
 def made(normalizers: Mapping[str, Any], interface: Interface, file: Path) -> dict[str, Normalizer]:

@@ -28,7 +28,7 @@ class CameraWatch(Subscriber):
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._robot = body.embodiment
-        self._widths = MOVED * self._robot.widths(2 * np.pi)
+        self._widths = MOVED * self._robot.widths
         self._same: dict[str, tuple[Array, float, Array]] = {}  # picture, since when, where the robot was then
         self._black: dict[str, float] = {}
         self._look(obs, obs.time)

@@ -15,7 +15,7 @@ def outside(robot: Embodiment, start: Array, commands: Array) -> dict[str, int]:
 
     start: float64[N] where the robot rested before. commands: float64[K, N], one a control tick. A robot that starts
     outside its range may be there, but not further out. Of a velocity channel the position is its speed, and its change
-    counts as acceleration, as in `Channel`.
+    counts as acceleration, as in `Channel`. What is no number breaks every limit.
     """
     dt = 1.0 / robot.control_rate
     speeds = robot.speeds
@@ -33,7 +33,7 @@ def outside(robot: Embodiment, start: Array, commands: Array) -> dict[str, int]:
         ),
         "jerk": (np.where(speeds, second[1:], third), bounds["jerk"]),
     }  # fmt: skip
-    found = {"position": int(((commands < lower - room) | (commands > upper + room)).any(1).sum())}
+    found = {"position": int((~((commands >= lower - room) & (commands <= upper + room))).any(1).sum())}
     for quantity, (values, bound) in rows.items():
-        found[quantity] = int((np.abs(values) > bound * (1 + 1e-6)).any(1).sum())
+        found[quantity] = int((~(np.abs(values) <= bound * (1 + 1e-6))).any(1).sum())
     return found

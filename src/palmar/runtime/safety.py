@@ -24,6 +24,9 @@ from palmar.types import Array, Observation, Reason, Verdict
 OUTSIDE = 0.1
 """How far outside its limits a channel may be when the robot starts, as a share of its range. Further is a wrong sensor."""
 
+MOST_TICKS = 10_000
+"""Of a braking path that is held to zones."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -78,6 +81,7 @@ class Safety:
         self.counts = {**{guard_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         self.checked = 0
         self._endless = robot.endless
+        _check_longest(robot, self.limits, self._geometric)
         self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
@@ -320,6 +324,21 @@ class _Bounded:
         worst = [np.minimum(depth.min(axis=0), 0.0) for depth in inside]
         self._bounds = [np.maximum(bound, w) for bound, w in zip(self._bounds, worst, strict=True)]
         self._margin = min((float(depth[0].min()) for depth in inside), default=np.inf)
+
+
+def _check_longest(robot: Embodiment, limits: Limits, moving: Array) -> None:
+    """Raise `BadValue` when the longest braking path of the channels `moving` has too many ticks to check at each command."""
+    if not len(moving):
+        return
+    ticks = (limits.velocity / limits.acceleration + 2 * limits.acceleration / limits.jerk)[moving] / limits.dt
+    worst = int(ticks.argmax())
+    if not ticks[worst] <= MOST_TICKS:
+        c = robot.channels[moving[worst]]
+        raise BadValue(
+            f"channel '{c.name}' takes {ticks[worst] * limits.dt:.3g} s to brake from {c.velocity:g} {c.unit}/s (acceleration "
+            f"{c.acceleration:g}, jerk {c.jerk:g}); expected at most {MOST_TICKS * limits.dt:g} s, of which every tick is held "
+            "to the zones. Next: check these limits"
+        )
 
 
 def _shrunk(v: Array, brake: Array, slowest: Array, fastest: Array) -> Array:

@@ -56,8 +56,8 @@ class Host:
         self.latch = latch or Latch(self.robot.name)
         self.limits, self.cameras = Limits.of(self.robot), [c.name for c in self.robot.cameras]
         self.stopped, self.ended = "", threading.Event()
-        self._command: Array | None = None  # the last that was sent, and the rate it was reached with
-        self._rate = np.zeros(len(self.robot.channels))
+        self._command: Array | None = None  # the last that was sent, the rate it was reached with, and its change
+        self._rate = self._change = np.zeros(len(self.robot.channels))
         self._beat, self._moving, self._calling = time.monotonic(), False, ""
         self._bus, self._words, self._once = threading.Lock(), threading.Lock(), threading.Lock()
         self._asked_to_end, self._rests = threading.Event(), threading.Event()
@@ -117,6 +117,7 @@ class Host:
             if not self.stopped:
                 self._moving = self._moving or moving
                 self.body.apply(command.copy())
+                self._change = (rate - self._rate) / self.limits.dt
                 self._command, self._rate, self._moving = command.copy(), rate, moving
                 self._beat = time.monotonic()
 
@@ -186,7 +187,9 @@ class Host:
     def _brake(self, done: threading.Event) -> None:
         held = self._bus.acquire(timeout=self.limits.dt)  # a call that does not come back is not waited for
         try:
-            for command in [] if self._command is None else braking(self.limits, self._command, self._rate):
+            for command in (
+                [] if self._command is None else braking(self.limits, self._command, self._rate, self._change)
+            ):
                 when = time.monotonic() + self.limits.dt
                 self.body.apply(command)
                 self._beat = time.monotonic()
@@ -276,12 +279,13 @@ class Host:
             self._words.release()
 
 
-def braking(limits: Limits, value: Array, rate: Array) -> list[Array]:
+def braking(limits: Limits, value: Array, rate: Array, change: Array) -> list[Array]:
     """The commands float64[N], one a control tick, that bring a robot to rest within its limits: joints and openings brake,
-    speeds go to 0. value: the last command; rate: its change a second, float64[N]."""
+    speeds go to 0. value: the last command; rate: its change a second; change: that of the rate, float64[N]."""
     path = []
     while rate.any() or value[limits.speeds].any():
-        rate = limits.stopping(value, rate)
+        before, rate = rate, limits.stopping(value, rate, change)
+        change = (rate - before) / limits.dt
         value = value + rate * limits.dt
         path.append(value)
     return path

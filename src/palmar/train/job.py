@@ -63,6 +63,8 @@ class Job:
         """folder: of the run to go on with, whose weights are about to come from its own file."""
         config, recipe = request.config, request.recipe
         init = None if request.init is None else Path(request.init)
+        if init is not None:
+            checkpoint.check(init)
         going_on = folder is not None
         begun_from = init if init is not None else folder
         before = None if begun_from is None else interface_at(begun_from)
