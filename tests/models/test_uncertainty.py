@@ -281,7 +281,7 @@ def test_each_system_has_the_method_that_suits_it(name):
     with torch.device("meta"):
         model = config.build(face)
     policy = NeuralPolicy.__new__(NeuralPolicy)
-    policy.model = model
+    policy.model, policy.interface = model, face
     if DEFAULTS[name] is not None:
         assert type(u.uncertainty(policy).method) is DEFAULTS[name]
         return

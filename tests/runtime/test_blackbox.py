@@ -28,7 +28,7 @@ ROBOT = arm7("channels")
 class Script:
     """Joint targets by a function of time."""
 
-    interface = None
+    interface = ROBOT.interface(8)
 
     def __init__(self, at):
         self.at = at
@@ -54,9 +54,8 @@ class Jammed(MockBody):
 class Wild:
     """Actions far beyond every limit, the same for the same seed."""
 
-    interface = None
-
     def __init__(self, robot, seed=0):
+        self.interface = robot.interface(8)
         self.robot, self.rng = robot, np.random.default_rng(seed)
 
     def act(self, obs, prefix=None):

@@ -35,8 +35,6 @@ def own():
 def test_a_policy_of_the_same_interface_is_left_as_it_is():
     policy = Recording(own())
     assert fitted(policy, bodies.gadget()).policy is policy
-    person = Recording(None)
-    assert fitted(person, bodies.gadget()).policy is person
     arm = Recording(arm7("channels").interface(8))
     assert fitted(arm, arm7()).robot.action_space == "channels"
 
