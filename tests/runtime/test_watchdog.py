@@ -227,8 +227,8 @@ def test_a_camera_that_shows_nothing_new_holds_the_robot(start, body, why):
 def test_braking_is_a_path_to_rest_within_the_limits():
     limits = Limits.of(ROBOT)
     value, rate = np.array([0.2, 0.5, 50.0, 0.4]), np.array([1.9, -1.0, 0.0, 0.5])
-    path = braking(limits, value, rate)
+    path = braking(limits, value, rate, np.zeros(4))
     assert path[-1][3] == 0.0 and len(path) > 3
     steps = np.diff([value, *path], axis=0) / limits.dt
     assert (np.abs(np.diff([rate, *steps], axis=0)) <= limits.acceleration * limits.dt * (1 + 1e-9)).all()
-    assert braking(limits, value * [1, 1, 1, 0], np.zeros(4)) == []
+    assert braking(limits, value * [1, 1, 1, 0], np.zeros(4), np.zeros(4)) == []

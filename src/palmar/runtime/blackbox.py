@@ -111,7 +111,7 @@ def read_dump(path: str | Path) -> Dump:
     try:
         lines = regular_file(path).read_text("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise BadFile(f"'{path}' is no text ({error.reason}); expected a black box (.jsonl)") from error
+        raise BadFile(f"'{path}' is no text ({error.reason}); expected a black box. Next: a fault-NNN.jsonl of --blackbox") from error
     except OSError as error:
         raise unusable(error, path) from error
     try:
@@ -130,11 +130,12 @@ def read_dump(path: str | Path) -> Dump:
         raise BadFile(f"'{path}' is no black box of palmar ({said}). Next: a fault-NNN.jsonl of --blackbox") from error
     n, s = len(robot.channels), len(robot.state)
     if not ticks:
-        raise BadFile(f"'{path}' holds no ticks; expected at least one")
+        raise BadFile(f"'{path}' holds no ticks; expected at least one. Next: another dump of --blackbox")
     for t in ticks:
         if t.command.shape != (n,) or t.target.shape != (n,) or t.state.shape != (s,):
             raise BadFile(
-                f"'{path}': tick {t.index} is not of {robot.name}; expected {n} channels and {s} measurements"
+                f"'{path}': tick {t.index} is not of {robot.name}; expected {n} channels and {s} measurements. "
+                "Next: another dump of --blackbox"
             )
     return dump
 

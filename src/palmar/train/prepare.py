@@ -256,7 +256,7 @@ def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> An
 
     data = Dataset(folder, image_size=size, keys=parse_keys(settings.keys))
     if at_another_rate(data):
-        raise BadValue(f"{folder}: {frame_rate(data)}")
+        raise BadValue(f"{folder}: {frame_rate(data)}. Next: palmar repair {folder}")
     for text in warnings(data):
         say(f"warning: {folder}: {text}")
     if not settings.good_only:
