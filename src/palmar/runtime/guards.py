@@ -130,7 +130,7 @@ def acceleration(move: Move) -> Reason | None:
     most = lim.acceleration * lim.dt
     speed, softened = np.abs(wanted), wanted.copy()
     room = np.abs(move.target - move.position) + most * lim.dt
-    room = room + np.where(move.lead * wanted > 0, move.lead**2 / (2 * lim.acceleration), 0.0)
+    room = room + np.where(move.lead * wanted > 0, lim.farthest(move.lead, move.change), 0.0)
     share = lim.reachable(room) / np.maximum(speed, most)
     i = int(share.argmin())
     if slow := share[i] < 1.0:
@@ -138,6 +138,7 @@ def acceleration(move: Move) -> Reason | None:
             least = float(share[group].min())
             if least < 1.0:
                 softened[group] = wanted[group] * least
+    softened = lim.arriving(softened, room, move.before, move.change)
     softened = np.minimum(np.maximum(softened, move.before - most), move.before + most)
     if np.abs(softened - wanted).max() <= 1e-3:
         return None

@@ -110,6 +110,21 @@ class Limits:
         shaped = np.clip(_gentle((v - wanted) / self._v, self._most), alpha - 1.0, alpha + 1.0)
         return np.where(np.abs(asked - alpha) <= 1.0, wanted, v + shaped * self._v)
 
+    def arriving(self, wanted: Array, room: Array, v: Array, a: Array) -> Array:
+        """The wanted rate [N], or the largest towards it from (v, a) after which braking ends within `room` ≥ 0 of where the
+        channel is. Channels that are `simple` keep what is wanted: `reachable` is exact for them."""
+        if self._all_simple:
+            return wanted
+        sign = np.where(wanted < 0, -1.0, 1.0)
+        nu, alpha, room = sign * v / self._v, sign * a / self._a, room / self._q
+        brake = np.clip(_gentle(nu, self._most), alpha - 1.0, alpha + 1.0)
+        asked = np.minimum(np.minimum(sign * (wanted - v) / self._v, alpha + 1.0), self._most)
+        late = ~self.simple & (asked > brake) & (_farthest(nu + asked, asked, self._most) > room)
+        if not late.any():
+            return wanted
+        asked[late] = _highest(nu[late], brake[late], asked[late], room[late], self._most[late])
+        return np.where(late, v + sign * asked * self._v, wanted)
+
     def braked(self, v: Array, a: Array) -> Array:
         """The rate [..., N] after one tick of full braking from rate v and its change a."""
         alpha = a / self._a
