@@ -79,7 +79,7 @@ ROBOT = f'name = "r"\n{CHANNEL}'
         (ROBOT.replace("velocity = { value = 1 }", "velocity = { value = -1 }"), "expected > 0"),
         (ROBOT + CHANNEL, "two channels are called 'a'"),
         ("control_rate = 7\n" + ROBOT, "whole number of control ticks"),
-        ("control_rate = 0\n" + ROBOT, "expected > 0"),
+        ("control_rate = 0\n" + ROBOT, "expected 0.001 … 100000"),
         (ROBOT.replace('"rad"', '"m"'), "expected one of"),
         (ROBOT.replace('"rad"', '"furlong"'), "Known: "),
         (ROBOT + "colour = 3\n", "Known: "),

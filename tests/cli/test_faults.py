@@ -50,7 +50,7 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
     ran: list[Any] = []
     kind: Any = COMMANDS[command]
     monkeypatch.setattr(kind, "run", lambda self, console: (ran.append(getattr(self, name)), (0, {}))[1])
-    needed = {"run": ["reach"], "check-body": ["--body", "mock:"],
+    needed = {"run": ["reach"], "replay": ["x"], "check-body": ["--body", "mock:"],
                   "train": ["--data", "x"], "collect": ["--out", "x"], "questions": ["--out", "x"],
               "doctor": ["x"], "preflight": ["--data", "x"]}  # fmt: skip
     whole = {n: w for n, _, w in ranges(kind)}[name]

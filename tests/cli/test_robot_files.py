@@ -109,6 +109,11 @@ def recorded(tmp_path_factory) -> tuple[Path, Path]:
                 picture = np.full((32, 48, 3), i, np.uint8)
                 steps.append(Step(Observation({"top": picture}, state, "swing", i / 10), action, action))
             writer.add(Episode("swing", "swing", seed, "expert", steps, True, "done", 6.0, {"score": 1.0}))
+    about = folder / "set/meta/info.json"
+    info = json.loads(about.read_text())
+    for feature in info["features"].values():
+        feature.pop("units", None)  # as every set that palmar did not write
+    about.write_text(json.dumps(info))
     return folder / "mine.urdf", folder / "set"
 
 

@@ -111,7 +111,9 @@ def read_dump(path: str | Path) -> Dump:
     try:
         lines = regular_file(path).read_text("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise BadFile(f"'{path}' is no text ({error.reason}); expected a black box. Next: a fault-NNN.jsonl of --blackbox") from error
+        raise BadFile(
+            f"'{path}' is no text ({error.reason}); expected a black box. Next: a fault-NNN.jsonl of --blackbox"
+        ) from error
     except OSError as error:
         raise unusable(error, path) from error
     try:

@@ -181,7 +181,7 @@ def find_guards(where: str) -> tuple[Guard, ...]:
     if isinstance(found, str) or not isinstance(found, Sequence) or not all(callable(g) for g in found):
         raise BadValue(
             f"'{where}' is {type(found).__name__}; expected a list of functions Move → Reason or None, as "
-            "palmar.runtime.guards.GUARDS"
+            "palmar.runtime.guards.GUARDS. Next: the name of such a list"
         )
     return tuple(found)
 

@@ -37,9 +37,13 @@ class Rollouts:
                 f"values {list(self.values.shape)}; expected [{n}, T, {len(self.names)}]. Next: one row an episode"
             )
         if self.failed.shape != (n,) or self.tasks.shape != (n,):
-            raise BadValue(f"failed {list(self.failed.shape)}, tasks {list(self.tasks.shape)}; expected [{n}] each. Next: one of each an episode")
+            raise BadValue(
+                f"failed {list(self.failed.shape)}, tasks {list(self.tasks.shape)}; expected [{n}] each. Next: one of each an episode"
+            )
         if n and not (self.lengths.min() >= 1 and self.lengths.max() <= self.values.shape[1]):
-            raise BadValue(f"lengths {self.lengths.min()} … {self.lengths.max()}; expected 1 … {self.values.shape[1]}. Next: steps of the values")
+            raise BadValue(
+                f"lengths {self.lengths.min()} … {self.lengths.max()}; expected 1 … {self.values.shape[1]}. Next: steps of the values"
+            )
 
     def __len__(self) -> int:
         return len(self.lengths)
