@@ -37,7 +37,9 @@ class Running:
         """values: float[..., K], NaN where unknown (the last known value stays). Returns float64[..., len(FORMS)·K], form by
         form; NaN until a signal is first known."""
         if values.shape[-1] != len(self.floor):
-            raise BadValue(f"{values.shape[-1]} signals; expected {len(self.floor)}. Next: those of the fit, in its order")
+            raise BadValue(
+                f"{values.shape[-1]} signals; expected {len(self.floor)}. Next: those of the fit, in its order"
+            )
         x = np.log(np.maximum(values, 0) + self.floor)
         if self._n == 0:
             self._last, self._recent = x, x

@@ -15,7 +15,7 @@ from palmar.types import Array
 
 SHARES = (0.5, 0.75, 1.0)  # of the shorter episode of a pair, at which the two are compared
 PAIRS = 6000  # drawn for a fit
-RIDGE = 1.0  # pull of the weights towards their prior
+RIDGE = 3.0  # pull of the weights towards their prior
 START = 0.1  # prior weight of a signal [1/standard deviation]
 
 
@@ -33,7 +33,9 @@ class Rollouts:
     def __post_init__(self) -> None:
         n = len(self.lengths)
         if self.values.ndim != 3 or self.values.shape[2] != len(self.names) or len(self.values) != n:
-            raise BadValue(f"values {list(self.values.shape)}; expected [{n}, T, {len(self.names)}]. Next: one row an episode")
+            raise BadValue(
+                f"values {list(self.values.shape)}; expected [{n}, T, {len(self.names)}]. Next: one row an episode"
+            )
         if self.failed.shape != (n,) or self.tasks.shape != (n,):
             raise BadValue(f"failed {list(self.failed.shape)}, tasks {list(self.tasks.shape)}; expected [{n}] each")
         if n and not (self.lengths.min() >= 1 and self.lengths.max() <= self.values.shape[1]):
@@ -98,7 +100,9 @@ def weights(evidence: Array, rollouts: Rollouts, seed: int = 0) -> Array:
 
 def consistent_signs(difference: Array, same_task: Array) -> Array:
     """float64[M]: +1 where failures have more in pairs of one task and of two, −1 where less in both, else 0."""
-    part = [np.sign((difference[m] > 0).mean(0) - (difference[m] < 0).mean(0)) for m in (same_task, ~same_task) if m.any()]
+    part = [
+        np.sign((difference[m] > 0).mean(0) - (difference[m] < 0).mean(0)) for m in (same_task, ~same_task) if m.any()
+    ]
     return np.where(part[0] == part[-1], part[0], 0.0)
 
 
