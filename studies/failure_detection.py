@@ -205,8 +205,8 @@ def answer(rows: Rows) -> str:
         f"{both['AUC, one task']:.3f}), chunks alone {spanned(chunks['_auc'])}; the best single signal, {best}, "
         f"{spanned(rows[best]['_auc'])}: {spanned(ahead, True)} ahead, in {sum(x > 0 for x in ahead)} of {len(ahead)} splits. "
         f"With alarms at {ALPHA:.0%} (on held-out seen successes {both['false alarms, seen']:.3f}) balanced accuracy is "
-        f"{balanced[0]}, of {by_alarm} alone {balanced[1]}, of the time so far {balanced[2]}; counting alarms by the usual length of "
-        f"a success only, {', '.join(early[:2])} and {early[2]}."
+        f"{balanced[0]}, of {by_alarm} alone {balanced[1]}, of the time so far {balanced[2]}; counting alarms by the usual "
+        f"length of a success only, {', '.join(early[:2])} and {early[2]}."
     )
 
 
