@@ -107,7 +107,8 @@ def test_nouns_and_runtime_need_only_light_packages():
     """Imported in a process where the heavy packages cannot be."""
     heavy = ("torch", "mujoco", "pyarrow", "av", "transformers", "matplotlib", "scipy", "PIL")
     modules = ["palmar", *(f"palmar.{n}" for n in sorted(NOUNS))]
-    modules += [f"palmar.runtime.{p.stem}" for p in sorted((SOURCE / "runtime").glob("*.py")) if p.stem != "__init__"]
+    files = [p.relative_to(SOURCE).with_suffix("") for p in sorted((SOURCE / "runtime").rglob("*.py"))]
+    modules += [".".join(("palmar", *p.parts)) for p in files if p.stem != "__init__"]
     code = f"import sys\nfor name in {heavy!r}: sys.modules[name] = None\n" + "\n".join(f"import {m}" for m in modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,9 +1,12 @@
 """How bad may an episode look before an alarm: a functional split conformal threshold.
 
-Successes that took no part in the fit say it. Each one's worst residual over its whole length, in units of the spread at
-each step, is kept; an episode raises an alarm when its residual is larger than all but a chosen share of them. Of new
-successes from the same distribution that share, at most, ever raises an alarm (Vovk et al. 2005; as a band over time Diquigiovanni
-et al. 2022). The residual is the k-th largest of the last n, so k-of-n is inside the guarantee and costs nothing of it.
+Successes that took no part in the fit say it. Each one's worst residual over its whole length is kept; an episode raises an
+alarm when its residual is larger than all but a chosen share of them. Of new successes from the same distribution that share, at
+most, ever raises an alarm (Vovk et al. 2005; as a band over time Diquigiovanni et al. 2022). The residual is the k-th largest
+of the last n, so k-of-n is inside the guarantee and costs nothing of it.
+
+The band is wide at first and narrows as 1/step up to the usual length of a success: a score early in an episode is made of few
+chunks and says little. It does not narrow further, so that lateness alone never raises an alarm.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ WARMUP = 5
 
 @dataclass(frozen=True)
 class Band:
-    """usual: of the score of successes at each step. worst: float64[C], sorted, each calibration success's largest residual.
-    k, n: the residual of a step is the k-th largest of the last n."""
+    """centre: float64[T], mean score of successes at each step. width: float64[T] > 0. Steps after T are compared with the
+    last. worst: float64[C], sorted, each calibration success's largest residual. k, n: the residual of a step is the k-th
+    largest of the last n."""
 
-    usual: Usual
+    centre: Array
+    width: Array
     worst: Array
     k: int = 3
     n: int = 5
@@ -38,22 +43,25 @@ class Band:
     def fit(
         cls, shape: Array, shape_lengths: Array, calibration: Array, lengths: Array, k: int = 3, n: int = 5
     ) -> Band:
-        """shape: float[F, T] scores of successes that give mean and spread at each step; calibration: float[C, T] scores of other
+        """shape: float[F, T] scores of successes that give centre and width; calibration: float[C, T] scores of other
         successes, which give the threshold. lengths: int[F], int[C]. Raises `BadValue` when there is none of either."""
         if not len(shape) or not len(calibration):
             raise BadValue(
                 f"{len(shape)} successes for the band and {len(calibration)} for its threshold; expected both. "
                 "Next: keep some successes out of the fit"
             )
-        band = cls(Usual.fit(shape[..., None], shape_lengths), np.zeros(0), k, n)
+        usual = Usual.fit(shape[..., None], shape_lengths)
+        centre, steps = usual.mean[:, 0], np.arange(1, len(usual.mean) + 1)
+        width = float(np.median(usual.std)) * len(steps) / steps
+        band = cls(centre, width, np.zeros(0), k, n)
         inside = np.arange(calibration.shape[1]) < lengths[:, None]
         worst = np.where(inside, band.residuals(calibration), -np.inf).max(1)
-        return cls(band.usual, np.sort(worst), k, n)
+        return cls(centre, width, np.sort(worst), k, n)
 
     def raw(self, score: Array, step: int) -> Array:
-        """float64[...]: one score in units of the band's spread at a step; -inf before `WARMUP`."""
-        t = min(step, len(self.usual.mean) - 1)
-        z = (np.asarray(score, np.float64) - self.usual.mean[t, 0]) / self.usual.std[t, 0]
+        """float64[...]: how far a score is above the centre, in widths; -inf before `WARMUP`."""
+        t = min(step, len(self.centre) - 1)
+        z = (np.asarray(score, np.float64) - self.centre[t]) / self.width[t]
         return z if step >= WARMUP else np.full_like(z, -np.inf)
 
     def residuals(self, scores: Array) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,8 +83,8 @@ class Detector:
             "format": FORMAT, "signals": list(self.names), "forms": list(FORMS), "floor": self.floor.tolist(),
             "mean": self.usual.mean.tolist(), "std": self.usual.std.tolist(), "weights": self.weights.tolist(),
             "band": None if band is None else {
-                "mean": band.usual.mean.tolist(), "std": band.usual.std.tolist(), "worst": band.worst.tolist(),
-                "k": band.k, "n": band.n,
+                "centre": band.centre.tolist(), "width": band.width.tolist(),
+                "worst": [None if np.isneginf(x) else float(x) for x in band.worst], "k": band.k, "n": band.n,
             },
         }  # fmt: skip
         part = Path(path).with_name(Path(path).name + ".part")
@@ -98,9 +99,7 @@ class Detector:
             if a["format"] != FORMAT or tuple(a["forms"]) != FORMS:
                 raise ValueError(f"format {a['format']!r} with forms {a['forms']}")
             b, usual = a["band"], Usual(np.array(a["mean"]), np.array(a["std"]))
-            band = None if b is None else Band(
-                Usual(np.array(b["mean"]), np.array(b["std"])), np.array(b["worst"]), int(b["k"]), int(b["n"])
-            )  # fmt: skip
+            band = None if b is None else _band(b)
             found = cls(tuple(map(str, a["signals"])), np.array(a["floor"]), usual, np.array(a["weights"]), band)
             width = len(FORMS) * len(found.names)
             shapes = (found.weights.shape, usual.mean.shape[1:], usual.std.shape[1:])
@@ -144,6 +143,21 @@ class Watch:
         self.confidence = self.band.confidence(self.residual)
         self._step += 1
         return self.confidence
+
+
+def _band(b: dict[str, Any]) -> Band:
+    """From a file. Raises `ValueError` and its like when it is none."""
+    worst = np.array([-np.inf if x is None else float(x) for x in b["worst"]])
+    band = Band(np.array(b["centre"], float), np.array(b["width"], float), worst, int(b["k"]), int(b["n"]))
+    fits = band.centre.ndim == 1 and band.centre.shape == band.width.shape and len(band.centre)
+    if (
+        not fits
+        or not np.isfinite(band.centre).all()
+        or not (band.width > 0).all()
+        or not (np.sort(worst) == worst).all()
+    ):
+        raise ValueError("a band whose centre, width or worst residuals do not fit")
+    return band
 
 
 def floors(rollouts: Rollouts) -> Array:

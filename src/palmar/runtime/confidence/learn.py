@@ -15,7 +15,7 @@ from palmar.types import Array
 
 SHARES = (0.5, 0.75, 1.0)  # of the shorter episode of a pair, at which the two are compared
 PAIRS = 6000  # drawn for a fit
-RIDGE = 1.0  # pull of the weights towards their prior
+RIDGE = 3.0  # pull of the weights towards their prior
 START = 0.1  # prior weight of a signal [1/standard deviation]
 
 
