@@ -36,13 +36,13 @@ def main() -> None:
     for episode in range(episodes):
         rng = np.random.default_rng([7, episode])
         discs, colour = scene.lay(rng)
-        goal = scene.target(discs, colour)
+        goal, still = scene.target(discs, colour), scene.board(discs)
         q = rng.uniform(-70, 70, 6)
         q[5] = rng.uniform(0, 100)
         for _ in range(int(rng.integers(75, 90))):
             step = np.clip(0.15 * (goal - q), -2.5, 2.5)  # at most 75 units a second
             action = q + step + rng.normal(0, 0.25, 6)
-            front, wrist = scene.look(q, discs)
+            front, wrist = scene.look(q, still)
             dataset.add_frame({"observation.state": q.astype(np.float32), "action": action.astype(np.float32),
                                "observation.images.front": front, "observation.images.wrist": wrist,
                                "task": f"touch the {colour} disc"})  # fmt: skip

@@ -419,3 +419,18 @@ def test_units_that_are_damaged_are_left_out(tmp_path: Path) -> None:
     (root / "meta/info.json").write_text(json.dumps(info))
     repair(root)
     assert Dataset(root).action_units == () and Dataset(root).state_units == tuple(m.unit for m in ROBOT.state)
+
+
+def test_a_task_whose_index_is_far_beyond_the_others_is_left_out(root):
+    """No frame names it; a table that long would be of empty texts alone."""
+    path = root / "meta/tasks.parquet"
+    table = pq.read_table(path)
+    texts = table.to_pydict()
+    column = next(c for c in texts if c != "task_index")
+    before = Dataset(root, cache=False).tasks
+    texts[column].append("a task of nobody")
+    texts["task_index"].append(1_000_000)
+    pq.write_table(pa.table(texts, schema=table.schema), path)
+    done = repair(root)
+    assert not done.left
+    assert Dataset(root, cache=False).tasks == before

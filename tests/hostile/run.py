@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "data")]
 import cases  # noqa: E402
 import robot_steps  # noqa: E402
 
-SHARE = {"data": 5, "checkpoint": 2, "robot": 2}
+SHARE = {"data": 4, "checkpoint": 2, "robot": 3}
 
 
 def sources(folder: Path) -> dict[str, list[Path]]:

@@ -268,8 +268,9 @@ def tasks_of(table: Mapping[int, str], mends: Sequence[Mend]) -> tuple[list[str]
                 if schema.text(text):
                     known.setdefault(i, text)
     used = {i for m in mends if m.part is not None and not m.lost for i in m.part.tasks}
-    most = max([*used, *table], default=-1)
-    if most > 10 * (len(known) + len(used)) + 1000:
-        return [], sorted(i for i in used if i not in known)
+    furthest = 10 * (len(known) + len(used)) + 1000  # an index beyond it is damage: of no use, or lost with its frames
+    if far := [i for i in used if i > furthest]:
+        return [], sorted({*far, *(i for i in used if i not in known)})
+    most = max([*used, *(i for i in table if i <= furthest)], default=-1)
     lost = [i for i in range(most + 1) if i not in known]
     return [known.get(i, "") for i in range(most + 1)], [i for i in lost if i in used]

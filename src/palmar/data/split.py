@@ -46,17 +46,26 @@ def episode_digests(source: Any) -> tuple[str, ...]:
     return tuple(out)
 
 
+def said_episodes(info: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The digests of the episodes that a checkpoint (its `info`) was trained on; None when it does not say, or not as a list of
+    texts."""
+    listed = info.get(TRAINED_ON)
+    if not isinstance(listed, list | tuple) or not all(isinstance(digest, str) for digest in listed):
+        return None
+    return tuple(listed)
+
+
 def held_out(source: Any, info: Mapping[str, Any]) -> Split:
     """info: of a checkpoint (`NeuralPolicy.info`); empty for a policy that has none. When it does not say what it was trained
     on, every episode counts as held out, and the text says so."""
-    n, listed = len(source.episodes), info.get(TRAINED_ON)
-    if not isinstance(listed, list | tuple):
+    n, listed = len(source.episodes), said_episodes(info)
+    if listed is None:
         return Split(
             tuple(range(n)), 0, False,
             f"the policy does not say which episodes it was trained on: all {n} are taken as held out, and the errors are too "
             "low if it was trained on some of them",
         )  # fmt: skip
-    seen = set(map(str, listed))
+    seen = set(listed)
     places = tuple(i for i, digest in enumerate(episode_digests(source)) if digest not in seen)
     trained = n - len(places)
     if not trained:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from palmar.errors import BadValue
+
 
 def mean_where(values: Tensor, mask: Tensor, each: float | None = None) -> Tensor:
     """Mean of values [B, ...] over the true entries of a mask of the same shape, 0 when there are none. each: see `divided`."""
@@ -44,6 +46,8 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        if heads < 1 or width % heads:
+            raise BadValue(f"an attention of width {width} has {heads} heads; expected a divisor of the width")
         self.heads = heads
         self.norm = nn.LayerNorm(width)
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)

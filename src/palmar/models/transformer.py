@@ -29,6 +29,16 @@ class TransformerConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        if (
+            min(self.width, self.heads, self.hidden) < 1
+            or min(self.layers, self.head_width) < 0
+            or not 0 <= self.dropout < 1
+        ):
+            raise BadValue(
+                f"a transformer has width {self.width}, {self.heads} heads of width {self.head_width}, hidden {self.hidden}, "
+                f"{self.layers} layers and dropout {self.dropout}; expected 1 or more, heads of width 0 or more, 0 layers or "
+                "more and dropout 0 … below 1"
+            )
         if not self.head_width and self.width % self.heads:
             raise BadValue(f"width {self.width} is not a multiple of {self.heads} heads. Next: give head_width")
 

@@ -15,7 +15,7 @@ from palmar.adapters.pretrained import begin_from, like
 from palmar.data.language import Paraphrases, Wordings
 from palmar.data.mapped import interface_of
 from palmar.data.normalize import Normalizer
-from palmar.data.split import OTHERS, TRAINED_ON
+from palmar.data.split import OTHERS, said_episodes
 from palmar.mapping import Interface
 from palmar.models import checkpoint
 from palmar.models.assets import without_names
@@ -132,7 +132,8 @@ class Job:
             "frames": sum(len(robot_data.feed.training) for robot_data in robots_data),
             "data": {str(i): fingerprint(s) for i, s in enumerate(s for robot_data in robots_data for s in robot_data.feed.sets)},
         }  # fmt: skip
-        seen = () if init is None else checkpoint.read_config(init)[3].get(TRAINED_ON, (OTHERS,))
+        seen = () if init is None else said_episodes(checkpoint.read_config(init)[3])
+        seen = (OTHERS,) if seen is None else seen
         return cls(
             tuple(robots_data), Run(model, config, recipe), model_config, interface, normalizers, about, request.web,
             request.objective, root=root, notes=notes,
