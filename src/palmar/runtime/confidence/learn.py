@@ -38,11 +38,11 @@ class Rollouts:
             )
         if self.failed.shape != (n,) or self.tasks.shape != (n,):
             raise BadValue(
-                f"failed {list(self.failed.shape)}, tasks {list(self.tasks.shape)}; expected [{n}] each. Next: one of each an episode"
+                f"failed {list(self.failed.shape)}, tasks {list(self.tasks.shape)}; expected [{n}] each. Next: one an episode"
             )
         if n and not (self.lengths.min() >= 1 and self.lengths.max() <= self.values.shape[1]):
             raise BadValue(
-                f"lengths {self.lengths.min()} … {self.lengths.max()}; expected 1 … {self.values.shape[1]}. Next: steps of the values"
+                f"lengths {self.lengths.min()} … {self.lengths.max()}; expected 1 … {self.values.shape[1]}. Next: fewer steps"
             )
 
     def __len__(self) -> int:
