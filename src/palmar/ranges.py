@@ -61,6 +61,7 @@ Count = Annotated[int, COUNT]
 Processes = Annotated[int | None, PROCESSES]
 Share = Annotated[float, SHARE]
 Seconds = Annotated[float, DAY]
+Period = Annotated[float | None, DAY]
 Strength = Annotated[float, STRENGTH]
 
 

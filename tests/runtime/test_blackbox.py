@@ -167,7 +167,8 @@ def test_other_limits_are_compared(tmp_path):
     assert rerun(dump, tolerant).stopped_now is None
 
 
-def test_a_deployment_writes_one_that_can_be_played(tmp_path):
+def test_a_deployment_writes_one_that_can_be_played(tmp_path, monkeypatch):
+    monkeypatch.setattr("palmar.runtime.controller.Threaded", Inline)
     body = Jammed(ROBOT)
     deploy(body, Script(sway), "sway", body.reset(), timeout=4.0, clock=SimClock(), blackbox=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
@@ -211,19 +212,19 @@ def test_a_damaged_dump_is_told(tmp_path):
 
 
 def test_guards_of_ones_own(tmp_path, monkeypatch):
-    (tmp_path / "own.py").write_text(
+    (tmp_path / "guards_for_a_test.py").write_text(
         "from palmar.runtime.guards import GUARDS as OLD\nGUARDS = OLD[3:]\nNUMBER = 3\nWRONG = [1]\n"
     )
-    assert find_guards(str(tmp_path / "own.py")) == GUARDS[3:]
+    assert find_guards(str(tmp_path / "guards_for_a_test.py")) == GUARDS[3:]
     monkeypatch.chdir(tmp_path)
-    assert find_guards("own:OLD") == GUARDS
+    assert find_guards("guards_for_a_test:OLD") == GUARDS
     for where, said in [
-        ("own:NUMBER", "is int"),
-        ("own:WRONG", "is list"),
+        ("guards_for_a_test:NUMBER", "is int"),
+        ("guards_for_a_test:WRONG", "is list"),
         ("nowhere", "cannot be imported"),
         ("no.py", "no file"),
     ]:
         with pytest.raises(BadValue, match=said):
             find_guards(where)
-    with pytest.raises(UnknownName, match="unknown name in 'own' 'GARDS'"):
-        find_guards("own:GARDS")
+    with pytest.raises(UnknownName, match="unknown name in 'guards_for_a_test' 'GARDS'"):
+        find_guards("guards_for_a_test:GARDS")

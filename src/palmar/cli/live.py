@@ -18,7 +18,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.pictures import FIT, Fit
 from palmar.policy import Policy, load_policy
-from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
+from palmar.ranges import Count, Period, Seconds, Seed, Share, check_ranges
 from palmar.runtime.approval import require_checked
 from palmar.runtime.bodies import Attached, find_body
 from palmar.runtime.cameras import CameraWatch
@@ -70,7 +70,7 @@ class RunConfig:
     fit: Fit = FIT
     video: Path | None = Path("palmar-run.mp4")
     blackbox: Path | None = None
-    watchdog: Seconds | None = PERIOD
+    watchdog: Period = PERIOD
     deadman: str = ""
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from palmar.cli.shared import Answer, configured, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.pictures import FIT, Fit
-from palmar.ranges import DAY, SEED, Count, Seconds, Seed
+from palmar.ranges import SEED, Count, Period, Seconds, Seed
 
 if TYPE_CHECKING:
     from palmar.cli.live import RunResult
@@ -59,7 +59,7 @@ class Run:
     always those of the last run."""
     blackbox: Path | None = None
     """Folder for the last seconds before each fault of the safety layer; palmar replay plays them again."""
-    watchdog: Annotated[float | None, DAY] = 0.2
+    watchdog: Period = 0.2
     """With --body: longest time without a command before the watchdog, a process of its own, brakes the robot [s]. None for no
     watchdog."""
     deadman: str = ""
