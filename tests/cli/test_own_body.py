@@ -14,6 +14,7 @@ from palmar.data.writer import DatasetWriter
 from palmar.description.write import write_robot
 from palmar.embodiments import Channel, Embodiment
 from palmar.runtime.clock import SimClock
+from palmar.runtime.hosted import HostedBody
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Episode, Observation, Step
 
@@ -42,6 +43,8 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setattr("palmar.runtime.controller.WallClock", SimClock)
     monkeypatch.setattr("palmar.runtime.controller.Threaded", Inline)
     monkeypatch.setattr(live, "load_policy", lambda where: Waves())
+    # a test on a busy machine is no dead loop: the longest period there is
+    monkeypatch.setattr(live, "HostedBody", lambda where, robot, period: HostedBody(where, robot, 5.0))
     monkeypatch.chdir(tmp_path)
 
 
@@ -250,3 +253,15 @@ def test_a_recording_in_degrees_is_replayed_on_a_robot_in_radians(gadget, tmp_pa
     assert figures["changed"] == 0 and figures["stopped"] == {}
     assert main([*words, "--unit", "hip=deg"]) == 2
     assert "unknown channel of the recording 'hip'" in told(capsys)[1]
+
+
+def test_the_body_lives_in_this_process_without_a_watchdog(gadget, monkeypatch):
+    monkeypatch.setattr(live, "HostedBody", None)
+    result = live.run(live.RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None, watchdog=None))
+    assert result.exit_code == 0
+
+
+def test_a_period_that_cannot_be_kept_is_told_before_anything_is_connected(gadget, capsys):
+    words = ["run", "--robot", gadget, "--body", "mock:", "--watchdog", "0.01", "wave"]
+    assert main(words) == 2
+    assert "the watchdog's period is 0.01 s; gadget gets 50 commands a second" in told(capsys)[1]
