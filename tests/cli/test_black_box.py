@@ -20,7 +20,7 @@ ROBOT = arm7("channels")
 
 
 class Swings:
-    interface = None
+    interface = ROBOT.interface(8)
 
     def act(self, obs, prefix=None):
         rows = np.tile(ROBOT.home, (8, 1)).astype(np.float32)

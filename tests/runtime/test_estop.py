@@ -102,7 +102,7 @@ def test_marks_of_dead_processes_do_not_count(state):
 
 
 class Turning:
-    interface = None
+    interface = ROBOT.interface(8)
 
     def act(self, obs, prefix=None):
         rows = np.tile(ROBOT.home, (8, 1)).astype(np.float32)

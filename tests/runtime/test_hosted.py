@@ -35,7 +35,7 @@ def state(tmp_path, monkeypatch):
 
 
 class Waves:
-    interface = None
+    interface = ROBOT.interface(8)
 
     def act(self, obs, prefix=None):
         t = obs.time + 0.1 * np.arange(1, 9)

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attack import excess
+from attack import attacker, excess
 from faulty_bodies import gadget
 
 from palmar.description.write import write_robot
+from palmar.robots import robot as robot_named
+from palmar.robots import robots
 from palmar.runtime.estop import Latch
 from palmar.runtime.guards import Limits
-from palmar.runtime.watchdog import braking
+from palmar.runtime.safety import Safety
+from palmar.runtime.watchdog import LONGEST, braking
+from palmar.types import Observation
 
 HERE = Path(__file__).parent
 ROBOT = gadget()
@@ -232,3 +236,25 @@ def test_braking_is_a_path_to_rest_within_the_limits():
     steps = np.diff([value, *path], axis=0) / limits.dt
     assert (np.abs(np.diff([rate, *steps], axis=0)) <= limits.acceleration * limits.dt * (1 + 1e-9)).all()
     assert braking(limits, value * [1, 1, 1, 0], np.zeros(4), np.zeros(4)) == []
+    jump = braking(
+        limits, value, np.array([1e4, -1e4, 1e5, 1e3]), np.array([1e6, 0, 0, -1e6])
+    )  # of a loop without guards
+    assert (jump >= ROBOT.lower).all() and (jump <= ROBOT.upper).all() and jump[-1][3] == 0.0
+
+
+@pytest.mark.parametrize("name", robots())
+def test_braking_from_what_was_commanded_alone_is_within_the_limits_of_every_robot(name):
+    """The watchdog knows the last commands, not the state of the guards: rates from differences, rounding included."""
+    robot = robot_named(name)
+    limits, rng = Limits.of(robot), np.random.default_rng(0)
+    for _ in range(6):
+        safety, commands = Safety(robot), [robot.home]
+        obs = Observation({}, robot.state_from(robot.home, 0 * robot.home).astype(np.float32))
+        safety.tolerance = np.full(len(robot.home), np.inf)
+        attack = attacker(robot, rng)
+        for _ in range(int(rng.integers(20, 120))):
+            commands.append(safety.check(attack(commands[-1]), obs, 0.0).command)
+        rates = np.diff(commands, axis=0) / limits.dt
+        path = braking(limits, commands[-1], rates[-1], (rates[-1] - rates[-2]) / limits.dt)
+        assert len(path) * limits.dt < LONGEST
+        assert max(excess(robot, robot.home, np.array([*commands[1:], *path])).values()) <= 0

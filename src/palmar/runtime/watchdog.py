@@ -39,6 +39,8 @@ ENDS = 10.0
 """Longest time for a robot to be braked to rest before its body is closed all the same [s]."""
 LOOKS = 0.05
 """How often the E-STOP is looked at, at least [s]."""
+LONGEST = 60.0
+"""Of a braking path [s]."""
 LINGERS = 2.0
 """How long a body that was stopped because it did not answer may still take to come back before its process ends [s]."""
 
@@ -89,6 +91,7 @@ class Host:
                     raise Stopped(self.stopped)
                 (seed,) = SEED.unpack(payload)
                 self._command, self._moving = None, False
+                self._rate = self._change = np.zeros(len(self._rate))
                 obs = self._call("reset", lambda: self.body.reset(None if seed < 0 else seed))
                 self._say(Kind.SEEN, *observed(obs, self.cameras))
             elif kind is Kind.CLOSE:
@@ -281,12 +284,19 @@ class Host:
 
 def braking(limits: Limits, value: Array, rate: Array, change: Array) -> list[Array]:
     """The commands float64[N], one a control tick, that bring a robot to rest within its limits: joints and openings brake,
-    speeds go to 0. value: the last command; rate: its change a second; change: that of the rate, float64[N]."""
-    path = []
-    while rate.any() or value[limits.speeds].any():
+    speeds go to 0. value: the last command; rate: its change a second; change: that of the rate, float64[N].
+
+    A rate beyond the limits, of a loop without guards, is taken to be at them; no command leaves the robot's range, or goes
+    further out of it. At most `LONGEST` seconds of commands.
+    """
+    low, high = np.minimum(limits.lower, value), np.maximum(limits.upper, value)
+    rate = np.clip(rate, -limits.velocity, limits.velocity)
+    change = np.clip(change, -limits.acceleration, limits.acceleration)
+    path: list[Array] = []
+    while (rate.any() or value[limits.speeds].any()) and len(path) * limits.dt < LONGEST:
         before, rate = rate, limits.stopping(value, rate, change)
         change = (rate - before) / limits.dt
-        value = value + rate * limits.dt
+        value = np.clip(value + rate * limits.dt, low, high)
         path.append(value)
     return path
 
