@@ -15,6 +15,7 @@ from synthetic import episode
 from palmar.data.reader import Dataset
 from palmar.lab import collect as room
 from palmar.lab.collect import TAIL, TRIES, CollectConfig, collect, record
+from palmar.lab.worlds import Loaded
 from palmar.robots.arm7 import arm7
 from palmar.sim import truth
 from palmar.sim.params import NO_RANDOMIZATION
@@ -23,7 +24,7 @@ from palmar.types import Episode
 
 def test_an_episode_follows_from_its_seed() -> None:
     config = CollectConfig(tasks=("reach",), noises=(0.01,))
-    a, b = record((config, 5)), record((config, 5))
+    a, b = record(Loaded(), (config, 5)), record(Loaded(), (config, 5))
     assert a.success and len(a.steps) == len(b.steps)
     for x, y in zip(a.steps, b.steps, strict=True):
         np.testing.assert_array_equal(x.observation.images["wrist"], y.observation.images["wrist"])
@@ -31,16 +32,16 @@ def test_an_episode_follows_from_its_seed() -> None:
 
 
 def test_noise_drives_and_the_clean_expert_labels() -> None:
-    noisy = record((CollectConfig(tasks=("reach",), noises=(0.01,)), 5))
+    noisy = record(Loaded(), (CollectConfig(tasks=("reach",), noises=(0.01,)), 5))
     apart = [np.abs(s.action[:3] - s.executed[:3]).max() for s in noisy.steps[1:]]
     assert np.median(apart) > 1e-3
-    clean = record((CollectConfig(tasks=("reach",), noises=(0.0,), randomization=NO_RANDOMIZATION), 5))
+    clean = record(Loaded(), (CollectConfig(tasks=("reach",), noises=(0.0,), randomization=NO_RANDOMIZATION), 5))
     for s in clean.steps[1:]:
         np.testing.assert_allclose(s.action, s.executed, atol=1e-6)
 
 
 def test_what_done_looks_like_is_recorded() -> None:
-    steps = record((CollectConfig(tasks=("reach",), noises=(0.0,)), 9)).steps
+    steps = record(Loaded(), (CollectConfig(tasks=("reach",), noises=(0.0,)), 9)).steps
     done = [s.done for s in steps]
     assert not done[0] and done[-1] and sum(done) >= TAIL
 

@@ -8,6 +8,7 @@ import pytest
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.results import Results, Trial
 from palmar.lab.suite import EvalConfig, evaluate, evaluated, run, swapped
+from palmar.lab.worlds import Loaded
 from palmar.robots.arm7 import arm7
 from palmar.sim import tasks
 from palmar.sim.instructions import parse
@@ -75,7 +76,7 @@ def test_swapped_asks_for_another_object_on_the_same_table(task):
 
 
 def test_a_swapped_trial_counts_the_new_object():
-    trial = run((replace(TINY, swap=True), "reach", "layout", 0))
+    trial = run(Loaded(), (replace(TINY, swap=True), "reach", "layout", 0))
     assert trial.success and trial.approached
     assert trial.instruction != tasks.sample("reach", "layout", 0).instruction
 
@@ -105,8 +106,8 @@ def test_a_bad_config_names_the_value(change, error, says):
 
 def test_unaided_a_trial_ends_by_the_policy_and_is_judged_by_the_world():
     """The expert never says "done": its trial goes on to the end of the time, and what it has reached counts."""
-    trial = run((replace(TINY, unaided=True, tasks=("reach",)), "reach", "layout", 0))
-    aided = run((TINY, "reach", "layout", 0))
+    trial = run(Loaded(), (replace(TINY, unaided=True, tasks=("reach",)), "reach", "layout", 0))
+    aided = run(Loaded(), (TINY, "reach", "layout", 0))
     assert trial.success and aided.success
     assert trial.duration == pytest.approx(TINY.timeout) and aided.duration < 1.9
     assert trial.done_seen is None
@@ -183,7 +184,7 @@ def test_several_twins_take_turns():
     config = replace(TINY, world="twins:2", randomization=Randomization(0.0), tasks=("reach",), episodes=3, seed=4)
     trials = evaluate(config, processes=1, progress=False).trials
     assert [(t.seed, t.world) for t in trials] == [(4, "twin:0"), (5, "twin:1"), (6, "twin:0")]
-    assert facts(trials[1]) == facts(run((replace(config, world="twin:1"), "reach", "layout", 5)))
+    assert facts(trials[1]) == facts(run(Loaded(), (replace(config, world="twin:1"), "reach", "layout", 5)))
 
 
 def test_rates_add_up():
