@@ -112,9 +112,13 @@ def test_telling_shows_both_ends_and_every_task():
 
 def test_side_by_side_names_its_films(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("palmar.lab.film.film", lambda *a: made.append((str(a[4].name), a[5])))
+    monkeypatch.setattr("palmar.lab.film.film", lambda *a, loaded: made.append((str(a[4].name), a[5], loaded)))
     side_by_side({"": CONFIG, "not adapted": replace(CONFIG, world="sim")}, [TRIAL], tmp_path)
-    assert made == [("pick_layout_0_twin-0.mp4", ""), ("pick_layout_0_sim_not-adapted.mp4", "not adapted")]
+    assert [m[:2] for m in made] == [
+        ("pick_layout_0_twin-0.mp4", ""),
+        ("pick_layout_0_sim_not-adapted.mp4", "not adapted"),
+    ]
+    assert made[0][2] is made[1][2]  # each world and policy is loaded once for all films
 
 
 class Page(HTMLParser):

@@ -77,7 +77,7 @@ def test_ctrl_c_keeps_what_was_saved(tmp_path: Path) -> None:
     assert len(data.episodes) >= 3 and len(data) == sum(e.length for e in data.episodes)
 
 
-def made_up(job: tuple[CollectConfig, int]) -> Episode:
+def made_up(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     """As fast as `record` is slow; every third seed fails."""
     seed = job[1]
     return episode(4, seed=seed, success=seed % 3 != 2, privileged=len(truth.names(arm7())))
@@ -95,6 +95,6 @@ def test_resume_goes_on_after_the_seeds_that_are_there(tmp_path: Path, monkeypat
 
 
 def test_what_is_missing_after_all_tries_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "record", lambda job: made_up((job[0], job[1] if job[1] < 2 else 2)))
+    monkeypatch.setattr(room, "record", lambda loaded, job: made_up(loaded, (job[0], job[1] if job[1] < 2 else 2)))
     done = collect(tmp_path / "set", CollectConfig(episodes=4), processes=1, progress=False)
     assert (done.tried, done.saved, done.short) == (4 * TRIES, 2, 2)
