@@ -143,7 +143,10 @@ def check_driver(driver: str) -> None:
 
 
 def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
-    """One episode, from its seed alone, in a world of `loaded`. Raises `BadValue` for a driver that does not fit the robot, and what the driver raises."""
+    """One episode, from its seed alone, in a world of `loaded`.
+
+    Raises `BadValue` for a driver that does not fit the robot, and what the driver raises.
+    """
     config, seed = job
     world = loaded.world(robot_name=config.robot, extents=config.extents)
     rng = np.random.default_rng([17, seed])
