@@ -145,13 +145,13 @@ ARM = arm7().interface(8)
 def test_a_policy_that_does_not_fit_the_robot_is_refused_by_name(changes, says, monkeypatch):
     monkeypatch.setattr(Loaded, "policy", lambda mine, where: Answers(replace(ARM, **changes)))
     with pytest.raises(BadValue, match=says):
-        run((replace(TINY, policy="x"), "reach", "layout", 0))
+        run(Loaded(), (replace(TINY, policy="x"), "reach", "layout", 0))
 
 
 def test_a_policy_that_fails_is_no_trial_without_success(monkeypatch):
     monkeypatch.setattr(Loaded, "policy", lambda mine, where: Answers(ARM, fails=True))
     with pytest.raises(ZeroDivisionError, match="inside the policy"):
-        run((replace(TINY, policy="x"), "reach", "layout", 0))
+        run(Loaded(), (replace(TINY, policy="x"), "reach", "layout", 0))
 
 
 def test_channels_in_another_order_are_put_in_order(monkeypatch):
@@ -173,7 +173,7 @@ def test_channels_in_another_order_are_put_in_order(monkeypatch):
     for interface in (ARM, turned):
         seen.clear()
         monkeypatch.setattr(Loaded, "policy", lambda mine, where, interface=interface: Moves(interface))
-        trials.append(facts(run((replace(TINY, policy="x", timeout=1.0), "reach", "layout", 0))))
+        trials.append(facts(run(Loaded(), (replace(TINY, policy="x", timeout=1.0), "reach", "layout", 0))))
         looks.append(list(seen))
     assert trials[0] == trials[1]
     assert [s for _, s in looks[0]] == [s for _, s in looks[1]]
