@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from rich.console import Console
@@ -42,14 +41,17 @@ class Try:
     duration: float = 0.0
 
 
-@lru_cache(maxsize=1)
-def world(name: str) -> World:
-    return World(robot(name), images=False)
+class Worlds(dict[str, World]):
+    """Of one process: {robot: its world}, made when it is asked for."""
+
+    def __missing__(self, name: str) -> World:
+        self[name] = World(robot(name), images=False)
+        return self[name]
 
 
-def attempt(job: Try) -> Try:
+def attempt(worlds: Worlds, job: Try) -> Try:
     """The expert on the table of the job's seed, behind the safety layer."""
-    w = world(job.robot)
+    w = worlds[job.robot]
     params = Randomization(job.strength).sample(np.random.default_rng([31, job.seed]))
     obs = w.load(tasks.sample(job.task, "layout", job.seed), params, job.seed)
     end = rollout(
@@ -72,7 +74,7 @@ def main() -> None:
         task, _, seed = args.only.partition(":")
         names, seeds = [task], [int(seed)]
     jobs = [Try(args.robot, task, seed, s) for s in args.strengths for task in names for seed in seeds]
-    tries = list(spread(attempt, jobs, args.processes))
+    tries = list(spread(attempt, Worlds, jobs, args.processes))
     table = Table(
         "task", "randomisation", "success (95 % Wilson)", "median [s]", "failed seeds", title="Scripted experts"
     )

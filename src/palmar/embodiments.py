@@ -613,7 +613,7 @@ class Embodiment:
         return [f"{c.name} {q}" for c in self.channels for q in c.guessed()]
 
     def interface(self, horizon: int = 16) -> Interface:
-        """What a policy or a data set of this robot speaks."""
+        """The interface of a policy or a data set of this robot."""
         return Interface(
             {c.name: (c.height, c.width) for c in self.cameras}, self.state_names, self.action_names, horizon,
             1.0 / self.policy_rate, self.name, state_units=tuple(m.unit for m in self.state), action_units=self.action_units,

@@ -95,7 +95,8 @@ class Servo:
     """A position servo that moves one joint, or several alike, to the command of a channel.
 
     force = kp · (wanted - position) - kd · speed, at most `force` [N·m] or [N]. travel: joint positions at the channel's
-    lower and upper command; None where the channel's unit says it (`Channel.to_si`).
+    lower and upper command; None where the channel's unit says it (`Channel.to_si`). width: of a gripper that turns, between
+    its pads at the upper command [m]; None where it is not known, or its joints slide, which travel tells.
     """
 
     channel: str
@@ -104,6 +105,7 @@ class Servo:
     kd: float
     force: float
     travel: tuple[float, float] | None = None
+    width: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a policy or a data set speaks (`Interface`), and two of them made alike in both directions (`Mapping`).
+"""The cameras, channels and rate of a policy or a data set (`Interface`), and two of them made alike both ways (`Mapping`).
 
 Names, order, units and picture sizes are compared by value; what differs is converted by name or refused by name. A
 `Mapping` wraps a data set for training and a policy for acting, and lies in the checkpoint.

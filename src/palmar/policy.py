@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import socket
-from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +11,7 @@ from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need
 from palmar.types import Policy
 
 __all__ = [
-    "ADAPTERS", "Policy", "check_policy", "checkpoint_of", "load_policy", "loaded", "shipped", "split_robot",
+    "ADAPTERS", "Policy", "check_policy", "checkpoint_of", "load_policy", "shipped", "split_robot",
 ]  # fmt: skip
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
@@ -25,7 +24,8 @@ def load_policy(where: str, **options: object) -> Policy:
     shares a checkpoint's model, or `kind:where` of another system:
     openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port. options: of that kind's `load`.
 
-    Torch is set to one thread: a small network acts fastest so, and on busy cores many times faster.
+    Torch keeps the number of threads it has. A small network acts fastest on one, and on busy cores many times faster: the
+    commands and the processes of a pool set it when they start.
 
     Raises `BadFile` when there is no checkpoint there, `UnknownName` for an unknown kind, `BadValue` for an address that is
     none, `MissingPackage` when torch, or what the kind needs, is not installed.
@@ -34,7 +34,7 @@ def load_policy(where: str, **options: object) -> Policy:
     if kind == "openpi":
         _endpoint(rest)
     else:
-        _one_thread()
+        need("torch", "learn")
     if kind:
         adapter = importlib.import_module(f"palmar.adapters.{kind}")
         loaded: Policy = adapter.load(rest, **options)
@@ -43,17 +43,6 @@ def load_policy(where: str, **options: object) -> Policy:
 
     folder, robot = split_robot(rest)
     return load(folder, robot=robot, **options)  # type: ignore[arg-type]
-
-
-def loaded(where: str) -> Policy:
-    """As `load_policy`, once: it stays in memory until its checkpoint is written again."""
-    config = checkpoint_of(where) / "config.json"
-    return _loaded(where, config.stat().st_mtime_ns if config.exists() else 0)
-
-
-@lru_cache(maxsize=2)
-def _loaded(where: str, written: int) -> Policy:
-    return load_policy(where)
 
 
 def check_policy(where: str) -> None:
@@ -123,13 +112,6 @@ def _endpoint(rest: str) -> tuple[str, int]:
             "Next: the address that the policy server prints"
         )
     return host, port or (443 if parts.scheme == "wss" else 80)
-
-
-def _one_thread() -> None:
-    need("torch", "learn")
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def shipped() -> Path:

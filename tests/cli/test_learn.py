@@ -35,7 +35,7 @@ def test_two_robots_in_one_run(data, tmp_path, capsys):
     middle = joints.normalizers["action"].offset[:7]
     assert abs(middle - joints.normalizers["state"].offset[:7]).max() < 0.05  # [rad]: targets are where the joints go
     told = ["eval", "--policy", f"{out}@arm7-joints", "--tasks", "reach", "--episodes", "1", "--json"]
-    assert main(told) == 0  # the world takes joint positions when the policy speaks them
+    assert main(told) == 0  # the world takes joint positions when the policy answers them
     assert json.loads(capsys.readouterr().out)["commands"] > 40
 
 

@@ -230,27 +230,35 @@ def test_a_replay_that_does_not_fit_is_told(gadget, recorded, capsys):
 
 
 def test_a_recording_in_degrees_is_replayed_on_a_robot_in_radians(gadget, tmp_path, capsys):
-    robot = bodies.gadget()
-    with DatasetWriter(tmp_path / "degrees", robot, fps=10) as writer:
+    robot, turn = bodies.gadget(), 180 / np.pi
+    limits = ("lower", "upper", "velocity", "acceleration", "jerk", "home", "tolerance")
+    turned = [replace(c, unit="deg", **{q: getattr(c, q) * turn for q in limits}) for c in robot.channels[:2]]
+    recorder, root = replace(robot, channels=(*turned, *robot.channels[2:]), state=()), tmp_path / "degrees"
+    with DatasetWriter(root, recorder, fps=10) as writer:
         steps = []
         for i in range(20):
-            at = np.array([0.9 * (1 - np.cos(i / 10)), 0.5, 100.0, 0.0])
-            recorded = at * [180 / np.pi, 180 / np.pi, 1, 1]
-            state = robot.state_from(recorded, np.zeros(4)).astype(np.float32)
+            recorded = np.array([0.3 * turn * (1 - np.cos(i / 10)), 0.5 * turn, 100.0, 0.0])
+            state = recorder.state_from(recorded, np.zeros(4)).astype(np.float32)
             obs = Observation({"top": np.zeros((24, 32, 3), np.uint8)}, state, "wave", i / 10)
             steps.append(Step(obs, np.float32(recorded), np.float32(recorded)))
         writer.add(Episode("wave", "wave", 0, "human", steps, True, "done", 2.0))
-    info = json.loads((tmp_path / "degrees/meta/info.json").read_text())
+    words = ["run", "--replay", str(root), "--robot", gadget, "--json"]
+
+    def replayed(*more):
+        assert main([*words, *more]) == 0
+        return json.loads(told(capsys)[0])
+
+    converted = replayed()  # the set states its units
+    assert converted["changed"] == 0 and converted["stopped"] == {} and converted["notes"] == []
+    info = json.loads((root / "meta/info.json").read_text())
     for feature in info["features"].values():
         feature.pop("units", None)  # as every set that palmar did not write
-    (tmp_path / "degrees/meta/info.json").write_text(json.dumps(info))
-    words = ["run", "--replay", str(tmp_path / "degrees"), "--robot", gadget, "--json"]
+    (root / "meta/info.json").write_text(json.dumps(info))
     assert main(words) == 2
     assert "look like 'deg' ('shoulder' from 0 to" in told(capsys)[1]
-    inside = ["shoulder=deg", "elbow=deg", "shoulder.pos=deg", "elbow.pos=deg"]
-    assert main([*words, "--unit", *inside]) == 0
-    figures = json.loads(told(capsys)[0])
-    assert figures["changed"] == 0 and figures["stopped"] == {}
+    stated = replayed("--unit", *(f"{n}=deg" for n in ("shoulder", "elbow", "shoulder.pos", "elbow.pos")))
+    assert stated["channels"] == converted["channels"]
+    assert "states no unit of jaw, wheel" in stated["notes"][0]
     assert main([*words, "--unit", "hip=deg"]) == 2
     assert "unknown channel of the recording 'hip'" in told(capsys)[1]
 

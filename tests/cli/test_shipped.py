@@ -1,5 +1,8 @@
 """The checkpoint inside the package: small enough, loads, and does what it is there for."""
 
+import torch
+
+from palmar.cli.shared import one_thread
 from palmar.lab.suite import EvalConfig, evaluate
 from palmar.policy import load_policy, shipped
 from palmar.sim import tasks
@@ -33,3 +36,16 @@ def test_it_looks_at_what_the_words_name() -> None:
 def test_it_does_what_it_is_told() -> None:
     results = evaluate(EvalConfig(episodes=5, tasks=("reach", "pick"), timeout=10.0), processes=1, progress=False)
     assert results.rate().successes >= 6, results.rate()
+
+
+def test_acting_from_the_command_line_takes_one_thread_and_the_script_needs_none() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for policy in ("expert", "openpi://localhost:8000"):
+            one_thread(policy)
+            assert torch.get_num_threads() == 2
+        one_thread("shipped")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from palmar.data.mapped import MappedData, interface_of
 from palmar.data.mixture import Group, Mixture, check_alike
 from palmar.errors import BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.robots.arm7 import arm7
 
 SIZES = {"pick": 8000, "place": 800, "push": 80}
@@ -157,3 +158,17 @@ def test_units_that_a_set_states_come_before_those_of_its_robot() -> None:
     named.robot_type, named.action_units = "arm7", ("mm",) * 3 + ("deg",) * 3 + ("%",)
     assert interface_of(named).action_units == ("mm",) * 3 + ("deg",) * 3 + ("%",)
     assert interface_of(named).state_units == robot.interface().state_units
+
+
+def test_the_size_of_pictures_is_read_without_decoding_one() -> None:
+    class Told(Small):
+        def batch(self, indices: np.ndarray, horizon: int) -> dict:
+            raise AssertionError("a picture was decoded")
+
+    told = Told(("front",), ("j1", "grip"), ("dx", "dy"))
+    told.image_sizes = {"front": (48, 64)}
+    assert interface_of(told).cameras == {"front": (48, 64)}
+    like = Interface({"front": (24, 32)}, ("j1", "grip"), ("dx", "dy"))
+    mapped = MappedData(told, like=like)
+    assert interface_of(mapped).cameras == {"front": (24, 32)}
+    assert interface_of(Small(("front",), ("j1",), ("dx",))).cameras == {"front": (16, 16)}

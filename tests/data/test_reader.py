@@ -12,6 +12,7 @@ from synthetic import ROBOT, episode, picture
 
 from palmar.data import format as fmt
 from palmar.data import video
+from palmar.data.mapped import interface_of
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
@@ -168,6 +169,7 @@ def test_pictures_are_resized_alike_by_cache_and_seeking_and_as_an_acting_policy
     cached, seeking = Dataset(fresh, image_size=size), Dataset(fresh, cache=False, image_size=size)
     a, b = (ds.batch(np.arange(18), 2)["images"] for ds in (cached, seeking))
     assert cached.recorded_sizes == {"front": (96, 96), "wrist": (96, 96)}
+    assert interface_of(seeking).cameras == {c: a[c].shape[1:3] for c in a}  # as told, and as they are
     for cam, (height, width) in cached.image_sizes.items():
         assert a[cam].shape == (18, height, width, 3)
         np.testing.assert_array_equal(a[cam], b[cam])

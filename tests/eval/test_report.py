@@ -17,6 +17,7 @@ from palmar.eval.results import Results, Trial
 from palmar.eval.stats import Rate
 from palmar.lab.film import Filmmaker, film, overlay, side_by_side, telling, why
 from palmar.lab.suite import EvalConfig, run
+from palmar.lab.worlds import Loaded
 from palmar.robots.arm7 import arm7
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
@@ -49,11 +50,11 @@ class Looking:
 
 def test_filming_changes_nothing_about_a_trial(shot):
     """The twin is noisy: one more look through a camera would change the trial."""
-    plain_trial = run((CONFIG, "reach", "layout", 0))
+    plain_trial = run(Loaded(), (CONFIG, "reach", "layout", 0))
     assert shot.success == plain_trial.success
     assert shot.seconds == pytest.approx(plain_trial.duration)
     maker = Filmmaker()
-    watched = asdict(run((CONFIG, "reach", "layout", 0), (maker,))) | {"latency": 0}
+    watched = asdict(run(Loaded(), (CONFIG, "reach", "layout", 0), (maker,))) | {"latency": 0}
     assert watched == asdict(plain_trial) | {"latency": 0}
 
 
@@ -111,9 +112,13 @@ def test_telling_shows_both_ends_and_every_task():
 
 def test_side_by_side_names_its_films(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("palmar.lab.film.film", lambda *a: made.append((str(a[4].name), a[5])))
+    monkeypatch.setattr("palmar.lab.film.film", lambda *a, loaded: made.append((str(a[4].name), a[5], loaded)))
     side_by_side({"": CONFIG, "not adapted": replace(CONFIG, world="sim")}, [TRIAL], tmp_path)
-    assert made == [("pick_layout_0_twin-0.mp4", ""), ("pick_layout_0_sim_not-adapted.mp4", "not adapted")]
+    assert [m[:2] for m in made] == [
+        ("pick_layout_0_twin-0.mp4", ""),
+        ("pick_layout_0_sim_not-adapted.mp4", "not adapted"),
+    ]
+    assert made[0][2] is made[1][2]  # each world and policy is loaded once for all films
 
 
 class Page(HTMLParser):

@@ -15,6 +15,7 @@ from synthetic import episode
 from palmar.data.reader import Dataset
 from palmar.lab import collect as room
 from palmar.lab.collect import TAIL, TRIES, CollectConfig, collect, record
+from palmar.lab.worlds import Loaded
 from palmar.robots.arm7 import arm7
 from palmar.sim import truth
 from palmar.sim.params import NO_RANDOMIZATION
@@ -23,7 +24,7 @@ from palmar.types import Episode
 
 def test_an_episode_follows_from_its_seed() -> None:
     config = CollectConfig(tasks=("reach",), noises=(0.01,))
-    a, b = record((config, 5)), record((config, 5))
+    a, b = record(Loaded(), (config, 5)), record(Loaded(), (config, 5))
     assert a.success and len(a.steps) == len(b.steps)
     for x, y in zip(a.steps, b.steps, strict=True):
         np.testing.assert_array_equal(x.observation.images["wrist"], y.observation.images["wrist"])
@@ -31,16 +32,16 @@ def test_an_episode_follows_from_its_seed() -> None:
 
 
 def test_noise_drives_and_the_clean_expert_labels() -> None:
-    noisy = record((CollectConfig(tasks=("reach",), noises=(0.01,)), 5))
+    noisy = record(Loaded(), (CollectConfig(tasks=("reach",), noises=(0.01,)), 5))
     apart = [np.abs(s.action[:3] - s.executed[:3]).max() for s in noisy.steps[1:]]
     assert np.median(apart) > 1e-3
-    clean = record((CollectConfig(tasks=("reach",), noises=(0.0,), randomization=NO_RANDOMIZATION), 5))
+    clean = record(Loaded(), (CollectConfig(tasks=("reach",), noises=(0.0,), randomization=NO_RANDOMIZATION), 5))
     for s in clean.steps[1:]:
         np.testing.assert_allclose(s.action, s.executed, atol=1e-6)
 
 
 def test_what_done_looks_like_is_recorded() -> None:
-    steps = record((CollectConfig(tasks=("reach",), noises=(0.0,)), 9)).steps
+    steps = record(Loaded(), (CollectConfig(tasks=("reach",), noises=(0.0,)), 9)).steps
     done = [s.done for s in steps]
     assert not done[0] and done[-1] and sum(done) >= TAIL
 
@@ -76,7 +77,7 @@ def test_ctrl_c_keeps_what_was_saved(tmp_path: Path) -> None:
     assert len(data.episodes) >= 3 and len(data) == sum(e.length for e in data.episodes)
 
 
-def made_up(job: tuple[CollectConfig, int]) -> Episode:
+def made_up(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     """As fast as `record` is slow; every third seed fails."""
     seed = job[1]
     return episode(4, seed=seed, success=seed % 3 != 2, privileged=len(truth.names(arm7())))
@@ -94,6 +95,6 @@ def test_resume_goes_on_after_the_seeds_that_are_there(tmp_path: Path, monkeypat
 
 
 def test_what_is_missing_after_all_tries_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "record", lambda job: made_up((job[0], job[1] if job[1] < 2 else 2)))
+    monkeypatch.setattr(room, "record", lambda loaded, job: made_up(loaded, (job[0], job[1] if job[1] < 2 else 2)))
     done = collect(tmp_path / "set", CollectConfig(episodes=4), processes=1, progress=False)
     assert (done.tried, done.saved, done.short) == (4 * TRIES, 2, 2)

@@ -15,7 +15,7 @@ from palmar.sim import tasks, truth
 
 
 @pytest.mark.parametrize("name", robots())
-def test_a_recorded_set_speaks_the_channels_of_the_robot(name: str, tmp_path: Path) -> None:
+def test_a_recorded_set_has_the_channels_of_the_robot(name: str, tmp_path: Path) -> None:
     done = collect(tmp_path / "set", CollectConfig(2, robot=name), processes=1, progress=False)
     assert (done.saved, done.short) == (2, 0)
     data, described = Dataset(tmp_path / "set", cache=False), robot(name)

@@ -9,7 +9,7 @@ from palmar.errors import BadValue
 from palmar.lab import describe
 from palmar.lab import grounding as room
 from palmar.lab.grounding import GroundingConfig, Look, boxes, grounding, questions
-from palmar.lab.worlds import shared_world, world_named
+from palmar.lab.worlds import Loaded, world_named
 from palmar.mapping import Interface
 from palmar.robots.arm7 import arm7
 from palmar.sim import tasks
@@ -25,8 +25,8 @@ class Spy:
 
     interface = arm7().interface(1)
 
-    def __init__(self, right: bool) -> None:
-        self.right = right
+    def __init__(self, right: bool, loaded: Loaded | None = None) -> None:
+        self.right, self.loaded = right, loaded or Loaded()
 
     def reset(self) -> None: ...
 
@@ -35,7 +35,7 @@ class Spy:
         chunk = ActionChunk(np.zeros((1, 7), np.float32), 0.1, 0.0, attention={"front.target": heat})
         if not obs.images["front"].any():  # before any table is laid
             return chunk
-        world = shared_world("sim")
+        world = self.loaded.world("sim")
         asked, items = parse(obs.instruction), world.scenario.items
         names = [i for i, it in enumerate(items) if (it.colour, it.shape) == (asked.colour, asked.shape)]
         who = names[0] if self.right else next(i for i in range(len(items)) if i not in names)
@@ -47,7 +47,8 @@ class Spy:
 
 @pytest.mark.parametrize("right", [True, False])
 def test_an_oracle_hits_every_box_and_a_liar_none(right, monkeypatch):
-    monkeypatch.setattr(room, "loaded", lambda where: Spy(right))
+    monkeypatch.setattr(room, "load_policy", lambda where: Spy(right))
+    monkeypatch.setattr(Loaded, "policy", lambda mine, where: Spy(right, mine))
     monkeypatch.setattr(room, "check_policy", lambda where: None)
     found = grounding(CONFIG, processes=1, progress=False)
     assert len(found.looks) >= 8
@@ -83,9 +84,9 @@ def test_a_policy_without_heatmaps_is_told_apart(monkeypatch):
         def act(self, obs, prefix=None):
             return ActionChunk(np.zeros((1, 7), np.float32), 0.1, 0.0)
 
-    monkeypatch.setattr(room, "loaded", lambda where: Blind(True))
+    monkeypatch.setattr(Loaded, "policy", lambda mine, where: Blind(True))
     with pytest.raises(BadValue, match=r"no heatmap 'front.target' \(it shows: none\)"):
-        questions((CONFIG, 0))
+        questions(Loaded(), (CONFIG, 0))
     with pytest.raises(BadValue, match="tables is 0"):
         GroundingConfig(tables=0)
 
@@ -109,7 +110,7 @@ def test_a_camera_or_a_heatmap_that_is_not_there_is_told_before_any_table(monkey
 
     for module in (room, describe):
         monkeypatch.setattr(module, "check_policy", lambda where: None)
-    monkeypatch.setattr(room, "loaded", lambda where: Blind(True))
+    monkeypatch.setattr(room, "load_policy", lambda where: Blind(True))
     for ask in (grounding, describe.described):
         with pytest.raises(BadValue, match=r"no heatmap 'front.target' \(it shows: front.words\)"):
             ask(CONFIG)

@@ -9,6 +9,7 @@ from palmar.data.reader import Dataset
 from palmar.lab import stills as room
 from palmar.lab.collect import CollectConfig, collect
 from palmar.lab.stills import StillsConfig, collect_stills, photograph, scatter
+from palmar.lab.worlds import Loaded
 from palmar.robots.arm7 import arm7
 from palmar.sim import tasks, truth
 from palmar.sim.scenario import HELD_OUT
@@ -19,7 +20,7 @@ from palmar.types import STILL
 
 def test_a_table_is_arranged_anew_for_every_frame() -> None:
     config = StillsConfig(tables=1, frames=5)
-    first, again = photograph((config, 400_003)), photograph((config, 400_003))
+    first, again = photograph(Loaded(), (config, 400_003)), photograph(Loaded(), (config, 400_003))
     spots = np.array([s.observation.privileged[:2] for s in first.steps])
     assert len(np.unique(spots.round(3), axis=0)) == 5
     for a, b in zip(first.steps, again.steps, strict=True):
@@ -71,7 +72,7 @@ def test_a_frame_that_does_not_fit_is_dropped(tmp_path: Path, monkeypatch: pytes
     turns = iter([None, 1, 1])
     true = room.scatter
     monkeypatch.setattr(room, "scatter", lambda items, rng: next(turns, None) and true(items, rng))
-    assert len(photograph((StillsConfig(frames=3), 400_000)).steps) == 2
+    assert len(photograph(Loaded(), (StillsConfig(frames=3), 400_000)).steps) == 2
     done = collect_stills(tmp_path / "set", StillsConfig(tables=1, frames=1), processes=1, progress=False)
     assert (done.saved, done.frames, done.short) == (0, 0, 1)
 

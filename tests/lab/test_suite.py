@@ -8,6 +8,7 @@ import pytest
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.results import Results, Trial
 from palmar.lab.suite import EvalConfig, evaluate, evaluated, run, swapped
+from palmar.lab.worlds import Loaded
 from palmar.robots.arm7 import arm7
 from palmar.sim import tasks
 from palmar.sim.instructions import parse
@@ -75,7 +76,7 @@ def test_swapped_asks_for_another_object_on_the_same_table(task):
 
 
 def test_a_swapped_trial_counts_the_new_object():
-    trial = run((replace(TINY, swap=True), "reach", "layout", 0))
+    trial = run(Loaded(), (replace(TINY, swap=True), "reach", "layout", 0))
     assert trial.success and trial.approached
     assert trial.instruction != tasks.sample("reach", "layout", 0).instruction
 
@@ -105,8 +106,8 @@ def test_a_bad_config_names_the_value(change, error, says):
 
 def test_unaided_a_trial_ends_by_the_policy_and_is_judged_by_the_world():
     """The expert never says "done": its trial goes on to the end of the time, and what it has reached counts."""
-    trial = run((replace(TINY, unaided=True, tasks=("reach",)), "reach", "layout", 0))
-    aided = run((TINY, "reach", "layout", 0))
+    trial = run(Loaded(), (replace(TINY, unaided=True, tasks=("reach",)), "reach", "layout", 0))
+    aided = run(Loaded(), (TINY, "reach", "layout", 0))
     assert trial.success and aided.success
     assert trial.duration == pytest.approx(TINY.timeout) and aided.duration < 1.9
     assert trial.done_seen is None
@@ -142,15 +143,15 @@ ARM = arm7().interface(8)
     ],
 )
 def test_a_policy_that_does_not_fit_the_robot_is_refused_by_name(changes, says, monkeypatch):
-    monkeypatch.setattr("palmar.lab.suite.loaded", lambda where: Answers(replace(ARM, **changes)))
+    monkeypatch.setattr(Loaded, "policy", lambda mine, where: Answers(replace(ARM, **changes)))
     with pytest.raises(BadValue, match=says):
-        run((replace(TINY, policy="x"), "reach", "layout", 0))
+        run(Loaded(), (replace(TINY, policy="x"), "reach", "layout", 0))
 
 
 def test_a_policy_that_fails_is_no_trial_without_success(monkeypatch):
-    monkeypatch.setattr("palmar.lab.suite.loaded", lambda where: Answers(ARM, fails=True))
+    monkeypatch.setattr(Loaded, "policy", lambda mine, where: Answers(ARM, fails=True))
     with pytest.raises(ZeroDivisionError, match="inside the policy"):
-        run((replace(TINY, policy="x"), "reach", "layout", 0))
+        run(Loaded(), (replace(TINY, policy="x"), "reach", "layout", 0))
 
 
 def test_channels_in_another_order_are_put_in_order(monkeypatch):
@@ -171,8 +172,8 @@ def test_channels_in_another_order_are_put_in_order(monkeypatch):
     trials, looks = [], []
     for interface in (ARM, turned):
         seen.clear()
-        monkeypatch.setattr("palmar.lab.suite.loaded", lambda where, interface=interface: Moves(interface))
-        trials.append(facts(run((replace(TINY, policy="x", timeout=1.0), "reach", "layout", 0))))
+        monkeypatch.setattr(Loaded, "policy", lambda mine, where, interface=interface: Moves(interface))
+        trials.append(facts(run(Loaded(), (replace(TINY, policy="x", timeout=1.0), "reach", "layout", 0))))
         looks.append(list(seen))
     assert trials[0] == trials[1]
     assert [s for _, s in looks[0]] == [s for _, s in looks[1]]
@@ -183,7 +184,7 @@ def test_several_twins_take_turns():
     config = replace(TINY, world="twins:2", randomization=Randomization(0.0), tasks=("reach",), episodes=3, seed=4)
     trials = evaluate(config, processes=1, progress=False).trials
     assert [(t.seed, t.world) for t in trials] == [(4, "twin:0"), (5, "twin:1"), (6, "twin:0")]
-    assert facts(trials[1]) == facts(run((replace(config, world="twin:1"), "reach", "layout", 5)))
+    assert facts(trials[1]) == facts(run(Loaded(), (replace(config, world="twin:1"), "reach", "layout", 5)))
 
 
 def test_rates_add_up():

@@ -10,7 +10,7 @@ from palmar.embodiments import Channel, Embodiment
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface
 from palmar.robots.arm7 import arm7
-from palmar.runtime.recording import check_units, columns_of, with_units
+from palmar.runtime.recording import check_units, columns_of, with_stated_units
 
 ROBOT = bodies.gadget()
 NAMES = tuple(ROBOT.action_names)
@@ -75,7 +75,7 @@ def test_units_that_nobody_stated_are_told_and_refused_where_the_values_say_othe
     ):
         check_units(found, degrees)
     check_units(found, degrees * [0.01, 0.01, 1, 1])
-    stated = columns_of(ROBOT, with_units(recording(), {"shoulder": "deg", "elbow": "deg"}))
+    stated = columns_of(ROBOT, with_stated_units(recording(), {"shoulder": "deg", "elbow": "deg"}))
     check_units(stated, degrees)
     assert stated.actions(degrees)[1, :2] == pytest.approx(np.deg2rad([60.0, 80.0]))
     turned = replace(ROBOT, state=(), channels=(Channel("shoulder", "revolute", "deg", -90.0, 90.0, 100.0),))
@@ -84,14 +84,14 @@ def test_units_that_nobody_stated_are_told_and_refused_where_the_values_say_othe
 
 
 def test_units_of_all_channels_are_stated_at_once():
-    told = with_units(recording(("a", "b"), ("a.pos", "a.vel", "b.vel")), {"*": "deg", "b": "m", "b.vel": "m/s"})
+    told = with_stated_units(recording(("a", "b"), ("a.pos", "a.vel", "b.vel")), {"*": "deg", "b": "m", "b.vel": "m/s"})
     assert told.action_units == ("deg", "m") and told.state_units == ("deg", "deg/s", "m/s")
-    kept = with_units(recording(("a", "b"), action_units=("rad", "m")), {"a": "deg"})
+    kept = with_stated_units(recording(("a", "b"), action_units=("rad", "m")), {"a": "deg"})
     assert kept.action_units == ("deg", "m")
     with pytest.raises(UnknownName, match="channel of the recording 'c'"):
-        with_units(recording(("a",)), {"c": "deg"})
+        with_stated_units(recording(("a",)), {"c": "deg"})
     with pytest.raises(UnknownName, match="unit of 'a' 'degrees'"):
-        with_units(recording(("a",)), {"a": "degrees"})
+        with_stated_units(recording(("a",)), {"a": "degrees"})
 
 
 def test_columns_take_the_action_space_of_the_recording():

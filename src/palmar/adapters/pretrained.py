@@ -45,9 +45,9 @@ def like(config: ModelConfig, folder: str | Path) -> ModelConfig:
                 f"'{folder}' is an OpenVLA, asked for '{preset}'. Next: palmar train openvla-paper --pretrained {folder}"
             )
         theirs = openvla.published(folder)
-        # palmar normalises by mean and deviation and speaks a chunk; theirs is one action scaled to -1 … 1 by quantiles
+        # palmar normalises by mean and deviation and answers a chunk; theirs is one action scaled to -1 … 1 by quantiles
         return replace(theirs, tokens=replace(config.tokens, bins=theirs.tokens.bins), preset=config.preset)
-    if not (folder / "tokenizer.json").exists() or not _speaks(about):
+    if not (folder / "tokenizer.json").exists() or not _has_vocabulary(about):
         return config
     vlm: Any = config.vlm  # type: ignore[attr-defined]
     return replace(config, vlm=replace(vlm, decoder=replace(vlm.decoder, tokenizer=str(folder))))  # type: ignore[type-var]
@@ -78,7 +78,7 @@ def _about(folder: Path) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
-def _speaks(about: dict[str, Any]) -> bool:
+def _has_vocabulary(about: dict[str, Any]) -> bool:
     """Whether there is a language model whose words are those of the tokenizer beside it, and not a vision tower alone."""
     pairs = str(about.get("model_type", "")).startswith(("siglip", "clip"))
     return not pairs and ("vocab_size" in about or "text_config" in about)

@@ -14,7 +14,7 @@ from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.robots import robots
-from palmar.runtime.recording import check_units, columns_of, with_units
+from palmar.runtime.recording import check_units, columns_of, with_stated_units
 from palmar.runtime.replay import Replayed, replay, summary
 
 
@@ -52,7 +52,7 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
     robot = find_robot(config.robot) if config.robot else None
     data = Dataset(config.data, cache=False, keys=parse_keys(config.keys))
     robot = robot or _named(data.robot_type, config.data)
-    recording = with_units(interface_of(data), pairs("--unit", config.units))
+    recording = with_stated_units(interface_of(data), pairs("--unit", config.units))
     columns = columns_of(robot, recording, pairs("--names", config.names))
     check_units(columns, data.actions, data.robot_type)
     indices = [e.index for e in data.episodes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol, TypeVar
@@ -109,3 +110,13 @@ def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
             raise BadValue(f"{option} has '{name}' twice; expected each name once. Next: leave one out")
         out[name] = value
     return out
+
+
+def one_thread(policy: str) -> None:
+    """Set torch to one thread in this process, for a command that acts with this policy here: a small network acts fastest so,
+    and on busy cores many times faster. Nothing for the script, for a policy elsewhere, and without torch."""
+    if policy == "expert" or policy.startswith("openpi:") or find_spec("torch") is None:
+        return
+    import torch
+
+    torch.set_num_threads(1)

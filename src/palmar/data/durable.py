@@ -39,14 +39,6 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Replace one file atomically and durably."""
-    aside = path.with_name(f".{path.name}.tmp")
-    write_bytes(aside, data)
-    aside.replace(path)
-    sync_folder(path.parent)
-
-
 class Staging:
     """Files written aside, then moved into place in the order they were put. Nothing is visible before `commit`."""
 

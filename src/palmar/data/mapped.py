@@ -15,22 +15,31 @@ from palmar.types import Array
 
 
 def interface_of(source: Any, horizon: int = 1) -> Interface:
-    """What a data set speaks: its cameras and their sizes, names, rate, and units: those it states, or those of the robot of
-    palmar that it names where it has that robot's channels."""
-    pictures = source.batch(np.array([0]), 1)["images"] if len(source) else {}
+    """The interface of a data set: its cameras and their sizes, names, rate, and units: those it states, or those of the robot of
+    palmar that it names where it has that robot's channels. Nothing is decoded where the set says how large its pictures are
+    (`Dataset.image_sizes`)."""
     states, actions = tuple(source.state_names), tuple(source.action_names)
     state_units, action_units = tuple(getattr(source, "state_units", ())), tuple(getattr(source, "action_units", ()))
     return with_units(Interface(
-        {c: (int(pictures[c].shape[-3]), int(pictures[c].shape[-2])) for c in source.cameras if c in pictures},
-        states, actions, horizon, 1.0 / float(getattr(source, "fps", 10.0)),
+        _sizes(source), states, actions, horizon, 1.0 / float(getattr(source, "fps", 10.0)),
         getattr(source, "robot_type", "") or "", state_units=state_units, action_units=action_units,
     ))  # fmt: skip
+
+
+def _sizes(source: Any) -> dict[str, tuple[int, int]]:
+    """{camera: (height, width)} as `batch` gives its pictures; of a source that does not say it, from its first frame."""
+    if not len(source):
+        return {}
+    if (told := getattr(source, "image_sizes", None)) is not None:
+        return {c: (int(told[c][0]), int(told[c][1])) for c in source.cameras}
+    pictures = source.batch(np.array([0]), 1)["images"]
+    return {c: (int(pictures[c].shape[-3]), int(pictures[c].shape[-2])) for c in source.cameras if c in pictures}
 
 
 class MappedData:
     """A data set as if it had been recorded with the names, order, units and picture sizes of another interface.
 
-    like: that interface, or a data set that speaks it. names, cameras, how: as `Mapping.between`. Nothing is invented:
+    like: that interface, or a data set that has it. names, cameras, how: as `Mapping.between`. Nothing is invented:
     a camera, state or action channel that is not there raises `BadValue`; so does another rate. Labels of the simulator
     that are not there become NaN, which training takes as unknown. truth: the names of those labels; as `like` has them when
     not given, or as the set. source: the set inside.
@@ -48,6 +57,7 @@ class MappedData:
         ours = like if isinstance(like, Interface) else interface_of(like)
         self.source = source
         self.mapping = Mapping.between(interface_of(source), ours, names, cameras, how)
+        self.image_sizes = dict(ours.cameras)
         self.cameras, self.state_names, self.action_names = tuple(ours.cameras), ours.state_names, ours.action_names
         self.state_units, self.action_units = ours.state_units, ours.action_units
         known = getattr(like, "privileged_names", source.privileged_names) if truth is None else truth

@@ -12,8 +12,8 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile
-from palmar.lab.worlds import shared_world
-from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of, loaded
+from palmar.lab.worlds import Loaded
+from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import ChunkBuffer
@@ -106,7 +106,7 @@ def collect(
         wanted = max(0, config.episodes - there)
         jobs = ((config, seed + i) for i in range(TRIES * wanted))
         shown = bar.add_task("collect", total=config.episodes, completed=there, note="") if bar else None
-        for episode in spread(record, jobs, processes):
+        for episode in spread(record, Loaded, jobs, processes):
             tried += 1
             if not episode.success and config.driver == "expert":
                 continue
@@ -142,17 +142,20 @@ def check_driver(driver: str) -> None:
         ) from error
 
 
-def record(job: tuple[CollectConfig, int]) -> Episode:
-    """One episode, from its seed alone. Raises `BadValue` for a driver that does not fit the robot, and what the driver raises."""
+def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
+    """One episode, from its seed alone, in a world of `loaded`.
+
+    Raises `BadValue` for a driver that does not fit the robot, and what the driver raises.
+    """
     config, seed = job
-    world = shared_world(robot_name=config.robot, extents=config.extents)
+    world = loaded.world(robot_name=config.robot, extents=config.extents)
     rng = np.random.default_rng([17, seed])
     scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
     noise = float(config.noises[rng.integers(len(config.noises))])
     expert_drives = config.driver == "expert" or rng.uniform() < config.beta
     obs = world.load(scenario, config.randomization.sample(rng), seed)
     driver: Policy = (
-        Expert(world, noise, seed) if expert_drives else fitted(loaded(config.driver), world.embodiment).policy
+        Expert(world, noise, seed) if expert_drives else fitted(loaded.policy(config.driver), world.embodiment).policy
     )
     steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
     driver.reset()

@@ -12,6 +12,7 @@ import numpy as np
 from palmar.errors import BadValue
 from palmar.eval.stats import Rate
 from palmar.lab.grounding import Box, GroundingConfig, check_heatmap, heatmap, laid
+from palmar.lab.worlds import Loaded
 from palmar.policy import Policy, check_policy
 from palmar.runtime.pool import spread
 from palmar.sim.things import COLOURS, SHAPES
@@ -61,16 +62,16 @@ def described(config: GroundingConfig, processes: int | None = None) -> Describe
     check_policy(config.policy)
     check_heatmap(config)
     jobs = ((config, config.seed + i) for i in range(config.tables))
-    rows = [row for rows in spread(name_all, jobs, processes) for row in rows]
+    rows = [row for rows in spread(name_all, Loaded, jobs, processes) for row in rows]
     there, this, wrong = zip(*rows, strict=True)
     guess = sum(1 / (1 + n) for n in wrong) / len(rows), 1 / len(NAMES)
     return Described(Rate(sum(there), len(rows)), Rate(sum(this), len(rows)), guess)
 
 
-def name_all(job: tuple[GroundingConfig, int]) -> list[tuple[bool, bool, int]]:
+def name_all(loaded: Loaded, job: tuple[GroundingConfig, int]) -> list[tuple[bool, bool, int]]:
     """For each object of one table: right among the absent, right given its box, how many names are absent."""
     config, seed = job
-    world, policy, obs = laid(config, seed)
+    world, policy, obs = laid(loaded, config, seed)
     camera = next(c for c in world.embodiment.cameras if c.name == config.camera)
     things = {it.name: i for i, it in enumerate(world.scenario.items) if it.shape in SHAPES}
     absent = [n for n in NAMES if n not in things]

@@ -17,6 +17,7 @@ from palmar.data.video import url
 from palmar.errors import BadValue, need
 from palmar.eval.results import Film, Results, Trial
 from palmar.lab.suite import EvalConfig, run
+from palmar.lab.worlds import Loaded
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.sim.rooms import Viewpoint
 from palmar.sim.scenario import Split
@@ -151,12 +152,20 @@ class Filmmaker(Subscriber):
 
 
 def film(
-    config: EvalConfig, task: str, split: Split, seed: int, path: str | Path, arm: str = "", fps: float = FPS
+    config: EvalConfig,
+    task: str,
+    split: Split,
+    seed: int,
+    path: str | Path,
+    arm: str = "",
+    fps: float = FPS,
+    loaded: Loaded | None = None,
 ) -> Film:
-    """Film one trial of an evaluation: the same trial, to the last digit, as `evaluate` counts it."""
+    """Film one trial of an evaluation: the same trial, to the last digit, as `evaluate` counts it. loaded: worlds and policies
+    of the caller, for many films."""
     kind = config.stage(seed).partition(":")[0]
     camera = Filmmaker(label={"sim": "simulation", "twin": "reality twin"}[kind] + (f", {arm}" if arm else ""), fps=fps)
-    trial = run((config, task, split, seed), (camera,))
+    trial = run(loaded or Loaded(), (config, task, split, seed), (camera,))
     return camera.save(path, trial.success, kind, why(trial), task=task, split=split, seed=seed, arm=arm)
 
 
@@ -182,12 +191,13 @@ def telling(results: Results, most: int = 4) -> list[Trial]:
 
 def side_by_side(arms: Mapping[str, EvalConfig], trials: Iterable[Trial], folder: str | Path) -> list[Film]:
     """Film the same tables under every config. arms: {name, such as "before": its config}; "" for the only one."""
-    films = []
+    films, loaded = [], Loaded()
     for t in trials:
         for arm, config in arms.items():
             words = [t.task, t.split, str(t.seed), config.world.replace(":", "-"), arm.replace(" ", "-")]
             name = "_".join(w for w in words if w)
-            films.append(film(config, t.task, t.split, t.seed, Path(folder) / f"{name}.mp4", arm))  # type: ignore[arg-type]
+            path = Path(folder) / f"{name}.mp4"
+            films.append(film(config, t.task, t.split, t.seed, path, arm, loaded=loaded))  # type: ignore[arg-type]
     return films
 
 

@@ -17,11 +17,13 @@ import numpy as np
 from palmar.embodiments import Camera
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
-from palmar.lab.worlds import shared_world
-from palmar.policy import Policy, check_policy, loaded
+from palmar.lab.worlds import Loaded
+from palmar.policy import Policy, check_policy, load_policy
+from palmar.robots.arm7 import arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
+from palmar.sim.reality import check_world
 from palmar.sim.scenario import SPLITS, TEST_SEED, Split, check_seed, phrase
 from palmar.sim.things import SHAPES
 from palmar.sim.world import World
@@ -48,7 +50,8 @@ class GroundingConfig:
             raise BadValue(f"tables is {self.tables}; expected 1 or more. Next: a number such as 200")
         check_names("split", [self.split], SPLITS)
         check_seed(self.seed, self.tables)
-        cameras = [c.name for c in shared_world(self.world).embodiment.cameras]
+        check_world(self.world)
+        cameras = [c.name for c in arm7().cameras]
         if self.camera not in cameras:
             raise BadValue(
                 f"camera is '{self.camera}'; expected one of those of the robot: {', '.join(cameras)}. "
@@ -106,16 +109,16 @@ def grounding(config: GroundingConfig, processes: int | None = None, progress: b
     from rich.progress import track
 
     jobs = ((config, config.seed + i) for i in range(config.tables))
-    shown: Iterable[list[Look]] = spread(questions, jobs, processes)
+    shown: Iterable[list[Look]] = spread(questions, Loaded, jobs, processes)
     if progress:
         shown = track(shown, "grounding", total=config.tables)
     return Grounding(tuple(look for looks in shown for look in looks))
 
 
-def questions(job: tuple[GroundingConfig, int]) -> list[Look]:
+def questions(loaded: Loaded, job: tuple[GroundingConfig, int]) -> list[Look]:
     """One table, from its seed alone."""
     config, seed = job
-    world, policy, obs = laid(config, seed)
+    world, policy, obs = laid(loaded, config, seed)
     scenario, task = world.scenario, world.scenario.task
     camera = next(c for c in world.embodiment.cameras if c.name == config.camera)
     around = boxes(world, camera)
@@ -138,9 +141,9 @@ def questions(job: tuple[GroundingConfig, int]) -> list[Look]:
     return looks
 
 
-def laid(config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation]:
+def laid(loaded: Loaded, config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation]:
     """The table of a seed, and what is seen of it."""
-    world, policy = shared_world(config.world), loaded(config.policy)
+    world, policy = loaded.world(config.world), loaded.policy(config.policy)
     names = tasks.names(world.embodiment.name)
     scenario = tasks.sample(names[seed % len(names)], config.split, seed)
     params = config.randomization.sample(np.random.default_rng([29, seed]))
@@ -150,7 +153,7 @@ def laid(config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation
 def check_heatmap(config: GroundingConfig) -> None:
     """Raise `BadValue`, before any table is laid, when the policy shows no heatmap of its target in that camera: one look at a
     black picture tells."""
-    policy = loaded(config.policy)
+    policy = load_policy(config.policy)
     face = policy.interface
     dark = {c: np.zeros((*size, 3), np.uint8) for c, size in face.cameras.items()}
     seen = Observation(dark, np.zeros(len(face.state_names), np.float32), "reach the red cube")

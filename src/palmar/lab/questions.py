@@ -16,7 +16,7 @@ import numpy as np
 
 from palmar.data.webdata import PICTURES, TABLE, WebData
 from palmar.errors import BadFile, BadValue
-from palmar.lab.worlds import shared_world
+from palmar.lab.worlds import Loaded
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
@@ -89,7 +89,7 @@ def make(
     rows: list[dict[str, object]] = []
     jobs = ((config, i, i >= config.tables - held) for i in range(config.tables))
     for i, (picture, questions) in enumerate(
-        track(spread(look, jobs, processes), "questions", total=config.tables, disable=not progress)
+        track(spread(look, Loaded, jobs, processes), "questions", total=config.tables, disable=not progress)
     ):
         Image.fromarray(picture).save(aside / PICTURES / f"{i:06d}.png")
         split = "held-out" if i >= config.tables - held else "train"
@@ -107,14 +107,14 @@ def make(
     return WebData(root)
 
 
-def look(job: tuple[WebConfig, int, bool]) -> tuple[Array, list[Question]]:
+def look(loaded: Loaded, job: tuple[WebConfig, int, bool]) -> tuple[Array, list[Question]]:
     """One table's picture and all questions about it, from its number alone."""
     config, number, held_out = job
     rng = np.random.default_rng([43, config.seed, number])
     names = tasks.names("arm7")
     task = names[number % len(names)]
     scenario = tasks.sample(task, "layout" if held_out else "seen", config.seed + number, distractors=3)
-    world = shared_world()
+    world = loaded.world()
     obs = world.load(scenario, Randomization(config.strength).sample(rng), config.seed + number)
     u, visible = (world.truth_names.index(f"{config.camera}.target.{x}") for x in ("u", "visible"))
     things = []

@@ -17,7 +17,7 @@ import numpy as np
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadValue
 from palmar.lab.collect import TRIES, Collected, already
-from palmar.lab.worlds import shared_world
+from palmar.lab.worlds import Loaded
 from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks, truth
@@ -72,7 +72,7 @@ def collect_stills(
         wanted = max(0, config.tables - there)
         jobs = ((config, seed + i) for i in range(TRIES * wanted))
         shown = bar.add_task("stills", total=config.tables, completed=there) if bar else None
-        for episode in spread(photograph, jobs, processes):
+        for episode in spread(photograph, Loaded, jobs, processes):
             tried += 1
             if not episode.steps:
                 continue
@@ -85,11 +85,11 @@ def collect_stills(
     return Collected(Path(out), tried, saved, frames, there, wanted - saved)
 
 
-def photograph(job: tuple[StillsConfig, int]) -> Episode:
+def photograph(loaded: Loaded, job: tuple[StillsConfig, int]) -> Episode:
     """One table, arranged `frames` times (less those that did not fit), from its seed alone."""
     config, seed = job
     rng = np.random.default_rng([31, seed])
-    world = shared_world(extents=config.extents)
+    world = loaded.world(extents=config.extents)
     names = tasks.names(world.embodiment.name)
     scenario = tasks.sample(names[seed % len(names)], "seen", seed, distractors=3)
     params = config.randomization.sample(rng)

@@ -12,8 +12,8 @@ import numpy as np
 
 from palmar.errors import BadValue, check_names
 from palmar.eval.results import Results, Trial
-from palmar.lab.worlds import shared_world
-from palmar.policy import Policy, check_policy, loaded
+from palmar.lab.worlds import Loaded
+from palmar.policy import Policy, check_policy
 from palmar.ranges import LATENCY, Count, Seconds, Seed, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import Averaged, ChunkBuffer
@@ -109,7 +109,7 @@ def evaluate(
     trials: list[Trial] = []
     with Progress(*columns, disable=not progress) as bar:
         shown = bar.add_task(note, total=len(jobs), rate="")
-        for trial in spread(run, jobs, processes):
+        for trial in spread(run, Loaded, jobs, processes):
             trials.append(trial)
             bar.update(shown, completed=len(trials), rate=f"{100 * np.mean([t.success for t in trials]):.0f} % success")
             if watch:
@@ -134,20 +134,20 @@ def as_json(config: EvalConfig) -> dict[str, Any]:
     return out
 
 
-def run(job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscriber] = ()) -> Trial:
-    """One trial, from its seed alone; `subscribers` may watch it.
+def run(loaded: Loaded, job: tuple[EvalConfig, str, Split, int], subscribers: Sequence[Subscriber] = ()) -> Trial:
+    """One trial, from its seed alone, in a world of `loaded`; `subscribers` may watch it.
 
     Raises `BadValue` for a policy that does not fit the robot by names, units, rate and length of chunk, and what the policy
     raises: a trial of a failing policy would be counted as one that did not succeed.
     """
     config, task, split, seed = job
     stage = config.stage(seed)
-    spoken = _policy(config, stage)
-    fit = fitted(spoken, robot_named(config.robot))
-    policy, world = fit.policy, shared_world(stage, config.robot, fit.robot.action_space)
+    own = _policy(loaded, config, stage)
+    fit = fitted(own, robot_named(config.robot))
+    policy, world = fit.policy, loaded.world(stage, config.robot, fit.robot.action_space)
     execute = 1 if config.policy == "expert" else config.execute  # the expert plans one action at a time
     check_execute(policy.interface, execute)
-    if config.ensemble and not getattr(spoken, "ensembles", False):
+    if config.ensemble and not getattr(own, "ensembles", False):
         policy = Averaged(policy)
     asked, scenario = tasks.task(task), tasks.sample(task, split, seed)
     if config.swap:
@@ -197,8 +197,8 @@ def _objects(scenario: Scenario) -> list[int]:
     return [i for i, it in enumerate(scenario.items) if it.shape not in DESTINATIONS]
 
 
-def _policy(config: EvalConfig, stage: str) -> Policy:
+def _policy(loaded: Loaded, config: EvalConfig, stage: str) -> Policy:
     if config.policy != "expert":
-        return loaded(config.policy)
+        return loaded.policy(config.policy)
     robot = robot_named(config.robot)
-    return Expert(shared_world(stage, config.robot, "ee_delta" if robot.frames else "channels"))
+    return Expert(loaded.world(stage, config.robot, "ee_delta" if robot.frames else "channels"))

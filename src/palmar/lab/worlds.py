@@ -1,13 +1,19 @@
-"""Simulated worlds by name, one of each kind in a process: whoever works through many scenes loads them into it in turn."""
+"""Simulated worlds by name, and the worlds and policies that a process works through many scenes with."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from palmar.embodiments import ActionSpaceName, Embodiment
+from palmar.policy import checkpoint_of, load_policy
 from palmar.robots import robot
 from palmar.sim.reality import reality
 from palmar.sim.world import World
+from palmar.types import Policy
+
+Value = TypeVar("Value")
+WORLDS, POLICIES = 8, 2  # kept at once
 
 
 def world_named(name: str, images: bool = True, robot: Embodiment | None = None) -> World:
@@ -15,12 +21,40 @@ def world_named(name: str, images: bool = True, robot: Embodiment | None = None)
     return World(robot, images, reality=reality(name))
 
 
-@lru_cache(maxsize=8)
-def shared_world(
-    name: str = "sim", robot_name: str = "arm7", space: ActionSpaceName | None = None, extents: bool = False
-) -> World:
-    """The world of this process for a reality, a robot and an action space (None: the robot's own); who asks alike gets the
-    same. extents: as `World.extents`."""
-    world = world_named(name, robot=robot(robot_name, space))
-    world.extents = extents
-    return world
+class Loaded:
+    """Worlds and policies, each loaded once: an object that belongs to who works with it, such as one process of a pool.
+
+    Scenes are loaded into a world in turn, so two who work at the same time need two of these. The 8 worlds and 2 policies
+    used last are kept.
+    """
+
+    def __init__(self) -> None:
+        self._worlds: dict[Hashable, World] = {}
+        self._policies: dict[Hashable, Policy] = {}
+
+    def world(
+        self, name: str = "sim", robot_name: str = "arm7", space: ActionSpaceName | None = None, extents: bool = False
+    ) -> World:
+        """The world of a reality, a robot and an action space (None: the robot's own). extents: as `World.extents`."""
+
+        def made() -> World:
+            world = world_named(name, robot=robot(robot_name, space))
+            world.extents = extents
+            return world
+
+        return _kept(self._worlds, (name, robot_name, space, extents), made, WORLDS)
+
+    def policy(self, where: str) -> Policy:
+        """As `load_policy`; loaded anew when its checkpoint has been written again."""
+        config = checkpoint_of(where) / "config.json"
+        written = config.stat().st_mtime_ns if config.exists() else 0
+        return _kept(self._policies, (where, written), lambda: load_policy(where), POLICIES)
+
+
+def _kept(store: dict[Hashable, Value], key: Hashable, made: Callable[[], Value], most: int) -> Value:
+    """The value of a key, made where there is none; the one used longest ago goes when there are more than `most`."""
+    value = store.pop(key) if key in store else made()
+    store[key] = value
+    while len(store) > most:
+        del store[next(iter(store))]
+    return value

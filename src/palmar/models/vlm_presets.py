@@ -21,7 +21,7 @@ _TOWER = TowerConfig()
 _SMALL_DINO = replace(
     _TOWER, kind="dinov2", width=32, hidden=128, mean=IMAGENET_MEAN, std=IMAGENET_STD, activation="gelu"
 )
-# Actions are normalised by mean and deviation and come in chunks; the published models speak one, scaled to -1 … 1.
+# Actions are normalised by mean and deviation and come in chunks; the published models answer one, scaled to -1 … 1.
 _WORDS = ActionTokens(limit=10.0, compand=True, anchors=4)
 
 SO400M = TowerConfig(width=1152, layers=27, heads=16, hidden=4304, image=224, patch=14)

@@ -17,6 +17,7 @@ OFFSETS = (
 AXES = ((0, 0, -1), (0, 1, 0), (0, 1, 0), (0, 1, 0), (-1, 0, 0))
 TOOL = (0.0982, 0.0, -0.0079)  # from the roll joint to midway between the jaws
 JAW = (0.0234, 0.0178, 0.0211)  # from the roll joint to the moving jaw's pivot
+JAW_TIP = (0.074, -0.026)  # x, z of the moving jaw's tip from its pivot, closed
 SPANS = (
     (-1.91986, 1.91986), (-1.74533, 1.74533), (-1.69, 1.69), (-1.65806, 1.65806), (-2.74385, 2.84121),
 )  # fmt: skip
@@ -112,14 +113,20 @@ def mechanics() -> Mechanics:
         )  # fmt: skip
         servos.append(Servo(f"{name}.pos", (name,), STIFFNESS, SERVO_DAMPING, STALL_TORQUE))
     turning = LinkJoint("gripper", (0, -1, 0), *JAW_SPAN, VISCOUS_FRICTION, ARMATURE, DRY_FRICTION)
-    jaw = Shape("capsule", (0.006,), (0.0, -0.0178, 0.0), (0.074, -0.0178, -0.026), WHITE, solid=True, grip=1.2)
+    jaw = Shape(
+        "capsule", (0.006,), (0.0, -0.0178, 0.0), (JAW_TIP[0], -0.0178, JAW_TIP[1]), WHITE, solid=True, grip=1.2
+    )
     links.append(
         Link(
             "jaw", "wrist_roll", JAW, joints=(turning,), mass=JAW_MASS, com=(0.03, -0.0178, -0.01),
             inertia=cuboid(JAW_MASS, (0.035, 0.01, 0.01)), shapes=(jaw,), tool=True,
         )
     )  # fmt: skip
-    servos.append(Servo("gripper.pos", ("gripper",), STIFFNESS, SERVO_DAMPING, STALL_TORQUE, JAW_SPAN))
+    reach = float(np.hypot(*JAW_TIP))
+    width = (
+        2 * reach * np.sin((JAW_SPAN[1] - JAW_SPAN[0]) / 2)
+    )  # the way of the tip, which rests on the fixed jaw when closed
+    servos.append(Servo("gripper.pos", ("gripper",), STIFFNESS, SERVO_DAMPING, STALL_TORQUE, JAW_SPAN, float(width)))
     eye = (0.52, 0.0, 0.38)
     # The wrist camera sits on the gripper, on the side of the moving jaw, and looks along the jaws.
     on_hand = (0.01, 0.0, 0.055)

@@ -133,7 +133,7 @@ class Absolute:
 
 
 def action_space(robot: Embodiment) -> ActionSpace:
-    """The action space a robot's policies speak."""
+    """The action space of a robot's policies."""
     return EndEffectorDelta(robot) if robot.action_space == "ee_delta" else Absolute(robot)
 
 

@@ -2,8 +2,8 @@
 
     RUN → HOLD (rest, and wait to be resumed) → HANDOFF (a person takes over) → E-STOP (only `reset` leads out)
 
-Every state but RUN brakes the arm within its limits and keeps it at rest. States only get graver by themselves.
-After a collision (a fault of `guards.EMERGENCIES`) it first goes back to the measured angles: it must not keep pressing.
+Every state but RUN brakes the robot within its limits and keeps it at rest. States only get graver by themselves.
+After a collision (a fault of `guards.EMERGENCIES`) it first goes back to the measured values: it must not keep pressing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Mode(IntEnum):
 
 
 YIELDING = 2.0
-"""Longest way back to the measured angles [s]: an arm that sags is not followed to the table."""
+"""Longest way back to the measured values [s]: a robot that sags is not followed all the way down."""
 
 
 class Controller(Subscriber):
@@ -117,7 +117,7 @@ class Controller(Subscriber):
         self.history.append((self._now, Mode.RUN, "reset"))
 
     def over(self) -> bool:
-        """The rollout should end: asked to, or handed to a person, and the arm is at rest."""
+        """The rollout should end: asked to, or handed to a person, and the robot is at rest."""
         return not self._moving and (self._finishing or self.mode >= Mode.HANDOFF)
 
     def __call__(self, move: Move) -> Reason | None:

@@ -14,7 +14,7 @@ from palmar.policy import Policy
 
 @dataclass(frozen=True)
 class Fitted:
-    """robot: in the action space that the policy speaks. policy: behind a mapping where the two differ. notes: what the
+    """robot: in the action space of the policy. policy: behind a mapping where the two differ. notes: what the
     mapping leaves out or could not compare, in words."""
 
     robot: Embodiment

@@ -123,8 +123,8 @@ def acceleration(move: Move) -> Reason | None:
 
     Were only the change limited, a target would be passed, come back to and passed again. The room to stop in is the
     way to the target, what the target itself needs to stop from the speed it moves at, so smooth motion passes
-    untouched, and `a·dt²` (3 to 8 mrad of the arm at 50 Hz), which a single tick makes good. A target that stops dead is
-    passed once, by the way the robot takes to brake.
+    untouched, and `a·dt²` (3 to 8 mrad of the joints of `arm7` at 50 Hz), which a single tick makes good. A target that
+    stops dead is passed once, by the way the robot takes to brake.
     """
     lim, wanted = move.limits, move.velocity
     most = lim.acceleration * lim.dt

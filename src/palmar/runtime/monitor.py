@@ -27,7 +27,7 @@ class Finished:
 
 
 class Smoothness(Subscriber):
-    """How smoothly the arm was commanded to move."""
+    """How smoothly the robot was commanded to move."""
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._robot = body.embodiment

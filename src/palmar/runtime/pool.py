@@ -1,4 +1,4 @@
-"""One process a core, each with a world of its own.
+"""One process a core, each with an object of its own to work with, such as the worlds it has loaded.
 
 Results come back in the order of the jobs, and are the same for any number of processes.
 """
@@ -13,9 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Job = TypeVar("Job")
+Own = TypeVar("Own")
 Result = TypeVar("Result")
 
 
@@ -24,23 +25,29 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(work: Callable[[Job], Result], jobs: Iterable[Job], processes: int | None = None) -> Iterator[Result]:
-    """work(job) for every job, in order, over `processes` (one a core when None; 0 or 1 runs here).
+def spread(
+    work: Callable[[Own, Job], Result], own: Callable[[], Own], jobs: Iterable[Job], processes: int | None = None
+) -> Iterator[Result]:
+    """work(owned, job) for every job, in order, over `processes` (one a core when None; 0 or 1 runs here).
 
-    A few jobs a process are under way at once, so that results do not pile up. Leaving the iterator early stops the rest.
+    own: makes what a process works with, once in each; it lives as long as the process, or here as the iterator. A few jobs
+    a process are under way at once, so that results do not pile up. Leaving the iterator early stops the rest.
     """
     n = cores() if processes is None else processes
     if n <= 1:
-        yield from map(work, jobs)
+        mine = own()
+        for job in jobs:
+            yield work(mine, job)
         return
     single = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
     before = {k: os.environ.get(k) for k in single}
     os.environ.update(single)  # inherited by the spawned processes
-    pool = ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_with_parent)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(n, mp_context=spawn, initializer=_begin, initargs=(own,))
     try:
         waiting: deque[Future[Result]] = deque()
         for job in jobs:
-            waiting.append(pool.submit(work, job))
+            waiting.append(pool.submit(_do, work, job))
             if len(waiting) >= 2 * n:
                 yield waiting.popleft().result()
         while waiting:
@@ -52,6 +59,19 @@ def spread(work: Callable[[Job], Result], jobs: Iterable[Job], processes: int | 
                 os.environ.pop(k, None)
             else:
                 os.environ[k] = v
+
+
+_owned: list[Any] = []
+"""In a worker process: what it works with. Empty in every other process; an executor hands its initializer's result on only so."""
+
+
+def _begin(own: Callable[[], Any]) -> None:
+    _leave_with_parent()
+    _owned[:] = [own()]
+
+
+def _do(work: Callable[[Any, Job], Result], job: Job) -> Result:
+    return work(_owned[0], job)
 
 
 def _leave_with_parent() -> None:

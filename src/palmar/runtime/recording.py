@@ -104,7 +104,7 @@ def columns_of(robot: Embodiment, recording: Interface, names: Dictionary[str, s
     return Columns(replace(chosen, state=tuple(kept)), actions, states)
 
 
-def with_units(recording: Interface, units: Dictionary[str, str]) -> Interface:
+def with_stated_units(recording: Interface, units: Dictionary[str, str]) -> Interface:
     """A recording with its units stated. units: {name of an action or a measurement: unit}; "*" for all that are not named,
     of those called NAME.vel the same a second. Raises `UnknownName` for a name or a unit nobody knows."""
     for name, unit in units.items():

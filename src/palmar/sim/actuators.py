@@ -21,6 +21,7 @@ class Actuators:
     def __init__(self, robot: Embodiment, mechanics: Mechanics, model: Any) -> None:
         self.robot = robot
         self.servos: dict[str, Servo] = {s.channel: s for s in mechanics.servos}
+        self._sliding = {j.name for link in mechanics.links for j in link.joints if j.slides}
         driven = {d.channel for d in mechanics.drives}
         if lost := [c.name for c in robot.channels if c.name not in self.servos and c.name not in driven]:
             raise BadValue(
@@ -77,7 +78,18 @@ class Actuators:
         return float((self.measured(data)[0][i] - c.lower) / (c.upper - c.lower))
 
     def width(self, channel: str) -> float:
-        """Between the pads of an open gripper whose fingers slide [m]."""
-        servo = self.servos[channel]
-        travel = servo.travel or (0.0, 0.0)
-        return len(servo.joints) * (travel[1] - travel[0])
+        """Between the pads of an open gripper [m]: as its servo says, or of fingers that slide, the sum of their ways.
+
+        Raises `BadValue` for jaws that turn where the robot's mechanics do not say it, and for a channel without a servo.
+        """
+        servo = self.servos.get(channel)
+        if servo is not None and servo.width is not None:
+            return servo.width
+        if servo is None or not all(j in self._sliding for j in servo.joints):
+            raise BadValue(
+                f"how wide gripper '{channel}' of {self.robot.name} opens is not known; expected joints that slide, or "
+                "a width. Next: Servo(…, width=METRES) in its mechanics"
+            )
+        i = self.robot.index(channel)
+        channel_width = self.robot.channels[i].upper - self.robot.channels[i].lower
+        return len(servo.joints) * abs(float(self.scale[i])) * channel_width

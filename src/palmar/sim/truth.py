@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from palmar.embodiments import Embodiment
+from palmar.embodiments import POSE, Embodiment
 from palmar.errors import BadValue
 from palmar.types import Array
 
@@ -53,13 +53,16 @@ def encode(order: Sequence[str], values: Mapping[str, float]) -> Array:
 
 def decoder(order: Sequence[str], cameras: Sequence[str], state_names: Sequence[str]) -> LabelMaker | None:
     """A function (truth [B, P], state [B, S]) → the arrays of `models.base.Labels`, for these cameras in their order; None
-    where the truth tells nothing of them.
+    where the truth tells nothing of them. Where things are from the gripper: by tool.x, y, z of the row, else by the pose of
+    the one frame that the state tells.
 
     What a row does not hold is NaN there, or marked as not placed, not known.
     """
     at = {n: i for i, n in enumerate(order)}
     state_at = {n: i for i, n in enumerate(state_names)}
-    tcp = [state_at.get(f"tcp.{a}", -1) for a in "xyz"]
+    told = [n.removesuffix(".x") for n in state_names if n.endswith(".x")]
+    frames = [f for f in told if all(f"{f}.{part}" in state_at for part in POSE)]
+    tool = [state_at[f"{frames[0]}.{a}"] for a in "xyz"] if len(frames) == 1 else []
     if not any(f"{c}.{t}.u" in at for c in cameras for t in THINGS):
         return None
     says_more = any(".box." in n or ".turn." in n for n in order)
@@ -79,8 +82,8 @@ def decoder(order: Sequence[str], cameras: Sequence[str], state_names: Sequence[
         where = np.stack([np.stack([column(f"{t}.{a}") for a in "xyz"], -1) for t in THINGS], 1)
         if "tool.x" in at:
             relative = (where - truth[:, None, [at[f"tool.{a}"] for a in "xyz"]]) / DECIMETRE
-        elif min(tcp) >= 0:
-            relative = (where - state[:, None, tcp]) / DECIMETRE
+        elif tool:
+            relative = (where - state[:, None, tool]) / DECIMETRE
         else:
             relative = np.full_like(where, np.nan)
         known = np.isfinite(relative).all(-1)

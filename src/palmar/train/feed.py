@@ -258,7 +258,7 @@ class Feed:
         )
 
     def interface(self, horizon: int, dt: float) -> Interface:
-        """Read from the first frame."""
+        """Of the data: what the first set holds, with the sizes that the pictures of all sets were recorded in."""
         own = interface_of(self.sets[0], horizon)
         recorded = recorded_sizes(self.sets, own.cameras)
         return replace(own, horizon=horizon, dt=dt, embodiment="", offsets=self.offsets, recorded=recorded)

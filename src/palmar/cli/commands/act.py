@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured, writable, writable_folder
+from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.pictures import FIT, Fit
@@ -92,6 +92,7 @@ class Run:
             return run_replay(config, console, progress=not self.json)
         from palmar.cli import live
 
+        one_thread(self.policy)
         settings = configured(live.RunConfig, self)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
@@ -171,4 +172,5 @@ class Demo:
         from palmar.cli.demo import DemoConfig, demo
 
         writable_folder(self.out)
+        one_thread("shipped")  # training sets its own number and puts this one back
         return demo(configured(DemoConfig, self, instructions=self.instruction), console)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured, writable, writable_folder
+from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.ranges import Count, Processes, Range, Seed, Share, Strength
@@ -62,6 +62,7 @@ class Collect:
             done = collect_stills(self.out, photographs, self.processes, self.resume, progress=not self.json)
         else:
             config = configured(CollectConfig, self, randomization=worlds)
+            one_thread(self.driver)
             done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
         before = f", beside {done.there} that were there" if done.there else ""
         failed = f"{done.tried - done.saved} failed tries left out"

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, configured, writable
+from palmar.cli.shared import Answer, configured, one_thread, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.ranges import LATENCY, Count, Processes, Seed, Strength
@@ -71,6 +71,7 @@ class Eval:
         self._check_mode()
         writable(self.out, self.force)
         writable(self.html, self.force)
+        one_thread(self.policy)
         if self.data is not None:
             from palmar.cli.commands.offline import evaluate_offline
 
@@ -146,6 +147,7 @@ class Ground:
         from palmar.sim.params import Randomization
 
         config = configured(GroundingConfig, self, randomization=Randomization(self.strength))
+        one_thread(self.policy)
         found = grounding(config, self.processes, progress=not self.json)
         table = Table("beside it stands a thing of the same …", "peak in its true box", "peak nearest to it")
         for kind in ("colour", "shape", "neither", None):

@@ -1,0 +1,48 @@
+"""Where things are from the gripper is told by the frame that the robot has, whatever it is called."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from palmar.embodiments import state_of
+from palmar.robots import robot
+from palmar.robots.arm7 import arm7
+from palmar.sim import truth
+
+
+def renamed(name):
+    """arm7 with its frame called otherwise."""
+    made = arm7()
+    frame = replace(made.frame(), name=name)
+    return replace(made, frames=(frame,), state=state_of(made.channels, (frame,)))
+
+
+@pytest.mark.parametrize("name", ["tcp", "hand.tip"])
+def test_the_tool_is_the_frame_of_the_state(name):
+    made = renamed(name)
+    order = truth.names(made)
+    assert "tool.x" not in order
+    values = {n: 0.0 for n in order} | {"target.x": 0.5, "target.y": 0.1, "target.z": 0.2}
+    state = made.state_from(made.home, np.zeros(8))
+    tool = made.pose(made.frame(), made.home)[0]
+    labels = truth.decoder(order, ["front", "wrist"], made.state_names)(truth.encode(order, values)[None], state[None])
+    assert labels["known"].all()
+    assert labels["relative"][0, 0] == pytest.approx((np.array([0.5, 0.1, 0.2]) - tool) / truth.DECIMETRE, abs=1e-5)
+
+
+def test_a_state_without_a_pose_or_with_several_tells_no_tool():
+    made = arm7()
+    order = truth.names(made)
+    row = truth.encode(order, dict.fromkeys(order, 0.0))[None]
+    for names in (("joint1.pos",), (*made.state_names, *(n.replace("tcp.", "other.") for n in made.state_names[-7:]))):
+        labels = truth.decoder(order, ["front"], names)(row, np.zeros((1, len(names))))
+        assert not labels["known"].any()
+
+
+def test_a_robot_of_several_frames_is_told_by_its_row():
+    made = robot("bimanual14")
+    order = truth.names(made)
+    row = truth.encode(order, {n: 0.3 if n.startswith("tool.") else 0.5 for n in order})[None]
+    labels = truth.decoder(order, [made.cameras[0].name], made.state_names)(row, np.zeros((1, len(made.state))))
+    assert labels["known"].all() and labels["relative"] == pytest.approx(np.full((1, 2, 3), 2.0), abs=1e-5)
