@@ -19,7 +19,7 @@ from torch import Tensor
 from palmar.adapters import lerobot_act
 from palmar.errors import BadFile, BadValue, MissingPackage
 from palmar.models.published import checkpoint_folder, read_json, read_weights
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
@@ -120,7 +120,7 @@ class LeRobotPolicy:
     def __init__(self, engine: Engine, features: Features, dt: float) -> None:
         self.engine, self.features, self.dt = engine, features, dt
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Raises `BadValue` when the observation does not fit. `prefix` is not used."""
         with torch.inference_mode():
             actions = self.engine.chunk(self.features.frame(obs)).float().cpu().numpy()

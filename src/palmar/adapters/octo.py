@@ -15,7 +15,7 @@ import numpy as np
 
 from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
 from palmar.models.published import read_json
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 FILES = ("config.json", "dataset_statistics.json", "example_batch.msgpack")
 HINT = (
@@ -76,7 +76,7 @@ class OctoPolicy:
         """Forget the past pictures."""
         self._past.clear()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Raises `BadValue` when a camera is missing. `prefix` is not used."""
         self._past.append(self._frame(obs))
         if self._task is None or self._task[0] != obs.instruction:

@@ -17,7 +17,7 @@ import numpy as np
 
 from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadValue, RobotFault, UnknownName, need
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -76,7 +76,7 @@ class OpenPiPolicy:
         self._open = ExitStack()
         self._connect()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """The server's chunk. `prefix` has no place in the protocol. Raises `BadValue` when the observation lacks
         something, `RobotFault` when the server fails; the next call connects anew."""
         request = self.request(obs)

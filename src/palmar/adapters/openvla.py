@@ -23,7 +23,7 @@ from palmar.models.base import Inputs, Model, pixels
 from palmar.models.published import checkpoint_folder, read_json, read_weights
 from palmar.models.token_vla import TokenVLA, TokenVLAConfig
 from palmar.models.vlm import VLM, DecoderConfig, TowerConfig, VLMConfig
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 HEADS = 16  # of both published towers: DINOv2 ViT-L/14 and SigLIP SO400M/14
 EMPTY = 29871  # Llama's empty token, which every published prompt ends with
@@ -105,7 +105,7 @@ class OpenVlaPolicy:
     ) -> None:
         self.model, self.stats, self.camera, self.dt, self.dtype = model, stats, camera, dt, dtype
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Raises `BadValue` when there is no picture or no such camera."""
         camera = self.camera or next(iter(obs.images), "")
         if camera not in obs.images:

@@ -36,7 +36,7 @@ from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, brake_to_rest, 
 from palmar.runtime.monitor import BlackBox
 from palmar.runtime.safety import RESTS, Safety
 from palmar.runtime.worker import Threaded
-from palmar.types import ActionChunk, Array, Observation, Reason
+from palmar.types import ActionChunk, Array, Observation, Prefix, Reason
 
 
 class Mode(IntEnum):
@@ -251,7 +251,7 @@ class Instructed:
         self.inner, self.instruction = inner, instruction
         self.interface = inner.interface
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         return self.inner.act(replace(obs, instruction=self.instruction), prefix)
 
     def reset(self) -> None:

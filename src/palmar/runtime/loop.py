@@ -146,7 +146,7 @@ def rollout(
     until: asked at every policy step with the newest observation and chunk; True ends the rollout as "done".
     stop: asked at every tick; True ends it as "stopped" (Ctrl-C, a button). timeout: [s] on the loop's clock.
 
-    What the policy raises, also a chunk of another action width than the body's, leaves the chunk before it to run out; the
+    What the policy raises, also a chunk of another action width than the body's, or for another time, leaves the chunk before it to run out; the
     robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
     """
     robot = body.embodiment
@@ -162,7 +162,8 @@ def rollout(
     for s in subscribers:
         s.on_start(obs, body)
     start, epoch, index, late, reason = clock.now(), obs.time, 0, 0.0, "timeout"
-    first, failures, error = start, 0, None
+    first, failures, error, asked = start, 0, None, chunks.epoch
+    worker.forget()  # what was asked for in another episode
     while clock.now() - first < timeout - 1e-9:
         began = clock.now()
         now = epoch + index * tick_time  # time as the body stamps it: what observations, chunks and guards go by
@@ -174,13 +175,14 @@ def rollout(
             if (ahead := obs.time - now) > 1e-9:  # ticks were late and the body's time went on
                 epoch, now = epoch + ahead, obs.time
         if asking:
-            worker.request(obs, now)
+            worker.request(obs, now, chunks.rest(now))
             chunks.asked(now)
+            asked = chunks.epoch
         fresh, failure = None, None
         try:
             if (answer := worker.poll(now)) is not None:
-                fresh = _fitting(answer, robot)
-                chunks.push(fresh, now)
+                chunks.push(_fitting(answer, robot), now, asked)
+                fresh = answer
         except Exception as raised:
             failures, error, failure = failures + 1, raised, raised
         if stop is not None and stop():
