@@ -34,6 +34,7 @@ NOUNS = {
 # from a file.
 ALLOWED = {
     ("policy.py", "palmar.models.checkpoint"),
+    ("policy.py", "palmar.models.correction"),
     ("embodiments.py", "palmar.description.build"),
     ("embodiments.py", "palmar.description.dataset"),
     ("embodiments.py", "palmar.description.file"),

@@ -59,6 +59,11 @@ class ChunkBuffer:
         left = self._chunk.actions[at[0] :]
         return Prefix(left, min(self.delay.steps, len(left)))
 
+    def position(self, now: float) -> int:
+        """Which step of the running chunk runs now; 0 when none does."""
+        at = None if self._chunk is None else _index(self._chunk, now)
+        return 0 if at is None else at[0]
+
     def push(self, chunk: ActionChunk, now: float, epoch: int | None = None) -> None:
         """Splice a chunk in. Its steps that were consumed before `now` never run; `seam` keeps the jump at the splice.
 

@@ -18,6 +18,7 @@ from palmar.errors import BadValue
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, SimClock
 from palmar.runtime.control import Control
+from palmar.runtime.correcting import corrector
 from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline, Worker
 from palmar.types import ActionChunk, Array, Observation, Policy, Verdict
@@ -146,6 +147,8 @@ def rollout(
     until: asked at every policy step with the newest observation and chunk; True ends the rollout as "done".
     stop: asked at every tick; True ends it as "stopped" (Ctrl-C, a button). timeout: [s] on the loop's clock.
 
+    A policy that corrects (`runtime.correcting`) does so at every policy step, on this thread, from the newest observation.
+
     What the policy raises, also a chunk of another action width than the body's, or for another time, leaves the chunk before it to run out; the
     robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
     """
@@ -157,6 +160,9 @@ def rollout(
     tick_time = 1.0 / robot.control_rate
     every = round(robot.control_rate / robot.policy_rate)
     frames = any(s.wants_frames for s in subscribers)
+    correction = corrector(getattr(worker, "policy", None))
+    frames = frames or (correction is not None and correction.wants_images)
+    corrected: Array | None = None
 
     control.reset(resting_command(robot, obs))
     for s in subscribers:
@@ -192,6 +198,14 @@ def rollout(
             reason = "done"
             break
         sampled = chunks.sample(now)
+        if correction is not None and sampled is not None:
+            if boundary or fresh is not None or corrected is None:
+                corrected = sampled[0]
+                try:
+                    corrected = correction.correct(obs, sampled[0], chunks.position(now))
+                except Exception as raised:  # the action as it is
+                    failures, error, failure = failures + 1, raised, raised
+            sampled = corrected, sampled[1]
         share = 1.0 if chunks.current is None else tick_time / chunks.current.dt
         if boundary:
             for s in subscribers:
