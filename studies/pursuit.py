@@ -7,7 +7,7 @@ policy is a flow head with chunks of 48 actions at 50 Hz, cloned from a reactive
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ DT = 1.0 / RATE
 SPEED, TURNS, ANGLE = 0.30, 0.8, 2.2  # of the target [m/s], turns a second, largest turn [rad]
 FASTEST, GAIN = 0.9, 6.0  # of the tool [m/s], of the expert [1/s]
 START = 0.15  # distance of the tool from the target at the beginning [m]
-NOISE = 0.15  # standard deviation of what disturbs the tool's speed in demonstrations [m/s]
+NOISE = 0.4  # standard deviation of what disturbs the tool's speed in demonstrations [m/s]
 STATE = ("vx.vel", "vy.vel", "gap.x", "gap.y", "target.vx", "target.vy")
 
 
@@ -148,9 +148,9 @@ class StateConfig:
     """A state and a flow head. steps, batch: of its training."""
 
     width: int = 128
-    steps: int = 6000
+    steps: int = 3000
     batch: int = 256
-    head: FlowConfig = FlowConfig(MLPConfig(256, 3), Flow(10))
+    head: FlowConfig = field(default_factory=lambda: FlowConfig(MLPConfig(256, 2), Flow(5)))
     preset: str = "pursuit"
     max_tokens: int = 0
     offsets: tuple[int, ...] = (0,)
@@ -207,7 +207,7 @@ def cloned(data: Demonstrations, folder: Path, config: StateConfig | None = None
             optimizer.step()
             falling.step()
             if (step + 1) % 1000 == 0:
-                print(f"step {step + 1} · loss {float(loss):.3f} · action {float(parts['action']):.3f}")
+                print(f"step {step + 1} · loss {loss.item():.3f} · action {float(parts['action']):.3f}")
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(file, model.state_dict(), {})
     return NeuralPolicy(model, states, actions)

@@ -21,7 +21,8 @@ CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [
 
 
 def load_policy(where: str, **options: object) -> Policy:
-    """A policy from a checkpoint folder, from that of a correction (the corrected policy), `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
+    """A policy from a checkpoint folder, from that of a correction (the corrected policy),
+    `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
     shares a checkpoint's model, or `kind:where` of another system:
     openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port. options: of that kind's `load`.
 

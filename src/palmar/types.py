@@ -93,7 +93,9 @@ class Prefix:
         if self.actions.ndim != 2 or len(self.actions) == 0:
             raise BadValue(f"prefix has shape {list(self.actions.shape)}; expected [n, A] with n ≥ 1")
         if not 0 <= self.committed <= len(self.actions):
-            raise BadValue(f"{self.committed} committed of {len(self.actions)} prefix actions; expected 0 … all of them")
+            raise BadValue(
+                f"{self.committed} committed of {len(self.actions)} prefix actions; expected 0 … all of them"
+            )
 
 
 @runtime_checkable

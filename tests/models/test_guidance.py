@@ -1,4 +1,4 @@
-"""Real-time chunking: weights and constants of the published code, the true Jacobian beside the identity, every head with a prior."""
+"""Real-time chunking: weights and constants of the published code, the true Jacobian beside the identity."""
 
 import pytest
 import torch

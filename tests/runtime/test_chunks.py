@@ -82,7 +82,7 @@ def test_a_chunk_of_before_a_reset_never_enters():
 def test_a_chunk_from_the_future_or_the_past_is_refused_and_the_running_one_goes_on(t0):
     buffer = ChunkBuffer()
     buffer.push(chunk(0.2), 0.2)
-    with pytest.raises(BadValue, match="the chunk answers an observation of .* Next: "):
+    with pytest.raises(BadValue, match=r"the chunk answers an observation of .* Next: "):
         buffer.push(chunk(t0, 100.0), 0.5)
     assert at(buffer, 0.5) == 3
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from palmar.adapters import lerobot_act
 from palmar.errors import BadFile, BadValue, MissingPackage
 from palmar.models.published import checkpoint_folder, read_json, read_weights
-from palmar.types import ActionChunk, Array, Observation, Prefix
+from palmar.types import ActionChunk, Observation, Prefix
 
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"

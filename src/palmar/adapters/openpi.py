@@ -17,7 +17,7 @@ import numpy as np
 
 from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadValue, RobotFault, UnknownName, need
-from palmar.types import ActionChunk, Array, Observation, Prefix
+from palmar.types import ActionChunk, Observation, Prefix
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection

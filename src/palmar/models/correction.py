@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
 
 FORMAT, FILE = "palmar-correction", "correction.json"
+UNLIMITED = 1e6  # of a residual before `Correction.fit`; a file of weights holds no infinity
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class CorrectionConfig:
 
     def __post_init__(self) -> None:
         if min(self.width, self.blocks, self.side, *self.channels) < 1 or self.side >> len(self.channels) < 1:
-            raise BadValue(f"{self}; expected numbers above 0, and a side that can be halved {len(self.channels)} times")
+            raise BadValue(
+                f"{self}; expected numbers above 0, and a side that can be halved {len(self.channels)} times"
+            )
 
     def build(self, interface: Interface) -> Correction:
         return Correction(self, interface)
@@ -73,7 +76,7 @@ class Correction(nn.Module):
         self.most: Tensor
         actions, state = len(interface.action_names), len(interface.state_names)
         ends = zip((3, *config.channels), config.channels, strict=False)
-        cells = -(-config.side // 2 ** len(config.channels)) ** 2
+        cells = (-(-config.side // 2 ** len(config.channels))) ** 2
         self.eyes = nn.ModuleDict()
         for camera in interface.cameras if config.channels else ():
             layers = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.ReLU()) for a, b in ends]
@@ -84,8 +87,8 @@ class Correction(nn.Module):
         self.leave = nn.Linear(config.width, actions)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
-        self.register_buffer("least", torch.full((actions,), -torch.inf))
-        self.register_buffer("most", torch.full((actions,), torch.inf))
+        self.register_buffer("least", torch.full((actions,), -UNLIMITED))
+        self.register_buffer("most", torch.full((actions,), UNLIMITED))
 
     def forward(self, images: Mapping[str, Tensor], state: Tensor, action: Tensor, position: Tensor) -> Tensor:
         """Residual [B, A] of an action [B, A] at a position int64[B] of its chunk. images: {camera: [B, 3, H, W]} of

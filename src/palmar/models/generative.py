@@ -226,16 +226,16 @@ class Diffusion:
         for k, following in zip(visited, [*visited[1:], -1], strict=True):
             t = torch.full((len(x),), k / self.steps, device=x.device)
 
-            def clean_at(y: Tensor, t: Tensor = t, k: int = k) -> Tensor:
-                return c.denoised(y, net(y, t, context).float(), signal[k]).clamp(low, high)
+            scale = 1.0 if prior is None else float(signal[k].sqrt() + (1 - signal[k]).sqrt())
 
+            def clean_at(y: Tensor, t: Tensor = t, k: int = k, scale: float = scale) -> Tensor:
+                return c.denoised(y * scale, net(y * scale, t, context).float(), signal[k]).clamp(low, high)
+
+            clean = clean_at(x) if prior is None else x
             if prior is not None:
-                scale = signal[k].sqrt() + (1 - signal[k]).sqrt()
-                at = float(signal[k].sqrt() / scale)
-                clean, more = pull(x / scale, lambda y, s=scale, f=clean_at: f(y * s), at, prior, how or Guidance())
+                at = float(signal[k].sqrt()) / scale
+                clean, more = pull(x / scale, clean_at, at, prior, how or Guidance())
                 clean = clean + (1 - at) * more  # the actions that the guided velocity leads to
-            else:
-                clean = clean_at(x)
             if following < 0:
                 return clean.clamp(low, high)
             left = (x - signal[k].sqrt() * clean) / (

@@ -73,7 +73,9 @@ def blended(actions: Tensor, prior: PriorChunk | None) -> Tensor:
     return weights * running + (1 - weights) * actions
 
 
-def pull(x: Tensor, clean: Callable[[Tensor], Tensor], t: float, prior: PriorChunk, how: Guidance) -> tuple[Tensor, Tensor]:
+def pull(
+    x: Tensor, clean: Callable[[Tensor], Tensor], t: float, prior: PriorChunk, how: Guidance
+) -> tuple[Tensor, Tensor]:
     """(denoised actions at x and t, what guidance adds to the velocity there), both [B, T, A].
 
     clean: from x to the denoised actions; called once.
@@ -110,7 +112,11 @@ def integrate(
         if prior is None:
             x = x + step * velocity(x, t).float()
             continue
-        clean, more = pull(x, lambda y, t=t, at=at: y + (1 - at) * velocity(y, t).float(), at, prior, how or Guidance())
+
+        def clean_at(y: Tensor, t: Tensor = t, at: float = at) -> Tensor:
+            return y + (1 - at) * velocity(y, t).float()
+
+        clean, more = pull(x, clean_at, at, prior, how or Guidance())
         x = x + step * ((clean - x) / (1 - at) + more)
     return x
 
@@ -119,5 +125,5 @@ def with_guidance(model: nn.Module, how: Guidance) -> int:
     """Set how the heads of a model are guided; how many there are that can be."""
     found = [m for m in model.modules() if hasattr(m, "guidance")]
     for m in found:
-        m.guidance = how
+        m.guidance = how  # type: ignore[assignment]
     return len(found)

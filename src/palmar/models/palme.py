@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.mapping import Interface
-from palmar.models.base import Batch, check_pictures, Inputs, Prediction, PriorChunk
+from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.heads import ChunkHead, DoneHead
 from palmar.models.layers import divided
 from palmar.models.plans import plan_of, remaining

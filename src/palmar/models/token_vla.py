@@ -17,7 +17,7 @@ from torch import Tensor
 
 from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
-from palmar.models.base import Batch, check_pictures, Inputs, Prediction, PriorChunk
+from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.heads import DoneHead, over_steps
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig

@@ -32,7 +32,7 @@ from palmar.models.token_vla import TokenVLA
 from palmar.models.transformer import Attention
 from palmar.models.vla import VLA
 from palmar.policy import Policy
-from palmar.types import ActionChunk, Array, Observation, Prefix
+from palmar.types import ActionChunk, Observation, Prefix
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,8 @@ def rollout(
 
     A policy that corrects (`runtime.correcting`) does so at every policy step, on this thread, from the newest observation.
 
-    What the policy raises, also a chunk of another action width than the body's, or for another time, leaves the chunk before it to run out; the
-    robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
+    What the policy raises, also a chunk of another action width than the body's, or for another time, leaves the chunk before
+    it to run out; the robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
     """
     robot = body.embodiment
     worker: Worker = policy if hasattr(policy, "poll") else Inline(policy)  # type: ignore[assignment]

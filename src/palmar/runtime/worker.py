@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 from palmar.policy import Policy
-from palmar.types import ActionChunk, Array, Observation, Prefix
+from palmar.types import ActionChunk, Observation, Prefix
 
 
 class Worker(Protocol):
@@ -70,7 +70,7 @@ class Threaded:
     def __init__(self, policy: Policy) -> None:
         self.policy, self.latency = policy, 0.0
         self._wake, self._closed = threading.Event(), False
-        self._job: tuple[Observation, Array | None] | None = None
+        self._job: tuple[Observation, Prefix | None] | None = None
         self._result: ActionChunk | BaseException | None = None
         self._busy, self._epoch, self._asked = False, 0, 0
         self._thread = threading.Thread(target=self._work, name="palmar-policy", daemon=True)

@@ -46,7 +46,8 @@ class CorrectConfig:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the policy answered. frame, stop: int64[N], where in the data set it was asked, and where that episode ends. chunks: float32[N, T, A], in the robot's units."""
+    """What the policy answered. frame, stop: int64[N], where in the data set it was asked, and where that episode ends.
+    chunks: float32[N, T, A], in the robot's units."""
 
     source: Source
     frame: Array
@@ -60,7 +61,9 @@ def ask(policy: Policy, source: Source, dt: float, frames: int) -> Asked:
     stride = max(1, len(source) // max(1, frames))
     if policy.interface is not None and policy.interface.offsets != (0,):
         stride = 1  # it remembers pictures of every step
-    where, stops, chunks = [], [], []
+    where: list[int] = []
+    stops: list[int] = []
+    chunks: list[Array] = []
     for e in source.episodes:
         if len(where) >= frames:
             break
@@ -137,11 +140,14 @@ def train_correction(
             optimizer.step()
             falling.step()
             if (step + 1) % max(1, config.steps // 5) == 0:
-                say(f"correction {step + 1}/{config.steps} · loss {float(loss):.4f}")
+                say(f"correction {step + 1}/{config.steps} · loss {loss.item():.4f}")
     net.eval()
     with torch.no_grad():
         images, state, said, k, true = rows(rng_of(config.seed, 0, 11), 2048, True)
-        before, after = float((said - true).abs().mean()), float((said + net(images, state, said, k) - true).abs().mean())
+        before, after = (
+            float((said - true).abs().mean()),
+            float((said + net(images, state, said, k) - true).abs().mean()),
+        )
     told = {"before": before, "after": after}
     c.save(out, net, scale_state, scale_action, base, {"train": asdict(config)} | told)
     return told
