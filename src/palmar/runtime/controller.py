@@ -279,6 +279,7 @@ def deploy(
     *,
     timeout: float = 60.0,
     execute: int = 4,
+    realtime: bool = False,
     controller: Controller | None = None,
     until: Callable[[Observation, ActionChunk | None], bool] | None = None,
     subscribers: Sequence[Subscriber] = (),
@@ -292,6 +293,7 @@ def deploy(
     "fault", each once). A policy that raises before its first chunk ends the run, and the error goes to the caller; later it
     is a chunk that does not come, and the watchdog holds.
 
+    realtime: new chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`).
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
     Raises `BadValue` when a limit of the robot is a guess (`check_deployable`), and when the policy was made for other names,
     units, rates or chunks than the body's (`check_fits`).
@@ -307,7 +309,8 @@ def deploy(
     with _undisturbed(controller.finish):
         try:
             outcome = rollout(
-                body, worker, obs, clock=clock, control=Control(body.embodiment, safety), chunks=ChunkBuffer(execute=execute),
+                body, worker, obs, clock=clock, control=Control(body.embodiment, safety),
+                chunks=ChunkBuffer(execute, realtime=realtime),
                 subscribers=watchers, until=until, stop=controller.over, timeout=timeout,
             )  # fmt: skip
         except BaseException as error:
