@@ -20,7 +20,7 @@ from palmar.robots.arm7 import arm7
 from palmar.runtime.controller import deploy
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "runtime"))
 from attack import attacker, excess
@@ -35,7 +35,7 @@ class Busy:
         self.interface = ROBOT.interface(horizon=16)
         self.seconds, self.matrix = seconds, np.random.default_rng(0).normal(size=(160, 160))
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         until = time.perf_counter() + self.seconds
         while time.perf_counter() < until:
             np.tanh(self.matrix @ self.matrix)

@@ -35,6 +35,10 @@ NOUNS = {
 ALLOWED = {
     ("policy.py", "palmar.models.checkpoint"): "load_policy is the one place where any policy is loaded by its name.",
     (
+        "policy.py",
+        "palmar.models.correction",
+    ): "load_policy also opens a correction, beside the policy that it belongs to.",
+    (
         "embodiments.py",
         "palmar.description.build",
     ): "Embodiment.from_urdf and from_mjcf make a robot from its description.",

@@ -19,7 +19,7 @@ from palmar.mapping import Interface, MappedPolicy, Mapping
 from palmar.pictures import FIT, fit
 from palmar.robots.arm7 import arm7
 from palmar.runtime.fitting import fitted
-from palmar.types import ActionChunk, Observation
+from palmar.types import ActionChunk, Observation, Prefix
 from palmar.units import UNITS, conversion
 
 ARM = arm7().interface()
@@ -125,10 +125,10 @@ def test_a_policy_acts_in_the_names_and_units_of_its_robot():
     mapping = Mapping.between(theirs, ours, names, {"front": "cam"}, held={"lift": 0.3})
     policy = MappedPolicy(SimpleNamespace(act=act, reset=lambda: None, interface=ours), mapping)
     obs = Observation({"cam": np.full((48, 64, 3), 200, np.uint8)}, np.array([0.0, 180.0], np.float32), "go", 1.0)
-    chunk = policy.act(obs, np.array([[0.3, 90.0, 100.0]], np.float32))
+    chunk = policy.act(obs, Prefix(np.array([[0.3, 90.0, 100.0]], np.float32), 1))
     assert seen[0][0].state == pytest.approx([np.pi, 0.5])
     assert seen[0][0].images["front"].shape == (16, 16, 3)
-    assert seen[0][1] == pytest.approx(np.array([[np.pi / 2, 1.0]]))
+    assert seen[0][1].committed == 1 and seen[0][1].actions == pytest.approx(np.array([[np.pi / 2, 1.0]]))
     assert chunk.actions == pytest.approx(np.array([[0.3, 90.0, 100.0], [0.3, 0.0, -50.0]]))
     assert chunk.spread == pytest.approx(np.array([[0.0, 180 / np.pi, 200.0]] * 2))
     assert policy.interface.action_names == theirs.action_names and policy.interface.horizon == 2

@@ -15,7 +15,7 @@ import numpy as np
 
 from palmar.errors import BadValue, UnknownName
 from palmar.pictures import FIT, FITS, Fit, fit
-from palmar.types import ActionChunk, Array, Observation, Policy
+from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 from palmar.units import UNKNOWN, check_unit, conversion
 
 
@@ -382,9 +382,11 @@ class MappedPolicy:
         self.inner, self.mapping = inner, mapping
         self.interface = replace(mapping.theirs, horizon=mapping.ours.horizon, offsets=mapping.ours.offsets)
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
-        """prefix: float32[d, A of theirs]."""
-        given = None if prefix is None else self.mapping.take_action(prefix).astype(np.float32)
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        """prefix: its actions as the outer side names them."""
+        given = prefix
+        if prefix is not None:
+            given = replace(prefix, actions=self.mapping.take_action(prefix.actions).astype(np.float32))
         return self.mapping.chunk(self.inner.act(self.mapping.observation(obs), given))
 
     def reset(self) -> None:

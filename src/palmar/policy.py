@@ -20,7 +20,8 @@ CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [
 
 
 def load_policy(where: str, **options: object) -> Policy:
-    """A policy from a checkpoint folder, `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
+    """A policy from a checkpoint folder, from that of a correction (the corrected policy),
+    `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
     shares a checkpoint's model, or `kind:where` of another system:
     openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port. options: of that kind's `load`.
 
@@ -39,9 +40,13 @@ def load_policy(where: str, **options: object) -> Policy:
         adapter = importlib.import_module(f"palmar.adapters.{kind}")
         loaded: Policy = adapter.load(rest, **options)
         return loaded
+    from palmar.models import correction
     from palmar.models.checkpoint import load
 
     folder, robot = split_robot(rest)
+    if correction.is_correction(folder):
+        corrected: Policy = correction.load(folder, **options)  # type: ignore[arg-type]
+        return corrected
     return load(folder, robot=robot, **options)  # type: ignore[arg-type]
 
 
@@ -64,9 +69,12 @@ def check_policy(where: str) -> None:
             load_policy(where)  # says so in the words of that kind
     else:
         need("torch", "learn")
-        from palmar.models import checkpoint
+        from palmar.models import checkpoint, correction
 
         where, robot = split_robot(rest)
+        if correction.is_correction(where):
+            correction.load(where)
+            return
         _, _, normalizers, _, folder = checkpoint.read_config(where)
         checkpoint.check_robot(normalizers, robot)
         checkpoint.read_tensors(folder / checkpoint.WEIGHTS)

@@ -85,6 +85,26 @@ class ActionChunk:
             raise BadValue(f"dt is {self.dt}; expected seconds > 0. Next: the seconds an action lasts, such as 0.1")
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What the running chunk will do from the moment an observation was captured on (real-time chunking).
+
+    actions: float32[n, A], n ≥ 1, the rest of the running chunk, in steps of the policy's dt. committed: the first so many of
+    them run before the answer can be there, 0 … n.
+    """
+
+    actions: Array
+    committed: int
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2 or len(self.actions) == 0:
+            raise BadValue(f"prefix has shape {list(self.actions.shape)}; expected [n, A] with n ≥ 1")
+        if not 0 <= self.committed <= len(self.actions):
+            raise BadValue(
+                f"{self.committed} committed of {len(self.actions)} prefix actions; expected 0 … all of them"
+            )
+
+
 @runtime_checkable
 class Policy(Protocol):
     """A scripted expert, a neural policy, a person with a joystick, or a wrapper around one of them.
@@ -96,10 +116,11 @@ class Policy(Protocol):
     @property
     def interface(self) -> Interface: ...
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """The next T actions for what is seen now.
 
-        prefix: float32[d, A] actions that will run while this call computes (real-time chunking); None when there are none.
+        prefix: the rest of the chunk that runs while this call computes (real-time chunking), None when the answer need not
+        fit on to anything. A policy may ignore it.
         """
         ...
 

@@ -7,6 +7,8 @@ import pytest
 from palmar.cli.main import main
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models import checkpoint
+from palmar.models.correction import Corrected
+from palmar.policy import load_policy
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,22 @@ def test_a_tracker_hears_the_rows(data, tmp_path, monkeypatch):
     told = ["train", "palmar-nano", "--data", data, "--track", "tensorboard", "--out", str(tmp_path / "run")]
     assert main([*told, "--steps", "2", "--batch-size", "4", "--json"]) == 0
     assert heard and heard[-1]["step"] == 2
+
+
+def test_a_correction_of_a_frozen_policy(data, tmp_path, capsys):
+    """Trained, loaded as a policy like any other, evaluated under delay; what does not fit is refused."""
+    base, out = tmp_path / "base", tmp_path / "corrected"
+    assert main(["train", "palmar-nano", "--data", data, "--steps", "2", "--batch-size", "8", "--out", str(base)]) == 0
+    told = ["train", "--correction", str(base), "--data", data, "--out", str(out)]
+    capsys.readouterr()
+    assert main([*told, "--steps", "60", "--batch-size", "32", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["checkpoint"] == str(out) and figures["after"] < figures["before"]
+    policy = load_policy(str(out))
+    assert isinstance(policy, Corrected) and policy.interface.action_names[0] == "dx"
+    test = ["eval", "--policy", str(out), "--tasks", "reach", "--episodes", "1", "--latency", "0.3", "--realtime"]
+    assert main([*test, "--processes", "1", "--json"]) == 0
+    assert main([*told, "--recipe", "lora"]) == 2
+    assert "--recipe lora has no meaning with --correction" in capsys.readouterr().err
+    assert main(["train", "--correction", str(tmp_path / "none"), "--data", data, "--out", str(tmp_path / "x")]) == 2
+    assert "no checkpoint at" in capsys.readouterr().err

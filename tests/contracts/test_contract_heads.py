@@ -14,7 +14,7 @@ from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models import conventions as c
 from palmar.models import heads as h
-from palmar.models.base import Batch
+from palmar.models.base import Batch, PriorChunk
 from palmar.models.config import from_dict, to_dict
 from palmar.models.generative import Diffusion, ExpertConfig, MLPConfig, UNetConfig
 from palmar.models.transformer import TransformerConfig
@@ -83,6 +83,28 @@ def test_the_two_verbs(name):
     assert actions.shape == (ROWS, HORIZON, len(face.action_names)) and actions.dtype == torch.float32
     assert torch.isfinite(actions).all()
     assert from_dict(type(HEADS[name]), to_dict(HEADS[name])) == HEADS[name]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_running_chunk_is_taken_into_account(name):
+    """Committed actions come first: flow gets near them (how near, and diffusion, in tests/models/test_guidance.py), tokens
+    within a bin. A prior that says what the head would say changes nothing where nothing is denoised."""
+    head, face = made(name)
+    context, batch = given(face)
+    head.eval()
+    with torch.no_grad():
+        plain = seeded(lambda: head.act(context))
+        prior = PriorChunk(batch.actions[:, :3], 2)
+        got = seeded(lambda: head.act(context, prior))
+        none = seeded(lambda: head.act(context, None))
+        same = seeded(lambda: head.act(context, PriorChunk(plain, 2)))
+    torch.testing.assert_close(none, plain)
+    assert got.shape == plain.shape and not got.requires_grad
+    off, before = (float((x - batch.actions)[:, :2].abs().mean()) for x in (got, plain))
+    denoised, tokens = isinstance(HEADS[name], h.DiffusionConfig | h.FlowConfig), name == "tokens"
+    assert isinstance(HEADS[name], h.DiffusionConfig) or off < (0.8 * before if denoised else 0.1 if tokens else 1e-5)
+    if not denoised:
+        torch.testing.assert_close(same, plain, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -14,7 +14,7 @@ from palmar.models.base import Inputs, Model, Prediction
 from palmar.models.config import from_dict, to_dict
 from palmar.models.grounded import GroundedConfig
 from palmar.models.presets import palmar_nano
-from palmar.types import Observation
+from palmar.types import Observation, Prefix
 
 
 def test_a_configuration_survives_json():
@@ -38,8 +38,8 @@ def test_past_pictures_are_the_nearest_in_time_and_end_with_the_episode():
         offsets: tuple[int, ...] = (-2, -1, 0, 4)
 
     class Spy(Model):
-        def act(self, inputs: Inputs, prefix=None):
-            seen.append(((inputs.images["front"][0, :, 0, 0, 0] * 64 + 115).round().tolist(), prefix))
+        def act(self, inputs: Inputs, prior=None):
+            seen.append(((inputs.images["front"][0, :, 0, 0, 0] * 64 + 115).round().tolist(), prior))
             return Prediction(torch.zeros(1, 2, 1))
 
     face = Interface({"front": (16, 16)}, ("x",), ("dx",), 2, 0.1, offsets=Config().offsets)
@@ -56,6 +56,6 @@ def test_past_pictures_are_the_nearest_in_time_and_end_with_the_episode():
         act(i)
     assert [s[0] for s in seen] == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 1, 3], [0, 2, 4], [1, 3, 5], [2, 4, 6]]
     policy.reset()
-    act(9, np.ones((1, 1), np.float32))
+    act(9, Prefix(np.ones((1, 1), np.float32), 1))
     assert seen[-1][0] == [9, 9, 9]
-    assert seen[-1][1].tolist() == [[[0.5]]]
+    assert seen[-1][1].actions.tolist() == [[[0.5]]]

@@ -21,7 +21,7 @@ from palmar.models.text import WordsConfig
 from palmar.models.transformer import TransformerConfig
 from palmar.models.vision import SmallConvConfig
 from palmar.models.vla import StateConfig, VLAConfig
-from palmar.types import ActionChunk, Observation
+from palmar.types import ActionChunk, Observation, Prefix
 
 DRY = TransformerConfig(width=32, layers=1, heads=2, hidden=64, dropout=0.0)
 WET = replace(DRY, dropout=0.2)
@@ -294,7 +294,7 @@ def test_each_system_has_the_method_that_suits_it(name):
 def test_a_flow_expert_beside_a_vlm_is_sampled():
     policy = policy_of(preset("smolvla-tiny"), replace(FACE, cameras={"front": (32, 32)}))
     obs = replace(seen(), images={"front": np.zeros((32, 32, 3), np.uint8)})
-    chunk = u.Uncertain(policy, u.Disagreement(3)).act(obs, np.zeros((1, 2), np.float32))
+    chunk = u.Uncertain(policy, u.Disagreement(3)).act(obs, Prefix(np.zeros((1, 2), np.float32), 1))
     assert 0 < chunk.confidence < 1 and chunk.spread[1, 0] > 1e-4  # what is decided is not doubted
     assert chunk.spread[0, 0] == pytest.approx(0, abs=1e-6)
 

@@ -12,7 +12,7 @@ from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
 from palmar.models.base import Batch, Inputs, pixels
 from palmar.models.config import from_dict, to_dict
-from palmar.models.expert import Expert, ExpertConfig, block_causal, integrate, rotation
+from palmar.models.expert import Expert, ExpertConfig, block_causal, rotation
 from palmar.models.palme import PalmEConfig
 from palmar.models.plans import plan_of, remaining
 from palmar.models.token_vla import TokenVLAConfig
@@ -208,15 +208,6 @@ def test_frozen_vlm_keeps_no_gradient_and_the_expert_still_learns():
     model.loss(batch())[0].backward()
     assert model.action_out.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.vlm.parameters())
-
-
-def test_the_way_from_noise_to_actions_keeps_what_is_decided():
-    noise, action = torch.randn(3, 5, 2), torch.randn(3, 5, 2)
-    torch.testing.assert_close(integrate(lambda x, t: action - noise, noise, 10), action)
-    kept = torch.full((3, 2, 2), 7.0)
-    out = integrate(lambda x, t: action - noise, noise, 10, kept)
-    torch.testing.assert_close(out[:, :2], kept)
-    torch.testing.assert_close(out[:, 2:], action[:, 2:])
 
 
 def test_positions_are_turned_as_transformers_does():

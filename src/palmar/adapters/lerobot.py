@@ -21,7 +21,7 @@ from palmar.adapters.naming import misfit, numbered
 from palmar.errors import BadFile, MissingPackage
 from palmar.mapping import Interface
 from palmar.models.published import checkpoint_folder, read_json, read_weights
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Observation, Prefix
 
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 PADDED = IMAGES + "empty_camera_"  # a camera that nobody has; the policy puts black pictures in its place
@@ -104,7 +104,7 @@ class LeRobotPolicy:
     def __init__(self, engine: Engine, interface: Interface) -> None:
         self.engine, self.interface = engine, interface
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Raises `BadValue` when the observation does not fit `interface`, `BadFile` when the answer does not. `prefix` is
         not used."""
         with torch.inference_mode():

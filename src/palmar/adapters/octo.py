@@ -17,7 +17,7 @@ from palmar.adapters.naming import misfit, numbered, steps
 from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
 from palmar.mapping import Interface
 from palmar.models.published import read_json
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 FILES = ("config.json", "dataset_statistics.json", "example_batch.msgpack")
 PICTURE = "image_"
@@ -98,7 +98,7 @@ class OctoPolicy:
         """Forget the past pictures."""
         self._past.clear()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Raises `BadValue` when the observation does not fit `interface`, `BadFile` when the answer does not. `prefix` is
         not used."""
         self._past.append(self._frame(obs))

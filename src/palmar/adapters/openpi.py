@@ -19,7 +19,7 @@ from palmar.adapters.naming import STEPS, misfit, numbered
 from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadValue, RobotFault, UnknownName, need
 from palmar.mapping import Interface
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Observation, Prefix
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -108,7 +108,7 @@ class OpenPiPolicy:
         self._open = ExitStack()
         self._connect()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """The server's chunk. `prefix` has no place in the protocol. Raises `BadValue` when the observation does not
         fit `interface`, `RobotFault` when the server fails or answers what does not fit it; the next call connects anew."""
         request = self.request(obs)

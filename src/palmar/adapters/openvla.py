@@ -24,7 +24,7 @@ from palmar.models.base import Inputs, Model, pixels
 from palmar.models.published import checkpoint_folder, read_json, read_weights
 from palmar.models.token_vla import TokenVLA, TokenVLAConfig
 from palmar.models.vlm import VLM, DecoderConfig, TowerConfig, VLMConfig
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 HEADS = 16  # of both published towers: DINOv2 ViT-L/14 and SigLIP SO400M/14
 EMPTY = 29871  # Llama's empty token, which every published prompt ends with
@@ -116,7 +116,7 @@ class OpenVlaPolicy:
         self.model, self.stats, self.dtype = model, stats, dtype
         self.interface = model.interface
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Raises `BadValue` when the observation does not fit `interface`."""
         self.interface.check(obs)
         device = next(self.model.parameters()).device

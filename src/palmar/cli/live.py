@@ -48,7 +48,8 @@ class RunConfig:
     policy: as `load_policy` takes it. world: sim, twin or twin:SEED, where no body is given. robot: name of a robot that
     comes with palmar, or a robot file; "" for the table's, or the body's own. body: `module:Class`, `mock:`, or sim: and
     twin:SEED as --world. seed: of the table, or of the body's reset. timeout: [s]. done: probability at which the
-    policy's own "fulfilled" is believed. execute: actions carried out of each chunk. names, cameras: POLICY=ROBOT where
+    policy's own "fulfilled" is believed. execute: actions carried out of each chunk.
+    realtime: real-time chunking (`ChunkBuffer.realtime`). names, cameras: POLICY=ROBOT where
     the two are called differently. hold: NAME=VALUE of a channel that the policy does not command. fit: how pictures of
     another size are made to fit. video: where the film goes (.mp4), None for no film. blackbox: folder for the last
     seconds before each fault. watchdog: its period [s], None: the body lives in this process and nothing stops it when this
@@ -64,6 +65,7 @@ class RunConfig:
     timeout: Seconds = 20.0
     done: Share = SURE
     execute: Count = 4
+    realtime: bool = False
     names: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
@@ -288,8 +290,8 @@ def _deploy(
     watchers: Sequence[Subscriber] = [*(s for s in subscribers if s is not None), view]
     with shown(view, console):
         return deploy(
-            body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, controller=controller,
-            until=finished, subscribers=watchers, blackbox=config.blackbox,
+            body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, realtime=config.realtime,
+            controller=controller, until=finished, subscribers=watchers, blackbox=config.blackbox,
         )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ class EvalConfig:
     the same seeds make the same scenes for every policy. world: sim, twin:SEED for a reality twin, or twins:N for the first
     N twins in turn (scene SEED stands in twin SEED mod N). swap: ask for another object in the scene than the seed's own, and
     count which one the robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the
-    simulated clock. ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest. unaided: a
+    simulated clock. ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest. realtime:
+    chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`). unaided: a
     trial ends when the policy says that it is done, as on a robot, and not when the simulator sees success; success is
     judged then.
     """
@@ -58,6 +59,7 @@ class EvalConfig:
     ensemble: bool = False
     unaided: bool = False
     robot: str = "arm7"
+    realtime: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -121,7 +123,7 @@ def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate") -> R
     """The results in the file `kept` when they are of this very config, or else made and saved there."""
     if Path(kept).exists():
         there = Results.load(kept)
-        if {"robot": "arm7"} | there.config == as_json(config):  # files of before other robots name none
+        if {"robot": "arm7", "realtime": False} | there.config == as_json(config):  # older files name neither
             return there
     results = evaluate(config, note=note)
     results.save(kept)
@@ -170,8 +172,8 @@ def run(loaded: Loaded, job: tuple[EvalConfig, str, Split, int], subscribers: Se
         return finished(seen, chunk) if config.unaided else world.success()
 
     end = rollout(
-        world, worker, obs, chunks=ChunkBuffer(execute=execute), subscribers=[smooth, safety, *subscribers], until=until,
-        timeout=config.timeout,
+        world, worker, obs, chunks=ChunkBuffer(execute, realtime=config.realtime),
+        subscribers=[smooth, safety, *subscribers], until=until, timeout=config.timeout,
     ).check()  # fmt: skip
     nearest = min(closest, key=lambda i: closest[i])
     motion = smooth.report()

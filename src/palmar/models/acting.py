@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palmar.models.base import Inputs, Model, pixels
+from palmar.models.base import Inputs, Model, PriorChunk, pixels
 from palmar.models.encoders import SentenceTokens
 from palmar.robots import with_units
 from palmar.runtime.chunks import Averaged
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 from palmar.units import BOUNDS
 
 if TYPE_CHECKING:
@@ -61,16 +61,17 @@ class NeuralPolicy:
         if self._averaged is not None:
             self._averaged.forget()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """As `newest`, or the mean of the newest chunks where the configuration has an `ensemble`."""
         new = self.newest(obs, prefix)
         return new if self._averaged is None else self._averaged.mean(new)
 
-    def newest(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def newest(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """The next T actions, un-normalised, with whatever else the model says (`base.Prediction`); done is a probability.
 
         What a model draws at random it draws from the observation: the same one gets the same answer.
-        prefix: float32[d, A], un-normalised. Raises `BadValue` when the observation does not fit `interface`.
+        prefix: un-normalised; its committed actions are the first of the answer. Raises `BadValue` when the observation does
+        not fit `interface`.
         """
         with self.drawing(obs):
             out = self.model.act(self.inputs(obs), self.normal(prefix))
@@ -78,6 +79,9 @@ class NeuralPolicy:
             done = None if out.done is None else float(out.done[0].float().sigmoid())
             sure = None if out.confidence is None else float(out.confidence[0])
             heat = {k: v[0].float().cpu().numpy() for k, v in (out.attention or {}).items()}
+        if prefix is not None:
+            known = prefix.actions[: min(prefix.committed, len(actions))]
+            actions[: len(known)] = known
         for i in range(actions.shape[1]):
             if (ends := BOUNDS.get(self.model.interface.unit("action", i))) is not None:
                 actions[:, i] = actions[:, i].clip(*ends)
@@ -85,8 +89,8 @@ class NeuralPolicy:
 
     @contextmanager
     def drawing(self, obs: Observation) -> Iterator[None]:
-        """No gradients, and random numbers that depend on the observation alone."""
-        with torch.inference_mode(), drawn_from(crc32(np.append(obs.state, obs.time).tobytes()), self.device):
+        """No gradients but those that guidance asks for, and random numbers that depend on the observation alone."""
+        with torch.no_grad(), drawn_from(crc32(np.append(obs.state, obs.time).tobytes()), self.device):
             yield
 
     def inputs(self, obs: Observation) -> Inputs:
@@ -100,11 +104,12 @@ class NeuralPolicy:
         images = {c: x.to(self.device) for c, x in self._pictures(obs).items()}
         return Inputs(images, state.to(self.device), tokens, mask, (obs.instruction,))
 
-    def normal(self, prefix: Array | None) -> Tensor | None:
-        """float32[d, A], un-normalised → [1, d, A]."""
+    def normal(self, prefix: Prefix | None) -> PriorChunk | None:
+        """As the model wants it: normalised, one row."""
         if prefix is None:
             return None
-        return torch.from_numpy(self.normalizers["action"].forward(prefix))[None].to(self.device)
+        actions = np.asarray(self.normalizers["action"].forward(prefix.actions), np.float32)
+        return PriorChunk(torch.from_numpy(actions)[None].to(self.device), prefix.committed)
 
     def _pictures(self, obs: Observation) -> dict[str, Tensor]:
         """float32[1, 3, H, W] of now, or [1, K, 3, H, W] of now and before; before the first picture, the first again."""

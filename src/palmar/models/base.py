@@ -119,6 +119,14 @@ class Batch(Inputs):
 
 
 @dataclass(frozen=True)
+class PriorChunk:
+    """As `types.Prefix`, normalised, for a model. actions: [B, n, A]; committed: how many of them will have run."""
+
+    actions: Tensor
+    committed: int
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a model answers. actions: [B, T, A] normalised. done: logit [B]. confidence: [B] in 0 … 1.
     attention: {camera.what: [B, h, w]} each summing to 1. texts: what it said, for a model that also speaks."""
@@ -154,8 +162,8 @@ class Model(nn.Module):
         """The same weights (not a copy) as another robot that shares them uses them. Raises `BadValue`, `UnknownName`."""
         raise BadValue(f"'{self.config.preset}' has one robot; for '{name}' beside it take a model such as bcz-tiny")
 
-    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
-        """The chunk that follows. prefix: [B, d, A] normalised actions that run meanwhile; a model may ignore it."""
+    def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
+        """The chunk that follows. prior: what runs meanwhile, which the chunk is to fit on to (`models.guidance`)."""
         raise NotImplementedError
 
 

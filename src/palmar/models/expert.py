@@ -4,7 +4,6 @@ Because the prefix (pictures, words) never looks at the actions, the language mo
 expert needs: attention over cache and actions is the block-causal attention of π₀ (arXiv 2410.24164, §IV). SmolVLA
 (arXiv 2506.01844, §3) makes every second layer look at the cache alone, through key and value maps of its own.
 
-Flow time is that of `conventions`: 0 is noise, 1 the actions.
 Axis legend: B batch · M expert tokens · P prefix tokens · T horizon · W width of the expert.
 """
 
@@ -17,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmar.models.conventions import flow_point
 from palmar.models.vlm import DecoderConfig
 
 Cache = Sequence[tuple[Tensor, Tensor]]
@@ -120,24 +118,3 @@ def block_causal(blocks: Sequence[int], causal_last: bool = False) -> Tensor:
         last = block == len(blocks) - 1
         see &= ~(last[:, None] & last[None, :]) | torch.ones_like(see).tril()
     return see
-
-
-def integrate(
-    velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, prefix: Tensor | None = None
-) -> Tensor:
-    """Euler's way from noise to actions [B, T, A]. prefix: [B, d, A] actions that are already decided: they are put back
-    at their noise level before every step, so that the rest fits on to them."""
-    x = noise
-    known = 0 if prefix is None else min(prefix.shape[1], x.shape[1])
-
-    def put_back(x: Tensor, t: Tensor) -> Tensor:
-        if prefix is None or not known:
-            return x
-        kept = flow_point(noise[:, :known], prefix[:, :known].to(x), t[:, None, None])
-        return torch.cat([kept, x[:, known:]], 1)
-
-    for i in range(steps):
-        t = x.new_full((len(x),), i / steps)
-        x = put_back(x, t)
-        x = x + velocity(x, t) / steps
-    return put_back(x, x.new_ones(len(x)))

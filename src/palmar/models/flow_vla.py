@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.mapping import Interface
-from palmar.models.base import Batch, Inputs, Prediction, check_pictures
+from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.conventions import flow_point, flow_times, flow_velocity
-from palmar.models.expert import Cache, Expert, ExpertConfig, block_causal, integrate
+from palmar.models.expert import Cache, Expert, ExpertConfig, block_causal
+from palmar.models.guidance import Guidance, integrate
 from palmar.models.heads import DoneHead, over_chunk
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.token_vla import DONE, mean_over
@@ -29,7 +30,7 @@ from palmar.models.vlm import VLM, VLMConfig
 @dataclass(frozen=True)
 class FlowVLAConfig(SpeakingConfig):
     """state_in: where the joint state goes, as a token of the `expert` (π₀) or of the `vlm` (SmolVLA). steps: of the
-    integration when acting."""
+    integration when acting. guidance: how a chunk is made to fit a running one; None: as published."""
 
     vlm: VLMConfig = field(default_factory=VLMConfig)
     expert: ExpertConfig = field(default_factory=ExpertConfig)
@@ -37,6 +38,7 @@ class FlowVLAConfig(SpeakingConfig):
     steps: int = 10
     prompt: str = "{instruction}"
     preset: str = "pi0"
+    guidance: Guidance | None = None
 
     def __post_init__(self) -> None:
         if self.state_in not in ("expert", "vlm") or self.steps < 1:
@@ -58,7 +60,7 @@ class FlowVLA(Speaking):
         super().__init__()
         check_pictures(interface)
         self.config: FlowVLAConfig = config
-        self.interface = interface
+        self.interface, self.guidance = interface, config.guidance or Guidance()
         width, actions = config.expert.width, len(interface.action_names)
         self.vlm = VLM(config.vlm)
         self.expert = Expert(config.expert, config.vlm.decoder)
@@ -86,13 +88,17 @@ class FlowVLA(Speaking):
         parts = {"flow": flow, "action": action, "done": done, "loss": total}
         return total, {k: v.detach() for k, v in parts.items()}
 
-    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
-        """A sample. `prefix` actions are kept, and the rest made to fit on to them."""
+    def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
+        """A sample, guided by what runs meanwhile."""
         cache, there, hidden = self._look(inputs)
         shape = (len(inputs.state), self.interface.horizon, len(self.interface.action_names))
         noise = torch.randn(shape, device=inputs.state.device, dtype=self.action_in.weight.dtype)
         actions = integrate(
-            lambda x, t: self._velocity(x, t, inputs.state, cache, there), noise, self.config.steps, prefix
+            lambda x, t: self._velocity(x, t, inputs.state, cache, there),
+            noise,
+            self.config.steps,
+            prior,
+            self.guidance,
         )
         return Prediction(actions, self.finished(mean_over(hidden, there)))
 

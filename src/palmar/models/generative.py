@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.models import conventions as c
+from palmar.models.base import PriorChunk
+from palmar.models.guidance import Guidance, integrate, pull
 from palmar.models.layers import Residual
 from palmar.models.transformer import Transformer, TransformerConfig, time_features
 
@@ -204,17 +206,38 @@ class Diffusion:
         return (said - noise).square(), (clean - actions).abs()
 
     def sample(
-        self, net: Denoise, context: Tensor, noise: Tensor, limits: tuple[Tensor, Tensor] | None = None
+        self,
+        net: Denoise,
+        context: Tensor,
+        noise: Tensor,
+        limits: tuple[Tensor, Tensor] | None = None,
+        prior: PriorChunk | None = None,
+        how: Guidance | None = None,
     ) -> Tensor:
-        """Actions [B, T, A] from noise of the same shape; the same noise gives the same actions. limits: see `guess`."""
+        """Actions [B, T, A] from noise of the same shape; the same noise gives the same actions. limits: see `guess`.
+
+        With a prior it is guided as a flow is: divided by √ᾱ + √(1 − ᾱ), a noisy chunk lies on the straight way from noise to
+        actions at flow time √ᾱ / (√ᾱ + √(1 − ᾱ)), and a DDIM step is Euler's step along it.
+        """
+        low, high = limits or (torch.tensor(-self.clip), torch.tensor(self.clip))
         signal = c.cosine_signal(self.steps).to(noise.device)
         visited = c.ddim_steps(self.steps, self.samples)
         x = noise
         for k, following in zip(visited, [*visited[1:], -1], strict=True):
             t = torch.full((len(x),), k / self.steps, device=x.device)
-            clean = c.denoised(x, net(x, t, context).float(), signal[k]).clamp(*(limits or (-self.clip, self.clip)))
+
+            scale = 1.0 if prior is None else float(signal[k].sqrt() + (1 - signal[k]).sqrt())
+
+            def clean_at(y: Tensor, t: Tensor = t, k: int = k, scale: float = scale) -> Tensor:
+                return c.denoised(y * scale, net(y * scale, t, context).float(), signal[k]).clamp(low, high)
+
+            clean = clean_at(x) if prior is None else x
+            if prior is not None:
+                at = float(signal[k].sqrt()) / scale
+                clean, more = pull(x / scale, clean_at, at, prior, how or Guidance())
+                clean = clean + (1 - at) * more  # the actions that the guided velocity leads to
             if following < 0:
-                return clean
+                return clean.clamp(low, high)
             left = (x - signal[k].sqrt() * clean) / (
                 1 - signal[k]
             ).sqrt()  # the noise that belongs to the clipped actions
@@ -238,10 +261,8 @@ class Flow:
         clean = here + (1 - at) * said.detach()
         return (said - c.flow_velocity(noise, actions)).square(), (clean - actions).abs()
 
-    def sample(self, net: Denoise, context: Tensor, noise: Tensor) -> Tensor:
+    def sample(
+        self, net: Denoise, context: Tensor, noise: Tensor, prior: PriorChunk | None = None, how: Guidance | None = None
+    ) -> Tensor:
         """Actions [B, T, A] from noise of the same shape; the same noise gives the same actions."""
-        x, step = noise, 1.0 / self.euler
-        for i in range(self.euler):
-            t = torch.full((len(x),), i * step, device=x.device)
-            x = x + step * net(x, t, context).float()
-        return x
+        return integrate(lambda x, t: net(x, t, context), noise, self.euler, prior, how)

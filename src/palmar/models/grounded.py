@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.mapping import Interface
-from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, check_pictures
+from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, PriorChunk, check_pictures
 from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk, enough_tokens
 from palmar.models.fusion import Fusion, FusionConfig, GroundedAttention, Looked, StateEncoder
+from palmar.models.guidance import blended
 from palmar.models.heads import ChunkHead, DoneHead, over_chunk
 from palmar.models.layers import gaussian_cells, mean_where
 
@@ -155,9 +156,10 @@ class Grounded(Model):
             parts |= {"heat": heat, "visible": visible, "relative": relative}
         return total, {k: v.detach() for k, v in (parts | {"loss": total}).items()}
 
-    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
+    def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
         """confidence: largest over cameras of P(target visible) × the heatmap's mass within one cell of its peak. It falls
-        when the object is hidden, or when two objects answer to the words. Memoryless: `prefix` is not used."""
+        when the object is hidden, or when two objects answer to the words. Memoryless; blended with a running chunk
+        (`guidance.blended`)."""
         out = self(inputs.images, inputs.state, inputs.tokens, inputs.mask)
         attention: dict[str, Tensor] = {}
         peaks = []
@@ -166,7 +168,7 @@ class Grounded(Model):
             attention |= {f"{camera}.{name}": heat[:, i] for name, i in zip(GROUNDED, self.grounded, strict=True)}
             peaks.append(peak_mass(heat[:, self.grounded[0]]))
         sure = out.visible[:, :, 0].float().sigmoid() * torch.stack(peaks, 1)
-        return Prediction(out.actions, out.done, sure.amax(1).clamp(max=1.0), attention)
+        return Prediction(blended(out.actions, prior), out.done, sure.amax(1).clamp(max=1.0), attention)
 
     def grounding_loss(self, out: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Of a batch that has labels: cross-entropy of the heatmaps where visible, of the visibility, and L1 of the relative

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.mapping import Interface
-from palmar.models.base import Batch, Inputs, Prediction, check_pictures
+from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.heads import ChunkHead, DoneHead
 from palmar.models.layers import divided
 from palmar.models.plans import plan_of, remaining
@@ -83,8 +83,8 @@ class PalmE(Speaking):
         """plan: the words of each row's plan."""
         return super().masks(batch) | {"plan": self._spell(self.plans(batch))[1]}
 
-    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
-        """texts: the plan of each row, skills separated by ';'. actions: of its first skill. `prefix` is not used."""
+    def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
+        """texts: the plan of each row, skills separated by ';'. actions: of its first skill, blended with a running chunk."""
         embeddings, there = self._prefix(inputs)
         hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
         said, states, ended = [], [], torch.zeros(len(there), dtype=torch.bool, device=there.device)
@@ -100,7 +100,7 @@ class PalmE(Speaking):
         words = torch.stack(said, 1)
         ends = (words == self._stop) | (words == self.vlm.words.end)
         skill = self.skill(first(torch.stack(states, 1), ends))
-        return Prediction(self.head.act(skill[:, None]), self.finished(skill), texts=self._plain(words))
+        return Prediction(self.head.act(skill[:, None], prior), self.finished(skill), texts=self._plain(words))
 
     def plans(self, batch: Batch) -> list[tuple[str, ...]]:
         """What is left to do in each row."""

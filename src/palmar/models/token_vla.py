@@ -17,7 +17,7 @@ from torch import Tensor
 
 from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
-from palmar.models.base import Batch, Inputs, Prediction, check_pictures
+from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.heads import DoneHead, over_steps
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig
@@ -94,24 +94,32 @@ class TokenVLA(Speaking):
         steps = self.config.tokens.steps(batch.actions.shape[1])
         return super().masks(batch) | {"spoken": ~batch.pad[:, steps]}
 
-    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
-        """confidence: geometric mean of the probabilities of the words said. `prefix` is not used."""
+    def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
+        """confidence: geometric mean of the probabilities of the words said. Committed actions of a running chunk are forced:
+        the words that follow are conditioned on them."""
         bins, vocab, horizon = self.config.tokens, self.vocab, self.interface.horizon
         width, rows = len(self.interface.action_names), bins.rows(vocab)
         embeddings, there = self._prefix(inputs)
         hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
         done = self._finished(hidden, there)
-        said, sure = [], []
+        said, sure, known = [], [], self._forced(prior)
         for i in range(count := len(bins.steps(horizon)) * width):
             logs = self.vlm.logits(hidden[:, -1], rows).float().log_softmax(-1)
             best, word = logs.max(-1)
-            said.append(word + rows.start)
+            said.append(known[:, i] if i < known.shape[1] else word + rows.start)
             sure.append(best)
             if i + 1 < count:
                 there = F.pad(there, (0, 1), value=True)
                 hidden, cache = self.vlm.run(self.vlm.embed(said[-1])[:, None], there, 0, cache)
         spoken = bins.actions(torch.stack(said, 1).unflatten(1, (-1, width)), vocab, self.reach)
         return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp())
+
+    def _forced(self, prior: PriorChunk | None) -> Tensor:
+        """int64[B, K]: the words of the committed actions among those that are said; none without a prior."""
+        if prior is None:
+            return torch.zeros((1, 0), dtype=torch.long)
+        steps = [i for i in self.config.tokens.steps(self.interface.horizon) if i < prior.committed]
+        return self.config.tokens.words(prior.actions[:, steps].float(), self.vocab, self.reach).flatten(1)
 
     def told(self, inputs: Inputs, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What it would say in the place of each of `words` [B, N], told those before it: logits float32[B, N, bins]; and the

@@ -25,14 +25,14 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.models.acting import NeuralPolicy
-from palmar.models.base import Inputs, Model
+from palmar.models.base import Inputs, Model, PriorChunk
 from palmar.models.flow_vla import FlowVLA
 from palmar.models.heads import EnsembleHead, GenerativeHead, Head, TokenHead
 from palmar.models.token_vla import TokenVLA
 from palmar.models.transformer import Attention
 from palmar.models.vla import VLA
 from palmar.policy import Policy
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Observation, Prefix
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Method(Protocol):
     @property
     def needs(self) -> str: ...
     def fits(self, model: Model) -> bool: ...
-    def __call__(self, model: Model, inputs: Inputs, prefix: Tensor | None = None) -> Doubt: ...
+    def __call__(self, model: Model, inputs: Inputs, prior: PriorChunk | None = None) -> Doubt: ...
 
 
 # ------------------------------------------------------------------------------------------------ the four
@@ -71,7 +71,7 @@ class Ensemble:
     def fits(self, model: Model) -> bool:
         return isinstance(head_of(model), EnsembleHead)
 
-    def __call__(self, model: Model, inputs: Inputs, prefix: Tensor | None = None) -> Doubt:
+    def __call__(self, model: Model, inputs: Inputs, prior: PriorChunk | None = None) -> Doubt:
         assert isinstance(model, VLA) and isinstance(model.head, EnsembleHead)
         return disagreement(model.head.answers(model.perceive(inputs)[0].context))
 
@@ -89,11 +89,12 @@ class Disagreement:
     def fits(self, model: Model) -> bool:
         return isinstance(model, FlowVLA) or isinstance(head_of(model), GenerativeHead)
 
-    def __call__(self, model: Model, inputs: Inputs, prefix: Tensor | None = None) -> Doubt:
+    def __call__(self, model: Model, inputs: Inputs, prior: PriorChunk | None = None) -> Doubt:
         if not isinstance(model, VLA):
-            return disagreement(answers(model, inputs, self.samples, prefix))
+            return disagreement(answers(model, inputs, self.samples, prior))
         context = model.perceive(inputs)[0].context.repeat_interleave(self.samples, 0)
-        return disagreement(model.head.act(context).unflatten(0, (-1, self.samples)).transpose(0, 1))
+        running = None if prior is None else replace(prior, actions=prior.actions.repeat_interleave(self.samples, 0))
+        return disagreement(model.head.act(context, running).unflatten(0, (-1, self.samples)).transpose(0, 1))
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class TokenEntropy:
     def fits(self, model: Model) -> bool:
         return isinstance(model, TokenVLA) or isinstance(head_of(model), TokenHead)
 
-    def __call__(self, model: Model, inputs: Inputs, prefix: Tensor | None = None) -> Doubt:
+    def __call__(self, model: Model, inputs: Inputs, prior: PriorChunk | None = None) -> Doubt:
         if isinstance(model, TokenVLA):
             logits, values = spoken(model, inputs)
             fill = model.config.tokens.fill  # from the actions that are spoken to all
@@ -133,9 +134,9 @@ class MCDropout:
     def fits(self, model: Model) -> bool:
         return bool(droppers(model))
 
-    def __call__(self, model: Model, inputs: Inputs, prefix: Tensor | None = None) -> Doubt:
+    def __call__(self, model: Model, inputs: Inputs, prior: PriorChunk | None = None) -> Doubt:
         with dropping(model):
-            return disagreement(answers(model, inputs, self.samples, prefix))
+            return disagreement(answers(model, inputs, self.samples, prior))
 
 
 METHODS: tuple[Method, ...] = (Ensemble(), Disagreement(), TokenEntropy(), MCDropout())
@@ -182,7 +183,7 @@ def spoken(model: TokenVLA, inputs: Inputs) -> tuple[Tensor, Tensor]:
     return logits, bins.actions(each, vocab, model.reach).T
 
 
-def answers(model: Model, inputs: Inputs, count: int, prefix: Tensor | None = None) -> Tensor:
+def answers(model: Model, inputs: Inputs, count: int, prior: PriorChunk | None = None) -> Tensor:
     """As many answers to the same question [count, B, T, A], in one batch."""
 
     def again(x: Tensor) -> Tensor:
@@ -191,7 +192,8 @@ def answers(model: Model, inputs: Inputs, count: int, prefix: Tensor | None = No
     texts: Sequence[str] = tuple(t for t in inputs.texts for _ in range(count))
     images = {c: again(x) for c, x in inputs.images.items()}
     asked = Inputs(images, again(inputs.state), again(inputs.tokens), again(inputs.mask), texts)
-    said = model.act(asked, None if prefix is None else again(prefix)).actions
+    running = None if prior is None else replace(prior, actions=again(prior.actions))
+    said = model.act(asked, running).actions
     return said.unflatten(0, (-1, count)).transpose(0, 1)
 
 
@@ -249,13 +251,15 @@ class Uncertain:
     def reset(self) -> None:
         self.inner.reset()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         chunk, policy = self.inner.act(obs, prefix), self.neural
         with policy.drawing(obs):
             doubt = self.method(policy.model, policy.inputs(obs), policy.normal(prefix))
         scale = policy.normalizers["action"]
         unsure = doubt.unsure[0].float().cpu().numpy()[:, ~scale.constant]
         spread = (doubt.spread[0].float().cpu().numpy() * scale.scale).astype(np.float32)
+        if prefix is not None:
+            spread[: prefix.committed] = 0.0  # what is decided is not doubted
         return replace(chunk, confidence=1.0 - float(unsure.mean()) if unsure.size else 1.0, spread=spread)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface
 from palmar.models.auxiliary import Latent, LatentConfig, Video, VideoConfig
-from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, check_pictures
+from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, PriorChunk, check_pictures
 from palmar.models.compress import CompressConfig
 from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
 from palmar.models.imagenet import ImagenetConfig
@@ -306,12 +306,12 @@ class VLA(Model):
     def masks(self, batch: Batch) -> dict[str, Tensor]:
         return super().masks(batch) | self.head.masks(batch)
 
-    def act(self, inputs: Inputs, prefix: Tensor | None = None) -> Prediction:
-        """Memoryless but for the past pictures it is given: `prefix` is not used."""
+    def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
+        """Memoryless but for the past pictures it is given. prior: see `models.heads`."""
         seen, _ = self.perceive(inputs)
         done = self.finished(seen.context.mean(1))
         looked = (self.attention(seen) or {}) | self.sought(seen)
-        return Prediction(self.head.act(seen.context), done, None, looked or None)
+        return Prediction(self.head.act(seen.context, prior), done, None, looked or None)
 
     def imagine(self, inputs: Inputs) -> dict[str, Tensor]:
         """The pictures to come as the model sees them: {camera: [B, F, 3, H, W]} in the units of `base.pixels`."""

@@ -1,5 +1,5 @@
-"""Chunks that overlap: the action buffer, in which the newest wins, late steps are dropped and a tick can always be answered; and
-their mean."""
+"""Chunks that overlap: the action buffer, in which the newest wins, consumed steps are dropped and a tick can always be
+answered; and their mean."""
 
 from __future__ import annotations
 
@@ -7,20 +7,32 @@ from dataclasses import replace
 
 import numpy as np
 
-from palmar.types import ActionChunk, Array, Observation, Policy
+from palmar.errors import BadValue
+from palmar.runtime.delay import Delay
+from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 
 
 class ChunkBuffer:
     """Holds the chunk being carried out and says when the next is due (chunk recycling: compute T, execute `execute`).
 
     blend: seconds over which the old chunk fades into the new one at a seam; 0 switches at once.
+    realtime: tell the policy what runs while it computes (`rest`), so that its chunk fits on to it (real-time chunking).
+    delay: how many steps that will be; measured, and kept over `reset`.
+    epoch: counts the resets; what was asked for before a reset never enters after it.
     """
 
-    def __init__(self, execute: int = 4, blend: float = 0.0) -> None:
-        self.execute, self.blend = execute, blend
+    def __init__(
+        self, execute: int = 4, blend: float = 0.0, realtime: bool = False, delay: Delay | None = None
+    ) -> None:
+        self.execute, self.blend, self.realtime = execute, blend, realtime
+        self.delay = delay or Delay()
+        self.epoch = 0
         self.reset()
 
     def reset(self) -> None:
+        """Forget the chunks: the robot rests, or a person moves it."""
+        self.epoch += 1
+        self._made = -np.inf
         self._chunk: ActionChunk | None = None
         self._old: ActionChunk | None = None
         self._spliced = 0.0
@@ -39,15 +51,41 @@ class ChunkBuffer:
     def asked(self, now: float) -> None:
         self._asked = now
 
-    def push(self, chunk: ActionChunk, now: float) -> None:
-        """Splice a chunk in. Its steps before `now` are late and never run; `seam` keeps the jump at the splice.
+    def rest(self, now: float) -> Prefix | None:
+        """What the running chunk will do from `now` on, the first step being the one that runs now; None when none runs, or
+        without `realtime`. Committed are the steps that are expected to begin before the answer comes."""
+        if not self.realtime or self._chunk is None or (at := _index(self._chunk, now)) is None:
+            return None
+        left = self._chunk.actions[at[0] :]
+        return Prefix(left, min(self.delay.steps, len(left)))
 
-        Of a chunk that was computed while the robot rested no step is late: the robot is still where it was observed, and
-        the chunk begins now.
+    def position(self, now: float) -> int:
+        """Which step of the running chunk runs now; 0 when none does."""
+        at = None if self._chunk is None else _index(self._chunk, now)
+        return 0 if at is None else at[0]
+
+    def push(self, chunk: ActionChunk, now: float, epoch: int | None = None) -> None:
+        """Splice a chunk in. Its steps that were consumed before `now` never run; `seam` keeps the jump at the splice.
+
+        Consumed are the steps during which the robot followed the chunk before: of the time it rested, because that had run
+        dry, no step is lost. The robot is still where it stopped, and the chunk goes on from there.
+        epoch: the buffer's when the chunk was asked for. Raises `BadValue` for a chunk of before a reset, from the future, or
+        from before the one that runs; the buffer is as it was.
         """
-        before = self.sample(now)
-        if before is None and self._idle_since is not None and self._idle_since <= chunk.t0 + 1e-9 < now:
-            chunk = replace(chunk, t0=now)
+        if epoch is not None and epoch != self.epoch:
+            raise BadValue(
+                f"a chunk that was asked for before a reset (epoch {epoch}, now {self.epoch}) is not carried out. Next: wait "
+                "for the one that is asked for now"
+            )
+        if not self._made - 1e-6 <= chunk.t0 <= now + 1e-6:
+            raise BadValue(
+                f"the chunk answers an observation of {chunk.t0:.3f} s; expected one between that of the running chunk "
+                f"({self._made:.3f} s) and now ({now:.3f} s). Next: let the policy set t0 to the observation's time"
+            )
+        self._made, before = chunk.t0, self.sample(now)
+        if before is None and self._idle_since is not None:
+            chunk = replace(chunk, t0=chunk.t0 + max(now - max(self._idle_since, chunk.t0), 0.0))
+        self.delay.consumed(0 if self._chunk is None else int(np.ceil((now - chunk.t0) / chunk.dt - 1e-6)))
         self._old, self._chunk, self._spliced = self._chunk, chunk, now
         after = _at(chunk, now)
         if before is not None and after is not None:
@@ -66,10 +104,16 @@ class ChunkBuffer:
         return action, phase
 
 
-def _at(chunk: ActionChunk, now: float) -> tuple[Array, float] | None:
+def _index(chunk: ActionChunk, now: float) -> tuple[int, float] | None:
+    """The step that runs at `now` and how much of it is over, 0 … 1; None before the first and after the last."""
     age = (now - chunk.t0) / chunk.dt + 1e-6  # a tick that lands on a boundary belongs to the step it opens
     i = int(age)
-    return (chunk.actions[i], age - i) if age >= 0 and i < len(chunk.actions) else None
+    return (i, age - i) if age >= 0 and i < len(chunk.actions) else None
+
+
+def _at(chunk: ActionChunk, now: float) -> tuple[Array, float] | None:
+    at = _index(chunk, now)
+    return None if at is None else (chunk.actions[at[0]], at[1])
 
 
 class Averaged:
@@ -91,7 +135,7 @@ class Averaged:
         """The chunks before now."""
         self._chunks.clear()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         return self.mean(self.inner.act(obs, prefix))
 
     def mean(self, new: ActionChunk) -> ActionChunk:

@@ -37,7 +37,7 @@ from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
 from palmar.runtime.loop import Body, Outcome, Subscriber, Tick, brake_to_rest, rollout
 from palmar.runtime.safety import RESTS, Safety
 from palmar.runtime.worker import Threaded
-from palmar.types import ActionChunk, Array, Observation, Reason
+from palmar.types import ActionChunk, Array, Observation, Prefix, Reason
 
 
 class Mode(IntEnum):
@@ -251,7 +251,7 @@ class Instructed:
         self.inner, self.instruction = inner, instruction
         self.interface = inner.interface
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         return self.inner.act(replace(obs, instruction=self.instruction), prefix)
 
     def reset(self) -> None:
@@ -280,6 +280,7 @@ def deploy(
     *,
     timeout: float = 60.0,
     execute: int = 4,
+    realtime: bool = False,
     controller: Controller | None = None,
     until: Callable[[Observation, ActionChunk | None], bool] | None = None,
     subscribers: Sequence[Subscriber] = (),
@@ -293,6 +294,7 @@ def deploy(
     the end "fault", each once). A policy that raises before its first chunk ends the run, and the error goes to the caller;
     later it is a chunk that does not come, and the watchdog holds.
 
+    realtime: new chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`).
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
     Raises `BadValue` when a limit of the robot is a guess (`check_deployable`), and when the policy was made for other names,
     units, rates or chunks than the body's (`check_fits`).
@@ -308,7 +310,8 @@ def deploy(
     with _undisturbed(controller.finish):
         try:
             outcome = rollout(
-                body, worker, obs, clock=clock, control=Control(body.embodiment, safety), chunks=ChunkBuffer(execute=execute),
+                body, worker, obs, clock=clock, control=Control(body.embodiment, safety),
+                chunks=ChunkBuffer(execute, realtime=realtime),
                 subscribers=watchers, until=until, stop=controller.over, timeout=timeout,
             )  # fmt: skip
         except BaseException as error:

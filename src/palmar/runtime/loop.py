@@ -18,6 +18,7 @@ from palmar.errors import BadValue
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, SimClock
 from palmar.runtime.control import Control
+from palmar.runtime.correcting import corrector
 from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline, Worker
 from palmar.types import ActionChunk, Array, Observation, Policy, Verdict
@@ -146,8 +147,10 @@ def rollout(
     until: asked at every policy step with the newest observation and chunk; True ends the rollout as "done".
     stop: asked at every tick; True ends it as "stopped" (Ctrl-C, a button). timeout: [s] on the loop's clock.
 
-    What the policy raises, also a chunk of another action width than the body's, leaves the chunk before it to run out; the
-    robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
+    A policy that corrects (`runtime.correcting`) does so at every policy step, on this thread, from the newest observation.
+
+    What the policy raises, also a chunk of another action width than the body's, or for another time, leaves the chunk before
+    it to run out; the robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
     """
     robot = body.embodiment
     worker: Worker = policy if hasattr(policy, "poll") else Inline(policy)  # type: ignore[assignment]
@@ -157,12 +160,16 @@ def rollout(
     tick_time = 1.0 / robot.control_rate
     every = round(robot.control_rate / robot.policy_rate)
     frames = any(s.wants_frames for s in subscribers)
+    correction = corrector(getattr(worker, "policy", None))
+    frames = frames or (correction is not None and correction.wants_images)
+    corrected: Array | None = None
 
     control.reset(resting_command(robot, obs))
     for s in subscribers:
         s.on_start(obs, body)
     start, epoch, index, late, reason = clock.now(), obs.time, 0, 0.0, "timeout"
-    first, failures, error = start, 0, None
+    first, failures, error, asked = start, 0, None, chunks.epoch
+    worker.forget()  # what was asked for in another episode
     while clock.now() - first < timeout - 1e-9:
         began = clock.now()
         now = epoch + index * tick_time  # time as the body stamps it: what observations, chunks and guards go by
@@ -174,13 +181,14 @@ def rollout(
             if (ahead := obs.time - now) > 1e-9:  # ticks were late and the body's time went on
                 epoch, now = epoch + ahead, obs.time
         if asking:
-            worker.request(obs, now)
+            worker.request(obs, now, chunks.rest(now))
             chunks.asked(now)
+            asked = chunks.epoch
         fresh, failure = None, None
         try:
             if (answer := worker.poll(now)) is not None:
-                fresh = _fitting(answer, robot)
-                chunks.push(fresh, now)
+                chunks.push(_fitting(answer, robot), now, asked)
+                fresh = answer
         except Exception as raised:
             failures, error, failure = failures + 1, raised, raised
         if stop is not None and stop():
@@ -190,6 +198,14 @@ def rollout(
             reason = "done"
             break
         sampled = chunks.sample(now)
+        if correction is not None and sampled is not None:
+            if boundary or fresh is not None or corrected is None:
+                corrected = sampled[0]
+                try:
+                    corrected = correction.correct(obs, sampled[0], chunks.position(now))
+                except Exception as raised:  # the action as it is
+                    failures, error, failure = failures + 1, raised, raised
+            sampled = corrected, sampled[1]
         share = 1.0 if chunks.current is None else tick_time / chunks.current.dt
         if boundary:
             for s in subscribers:

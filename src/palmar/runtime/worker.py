@@ -7,16 +7,20 @@ import time
 from typing import Protocol
 
 from palmar.policy import Policy
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Observation, Prefix
 
 
 class Worker(Protocol):
     latency: float  # of the last answer [s]
 
-    def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None: ...
+    def request(self, obs: Observation, now: float, prefix: Prefix | None = None) -> None: ...
 
     def poll(self, now: float) -> ActionChunk | None:
         """The finished chunk, once; None while there is none. Raises what the policy raised, once."""
+        ...
+
+    def forget(self) -> None:
+        """What is being computed, or was and was not polled, is never handed over: a new epoch begins."""
         ...
 
     @property
@@ -32,7 +36,7 @@ class Inline:
         self.policy, self.delay, self.latency = policy, delay, 0.0
         self._ready: tuple[float, ActionChunk | Exception] | None = None
 
-    def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None:
+    def request(self, obs: Observation, now: float, prefix: Prefix | None = None) -> None:
         start = time.perf_counter()
         try:
             answer: ActionChunk | Exception = self.policy.act(obs, prefix)
@@ -49,6 +53,9 @@ class Inline:
             raise answer
         return answer
 
+    def forget(self) -> None:
+        self._ready = None
+
     @property
     def busy(self) -> bool:
         return self._ready is not None
@@ -63,9 +70,9 @@ class Threaded:
     def __init__(self, policy: Policy) -> None:
         self.policy, self.latency = policy, 0.0
         self._wake, self._closed = threading.Event(), False
-        self._job: tuple[Observation, Array | None] | None = None
+        self._job: tuple[Observation, Prefix | None] | None = None
         self._result: ActionChunk | BaseException | None = None
-        self._busy = False
+        self._busy, self._epoch, self._asked = False, 0, 0
         self._thread = threading.Thread(target=self._work, name="palmar-policy", daemon=True)
         self._thread.start()
 
@@ -86,7 +93,8 @@ class Threaded:
             self.latency = time.perf_counter() - start
             self._busy = False
 
-    def request(self, obs: Observation, now: float, prefix: Array | None = None) -> None:
+    def request(self, obs: Observation, now: float, prefix: Prefix | None = None) -> None:
+        self._asked = self._epoch
         self._job, self._busy = (obs, prefix), True
         self._wake.set()
 
@@ -94,9 +102,15 @@ class Threaded:
         if self._busy:  # the slot is the thread's now: not even to be read and put back
             return None
         result, self._result = self._result, None
+        if self._asked != self._epoch:
+            return None
         if isinstance(result, BaseException):
             raise result
         return result
+
+    def forget(self) -> None:
+        """The policy goes on computing what it was asked, and is busy until then."""
+        self._epoch += 1
 
     @property
     def busy(self) -> bool:

@@ -13,7 +13,7 @@ from palmar.runtime.actions import shorten
 from palmar.sim import tasks
 from palmar.sim.task import Go, Speeds
 from palmar.sim.world import World
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
 GAIN = 0.4  # share of the remaining way asked for in one action of 0.1 s: the servos lag by about half an action
 
@@ -35,7 +35,7 @@ class Expert:
     def reset(self) -> None:
         """Nothing to forget."""
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         plan = tasks.task(self.world.scenario.task).plan(self.world)
         action = self._moved(plan) if isinstance(plan, Go) else self._driven(plan)
         return ActionChunk(action.astype(np.float32)[None], 1.0 / self.robot.policy_rate, obs.time)

@@ -83,6 +83,10 @@ class TrainSettings:
     pretrained: Path | None = None
     """Start from published weights of a vision-language model (a local folder of `transformers`, or of OpenVLA), or from
     what fits of a palmar checkpoint for another robot (a folder, or "shipped"); the rest begins anew."""
+    correction: str | None = None
+    """Train no policy but a small correction of this frozen one (a checkpoint folder, "shipped", or another system), which
+    corrects each action of a running chunk from the newest observation. Of the other options it takes --data, --keys, --out,
+    --steps (2000), --batch-size, --lr and --seed; --out is then a policy like any other, the corrected one."""
     resume: bool = False
     """Go on where a run in --out stopped."""
     seed: Seed = 0
@@ -264,6 +268,21 @@ def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> An
     quality = assess(data)
     say(f"{folder}: {quality}")
     return Kept(data, quality.kept)
+
+
+def correction_data(settings: TrainSettings, folder: Path, policy: Any, say: Say) -> Any:
+    """A data set of --data for a correction of a policy, its pictures in the policy's sizes. Raises `BadValue` when the two do not
+    mean the same by their numbers."""
+    face = policy.interface
+    data = read(settings, folder, face.cameras if face is not None and face.cameras else {}, say)
+    if face is not None:
+        for what in ("state_names", "action_names"):
+            if tuple(getattr(data, what)) != tuple(getattr(face, what)):
+                raise BadValue(
+                    f"'{folder}' has {what} {', '.join(getattr(data, what))}; the policy of --correction has "
+                    f"{', '.join(getattr(face, what))}. Next: the data that the policy was trained on"
+                )
+    return data
 
 
 def others_of(settings: TrainSettings, model: ModelConfig, size: ImageSize, say: Say) -> dict[str, list[Any]]:

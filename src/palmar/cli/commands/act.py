@@ -50,6 +50,8 @@ class Run:
     """How pictures of another size than the policy's are made to fit."""
     execute: Count = 4
     """Actions carried out of each chunk."""
+    realtime: bool = False
+    """Real-time chunking: a new chunk fits on to the one that runs while it is computed. For policies that take long."""
     seed: Seed = 0
     """Of the table, or of the body's reset: another seed, another layout."""
     timeout: Seconds = 20.0
@@ -112,6 +114,7 @@ class Run:
             "hold",
             "fit",
             "execute",
+            "realtime",
             "seed",
             "timeout",
             "blackbox",

@@ -52,6 +52,8 @@ class Eval:
     """Domain randomisation of the test worlds."""
     ensemble: bool = False
     """Average overlapping chunks (temporal ensembling)."""
+    realtime: bool = False
+    """Real-time chunking: a new chunk fits on to the one that runs while it is computed (for --latency)."""
     swap: bool = False
     """Ask for another object on the table than the scenario's own (does the language matter?)."""
     unaided: bool = False
@@ -113,6 +115,7 @@ class Eval:
             "world",
             "strength",
             "ensemble",
+            "realtime",
             "swap",
             "unaided",
             "latency",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +106,8 @@ class Train(TrainSettings):
         from palmar.train.speed import wait_quietly
 
         wait_quietly()
+        if self.correction is not None:
+            return self._correct(console)
         from palmar.train.loop import train
         from palmar.train.track import EXTRA, lazily, together
 
@@ -126,6 +128,35 @@ class Train(TrainSettings):
             styled("checkpoint in [bold]{}[/]. Next: palmar eval {}--policy {}; palmar doctor {}", out, on, out, out)
         )
         return 0, {"checkpoint": str(out), **last}
+
+    def _correct(self, console: Screen) -> Answer:
+        """Train a correction instead of a policy."""
+        from palmar.policy import check_policy, load_policy
+        from palmar.train.correct import CorrectConfig, train_correction
+        from palmar.train.prepare import check_data, correction_data
+
+        base = str(self.correction)
+        usual = {f.name: f.default for f in fields(self)}
+        for name in ("preset", "init", "pretrained", "minutes", "recipe", "web", "others", "shard", "resume"):
+            if getattr(self, name) != usual[name]:
+                raise BadValue(f"--{name} {getattr(self, name)} has no meaning with --correction. Next: leave it out")
+        check_data(self)
+        check_policy(base)
+        self._check_out()
+        policy = load_policy(base)
+        data = [correction_data(self, folder, policy, console.print) for folder in self.data]
+        config = CorrectConfig(
+            steps=2000 if self.steps is None else self.steps, batch_size=self.batch_size, lr=self.lr, seed=self.seed
+        )
+        with tidy(self.out):
+            told = train_correction(policy, base, data, self.out, config, say=console.print)
+        console.print(
+            styled(
+                "held-out error of the actions {} → {} (standard deviations); the corrected policy is in [bold]{}[/]. "
+                "Next: palmar eval --policy {} --latency 1", f"{told['before']:.3f}", f"{told['after']:.3f}", self.out, self.out,
+            )
+        )  # fmt: skip
+        return 0, {"checkpoint": str(self.out), **told}
 
     def _check_out(self) -> None:
         """Raise `BadFile` when --out holds anything that is not the run to go on with: a run has its folder to itself."""

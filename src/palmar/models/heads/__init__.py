@@ -1,7 +1,10 @@
 """From what was perceived to actions. Every action head has two verbs:
 
     loss(context, batch) → what to minimise, and its parts (`action` among them: mean absolute error, normalised)
-    act(context)         → actions float32[B, T, A], normalised
+    act(context, prior)  → actions float32[B, T, A], normalised; prior: the chunk that runs meanwhile, None for none
+
+What a head makes of a prior: flow and diffusion are guided (`guidance.integrate`), tokens one after the other and the GRU are
+told the committed actions as if they had said them, all others are blended with the running chunk (`guidance.blended`).
 
 context: [B, N, D], one or more vectors of what was perceived; a head that needs only one takes their mean. A frozen
 configuration builds its head for a width and an `Interface`. Axis legend: B batch · N vectors · T horizon · A action.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from palmar.models.base import Batch
+from palmar.models.base import Batch, PriorChunk
+from palmar.models.guidance import blended
 from palmar.models.layers import mean_where
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Head(nn.Module):
         """As `Model.masks`: what its loss takes means over beside the rows and the real steps."""
         return {}
 
-    def act(self, context: Tensor) -> Tensor:
+    def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
         raise NotImplementedError
 
 
@@ -51,12 +52,13 @@ def heads_in(modules: nn.ModuleList) -> list[Head]:
 
 
 class Regression(Head):
-    """A head whose `forward` is its answer: trained with L1 (OpenVLA-OFT, arXiv 2502.19645)."""
+    """A head whose `forward` is its answer: trained with L1 (OpenVLA-OFT, arXiv 2502.19645). Its network does not see the
+    running chunk: the answer is blended with it (`guidance.blended`)."""
 
     def loss(self, context: Tensor, batch: Batch) -> tuple[Tensor, Parts]:
         error = (self(context).float() - batch.actions).abs()
         loss = over_chunk(error, batch)
         return loss, {"action": loss}
 
-    def act(self, context: Tensor) -> Tensor:
-        return self(context).float()
+    def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
+        return blended(self(context).float(), prior)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from palmar.mapping import Interface
-from palmar.models.base import Batch
+from palmar.models.base import Batch, PriorChunk
 from palmar.models.generative import DenoiserConfig, Diffusion, ExpertConfig, Flow, MLPConfig
+from palmar.models.guidance import Guidance
 from palmar.models.heads.base import Head, Parts, over_chunk
 
 if TYPE_CHECKING:
@@ -20,31 +21,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """A chunk cleaned from noise in a few steps."""
+    """A chunk cleaned from noise in a few steps. guidance: how it is made to fit a running chunk; None: as published."""
 
     denoiser: DenoiserConfig = field(default_factory=MLPConfig)
     diffusion: Diffusion = field(default_factory=Diffusion)
+    guidance: Guidance | None = None
 
     def build(self, width: int, interface: Interface) -> Head:
-        return GenerativeHead(self.denoiser, self.diffusion, width, interface)
+        return GenerativeHead(self.denoiser, self.diffusion, width, interface, self.guidance)
 
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """A chunk carried from noise along a learned velocity."""
+    """A chunk carried from noise along a learned velocity. guidance: how it is made to fit a running chunk; None: as
+    published."""
 
     denoiser: DenoiserConfig = field(default_factory=ExpertConfig)
     flow: Flow = field(default_factory=Flow)
+    guidance: Guidance | None = None
 
     def build(self, width: int, interface: Interface) -> Head:
-        return GenerativeHead(self.denoiser, self.flow, width, interface)
+        return GenerativeHead(self.denoiser, self.flow, width, interface, self.guidance)
 
 
 class GenerativeHead(Head):
     """Diffusion or flow matching over the whole chunk. The noise comes from torch's generator: seed it to repeat."""
 
-    def __init__(self, denoiser: DenoiserConfig, way: Diffusion | Flow, width: int, interface: Interface) -> None:
+    def __init__(
+        self,
+        denoiser: DenoiserConfig,
+        way: Diffusion | Flow,
+        width: int,
+        interface: Interface,
+        guidance: Guidance | None = None,
+    ) -> None:
         super().__init__()
+        self.guidance = guidance or Guidance()
         self.way, self.shape = way, (interface.horizon, actions := len(interface.action_names))
         self.net = denoiser.build(width, *self.shape)
         self.low: Tensor
@@ -69,8 +81,8 @@ class GenerativeHead(Head):
         loss = over_chunk(wrong, batch)
         return loss, {"action": over_chunk(action, batch), "denoise": loss}
 
-    def act(self, context: Tensor) -> Tensor:
+    def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
         noise = torch.randn(len(context), *self.shape, device=context.device)
         if isinstance(self.way, Diffusion):
-            return self.way.sample(self.net, context, noise, (self.low, self.high))
-        return self.way.sample(self.net, context, noise)
+            return self.way.sample(self.net, context, noise, (self.low, self.high), prior, self.guidance)
+        return self.way.sample(self.net, context, noise, prior, self.guidance)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.mapping import Interface
-from palmar.models.base import Batch
+from palmar.models.base import Batch, PriorChunk
+from palmar.models.guidance import blended
 from palmar.models.heads.base import Head, Parts, heads_in
 from palmar.models.heads.joints import JointPositionConfig
 from palmar.models.heads.regression import RegressionConfig
@@ -55,5 +56,5 @@ class EnsembleHead(Head):
         """[K, B, T, A], of each member."""
         return torch.stack([head.act(context) for head in heads_in(self.members)])
 
-    def act(self, context: Tensor) -> Tensor:
-        return self.answers(context).mean(0)
+    def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
+        return blended(self.answers(context).mean(0), prior)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from palmar.mapping import Interface
+from palmar.models.base import PriorChunk
 from palmar.models.heads.base import Head, Regression
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class GRUConfig:
 
 
 class GRUHead(Regression):
-    """Trained as it acts, on its own previous actions, so that it learns to correct them."""
+    """Trained as it acts, on its own previous actions, so that it learns to correct them. Committed actions of a running chunk
+    take the place of its own: what follows is conditioned on them."""
 
     def __init__(self, config: GRUConfig, width: int, interface: Interface) -> None:
         super().__init__()
@@ -36,11 +38,15 @@ class GRUHead(Regression):
         self.cell = nn.GRUCell(actions, config.recurrent)
         self.out = nn.Linear(config.recurrent, actions)
 
-    def forward(self, context: Tensor) -> Tensor:
+    def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
+        return self(context, prior).float()
+
+    def forward(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
         state = torch.tanh(self.begin(context.mean(1)))
         action, steps = state.new_zeros(len(state), self.actions), []
-        for _ in range(self.horizon):
+        known = 0 if prior is None else prior.committed
+        for i in range(self.horizon):
             state = self.cell(action, state)
-            action = action + self.out(state)
+            action = action + self.out(state) if prior is None or i >= known else prior.actions[:, i].to(action)
             steps.append(action)
         return torch.stack(steps, 1)

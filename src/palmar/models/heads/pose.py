@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models import conventions as c
-from palmar.models.base import Batch
+from palmar.models.base import Batch, PriorChunk
+from palmar.models.guidance import blended, padded
 from palmar.models.heads.base import Head, Parts, over_chunk
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class PoseHead(Head):
         action = over_chunk((said - close).abs(), batch)
         return loss, {"action": action, "position": parts[0], "rotation": parts[1], "gripper": parts[2]}
 
-    def act(self, context: Tensor) -> Tensor:
+    def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
+        """Blended quaternions are made unit again; those of the running chunk may have either sign."""
         position, turn, grip = self.raw(context)
-        return torch.cat([position, turn, grip.sigmoid()], -1)
+        if prior is not None:
+            running = padded(prior.actions, turn.shape[1])[..., 3:7].to(turn)
+            turn = torch.where((turn * running).sum(-1, keepdim=True) < 0, -turn, turn)
+        position, turn, grip = blended(torch.cat([position, turn, grip.sigmoid()], -1), prior).split([3, 4, 1], -1)
+        return torch.cat([position, c.unit_quaternion(turn), grip], -1)

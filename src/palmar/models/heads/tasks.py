@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.mapping import Interface
-from palmar.models.base import Batch
+from palmar.models.base import Batch, PriorChunk
+from palmar.models.guidance import blended
 from palmar.models.heads.base import Head, Parts, heads_in, over_chunk
 from palmar.models.heads.chunk import ChunkConfig
 from palmar.models.heads.regression import RegressionConfig
@@ -97,6 +98,6 @@ class TaskHeads(Head):
         right = mean_where((logits.argmax(-1) == task).float(), named, each)
         return action + self.config.classify * wrong, {"action": action, "task": wrong, "task_accuracy": right}
 
-    def act(self, context: Tensor) -> Tensor:
+    def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
         logits, said = self.answers(context)
-        return said[torch.arange(len(said), device=said.device), logits.argmax(-1)]
+        return blended(said[torch.arange(len(said), device=said.device), logits.argmax(-1)], prior)

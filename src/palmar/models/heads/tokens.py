@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from palmar.mapping import Interface
 from palmar.models import conventions as c
-from palmar.models.base import Batch
+from palmar.models.base import Batch, PriorChunk
+from palmar.models.guidance import blended
 from palmar.models.heads.base import Head, Parts, over_chunk
 from palmar.models.transformer import Transformer, TransformerConfig, causal
 
@@ -38,7 +39,10 @@ class TokenConfig:
 
 class TokenHead(Head):
     """Every action dimension of every step is a token (RT-1, arXiv 2212.06817): a decoder-only transformer reads the
-    context, then T·A tokens, step by step and within a step dimension by dimension. The likeliest is taken."""
+    context, then T·A tokens, step by step and within a step dimension by dimension. The likeliest is taken.
+
+    One after the other, the committed actions of a running chunk are forced: what follows is conditioned on them. In parallel
+    no token sees another, and the answer is blended with the running chunk."""
 
     def __init__(self, config: TokenConfig, width: int, interface: Interface) -> None:
         super().__init__()
@@ -82,25 +86,30 @@ class TokenHead(Head):
         x = torch.cat([context, self.embed(tokens) + self.places[: tokens.shape[1]]], 1)
         return self.decoder(x, mask)[:, context.shape[1] :]
 
-    def act(self, context: Tensor, cached: bool = True) -> Tensor:
+    def act(self, context: Tensor, prior: PriorChunk | None = None, cached: bool = True) -> Tensor:
         """cached: keep the keys and values of what was read, instead of reading all again for every token."""
-        return c.from_bins(self.tokens(context, cached), self.edges)
+        if self.config.parallel or prior is None or not prior.committed:
+            said = c.from_bins(self.tokens(context, cached), self.edges)
+            return blended(said, prior) if self.config.parallel else said
+        committed = prior.actions[:, : min(prior.committed, self.shape[0])].to(self.edges)
+        return c.from_bins(self.tokens(context, cached, c.to_bins(committed, self.edges).flatten(1)), self.edges)
 
     def said(self, context: Tensor) -> Tensor:
         """Logits [B, T, A, bins] of every token of its answer, given those that it said before."""
         return self.teach(self.enter(context), self.tokens(context).flatten(1)).float().unflatten(1, self.shape)
 
-    def tokens(self, context: Tensor, cached: bool = True) -> Tensor:
-        """The likeliest, int64[B, T, A]."""
+    def tokens(self, context: Tensor, cached: bool = True, known: Tensor | None = None) -> Tensor:
+        """The likeliest, int64[B, T, A]. known: int64[B, K], the first so many, given."""
         context = self.enter(context)
         begin = torch.full((len(context), 1), self.config.bins, device=context.device)
         if self.config.parallel:
             tokens = self.teach(context, begin.expand(-1, self.length)).argmax(-1)
         else:
-            tokens = self.decode(context, begin) if cached else self.decode_again(context, begin)
+            known = begin[:, :0] if known is None else known
+            tokens = self.decode(context, begin, known) if cached else self.decode_again(context, begin, known)
         return tokens.unflatten(-1, self.shape)
 
-    def decode(self, context: Tensor, begin: Tensor) -> Tensor:
+    def decode(self, context: Tensor, begin: Tensor, known: Tensor) -> Tensor:
         """Tokens int64[B, T·A], each read once."""
         prefix = context.shape[1]
         caches = self.decoder.caches(prefix + self.length)
@@ -109,15 +118,15 @@ class TokenHead(Head):
         tokens = []
         for i in range(self.length):
             out = self.decoder(x, mask, caches=caches)[:, -1:]
-            tokens.append(self.logits(out).argmax(-1))
+            tokens.append(known[:, i : i + 1] if i < known.shape[1] else self.logits(out).argmax(-1))
             if i + 1 < self.length:
                 x, mask = self.embed(tokens[-1]) + self.places[i + 1], None
         return torch.cat(tokens, 1)
 
-    def decode_again(self, context: Tensor, begin: Tensor) -> Tensor:
+    def decode_again(self, context: Tensor, begin: Tensor, known: Tensor) -> Tensor:
         """The same tokens, reading everything before for each."""
-        tokens = begin
-        for i in range(self.length):
+        tokens = torch.cat([begin, known], 1)
+        for i in range(known.shape[1], self.length):
             out = self.run(context, tokens, causal(context.shape[1], i + 1, context.device))[:, -1:]
             tokens = torch.cat([tokens, self.logits(out).argmax(-1)], 1)
         return tokens[:, 1:]

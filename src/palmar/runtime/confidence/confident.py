@@ -11,7 +11,7 @@ from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.signals import SIGNALS, SPAN, signals
-from palmar.types import ActionChunk, Array, Observation, Policy
+from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 
 Extra = Callable[[Observation, ActionChunk], float]
 
@@ -66,7 +66,7 @@ class Confident:
             if reset is not None:
                 reset()
 
-    def act(self, obs: Observation, prefix: Array | None = None) -> ActionChunk:
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """As the inner policy, with `confidence`. An answer that is not finite has confidence 0 and does not enter the history."""
         chunk = self.inner.act(obs, prefix)
         if not np.isfinite(chunk.actions).all():
