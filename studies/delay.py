@@ -100,9 +100,10 @@ def answer(rows: Rows) -> str:
     far, all_ways = (compared(rows[arm]["_20"], rows[best]["_20"]) for arm in (rival, "recycling"))
     true = compared(rows["RTC, identity"]["_0"], rows["RTC"]["_0"])
     return (
-        f"From 0 to 10 steps of delay: naive {lost['naive']}, recycling {lost['recycling']}, {best} {lost[best]}. At 20 "
-        f"steps {best} {verdict(far)} the best RTC without correction, '{rival}' ({points(far)}), and {verdict(all_ways)} recycling "
-        f"({points(all_ways)}). RTC with the true Jacobian {verdict(true)} its identity approximation without delay ({points(true)})."
+        f"From 0 to 10 steps of delay: naive {lost['naive']}, recycling {lost['recycling']}, {best} {lost[best]}. "
+        f"At 20 steps {best} {verdict(far)} the best RTC without correction, '{rival}' ({points(far)}), "
+        f"and {verdict(all_ways)} recycling ({points(all_ways)}). "
+        f"RTC with the true Jacobian {verdict(true)} its identity approximation without delay ({points(true)})."
     )
 
 
