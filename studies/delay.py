@@ -93,15 +93,17 @@ def measure(lab: Lab, arm: str) -> Row:
 
 
 def answer(rows: Rows) -> str:
-    naive, best = rows["naive"], max(ARMS[1:], key=lambda arm: rows[arm]["10 steps"].value)
-    lost = compared(naive["_0"], naive["_10"])
-    kept = compared(rows[best]["_0"], rows[best]["_10"])
-    far = compared(rows["RTC"]["_20"], rows[best]["_20"])
-    true = compared(rows["RTC, identity"]["_20"], rows["RTC"]["_20"])
+    best = max(ARMS[1:], key=lambda arm: rows[arm]["10 steps"].value)
+    lost = {arm: points(compared(rows[arm]["_0"], rows[arm]["_10"])) for arm in ("naive", "recycling", best)}
+    alone = [arm for arm in ARMS if arm.startswith("RTC") and "correction" not in arm]
+    rival = max(alone, key=lambda arm: rows[arm]["20 steps"].value)
+    far, all_ways = (compared(rows[arm]["_20"], rows[best]["_20"]) for arm in (rival, "recycling"))
+    true = compared(rows["RTC, identity"]["_0"], rows["RTC"]["_0"])
     return (
-        f"At 10 steps of delay naive chunks lose {points(lost)}, {best} {points(kept)}, each against itself without delay. At 20 "
-        f"steps {best} {verdict(far)} RTC ({points(far)}). RTC with the true Jacobian {verdict(true)} its identity approximation "
-        f"at 20 steps ({points(true)})."
+        f"From 0 to 10 steps of delay: naive {lost['naive']}, recycling {lost['recycling']}, {best} {lost[best]}. "
+        f"At 20 steps {best} {verdict(far)} the best RTC without correction, '{rival}' ({points(far)}), "
+        f"and {verdict(all_ways)} recycling ({points(all_ways)}). "
+        f"RTC with the true Jacobian {verdict(true)} its identity approximation without delay ({points(true)})."
     )
 
 
