@@ -98,10 +98,12 @@ class Prefix:
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or len(self.actions) == 0:
-            raise BadValue(f"prefix has shape {list(self.actions.shape)}; expected [n, A] with n ≥ 1")
+            raise BadValue(
+                f"prefix has shape {list(self.actions.shape)}; expected [n, A] with n ≥ 1. Next: None for no prefix"
+            )
         if not 0 <= self.committed <= len(self.actions):
             raise BadValue(
-                f"{self.committed} committed of {len(self.actions)} prefix actions; expected 0 … all of them"
+                f"{self.committed} committed of {len(self.actions)} prefix actions; expected 0 … all of them. Next: a number of its rows"
             )
 
 

@@ -64,8 +64,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def guarded(work: Callable[[Screen], Answer], as_json: bool = False) -> int:
     """Run a command; with as_json its figures are the only thing on stdout, and people's words go to stderr."""
-    console = Screen(stderr=as_json)
     rich.reconfigure(stderr=as_json)  # what shows its progress without being given a console
+    try:
+        return _guarded(work, as_json)
+    finally:
+        rich.reconfigure(stderr=False)
+
+
+def _guarded(work: Callable[[Screen], Answer], as_json: bool) -> int:
+    console = Screen(stderr=as_json)
     try:
         code, figures = work(console)
     except PalmarError as error:

@@ -41,7 +41,7 @@ class CorrectConfig:
     def __post_init__(self) -> None:
         for name in ("frames", "steps", "batch_size"):
             if getattr(self, name) < 1:
-                raise BadValue(f"{name} is {getattr(self, name)}; expected 1 or more")
+                raise BadValue(f"{name} is {getattr(self, name)}; expected 1 or more. Next: a number above 0")
 
 
 @dataclass(frozen=True)
