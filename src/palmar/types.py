@@ -103,7 +103,7 @@ class Prefix:
             )
         if not 0 <= self.committed <= len(self.actions):
             raise BadValue(
-                f"{self.committed} committed of {len(self.actions)} prefix actions; expected 0 … all of them. Next: a number of its rows"
+                f"{self.committed} committed of {len(self.actions)} prefix actions; expected 0 … all. Next: a number of its rows"
             )
 
 
