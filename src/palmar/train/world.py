@@ -7,6 +7,7 @@ LOCAL_RANK, WORLD_SIZE and MASTER_ADDR, which is all that is read. Gloo on a CPU
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -78,6 +79,7 @@ class World:
             torch.cuda.set_device(mine)
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            atexit.register(_leave)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
@@ -119,3 +121,9 @@ class World:
         said = torch.tensor([value], dtype=torch.float64, device=device)
         dist.broadcast(said, 0)
         return float(said)
+
+
+def _leave() -> None:
+    """Take the group down while the interpreter is whole: its threads otherwise outlive what they use, and may crash it."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
