@@ -12,6 +12,7 @@ from palmar.data import durable
 from palmar.data import format as fmt
 from palmar.data.consolidate import consolidate
 from palmar.data.reader import Dataset
+from palmar.data.repair import repair
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue
 
@@ -278,3 +279,20 @@ def test_statistics_equal_numpys(tmp_path):
     seen = ds.stats["observation.images.front"]
     np.testing.assert_allclose(seen["mean"].ravel(), pixels.mean((0, 1, 2)), atol=0.01)  # the codec is lossy
     assert seen["count"].tolist() == [36] and (seen["q99"] <= seen["max"]).all() and seen["max"].max() <= 1
+
+
+@pytest.mark.parametrize("column", ["meta/episodes/file_index", "meta/episodes/chunk_index"])
+def test_recording_goes_on_only_where_the_next_file_is_known(tmp_path, column):
+    """No reader needs these columns; a recorder that guessed would overwrite a file."""
+    root = tmp_path / "set"
+    with DatasetWriter(root, ROBOT, 10) as writer:
+        writer.add(episode(4))
+    (path,) = root.glob("meta/episodes/*/*.parquet")
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    assert len(Dataset(root, cache=False).episodes) == 1
+    with pytest.raises(BadFile, match=f"{column} is missing; expected a whole number, 0 or more.*palmar repair"):
+        DatasetWriter(root, ROBOT, 10, resume=True)
+    repair(root)
+    with DatasetWriter(root, ROBOT, 10, resume=True) as writer:
+        writer.add(episode(4, seed=1))
+    assert len(Dataset(root, cache=False).episodes) == 2

@@ -205,7 +205,10 @@ def _planned(root: Path, drop: bool) -> tuple[Mended, Changes]:
     row_stats(root, info, good, out.why)
     rows = [m.row for m in good]
     spare = set(there.rows) - {m.episode for m in good}
-    if any(m.row != before[m.episode] for m in good) or spare or there.damaged:
+    placed = all(schema.whole(r.get(f"meta/episodes/{n}_index")) for r in rows for n in ("chunk", "file"))
+    if not placed:
+        out.why.append("meta/episodes: which file an episode's row lies in is missing or no whole number")
+    if any(m.row != before[m.episode] for m in good) or spare or there.damaged or not placed:
         episode_files(root, info, rows, changes)
     if any(m.row["episode_index"] != m.episode for m in good) or out.dropped:
         extras(root, {m.episode: m.row["episode_index"] for m in good}, changes)

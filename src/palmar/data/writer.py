@@ -90,8 +90,19 @@ class DatasetWriter:
         self._next = {}
         for place in ("data", "meta/episodes", *fmt.video_keys(self.info["features"])):
             prefix = place if place in ("data", "meta/episodes") else f"videos/{place}"
-            used = [(int(r[f"{prefix}/chunk_index"]), int(r[f"{prefix}/file_index"])) for r in rows]
+            used = [self._place(r, prefix) for r in rows]
             self._next[place] = fmt.following(*max(used)) if used else (0, 0)
+
+    def _place(self, row: fmt.Row, prefix: str) -> tuple[int, int]:
+        """Which file an episode lies in. Raises `BadFile`: readers do without some of these columns."""
+        chunk, file = f"{prefix}/chunk_index", f"{prefix}/file_index"
+        for column in (chunk, file):
+            if not schema.whole(row.get(column)):
+                found = row.get(column, "missing")
+                raise BadFile(
+                    f"'{self.root / 'meta/episodes'}': {column} is {found!s:.100}; expected a whole number, 0 or more. {fmt.NEXT}"
+                )
+        return int(row[chunk]), int(row[file])
 
     def _stats(self) -> dict[str, st.Stats]:
         path = self.root / fmt.STATS
