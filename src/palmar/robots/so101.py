@@ -58,8 +58,13 @@ WHITE, BLACK = (0.90, 0.90, 0.88, 1.0), (0.12, 0.12, 0.13, 1.0)
 FORWARD = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # the tool's z axis leads out of the gripper
 
 TABLE = CollisionShape("table", "box", (0.6, 0.6, 0.05), pos=(0.2, 0.0, -0.05))  # the arm stands on it
-# The jaws reach the table to grasp; how deep, the workspace says. The moving one is taken closed, half open and open.
-ALLOWED = tuple((name, "table") for name in ("wrist_roll.2", "jaw.1", "jaw.2", "jaw.3"))
+# The jaws reach the table to grasp; how deep, the workspace says. The moving one is taken closed, half open and open. The
+# others are 3 cm apart or more at all positions (8 000 drawn, half of them with joints at their ends).
+ON_TABLE = ("wrist_roll.2", "jaw.1", "jaw.2", "jaw.3", "shoulder_lift")
+ALLOWED = (
+    *((name, "table") for name in ON_TABLE), *(("elbow_flex", name) for name in ("wrist_roll.1", *ON_TABLE[:4])),
+    ("base.1", "shoulder_lift"), ("base.2", "shoulder_lift"),
+)  # fmt: skip
 
 
 def so101() -> Embodiment:

@@ -57,6 +57,8 @@ class Clearance:
         model = _model(self._mujoco, collision, robot.joint_places)
         self._model, self._data = model, self._mujoco.MjData(model)
         self._geoms = [(model.geom(a).id, model.geom(b).id) for a, b in self.pairs]
+        self._first, self._second = (np.array(ids, np.int64) for ids in zip(*self._geoms, strict=True))
+        self._around = np.array([collision.shapes[i].radius + collision.shapes[j].radius for i, j in pairs])
         names = [model.joint(k).name for k in range(model.njnt)]
         self.channels = np.array([robot.index(n) for n in names], np.int64)
         scales = np.array([robot.channels[i].to_si for i in self.channels])
@@ -64,7 +66,7 @@ class Clearance:
         self._reach, self._sign = _reaches(robot, pairs, names)
         self._reach = self._reach * np.abs(self._scale)  # [P, J] m a unit of the channel
         self._slides = np.array([robot.joint_places[n].slides for n in names], bool)
-        self._turned = np.zeros(6)
+        self._points = np.zeros(6)
         self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
@@ -96,36 +98,44 @@ class Clearance:
         return bool((self._low(at, further) >= self._bound).all())
 
     def keeps(self, path: Array, first: int = -1) -> tuple[bool, int, Array]:
-        """Whether no pair crosses its bound on a path of commands [n, N], the pair that does first (-1: none), and of pairs
-        that rested inside the margin the least depth on it (float[P], infinite for others). first: pair to look at first."""
+        """Whether no pair crosses its bound on a path of commands [n, N], a pair that does (-1: none), and of pairs that rested
+        inside the margin the least depth on it (float[P], infinite for others). first: pair to look at before the others."""
         path = path[:, self.channels]
-        start = path[0]
+        start, least = path[0], np.full(len(self.pairs), np.inf)
         near = np.flatnonzero(self._low(start, np.abs(path - start).max(axis=0)) < self._bound)
-        least = np.full(len(self.pairs), np.inf)
+        if not len(near):
+            return True, -1, least
+        self._place(start)
+        ways = np.abs(path - start) @ self._reach[near].T  # [n, K] how far the points of each pair move at most
+        open_ = ways.max(axis=0) > self._apart(near) - self._least - self._bound[near]
+        near, ways = near[open_], ways[:, open_]
         if first >= 0 and first in near:
-            near = np.concatenate([[first], near[near != first]])
-        due = np.zeros(len(near), np.int64)  # tick at which each needs another distance
-        k = 0
-        while k < len(path):
-            self._place(path[k])
-            now = np.flatnonzero(due == k)
-            for i in now:
-                p = near[i]
-                away = self._distance(p)
-                if k == 0:
-                    self._found[p], self._marked[p] = away, start
-                depth = away - self._least
-                if depth < self._bound[p]:
-                    return False, int(p), least
-                least[p] = min(least[p], depth)
-                room = depth - self._bound[p]
-                if self._bound[p] < 0:  # it may come out: every tick says how far
-                    due[i] = k + 1
-                    continue
-                beyond = np.abs(path[k + 1 :] - path[k]) @ self._reach[p] > room
-                due[i] = k + 1 + int(beyond.argmax()) if beyond.any() else len(path)
-            k = int(due.min(initial=len(path)))
-        return True, -1, np.where(self._bound < 0, least, np.inf)
+            order = np.argsort(near != first, kind="stable")
+            near, ways = near[order], ways[:, order]
+        covered = np.zeros(ways.shape, bool)  # ticks at which a pair is known to be beyond its bound
+        watched = self._bound < 0  # these may come out, so every tick says how far
+        k, last = 0, len(path) - 1
+        while len(near):
+            if k:
+                self._place(path[k])
+                ways = np.abs(path - path[k]) @ self._reach[near].T
+            away = self._away(near)
+            depth = away - self._least
+            room = depth - self._bound[near]
+            if k == 0:
+                self._found[near], self._marked[near] = away, start
+            if (room < 0).any():
+                return False, int(near[int((room < 0).argmax())]), least
+            least[near] = np.minimum(least[near], depth)
+            covered |= (ways <= room) & ~watched[near]
+            covered[k] = True
+            left = ~covered.all(axis=0)
+            near, covered = near[left], covered[:, left]
+            if not len(near):
+                break
+            gaps = np.flatnonzero(~covered[:, 0])
+            k = last if not covered[last, 0] else int(gaps[len(gaps) // 2])
+        return True, -1, np.where(watched, least, np.inf)
 
     def came(self, least: Array) -> None:
         """A path with these least depths (of `keeps`) was begun: what was inside the margin may not go back in."""
@@ -150,15 +160,18 @@ class Clearance:
         for i, p in enumerate(which):
             distance = self._distance(p)
             depths[i] = distance - self._least - self._bound[p]
-            a, b = self._turned[:3], self._turned[3:]
+            a, b = self._points[:3], self._points[3:]
             apart = a - b
             length = float(np.linalg.norm(apart))
             if length < 1e-9 or distance >= FARTHEST:
                 continue
             normal = apart / length * (1.0 if distance > 0 else -1.0)
-            points = np.where(self._sign[p][:, None] > 0, a, b)
-            moves = np.where(self._slides[:, None], axes, np.cross(axes, points - anchors))
-            slopes[i] = self._sign[p] * (moves @ normal) * self._scale
+            arms = np.where(self._sign[p][:, None] > 0, a, b) - anchors
+            # normal · (axis × arm) = axis · (arm × normal)
+            x, y, z = normal
+            across = np.stack([arms[:, 1] * z - arms[:, 2] * y, arms[:, 2] * x - arms[:, 0] * z, arms[:, 0] * y - arms[:, 1] * x], 1)
+            turns = (axes * across).sum(axis=1)
+            slopes[i] = self._sign[p] * np.where(self._slides, axes @ normal, turns) * self._scale
         keep = np.array([i == 0 or depths[i] < BESIDE for i in range(len(which))])
         return depths[keep], slopes[keep], np.arange(int(keep.sum())) == 0
 
@@ -175,9 +188,21 @@ class Clearance:
         self._data.qpos[:] = at * self._scale + self._offset
         self._mujoco.mj_kinematics(self._model, self._data)
 
+    def _apart(self, which: Array) -> Array:
+        """float[K]: distances of spheres around the shapes of these pairs: no shapes are nearer."""
+        centres = self._data.geom_xpos
+        way = centres[self._first[which]] - centres[self._second[which]]
+        return np.sqrt((way * way).sum(axis=1)) - self._around[which]
+
+    def _away(self, which: Array) -> Array:
+        """float[K]: distances of these pairs."""
+        distance, model, data, geoms = self._mujoco.mj_geomDistance, self._model, self._data, self._geoms
+        return np.array([distance(model, data, *geoms[p], FARTHEST, None) for p in which.tolist()])
+
     def _distance(self, pair: int) -> float:
+        """Of one pair; `_points` then has its two nearest points."""
         a, b = self._geoms[pair]
-        return float(self._mujoco.mj_geomDistance(self._model, self._data, a, b, FARTHEST, self._turned))
+        return float(self._mujoco.mj_geomDistance(self._model, self._data, a, b, FARTHEST, self._points))
 
 
 def _model(mujoco: Any, collision: Collision, places: dict[str, JointPlace]) -> Any:

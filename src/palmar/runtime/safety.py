@@ -263,23 +263,23 @@ class Safety:
         brake = self._stopped()
         slower = brake + _PARTS[:, None] * (v - brake)
         aside, further = self._aside(v, inside, near, pair)
-        tries = np.concatenate([np.clip(aside, slowest, fastest), slower, _shrunk(further, brake, slowest, fastest)])
-        every, clear = self._bounded, self._clear  # a sideways step may near another bound
-        paths = self._paths(tries)
-        inside = [b.inside(paths) for b in every]
-        each = len(paths) // len(tries)
-        for k in range(len(tries)):
-            rows = slice(k * each, (k + 1) * each)
-            part = [[depth[rows] for depth in i] for i in inside]
-            if not all(b.keeps(p) for b, p in zip(every, part, strict=True)):
-                continue
-            apart, pair, least = (True, pair, least) if clear is None else clear.keeps(paths[rows], pair)
-            if apart:
-                for b, p in zip(every, part, strict=True):
+        for some in (np.clip(aside, slowest, fastest), slower, _shrunk(further, brake, slowest, fastest)):
+            paths = self._paths(some)
+            inside = [b.inside(paths) for b in self._bounded]  # a sideways step may near another bound
+            each = len(paths) // len(some)
+            for k in range(len(some)):
+                rows = slice(k * each, (k + 1) * each)
+                part = [[depth[rows] for depth in i] for i in inside]
+                if not all(b.keeps(p) for b, p in zip(self._bounded, part, strict=True)):
+                    continue
+                if self._clear is not None:
+                    apart, pair, least = self._clear.keeps(paths[rows], pair)
+                    if not apart:
+                        continue
+                    self._clear.came(least)
+                for b, p in zip(self._bounded, part, strict=True):
                     b.mark(paths[k * each], p)
-                if clear is not None:
-                    clear.came(least)
-                return tries[k]
+                return some[k]
         return brake
 
     def _aside(self, v: Array, inside: list[list[Array]], near: list[_Bounded], pair: int) -> tuple[Array, Array]:
