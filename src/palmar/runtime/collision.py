@@ -93,48 +93,51 @@ class Clearance:
             self._marked = marked.reshape(self._marked.shape).copy()
 
     def far(self, ahead: Array, v: Array, a: Array) -> bool:
-        """Whether no pair can get to its bound before the robot rests, from what was last computed."""
+        """Whether no pair can get to its bound before the robot rests, from distances at the command `ahead` or before it."""
         at, further = ahead[self.channels], self._limits.farthest(v, a)[self.channels]
-        return bool((self._low(at, further) >= self._bound).all())
+        near = np.flatnonzero(self._low(at, further) < self._bound)
+        if not len(near):
+            return True
+        self._place(at)
+        centres = self._data.geom_xpos
+        way = centres[self._first[near]] - centres[self._second[near]]
+        # spheres around the shapes: the shapes themselves are no nearer
+        self._found[near], self._marked[near] = np.sqrt((way * way).sum(axis=1)) - self._around[near], at
+        near = near[self._found[near] - self._least - self._reach[near] @ further < self._bound[near]]
+        if not len(near):
+            return True
+        self._found[near] = self._away(near)
+        return bool((self._found[near] - self._least - self._reach[near] @ further >= self._bound[near]).all())
 
     def keeps(self, path: Array, first: int = -1) -> tuple[bool, int, Array]:
         """Whether no pair crosses its bound on a path of commands [n, N], a pair that does (-1: none), and of pairs that rested
         inside the margin the least depth on it (float[P], infinite for others). first: pair to look at before the others."""
         path = path[:, self.channels]
-        start, least = path[0], np.full(len(self.pairs), np.inf)
-        near = np.flatnonzero(self._low(start, np.abs(path - start).max(axis=0)) < self._bound)
-        if not len(near):
-            return True, -1, least
-        self._place(start)
-        ways = np.abs(path - start) @ self._reach[near].T  # [n, K] how far the points of each pair move at most
-        open_ = ways.max(axis=0) > self._apart(near) - self._least - self._bound[near]
-        near, ways = near[open_], ways[:, open_]
+        least, watched = np.full(len(self.pairs), np.inf), self._bound < 0  # these may come out, so every tick says how far
+        near = np.flatnonzero(self._low(path[0], np.abs(path - path[0]).max(axis=0)) < self._bound)
         if first >= 0 and first in near:
-            order = np.argsort(near != first, kind="stable")
-            near, ways = near[order], ways[:, order]
-        covered = np.zeros(ways.shape, bool)  # ticks at which a pair is known to be beyond its bound
-        watched = self._bound < 0  # these may come out, so every tick says how far
-        k, last = 0, len(path) - 1
+            near = near[np.argsort(near != first, kind="stable")]
+        ways = (np.abs(path[:, None] - self._marked[near]) * self._reach[near]).sum(axis=2)
+        # [n, K] ticks at which a pair is known to be beyond its bound
+        covered = (ways <= self._found[near] - self._least - self._bound[near]) & ~watched[near]
+        left = ~covered.all(axis=0)
+        near, covered = near[left], covered[:, left]
         while len(near):
-            if k:
-                self._place(path[k])
-                ways = np.abs(path - path[k]) @ self._reach[near].T
+            gaps = np.flatnonzero(~covered[:, 0])
+            k = int(gaps[0] if gaps[0] == 0 else gaps[-1] if gaps[-1] == len(path) - 1 else gaps[len(gaps) // 2])
+            self._place(path[k])
             away = self._away(near)
+            if k == 0:
+                self._found[near], self._marked[near] = away, path[0]
             depth = away - self._least
             room = depth - self._bound[near]
-            if k == 0:
-                self._found[near], self._marked[near] = away, start
             if (room < 0).any():
                 return False, int(near[int((room < 0).argmax())]), least
             least[near] = np.minimum(least[near], depth)
-            covered |= (ways <= room) & ~watched[near]
+            covered |= (np.abs(path - path[k]) @ self._reach[near].T <= room) & ~watched[near]
             covered[k] = True
             left = ~covered.all(axis=0)
             near, covered = near[left], covered[:, left]
-            if not len(near):
-                break
-            gaps = np.flatnonzero(~covered[:, 0])
-            k = last if not covered[last, 0] else int(gaps[len(gaps) // 2])
         return True, -1, np.where(watched, least, np.inf)
 
     def came(self, least: Array) -> None:
@@ -187,12 +190,6 @@ class Clearance:
     def _place(self, at: Array) -> None:
         self._data.qpos[:] = at * self._scale + self._offset
         self._mujoco.mj_kinematics(self._model, self._data)
-
-    def _apart(self, which: Array) -> Array:
-        """float[K]: distances of spheres around the shapes of these pairs: no shapes are nearer."""
-        centres = self._data.geom_xpos
-        way = centres[self._first[which]] - centres[self._second[which]]
-        return np.sqrt((way * way).sum(axis=1)) - self._around[which]
 
     def _away(self, which: Array) -> Array:
         """float[K]: distances of these pairs."""
