@@ -66,7 +66,7 @@ class Clearance:
         self._reach, self._sign = _reaches(robot, pairs, names)
         self._reach = self._reach * np.abs(self._scale)  # [P, J] m a unit of the channel
         self._slides = np.array([robot.joint_places[n].slides for n in names], bool)
-        self._points = np.zeros(6)
+        self._points, self._nearest = np.zeros(6), FARTHEST
         self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
@@ -132,7 +132,9 @@ class Clearance:
             depth = away - self._least
             room = depth - self._bound[near]
             if (room < 0).any():
-                return False, int(near[int((room < 0).argmax())]), least
+                i = int((room < 0).argmax())
+                self._nearest = float(away[i])
+                return False, int(near[i]), least
             least[near] = np.minimum(least[near], depth)
             covered |= (np.abs(path - path[k]) @ self._reach[near].T <= room) & ~watched[near]
             covered[k] = True
@@ -146,10 +148,10 @@ class Clearance:
             self._bound = np.maximum(self._bound, np.where(np.isfinite(least), np.minimum(least, 0.0), self._bound))
 
     def reason(self, pair: int) -> Reason:
+        """Of the pair that `keeps` has just found."""
         a, b = self.pairs[pair]
-        self._place(self._marked[pair])
-        return Reason("collision", f"{a} to {b}", self._distance(pair), self._margin, "m", None,
-                      "would come nearer than the margin")  # fmt: skip
+        bound = self._margin + float(self._bound[pair])
+        return Reason("collision", f"{a} to {b}", self._nearest, bound, "m", False)
 
     def slopes(self, command: Array, pair: int) -> tuple[Array, Array, Array]:
         """Of the pair and of all within 2 mm of their bounds: depth [M] beyond the bound at a command, its slope [M, J] along
