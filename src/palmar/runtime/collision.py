@@ -7,14 +7,13 @@ MuJoCo computes the rest (`mj_geomDistance`) on a model of the shapes alone; it 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from palmar.description.distances import shape_model
+from palmar.description.gl import import_mujoco
 from palmar.embodiments import Embodiment
 from palmar.errors import MissingPackage
 from palmar.runtime.limits import Limits
-from palmar.shapes import Collision, JointPlace
 from palmar.types import Array, Reason
 
 SLACK = 1e-5
@@ -47,14 +46,12 @@ class Clearance:
     """
 
     def __init__(self, robot: Embodiment, limits: Limits, pairs: list[tuple[int, int]]) -> None:
-        from palmar.description.gl import import_mujoco
-
         self._mujoco = import_mujoco()
         self._limits, collision = limits, robot.collision
         self.pairs = [(collision.shapes[i].name, collision.shapes[j].name) for i, j in pairs]
         self._least = collision.margin + SLACK
         self._margin = collision.margin
-        model = _model(self._mujoco, collision, robot.joint_places)
+        model = shape_model(robot)
         self._model, self._data = model, self._mujoco.MjData(model)
         self._geoms = [(model.geom(a).id, model.geom(b).id) for a, b in self.pairs]
         self._first, self._second = (np.array(ids, np.int64) for ids in zip(*self._geoms, strict=True))
@@ -202,23 +199,6 @@ class Clearance:
         """Of one pair; `_points` then has its two nearest points."""
         a, b = self._geoms[pair]
         return float(self._mujoco.mj_geomDistance(self._model, self._data, a, b, FARTHEST, self._points))
-
-
-def _model(mujoco: Any, collision: Collision, places: dict[str, JointPlace]) -> Any:
-    """A compiled model of the joints and the shapes; joints are named after channels."""
-    spec = mujoco.MjSpec()
-    bodies: dict[str, Any] = {"": spec.worldbody}
-    for name, place in places.items():
-        body = bodies[place.before].add_body(name=name, pos=place.offset, quat=place.quat)
-        body.mass, body.inertia, body.explicitinertial = 1.0, [1.0, 1.0, 1.0], True
-        kind = mujoco.mjtJoint.mjJNT_SLIDE if place.slides else mujoco.mjtJoint.mjJNT_HINGE
-        body.add_joint(name=name, type=kind, axis=[0, 0, 1])
-        bodies[name] = body
-    for s in collision.shapes:
-        kind = getattr(mujoco.mjtGeom, f"mjGEOM_{s.kind.upper()}")
-        size = [*s.size, 0.0, 0.0][:3]
-        bodies[s.channel].add_geom(name=s.name, type=kind, size=size, pos=s.pos, quat=s.quat)
-    return spec.compile()
 
 
 def _reaches(robot: Embodiment, pairs: list[tuple[int, int]], names: list[str]) -> tuple[Array, Array]:
