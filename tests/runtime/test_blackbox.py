@@ -20,6 +20,7 @@ from palmar.runtime.mock import MockBody
 from palmar.runtime.rerun import find_guards, rerun, summary
 from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline
+from palmar.thresholds import Thresholds
 from palmar.types import ActionChunk
 
 ROBOT = arm7("channels")
@@ -163,7 +164,9 @@ def test_other_limits_are_compared(tmp_path):
     assert not figures["identical"] and figures["guards"]["velocity"]["now"] > 0
     assert figures["channels"]["joint1"]["largest"] > 0 and figures["channels"]["joint7"]["largest"] == 0
     assert figures["stopped"]["recorded"] == figures["stopped"]["now"] == pytest.approx(2.0)
-    tolerant = replace(ROBOT, channels=tuple(replace(c, tolerance=2.0) for c in ROBOT.channels))
+    tolerant = replace(
+        ROBOT, channels=tuple(replace(c, tolerance=2.0) for c in ROBOT.channels), thresholds=Thresholds(jump=1000.0)
+    )
     assert rerun(dump, tolerant).stopped_now is None
 
 
