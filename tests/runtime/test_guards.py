@@ -48,14 +48,6 @@ def commands(verdicts):
     return np.array([v.command for v in verdicts])
 
 
-def silent(verdicts, target_of):
-    """Whether a command was changed and nothing said so."""
-    return any(
-        np.abs(v.command - target_of(k)).max() > 1e-5 * PLAIN.widths.max() / 6 and not v.reasons
-        for k, v in enumerate(verdicts)
-    )
-
-
 def blind(guards):
     """Moves on a picture that is 1 s old."""
     return not np.array_equal(commands(drive(guards, lambda _: HOME + 0.1, 5, look=lambda c, t: seen(c, t - 1.0))), [HOME] * 5)
@@ -111,10 +103,12 @@ def overshoots(guards):
     return commands(drive(guards, lambda _: target, 80))[:, 1].max() - target[1] > 0.01
 
 
-def changes_the_jerk_silently(guards):
+def blames_another(guards):
+    """At 1 000 Hz a step that only the jerk limit forbids is softened, and the jerk is not what is named."""
     fast = replace(FEELS, control_rate=1000.0)
     target = HOME + 6e-6 * (np.arange(8) == 1)
-    return not drive(guards, lambda _: target, 1, fast)[0].reasons
+    (verdict,) = drive(guards, lambda _: target, 1, fast)
+    return not np.array_equal(verdict.command, target) and [r.guard for r in verdict.reasons] != ["jerk"]
 
 
 def brakes_silently(guards):
@@ -140,7 +134,7 @@ CASES = {
     "position": never_arrives,
     "velocity": leaves_the_line,
     "acceleration": overshoots,
-    "jerk": changes_the_jerk_silently,
+    "jerk": blames_another,
     "braking": brakes_silently,
 }
 
