@@ -292,8 +292,8 @@ class Embodiment:
     policy_rate: float = 10.0
     action_space: ActionSpaceName = "channels"
     notes: str = ""
-    collision: Collision = Collision()
-    thresholds: Thresholds = Thresholds()
+    collision: Collision = field(default_factory=Collision)
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
         if not self.channels:

@@ -84,7 +84,9 @@ class Collision:
     def __post_init__(self) -> None:
         names = [s.name for s in self.shapes]
         if len(names) > MOST_SHAPES:
-            raise BadValue(f"{len(names)} collision shapes; expected at most {MOST_SHAPES}. Next: fewer, simpler shapes")
+            raise BadValue(
+                f"{len(names)} collision shapes; expected at most {MOST_SHAPES}. Next: fewer, simpler shapes"
+            )
         if len(set(names)) != len(names):
             twice = sorted({n for n in names if names.count(n) > 1})[0]
             raise BadValue(f"two collision shapes are called '{twice}'; expected different names. Next: rename one")

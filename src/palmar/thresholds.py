@@ -9,7 +9,13 @@ import numpy as np
 
 from palmar.errors import BadValue
 
-RANGES = {"effort": (0.01, 10.0), "stall_effort": (0.01, 10.0), "jump": (1.0, 1000.0), "saturated": (0.01, 1.0), "window": (0.1, 10.0)}
+RANGES = {
+    "effort": (0.01, 10.0),
+    "stall_effort": (0.01, 10.0),
+    "jump": (1.0, 1000.0),
+    "saturated": (0.01, 1.0),
+    "window": (0.1, 10.0),
+}
 """Lowest and highest value of each threshold."""
 
 
@@ -37,4 +43,6 @@ class Thresholds:
                 )
         for name, value in self.forces.items():
             if not (np.isfinite(value) and value > 0):
-                raise BadValue(f"the largest value of '{name}' is {value!r}; expected a number > 0. Next: a positive number")
+                raise BadValue(
+                    f"the largest value of '{name}' is {value!r}; expected a number > 0. Next: a positive number"
+                )

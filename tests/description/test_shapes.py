@@ -30,7 +30,8 @@ MJCF = """<mujoco model="m"><compiler angle="radian"/><asset><mesh name="shell" 
 <geom class="see" type="box" size="1 1 1"/><geom name="shell" type="mesh" mesh="shell"/>
 <body name="b" pos="0.35 0 0" euler="0 0 0.4"><joint name="j2" axis="0 1 0" range="-2.5 2.5" ref="0.2"/>
 <geom type="box" size="0.1 0.03 0.02" pos="0.15 0 0"/><geom type="ellipsoid" size="0.1 0.1 0.2"/>
-<body name="c" pos="0.3 0 0"><joint name="j3" axis="0 1 0" pos="0.02 0 0" range="-2 2"/><geom name="tip" size="0.05" pos="0 0 0.02"/>
+<body name="c" pos="0.3 0 0"><joint name="j3" axis="0 1 0" pos="0.02 0 0" range="-2 2"/>
+<geom name="tip" size="0.05" pos="0 0 0.02"/>
 </body></body></body></worldbody></mujoco>"""
 
 
@@ -74,8 +75,11 @@ def test_an_mjcf_gives_the_shapes_that_touch(tmp_path):
     }  # fmt: skip
     assert "are left out: shell, b.2." in body.notes
     assert shapes["floor"].pos[2] == pytest.approx(-0.05)
-    model = mujoco.MjModel.from_xml_string(MJCF.replace('<mesh name="shell" file="shell.stl"/>', "").replace(
-        '<geom name="shell" type="mesh" mesh="shell"/>', ""))
+    model = mujoco.MjModel.from_xml_string(
+        MJCF.replace('<mesh name="shell" file="shell.stl"/>', "").replace(
+            '<geom name="shell" type="mesh" mesh="shell"/>', ""
+        )
+    )
     data, rng = mujoco.MjData(model), np.random.default_rng(0)
     for _ in range(5):
         q = rng.uniform(-1.5, 1.5, 3)

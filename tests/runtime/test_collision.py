@@ -41,7 +41,9 @@ def test_two_arms_keep_apart():
         target = command.copy()
         for frame in (left, right):
             q = body.positions(frame, command)
-            target[body.path(frame)] = body.commands(frame, frame.chain.step_towards(q, np.array([0.0, 0.0, 0.2]), None, q))
+            target[body.path(frame)] = body.commands(
+                frame, frame.chain.step_towards(q, np.array([0.0, 0.0, 0.2]), None, q)
+            )
         verdict = safety.check(target, perfect(body, command, k * 0.02), k * 0.02)
         command = verdict.command
         said |= {r.quantity for r in verdict.reasons if r.guard == "collision"}
@@ -162,6 +164,14 @@ def test_a_shape_on_a_slide_moves_with_it():
         CollisionShape("near", "sphere", (0.1,), "", (0.0, 0.0, -0.5)),
     )
     lift = replace(
-        body, name="lift", channels=(slide,), frames=(frame,), state=(), action_space="channels", collision=Collision(shapes)
+        body,
+        name="lift",
+        channels=(slide,),
+        frames=(frame,),
+        state=(),
+        action_space="channels",
+        collision=Collision(shapes),
     )
-    assert Safety(lift).off[-1] == "collision: no two shapes move against each other that may not touch"  # one joint: adjacent
+    assert (
+        Safety(lift).off[-1] == "collision: no two shapes move against each other that may not touch"
+    )  # one joint: adjacent

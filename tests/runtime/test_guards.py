@@ -50,7 +50,9 @@ def commands(verdicts):
 
 def blind(guards):
     """Moves on a picture that is 1 s old."""
-    return not np.array_equal(commands(drive(guards, lambda _: HOME + 0.1, 5, look=lambda c, t: seen(c, t - 1.0))), [HOME] * 5)
+    return not np.array_equal(
+        commands(drive(guards, lambda _: HOME + 0.1, 5, look=lambda c, t: seen(c, t - 1.0))), [HOME] * 5
+    )
 
 
 def presses(guards):

@@ -29,7 +29,9 @@ def perfect(robot: Embodiment, command: np.ndarray, now: float) -> Observation:
     return Observation({}, robot.state_from(command, np.zeros(len(command))).astype(np.float32), time=now)
 
 
-def reach(robot: Embodiment, rng: np.random.Generator, motions: int, seconds: float = 1.0, guarded: bool = True) -> Reaching:
+def reach(
+    robot: Embodiment, rng: np.random.Generator, motions: int, seconds: float = 1.0, guarded: bool = True
+) -> Reaching:
     """Motions towards random commands, one after another, without zones: only shapes keep the robot from itself."""
     safety, found = Safety(robot, zones=lambda *_: ()), Reaching()
     clear, command, rate = safety._clear, robot.home, robot.control_rate
@@ -37,7 +39,7 @@ def reach(robot: Embodiment, rng: np.random.Generator, motions: int, seconds: fl
     if not guarded:
         safety._clear = None
     safety.reset(command)
-    for m in range(motions):
+    for _ in range(motions):
         goal = rng.uniform(robot.lower, robot.upper)
         watched = rng.integers(round(seconds * rate))
         for k in range(round(seconds * rate)):
@@ -50,7 +52,9 @@ def reach(robot: Embodiment, rng: np.random.Generator, motions: int, seconds: fl
             if k == watched:
                 state = safety.state
                 path = braking_paths(robot, state.command[None], state.rate[None], state.change[None])[0]
-                found.nearest = min(found.nearest, *(float(clear.distances(q).min()) for q in path[:: max(len(path) // 8, 1)]))
+                found.nearest = min(
+                    found.nearest, *(float(clear.distances(q).min()) for q in path[:: max(len(path) // 8, 1)])
+                )
     return found
 
 
@@ -85,7 +89,7 @@ def pushed(robot: Embodiment, rng: np.random.Generator) -> str:
         now += 1.0 / rate
     if np.all(np.abs(command - start) <= little):
         return "there"
-    held, stuck_since = command, None
+    held = command
     for k in range(int((LEAVES + STALLED + 0.2) * rate)):
         verdict = safety.check(start, perfect(robot, command, now), now)
         moving = not np.array_equal(verdict.command, command)

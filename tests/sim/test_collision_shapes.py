@@ -38,7 +38,9 @@ def test_shapes_of_links_lie_where_the_simulator_has_them(name):
             assert np.abs(mine.xpos - theirs.geom_xpos[g]).max() < 1e-6, link.name
             ends = [m.reshape(3, 3)[:, 2] for m in (mine.xmat, theirs.geom_xmat[g])]
             assert abs(abs(ends[0] @ ends[1]) - 1) < 1e-6 or link.shapes[0].kind == "sphere", link.name
-            assert np.allclose(kept.geom(link.name).size[: len(link.shapes[0].size)], drawn.geom_size[g][: len(link.shapes[0].size)])
+            assert np.allclose(
+                kept.geom(link.name).size[: len(link.shapes[0].size)], drawn.geom_size[g][: len(link.shapes[0].size)]
+            )
 
 
 def body_of(body, link):

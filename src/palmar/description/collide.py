@@ -21,7 +21,9 @@ def with_shapes(robot: Embodiment, said: Description, channel_of: Mapping[str, s
     are left out, and the pairs that are allowed because they touch where the robot stands. channel_of: {joint: channel}."""
     notes = [robot.notes] if robot.notes else []
     if said.left_out:
-        notes.append(f"Collision shapes that are no sphere, capsule, box or cylinder are left out: {listed(said.left_out)}.")
+        notes.append(
+            f"Collision shapes that are no sphere, capsule, box or cylinder are left out: {listed(said.left_out)}."
+        )
     tree, places = said.tree, robot.joint_places
     if not said.parts or not places:
         return replace(robot, notes="\n".join(notes))

@@ -210,7 +210,12 @@ def _shape(t: Table) -> CollisionShape:
     pos = t.numbers("pos", 3) if t.has("pos") else [0.0, 0.0, 0.0]
     quat = _quat(t) if t.has("quat") else [1.0, 0.0, 0.0, 0.0]
     shape = CollisionShape(
-        name, kind, size, t.text("channel", "", empty=True), (pos[0], pos[1], pos[2]), (quat[0], quat[1], quat[2], quat[3])
+        name,
+        kind,
+        size,
+        t.text("channel", "", empty=True),
+        (pos[0], pos[1], pos[2]),
+        (quat[0], quat[1], quat[2], quat[3]),
     )
     t.done()
     return shape

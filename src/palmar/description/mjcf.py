@@ -169,7 +169,12 @@ def _parts(root: Element, path: Path, bodies: int) -> tuple[list[Part], list[str
     for section in root:
         if section.tag in ("worldbody", "default"):
             _plain_geoms(section, left_out)
-    named = [e.get("name") or f"{p.get('name', p.tag)}.{k}" for p in root.iter() if p.tag != "default" for k, e in enumerate(p.findall("geom"), 1)]
+    named = [
+        e.get("name") or f"{p.get('name', p.tag)}.{k}"
+        for p in root.iter()
+        if p.tag != "default"
+        for k, e in enumerate(p.findall("geom"), 1)
+    ]
     _clean(root, path, shapes=True)
     try:
         model = compiled(tostring(root, encoding="unicode"), path)

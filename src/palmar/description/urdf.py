@@ -67,7 +67,8 @@ def _parts(links: list[Element], bodies: dict[str, int]) -> tuple[list[Part], li
         for k, element in enumerate(found, 1):
             of = link.get("name", "")
             name = element.get("name") or (of if len(found) == 1 else f"{of}.{k}")
-            shape = next(iter(element.find("geometry") or ()), None)  # type: ignore[arg-type]
+            geometry = element.find("geometry")
+            shape = None if geometry is None else next(iter(geometry), None)
             size: tuple[float, ...] = ()
             if shape is not None and shape.tag == "box":
                 size = tuple(x / 2 for x in numbers(shape, "size", (0.0, 0.0, 0.0)))

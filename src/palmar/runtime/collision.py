@@ -110,7 +110,10 @@ class Clearance:
         """Whether no pair crosses its bound on a path of commands [n, N], a pair that does (-1: none), and of pairs that rested
         inside the margin the least depth on it (float[P], infinite for others). first: pair to look at before the others."""
         path = path[:, self.channels]
-        least, watched = np.full(len(self.pairs), np.inf), self._bound < 0  # these may come out, so every tick says how far
+        least, watched = (
+            np.full(len(self.pairs), np.inf),
+            self._bound < 0,
+        )  # these may come out, so every tick says how far
         near = np.flatnonzero(self._low(path[0], np.abs(path - path[0]).max(axis=0)) < self._bound)
         if first >= 0 and first in near:
             near = near[np.argsort(near != first, kind="stable")]
@@ -171,7 +174,9 @@ class Clearance:
             arms = np.where(self._sign[p][:, None] > 0, a, b) - anchors
             # normal · (axis × arm) = axis · (arm × normal)
             x, y, z = normal
-            across = np.stack([arms[:, 1] * z - arms[:, 2] * y, arms[:, 2] * x - arms[:, 0] * z, arms[:, 0] * y - arms[:, 1] * x], 1)
+            across = np.stack(
+                [arms[:, 1] * z - arms[:, 2] * y, arms[:, 2] * x - arms[:, 0] * z, arms[:, 0] * y - arms[:, 1] * x], 1
+            )
             turns = (axes * across).sum(axis=1)
             slopes[i] = self._sign[p] * np.where(self._slides, axes @ normal, turns) * self._scale
         keep = np.array([i == 0 or depths[i] < BESIDE for i in range(len(which))])
@@ -210,7 +215,9 @@ def _reaches(robot: Embodiment, pairs: list[tuple[int, int]], names: list[str]) 
     for s in shapes:
         lever: dict[str, float] = {}
         joint, length, across = s.channel, float(np.linalg.norm(s.pos)), float(np.hypot(s.pos[0], s.pos[1]))
-        beyond = s.radius  # from the joint's origin: the shape's centre is `length` away, `across` of it beside the axis
+        beyond = (
+            s.radius
+        )  # from the joint's origin: the shape's centre is `length` away, `across` of it beside the axis
         while joint:
             place = places[joint]
             lever[joint] = 1.0 if place.slides else across + beyond

@@ -55,8 +55,9 @@ class Controller(Subscriber):
     """The latched state machine. It is a guard (it brakes), a subscriber (it watches) and a `stop` (its `over`).
 
     watchdog: longest time without a fresh chunk that was in time to be carried out [s]. patience: how long HOLD waits for a
-    person before HANDOFF [s]. stalled: longest time in which the robot is asked to move and does not: the
-    guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it is measured) [s]. deadman: asked at every tick; False is a released deadman switch, and holds.
+    person before HANDOFF [s]. stalled: longest time in which the robot is asked to move and does not [s]: the
+    guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it is measured).
+    deadman: asked at every tick; False is a released deadman switch, and holds.
 
     history: (time [s], mode, reason) of every change. ended_by: why it was told to finish, such as SIGTERM. `hold`,
     `handoff`, `emergency_stop` and `finish` may be called from any thread or signal handler.

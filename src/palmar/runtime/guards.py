@@ -135,7 +135,8 @@ def saturation(move: Move) -> Reason | None:
     if move.saturated <= bound:
         return None
     move.stop = True
-    note = f"of the commands of {move.robot.thresholds.window:g} s were clipped by position or velocity limits (are the units right?), share"
+    window = move.robot.thresholds.window
+    note = f"of the commands of {window:g} s were clipped by position or velocity limits (are the units right?), share"
     return Reason("saturation", "", move.saturated, bound, note=note)
 
 

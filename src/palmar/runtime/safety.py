@@ -4,7 +4,8 @@ Why it always is. The state is the last command, the rate it was reached with an
 here, full braking keeps every limit until the robot rests", true at rest. Each tick either brakes fully, which is the rest of
 a path already shown safe, or takes a step of which the same was checked first: per channel by `Limits.interval` (the step,
 then braking, ends before the limit), for zones by the frames' points at every tick of the braking path. So the claim holds
-after it too. Shapes keep their distance likewise (`collision.Clearance`). Guards only choose among such steps: the result is clipped to them after the fold, whatever a guard did.
+after it too. Shapes keep their distance likewise (`collision.Clearance`). Guards only choose among such steps: the result is
+clipped to them after the fold, whatever a guard did.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ class Safety:
             self.limits, self.stale_after, self.tolerance, robot.measured(obs.state, "effort"), self._seen,
             obs.time - self._seen_at, self._clipped.bit_count() / self._window if self._run >= self._window else 0.0,
         )  # fmt: skip
-        if not obs.time == self._seen_at or np.isnan(self._seen).any():
+        if obs.time != self._seen_at or np.isnan(self._seen).any():
             self._seen, self._seen_at = measured, obs.time
         reasons: list[Reason] = []
         self._halted = ""
@@ -413,7 +414,7 @@ _NUDGE = 1e-6
 def _off(robot: Embodiment, tolerance: Array) -> list[str]:
     """What is not guarded, in words."""
     out = []
-    geometry = "workspace, floor and self-collision"
+    geometry = "workspace, floor and column"
     bounded = [f for f in robot.frames if f.workspace is not None or f.zones]
     if not robot.frames:
         out.append(f"{geometry}: no kinematics are known (the robot has no frames)")
