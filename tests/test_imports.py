@@ -29,7 +29,7 @@ FLOORS = (
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 NOUNS = {
     "types", "errors", "checks", "console", "ranges", "magnitudes", "kinematics", "units", "pictures", "embodiments", "links",
-    "tables",
+    "tables", "shapes", "thresholds",
     "mapping", "policy",
 }  # fmt: skip
 ALLOWED = {

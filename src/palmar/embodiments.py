@@ -20,6 +20,8 @@ from palmar.kinematics import Chain, steady_quat
 from palmar.magnitudes import LARGEST, STEEPEST, check_lengths, check_magnitude, check_resolution
 from palmar.magnitudes import RATES as TICKS
 from palmar.mapping import Interface
+from palmar.shapes import Collision, JointPlace, joint_places
+from palmar.thresholds import Thresholds
 from palmar.types import Array
 from palmar.units import RATES, UNITS, check_unit, conversion
 
@@ -277,7 +279,8 @@ class Embodiment:
     only). cameras: what its policies look through. state: what it measures, in the order of `Observation.state`; by default
     `state_of(channels, frames)`. control_rate: commands a second the body takes [Hz]. policy_rate: actions a second a
     policy gives [Hz]. action_space: `channels` (absolute commands of all channels) or `ee_delta` (steps of every frame,
-    absolute commands of the channels that are on no frame's path). notes: what a person should know of it.
+    absolute commands of the channels that are on no frame's path). notes: what a person should know of it. collision: shapes
+    that are kept apart. thresholds: of the guards that watch its readings.
     """
 
     name: str
@@ -289,6 +292,8 @@ class Embodiment:
     policy_rate: float = 10.0
     action_space: ActionSpaceName = "channels"
     notes: str = ""
+    collision: Collision = field(default_factory=Collision)
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -313,6 +318,12 @@ class Embodiment:
             if m.quantity != "other" and m.of not in known:
                 raise UnknownName(f"{'frame' if m.quantity == 'pose' else 'channel'} of '{m.name}'", m.of, known)
             check_unit(m.unit, f"unit of '{m.name}'")
+        for shape in self.collision.shapes:
+            if shape.channel and shape.channel not in self.joint_places:
+                raise UnknownName(f"joint channel of collision shape '{shape.name}'", shape.channel, self.joint_places)
+        for name in self.thresholds.forces:
+            if name not in self.state_names:
+                raise UnknownName("measurement with a largest force", name, self.state_names)
         _ = self._scales, self._measured  # units that do not convert are refused here
         if self.action_space not in get_args(ActionSpaceName):
             raise UnknownName("action space", str(self.action_space), get_args(ActionSpaceName))
@@ -447,6 +458,11 @@ class Embodiment:
 
     def _si(self, frame: str) -> tuple[Array, Array]:
         return self._scales[frame]
+
+    @cached_property
+    def joint_places(self) -> dict[str, JointPlace]:
+        """{channel on a frame's path: where its joint frame is}, each after the one before it."""
+        return joint_places((f.joints, f.chain) for f in self.frames)
 
     @cached_property
     def _scales(self) -> dict[str, tuple[Array, Array]]:

@@ -6,13 +6,16 @@ rad, masses in kg; quaternions wxyz.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
+from palmar.kinematics import quat_to_matrix, rotvec_to_matrix
+from palmar.shapes import CollisionShape, placed, poses_of
 from palmar.types import Array
 
 Vector = tuple[float, float, float]
@@ -193,6 +196,69 @@ class Mechanics:
                 raise BadValue(
                     f"a {what} names '{lost[0]}'; expected one of {', '.join(sorted(there))}. Next: one of those"
                 )
+
+
+SWEPT = (0.0, 0.5, 1.0)
+"""Shares of its travel at which a finger is taken that turns; one that slides is taken as the box it sweeps."""
+
+
+def collision_shapes(links: Sequence[Link], robot: Embodiment) -> tuple[CollisionShape, ...]:
+    """The shapes of links, each on the last joint of its path that is on a frame's path of the robot. A link that other joints
+    move (a finger) is taken at all places between the ends of its travel."""
+    links_at = poses_of(robot.joint_places, {})
+    channels = {robot.channels[robot.index(n)].described: n for n in robot.joint_places}
+    poses: dict[str, tuple[str, list[tuple[Array, Array, Array]]]] = {"": ("", [(np.eye(3), np.zeros(3), np.zeros(3))])}
+    out = []
+    for link in links:
+        channel, before = poses[link.parent]
+        fixed = quat_to_matrix(np.array(link.quat))
+        at = [(R @ fixed, p + R @ np.array(link.pos), slid) for R, p, slid in before]
+        for joint in link.joints:
+            if joint.name in channels:
+                channel = channels[joint.name]
+            elif joint.lower is None or joint.upper is None:
+                continue
+            elif joint.slides:
+                way = np.array(joint.axis) * (joint.upper - joint.lower)
+                at = [(R, p + R @ np.array(joint.axis) * joint.lower, slid + way) for R, p, slid in at]
+            else:
+                angles = [joint.lower + s * (joint.upper - joint.lower) for s in SWEPT]
+                at = [(R @ rotvec_to_matrix(np.array(joint.axis) * a), p, slid) for R, p, slid in at for a in angles]
+        poses[link.name] = (channel, [(R, p, np.zeros(3)) for R, p, _ in at])
+        many = len(link.shapes) * len(at) > 1
+        for k, (shape, (R, p, slid)) in enumerate((s, a) for s in link.shapes for a in at):
+            name = f"{link.name}.{k + 1}" if many else link.name
+            kind, size, turn, centre = _solid(shape)
+            if slid.any():  # the box it sweeps
+                half = np.abs(turn.T @ slid) / 2
+                kind, size = "box", tuple(_halves(kind, size) + half)
+                centre = centre + slid / 2
+            out.append(placed(name, kind, size, channel, links_at[channel], (R @ turn, p + R @ centre)))
+    return tuple(out)
+
+
+def _solid(shape: Shape) -> tuple[Literal["capsule", "cylinder", "box", "sphere"], tuple[float, ...], Array, Array]:
+    """Kind, size as of a `CollisionShape`, rotation and centre of a shape in its link's frame."""
+    if shape.end is None:
+        return shape.kind, shape.size, quat_to_matrix(np.array(shape.quat)), np.array(shape.at)
+    start, end = np.array(shape.at), np.array(shape.end)
+    length = float(np.linalg.norm(end - start))
+    way = (end - start) / max(length, 1e-9)
+    across = np.cross([0.0, 0.0, 1.0], way)
+    sine = float(np.linalg.norm(across))
+    if sine < 1e-9:
+        turn = np.eye(3) if way[2] >= 0 else np.diag([1.0, -1.0, -1.0])
+    else:
+        turn = rotvec_to_matrix(across / sine * np.arctan2(sine, way[2]))
+    return shape.kind, (shape.size[0], max(length / 2, 1e-4)), turn, (start + end) / 2
+
+
+def _halves(kind: str, size: tuple[float, ...]) -> Array:
+    """Half sides of the box around a shape."""
+    if kind == "box":
+        return np.array(size)
+    tall = {"sphere": size[0], "capsule": size[0] + size[-1]}.get(kind, size[-1])
+    return np.array([size[0], size[0], tall])
 
 
 def looking(eye: Vector, at: Vector, up: Vector = (0.0, 0.0, 1.0)) -> Array:

@@ -309,6 +309,6 @@ def test_what_is_not_guarded_is_said():
     assert Safety(robot("arm7")).off == ()
     assert "tracking of vx, vy, wz: no tolerance is given" in Safety(base()).off
     off = " ".join(Safety(OTHERS["no gripper, no kinematics"]()).off)
-    assert "workspace, floor and self-collision: no kinematics are known" in off
+    assert "workspace, floor and column: no kinematics are known" in off
     loose = replace(joint("a"), tolerance=None)
     assert "tracking of a: no tolerance is given" in " ".join(Safety(Embodiment("loose", (loose,))).off)

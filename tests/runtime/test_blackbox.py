@@ -20,6 +20,7 @@ from palmar.runtime.mock import MockBody
 from palmar.runtime.rerun import find_guards, rerun, summary
 from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline
+from palmar.thresholds import Thresholds
 from palmar.types import ActionChunk
 
 ROBOT = arm7("channels")
@@ -149,7 +150,7 @@ def test_what_the_controller_did_is_part_of_it(tmp_path):
     assert not done.different.any()
     other = rerun(dump, guards=GUARDS)  # the person's hold stays; the stop is that of the guards
     assert not other.different[:126].any() and other.stopped_now == done.stopped
-    without = rerun(dump, guards=[g for g in GUARDS if g.__name__ != "tracking"])
+    without = rerun(dump, guards=[g for g in GUARDS if g.__name__ not in ("tracking", "jump")])
     assert without.stopped_now is None and without.different.any()
     assert [k for k in range(61, 76) if "controller" in {r.guard for r in without.reasons[k]}] == list(range(61, 76))
 
@@ -163,7 +164,9 @@ def test_other_limits_are_compared(tmp_path):
     assert not figures["identical"] and figures["guards"]["velocity"]["now"] > 0
     assert figures["channels"]["joint1"]["largest"] > 0 and figures["channels"]["joint7"]["largest"] == 0
     assert figures["stopped"]["recorded"] == figures["stopped"]["now"] == pytest.approx(2.0)
-    tolerant = replace(ROBOT, channels=tuple(replace(c, tolerance=2.0) for c in ROBOT.channels))
+    tolerant = replace(
+        ROBOT, channels=tuple(replace(c, tolerance=2.0) for c in ROBOT.channels), thresholds=Thresholds(jump=1000.0)
+    )
     assert rerun(dump, tolerant).stopped_now is None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from attack import excess
 
+from palmar.embodiments import Measurement
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
@@ -247,6 +248,31 @@ def test_chunks_that_come_later_than_they_are_long_do_not_feed_the_watchdog():
     safety = Safety(ROBOT, guards=(*GUARDS, c))
     rollout(body, Inline(Far()), body.reset(), control=Control(ROBOT, safety), subscribers=(c,), timeout=3.0)
     assert c.mode is Mode.HOLD and c.reason.startswith("watchdog")
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5])
+def test_a_joint_that_pushes_and_does_not_move_holds(share):
+    """Blocked where no tolerance of its position says so, with its effort measured."""
+    loose = tuple(replace(x, tolerance=None) for x in ROBOT.channels)
+    feels = Measurement("joint1.effort", "", "effort", "joint1")
+    robot = replace(ROBOT, channels=loose, state=(*ROBOT.state, feels))
+
+    class Blocked(MockBody):
+        def observe(self, images=True):
+            seen = super().observe(images)
+            where = [i for i, m in enumerate(robot.state) if m.of == "joint1" and m.quantity == "position"]
+            seen.state[where] = robot.home[0]
+            seen.state[-1] = share * robot.channels[0].effort
+            return seen
+
+    c, body = Controller(stalled=0.4, watchdog=9.0), Blocked(robot)
+    safety = Safety(robot, guards=(*GUARDS, c))
+    rollout(body, Inline(Away()), body.reset(), control=Control(robot, safety), subscribers=(c,), timeout=2.0)
+    if share < robot.thresholds.stall_effort:
+        assert c.mode is Mode.RUN
+        return
+    assert c.mode is Mode.HOLD
+    assert c.reason.startswith("stalled joint1 pushes with over 69.6 of its effort and does not move, for 0.4")
 
 
 @pytest.mark.parametrize("kept", [True, False])

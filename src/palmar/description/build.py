@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from palmar.description import guesses
+from palmar.description.collide import with_shapes
 from palmar.description.mjcf import read_mjcf
 from palmar.description.model import Description, Joint, listed
 from palmar.description.tree import WRIST, chain_to, is_finger, tips, words
@@ -105,10 +106,11 @@ def from_description(
     notes += about
     if any({"acceleration", "jerk"} & set(c.guessed()) for c in channels):
         notes.append("No description file states accelerations and jerks: those without another source are guesses.")
-    return Embodiment(
+    robot = Embodiment(
         name or said.name, tuple(_coupled(channels, made)), tuple(made), control_rate=control_rate, policy_rate=policy_rate,
         notes="\n".join(notes),
     )  # fmt: skip
+    return with_shapes(robot, said, {c.described: c.name for c in channels if c.moves_joint})
 
 
 # ------------------------------------------------------------------------------------------------ channels

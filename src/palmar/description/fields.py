@@ -99,6 +99,13 @@ class Table:
             self.refuse(key, value, "a list of texts")
         return value
 
+    def lists(self, key: str) -> list[list[Any]]:
+        """The lists of a list, none where it is absent."""
+        value = self._get(key, [], "a list of lists")
+        if not isinstance(value, list) or len(value) > MOST_TABLES or not all(isinstance(v, list) for v in value):
+            self.refuse(key, value, "a list of lists")
+        return value
+
     def table(self, key: str) -> Table:
         return Table(self._get(key, None, "a table"), self._at(key))
 

@@ -29,6 +29,8 @@ from palmar.embodiments import (
 )  # fmt: skip
 from palmar.errors import BadFile, UserError, unusable
 from palmar.kinematics import Chain
+from palmar.shapes import SHAPE_KINDS, SIZES, WIDEST_MARGIN, Collision, CollisionShape
+from palmar.thresholds import RANGES, Thresholds
 from palmar.units import UNITS
 
 MOST_BYTES = 4 * 2**20
@@ -95,8 +97,14 @@ def _robot(top: Table) -> Embodiment:
     channels = tuple(_channel(t) for t in top.tables("channel"))
     frames = tuple(_frame(t, [c.name for c in channels]) for t in top.tables("frame"))
     state = tuple(_measurement(t) for t in top.tables("state"))
+    shapes = tuple(_shape(t) for t in top.tables("shape"))
+    collision = _collision(top.table("collision"), shapes) if top.has("collision") else Collision(shapes)
+    thresholds = _thresholds(top.table("thresholds")) if top.has("thresholds") else Thresholds()
     top.done()
-    return Embodiment(name, channels, frames, cameras, state, action_space=space, notes=notes, **rates)
+    return Embodiment(
+        name, channels, frames, cameras, state, action_space=space, notes=notes, collision=collision, thresholds=thresholds,
+        **rates,
+    )  # fmt: skip
 
 
 def _camera(t: Table) -> Camera:
@@ -192,6 +200,49 @@ def _zone(t: Table) -> Floor | Column:
     zone = Floor(height, points) if kind == "floor" else Column(t.number("radius", low=0.0), height, points)
     t.done()
     return zone
+
+
+def _shape(t: Table) -> CollisionShape:
+    name = t.text("name")
+    t = t.called(f"shape '{name}'")
+    kind: Any = t.one_of("kind", SHAPE_KINDS)
+    size = tuple(t.numbers("size", len(SIZES[kind])))
+    pos = t.numbers("pos", 3) if t.has("pos") else [0.0, 0.0, 0.0]
+    quat = _quat(t) if t.has("quat") else [1.0, 0.0, 0.0, 0.0]
+    shape = CollisionShape(
+        name,
+        kind,
+        size,
+        t.text("channel", "", empty=True),
+        (pos[0], pos[1], pos[2]),
+        (quat[0], quat[1], quat[2], quat[3]),
+    )
+    t.done()
+    return shape
+
+
+def _collision(t: Table, shapes: tuple[CollisionShape, ...]) -> Collision:
+    margin = t.number("margin", Collision().margin, 0.0, WIDEST_MARGIN)
+    allowed = []
+    for pair in t.lists("allowed"):
+        if len(pair) != 2 or not all(isinstance(n, str) for n in pair):
+            t.refuse("allowed", pair, "pairs of names of shapes")
+        allowed.append((pair[0], pair[1]))
+    t.done()
+    return Collision(shapes, tuple(allowed), margin)
+
+
+def _thresholds(t: Table) -> Thresholds:
+    values: dict[str, Any] = {
+        name: t.number(name, getattr(Thresholds(), name), low, high) for name, (low, high) in RANGES.items()
+    }
+    forces = {}
+    if t.has("forces"):
+        table = t.table("forces")
+        forces = {name: table.number(name, low=0.0) for name in table.values}
+        table.done()
+    t.done()
+    return Thresholds(**values, forces=forces)
 
 
 def _measurement(t: Table) -> Measurement:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from palmar.description.build import frames_of, read_description
+from palmar.description.collide import with_shapes
 from palmar.description.model import Description, Joint, listed
 from palmar.embodiments import Channel, Embodiment, Source
 from palmar.errors import BadValue, UnknownName
+from palmar.shapes import Collision
 from palmar.units import UNITS, conversion
 
 FRACTIONS = ("range_m100_100", "range_0_100", "%", "opening")
@@ -64,7 +66,8 @@ def joined(
         notes.append(
             f"Their calibrated range is taken to be the joint's range of the description (check span): {listed(spans, 40)}."
         )
-    return replace(robot, channels=channels, frames=tuple(made), notes="\n".join(notes))
+    made_of = replace(robot, channels=channels, frames=tuple(made), notes="\n".join(notes), collision=Collision())
+    return with_shapes(made_of, said, channel_of)
 
 
 def _with(c: Channel, j: Joint, spans: list[str]) -> Channel:

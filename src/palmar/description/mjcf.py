@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from xml.etree.ElementTree import Element, tostring
 import numpy as np
 
 from palmar.description.gl import import_mujoco
-from palmar.description.model import Description, Joint, compiled, listed, tree_of
+from palmar.description.model import Description, Joint, Part, compiled, listed, tree_of
 from palmar.description.xml import with_includes
 from palmar.errors import BadFile
+from palmar.kinematics import quat_to_matrix
+from palmar.shapes import SIZES, ShapeKind
 
 # What is kept of a file; the rest (shapes, assets, contacts, sensors, inertias) is nothing a robot file needs.
 SECTIONS = ("compiler", "default", "worldbody", "tendon", "actuator", "equality", "keyframe")
@@ -32,6 +35,11 @@ KEPT = {
 COMPILER = ("angle", "autolimits", "eulerseq")
 NAMES = ("name", "class", "childclass", "joint", "joint1", "joint2", "jointinparent", "tendon", "type")
 MOST_COPIES = 200
+SHAPED = ("worldbody", "body", "frame", "replicate", "default")
+GEOM = (
+    "name", "class", "type", "size", "pos", "quat", "axisangle", "xyaxes", "zaxis", "euler", "fromto", "contype", "conaffinity",
+)  # fmt: skip
+FLOOR, THICK = 2.0, 0.05  # half sides and half height of the box that stands for an endless plane [m]
 
 
 def read_mjcf(root: Element, path: Path) -> Description:
@@ -42,8 +50,10 @@ def read_mjcf(root: Element, path: Path) -> Description:
     actuator of a fixed tendon is one channel for the joints it pulls.
     """
     with_includes(root, path)
+    shaped = copy.deepcopy(root)
     notes = _clean(root, path)
     model = compiled(tostring(root, encoding="unicode"), path)
+    parts, left_out = _parts(shaped, path, model.nbody)
     mujoco = import_mujoco()
     kinds = mujoco.mjtJoint
     types = [int(t) for t in model.jnt_type]
@@ -76,14 +86,15 @@ def read_mjcf(root: Element, path: Path) -> Description:
     moved = {n: "which no actuator moves" for n in passive} | following
     moved |= {m: f"which the tendon of '{j.name}' pulls" for j in joints for m in j.moves}
     name = root.get("model") or path.stem
-    return Description(path, name, tuple(joints), tree_of(model, single), moved, tuple(notes))
+    tree = tree_of(model, single)
+    return Description(path, name, tuple(joints), tree, moved, tuple(notes), tuple(parts), tuple(left_out))
 
 
 # ------------------------------------------------------------------------------------------------ the file
 
 
-def _clean(root: Element, path: Path) -> list[str]:
-    """Remove all but kinematics, actuators and couplings, in place. Returns what is worth a note."""
+def _clean(root: Element, path: Path, shapes: bool = False) -> list[str]:
+    """Remove all but kinematics, actuators and couplings (and shapes), in place. Returns what is worth a note."""
     notes = []
     found = {e.tag for e in root.iter()}
     if "attach" in found:
@@ -109,7 +120,7 @@ def _clean(root: Element, path: Path) -> list[str]:
         elif child.tag == "compiler":
             child.attrib = {k: v for k, v in child.attrib.items() if k in COMPILER}
         else:
-            _prune(child)
+            _prune(child, shapes)
     compiler = Element("compiler", inertiafromgeom="false", boundmass="1", boundinertia="1", fusestatic="false")
     root.insert(0, compiler)
     fixed = {e.get("name") for s in root.findall("tendon") for e in s.findall("fixed")}
@@ -126,8 +137,8 @@ def _clean(root: Element, path: Path) -> list[str]:
     return notes
 
 
-def _prune(element: Element) -> None:
-    kept = KEPT.get(element.tag, set())
+def _prune(element: Element, shapes: bool = False) -> None:
+    kept = KEPT.get(element.tag, set()) | ({"geom"} if shapes and element.tag in SHAPED else set())
     for child in list(element):
         if child.tag not in kept:
             element.remove(child)
@@ -145,7 +156,69 @@ def _prune(element: Element) -> None:
                 raise BadFile(
                     f'<{child.tag} {key}="{value[:60]}">: expected finite numbers. Next: mend that line of the file'
                 )
-        _prune(child)
+        _prune(child, shapes)
+
+
+# ------------------------------------------------------------------------------------------------ collision shapes
+
+
+def _parts(root: Element, path: Path, bodies: int) -> tuple[list[Part], list[str]]:
+    """The primitive shapes of the file that take part in contacts, and the names of other ones. All are other ones where the
+    file does not compile with its shapes and without its assets."""
+    left_out: list[str] = []
+    for section in root:
+        if section.tag in ("worldbody", "default"):
+            _plain_geoms(section, left_out)
+    named = [
+        e.get("name") or f"{p.get('name', p.tag)}.{k}"
+        for p in root.iter()
+        if p.tag != "default"
+        for k, e in enumerate(p.findall("geom"), 1)
+    ]
+    _clean(root, path, shapes=True)
+    try:
+        model = compiled(tostring(root, encoding="unicode"), path)
+    except BadFile:
+        return [], [*named, *left_out]
+    if model.nbody != bodies:
+        return [], [*named, *left_out]
+    mujoco = import_mujoco()
+    kinds: dict[int, ShapeKind] = {
+        int(getattr(mujoco.mjtGeom, f"mjGEOM_{k.upper()}")): k for k in ("sphere", "capsule", "cylinder", "box")
+    }
+    parts = []
+    for g in range(model.ngeom):
+        if not model.geom_contype[g] and not model.geom_conaffinity[g]:
+            continue
+        body, type_ = int(model.geom_bodyid[g]), int(model.geom_type[g])
+        name = model.geom(g).name or f"{model.body(body).name or 'body'}.{g - int(model.body_geomadr[body]) + 1}"
+        pos, quat = np.array(model.geom_pos[g]), np.array(model.geom_quat[g])
+        if type_ == int(mujoco.mjtGeom.mjGEOM_PLANE):  # a floor: a flat box below it
+            half = [float(x) if x > 0 else FLOOR for x in model.geom_size[g][:2]]
+            down = quat_to_matrix(quat)[:, 2] * THICK
+            parts.append(Part(name, body, "box", (*half, THICK), pos - down, quat))
+        elif type_ in kinds:
+            size = tuple(float(x) for x in model.geom_size[g][: len(SIZES[kinds[type_]])])
+            parts.append(Part(name, body, kinds[type_], size, pos, quat))
+        else:
+            left_out.append(name)
+    return [p for p in parts if all(x > 0 for x in p.size)], left_out
+
+
+def _plain_geoms(element: Element, left_out: list[str]) -> None:
+    """Remove shapes that are made of other files, in place; of the others keep what says where and how large they are."""
+    for k, child in enumerate([e for e in element if e.tag == "geom"], 1):
+        if child.get("mesh") or child.get("hfield") or child.get("type") in ("mesh", "hfield", "sdf"):
+            if element.tag == "default":
+                element.remove(child)
+                continue
+            if child.get("contype") != "0" or child.get("conaffinity") != "0":
+                left_out.append(child.get("name") or f"{element.get('name', element.tag)}.{k}")
+            element.remove(child)
+            continue
+        child.attrib = {key: v for key, v in child.attrib.items() if key in GEOM}
+    for child in element:
+        _plain_geoms(child, left_out)
 
 
 # ------------------------------------------------------------------------------------------------ the compiled model

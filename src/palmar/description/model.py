@@ -15,6 +15,8 @@ from palmar.description.gl import import_mujoco
 from palmar.description.tree import Body, Tree, TreeJoint
 from palmar.embodiments import Kind
 from palmar.errors import BadFile
+from palmar.shapes import ShapeKind
+from palmar.types import Array
 
 MOST_BODIES = 5000
 
@@ -39,9 +41,23 @@ class Joint:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A primitive shape a description gives a body for collisions. body: index into the tree's bodies. size [m], as of a
+    `CollisionShape`. pos [3], quat (wxyz): its centre in the body's frame."""
+
+    name: str
+    body: int
+    kind: ShapeKind
+    size: tuple[float, ...]
+    pos: Array
+    quat: Array
+
+
+@dataclass(frozen=True)
 class Description:
     """joints: what can be commanded, of an MJCF in the order of its actuators, of a URDF from the root outwards.
-    following: {joint that is no channel: why}. notes: what was left out, one sentence each."""
+    following: {joint that is no channel: why}. notes: what was left out, one sentence each. parts: its primitive collision
+    shapes; left_out: names of other ones, such as meshes."""
 
     path: Path
     name: str
@@ -49,6 +65,8 @@ class Description:
     tree: Tree
     following: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def compiled(text: str, path: Path) -> Any:

@@ -6,16 +6,19 @@ import math
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from palmar.description.model import MOST_BODIES, Description, Joint, compiled, listed, tree_of
+import numpy as np
+
+from palmar.description.model import MOST_BODIES, Description, Joint, Part, compiled, listed, tree_of
 from palmar.description.xml import number, numbers
 from palmar.errors import BadFile
+from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
 
 KINDS = {"revolute": "rad", "continuous": "rad", "prismatic": "m"}
 HELD = ("floating", "planar")
 
 
 def read_urdf(root: Element, path: Path) -> Description:
-    """What a URDF says. Meshes, visual and collision shapes and inertias are not read. Raises `BadFile`."""
+    """What a URDF says. Meshes, visual shapes and inertias are not read; collision meshes are named. Raises `BadFile`."""
     if any(str(e.tag).startswith("xacro:") for e in root.iter()):
         raise BadFile(f"'{path}' is a xacro template; expected a URDF. Next: xacro {path.name} > robot.urdf")
     links, joints = root.findall("link"), root.findall("joint")
@@ -48,9 +51,39 @@ def read_urdf(root: Element, path: Path) -> Description:
         notes.append(f"Held, since free and planar joints are no channels: {listed(held)}.")
     if following:
         notes.append(f"Follow other joints and are no channels: {listed(list(following))}.")
+    tree = tree_of(model, by_index)
+    parts, left_out = _parts(links, {b.name: i for i, b in enumerate(tree.bodies)})
     return Description(
-        path, root.get("name") or path.stem, tuple(map(_joint, commanded)), tree_of(model, by_index), following, tuple(notes)
+        path, root.get("name") or path.stem, tuple(map(_joint, commanded)), tree, following, tuple(notes), tuple(parts),
+        tuple(left_out),
     )  # fmt: skip
+
+
+def _parts(links: list[Element], bodies: dict[str, int]) -> tuple[list[Part], list[str]]:
+    """The primitive collision shapes, and the names of the meshes among them. Raises `BadFile` for a size that is no number."""
+    parts, left_out = [], []
+    for link in links:
+        found = link.findall("collision")
+        for k, element in enumerate(found, 1):
+            of = link.get("name", "")
+            name = element.get("name") or (of if len(found) == 1 else f"{of}.{k}")
+            geometry = element.find("geometry")
+            shape = None if geometry is None else next(iter(geometry), None)
+            size: tuple[float, ...] = ()
+            if shape is not None and shape.tag == "box":
+                size = tuple(x / 2 for x in numbers(shape, "size", (0.0, 0.0, 0.0)))
+            elif shape is not None and shape.tag in ("cylinder", "capsule"):
+                size = (number(shape, "radius", 0.0), number(shape, "length", 0.0) / 2)
+            elif shape is not None and shape.tag == "sphere":
+                size = (number(shape, "radius", 0.0),)
+            if shape is None or not size or not all(x > 0 for x in size):
+                left_out.append(name)
+                continue
+            origin = element.find("origin")
+            pos, rpy = (np.array(numbers(origin, key, (0.0, 0.0, 0.0))) for key in ("xyz", "rpy"))
+            x, y, z = (rotvec_to_matrix(axis * angle) for axis, angle in zip(np.eye(3), rpy, strict=True))
+            parts.append(Part(name, bodies.get(of, 0), shape.tag, size, pos, matrix_to_quat(z @ y @ x)))  # type: ignore[arg-type]
+    return parts, left_out
 
 
 def _joint(element: Element) -> Joint:

@@ -10,6 +10,8 @@ import numpy as np
 
 from palmar.embodiments import POSE, Camera, Channel, Column, Embodiment, Floor, Frame, Measurement, state_of
 from palmar.errors import BadFile, unusable
+from palmar.shapes import Collision, CollisionShape
+from palmar.thresholds import RANGES, Thresholds
 
 HEAD = """# A robot for palmar.{made}
 # Every limit says where it comes from: "description file", "data sheet", "data", "user" or "guess". A policy moves no robot
@@ -28,6 +30,17 @@ FRAMES = """
 # the path's joints ("tcp": the point itself) may not be, below a floor or within a column [m].
 """
 CAMERAS = "\n# Cameras: pictures as the policy sees them [px]; fov: vertical field of view [deg].\n"
+SHAPES = """
+# Collision: these shapes keep `margin` [m] apart, but for allowed pairs; shapes of one link, and of two links that a joint
+# connects, may always touch. kind and size [m]: sphere [radius], capsule and cylinder [radius, half length along z], box [half
+# sides]. channel: whose joint frame it moves with; without one it stands in the base frame, as a table does. pos [m] and quat
+# (w, x, y, z): its centre there.
+"""
+THRESHOLDS = """
+# Thresholds of guards. effort: share of a channel's effort limit it may feel. stall_effort: share of it with which a channel
+# that does not move is blocked. jump: times its velocity limit a reading may change by. saturated, window: share of the
+# commands of the last seconds that limits may clip. forces: largest absolute value of other measurements.
+"""
 STATE = """
 # State: what the robot measures, in this order. quantity: position, velocity or effort of a channel, a component of a
 # frame's pose, or other.
@@ -77,6 +90,10 @@ def robot_text(robot: Embodiment, made: str = "") -> str:
         lines.append(FRAMES)
     for frame in robot.frames:
         lines += _frame(frame)
+    if robot.collision != Collision():
+        lines += [SHAPES, *_collision(robot.collision)]
+    if robot.thresholds != Thresholds():
+        lines += [THRESHOLDS, *_thresholds(robot.thresholds)]
     if robot.state != state_of(robot.channels, robot.frames):
         lines.append(STATE)
         for m in robot.state:
@@ -133,6 +150,28 @@ def _zone(z: Floor | Column) -> dict[str, Any]:
     if isinstance(z, Floor):
         return {"kind": "floor", "height": float(z.height), "points": list(z.points)}
     return {"kind": "column", "radius": float(z.radius), "height": float(z.height), "points": list(z.points)}
+
+
+def _collision(c: Collision) -> list[str]:
+    out = ["[collision]", *_pairs(margin=float(c.margin))]
+    if c.allowed:
+        out += ["allowed = [", *(f"  {_value(list(pair))}," for pair in c.allowed), "]"]
+    return [*out, "", *(line for shape in c.shapes for line in _shape(shape))]
+
+
+def _shape(s: CollisionShape) -> list[str]:
+    out = ["[[shape]]", *_pairs(name=s.name)]
+    if s.channel:
+        out += _pairs(channel=s.channel)
+    out += _pairs(kind=s.kind, size=[float(x) for x in s.size], pos=[float(x) for x in s.pos])
+    return [*out, *_pairs(quat=[float(x) for x in s.quat]), ""]
+
+
+def _thresholds(t: Thresholds) -> list[str]:
+    out = ["[thresholds]", *_pairs(**{name: float(getattr(t, name)) for name in RANGES})]
+    if t.forces:
+        out += ["[thresholds.forces]", *(f"{_text(name)} = {float(value)!r}" for name, value in t.forces.items())]
+    return [*out, ""]
 
 
 def _measurement(m: Measurement) -> list[str]:

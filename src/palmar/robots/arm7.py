@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from palmar.embodiments import ActionSpaceName, Camera, Channel, Column, Embodiment, Floor, Frame
 from palmar.kinematics import Chain, quat_to_matrix, rotvec_to_matrix
-from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Servo, Shape, Start, looking
+from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Servo, Shape, Start, collision_shapes, looking
+from palmar.shapes import Collision, CollisionShape
 
 # Source of lengths and limits: Franka control interface documentation, "Robot and interface specifications"
 # (Denavit-Hartenberg parameters; position, velocity, acceleration, jerk and torque limits).
@@ -52,6 +54,16 @@ LINK_SHAPES = (
     ((0, 0, -0.02), (0, 0, 0.07), 0.042),
 )
 
+TABLE = CollisionShape("table", "box", (1.0, 1.0, 0.05), pos=(0.5, 0.0, -0.05))  # the arm stands on it
+# The fingers reach the table to grasp; how deep, the workspace says. Links 5 and 7, and 1 and 3, are drawn so near each other.
+# The others are over 2 cm apart at all positions (12 000 drawn, half of them with joints at their ends).
+ALLOWED = (
+    ("finger_left", "table"), ("finger_right", "table"), ("link5", "link7"), ("link1", "link3"),
+    ("link2", "table"), ("link3", "table"), ("link0", "link2"), ("link0", "link3"), ("link0", "link4"), ("link1", "link4"),
+    ("link2", "link4"), ("link2", "link5"), ("link3", "link5"), ("link3", "link6"), ("link3", "link7"), ("link4", "link6"),
+    ("link4", "link7"), ("link4", "hand"),
+)  # fmt: skip
+
 
 def arm7(action_space: ActionSpaceName = "ee_delta") -> Embodiment:
     """Channels joint1 … joint7 [rad] and gripper (opening 0 … 1); frame `tcp`; cameras front and wrist."""
@@ -86,18 +98,19 @@ def arm7(action_space: ActionSpaceName = "ee_delta") -> Embodiment:
         "tcp", joints, chain, np.array([[0.25, -0.40, 0.012], [0.78, 0.40, 0.60]]),
         zones=(Floor(0.06, joints[2:]), Column(0.17, 0.5, joints[-2:])),
     )  # fmt: skip
-    return Embodiment(
+    robot = Embodiment(
         "arm7", tuple(channels), (tcp,), (Camera("front"), Camera("wrist", fov=75.0)), action_space=action_space,
     )  # fmt: skip
+    shapes = (*collision_shapes(_links(robot), robot), TABLE)
+    return replace(robot, collision=Collision(shapes, ALLOWED))
 
 
-def mechanics() -> Mechanics:
-    """The seven links, a hand with two fingers that move alike, and where the two cameras sit."""
-    robot = arm7()
+def _links(robot: Embodiment) -> list[Link]:
+    """The base, seven links, a hand and two fingers."""
     frame = robot.frame()
     chain = frame.chain
     base = Shape("capsule", (0.075,), (-0.06, 0.0, 0.06), (0.0, 0.0, 0.1), WHITE)
-    links, servos = [Link("link0", shapes=(base,))], []
+    links = [Link("link0", shapes=(base,))]
     for i, (name, (mass, com, inertia), (start, end, radius)) in enumerate(
         zip(frame.joints, LINK_INERTIA, LINK_SHAPES, strict=True)
     ):
@@ -109,7 +122,6 @@ def mechanics() -> Mechanics:
                 (shape,), floats=True,
             )
         )  # fmt: skip
-        servos.append(Servo(name, (name,), STIFFNESS[i], SERVO_DAMPING[i], TORQUE[i]))
     palm = Shape("box", (0.02, 0.1, 0.03), (0, 0, 0.03), colour=WHITE, solid=True)
     links.append(
         Link(
@@ -128,6 +140,15 @@ def mechanics() -> Mechanics:
                 inertia=(1e-4, 1e-4, 5e-5), shapes=(pad,), tool=True, floats=True,
             )
         )  # fmt: skip
+    return links
+
+
+def mechanics() -> Mechanics:
+    """The seven links, a hand with two fingers that move alike, and where the two cameras sit."""
+    robot = arm7()
+    servos = [
+        Servo(name, (name,), STIFFNESS[i], SERVO_DAMPING[i], TORQUE[i]) for i, name in enumerate(robot.frame().joints)
+    ]
     fingers = ("finger_left", "finger_right")
     servos.append(Servo("gripper", fingers, 1500.0, 60.0, 30.0, travel=(0.0, GRIPPER_WIDTH / 2)))
     # The wrist camera sits in front of the hand and looks along the fingers, tipped towards the TCP.
@@ -135,7 +156,7 @@ def mechanics() -> Mechanics:
     turned = tip @ rotvec_to_matrix(np.array([0.0, 0.0, np.pi / 2]))
     eye = (0.88, 0.0, 0.40)
     return Mechanics(
-        links=tuple(links),
+        links=tuple(_links(robot)),
         points=(Point("tcp", "hand", (0, 0, PADS)),),
         servos=tuple(servos),
         mounts=(

@@ -5,11 +5,28 @@ Base frame: midway between the arms on the table, x away from the person, y to t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from palmar.embodiments import Camera, Channel, Embodiment, Floor, Frame
 from palmar.kinematics import Chain, matrix_to_quat, rotvec_to_matrix
-from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Quaternion, Servo, Shape, Start, cuboid, looking, rod
+from palmar.links import (
+    Link,
+    LinkJoint,
+    Mechanics,
+    Mount,
+    Point,
+    Quaternion,
+    Servo,
+    Shape,
+    Start,
+    collision_shapes,
+    cuboid,
+    looking,
+    rod,
+)
+from palmar.shapes import Collision, CollisionShape
 from palmar.types import Array
 
 # Lengths [m], axes, ranges [rad], speeds and masses [kg]: Trossen Robotics, ViperX 300 6DOF specifications and description
@@ -36,6 +53,26 @@ ARMS = {"left": (0.469, -np.pi / 2), "right": (-0.469, np.pi / 2)}  # y of the b
 
 BLACK, GREY = (0.13, 0.13, 0.14, 1.0), (0.35, 0.36, 0.38, 1.0)
 DOWN = np.diag([1.0, -1.0, -1.0])  # rotation of either frame where its gripper points down
+
+TABLE = CollisionShape("table", "box", (0.7, 0.8, 0.05), pos=(0.0, 0.0, -0.05))  # both arms stand on it
+FINGERS = ("finger_left", "finger_right")
+# The fingers reach the table to grasp; how deep, the workspace says. The others are over 3 cm apart at all positions (5 000
+# drawn, half of them with joints at their ends).
+ALLOWED = (
+    *((f"{arm}_{name}", "table") for arm in ARMS for name in (*FINGERS, "shoulder")),
+    *(
+        (f"{arm}_{a}", f"{arm}_{b}")
+        for arm in ARMS
+        for a, b in (("waist", "elbow"), *((link, f) for link in ("elbow", "forearm_roll") for f in FINGERS))
+    ),
+    *(
+        (f"{arm}_{a}", f"{other}_{b}")
+        for arm, other in (("left", "right"), ("right", "left"))
+        for a in ("base", "waist")
+        for b in ("base", *JOINTS, *FINGERS)
+    ),
+    ("left_shoulder", "right_shoulder"), ("left_shoulder", "right_elbow"), ("left_elbow", "right_shoulder"),
+)  # fmt: skip
 
 
 def bimanual14() -> Embodiment:
@@ -68,11 +105,12 @@ def bimanual14() -> Embodiment:
         across = np.array([-0.08, 0.36]) if side == "left" else np.array([-0.36, 0.08])
         box = np.array([[-0.24, across[0], 0.012], [0.24, across[1], 0.40]])
         frames.append(Frame(side, names, chain, box, (Floor(0.06, names[2:]),)))
-    return Embodiment(
+    robot = Embodiment(
         "bimanual14", tuple(channels), tuple(frames),
         (Camera("high"), Camera("left_wrist", fov=70.0), Camera("right_wrist", fov=70.0)), action_space="ee_delta",
-        notes="The arms are not guarded against each other; the workspaces of the grippers overlap by 16 cm.",
     )  # fmt: skip
+    links = [link for side, (y, yaw) in ARMS.items() for link in _arm(side, y, yaw)[0]]
+    return replace(robot, collision=Collision((*collision_shapes(links, robot), TABLE), ALLOWED))
 
 
 def _tool(yaw: float) -> Array:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from palmar.embodiments import Camera, Channel, Embodiment, Measurement, state_of
-from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Point, Shape, looking
+from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Point, Shape, collision_shapes, looking
+from palmar.shapes import Collision
 
 # Sizes, masses and speeds are chosen, near those of LeRobot's LeKiwi base.
 RADIUS, HEIGHT = 0.15, 0.10  # [m]
@@ -27,13 +30,14 @@ def mobile3() -> Embodiment:
         Channel("wz", "velocity", "rad/s", -TURN, TURN, TURN, TURNING, TURNING_JERK, **more),  # type: ignore[arg-type]
     )
     odometry = tuple(Measurement(f"odometry.{n}", unit) for n, unit in (("x", "m"), ("y", "m"), ("yaw", "rad")))
-    return Embodiment(
+    robot = Embodiment(
         "mobile3", channels, (), (Camera("front", fov=85.0), Camera("overhead")), (*state_of(channels), *odometry),
     )  # fmt: skip
+    return replace(robot, collision=Collision(collision_shapes((_base(),), robot)))
 
 
-def mechanics() -> Mechanics:
-    """One body that slides and turns on the floor, pushed in its own directions."""
+def _base() -> Link:
+    """One body that slides and turns on the floor."""
     joints = (
         LinkJoint("base_x", (1, 0, 0), slides=True),
         LinkJoint("base_y", (0, 1, 0), slides=True),
@@ -45,17 +49,15 @@ def mechanics() -> Mechanics:
         Shape("cylinder", (0.02, 0.06), (-0.02, 0, HEIGHT + 0.06), colour=LIGHT),
     )
     turning = 0.5 * MASS * RADIUS**2
-    base = Link(
-        "base",
-        joints=joints,
-        mass=MASS,
-        com=(0, 0, HEIGHT / 2),
-        inertia=(turning / 2, turning / 2, turning),
-        shapes=shapes,
-    )
+    inertia = (turning / 2, turning / 2, turning)
+    return Link("base", joints=joints, mass=MASS, com=(0, 0, HEIGHT / 2), inertia=inertia, shapes=shapes)
+
+
+def mechanics() -> Mechanics:
+    """One body that slides and turns on the floor, pushed in its own directions."""
     eye, above = (0.0, 0.0, 0.26), (0.0, 0.0, 3.1)
     return Mechanics(
-        links=(base,),
+        links=(_base(),),
         points=(Point("base", "base"),),
         drives=(
             Drive("vx", "base", (1, 0, 0), kd=80.0, force=40.0),

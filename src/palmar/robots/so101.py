@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from palmar.embodiments import Camera, Channel, Embodiment, Floor, Frame, Measurement
 from palmar.kinematics import Chain
-from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Servo, Shape, Start, cuboid, looking, rod
+from palmar.links import (
+    Link,
+    LinkJoint,
+    Mechanics,
+    Mount,
+    Point,
+    Servo,
+    Shape,
+    Start,
+    collision_shapes,
+    cuboid,
+    looking,
+    rod,
+)
+from palmar.shapes import Collision, CollisionShape
 
 # Lengths [m], axes, ranges [rad] and masses [kg]: TheRobotStudio/SO-ARM100, Simulation/SO101/so101_new_calib.xml. Offsets are
 # from joint to joint with the arm in its zero pose (forearm and gripper level, forward); all frames are parallel there.
@@ -41,6 +57,15 @@ HOME = (0.0, -0.712, 0.616, 1.097, 0.0)  # gripper down before the base, as far 
 WHITE, BLACK = (0.90, 0.90, 0.88, 1.0), (0.12, 0.12, 0.13, 1.0)
 FORWARD = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # the tool's z axis leads out of the gripper
 
+TABLE = CollisionShape("table", "box", (0.6, 0.6, 0.05), pos=(0.2, 0.0, -0.05))  # the arm stands on it
+# The jaws reach the table to grasp; how deep, the workspace says. The moving one is taken closed, half open and open. The
+# others are 3 cm apart or more at all positions (8 000 drawn, half of them with joints at their ends).
+ON_TABLE = ("wrist_roll.2", "jaw.1", "jaw.2", "jaw.3", "shoulder_lift")
+ALLOWED = (
+    *((name, "table") for name in ON_TABLE), *(("elbow_flex", name) for name in ("wrist_roll.1", *ON_TABLE[:4])),
+    ("base.1", "shoulder_lift"), ("base.2", "shoulder_lift"),
+)  # fmt: skip
+
 
 def so101() -> Embodiment:
     """Channels shoulder_pan.pos … wrist_roll.pos [−100 … 100 % of the range] and gripper.pos [0 … 100 %]; state: the same six.
@@ -72,18 +97,19 @@ def so101() -> Embodiment:
     box = np.array([[0.12, -0.24, 0.012], [0.40, 0.24, 0.32]])
     tcp = Frame("tcp", names, _chain(), box, (Floor(0.03, names[3:]),), max_step=(0.02, 0.1), rotates=False)
     state = tuple(Measurement(c.name, c.unit, "position", c.name) for c in channels)
-    return Embodiment(
+    robot = Embodiment(
         "so101", tuple(channels), (tcp,), (Camera("front"), Camera("wrist", fov=75.0)), state, control_rate=30.0,
         policy_rate=30.0, action_space="ee_delta",
     )  # fmt: skip
+    return replace(robot, collision=Collision((*collision_shapes(_links(), robot), TABLE), ALLOWED))
 
 
 def _chain() -> Chain:
     return Chain.aligned(OFFSETS, AXES, TOOL, FORWARD)  # type: ignore[arg-type]
 
 
-def mechanics() -> Mechanics:
-    """Five links, the gripper with its fixed jaw, and a jaw that turns."""
+def _links() -> list[Link]:
+    """The base, five links of which the last has the fixed jaw, and a jaw that turns."""
     base = (
         Shape("box", (0.045, 0.045, 0.016), (0.0, 0.0, 0.016), colour=WHITE),
         Shape("box", (0.022, 0.022, 0.022), (0.03, 0.0, 0.045), colour=BLACK),
@@ -99,7 +125,6 @@ def mechanics() -> Mechanics:
         ),
     )
     links = [Link("base", shapes=base)]
-    servos = []
     for i, name in enumerate(JOINTS):
         length = float(np.linalg.norm(OFFSETS[i + 1] if i < 4 else TOOL))
         end = OFFSETS[i + 1] if i < 4 else TOOL
@@ -111,7 +136,6 @@ def mechanics() -> Mechanics:
                 com=(end[0] / 2, end[1] / 2, end[2] / 2), inertia=rod(MASSES[i], length, 0.02, along), shapes=shapes[i],
             )
         )  # fmt: skip
-        servos.append(Servo(f"{name}.pos", (name,), STIFFNESS, SERVO_DAMPING, STALL_TORQUE))
     turning = LinkJoint("gripper", (0, -1, 0), *JAW_SPAN, VISCOUS_FRICTION, ARMATURE, DRY_FRICTION)
     jaw = Shape(
         "capsule", (0.006,), (0.0, -0.0178, 0.0), (JAW_TIP[0], -0.0178, JAW_TIP[1]), WHITE, solid=True, grip=1.2
@@ -122,6 +146,12 @@ def mechanics() -> Mechanics:
             inertia=cuboid(JAW_MASS, (0.035, 0.01, 0.01)), shapes=(jaw,), tool=True,
         )
     )  # fmt: skip
+    return links
+
+
+def mechanics() -> Mechanics:
+    """Five links, the gripper with its fixed jaw, and a jaw that turns."""
+    servos = [Servo(f"{name}.pos", (name,), STIFFNESS, SERVO_DAMPING, STALL_TORQUE) for name in JOINTS]
     reach = float(np.hypot(*JAW_TIP))
     width = (
         2 * reach * np.sin((JAW_SPAN[1] - JAW_SPAN[0]) / 2)
@@ -131,7 +161,7 @@ def mechanics() -> Mechanics:
     # The wrist camera sits on the gripper, on the side of the moving jaw, and looks along the jaws.
     on_hand = (0.01, 0.0, 0.055)
     return Mechanics(
-        links=tuple(links),
+        links=tuple(_links()),
         points=(Point("tcp", "wrist_roll", TOOL, (np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0)),),
         servos=tuple(servos),
         mounts=(

@@ -158,6 +158,7 @@ def _header(robot: Embodiment, safety: Safety | None, state: State | None) -> di
                 {"depths": [_list(d) for d in depths], "marked": _list(marked), "margin": _plain(margin)}
                 for depths, marked, margin in state.bounds
             ],
+            "seen": _list(state.seen), "seen_at": _plain(state.seen_at), "clipped": f"{state.clipped:x}", "run": state.run,
         },
     }  # fmt: skip
 
@@ -167,7 +168,9 @@ def _read_state(value: Any) -> State:
         ([_array(d) for d in b["depths"]], _array(b["marked"]), _number(b["margin"])) for b in value["bounds"]
     )
     command, rate, change, goal, drift = (_array(value[k]) for k in ("command", "rate", "change", "goal", "drift"))
-    return State(command, rate, change, goal, drift, str(value["halted"]), bounds)
+    seen, at = _array(value["seen"]), _number(value["seen_at"])
+    clipped, run = int(value["clipped"], 16), int(value["run"])
+    return State(command, rate, change, goal, drift, str(value["halted"]), bounds, seen, at, clipped, run)
 
 
 def _record(tick: Tick, state: Array, after: State | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from palmar.runtime.actions import ActionSpace, action_space, holding, resting
 from palmar.runtime.safety import Safety
 from palmar.types import Array, Observation, Verdict
 
-HALTS = frozenset({"controller", "stale", "tracking", "nan"})
+HALTS = frozenset({"controller", "stale", "tracking", "effort", "jump", "nan"})
 """Guards that brake whatever was asked for: the action space then begins anew."""
 
 

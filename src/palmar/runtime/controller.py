@@ -55,8 +55,9 @@ class Controller(Subscriber):
     """The latched state machine. It is a guard (it brakes), a subscriber (it watches) and a `stop` (its `over`).
 
     watchdog: longest time without a fresh chunk that was in time to be carried out [s]. patience: how long HOLD waits for a
-    person before HANDOFF [s]. stalled: longest time in which the robot is asked to move, the guards refuse all of it, and
-    nothing moves [s]. deadman: asked at every tick; False is a released deadman switch, and holds.
+    person before HANDOFF [s]. stalled: longest time in which the robot is asked to move and does not [s]: the
+    guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it is measured).
+    deadman: asked at every tick; False is a released deadman switch, and holds.
 
     history: (time [s], mode, reason) of every change. ended_by: why it was told to finish, such as SIGTERM. `hold`,
     `handoff`, `emergency_stop` and `finish` may be called from any thread or signal handler.
@@ -135,6 +136,8 @@ class Controller(Subscriber):
         self._now = self._since = self._fresh = obs.time
         self._moving, self._last, self._hit = False, None, None
         self._stuck: float | None = None
+        self._force = self._robot.thresholds.stall_effort * self._robot.array("effort")
+        self._pressing = self._pressed_at = np.full(len(self._little), np.nan)  # since when [s], and where
         self._failure: Exception | None = None
         self.acted = False
 
@@ -170,6 +173,13 @@ class Controller(Subscriber):
             self.hold(
                 f"stalled asked to move, does not, for {still:.2f} > {self.stalled:.2f} s: {tick.verdict.reasons[0]}"
             )
+        if self.mode is Mode.RUN and self._moving_in_vain(tick) > self.stalled:
+            i = int(np.nanargmin(self._pressing))
+            channel, still = self._robot.channels[i].name, tick.time - self._pressing[i]
+            self.hold(
+                f"stalled {channel} pushes with over {self._force[i]:.3g} of its effort and does not move, for {still:.2f} > "
+                f"{self.stalled:.2f} s"
+            )
         if self.mode is Mode.HOLD and tick.time - self._since > self.patience:
             self.handoff(f"held for {self.patience:.0f} s: {self.reason}")
 
@@ -188,6 +198,20 @@ class Controller(Subscriber):
             return 0.0
         self._stuck = tick.time if self._stuck is None else self._stuck
         return tick.time - self._stuck
+
+    def _moving_in_vain(self, tick: Tick) -> float:
+        """How long a channel has pushed with nearly all its effort towards its command, and not moved [s]."""
+        state = tick.observation.state
+        effort, here = np.abs(self._robot.measured(state, "effort")), self._robot.measured(state)
+        if not np.isfinite(effort).any():
+            return 0.0
+        away = np.abs(self._robot.difference(tick.verdict.command, here)) > self._little
+        pushes = (effort >= self._force) & away & self._robot.moves_joint
+        moved = ~(np.abs(self._robot.difference(here, self._pressed_at)) <= 5 * self._little)
+        self._pressed_at = np.where(moved | ~pushes, here, self._pressed_at)
+        since = np.where(moved | np.isnan(self._pressing), tick.time, self._pressing)
+        self._pressing = np.where(pushes, since, np.nan)
+        return tick.time - float(np.nanmin(self._pressing)) if pushes.any() else 0.0
 
     def _yields(self, now: float) -> bool:
         return self._hit is not None and now - self._hit <= YIELDING

@@ -7,7 +7,7 @@ nothing. Adding one is one function in `GUARDS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,7 +23,9 @@ class Move:
     target: float64[N] as asked for. velocity: float64[N] rate wanted for this tick; guards soften it. lead: float64[N]
     rate of the target itself. slowest, fastest: float64[N] between which every limit is kept.
     position, before, change: float64[N] the last command, the rate it was reached with, and the change of that rate then.
-    measured: float64[N], NaN where not.
+    measured, effort: float64[N], NaN where not. seen, since: what was measured before, NaN where nothing was, and how long ago [s].
+    clipped: set where this command is clipped. saturated: share of the last commands that were (`Thresholds.window`), 0 until
+    there are as many.
     now: [s] on the time of observations.
     halt: brake fully instead. yields: with halt, go back to the measured positions and rest there.
     stop: also ask the controller to leave RUN.
@@ -44,6 +46,11 @@ class Move:
     limits: Limits
     stale_after: float
     tolerance: Array
+    effort: Array = field(default_factory=lambda: np.array([np.nan]))
+    seen: Array = field(default_factory=lambda: np.array([np.nan]))
+    since: float = 0.0
+    saturated: float = 0.0
+    clipped: bool = False
     halt: bool = False
     yields: bool = False
     stop: bool = False
@@ -88,6 +95,51 @@ def tracking(move: Move) -> Reason | None:
     return Reason("tracking", move.robot.channels[i].name, float(error[i]), float(move.tolerance[i]), move.unit(i))
 
 
+def effort(move: Move) -> Reason | None:
+    """A joint, or a force sensor, feels more than it may: stop pressing."""
+    thresholds, names = move.robot.thresholds, move.robot.state_names
+    over = np.abs(move.effort) > thresholds.effort * move.limits.effort
+    feels = [n for n, most in thresholds.forces.items() if not abs(move.observation.state[names.index(n)]) <= most]
+    if not over.any() and not feels:
+        return None
+    move.halt = move.yields = move.stop = True
+    if feels:
+        i = names.index(feels[0])
+        unit = move.robot.state[i].unit
+        return Reason("effort", feels[0], abs(float(move.observation.state[i])), thresholds.forces[feels[0]], unit)
+    i = int(over.argmax())
+    unit = "N" if move.robot.channels[i].kind == "prismatic" else "N·m"
+    bound = float(thresholds.effort * move.limits.effort[i])
+    return Reason("effort", move.robot.channels[i].name, abs(float(move.effort[i])), bound, unit)
+
+
+def jump(move: Move) -> Reason | None:
+    """A joint's reading changes faster than the joint can move: its sensor, or the bus it is read by, is wrong."""
+    if not move.since > 0:
+        return None
+    robot = move.robot
+    way = np.abs(robot.difference(move.measured, move.seen))
+    most = robot.thresholds.jump * move.limits.velocity * max(move.since, move.limits.dt) + JUMPS * robot.widths
+    over = robot.moves_joint & (way > most)
+    if not over.any():
+        return None
+    move.halt = move.stop = True
+    i = int(over.argmax())
+    note = f"reading changed in {move.since:.3g} s by"
+    return Reason("jump", robot.channels[i].name, float(way[i]), float(most[i]), move.unit(i), note=note)
+
+
+def saturation(move: Move) -> Reason | None:
+    """Nearly all that is asked for lies outside the limits. The command is what the limits leave of it; ask to stop."""
+    bound = move.robot.thresholds.saturated
+    if move.saturated <= bound:
+        return None
+    move.stop = True
+    window = move.robot.thresholds.window
+    note = f"of the commands of {window:g} s were clipped by position or velocity limits (are the units right?), share"
+    return Reason("saturation", "", move.saturated, bound, note=note)
+
+
 def position(move: Move) -> Reason | None:
     """Aim at the nearest values within the limits."""
     lower, upper, goal = move.limits.lower, move.limits.upper, move.target
@@ -96,6 +148,7 @@ def position(move: Move) -> Reason | None:
     i = int(over.argmax())
     if over[i] <= 1e-5:  # the limits lie 1e-6 inside the robot's own
         return None
+    move.clipped |= bool((over > FAR_OUT * move.robot.widths).any())
     move.target = inside
     move.velocity = (inside - move.position) / move.limits.dt
     beyond = bool(goal[i] > inside[i])
@@ -108,6 +161,7 @@ def velocity(move: Move) -> Reason | None:
     i = int(share.argmax())
     if share[i] <= 1.0 + 2e-6:  # the limits lie 1e-6 inside the robot's own
         return None
+    move.clipped = True
     asked = abs(float(move.velocity[i]))
     slowed = move.velocity.copy()
     for group in move.limits.groups:
@@ -180,7 +234,15 @@ def braking(move: Move) -> Reason | None:
     return Reason("braking", move.robot.channels[i].name, float(end), float(bound), move.unit(i), v > 0)
 
 
-GUARDS: tuple[Guard, ...] = (stale, tracking, nan, position, velocity, acceleration, jerk, braking)
+JUMPS = 0.01
+"""Share of a channel's width that a reading may change by whatever its velocity limit is: noise, and coarse sensors."""
 
-EMERGENCIES = frozenset({"tracking"})
+FAR_OUT = 0.1
+"""Share of a channel's width beyond its limits at which a target is taken for one of another unit, not for one at the limit."""
+
+GUARDS: tuple[Guard, ...] = (
+    stale, tracking, effort, jump, nan, saturation, position, velocity, acceleration, jerk, braking,
+)  # fmt: skip
+
+EMERGENCIES = frozenset({"tracking", "effort"})
 """Guards whose stop may be a collision: an E-STOP where the others are a HOLD."""

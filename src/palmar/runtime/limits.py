@@ -31,7 +31,7 @@ class Limits:
     and the change of that its jerk; there is nothing beyond. They lie inside the robot's own limits by one part in a
     million, so rounding never crosses those. A channel without a limit of acceleration may turn round within one tick; one
     whose jerk lets the acceleration turn round within one tick is limited by the acceleration alone (`simple`).
-    groups: int arrays of the channels that are slowed together.
+    groups: int arrays of the channels that are slowed together. effort: float64[N] [N·m] or [N], infinite where unknown.
     """
 
     lower: Array
@@ -42,6 +42,7 @@ class Limits:
     dt: float
     speeds: Array
     groups: tuple[Array, ...]
+    effort: Array
 
     @classmethod
     def of(cls, robot: Embodiment) -> Limits:
@@ -56,7 +57,7 @@ class Limits:
         groups += [np.array([i]) for i, n in enumerate(names) if not n]
         return cls(
             robot.lower + 1e-6, robot.upper - 1e-6, rate * inside, change, np.minimum(third * inside, 2 * change / dt), dt,
-            speeds, tuple(groups),
+            speeds, tuple(groups), np.array([np.inf if c.effort is None else c.effort for c in robot.channels]),
         )  # fmt: skip
 
     @cached_property

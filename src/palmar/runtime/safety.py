@@ -4,7 +4,8 @@ Why it always is. The state is the last command, the rate it was reached with an
 here, full braking keeps every limit until the robot rests", true at rest. Each tick either brakes fully, which is the rest of
 a path already shown safe, or takes a step of which the same was checked first: per channel by `Limits.interval` (the step,
 then braking, ends before the limit), for zones by the frames' points at every tick of the braking path. So the claim holds
-after it too. Guards only choose among such steps: the result is clipped to them after the fold, whatever a guard did.
+after it too. Shapes keep their distance likewise (`collision.Clearance`). Guards only choose among such steps: the result is
+clipped to them after the fold, whatever a guard did.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment, Frame
 from palmar.errors import BadValue
+from palmar.runtime.collision import clearance
 from palmar.runtime.guards import GUARDS, Guard, Move
 from palmar.runtime.limits import Limits
 from palmar.runtime.zones import Skeleton, Zone, zones_of
@@ -33,7 +35,10 @@ class State:
     """All that decides the next verdict beside what is asked for and seen; a black box keeps it.
 
     command, rate, change, goal, drift: float64[N]. halted: how the last command was halted, "" not, "brake", "yield".
-    bounds: of every frame with zones, how deep inside each zone it may be, where that was computed, and the margin there.
+    bounds: of every frame with zones, how deep inside each zone it may be, where that was computed, and the margin there; then
+    the same of the collision shapes, where there are any (`Clearance.state`).
+    seen, seen_at: float64[N] last measured, NaN before, and when [s]. clipped: a bit for each of the last commands, whether it
+    was clipped, the newest lowest. run: commands since a halt.
     """
 
     command: Array
@@ -43,6 +48,10 @@ class State:
     drift: Array
     halted: str
     bounds: tuple[tuple[list[Array], Array, float], ...]
+    seen: Array
+    seen_at: float
+    clipped: int = 0
+    run: int = 0
 
 
 class Safety:
@@ -74,11 +83,14 @@ class Safety:
         self.tolerance = np.where(measured, own, np.inf)
         self._bounded = [_Bounded(robot, f, tuple((zones or zones_of)(robot, f)), self.limits) for f in robot.frames]
         self._bounded = [b for b in self._bounded if b.zones]
-        self._geometric = (
-            np.unique(np.concatenate([b.path for b in self._bounded])) if self._bounded else np.array([], int)
-        )
-        self.off = tuple(_off(robot, self.tolerance))
+        self._clear, why = clearance(robot, self.limits)
+        moving = [*(b.path for b in self._bounded), *([] if self._clear is None else [self._clear.channels])]
+        self._geometric = np.unique(np.concatenate(moving)) if moving else np.array([], int)
+        self.off = (*_off(robot, self.tolerance), *([f"collision: {why}"] if why else []))
         self.counts = {**{guard_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
+        if self._clear is not None:
+            self.counts["collision"] = 0
+        self._window = max(round(robot.thresholds.window * robot.control_rate), 1)
         self.checked = 0
         self._endless = robot.endless
         _check_longest(robot, self.limits, self._geometric)
@@ -97,8 +109,11 @@ class Safety:
         self._q, self._v, self._a = command, np.zeros(len(command)), np.zeros(len(command))
         self._goal, self._drift = self._q, np.zeros(len(self._q))
         self._halted = ""
+        self._seen, self._seen_at, self._clipped, self._run = np.full(len(command), np.nan), 0.0, 0, 0
         for bounded in self._bounded:
             bounded.reset(self._q)
+        if self._clear is not None:
+            self._clear.reset(self._q)
 
     def _check_range(self, command: Array) -> None:
         robot = self.robot
@@ -125,7 +140,12 @@ class Safety:
     def state(self) -> State:
         """What the next verdict depends on. Nothing is copied: no array of it is ever changed."""
         bounds = tuple((b._bounds, b._marked, b._margin) for b in self._bounded)
-        return State(self._q, self._v, self._a, self._goal, self._drift, self._halted, bounds)
+        if self._clear is not None:
+            bounds = (*bounds, self._clear.state)
+        return State(
+            self._q, self._v, self._a, self._goal, self._drift, self._halted, bounds, self._seen, self._seen_at, self._clipped,
+            self._run,
+        )  # fmt: skip
 
     @state.setter
     def state(self, state: State) -> None:
@@ -133,8 +153,11 @@ class Safety:
         self.reset(state.command)
         self._v, self._a = state.rate, state.change
         self._goal, self._drift, self._halted = state.goal, state.drift, state.halted
-        if len(state.bounds) == len(self._bounded):
-            for own, (bounds, marked, margin) in zip(self._bounded, state.bounds, strict=True):
+        self._seen, self._seen_at, self._clipped, self._run = state.seen, state.seen_at, state.clipped, state.run
+        if len(state.bounds) == len(self._bounded) + (self._clear is not None):
+            if self._clear is not None:
+                self._clear.state = state.bounds[-1]
+            for own, (bounds, marked, margin) in zip(self._bounded, state.bounds, strict=False):
                 if [np.shape(b) for b in bounds] == [np.shape(b) for b in own._bounds]:
                     own._bounds, own._marked, own._margin = list(bounds), marked, margin
 
@@ -155,10 +178,14 @@ class Safety:
         wanted = (near - self._q) / self.limits.dt
         target = np.where(self._endless & np.isfinite(target), near, target)
         slowest, fastest = self.limits.interval(self._q, self._v, self._a)
+        measured, robot = self.robot.measured(obs.state), self.robot
         move = Move(
-            target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self._a,
-            self.robot.measured(obs.state), obs, now, self.robot, self.limits, self.stale_after, self.tolerance,
+            target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self._a, measured, obs, now, robot,
+            self.limits, self.stale_after, self.tolerance, robot.measured(obs.state, "effort"), self._seen,
+            obs.time - self._seen_at, self._clipped.bit_count() / self._window if self._run >= self._window else 0.0,
         )  # fmt: skip
+        if obs.time != self._seen_at or np.isnan(self._seen).any():
+            self._seen, self._seen_at = measured, obs.time
         reasons: list[Reason] = []
         self._halted = ""
         for guard in self.guards:
@@ -166,9 +193,11 @@ class Safety:
                 self.counts[guard_name(guard)] += 1
                 reasons.append(reason)
             if move.halt:
-                self._halted = "yield" if move.yields else "brake"
+                self._halted, self._clipped, self._run = "yield" if move.yields else "brake", 0, 0
                 v = self._yielding(move, reasons) if move.yields else self._stopped()
                 return self._advance(v, reasons, move.stop)
+        self._clipped = (self._clipped << 1 | move.clipped) & ((1 << self._window) - 1)
+        self._run += 1
         v = np.minimum(np.maximum(move.velocity, slowest), fastest)
         if not np.isfinite(v).all():
             v = self._stopped()
@@ -210,52 +239,73 @@ class Safety:
         return np.where(new * old > 0, np.copysign(least, new), 0.0)
 
     def _within_zones(self, v: Array, slowest: Array, fastest: Array, reasons: list[Reason]) -> Array:
-        """v, or the nearest rates tried, or full braking: ones whose braking path stays in every zone."""
+        """v, or the nearest rates tried, or full braking: ones whose braking path stays in every zone, and keeps shapes apart."""
         ahead = self._q + v * self.limits.dt
+        change = (v - self._v) / self.limits.dt
         # elsewhere no point can get to a bound before it rests
-        near = [b for b in self._bounded if not b.far(ahead, v, (v - self._v) / self.limits.dt)]
-        if not near:
+        near = [b for b in self._bounded if not b.far(ahead, v, change)]
+        clear = self._clear if self._clear is not None and not self._clear.far(ahead, v, change) else None
+        if not near and clear is None:
             return v
         path = self._paths(v[None])
         inside = [b.inside(path) for b in near]
-        if all(b.keeps(i) for b, i in zip(near, inside, strict=True)):
+        apart, pair, least = (True, -1, np.zeros(0)) if clear is None else clear.keeps(path)
+        if apart and all(b.keeps(i) for b, i in zip(near, inside, strict=True)):
             for b, i in zip(near, inside, strict=True):
                 b.mark(ahead, i)
+            if clear is not None:
+                clear.came(least)
             return v
         for b, i in zip(near, inside, strict=True):
             reasons.extend(b.reasons(i, self.counts))
+        if clear is not None and not apart:
+            self.counts["collision"] += 1
+            reasons.append(clear.reason(pair))
         brake = self._stopped()
         slower = brake + _PARTS[:, None] * (v - brake)
-        aside, further = self._aside(v, inside, near)
-        tries = np.concatenate([np.clip(aside, slowest, fastest), slower, _shrunk(further, brake, slowest, fastest)])
-        every = self._bounded  # a sideways step may near another bound
-        paths = self._paths(tries)
-        inside = [b.inside(paths) for b in every]
-        each = len(paths) // len(tries)
-        for k in range(len(tries)):
-            part = [[depth[k * each : (k + 1) * each] for depth in i] for i in inside]
-            if all(b.keeps(p) for b, p in zip(every, part, strict=True)):
-                for b, p in zip(every, part, strict=True):
+        aside, further = self._aside(v, inside, near, pair)
+        for some in (np.clip(aside, slowest, fastest), slower, _shrunk(further, brake, slowest, fastest)):
+            paths = self._paths(some)
+            inside = [b.inside(paths) for b in self._bounded]  # a sideways step may near another bound
+            each = len(paths) // len(some)
+            for k in range(len(some)):
+                rows = slice(k * each, (k + 1) * each)
+                part = [[depth[rows] for depth in i] for i in inside]
+                if not all(b.keeps(p) for b, p in zip(self._bounded, part, strict=True)):
+                    continue
+                if self._clear is not None:
+                    apart, pair, least = self._clear.keeps(paths[rows], pair)
+                    if not apart:
+                        continue
+                    self._clear.came(least)
+                for b, p in zip(self._bounded, part, strict=True):
                     b.mark(paths[k * each], p)
-                return tries[k]
+                return some[k]
         return brake
 
-    def _aside(self, v: Array, inside: list[list[Array]], near: list[_Bounded]) -> tuple[Array, Array]:
+    def _aside(self, v: Array, inside: list[list[Array]], near: list[_Bounded], pair: int) -> tuple[Array, Array]:
         """Rates [K, N] with ever less of v's motion towards the bounds its path crosses: the robot slides along. Then the
-        same for these bounds and all that are within 2 mm."""
+        same for these bounds and all that are within 2 mm. pair: of shapes that the path brings too near, -1 for none."""
         g = self._geometric
-        crossed = np.concatenate([b.outside(i) for b, i in zip(near, inside, strict=True)])
-        nudged = np.repeat(self._q[None], len(g) + 1, axis=0)
-        nudged[np.arange(1, len(g) + 1), g] += _NUDGE
-        depth = np.concatenate([d for b in near for d in b.inside(nudged)], axis=1)
+        depth, slope, crossed = np.zeros(0), np.zeros((0, len(g))), np.zeros(0, bool)
+        if near:
+            crossed = np.concatenate([b.outside(i) for b, i in zip(near, inside, strict=True)])
+            nudged = np.repeat(self._q[None], len(g) + 1, axis=0)
+            nudged[np.arange(1, len(g) + 1), g] += _NUDGE
+            deep = np.concatenate([d for b in near for d in b.inside(nudged)], axis=1)
+            depth, slope = deep[0], (deep[1:] - deep[0]).T / _NUDGE  # [M], [M, J]
+        if pair >= 0 and self._clear is not None:
+            beyond, own, which = self._clear.slopes(self._q, pair)
+            wide = np.zeros((len(beyond), len(g)))
+            wide[:, np.searchsorted(g, self._clear.channels)] = own
+            depth, slope, crossed = np.append(depth, beyond), np.vstack([slope, wide]), np.append(crossed, which)
         both = []
-        for which, shares in ((crossed, _SHARES), (crossed | (depth[0] < 2e-3), _FURTHER)):
-            d = depth[:, which]
-            slope = (d[1:] - d[0]).T / _NUDGE  # [M, J]
+        for which, shares in ((crossed, _SHARES), (crossed | (depth < 2e-3), _FURTHER)):
+            d, s = depth[which], slope[which]
             # Where it slides it keeps 0.3 mm off: the tangent of a curved path leads outside.
-            rate = np.maximum(3e-4 - d[0], 0.0) / (10 * self.limits.dt)
+            rate = np.maximum(3e-4 - d, 0.0) / (10 * self.limits.dt)
             back = np.zeros_like(v)
-            back[g] = np.linalg.pinv(slope, rcond=1e-3) @ np.maximum(rate - slope @ v[g], 0.0)
+            back[g] = np.linalg.pinv(s, rcond=1e-3) @ np.maximum(rate - s @ v[g], 0.0)
             both.append(v + shares[:, None] * back)
         return both[0], both[1]
 
@@ -364,7 +414,7 @@ _NUDGE = 1e-6
 def _off(robot: Embodiment, tolerance: Array) -> list[str]:
     """What is not guarded, in words."""
     out = []
-    geometry = "workspace, floor and self-collision"
+    geometry = "workspace, floor and column"
     bounded = [f for f in robot.frames if f.workspace is not None or f.zones]
     if not robot.frames:
         out.append(f"{geometry}: no kinematics are known (the robot has no frames)")
