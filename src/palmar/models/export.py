@@ -18,9 +18,10 @@ from torch import Tensor
 from palmar.errors import BadFile, BadValue, UnknownName, need
 from palmar.models import exported
 from palmar.models.acting import NeuralPolicy
+from palmar.models.form_names import EXTRA, Precision, Runtime
 from palmar.models.graph import Graph, Traced, TracedConfig, Words, check_traceable, feeds, filled, traces
 from palmar.models.parity import BOUNDS, Bound, Parity, parity
-from palmar.models.runtimes import EXTRA, SUFFIX, Precision, Runtime
+from palmar.models.runtimes import SUFFIX
 from palmar.types import Observation
 
 OPSET = 20
@@ -28,7 +29,10 @@ QUANTIZED = {"int8-dynamic": ["MatMul", "Gemm"], "int8-static": ["Conv", "MatMul
 """Which operators compute in int8; ONNX Runtime has no fast dynamic convolution."""
 NOT_THERE = {
     ("onnx", "bf16"): "ONNX Runtime multiplies no bfloat16 on a CPU. Next: --to openvino, or --precision int8-dynamic",
-    ("openvino", "int8-dynamic"): "OpenVINO quantises nothing while it runs. Next: --precision int8-static or bf16, or --to onnx",
+    (
+        "openvino",
+        "int8-dynamic",
+    ): "OpenVINO quantises nothing while it runs. Next: --precision int8-static or bf16, or --to onnx",
 }
 
 
@@ -40,7 +44,7 @@ def check_form(to: Runtime, precision: Precision) -> None:
     if why := NOT_THERE.get((to, precision)):
         raise BadValue(f"--to {to} --precision {precision}: {why}")
     for package in ("onnx", "onnxscript", "onnxruntime", *(("openvino",) if to == "openvino" else ())):
-        need(package, EXTRA)
+        need(package, EXTRA[package])
 
 
 def export(
@@ -75,7 +79,9 @@ def export(
         _write(policy, part, seen, judged[0], to, precision)
         about: dict[str, Any] = {"made_of": made_of, "parameters": sum(p.numel() for p in policy.model.parameters())}
         scales = {name: n.to_dict() for name, n in policy.normalizers.items()}
-        form = exported.Export(to, precision, TracedConfig.of(policy.model), policy.model.interface, scales, policy.info | about)
+        form = exported.Export(
+            to, precision, TracedConfig.of(policy.model), policy.model.interface, scales, policy.info | about
+        )
         exported.write(part, form)
         found, limit = parity(policy, exported.load(part), judged), bound or BOUNDS[precision]
         if not found.within(limit):
@@ -143,21 +149,31 @@ def to_onnx(function: Graph | Words, example: tuple[Tensor, ...], path: Path) ->
             )  # fmt: skip
     except torch.onnx.errors.OnnxExporterError as error:
         said = str(error.__cause__ or error).splitlines()[0]
-        raise BadValue(f"this model cannot be traced: {said:.300}. Next: palmar bench shows the forms that it has") from error
+        raise BadValue(
+            f"this model cannot be traced: {said:.300}. Next: palmar bench shows the forms that it has"
+        ) from error
 
 
 def quantized(path: Path, precision: Precision, samples: Sequence[dict[str, Tensor]]) -> None:
     """Replace an ONNX file by its int8 form: weights by channel; activations measured while it runs (dynamic) or calibrated on
     `samples` (static)."""
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_dynamic,
+        quantize_static,
+    )
 
     model = onnx.load(str(path))
     model.graph.ClearField("value_info")  # the quantiser trips over the shapes that the exporter states
     kinds = QUANTIZED[precision]
     with quietly():
         if precision == "int8-dynamic":
-            quantize_dynamic(model, str(path), op_types_to_quantize=kinds, weight_type=QuantType.QInt8, per_channel=True)
+            quantize_dynamic(
+                model, str(path), op_types_to_quantize=kinds, weight_type=QuantType.QInt8, per_channel=True
+            )
             return
 
         class Samples(CalibrationDataReader):

@@ -15,14 +15,15 @@ from typing import Any, get_args
 
 import torch
 
-from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, regular_file
+from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, need, regular_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.checkpoint import check_normalizers, made, written_by
 from palmar.models.config import from_dict, to_dict
 from palmar.models.fits import check_interface
+from palmar.models.form_names import EXTRA, Precision, Runtime
 from palmar.models.graph import Traced, TracedConfig
-from palmar.models.runtimes import SUFFIX, Precision, Runtime, files_of, opened
+from palmar.models.runtimes import SUFFIX, files_of, opened
 from palmar.models.tensors import replace_file
 
 FORMAT, VERSION = "palmar-export", 1
@@ -65,7 +66,9 @@ def check(path: str | Path) -> Export:
     try:
         raw = json.loads(regular_file(file).read_text("utf-8"))
         if raw["format"] != FORMAT or raw["version"] != VERSION:
-            raise BadValue(f"format {raw['format']!r:.40}, version {raw['version']!r:.40}; expected {FORMAT}, {VERSION}")
+            raise BadValue(
+                f"format {raw['format']!r:.40}, version {raw['version']!r:.40}; expected {FORMAT}, {VERSION}"
+            )
         for what, kind in (("runtime", Runtime), ("precision", Precision)):
             if raw[what] not in get_args(kind):
                 raise UnknownName(what, str(raw[what])[:40], get_args(kind))
@@ -74,14 +77,24 @@ def check(path: str | Path) -> Export:
         check_normalizers(raw["normalizers"])
         files, info = dict(raw["files"]), dict(raw.get("info", {}))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, UnknownName) as error:
-        raise BadFile(f"'{file}' is damaged: {str(error) or type(error).__name__}. Next: export the policy again") from error
+        raise BadFile(
+            f"'{file}' is damaged: {str(error) or type(error).__name__}. Next: export the policy again"
+        ) from error
     for name in FUNCTIONS:
         for part in files_of(raw["runtime"], name):
             if not regular_file(folder / part).is_file():
                 raise BadFile(f"'{folder}' lacks {part}. Next: copy the folder again, whole")
             if files.get(part) != _digest(folder / part):
-                raise BadFile(f"'{folder / part}' is not the file that was exported. Next: copy the folder again, whole")
+                raise BadFile(
+                    f"'{folder / part}' is not the file that was exported. Next: copy the folder again, whole"
+                )
     return Export(raw["runtime"], raw["precision"], config, interface, raw["normalizers"], info)
+
+
+def check_runtime(export: Export) -> None:
+    """Raise `MissingPackage` when its runtime is not installed."""
+    package = {"onnx": "onnxruntime", "openvino": "openvino"}[export.runtime]
+    need(package, EXTRA[package])
 
 
 def load(path: str | Path, threads: int | None = None, still: float = 0.0) -> NeuralPolicy:
@@ -93,7 +106,8 @@ def load(path: str | Path, threads: int | None = None, still: float = 0.0) -> Ne
     export, folder = check(path), Path(path)
     threads = torch.get_num_threads() if threads is None else threads
     policy, words = (
-        opened(export.runtime, export.precision, folder / f"{name}{SUFFIX[export.runtime]}", threads) for name in FUNCTIONS
+        opened(export.runtime, export.precision, folder / f"{name}{SUFFIX[export.runtime]}", threads)
+        for name in FUNCTIONS
     )
     model = Traced(export.config, export.interface, policy, words)
     try:

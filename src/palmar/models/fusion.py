@@ -15,8 +15,8 @@ from palmar.models.layers import Residual, cell_centres, position_features
 class Looked:
     """What the slots found in one camera.
 
-    logits: [B, K, N] heatmaps before softmax; heat: after it. points: [B, K, 4] expected (u, v) 0 … 1, under the heatmap and under its
-    third power (which ignores distant crumbs of attention). features: [B, K, C]. facts: [B, K, 2] peak and entropy.
+    logits: [B, K, N] heatmaps before softmax; heat: after it. points: [B, K, 4] expected (u, v) 0 … 1, under the heatmap and
+    under its third power (which ignores distant crumbs of attention). features: [B, K, C]. facts: [B, K, 2] peak and entropy.
     """
 
     logits: Tensor

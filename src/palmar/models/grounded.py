@@ -129,7 +129,9 @@ class Grounded(Model):
         films = [film for camera in self.interface.cameras for film in self.trunks[camera].films(asked)]  # type: ignore[operator]
         return slots, self.words(slots), *films
 
-    def view(self, camera: str, picture: Tensor, slots: Tensor, films: Sequence[Tensor]) -> tuple[Looked, Tensor, Tensor]:
+    def view(
+        self, camera: str, picture: Tensor, slots: Tensor, films: Sequence[Tensor]
+    ) -> tuple[Looked, Tensor, Tensor]:
         """One camera's picture [B, 3, H, W]: (what the slots found, as numbers [B, K, narrow + 7], context [B, narrow])."""
         features, context = self.trunks[camera](picture, films)
         look = self.look[camera](slots, features)

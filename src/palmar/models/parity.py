@@ -57,8 +57,12 @@ def parity(policy: NeuralPolicy, other: NeuralPolicy, observations: Sequence[Obs
         raise BadValue("no observations to compare the actions on; expected one or more. Next: --data FOLDER")
     pair = []
     for one in (policy, other):
-        one.reset()
-        chunks = [one.act(o) for o in observations]
+        chunks, last = [], float("inf")
+        for obs in observations:
+            if obs.time < last:  # another episode begins
+                one.reset()
+            chunks.append(one.act(obs))
+            last = obs.time
         pair.append((np.stack([c.actions for c in chunks]), np.array([c.done or 0.0 for c in chunks])))
     (actions, done), (others, other_done) = pair
     if actions.shape != others.shape or not np.isfinite(others).all():
@@ -66,7 +70,9 @@ def parity(policy: NeuralPolicy, other: NeuralPolicy, observations: Sequence[Obs
             f"the other form answers {list(others.shape)}, finite: {bool(np.isfinite(others).all())}; expected finite numbers "
             f"{list(actions.shape)}. Next: another precision"
         )
-    return measured(actions, others, policy.normalizers["action"].scale, policy.interface.action_names, done - other_done)
+    return measured(
+        actions, others, policy.normalizers["action"].scale, policy.interface.action_names, done - other_done
+    )
 
 
 def measured(actions: Array, others: Array, scale: Array, names: Sequence[str], done: Array) -> Parity:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from palmar.errors import BadFile, need, regular_file
+from palmar.models.form_names import EXTRA, Precision, Runtime
 from palmar.models.graph import Run
 
-Runtime = Literal["onnx", "openvino"]
-Precision = Literal["fp32", "bf16", "int8-dynamic", "int8-static"]
-EXTRA = "export"
 SUFFIX: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
 
 
@@ -38,12 +36,14 @@ def opened(runtime: Runtime, precision: Precision, path: Path, threads: int) -> 
 
 
 def _onnx(path: Path, precision: Precision, threads: int) -> Run:
-    need("onnxruntime", EXTRA)
+    need("onnxruntime", EXTRA["onnxruntime"])
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread leaves the core to others
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "0"
+    )  # a waiting thread leaves the core to others
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names, said = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
@@ -56,7 +56,7 @@ def _onnx(path: Path, precision: Precision, threads: int) -> Run:
 
 
 def _openvino(path: Path, precision: Precision, threads: int) -> Run:
-    need("openvino", EXTRA)
+    need("openvino", EXTRA["openvino"])
     import openvino as ov
 
     options = {
