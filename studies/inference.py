@@ -1,7 +1,7 @@
 """Does a policy lose success when it is computed in bf16 or int8, and how much faster is it?
 
-One policy, trained on demonstrations of *reach*; its arms differ only in what computes the network, and meet the same tables. Latency is
-of one thread, in turns with the original on the same observations, as CPU time; it depends on the machine.
+One policy, trained on demonstrations of *reach*; its arms differ only in what computes the network, and meet the same tables.
+Latency is of one thread, in turns with the original on the same observations, as CPU time; it depends on the machine.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def figure(rows: Rows) -> str:
 STUDY = Study(
     question="Does a policy lose success when it is computed in bf16 or int8, and how much faster is it?",
     arms=ARMS,
-    expectation="No form that passes the parity check loses success; ONNX Runtime is twice as fast, int8 gains little more at this size.",
+    expectation="No form that passes the parity check loses success; ONNX Runtime is twice as fast, int8 gains little more.",
     measure=measure,
     answer=answer,
     figure=figure,
