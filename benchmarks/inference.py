@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/inference.py [--presets palmar-tiny act-tiny octo-small] [--forms eager onnx-fp32 …]
 
 The forms of a preset take turns on the same observations; two cameras of 96×96 px. Random weights answer nothing
-sensible: the figures are time and size. Parity is printed too, but what counts is that of a trained policy (`palmar bench CHECKPOINT`).
+sensible: the figures are time and size. Parity is printed too, but what counts is that of a trained policy
+(`palmar bench CHECKPOINT`).
 """
 
 import argparse
