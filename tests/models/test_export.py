@@ -11,7 +11,8 @@ from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.models import checkpoint
 from palmar.models.export import check_exportable, check_form, export
 from palmar.models.exported import FILE, is_exported
-from palmar.models.parity import BOUNDS, Bound
+from palmar.models.forms import in_form
+from palmar.models.parity import BOUNDS, Bound, parity
 from palmar.policy import Policy, check_policy, load_policy
 
 LACKING = [p for p in ("onnx", "onnxscript", "onnxruntime") if find_spec(p) is None]
@@ -131,3 +132,13 @@ def test_what_cannot_be_exported(folder):
         check_exportable(load_policy(str(folder / "onnx")))
     with pytest.raises(BadValue, match=r"0 observations; expected 2 or more"):
         export(load_policy(str(folder / "run")), folder / "none", [])
+
+
+@ONNX
+def test_a_form_is_made_once_and_found_again(folder, tmp_path):
+    one = load_policy(str(folder / "run"))
+    where = tmp_path / "onnx-fp32"
+    assert parity(one, in_form(one, "onnx-fp32", SEEN, where), SEEN).within(BOUNDS["fp32"])
+    written = (where / FILE).stat().st_mtime_ns
+    in_form(one, "onnx-fp32", SEEN, where)
+    assert (where / FILE).stat().st_mtime_ns == written

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -19,7 +18,7 @@ from palmar.models.graph import Graph, Run, Traced, TracedConfig, Words, by_name
 from palmar.models.parity import Bound
 from palmar.types import Observation
 
-ANY = Bound(math.inf, math.inf)
+ANY = Bound(1e6, 1e6)  # finite, for JSON
 
 
 def in_form(policy: NeuralPolicy, form: str, observations: Sequence[Observation], folder: Path) -> NeuralPolicy:
