@@ -38,6 +38,7 @@ ALLOWED = {
         "policy.py",
         "palmar.models.correction",
     ): "load_policy also opens a correction, beside the policy that it belongs to.",
+    ("policy.py", "palmar.models.exported"): "load_policy also opens an exported policy, in the same words.",
     (
         "embodiments.py",
         "palmar.description.build",

@@ -35,6 +35,8 @@ def fit(images: Array, height: int, width: int, how: Fit = FIT) -> Array:
         raise BadValue(
             f"pictures are {images.dtype}{list(images.shape)}; expected uint8[..., H, W, 3]. Next: RGB, 8 bits a channel"
         )
+    if images.shape[-3:-1] == (height, width) and how in FITS:
+        return images
     return Resizer(images.shape[-3], images.shape[-2], height, width, how)(images)
 
 

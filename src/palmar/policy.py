@@ -20,8 +20,8 @@ CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [
 
 
 def load_policy(where: str, **options: object) -> Policy:
-    """A policy from a checkpoint folder, from that of a correction (the corrected policy),
-    `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
+    """A policy from a checkpoint folder, from an exported one (`palmar export`), from that of a correction (the corrected
+    policy), `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
     shares a checkpoint's model, or `kind:where` of another system:
     openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port. options: of that kind's `load`.
 
@@ -40,10 +40,12 @@ def load_policy(where: str, **options: object) -> Policy:
         adapter = importlib.import_module(f"palmar.adapters.{kind}")
         loaded: Policy = adapter.load(rest, **options)
         return loaded
-    from palmar.models import correction
+    from palmar.models import correction, exported
     from palmar.models.checkpoint import load
 
     folder, robot = split_robot(rest)
+    if exported.is_exported(folder):
+        return exported.load(_whole(folder, robot), **options)  # type: ignore[arg-type]
     if correction.is_correction(folder):
         corrected: Policy = correction.load(folder, **options)  # type: ignore[arg-type]
         return corrected
@@ -69,9 +71,12 @@ def check_policy(where: str) -> None:
             load_policy(where)  # says so in the words of that kind
     else:
         need("torch", "learn")
-        from palmar.models import checkpoint, correction
+        from palmar.models import checkpoint, correction, exported
 
         where, robot = split_robot(rest)
+        if exported.is_exported(where):
+            exported.check_runtime(exported.check(_whole(where, robot)))
+            return
         if correction.is_correction(where):
             correction.load(where)
             return
@@ -92,6 +97,13 @@ def _place(where: str) -> tuple[str, str]:
         raise BadFile(f"no checkpoint at '{path}'. Next: train one (palmar train) or use --policy shipped")
     robot = split_robot(where)[1]
     return "", f"{path}@{robot}" if robot else str(path)
+
+
+def _whole(folder: str, robot: str) -> str:
+    """The folder of an exported policy, which is for one robot. Raises `UnknownName`."""
+    if robot:
+        raise UnknownName("robot of this exported policy", robot, ["none but its own"])
+    return folder
 
 
 def checkpoint_of(where: str) -> Path:

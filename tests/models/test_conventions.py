@@ -128,3 +128,10 @@ def test_the_angle_between_rotations():
         between.backward()
         assert torch.isfinite(q.grad).all()
     assert float(c.rotation_between(none, -none)) == pytest.approx(0, abs=1e-6)
+
+
+def test_ddim_steps_are_those_of_linspace():
+    for steps in range(1, 60):
+        for samples in range(1, steps + 1):
+            expected = [round(k) for k in torch.linspace(steps - 1, 0, samples).tolist()]
+            assert c.ddim_steps(steps, samples) == expected

@@ -209,6 +209,10 @@ RATE = Rate(5, 10)
 SEEN = {f"{task}/layout/{i}": i % 2 == 0 for task in ("reach", "pick", "push") for i in range(10)}
 ROWS = {  # what an arm of each study measures
     "delay": {f"{d} steps": RATE for d in (0, 5, 10, 15, 20)} | {f"_{d}": SEEN for d in (0, 5, 10, 15, 20)},
+    "inference": {
+        "success": RATE, "seconds": 3.0, "CPU ms p50": 5.0, "CPU ms p99": 6.0, "times faster": 2.0, "mean difference [σ]": 0.01,
+        "largest [σ]": 0.1, "_outcomes": SEEN,
+    },
     "domain_randomisation": {"simulation": RATE, "twin": RATE, "_outcomes": SEEN},
     "stages": {"success": RATE, "held-out error": 0.3, "jitter": 0.2, "_outcomes": SEEN},
     "mixing": {"held-out error": 0.5, "chance": 0.27, "retention": RATE},

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from palmar.models.base import Inputs, Model, PriorChunk, pixels
 from palmar.models.encoders import SentenceTokens
+from palmar.models.sights import Sights
 from palmar.robots import with_units
 from palmar.runtime.chunks import Averaged
 from palmar.types import ActionChunk, Array, Observation, Prefix
@@ -28,6 +29,8 @@ class NeuralPolicy:
     configuration has an `ensemble`, its newest chunks, to answer with their mean (`runtime.chunks.Averaged`).
 
     interface: the model's; units that the checkpoint does not state are those of the robot it names (`robots.with_units`).
+    still: a picture whose values are all within so many steps of 8 bits of the one encoded before is not encoded again
+    (`Sights`); 0 is exact.
     An action whose unit the checkpoint states and which has two ends (`units.BOUNDS`) is clipped to them.
     """
 
@@ -38,6 +41,7 @@ class NeuralPolicy:
         actions: Normalizer,
         info: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        still: float = 0.0,
     ) -> None:
         self.model = model.to(device).eval()
         self.interface = with_units(model.interface)
@@ -45,7 +49,8 @@ class NeuralPolicy:
         self.info = dict(info or {})
         self.device = device
         self.sentences = SentenceTokens(model.config.max_tokens)
-        self._words: tuple[str, Tensor, Tensor] | None = None
+        self.sights = Sights(still)
+        self._words: tuple[str, Tensor, Tensor, tuple[Tensor, ...]] | None = None
         self._seen: deque[tuple[float, Mapping[str, Array]]] = deque()
         decay = getattr(model.config, "ensemble", None)
         self._averaged = None if decay is None else Averaged(self, decay)
@@ -58,6 +63,7 @@ class NeuralPolicy:
     def reset(self) -> None:
         """Forget the past pictures and chunks; word vectors are kept, they do not change."""
         self._seen.clear()
+        self.sights.clear()
         if self._averaged is not None:
             self._averaged.forget()
 
@@ -100,9 +106,9 @@ class NeuralPolicy:
         """
         self.interface.check(obs)
         state = torch.from_numpy(np.asarray(self.normalizers["state"].forward(obs.state[None]), np.float32))
-        tokens, mask = self._read(obs.instruction)
-        images = {c: x.to(self.device) for c, x in self._pictures(obs).items()}
-        return Inputs(images, state.to(self.device), tokens, mask, (obs.instruction,))
+        tokens, mask, language = self._read(obs.instruction, state)
+        images = self._pictures(obs)
+        return Inputs(images, state.to(self.device), tokens, mask, (obs.instruction,), language, self.sights)
 
     def normal(self, prefix: Prefix | None) -> PriorChunk | None:
         """As the model wants it: normalised, one row."""
@@ -115,7 +121,7 @@ class NeuralPolicy:
         """float32[1, 3, H, W] of now, or [1, K, 3, H, W] of now and before; before the first picture, the first again."""
         past, seen = self.interface.past, self.interface.seen(obs)
         if past == self.interface.offsets == (0,):
-            return {c: pixels(torch.from_numpy(np.ascontiguousarray(x))[None]) for c, x in seen.items()}
+            return {c: self._tensor(c, x) for c, x in seen.items()}
         if self._seen and self._seen[-1][0] == obs.time:
             self._seen.pop()
         self._seen.append((obs.time, seen))
@@ -125,15 +131,24 @@ class NeuralPolicy:
         times = np.array([t for t, _ in self._seen])
         chosen = [int(np.abs(times - (obs.time + o * self.interface.dt)).argmin()) for o in past]
         stacks = {c: np.stack([self._seen[i][1][c] for i in chosen]) for c in self.interface.cameras}
-        return {c: pixels(torch.from_numpy(x)[None]) for c, x in stacks.items()}
+        return {c: self._tensor(c, x) for c, x in stacks.items()}
 
-    def _read(self, instruction: str) -> tuple[Tensor, Tensor]:
-        """Only the first call with an instruction pays for the sentence encoder."""
+    def _tensor(self, camera: str, image: Array) -> Tensor:
+        def made(x: Array) -> Tensor:
+            return pixels(torch.from_numpy(np.ascontiguousarray(x))[None]).to(self.device)
+
+        return self.sights.picture(camera, image, made)
+
+    def _read(self, instruction: str, state: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Only the first call with an instruction pays for the sentence encoder, and for what the model makes of the words."""
         if self._words is None or self._words[0] != instruction:
             if len(self.sentences.cache) > 4096:  # a long-lived server must not grow without end
                 self.sentences.cache.clear()
             tokens, mask = self.sentences([instruction])
-            self._words = (instruction, tokens.to(self.device), mask.to(self.device))
+            tokens, mask = tokens.to(self.device), mask.to(self.device)
+            with torch.no_grad():
+                language = self.model.encode_language(Inputs({}, state.to(self.device), tokens, mask, (instruction,)))
+            self._words = (instruction, tokens, mask, language)
         return self._words[1:]
 
 

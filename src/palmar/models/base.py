@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.mapping import Interface
+from palmar.models.sights import Sights
 from palmar.sim import truth
 from palmar.types import Array
 
@@ -63,6 +64,9 @@ class Inputs:
     """What a model sees. images: {camera: float32[B, 3, H, W]} from `pixels`, or [B, K, 3, H, W] when the interface has
     more than one offset. state: float32[B, S] normalised. tokens float16[B, L, 384], mask bool[B, L]: the frozen sentence
     encoder's vectors (`encoders.SentenceTokens`), empty for a model that reads `texts` itself.
+
+    When acting: language is what `Model.encode_language` made of these words before, () where it is to be made now; sights
+    remembers pictures that have not changed; noise [B, ...] takes the place of what the model would draw (`Model.noise`).
     """
 
     images: Mapping[str, Tensor]
@@ -70,6 +74,9 @@ class Inputs:
     tokens: Tensor
     mask: Tensor
     texts: Sequence[str] = ()
+    language: tuple[Tensor, ...] = ()
+    sights: Sights | None = None
+    noise: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,16 @@ class Model(nn.Module):
     def as_robot(self, name: str) -> Model:
         """The same weights (not a copy) as another robot that shares them uses them. Raises `BadValue`, `UnknownName`."""
         raise BadValue(f"'{self.config.preset}' has one robot; for '{name}' beside it take a model such as bcz-tiny")
+
+    @property
+    def noise(self) -> tuple[int, ...]:
+        """Shape of a row of the random numbers that `act` draws at once, () for a model that draws none or in another way."""
+        return ()
+
+    def encode_language(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """Everything that depends on the words alone, to be given again as `Inputs.language` while the instruction stays; ()
+        for a model that keeps nothing. With it or without, the answer is bit for bit the same."""
+        return ()
 
     def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
         """The chunk that follows. prior: what runs meanwhile, which the chunk is to fit on to (`models.guidance`)."""

@@ -77,8 +77,9 @@ def check(path: str | Path) -> tuple[ModelConfig, Interface, dict[str, Any], dic
     return found
 
 
-def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy:
-    """The policy in a checkpoint folder, ready to act. robot: another one that shares the model, "" for its own.
+def load(path: str | Path, device: str = "cpu", robot: str = "", still: float = 0.0) -> NeuralPolicy:
+    """The policy in a checkpoint folder, ready to act. robot: another one that shares the model, "" for its own. still: see
+    `NeuralPolicy`.
 
     Raises `BadFile` naming the file and the next step, `UnknownName` for a robot that it was not trained for.
     """
@@ -105,7 +106,7 @@ def load(path: str | Path, device: str = "cpu", robot: str = "") -> NeuralPolicy
                 f"'{folder / CONFIG}' normalises {what} {', '.join(fitted.names) or len(fitted.scale)}; the model has "
                 f"{', '.join(channels)}. Next: copy the checkpoint again"
             )
-    return NeuralPolicy(view, scales[f"state{end}"], scales[f"action{end}"], info, device)
+    return NeuralPolicy(view, scales[f"state{end}"], scales[f"action{end}"], info, device, still)
 
 
 def check_robot(normalizers: Mapping[str, Any], robot: str) -> str:

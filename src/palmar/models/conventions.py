@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,10 +40,10 @@ def cosine_signal(steps: int) -> Tensor:
     """
     if steps < 1:
         raise BadValue(f"diffusion has {steps} steps; expected 1 or more")
-    at = torch.arange(steps + 1, dtype=torch.float64) / steps
-    left = torch.cos((at + 0.008) / 1.008 * math.pi / 2).square()
-    beta = (1 - left[1:] / left[:-1]).clamp(max=0.999)
-    return torch.cumprod(1 - beta, 0).float()
+    at = np.arange(steps + 1) / steps  # in numpy: a model that is traced must not compute its constants as tensors
+    left = np.cos((at + 0.008) / 1.008 * math.pi / 2) ** 2
+    beta = np.minimum(1 - left[1:] / left[:-1], 0.999)
+    return torch.tensor(np.cumprod(1 - beta).tolist(), dtype=torch.float32)
 
 
 def noised(data: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
@@ -56,10 +57,17 @@ def denoised(noisy: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
 
 
 def ddim_steps(steps: int, samples: int) -> list[int]:
-    """The noise levels that DDIM visits, from the noisiest: `samples` of 0 … steps - 1, both ends among them."""
+    """The noise levels that DDIM visits, from the noisiest: `samples` of 0 … steps - 1, both ends among them.
+
+    The numbers are those of `torch.linspace`, made in numpy: a model that is traced must not compute its steps as tensors.
+    """
     if not 1 <= samples <= steps:
         raise BadValue(f"{samples} sampling steps of {steps} diffusion steps; expected 1 … {steps}")
-    return [round(k) for k in torch.linspace(steps - 1, 0, samples).tolist()]
+    noisiest = np.float32(steps - 1)
+    step, half = noisiest / np.float32(max(samples - 1, 1)), samples // 2
+    first = [noisiest - step * np.float32(i) for i in range(half)]
+    last = [step * np.float32(samples - 1 - i) for i in range(half, samples)] if samples > 1 else [noisiest]
+    return [round(float(k)) for k in (*first, *last)]
 
 
 def uniform_edges(low: float, high: float, bins: int, actions: int) -> Tensor:

@@ -35,7 +35,7 @@ class VisionConfig:
 
 
 class VisionTrunk(nn.Module):
-    """Images float32[B, 3, H, W] about 0, condition [B, D] → feature map [B, out, H/4, W/4] and context [B, deep].
+    """Images float32[B, 3, H, W] about 0, films of the condition → feature map [B, out, H/4, W/4] and context [B, deep].
 
     Most work happens at stride 8; the fine map brings back where exactly things are (a two-level feature pyramid).
     """
@@ -53,11 +53,15 @@ class VisionTrunk(nn.Module):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
-    def forward(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def films(self, condition: Tensor) -> list[Tensor]:
+        """What the blocks are told by the condition [B, D]: one [B, 2 · deep] each. It does not depend on the picture."""
+        return [block.film(condition) for block in self.blocks]  # type: ignore[operator]
+
+    def forward(self, images: Tensor, films: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         fine = self.details(F.relu(self.fine(F.relu(self.stem(images)))))
         deep = F.relu(self.deep(fine))
-        for block in self.blocks:
-            deep = block(deep, condition)
+        for block, film in zip(self.blocks, films, strict=True):
+            deep = block(deep, film)
         merged = self.lateral(fine) + F.interpolate(self.top(deep), scale_factor=2.0, mode="nearest")
         return F.relu(merged), deep.mean((2, 3))
 

@@ -15,11 +15,12 @@ from palmar.models.layers import Residual, cell_centres, position_features
 class Looked:
     """What the slots found in one camera.
 
-    logits: [B, K, N] heatmaps before softmax. points: [B, K, 4] expected (u, v) 0 … 1, under the heatmap and under its
-    third power (which ignores distant crumbs of attention). features: [B, K, C]. facts: [B, K, 2] peak and entropy.
+    logits: [B, K, N] heatmaps before softmax; heat: after it. points: [B, K, 4] expected (u, v) 0 … 1, under the heatmap and
+    under its third power (which ignores distant crumbs of attention). features: [B, K, C]. facts: [B, K, 2] peak and entropy.
     """
 
     logits: Tensor
+    heat: Tensor
     points: Tensor
     features: Tensor
     facts: Tensor
@@ -33,9 +34,12 @@ class GroundedAttention(nn.Module):
         self.channels = channels
         self.position: Tensor
         self.centres: Tensor
+        self.uniform: Tensor
         self.query = nn.Linear(slot_width, channels + 6)
         self.register_buffer("position", position_features(*size), persistent=False)
         self.register_buffer("centres", cell_centres(*size), persistent=False)
+        # the entropy of a heatmap that is the same everywhere
+        self.register_buffer("uniform", torch.tensor(float(size[0] * size[1])).log(), persistent=False)
 
     def forward(self, slots: Tensor, features: Tensor) -> Looked:
         cells = features.flatten(2).transpose(1, 2)  # [B, N, C], a view when the map is channels-last
@@ -45,8 +49,8 @@ class GroundedAttention(nn.Module):
         logits = scores / self.channels**0.5 + where @ self.position.T
         heat, sharp = logits.softmax(-1), (3 * logits).softmax(-1)
         points = torch.cat([heat @ self.centres, sharp @ self.centres], -1)
-        entropy = -(heat * (heat + 1e-9).log()).sum(-1) / torch.tensor(float(heat.shape[-1])).log()
-        return Looked(logits, points, heat @ cells, torch.stack([heat.amax(-1), entropy], -1))
+        entropy = -(heat * (heat + 1e-9).log()).sum(-1) / self.uniform
+        return Looked(logits, heat, points, heat @ cells, torch.stack([heat.amax(-1), entropy], -1))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ where, what, state → target and goal relative to the gripper [m] → fusion �
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -121,21 +122,38 @@ class Grounded(Model):
         self.finished = DoneHead(fusion.hidden)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Mapping[str, Tensor], state: Tensor, tokens: Tensor, mask: Tensor) -> Output:
-        """images: {camera: [B, 3, H, W]} from `pixels`; state: [B, S] normalised; tokens, mask: `SentenceTokens`."""
-        slots = self.reader(tokens, mask)
+    def encode_language(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """(slots [B, K, width], words [B, K, narrow], then each camera's films): see `Model`."""
+        slots = self.reader(inputs.tokens, inputs.mask)
         asked = slots[:, self.conditions].flatten(1)
-        body = self.state(state[:, self.kept])
+        films = [film for camera in self.interface.cameras for film in self.trunks[camera].films(asked)]  # type: ignore[operator]
+        return slots, self.words(slots), *films
+
+    def view(
+        self, camera: str, picture: Tensor, slots: Tensor, films: Sequence[Tensor]
+    ) -> tuple[Looked, Tensor, Tensor]:
+        """One camera's picture [B, 3, H, W]: (what the slots found, as numbers [B, K, narrow + 7], context [B, narrow])."""
+        features, context = self.trunks[camera](picture, films)
+        look = self.look[camera](slots, features)
+        what = torch.cat([F.relu(self.what[camera](look.features)), 2 * look.points - 1, look.facts], -1)
+        return look, torch.cat([what, self.seen[camera](what)], -1), F.relu(self.context[camera](context))
+
+    def forward(self, inputs: Inputs) -> Output:
+        kept = inputs.language if not self.training else ()
+        language = kept or self.encode_language(inputs)
+        slots, words, films = language[0], language[1], language[2:]
+        each = len(films) // len(self.interface.cameras)
+        body = self.state(inputs.state[:, self.kept])
         looked, found, contexts = [], [], []
-        for camera in self.interface.cameras:
-            features, context = self.trunks[camera](images[camera], asked)
-            look = self.look[camera](slots, features)
-            what = torch.cat([F.relu(self.what[camera](look.features)), 2 * look.points - 1, look.facts], -1)
-            found.append(torch.cat([what, self.seen[camera](what)], -1))  # [B, K, narrow + 7]
-            contexts.append(F.relu(self.context[camera](context)))
+        for i, camera in enumerate(self.interface.cameras):
+            picture, mine = inputs.images[camera], films[i * each : (i + 1) * each]
+            make = partial(self.view, camera, picture, slots, mine)
+            use = inputs.sights if kept else None
+            look, what, context = make() if use is None else use.recall(camera, picture, language, make)
             looked.append(look)
+            found.append(what)
+            contexts.append(context)
         views = torch.cat(found, -1)  # [B, K, cameras · (narrow + 7)]
-        words = self.words(slots)
         grounded = torch.cat([words, views], -1)[:, self.grounded]  # a goal may be words only: "to the left"
         relative = self.place(torch.cat([grounded, body[:, None].expand(-1, len(GROUNDED), -1)], -1))
         fused = self.fusion([words.flatten(1), views.flatten(1), *contexts, body, relative.flatten(1)])
@@ -144,7 +162,7 @@ class Grounded(Model):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and its parts: action, done, heat, visible, relative [dm], pixel [px], loss (all)."""
-        out = self(batch.images, batch.state, batch.tokens, batch.mask)
+        out = self(batch)
         weights = self.config.weights
         action = over_chunk((out.actions - batch.actions).abs(), batch)
         done = DoneHead.loss(out.done, batch)
@@ -160,11 +178,11 @@ class Grounded(Model):
         """confidence: largest over cameras of P(target visible) × the heatmap's mass within one cell of its peak. It falls
         when the object is hidden, or when two objects answer to the words. Memoryless; blended with a running chunk
         (`guidance.blended`)."""
-        out = self(inputs.images, inputs.state, inputs.tokens, inputs.mask)
+        out = self(inputs)
         attention: dict[str, Tensor] = {}
         peaks = []
         for (camera, (height, width)), look in zip(self.interface.cameras.items(), out.looked, strict=True):
-            heat = look.logits.float().softmax(-1).unflatten(-1, (height // STRIDE, width // STRIDE))
+            heat = look.heat.float().unflatten(-1, (height // STRIDE, width // STRIDE))
             attention |= {f"{camera}.{name}": heat[:, i] for name, i in zip(GROUNDED, self.grounded, strict=True)}
             peaks.append(peak_mass(heat[:, self.grounded[0]]))
         sure = out.visible[:, :, 0].float().sigmoid() * torch.stack(peaks, 1)

@@ -80,8 +80,9 @@ class FilmBlock(nn.Module):
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
+    def forward(self, x: Tensor, film: Tensor) -> Tensor:
+        """film: [B, 2 · hidden], what `self.film` makes of the condition."""
+        scale, shift = film[:, :, None, None].chunk(2, 1)
         h = self.up(F.relu(self.spread(x)))
         h = F.relu(torch.addcmul(h + shift, h, scale))
         return x + self.size * self.down(h)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -22,6 +23,7 @@ from palmar.models.auxiliary import Latent, LatentConfig, Video, VideoConfig
 from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, PriorChunk, check_pictures
 from palmar.models.compress import CompressConfig
 from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
+from palmar.models.heads.denoised import GenerativeHead
 from palmar.models.imagenet import ImagenetConfig
 from palmar.models.objects import Found, Objects, ObjectsConfig
 from palmar.models.sequence import WORDS, Fused, FusionConfig, PassConfig, PooledConfig, Segment, SelfAttentionConfig
@@ -222,13 +224,22 @@ class VLA(Model):
 
     # -------------------------------------------------------------------------------------------- perceive
 
+    def encode_language(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """(mask bool[B, L], the condition [B, C] for FiLM where there is one, words [B, L, D] where they are fused): see
+        `Model`."""
+        words, mask = self.text(inputs)
+        condition = () if self.summary is None else (self.summary(words, mask),)
+        return mask, *condition, *(() if self.words is None else (self.words(words),))
+
     def perceive(self, inputs: Inputs, batch: Batch | None = None) -> tuple[Fused, Tensor]:
         """What is seen, heard and felt, fused; and the divergence of the latent (0 without one). batch: while training, what
         the latent is made from. A loss in evaluation is judged as the model acts: by words alone, from the prior."""
-        words, mask = self.text(inputs)
-        condition = None if self.summary is None else self.summary(words, mask)
-        past, goal = self.pictures(inputs)
         learning = self.fusion.training  # of a part that the views of all robots share
+        kept = inputs.language if not learning else ()
+        language = kept or self.encode_language(inputs)
+        mask, more = language[0], list(language[1:])
+        condition = more.pop(0) if self.summary is not None else None
+        past, goal = self.pictures(inputs)
         teaching = learning and batch is not None
         if batch is not None and not learning:
             goal = {}
@@ -238,7 +249,7 @@ class VLA(Model):
         state = self.states[self.robot](inputs.state)
         segments = [Segment("state", state)]
         if self.words is not None:
-            segments.insert(0, Segment(WORDS, self.words(words), mask))
+            segments.insert(0, Segment(WORDS, more.pop(0), mask))
         divergence = state.new_zeros(())
         if self.embodiments is not None:
             robot = self.embodiments[list(self.heads).index(self.robot)]
@@ -249,7 +260,10 @@ class VLA(Model):
                 assert batch is not None
                 token, divergence = self.latent(state[:, 0], batch.actions, batch.pad)
             segments.append(Segment("latent", token))
-        segments += [self.cameras(c, x, condition) for c, x in past.items()]
+        use = inputs.sights if kept else None
+        for camera, x in past.items():
+            make = partial(self.cameras, camera, x, condition)
+            segments.append(make() if use is None else use.recall(camera, inputs.images[camera], language, make))
         for camera, picture in goal.items():
             assert self.goal is not None and hidden is not None
             tokens = self.cameras(camera, picture, condition, "goal.").tokens + self.goal
@@ -311,7 +325,14 @@ class VLA(Model):
         seen, _ = self.perceive(inputs)
         done = self.finished(seen.context.mean(1))
         looked = (self.attention(seen) or {}) | self.sought(seen)
-        return Prediction(self.head.act(seen.context, prior), done, None, looked or None)
+        head = self.head
+        if inputs.noise is not None and isinstance(head, GenerativeHead):
+            return Prediction(head.from_noise(seen.context, inputs.noise, prior), done, None, looked or None)
+        return Prediction(head.act(seen.context, prior), done, None, looked or None)
+
+    @property
+    def noise(self) -> tuple[int, ...]:
+        return self.head.shape if isinstance(self.head, GenerativeHead) else ()
 
     def imagine(self, inputs: Inputs) -> dict[str, Tensor]:
         """The pictures to come as the model sees them: {camera: [B, F, 3, H, W]} in the units of `base.pixels`."""

@@ -9,6 +9,7 @@ from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.commands.robots import Robot
 from palmar.cli.commands.safety import EStop, Replay
+from palmar.cli.commands.speed import Bench, Export
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -17,11 +18,12 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "repair": Repair, "questions": Questions,
     "models": Models, "train": Train, "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
+    "export": Export, "bench": Bench,
     "robot": Robot,
 }  # fmt: skip
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Doctor", "EStop", "Eval", "Ground", "Import", "Inspect",
-    "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "SysId", "Train",
+    "COMMANDS", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Doctor", "EStop", "Eval", "Export", "Ground",
+    "Import", "Inspect", "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "SysId", "Train",
 ]  # fmt: skip

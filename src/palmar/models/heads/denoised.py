@@ -82,7 +82,10 @@ class GenerativeHead(Head):
         return loss, {"action": over_chunk(action, batch), "denoise": loss}
 
     def act(self, context: Tensor, prior: PriorChunk | None = None) -> Tensor:
-        noise = torch.randn(len(context), *self.shape, device=context.device)
+        return self.from_noise(context, torch.randn(len(context), *self.shape, device=context.device), prior)
+
+    def from_noise(self, context: Tensor, noise: Tensor, prior: PriorChunk | None = None) -> Tensor:
+        """noise: [B, T, A], normal. The same noise gives the same actions."""
         if isinstance(self.way, Diffusion):
             return self.way.sample(self.net, context, noise, (self.low, self.high), prior, self.guidance)
         return self.way.sample(self.net, context, noise, prior, self.guidance)
