@@ -3,13 +3,25 @@ answered; and their mean."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from palmar.errors import BadValue
 from palmar.runtime.delay import Delay
 from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """The running chunk from the inside: actions float32[T, A], which of them runs, and how much of it is over, 0 … 1.
+    t0: when its observation was made [s]. aligned: it has been followed at full speed since then."""
+
+    actions: Array
+    index: int
+    phase: float
+    t0: float = 0.0
+    aligned: bool = True
 
 
 class ChunkBuffer:
@@ -19,6 +31,8 @@ class ChunkBuffer:
     realtime: tell the policy what runs while it computes (`rest`), so that its chunk fits on to it (real-time chunking).
     delay: how many steps that will be; measured, and kept over `reset`.
     epoch: counts the resets; what was asked for before a reset never enters after it.
+    slipped: how far the chunks are behind the clock, because the robot followed them more slowly (`slip`) [s]. A chunk counts
+    from where the robot was when its observation was made: what it fell behind before that is not held against it.
     """
 
     def __init__(
@@ -38,6 +52,7 @@ class ChunkBuffer:
         self._spliced = 0.0
         self._idle_since: float | None = -np.inf
         self._asked: float | None = None
+        self.slipped = self._slip = self._slip_old = self._slip_asked = 0.0
         self.seam = 0.0
 
     @property
@@ -49,19 +64,33 @@ class ChunkBuffer:
         return self._asked is None or now - self._asked > (self.execute - 0.5) * dt
 
     def asked(self, now: float) -> None:
-        self._asked = now
+        self._asked, self._slip_asked = now, self.slipped
+
+    def slip(self, seconds: float) -> None:
+        """The tick that is over followed the chunk for so much less than its length: the rest of it comes later."""
+        self.slipped += seconds
+
+    def _path(self, now: float) -> float:
+        """`now` on the time of the running chunk."""
+        return now - (self.slipped - self._slip)
+
+    def coming(self, now: float) -> Coming | None:
+        """The running chunk and where in it the robot is; None when none runs."""
+        if self._chunk is None or (at := _index(self._chunk, self._path(now))) is None:
+            return None
+        return Coming(self._chunk.actions, *at, self._chunk.t0, self.slipped == self._slip)
 
     def rest(self, now: float) -> Prefix | None:
         """What the running chunk will do from `now` on, the first step being the one that runs now; None when none runs, or
         without `realtime`. Committed are the steps that are expected to begin before the answer comes."""
-        if not self.realtime or self._chunk is None or (at := _index(self._chunk, now)) is None:
+        if not self.realtime or self._chunk is None or (at := _index(self._chunk, self._path(now))) is None:
             return None
         left = self._chunk.actions[at[0] :]
         return Prefix(left, min(self.delay.steps, len(left)))
 
     def position(self, now: float) -> int:
         """Which step of the running chunk runs now; 0 when none does."""
-        at = None if self._chunk is None else _index(self._chunk, now)
+        at = None if self._chunk is None else _index(self._chunk, self._path(now))
         return 0 if at is None else at[0]
 
     def push(self, chunk: ActionChunk, now: float, epoch: int | None = None) -> None:
@@ -85,21 +114,27 @@ class ChunkBuffer:
         self._made, before = chunk.t0, self.sample(now)
         if before is None and self._idle_since is not None:
             chunk = replace(chunk, t0=chunk.t0 + max(now - max(self._idle_since, chunk.t0), 0.0))
-        self.delay.consumed(0 if self._chunk is None else int(np.ceil((now - chunk.t0) / chunk.dt - 1e-6)))
-        self._old, self._chunk, self._spliced = self._chunk, chunk, now
-        after = _at(chunk, now)
+        # behind since its observation; a chunk that was never asked for has none of that
+        slip = self.slipped if self._asked is None else self._slip_asked
+        age = now - (self.slipped - slip) - chunk.t0
+        self.delay.consumed(0 if self._chunk is None else int(np.ceil(age / chunk.dt - 1e-6)))
+        self._old, self._slip_old = self._chunk, self._slip
+        self._chunk, self._slip, self._spliced = chunk, slip, now
+        after = _at(chunk, self._path(now))
         if before is not None and after is not None:
             self.seam = float(np.linalg.norm(before[0] - after[0]))
 
     def sample(self, now: float) -> tuple[Array, float] | None:
         """The action float32[A] for the tick that starts now and its phase 0 … 1, or None when the buffer has run dry."""
-        if self._chunk is None or (new := _at(self._chunk, now)) is None:
+        if self._chunk is None or (new := _at(self._chunk, self._path(now))) is None:
             self._idle_since = now if self._idle_since is None else self._idle_since
             return None
         self._idle_since = None
         action, phase = new
         fade = (now - self._spliced) / self.blend if self.blend > 0 else 1.0
-        if fade < 1.0 and self._old is not None and (old := _at(self._old, now)) is not None:
+        if fade < 1.0 and self._old is not None and (
+            old := _at(self._old, now - (self.slipped - self._slip_old))
+        ) is not None:
             action = fade * action + (1 - fade) * old[0]
         return action, phase
 

@@ -49,7 +49,7 @@ class Tick:
     """One turn of the loop, as subscribers see it. late: how long after its time it began [s]. took: its own work [s].
 
     acting: an action of a chunk was carried out; False: the chunks had run dry and the robot held. failure: what the policy
-    raised since the last tick.
+    raised since the last tick. speed: at which the chunk was followed, 0 … 1 of its own (`pacing`).
     """
 
     index: int
@@ -65,6 +65,7 @@ class Tick:
     seam: float = 0.0
     acting: bool = False
     failure: Exception | None = None
+    speed: float = 1.0
 
 
 class Subscriber:
@@ -163,6 +164,7 @@ def rollout(
     correction = corrector(getattr(worker, "policy", None))
     frames = frames or (correction is not None and correction.wants_images)
     corrected: Array | None = None
+    corrected_step = 0
 
     control.reset(resting_command(robot, obs))
     for s in subscribers:
@@ -199,10 +201,11 @@ def rollout(
             break
         sampled = chunks.sample(now)
         if correction is not None and sampled is not None:
-            if boundary or fresh is not None or corrected is None:
-                corrected = sampled[0]
+            step_now = chunks.position(now)
+            if boundary or fresh is not None or corrected is None or (chunks.slipped > 0 and step_now != corrected_step):
+                corrected, corrected_step = sampled[0], step_now
                 try:
-                    corrected = correction.correct(obs, sampled[0], chunks.position(now))
+                    corrected = correction.correct(obs, sampled[0], step_now)
                 except Exception as raised:  # the action as it is
                     failures, error, failure = failures + 1, raised, raised
             sampled = corrected, sampled[1]
@@ -210,11 +213,12 @@ def rollout(
         if boundary:
             for s in subscribers:
                 s.on_frame(obs, control.hold if sampled is None else sampled[0])
-        target, verdict = control.step(sampled, share, obs, now)
+        target, verdict = control.step(sampled, share, obs, now, chunks.coming(now))
+        chunks.slip((1.0 - control.speed) * tick_time)
         body.apply(verdict.command)
         report = Tick(
             index, now, obs, target, verdict, late, clock.now() - began, chunks.current, fresh is not None,
-            worker.latency, chunks.seam, sampled is not None, failure,
+            worker.latency, chunks.seam, sampled is not None, failure, control.speed,
         )  # fmt: skip
         for s in subscribers:
             s.on_tick(report)

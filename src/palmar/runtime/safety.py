@@ -138,6 +138,50 @@ class Safety:
                 if [np.shape(b) for b in bounds] == [np.shape(b) for b in own._bounds]:
                     own._bounds, own._marked, own._margin = list(bounds), marked, margin
 
+    @property
+    def rate(self) -> Array:
+        """float64[N]: the rate the last command was reached with, a second."""
+        return self._v
+
+    def window(self) -> tuple[Array, Array]:
+        """Lowest and highest rate float64[N] of the next command that no guard would change for velocity, acceleration, jerk
+        or position."""
+        low, high = self.limits.interval(self._q, self._v, self._a)
+        # gaining speed, what `guards.acceleration` allows: half of the acceleration, or the first few ticks' worth
+        most = self.limits.acceleration * self.limits.dt
+        gained = np.maximum(np.abs(self._v) + 0.5 * most, 2.0 * most)
+        gained = np.where(self.limits.speeds, np.inf, np.minimum(gained, self.limits.velocity))
+        return np.maximum(low, -gained), np.minimum(high, gained)
+
+    def first_outside(self, path: Array) -> tuple[int, bool] | None:
+        """Of commands float64[K, N], the first that is outside a zone, and whether that zone moves; None: none is."""
+        first: tuple[int, bool] | None = None
+        for b in self._bounded:
+            for zone, depth, bound in zip(b.zones, b.inside(path), b._bounds, strict=True):
+                outside = (depth < bound).any(axis=1)
+                if outside.any() and (first is None or int(outside.argmax()) < first[0]):
+                    first = int(outside.argmax()), zone.moves
+        return first
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is any zone."""
+        return bool(self._bounded)
+
+    @property
+    def zones_move(self) -> bool:
+        """Whether any zone changes with time."""
+        return any(b.moves for b in self._bounded)
+
+    def stays_inside(self, v: Array) -> bool:
+        """Whether a step with rates [N], and full braking after it, stays in every zone."""
+        ahead, change = self._q + v * self.limits.dt, (v - self._v) / self.limits.dt
+        near = [b for b in self._bounded if not b.far(ahead, v, change)]
+        if not near:
+            return True
+        path = self._paths(v[None])
+        return all(b.keeps(b.inside(path)) for b in near)
+
     def check(self, target: Array, obs: Observation, now: float) -> Verdict:
         """The command to send for a target float64[N] at episode time `now` [s].
 
@@ -284,6 +328,7 @@ class _Bounded:
         further = np.cumsum(slid[::-1])[::-1] - slid
         self._reach = (self._skeleton.reach + np.where(self._skeleton.slides, 0.0, further)) * scale  # [m] a unit
         self._limits = limits
+        self.moves = any(zone.moves for zone in zones)
 
     def reset(self, command: Array) -> None:
         inside = self.inside(command[None])
@@ -298,6 +343,8 @@ class _Bounded:
 
     def far(self, ahead: Array, v: Array, a: Array) -> bool:
         """Whether no point can get to a bound before the robot rests, from what was last computed."""
+        if self.moves:
+            return False
         further = self._limits.farthest(v, a)
         travel = self._reach @ (np.abs(ahead - self._marked) + further)[self.path]
         return bool(travel < self._margin)

@@ -56,7 +56,8 @@ class Zone:
 
     inside: points [N, J+1, 3] → float[N, M], how far inside each of M bounds [m]; negative is outside. It must not
     change faster than the points move (a distance never does). words: the M quantities; bounds: their values [m];
-    over: True where larger is outside.
+    over: True where larger is outside. moves: the zone itself changes with time, so `inside` is asked at every command, and
+    waiting may help.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Zone:
     words: tuple[str, ...]
     bounds: Array
     over: tuple[bool, ...]
+    moves: bool = False
 
     def reason(self, inside: Array) -> Reason:
         """The worst of inside [N, M]."""
@@ -113,6 +115,25 @@ def column(frame: Frame, zone: Column) -> Zone:
 
     words = tuple(f"{j}.radius" for j in zone.points)
     return Zone("column", inside, words, np.full(len(which), zone.radius), (False,) * len(which))
+
+
+def keep_out(
+    frame: Frame, box: Callable[[], Array], points: tuple[str, ...] = ("tcp",), margin: float = 0.0, moves: bool = True
+) -> Zone:
+    """Some joint origins, or the tcp, stay out of a box that may move.
+
+    box: answers its lowest and highest corner where it is now, float64[2, 3] [m] in the base frame. margin: distance to keep [m];
+    of a box that moves at u m/s at least u times the time the robot takes to brake. moves: False for one that stands still.
+    """
+    which = _points(frame, points)
+
+    def inside(p: Array) -> Array:
+        low, high = box()
+        off = np.maximum(low - p[:, which], p[:, which] - high)
+        return np.linalg.norm(np.maximum(off, 0.0), axis=-1) + np.minimum(off.max(axis=-1), 0.0) - margin
+
+    words = tuple(f"{j}.obstacle" for j in points)
+    return Zone("obstacle", inside, words, np.full(len(which), margin), (False,) * len(which), moves)
 
 
 def _points(frame: Frame, names: tuple[str, ...]) -> Array:

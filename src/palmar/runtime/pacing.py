@@ -1,0 +1,160 @@
+"""Slowing down along the policy's own path before a guard has to clip: how fast the running chunk is followed.
+
+Where nothing that is coming would be clipped, nothing is changed, to the bit. Where something would be, the chunk is followed
+along the path its actions describe (`ActionSpace.along`) at a speed of 0 … 1 of its own (`slowing`), and its clock falls behind
+by the rest (`ChunkBuffer.slip`). The guards still have the last word over every command.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from palmar.runtime.actions import ActionSpace
+from palmar.runtime.chunks import Coming
+from palmar.runtime.safety import Safety
+from palmar.runtime.slowing import SLOWEST, Bounds, caps, profile, within
+from palmar.types import Array
+
+KNOTS = 32
+"""Of the path that is looked at: as long as the robot takes to stop."""
+
+JOINS = 0.1
+"""Share of the velocity limit: a chunk that takes more than that, on top of its own rate, to get to begins elsewhere."""
+
+
+class Pacing:
+    """Decides at every tick how fast the chunk is followed.
+
+    patience: how long the robot waits before a zone that its path leads out of; then the guards let it slide along [s].
+    wait: the same where the zone moves (`Zone.moves`), so that it may clear [s].
+
+    speed: of the last tick, 0 … 1 of the policy's own. following: the robot is led along the path's own curve.
+    """
+
+    def __init__(self, space: ActionSpace, safety: Safety, patience: float = 0.5, wait: float = 10.0) -> None:
+        self.safety, self.patience, self.wait = safety, patience, wait
+        self._which = np.flatnonzero(space.paced)
+        self._bounds = Bounds.of(safety.limits, self._which)
+        ticks = self._bounds.stopping / safety.limits.dt
+        self._spacing = max(int(np.ceil(ticks / KNOTS)), 1) if np.isfinite(ticks) else 1
+        self.reset()
+
+    def reset(self) -> None:
+        """The robot rests, or something else moves it."""
+        self.speed, self.following = 1.0, False
+        self._waited, self._sliding = 0.0, False
+        self._seam: tuple[float, int] | None = None
+        self._taken: float | None = None
+
+    def step(
+        self, space: ActionSpace, coming: Coming, share: float, command: Array
+    ) -> tuple[Array, ActionSpace, float] | None:
+        """The command [N] for the tick that begins, the action space after it, and the speed; None to go on at full speed as
+        without this. space: the action space now, left as it is."""
+        before, self.speed = self.speed, 1.0
+        if not len(self._which):
+            return None
+        plan = self._plan(space, coming, share, command, before)
+        if plan is not None and not self.following and plan[0] < 1.0:
+            self.following = True
+            plan = self._plan(space, coming, share, command, before)
+        elif self.following and coming.aligned and before >= 1.0 and (plan is None or plan[0] >= 1.0):
+            self.following = False  # unless the straight way to each action asks for too much
+            straight = self._plan(space, coming, share, command, before)
+            self.following = straight is not None and straight[0] < 1.0
+        if not self.following:
+            return None
+        if self._waits(plan):
+            self.following = False
+            return None
+        speed, rate = (before, None) if plan is None else (plan[0], plan[1])
+        return self._follow(space, coming, share, command, speed, rate)
+
+    def _plan(
+        self, space: ActionSpace, coming: Coming, share: float, command: Array, before: float
+    ) -> tuple[float, Array, bool | None] | None:
+        """The planned speed, the rate at full speed [n] of what is paced, and whether a zone blocks the path: None, or
+        whether it moves. None where too little is left of the chunk to tell."""
+        which, bounds = self._which, self._bounds
+        spacing = self._spacing
+        knots = space.ahead(coming, share, command, KNOTS, spacing, self.following)
+        if len(knots) < 2 and spacing > 1:
+            spacing = 1
+            knots = space.ahead(coming, share, command, KNOTS, spacing, self.following)
+        if not len(knots) or not np.isfinite(knots).all():
+            return None
+        path = np.concatenate([command[None], knots])[:, which]
+        first = (path[1] - path[0]) / (spacing * bounds.dt)
+        now = self.safety.rate[which]
+        if not self.following:
+            along = now
+        else:
+            along = now / before if before > 0.2 else first
+        sharp = space.corners and not self.following
+        high = caps(path, along, bounds, spacing, sharp)
+        if self._joins(space, coming, share, command):
+            high[: int((1.0 - coming.phase) / (spacing * share) + 1e-6) + 1] = 1.0
+        found = self.safety.first_outside(knots) if self.safety.bounded else None
+        if found is None:
+            self._sliding = False
+        blocked = None if found is None or self._sliding else found[0] + 1
+        speeds = profile(path, high, bounds, spacing, blocked)
+        return float(speeds[0]), first, None if blocked is None else found is not None and found[1]
+
+    def _joins(self, space: ActionSpace, coming: Coming, share: float, command: Array) -> bool:
+        """Whether the running action is the way to a chunk that begins elsewhere than where the robot is. That way is not the
+        policy's own, and following it more slowly would only make the next chunk begin further away: it is the guards' matter."""
+        if self._taken != coming.t0:
+            self._taken, self._seam = coming.t0, None
+            actions, index = coming.actions, coming.index
+            if space.corners and index + 1 < len(actions):
+                left = 1.0 - coming.phase
+                now = actions[index] - left * (actions[index + 1] - actions[index])
+                off = np.abs(command - now)[self._which] / max(left, share) * share / self._bounds.dt
+                if (off > JOINS * self._bounds.velocity).any():
+                    self._seam = coming.t0, index
+        return self._seam == (coming.t0, coming.index)
+
+    def _waits(self, plan: tuple[float, Array, bool | None] | None) -> bool:
+        """Count the time the robot waits before a zone; True when that has been long enough."""
+        if plan is None or plan[2] is None or plan[0] >= SLOWEST:
+            self._waited = 0.0
+            return False
+        self._waited += self._bounds.dt
+        if self._waited <= (self.wait if plan[2] else self.patience):
+            return False
+        self._waited, self._sliding = 0.0, True
+        return True
+
+    def _follow(
+        self, space: ActionSpace, coming: Coming, share: float, command: Array, speed: float, rate: Array | None
+    ) -> tuple[Array, ActionSpace, float]:
+        low, high = (bound[self._which] for bound in self.safety.window())
+        if rate is not None:
+            speed = within(speed, rate, low, high)
+        target, after = self._at(space, coming, share, command, speed)
+        v = (target - command) / self._bounds.dt
+        slack = 1e-6 * self._bounds.velocity
+        if speed > 0 and ((v[self._which] < low - slack) | (v[self._which] > high + slack)).any():
+            speed = within(speed, v[self._which] / speed, low, high)
+            target, after = self._at(space, coming, share, command, speed)
+            v = (target - command) / self._bounds.dt
+        if not self._sliding and np.isfinite(v).all() and not self.safety.stays_inside(v):
+            for part in (0.5, 0.0):
+                slower, other = self._at(space, coming, share, command, part * speed)
+                slow = (slower - command) / self._bounds.dt
+                fits = (slow[self._which] >= low - slack).all() and (slow[self._which] <= high + slack).all()
+                if fits and self.safety.stays_inside(slow):
+                    target, after, speed = slower, other, part * speed
+                    break
+        self.speed = speed
+        return target, after, speed
+
+    def _at(
+        self, space: ActionSpace, coming: Coming, share: float, command: Array, speed: float
+    ) -> tuple[Array, ActionSpace]:
+        after = space.copy()
+        target = after.along(coming, share, speed, command)
+        if speed <= 0.0:
+            target[self._which] = command[self._which]  # also what the inverse kinematics have left
+        return target, after
