@@ -49,6 +49,10 @@ class ActionSpace(Protocol):
         is not paced stays. smooth: those that `along` leads through instead of those of `target`."""
         ...
 
+    def deflected(self, rate: Array | None) -> None:
+        """The guards led elsewhere: the robot moves at this rate [N], per action's time; None: it rests."""
+        ...
+
     def copy(self) -> ActionSpace:
         """Another that goes on from here by itself."""
         ...
@@ -132,6 +136,9 @@ class EndEffectorDelta:
                 out[:, arm.path] = arm.ahead(coming.actions[:, at : at + arm.width], steps, share, command)
             at += arm.width
         return out
+
+    def deflected(self, rate: Array | None) -> None:
+        """The reference stays near where the robot is by itself (`leash`)."""
 
     def copy(self) -> EndEffectorDelta:
         other = copy(self)
@@ -251,8 +258,9 @@ class Absolute:
         self.reset(robot.home)
 
     def reset(self, command: Array) -> None:
-        """The robot rests: a curve begins with a rate of 0."""
-        self._slope, self._end = np.zeros(len(command)), np.zeros(len(command))
+        """The robot rests: a curve may begin in any direction."""
+        self._slope: Array | None = None
+        self._end = np.zeros(len(command))
         self._action: Array | None = None
 
     def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
@@ -268,8 +276,8 @@ class Absolute:
         for index, part, phase in pieces(coming, share * speed):
             action, left = np.asarray(coming.actions[index], float), max(1.0 - phase, part)
             self._begin(coming.actions, index, out, left)
-            out, self._slope = hermite(out, action, self._slope * left, self._end * left, part / left)
-            self._slope = self._slope / left
+            out, slope = hermite(out, action, self._slope * left, self._end * left, part / left)  # type: ignore[operator]
+            self._slope = slope / left
         out[self._free] = _towards(self.robot, self._free, _slowed(self.robot, self._free, action[self._free], speed), command)
         return out
 
@@ -278,7 +286,8 @@ class Absolute:
         action = np.asarray(actions[index], float)
         if self._action is not None and np.array_equal(action, self._action, equal_nan=True):
             return
-        self._slope, self._end = shaped(start, action, self._slope, end_slopes(actions, index), left)
+        first = (action - start) / left if self._slope is None else self._slope
+        self._slope, self._end = shaped(start, action, first, end_slopes(actions, index), left)
         self._action = action
 
     def ahead(self, coming: Coming, share: float, command: Array, count: int, spacing: int, smooth: bool) -> Array:
@@ -294,8 +303,9 @@ class Absolute:
         a, b = knots[which], knots[which + 1]
         if smooth:
             begin, end = self._slope, end_slopes(actions, slice(index, None))
-            if self._action is None or not np.array_equal(actions[index], self._action):
-                begin, first = shaped(knots[0], knots[1], begin, end[0], ends[0])
+            if begin is None or self._action is None or not np.array_equal(actions[index], self._action):
+                begin = (knots[1] - knots[0]) / max(ends[0], 1e-9) if begin is None else begin
+                begin, first = shaped(knots[0], knots[1], begin, end[0], max(ends[0], 1e-9))
             else:
                 first = self._end
             slopes = np.concatenate([[begin, first], end[1:]])
@@ -305,6 +315,10 @@ class Absolute:
             out = a + (b - a) * part
         out[:, self._free] = knots[0, self._free]
         return out
+
+    def deflected(self, rate: Array | None) -> None:
+        """A curve begins anew, with this rate."""
+        self._slope, self._action = rate, None
 
     def copy(self) -> Absolute:
         return copy(self)  # its state is replaced, never changed

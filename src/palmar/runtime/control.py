@@ -71,6 +71,8 @@ class Control:
             target = self.space.target(sampled[0], share, sampled[1] + share, self.command)
         verdict = self.safety.check(target, obs, now)
         self.command = verdict.command
+        if verdict.reasons and self.pacing is not None:
+            self.space.deflected(self.pacing.rate(share))
         if any(r.guard in HALTS for r in verdict.reasons):
             self.space.reset(self.command)
             if self.pacing is not None:

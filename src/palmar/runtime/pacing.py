@@ -21,6 +21,9 @@ KNOTS = 32
 JOINS = 0.1
 """Share of the velocity limit: a chunk that takes more than that, on top of its own rate, to get to begins elsewhere."""
 
+JOINING = 0.5
+"""Slowest speed on the way to a chunk that begins elsewhere."""
+
 
 class Pacing:
     """Decides at every tick how fast the chunk is followed.
@@ -45,6 +48,7 @@ class Pacing:
         self._waited, self._sliding = 0.0, False
         self._seam: tuple[float, int] | None = None
         self._taken: float | None = None
+        self._leaps = False
 
     def step(
         self, space: ActionSpace, coming: Coming, share: float, command: Array
@@ -64,11 +68,19 @@ class Pacing:
             self.following = straight is not None and straight[0] < 1.0
         if not self.following:
             return None
+        if self._leaps and (plan is None or plan[2] is None):
+            self.following = False
+            return None
         if self._waits(plan):
             self.following = False
             return None
         speed, rate = (before, None) if plan is None else (plan[0], plan[1])
         return self._follow(space, coming, share, command, speed, rate)
+
+    def rate(self, share: float) -> Array | None:
+        """The robot's rate [N] per action's time on the chunk's own clock; None: it rests."""
+        rate = self.safety.rate
+        return rate * (self._bounds.dt / share / max(self.speed, 0.2)) if rate.any() else None
 
     def _plan(
         self, space: ActionSpace, coming: Coming, share: float, command: Array, before: float
@@ -89,11 +101,15 @@ class Pacing:
         if not self.following:
             along = now
         else:
-            along = now / before if before > 0.2 else first
+            along = now / before if before > 0.2 and now.any() else first
         sharp = space.corners and not self.following
         high = caps(path, along, bounds, spacing, sharp)
         if self._joins(space, coming, share, command):
-            high[: int((1.0 - coming.phase) / (spacing * share) + 1e-6) + 1] = 1.0
+            way = high[: int((1.0 - coming.phase) / (spacing * share) + 1e-6) + 1]
+            self._leaps = self._leaps or (not self.following and bool((way < JOINING).any()))
+            way[:] = np.maximum(way, JOINING)
+        else:
+            self._leaps = False
         found = self.safety.first_outside(knots) if self.safety.bounded else None
         if found is None:
             self._sliding = False
