@@ -15,13 +15,15 @@ from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 @dataclass(frozen=True, slots=True)
 class Coming:
     """The running chunk from the inside: actions float32[T, A], which of them runs, and how much of it is over, 0 … 1.
-    t0: when its observation was made [s]. aligned: it has been followed at full speed since then."""
+    t0: when its observation was made [s]. aligned: it has been followed at full speed since then.
+    behind: how far the chunks have fallen behind the clock in all [s]."""
 
     actions: Array
     index: int
     phase: float
     t0: float = 0.0
     aligned: bool = True
+    behind: float = 0.0
 
 
 class ChunkBuffer:
@@ -78,7 +80,7 @@ class ChunkBuffer:
         """The running chunk and where in it the robot is; None when none runs."""
         if self._chunk is None or (at := _index(self._chunk, self._path(now))) is None:
             return None
-        return Coming(self._chunk.actions, *at, self._chunk.t0, self.slipped == self._slip)
+        return Coming(self._chunk.actions, *at, self._chunk.t0, self.slipped == self._slip, self.slipped)
 
     def rest(self, now: float) -> Prefix | None:
         """What the running chunk will do from `now` on, the first step being the one that runs now; None when none runs, or

@@ -7,6 +7,8 @@ by the rest (`ChunkBuffer.slip`). The guards still have the last word over every
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from palmar.runtime.actions import ActionSpace
@@ -15,14 +17,28 @@ from palmar.runtime.safety import Safety
 from palmar.runtime.slowing import SLOWEST, Bounds, caps, profile, within
 from palmar.types import Array
 
-KNOTS = 32
+KNOTS = 48
 """Of the path that is looked at: as long as the robot takes to stop."""
 
-JOINS = 0.1
+JOINS = 0.25
 """Share of the velocity limit: a chunk that takes more than that, on top of its own rate, to get to begins elsewhere."""
 
 JOINING = 0.5
 """Slowest speed on the way to a chunk that begins elsewhere."""
+
+MARGIN = 0.02
+"""Of the rates that are open to the next tick, kept at both ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """speed: the fastest now that leaves room to brake. along: rate [n] along the path where the tick begins; full: mean of a tick
+    at full speed, both of what is paced. blocked: by no zone (None), or whether that zone moves."""
+
+    speed: float
+    along: Array
+    full: Array
+    blocked: bool | None
 
 
 class Pacing:
@@ -59,23 +75,22 @@ class Pacing:
         if not len(self._which):
             return None
         plan = self._plan(space, coming, share, command, before)
-        if plan is not None and not self.following and plan[0] < 1.0:
+        if plan is not None and not self.following and plan.speed < 1.0:
             self.following = True
             plan = self._plan(space, coming, share, command, before)
-        elif self.following and coming.aligned and before >= 1.0 and (plan is None or plan[0] >= 1.0):
+        elif self.following and coming.aligned and before >= 1.0 and (plan is None or plan.speed >= 1.0):
             self.following = False  # unless the straight way to each action asks for too much
             straight = self._plan(space, coming, share, command, before)
-            self.following = straight is not None and straight[0] < 1.0
+            self.following = straight is not None and straight.speed < 1.0
         if not self.following:
             return None
-        if self._leaps and (plan is None or plan[2] is None):
+        if self._leaps and (plan is None or plan.blocked is None):
             self.following = False
             return None
         if self._waits(plan):
             self.following = False
             return None
-        speed, rate = (before, None) if plan is None else (plan[0], plan[1])
-        return self._follow(space, coming, share, command, speed, rate)
+        return self._follow(space, coming, share, command, before, plan)
 
     def rate(self, share: float) -> Array | None:
         """The robot's rate [N] per action's time on the chunk's own clock; None: it rests."""
@@ -84,9 +99,8 @@ class Pacing:
 
     def _plan(
         self, space: ActionSpace, coming: Coming, share: float, command: Array, before: float
-    ) -> tuple[float, Array, bool | None] | None:
-        """The planned speed, the rate at full speed [n] of what is paced, and whether a zone blocks the path: None, or
-        whether it moves. None where too little is left of the chunk to tell."""
+    ) -> Plan | None:
+        """None where too little is left of the chunk to tell."""
         which, bounds = self._which, self._bounds
         spacing = self._spacing
         knots = space.ahead(coming, share, command, KNOTS, spacing, self.following)
@@ -115,15 +129,16 @@ class Pacing:
             self._sliding = False
         blocked = None if found is None or self._sliding else found[0] + 1
         speeds = profile(path, high, bounds, spacing, blocked)
-        return float(speeds[0]), first, None if blocked is None else found is not None and found[1]
+        return Plan(float(speeds[0]), along, first, None if blocked is None else found is not None and found[1])
 
     def _joins(self, space: ActionSpace, coming: Coming, share: float, command: Array) -> bool:
-        """Whether the running action is the way to a chunk that begins elsewhere than where the robot is. That way is not the
-        policy's own, and following it more slowly would only make the next chunk begin further away: it is the guards' matter."""
+        """Whether the running action is the way to a chunk that begins elsewhere than where the robot is, because the robot has
+        been slowed and the policy goes by the clock. That way is not the policy's own, and following it more slowly would make
+        the next chunk begin further away still."""
         if self._taken != coming.t0:
             self._taken, self._seam = coming.t0, None
             actions, index = coming.actions, coming.index
-            if space.corners and index + 1 < len(actions):
+            if space.corners and coming.behind > 0.0 and index + 1 < len(actions):
                 left = 1.0 - coming.phase
                 now = actions[index] - left * (actions[index + 1] - actions[index])
                 off = np.abs(command - now)[self._which] / max(left, share) * share / self._bounds.dt
@@ -131,28 +146,34 @@ class Pacing:
                     self._seam = coming.t0, index
         return self._seam == (coming.t0, coming.index)
 
-    def _waits(self, plan: tuple[float, Array, bool | None] | None) -> bool:
+    def _waits(self, plan: Plan | None) -> bool:
         """Count the time the robot waits before a zone; True when that has been long enough."""
-        if plan is None or plan[2] is None or plan[0] >= SLOWEST:
+        if plan is None or plan.blocked is None or plan.speed >= SLOWEST:
             self._waited = 0.0
             return False
         self._waited += self._bounds.dt
-        if self._waited <= (self.wait if plan[2] else self.patience):
+        if self._waited <= (self.wait if plan.blocked else self.patience):
             return False
         self._waited, self._sliding = 0.0, True
         return True
 
     def _follow(
-        self, space: ActionSpace, coming: Coming, share: float, command: Array, speed: float, rate: Array | None
+        self, space: ActionSpace, coming: Coming, share: float, command: Array, before: float, plan: Plan | None
     ) -> tuple[Array, ActionSpace, float]:
         low, high = (bound[self._which] for bound in self.safety.window())
-        if rate is not None:
-            speed = within(speed, rate, low, high)
+        edge = MARGIN * (high - low)
+        low, high = low + edge, high - edge
+        speed, along = before, None
+        if plan is not None:
+            along = plan.along
+            speed = within(plan.speed, along, plan.full, low, high)
         target, after = self._at(space, coming, share, command, speed)
         v = (target - command) / self._bounds.dt
         slack = 1e-6 * self._bounds.velocity
         if speed > 0 and ((v[self._which] < low - slack) | (v[self._which] > high + slack)).any():
-            speed = within(speed, v[self._which] / speed, low, high)
+            mean = v[self._which] / speed
+            along = mean if along is None else along
+            speed = within(speed, along, along + (mean - along) / max(speed, 0.1), low, high)
             target, after = self._at(space, coming, share, command, speed)
             v = (target - command) / self._bounds.dt
         if not self._sliding and np.isfinite(v).all() and not self.safety.stays_inside(v):

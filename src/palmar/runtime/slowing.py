@@ -86,10 +86,9 @@ def caps(path: Array, before: Array, bounds: Bounds, spacing: float = 1.0, corne
         over = (np.abs(third) / bounds.jerk).max(axis=1, initial=0.0)
         sharp = over > 1.0 + 1e-6
         bend[sharp] = np.minimum(bend[sharp], np.cbrt(0.5 * INSIDE / over[sharp]))
-    # a bend at a knot is the difference of the intervals on both sides of it
-    out = np.minimum(out, bend)
-    out[:-1] = np.minimum(out[:-1], bend[1:])
-    return out
+    # a bend at a knot is of the intervals on both sides of it, and is sharper than it looks where it lies within one
+    near = np.concatenate([[1.0], bend, [1.0, 1.0]])
+    return np.minimum(out, np.minimum(np.minimum(near[:-3], near[1:-2]), np.minimum(near[2:-1], near[3:])))
 
 
 def profile(
@@ -124,17 +123,27 @@ def profile(
     return np.sqrt(np.clip(top, 0.0, 1.0))
 
 
-def within(speed: float, rate: Array, low: Array, high: Array) -> float:
-    """The speed nearest to `speed` at which rates [N], `rate` at full speed, lie between `low` and `high`; where none does, the
-    one that is outside by least."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        one, other = low / rate, high / rate
-    moving = np.abs(rate) > 1e-9
-    least = np.where(moving, np.minimum(one, other), -np.inf).max(initial=0.0)
-    most = np.where(moving, np.maximum(one, other), np.inf).min(initial=1.0)
-    if least <= most:
-        return float(min(max(speed, least), most))
-    tries = np.linspace(0.0, 1.0, 33)[:, None]
-    width = np.maximum(high - low, 1e-12)
-    off = (np.maximum(low - tries * rate, tries * rate - high) / width).max(axis=1)
-    return float(tries[int(off.argmin()), 0])
+def within(speed: float, rate: Array, full: Array, low: Array, high: Array) -> float:
+    """The speed nearest to `speed` at which the next tick's rates [N] lie between `low` and `high`; where there is none, the one
+    at which they are outside by least.
+
+    rate: along the path where the tick begins; full: mean of a tick at full speed. At speed s a tick's is s·(rate + s·(full −
+    rate)), to second order.
+    """
+    width, around = np.maximum(high - low, 1e-12), _GRID
+    for half in (1.0 / 32, 1.0 / 512, None):
+        s = around[:, None]
+        rates = s * (rate + s * (full - rate))
+        off = (np.maximum(low - rates, rates - high) / width).max(axis=1, initial=0.0)
+        best = int(np.argmin(np.maximum(off, 0.0) + 1e-3 * np.abs(around - speed)))
+        if half is None:
+            break
+        around = np.clip(around[best] + half * _FINE, 0.0, 1.0)
+    inside = off <= 0.0
+    if inside.any():
+        return float(around[inside][np.abs(around[inside] - speed).argmin()])
+    return float(around[int(off.argmin())])
+
+
+_GRID = np.linspace(0.0, 1.0, 33)
+_FINE = np.linspace(-1.0, 1.0, 33)
