@@ -29,6 +29,9 @@ JOINING = 0.5
 MARGIN = 0.02
 """Of the rates that are open to the next tick, kept at both ends."""
 
+KEEPS = 0.7
+"""Of its speed, from one tick to the next, where the limits of several channels leave none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -110,12 +113,17 @@ class Pacing:
         if not len(knots) or not np.isfinite(knots).all():
             return None
         path = np.concatenate([command[None], knots])[:, which]
-        first = (path[1] - path[0]) / (spacing * bounds.dt)
+        near = path[:3]
+        if spacing > 1:
+            ticks = space.ahead(coming, share, command, 2, 1, self.following)
+            near = np.concatenate([command[None], ticks])[:, which]
+        rates = np.diff(near, axis=0) / bounds.dt
+        first = rates[0]
         now = self.safety.rate[which]
         if not self.following:
             along = now
         else:
-            along = now / before if before > 0.2 and now.any() else first
+            along = now / before if before > 0.2 and now.any() else 1.5 * first - 0.5 * rates[-1]
         sharp = space.corners and not self.following
         high = caps(path, along, bounds, spacing, sharp)
         if self._joins(space, coming, share, command):
@@ -167,6 +175,13 @@ class Pacing:
         if plan is not None:
             along = plan.along
             speed = within(plan.speed, along, plan.full, low, high)
+        if plan is not None and plan.blocked is None and self.safety.rate.any():
+            least = KEEPS * min(before, plan.speed)  # a bend that suits no speed is no reason to stop: the guards round it off
+            if speed < least:
+                speed = least
+                target, after = self._at(space, coming, share, command, speed)
+                self.speed = speed
+                return target, after, speed
         target, after = self._at(space, coming, share, command, speed)
         v = (target - command) / self._bounds.dt
         slack = 1e-6 * self._bounds.velocity
