@@ -29,6 +29,10 @@ JOINING = 0.5
 MARGIN = 0.02
 """Of the rates that are open to the next tick, kept at both ends."""
 
+FASTEST = 400.0
+"""Highest control rate at which there is slowing [Hz]. Above, jerk lets a tick change so little that rough chunks leave no speed
+that suits all channels, and the robot would creep."""
+
 KEEPS = 0.7
 """Of its speed, from one tick to the next, where the limits of several channels leave none."""
 
@@ -55,7 +59,8 @@ class Pacing:
 
     def __init__(self, space: ActionSpace, safety: Safety, patience: float = 0.5, wait: float = 10.0) -> None:
         self.safety, self.patience, self.wait = safety, patience, wait
-        self._which = np.flatnonzero(space.paced)
+        quick = safety.limits.dt < 1.0 / FASTEST - 1e-9
+        self._which = np.array([], np.int64) if quick else np.flatnonzero(space.paced)
         self._bounds = Bounds.of(safety.limits, self._which)
         ticks = self._bounds.stopping / safety.limits.dt
         self._spacing = max(int(np.ceil(ticks / KNOTS)), 1) if np.isfinite(ticks) else 1

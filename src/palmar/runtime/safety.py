@@ -198,6 +198,8 @@ class Safety:
         near = np.clip(target, -far, far)
         wanted = (near - self._q) / self.limits.dt
         target = np.where(self._endless & np.isfinite(target), near, target)
+        for bounded in self._bounded:
+            bounded.follow(self._q)
         slowest, fastest = self.limits.interval(self._q, self._v, self._a)
         move = Move(
             target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self._a,
@@ -335,6 +337,15 @@ class _Bounded:
         # Where the robot starts outside, that depth is the bound; it shrinks as the robot comes in.
         self._bounds = [np.minimum(depth[0], 0.0) for depth in inside]
         self.mark(command, inside)
+
+    def follow(self, command: Array) -> None:
+        """A zone that has moved over the robot bounds it as one it started outside of: it may leave, and not go further out."""
+        if self.moves:
+            depths = self.inside(command[None])
+            self._bounds = [
+                np.minimum(d[0], 0.0) if z.moves else b
+                for z, d, b in zip(self.zones, depths, self._bounds, strict=True)
+            ]
 
     def inside(self, commands: Array) -> list[Array]:
         """Of every zone, float[K, M]: how far inside for commands [K, N]."""
