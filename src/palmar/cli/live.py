@@ -66,6 +66,7 @@ class RunConfig:
     done: Share = SURE
     execute: Count = 4
     realtime: bool = False
+    slowing: bool = True
     names: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
@@ -291,7 +292,7 @@ def _deploy(
     with shown(view, console):
         return deploy(
             body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, realtime=config.realtime,
-            controller=controller, until=finished, subscribers=watchers, blackbox=config.blackbox,
+            controller=controller, until=finished, subscribers=watchers, blackbox=config.blackbox, slowing=config.slowing,
         )  # fmt: skip
 
 

@@ -211,12 +211,15 @@ class Timing(Subscriber):
         self._late: list[float] = []
         self._took: list[float] = []
         self._latency: list[float] = []
+        self._speeds: list[float] = []
         self._dropped = 0
 
     def on_tick(self, tick: Tick) -> None:
         self._began.append(time.perf_counter() - tick.took)
         self._late.append(tick.late)
         self._took.append(tick.took)
+        if tick.acting:
+            self._speeds.append(tick.speed)
         if tick.new_chunk and tick.chunk is not None:
             self._latency.append(tick.latency)
             self._dropped += max(int((tick.time - tick.chunk.t0) / tick.chunk.dt + 1e-6), 0)
@@ -224,6 +227,7 @@ class Timing(Subscriber):
     def report(self) -> dict[str, float]:
         """Milliseconds, and counts: ticks, late_ticks, chunks, late_steps (over before they came, so dropped).
 
+        slowed: share of ticks, 0 … 1, in which a chunk was followed below its own speed; speed: its mean, 0 … 1.
         period: between beginnings of ticks. jitter: how far it is from 1 / control rate. took: work of a tick.
         """
         period = np.diff(self._began) if len(self._began) > 1 else np.array([self._tick_time])
@@ -236,6 +240,8 @@ class Timing(Subscriber):
             "late_ticks": int(np.sum(np.array(self._late) > self.slack)),
             "chunks": len(self._latency),
             "late_steps": self._dropped,
+            "slowed": float(np.mean(np.array(self._speeds or [1.0]) < 1.0)),
+            "speed": float(np.mean(self._speeds or [1.0])),
         }
 
 
@@ -286,6 +292,7 @@ def deploy(
     subscribers: Sequence[Subscriber] = (),
     clock: Clock | None = None,
     blackbox: Path | None = None,
+    slowing: bool = True,
 ) -> Report:
     """Run the policy on a body in real time, from an observation just made, until done, stopped or timed out.
 
@@ -296,6 +303,7 @@ def deploy(
 
     realtime: new chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`).
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
+    slowing: follow a chunk more slowly along its own path before a guard has to clip (`pacing.Pacing`).
     Raises `BadValue` when a limit of the robot is a guess (`check_deployable`), and when the policy was made for other names,
     units, rates or chunks than the body's (`check_fits`).
     """
@@ -310,7 +318,7 @@ def deploy(
     with _undisturbed(controller.finish):
         try:
             outcome = rollout(
-                body, worker, obs, clock=clock, control=Control(body.embodiment, safety),
+                body, worker, obs, clock=clock, control=Control(body.embodiment, safety, slowing=slowing),
                 chunks=ChunkBuffer(execute, realtime=realtime),
                 subscribers=watchers, until=until, stop=controller.over, timeout=timeout,
             )  # fmt: skip

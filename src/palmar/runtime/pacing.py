@@ -72,7 +72,7 @@ class Pacing:
         self._waited, self._sliding = 0.0, False
         self._seam: tuple[float, int] | None = None
         self._taken: float | None = None
-        self._leaps = False
+        self._leaps, self._clear = False, 0.0
 
     def step(
         self, space: ActionSpace, coming: Coming, share: float, command: Array
@@ -90,6 +90,8 @@ class Pacing:
             self.following = False  # unless the straight way to each action asks for too much
             straight = self._plan(space, coming, share, command, before)
             self.following = straight is not None and straight.speed < 1.0
+        if self._sliding:
+            self.following = False
         if not self.following:
             return None
         if self._leaps and (plan is None or plan.blocked is None):
@@ -138,7 +140,8 @@ class Pacing:
         else:
             self._leaps = False
         found = self.safety.first_outside(knots) if self.safety.bounded else None
-        if found is None:
+        self._clear = self._clear + bounds.dt if found is None else 0.0
+        if self._clear > self.patience:
             self._sliding = False
         blocked = None if found is None or self._sliding else found[0] + 1
         speeds = profile(path, high, bounds, spacing, blocked)

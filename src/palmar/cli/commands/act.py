@@ -52,6 +52,8 @@ class Run:
     """Actions carried out of each chunk."""
     realtime: bool = False
     """Real-time chunking: a new chunk fits on to the one that runs while it is computed. For policies that take long."""
+    slowing: bool = True
+    """Follow the policy more slowly along its own path before a guard has to clip. --no-slowing for the guards alone."""
     seed: Seed = 0
     """Of the table, or of the body's reset: another seed, another layout."""
     timeout: Seconds = 20.0
@@ -115,6 +117,7 @@ class Run:
             "fit",
             "execute",
             "realtime",
+            "slowing",
             "seed",
             "timeout",
             "blackbox",
@@ -145,6 +148,8 @@ def print_result(result: RunResult, console: Screen) -> None:
         f"policy p50 {t['latency_p50']:.0f}, p99 {t['latency_p99']:.0f} ms"
     )
     changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
+    if t["slowed"]:
+        console.print(f"slowed down in {100 * t['slowed']:.0f} % of ticks, to {100 * t['speed']:.0f} % of full speed on average")
     console.print(f"safety changed: {changed}" + (f" · film: {result.film.path}" if result.film else ""))
     for off in result.off:
         console.print(styled("[yellow]not guarded: {}", off))
