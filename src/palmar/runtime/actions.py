@@ -278,7 +278,9 @@ class Absolute:
             self._begin(coming.actions, index, out, left)
             out, slope = hermite(out, action, self._slope * left, self._end * left, part / left)  # type: ignore[operator]
             self._slope = slope / left
-        out[self._free] = _towards(self.robot, self._free, _slowed(self.robot, self._free, action[self._free], speed), command)
+        out[self._free] = _towards(
+            self.robot, self._free, _slowed(self.robot, self._free, action[self._free], speed), command
+        )
         return out
 
     def _begin(self, actions: Array, index: int, start: Array, left: float) -> None:
