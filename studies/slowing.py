@@ -189,7 +189,7 @@ def figure(rows: Rows) -> str:
 STUDY = Study(
     question="What does slowing along the path keep, where guards that clip would leave it?",
     arms=ARMS,
-    expectation="Slowing reaches the goal within 5 points of unfiltered without driving into the box; clipping slides off the line.",
+    expectation="Slowing reaches the goal within 5 points of unfiltered and never drives into the box; clipping slides off.",
     measure=measure,
     answer=answer,
     figure=figure,

@@ -270,7 +270,7 @@ def through(gone: float, slowing: bool, moves: bool = True, timeout: float = 8.0
 
 
 def test_the_robot_waits_on_its_path_until_a_moving_box_has_gone_and_then_arrives():
-    seen, tools, actions = through(gone=3.0, slowing=True)
+    seen, tools, _ = through(gone=3.0, slowing=True)
     before = tools[: round(3.0 * ARM.control_rate)]
     assert before[:, 1].max() < 0.1 and np.abs(tools[:, [0, 2]]).max() < 2e-3  # in front of it, and on the line
     assert seen.speeds.min() == 0.0 and seen.clipped == 0

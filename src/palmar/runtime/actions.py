@@ -275,20 +275,24 @@ class Absolute:
         out = np.array(command, float)
         for index, part, phase in pieces(coming, share * speed):
             action, left = np.asarray(coming.actions[index], float), max(1.0 - phase, part)
-            self._begin(coming.actions, index, out, left)
-            out, slope = hermite(out, action, self._slope * left, self._end * left, part / left)  # type: ignore[operator]
+            first = self._begin(coming.actions, index, out, left)
+            out, slope = hermite(out, action, first * left, self._end * left, part / left)
             self._slope = slope / left
-        out[self._free] = _towards(self.robot, self._free, _slowed(self.robot, self._free, action[self._free], speed), command)
+        out[self._free] = _towards(
+            self.robot, self._free, _slowed(self.robot, self._free, action[self._free], speed), command
+        )
         return out
 
-    def _begin(self, actions: Array, index: int, start: Array, left: float) -> None:
-        """Take up another action: shape the curve from `start` to it, for `left` of its time."""
+    def _begin(self, actions: Array, index: int, start: Array, left: float) -> Array:
+        """The rate the curve begins with; at another action it is shaped from `start` to it, for `left` of its time."""
         action = np.asarray(actions[index], float)
-        if self._action is not None and np.array_equal(action, self._action, equal_nan=True):
-            return
+        known = self._action is not None and np.array_equal(action, self._action, equal_nan=True)
+        if known and self._slope is not None:
+            return self._slope
         first = (action - start) / left if self._slope is None else self._slope
-        self._slope, self._end = shaped(start, action, first, end_slopes(actions, index), left)
-        self._action = action
+        first, self._end = shaped(start, action, first, end_slopes(actions, index), left)
+        self._slope, self._action = first, action
+        return first
 
     def ahead(self, coming: Coming, share: float, command: Array, count: int, spacing: int, smooth: bool) -> Array:
         actions, index, phase = np.asarray(coming.actions, float), coming.index, coming.phase

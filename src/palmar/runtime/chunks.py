@@ -134,9 +134,11 @@ class ChunkBuffer:
         self._idle_since = None
         action, phase = new
         fade = (now - self._spliced) / self.blend if self.blend > 0 else 1.0
-        if fade < 1.0 and self._old is not None and (
-            old := _at(self._old, now - (self.slipped - self._slip_old))
-        ) is not None:
+        if (
+            fade < 1.0
+            and self._old is not None
+            and (old := _at(self._old, now - (self.slipped - self._slip_old))) is not None
+        ):
             action = fade * action + (1 - fade) * old[0]
         return action, phase
 

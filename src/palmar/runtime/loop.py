@@ -202,7 +202,12 @@ def rollout(
         sampled = chunks.sample(now)
         if correction is not None and sampled is not None:
             step_now = chunks.position(now)
-            if boundary or fresh is not None or corrected is None or (chunks.slipped > 0 and step_now != corrected_step):
+            if (
+                boundary
+                or fresh is not None
+                or corrected is None
+                or (chunks.slipped > 0 and step_now != corrected_step)
+            ):
                 corrected, corrected_step = sampled[0], step_now
                 try:
                     corrected = correction.correct(obs, sampled[0], step_now)

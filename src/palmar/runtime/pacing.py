@@ -107,9 +107,7 @@ class Pacing:
         rate = self.safety.rate
         return rate * (self._bounds.dt / share / max(self.speed, 0.2)) if rate.any() else None
 
-    def _plan(
-        self, space: ActionSpace, coming: Coming, share: float, command: Array, before: float
-    ) -> Plan | None:
+    def _plan(self, space: ActionSpace, coming: Coming, share: float, command: Array, before: float) -> Plan | None:
         """None where too little is left of the chunk to tell."""
         which, bounds = self._which, self._bounds
         spacing = self._spacing
@@ -184,7 +182,9 @@ class Pacing:
             along = plan.along
             speed = within(plan.speed, along, plan.full, low, high)
         if plan is not None and plan.blocked is None and self.safety.rate.any():
-            least = KEEPS * min(before, plan.speed)  # a bend that suits no speed is no reason to stop: the guards round it off
+            least = KEEPS * min(
+                before, plan.speed
+            )  # a bend that suits no speed is no reason to stop: the guards round it off
             if speed < least:
                 speed = least
                 target, after = self._at(space, coming, share, command, speed)

@@ -149,7 +149,9 @@ def print_result(result: RunResult, console: Screen) -> None:
     )
     changed = ", ".join(f"{k} {v}" for k, v in result.safety.items() if v) or "nothing"
     if t["slowed"]:
-        console.print(f"slowed down in {100 * t['slowed']:.0f} % of ticks, to {100 * t['speed']:.0f} % of full speed on average")
+        console.print(
+            f"slowed down in {100 * t['slowed']:.0f} % of ticks, to {100 * t['speed']:.0f} % of full speed on average"
+        )
     console.print(f"safety changed: {changed}" + (f" · film: {result.film.path}" if result.film else ""))
     for off in result.off:
         console.print(styled("[yellow]not guarded: {}", off))
