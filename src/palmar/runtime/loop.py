@@ -23,7 +23,6 @@ from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline, Worker
 from palmar.types import ActionChunk, Array, Observation, Policy, Verdict
 
-
 REFUSED = 1.0
 """How long a body may refuse the commands that brake it before no more are sent [s]."""
 

@@ -30,7 +30,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, RobotFault, UserError
 from palmar.runtime.bodies import find_body
 from palmar.runtime.estop import Latch
-from palmar.runtime.guards import Limits
+from palmar.runtime.limits import Limits
 from palmar.runtime.link import SEED, Ended, Fault, Kind, observed, receive, send
 from palmar.runtime.loop import Body
 from palmar.types import Array
