@@ -1,7 +1,9 @@
 import dataclasses
 
+import pytest
 import torch
 
+from palmar.errors import BadValue
 from palmar.models.vision import ResNetConfig, norm
 
 
@@ -22,3 +24,8 @@ def test_group_norms_compute_in_float32():
     with torch.autocast("cpu", torch.bfloat16):
         rounded = layer(x.bfloat16())
     assert rounded.dtype == torch.bfloat16 and (rounded.float() - exact).abs().max() < 0.05
+
+
+def test_a_negative_bound_of_tokens_is_refused():
+    with pytest.raises(BadValue, match="most is -320 tokens; expected 0 or more"):
+        ResNetConfig(most=-320)

@@ -121,3 +121,20 @@ def test_a_speed_whose_range_ends_at_0_is_brought_to_0(lower, upper):
         assert safety.command == pytest.approx(target) and safety.moving == (target != 0.0)
     path = braking(safety.limits, np.array([0.6 * (lower + upper)]), np.zeros(1), np.zeros(1))
     assert len(path) * safety.limits.dt < 2.0 and path[-1] == 0.0
+
+
+@pytest.mark.parametrize("rate", [50.0, 200.0, 1000.0])
+@pytest.mark.parametrize("away", [0.3, 1e-2, 1e-4])
+def test_a_limit_is_reached_and_not_only_nearly(rate, away):
+    """Also where the jerk binds, and from near: a channel must not rest short of its limit."""
+    lim = limits(rate)
+    lim = replace(lim, jerk=np.minimum(lim.jerk, 1.5 * lim.acceleration / lim.dt))
+    assert not lim.simple.any()
+    q, v, a = lim.upper - away, np.zeros(8), np.zeros(8)
+    for _ in range(int(2.5 * rate)):
+        before = v
+        v = lim.interval(q, v, a)[1]
+        a = (v - before) / lim.dt
+        q = q + v * lim.dt
+        assert np.all(q <= lim.upper + 1e-9)
+    assert np.all(lim.upper - q < 1e-6)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from palmar.data import format as fmt
-from palmar.data import paths, video
+from palmar.data import video
 from palmar.data.durable import NEW, sync_folder, write_bytes
+from palmar.data.layout import expand
 from palmar.data.repair import finish_swap
 from palmar.data.rows import load_rows
 from palmar.data.schema import check_info
@@ -61,7 +62,7 @@ def _groups(
     groups: list[list[Path]] = []
     size = 0
     for chunk, file in where:
-        path = paths.inside(root, _name(template, (chunk, file), key))
+        path = _place(root, template, (chunk, file), key)
         if not path.exists():
             raise BadFile(f"'{path}' is missing. {fmt.NEXT}")
         if not groups or size + path.stat().st_size > limit:
@@ -79,7 +80,7 @@ def _join_videos(root: Path, fresh: Path, rows: Sequence[fmt.Row], key: str, inf
         root, rows, prefix, info["video_path"], key, info.get("video_files_size_in_mb", fmt.VIDEO_MB) * MB
     ):
         for run in _same_kind(group):
-            target = fresh / _name(info["video_path"], place, key)
+            target = _place(fresh, info["video_path"], place, key)
             if len(run) == 1:
                 _link(run[0], target)
                 moved[run[0]] = (place, 0.0)
@@ -92,15 +93,16 @@ def _join_videos(root: Path, fresh: Path, rows: Sequence[fmt.Row], key: str, inf
                 moved |= {path: (place, start) for path, (start, _) in zip(run, spans, strict=True)}
             place = fmt.following(*place)
     for row in rows:
-        old = root / _name(info["video_path"], (row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"]), key)
+        old = _place(root, info["video_path"], (row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"]), key)
         (row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"]), shift = moved[old]
         frame = round((row[f"{prefix}/from_timestamp"] + shift) * info["fps"])  # whole frames: no drift
         row[f"{prefix}/from_timestamp"] = frame / info["fps"]
         row[f"{prefix}/to_timestamp"] = (frame + row["length"]) / info["fps"]
 
 
-def _name(template: str, place: tuple[int, int], key: str = "") -> str:
-    return paths.parse(template).name({"video_key": key, "chunk_index": place[0], "file_index": place[1]})
+def _place(root: Path, template: str, place: tuple[int, int], key: str = "") -> Path:
+    """Raises `BadFile` for a template or a place that makes no path inside the set."""
+    return expand(root, template, video_key=key, chunk_index=place[0], file_index=place[1])
 
 
 def _same_kind(group: Sequence[Path]) -> list[list[Path]]:
@@ -125,7 +127,7 @@ def _join_data(root: Path, fresh: Path, rows: Sequence[fmt.Row], info: dict[str,
     for group in _groups(
         root, rows, "data", info["data_path"], "", info.get("data_files_size_in_mb", fmt.DATA_MB) * MB
     ):
-        target = fresh / _name(info["data_path"], place)
+        target = _place(fresh, info["data_path"], place)
         if len(group) == 1:
             _link(group[0], target)
         else:
@@ -141,7 +143,7 @@ def _join_data(root: Path, fresh: Path, rows: Sequence[fmt.Row], info: dict[str,
         moved |= dict.fromkeys(group, place)
         place = fmt.following(*place)
     for row in rows:
-        old = root / _name(info["data_path"], (row["data/chunk_index"], row["data/file_index"]))
+        old = _place(root, info["data_path"], (row["data/chunk_index"], row["data/file_index"]))
         row["data/chunk_index"], row["data/file_index"] = moved[old]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from palmar.data import schema
+from palmar.data import stats as st
 from palmar.data.durable import NEW, OLD, STAGING
 from palmar.data.paths import NEXT
 from palmar.embodiments import Embodiment
@@ -164,9 +165,9 @@ def episodes_table(rows: Sequence[Row], features: dict[str, Feature]) -> Any:
             return pa.list_(pa.string())
         if column.endswith("_timestamp"):
             return pa.float64()
-        if not column.startswith("stats/"):
+        if (about := st.stat_of(column)) is None:
             return pa.int64() if column.endswith("index") or column == "length" else None
-        feature, stat = column.removeprefix("stats/").rsplit("/", 1)
+        feature, stat = about
         if feature not in features:
             return None
         dtype = features[feature]["dtype"]

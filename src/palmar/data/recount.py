@@ -19,20 +19,19 @@ from palmar.errors import BadFile
 
 def row_stats(root: Path, info: Mapping[str, Any], good: Sequence[Mend], why: list[str]) -> None:
     """Statistics of an episode that lacks them, or whose are wrong, where others of the set have them."""
-    columns = {c for m in good for c in m.row if c.startswith("stats/") and m.row[c] is not None}
+    columns = {c: about for m in good for c in m.row if m.row[c] is not None and (about := st.stat_of(c)) is not None}
     if not columns:
         return
     for m in good:
         tables: dict[str, dict[str, Any]] = {}
-        for column in columns:
-            feature, name = column.removeprefix("stats/").rsplit("/", 1)
+        for column, (feature, name) in columns.items():
             if m.row.get(column) is not None:
                 tables.setdefault(feature, {})[name] = m.row[column]
-        features = {c.removeprefix("stats/").rsplit("/", 1)[0] for c in columns} & set(info["features"])
+        features = {feature for feature, _ in columns.values()} & set(info["features"])
         for feature in sorted(features):
             one = {feature: tables.get(feature, {})}
             wrong = next(schema.stats_problems(one, info["features"]), None)
-            names = {c.rsplit("/", 1)[1] for c in columns if c.removeprefix("stats/").rsplit("/", 1)[0] == feature}
+            names = {name for of, name in columns.values() if of == feature}
             counted = np.asarray(one[feature].get("count", 0)).reshape(-1)[:1]
             off = info["features"][feature]["dtype"] in schema.NUMBERS and (
                 not len(counted) or counted[0] != m.row["length"]

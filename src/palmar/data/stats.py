@@ -85,12 +85,18 @@ def from_lists(stats: Mapping[str, Mapping[str, Any]]) -> dict[str, Stats]:
     return {f: {name: np.asarray(v) for name, v in s.items()} for f, s in stats.items()}
 
 
+def stat_of(column: str) -> tuple[str, str] | None:
+    """(feature, statistic) of a column `stats/FEATURE/STATISTIC` of meta/episodes; None for any other column."""
+    feature, _, stat = column.removeprefix("stats/").rpartition("/")
+    return (feature, stat) if column.startswith("stats/") and feature and stat else None
+
+
 def of_rows(rows: Mapping[str, Sequence[Any]]) -> dict[str, Stats]:
     """Whole-set statistics from the `stats/FEATURE/STAT` columns of meta/episodes."""
     features: dict[str, list[dict[str, Array]]] = {}
     for column, values in rows.items():
-        if column.startswith("stats/"):
-            feature, name = column.removeprefix("stats/").rsplit("/", 1)
+        if (about := stat_of(column)) is not None:
+            feature, name = about
             parts = features.setdefault(feature, [{} for _ in values])
             for part, value in zip(parts, values, strict=True):
                 part[name] = np.asarray(value)

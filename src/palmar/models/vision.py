@@ -266,6 +266,10 @@ class ResNetConfig:
     film: bool = False
     most: int = 0
 
+    def __post_init__(self) -> None:
+        if self.most < 0:
+            raise BadValue(f"most is {self.most} tokens; expected 0 or more. Next: 0 for no limit")
+
     def build(self, condition: int) -> VisionEncoder:
         return ResNet(self, condition)
 

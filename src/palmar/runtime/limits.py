@@ -241,6 +241,9 @@ def _highest(nu: Array, brake: Array, high: Array, room: Array, most: Array) -> 
     """The highest a [K] between `brake` and `high` after which braking ends within the room, to a 64th of the interval; `brake`
     where there is none. K separate channels with their own (v, a)."""
     part = _PARTS
+    high = np.maximum(
+        np.minimum(high, room - nu), brake
+    )  # the step itself ends within the room, however little is left
     for _ in range(2):
         tries = brake + part[:, None] * (high - brake)
         speed = nu + tries
