@@ -20,6 +20,7 @@ from palmar.robots import robot as robot_named
 from palmar.robots import robots
 from palmar.runtime.estop import Latch
 from palmar.runtime.limits import Limits
+from palmar.runtime.link import SEED, Kind, receive
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
 from palmar.runtime.watchdog import LONGEST, Host, braking
@@ -301,6 +302,17 @@ def test_a_loop_that_reads_nothing_does_not_keep_the_body_from_being_stopped(tmp
     host.sock.setblocking(True)
     threading.Thread(target=host.halt, args=("watchdog: a test",), daemon=True).start()
     assert body.switched.wait(PATIENCE)
+    ours.close()
+
+
+def test_a_robot_that_moves_is_brought_to_rest_before_its_body_is_reset(tmp_path):
+    body, before = Told(), []
+    ours, host = driven(body, tmp_path)
+    moved = len(body.commands)
+    body.reset = lambda seed=None: before.extend(body.commands) or body.observe()
+    host._answer(Kind.RESET, memoryview(SEED.pack(-1)))
+    assert receive(ours)[0] is Kind.SEEN
+    assert len(before) > moved and before[-1][3] == 0.0 and not host._moving
     ours.close()
 
 

@@ -90,6 +90,7 @@ class Host:
                 if self.stopped:
                     raise Stopped(self.stopped)
                 (seed,) = SEED.unpack(payload)
+                self._come_to_rest()
                 self._command, self._moving = None, False
                 self._rate = self._change = np.zeros(len(self._rate))
                 obs = self._call("reset", lambda: self.body.reset(None if seed < 0 else seed))
@@ -127,6 +128,15 @@ class Host:
                 self._beat = time.monotonic()
 
         self._call("apply", go)
+
+    def _come_to_rest(self) -> None:
+        """Brake by commands like the loop's: what the body does in `reset` begins at rest. Raises `Stopped`."""
+        if self._moving and self._command is not None:
+            for command in braking(self.limits, self._command, self._rate, self._change):
+                self._apply(command)
+                time.sleep(self.limits.dt)
+        if self.stopped:
+            raise Stopped(self.stopped)
 
     def _call(self, verb: str, call: Callable[[], Any]) -> Any:
         with self._bus:
