@@ -67,7 +67,7 @@ JOINT = Channel("elbow", "revolute", "rad", -1.0, 1.0, 2.0, 10.0)
         ({"home": float("nan")}, "channel 'elbow': home is not a number"),
         ({"home": 3.0}, "channel 'elbow': home is 3; expected -1 … 1"),
         ({"lower": 4.0}, "channel 'elbow': position is 4 … 1; expected lower < upper"),
-        ({"upper": float("inf")}, "expected finite limits .only a continuous joint has none"),
+        ({"upper": float("inf")}, "expected finite limits .only a continuous joint has none.*lowest and highest value"),
         ({"unit": "furlong"}, "unknown unit of channel 'elbow' 'furlong'"),
         ({"unit": "m"}, "channel 'elbow' is revolute in 'm'; expected one of rad, deg"),
         ({"kind": "wobbly"}, "unknown kind of channel 'elbow' 'wobbly'"),

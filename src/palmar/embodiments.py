@@ -132,7 +132,7 @@ class Channel:
             raise BadValue(
                 f"channel '{self.name}': position is {self.lower:g} … {self.upper:g}; expected finite limits (only a "
                 "continuous joint has none). "
-                "Next: state its largest speed, from the data sheet"
+                "Next: state its lowest and highest value, from the data sheet"
             )
         if self.kind == "velocity" and not self.lower <= 0 <= self.upper:
             raise BadValue(

@@ -25,6 +25,14 @@ def test_a_policy_is_loaded_once_until_it_is_written_again(tmp_path, monkeypatch
     os.utime(folder / "config.json", ns=(1, 1))
     second = mine.policy(str(folder))
     assert second is not first
+    monkeypatch.setattr("palmar.lab.worlds.load_policy", lambda where: object())
+    (tmp_path / "correction").mkdir()
+    about = tmp_path / "correction" / "correction.json"
+    about.write_text("{}")
+    corrected = mine.policy(str(about.parent))
+    assert mine.policy(str(about.parent)) is corrected
+    os.utime(about, ns=(1, 1))
+    assert mine.policy(str(about.parent)) is not corrected
     calls = []
     monkeypatch.setattr("palmar.lab.worlds.load_policy", lambda where: calls.append(where) or object())
     for where in ("a", "b", "a", "c", "a", "b"):  # of the last two, whichever was used longest ago goes

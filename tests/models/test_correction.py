@@ -17,7 +17,7 @@ from palmar.runtime.correcting import corrector
 from palmar.runtime.loop import rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline
-from palmar.train.correct import CorrectConfig, ask, train_correction
+from palmar.train.correct import Asked, CorrectConfig, _first_held_out, ask, train_correction
 from palmar.types import ActionChunk, Observation
 
 HORIZON = 8
@@ -108,6 +108,30 @@ def test_the_policy_is_asked_in_order_and_only_for_its_own_channels():
     wide.action_names = ("x", "y")
     with pytest.raises(BadValue, match="answers 1 numbers an action, the data hold 2"):
         ask(Stale(), wide, 0.1, 50)
+
+
+def test_data_of_another_rate_are_refused(tmp_path):
+    fast = Wave(100)
+    fast.fps = 20.0
+    with pytest.raises(BadValue, match="the data hold 20 actions a second, the policy answers 10"):
+        train_correction(Stale(), "stale", [fast], tmp_path, CorrectConfig(frames=50, steps=1), SMALL)
+
+
+@pytest.mark.parametrize(("stops", "first"), [((50, 100), 50), ((10, 85, 100), 85), ((100,), 90), ((95, 98, 100), 95)])
+def test_whole_episodes_are_held_out(stops, first):
+    stop = np.repeat(stops, np.diff([0, *stops]))
+    assert _first_held_out(Asked(Wave(100), np.arange(100), stop, np.zeros((100, HORIZON, 1))), 0.1) == first
+
+
+def test_a_policy_of_other_channels_is_refused(trained, monkeypatch):
+    """Policies of other systems have no fingerprint to tell them apart."""
+    folder, _ = trained
+    other = Stale()
+    monkeypatch.setattr(c, "load_policy", lambda where: other)
+    assert c.load(folder, base="openpi:other").inner is other
+    other.interface = Interface({"eye": (16, 16)}, ("x",), ("y",), HORIZON, 0.1)
+    with pytest.raises(BadFile, match="has action_names x; the policy 'openpi:other' has y"):
+        c.load(folder, base="openpi:other")
 
 
 def test_the_loop_corrects_every_step_from_the_newest_observation():

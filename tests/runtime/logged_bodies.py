@@ -64,6 +64,17 @@ class Refuses(Stuck):
         self.note("stop")
 
 
+class Dies(Logged):
+    """Raises at the second command and takes its process along at the third."""
+
+    def apply(self, command):
+        super().apply(command)
+        if self.ticks == 2:
+            raise OSError("the bus does not answer")
+        if self.ticks == 3:
+            os._exit(9)
+
+
 class FrozenCamera(Logged):
     def picture(self):
         return np.full((24, 32, 3), 7, np.uint8)

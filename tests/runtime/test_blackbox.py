@@ -97,6 +97,15 @@ def test_it_holds_the_seconds_before_a_fault(tmp_path):
     assert box.written == []
 
 
+def test_no_dump_takes_the_place_of_another(tmp_path):
+    (first,) = jammed(tmp_path).written
+    (second,) = jammed(tmp_path).written
+    kept = second.read_text()
+    first.unlink()
+    (third,) = jammed(tmp_path).written
+    assert third.name == "fault-002.jsonl" and second.read_text() == kept
+
+
 def test_a_dump_from_the_middle_of_a_run_is_played_bit_for_bit(tmp_path):
     (path,) = jammed(tmp_path).written
     dump = read_dump(path)

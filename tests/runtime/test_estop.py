@@ -60,6 +60,11 @@ def test_a_damaged_latch_is_a_latch(state, content):
     assert not latch.latched
 
 
+def test_a_reason_that_is_no_text_latches_all_the_same():
+    pressed = Latch("arm7").press("a \udcff hand")
+    assert "hand" in pressed.reason and "hand" in Latch("arm7").read().reason
+
+
 def test_a_full_disk_latches_all_the_same():
     latch = Latch("arm7")
     latch.prepare()

@@ -92,6 +92,31 @@ def test_what_the_body_raises_comes_with_the_next_answer():
             body.observe()
 
 
+def test_every_answer_is_to_what_was_asked_after_many_faults():
+    with HostedBody("mock:", ROBOT, 5.0) as body:
+        body.reset()
+        for _ in range(5):
+            body.apply(np.array([np.nan, 0, 0, 0]))
+        with pytest.raises(RobotFault, match="expected 4 finite numbers"):
+            body.observe()
+        for i in range(3):
+            body.apply(ROBOT.home)
+            assert body.observe().time == pytest.approx((i + 1) / ROBOT.control_rate)
+
+
+def test_a_fault_of_the_body_is_not_the_word_of_a_watchdog_that_brakes():
+    """It raises once; then its process dies while the robot moves."""
+    body = HostedBody("logged_bodies:Dies", ROBOT, 5.0)
+    body.reset()
+    for i in range(3):
+        body.apply(ROBOT.home + [0.001 * i, 0, 0, 0])
+    body.process.wait()
+    with pytest.raises(RobotFault, match="the robot is braked from the loop's process"):
+        body.apply(ROBOT.home)
+    assert body._own is not None
+    body.close()
+
+
 @pytest.mark.parametrize("period", [0.0, 0.05, 6.0, float("nan")])
 def test_a_period_that_cannot_be_kept_is_refused(period):
     with pytest.raises(BadValue, match=r"expected 0\.06 … 5 s. Next: --watchdog 0\.2"):

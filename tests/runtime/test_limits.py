@@ -7,8 +7,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from palmar.embodiments import Channel, Embodiment
 from palmar.robots.arm7 import arm7
 from palmar.runtime.limits import Limits
+from palmar.runtime.safety import Safety
+from palmar.runtime.watchdog import braking
+from palmar.types import Observation
 
 RATES = st.sampled_from([20.0, 50.0, 200.0, 1000.0])
 SHARES = st.lists(st.floats(-1, 1), min_size=8, max_size=8).map(np.array)
@@ -105,6 +109,18 @@ def test_a_high_control_rate_gives_up_no_acceleration():
         q = q + v * lim.dt
         fastest = np.maximum(fastest, a)
     assert np.allclose(fastest[:7], lim.acceleration[:7], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0.0, 0.5), (-0.4, 0.0)])
+def test_a_speed_whose_range_ends_at_0_is_brought_to_0(lower, upper):
+    robot = Embodiment("belt", (Channel("belt", "velocity", "m/s", lower, upper, 0.5, 1.0),))
+    safety, seen = Safety(robot), Observation({}, np.zeros(1, np.float32))
+    for target in (0.6 * (lower + upper), 0.0):
+        for _ in range(60):
+            safety.check(np.array([target]), seen, 0.0)
+        assert safety.command == pytest.approx(target) and safety.moving == (target != 0.0)
+    path = braking(safety.limits, np.array([0.6 * (lower + upper)]), np.zeros(1), np.zeros(1))
+    assert len(path) * safety.limits.dt < 2.0 and path[-1] == 0.0
 
 
 @pytest.mark.parametrize("rate", [50.0, 200.0, 1000.0])

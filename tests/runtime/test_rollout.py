@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import SimClock, WallClock
-from palmar.runtime.loop import Body, Subscriber, rollout
+from palmar.runtime.loop import Body, Subscriber, brake_to_rest, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline, Threaded
 from palmar.transfer.diagnose import _Drive
 from palmar.types import ActionChunk
@@ -288,3 +290,32 @@ def test_polling_a_busy_worker_leaves_its_answer_alone():
     assert worker.poll(0.0) is not None
     assert worker.poll(0.0) is None
     worker.close()
+
+
+def _at(command):
+    return ROBOT.state_from(command, 0 * command).astype(np.float32)
+
+
+class Refuses(MockBody):
+    """Raises at some commands."""
+
+    refused = (2, 3)
+
+    def apply(self, command):
+        self.count = getattr(self, "count", 0) + 1
+        if self.count in self.refused:
+            raise OSError(f"no answer to {self.count}")
+        super().apply(command)
+
+
+@pytest.mark.parametrize(("refused", "rests"), [((2, 3), True), (range(2, 10_000), False)])
+def test_a_body_that_refuses_a_command_is_braked_by_the_next(refused, rests):
+    safety, body, clock = Safety(ROBOT), Refuses(ROBOT), SimClock()
+    body.refused = refused
+    seen = body.reset()
+    for i in range(20):
+        safety.check(ROBOT.home + [0.03 * i, 0, 0, 0, 0, 0, 0, 0], replace(seen, state=_at(safety.command)), 0.0)
+    with pytest.raises(OSError, match="no answer to 2"):
+        brake_to_rest(body, safety, clock)
+    assert not safety.moving
+    assert np.array_equal(body.commands[-1], safety.command) == rests

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from palmar.description.write import write_robot
 from palmar.robots import robot as robot_named
 from palmar.robots import robots
 from palmar.runtime.estop import Latch
-from palmar.runtime.guards import Limits
+from palmar.runtime.limits import Limits
+from palmar.runtime.link import SEED, Kind, receive
+from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
-from palmar.runtime.watchdog import LONGEST, braking
+from palmar.runtime.watchdog import LONGEST, Host, braking
 from palmar.types import Observation
 
 HERE = Path(__file__).parent
@@ -226,6 +230,106 @@ def test_a_camera_that_shows_nothing_new_holds_the_robot(start, body, why):
     code, said = run.end()
     assert code == 143 and why in said
     run.at_rest()
+
+
+class Told(MockBody):
+    """Refuses the commands whose numbers are given, and has a switch."""
+
+    def __init__(self, refused=(), slow=0.0):
+        self.refused, self.slow, self.count, self.calls, self.switched = refused, 0.0, 0, 0, threading.Event()
+        super().__init__(ROBOT)
+        self.slow = slow
+
+    def observe(self, images=True):
+        return self.once(lambda: (time.sleep(self.slow), super(Told, self).observe(images))[1])
+
+    def apply(self, command):
+        self.count += 1
+        if self.count in self.refused:
+            raise OSError("no answer")
+        self.once(lambda: super(Told, self).apply(command))
+
+    def once(self, call):
+        self.calls += 1
+        assert self.calls == 1, "two calls at once"
+        try:
+            return call()
+        finally:
+            self.calls -= 1
+
+    def stop(self):
+        self.switched.set()
+
+
+def driven(body, tmp_path, period=5.0):
+    """A host whose body moves: the loop's end of its connection, and it."""
+    ours, theirs = socket.socketpair()
+    host = Host(body, theirs, period, Latch("gadget", tmp_path))
+    for i in range(5):
+        host._apply(ROBOT.home + [0.004 * i, 0, 0, 0.01 * i])
+    return ours, host
+
+
+def test_a_command_that_is_refused_is_not_the_last_that_brakes(tmp_path):
+    body = Told(refused=(6, 7, 9))
+    ours, host = driven(body, tmp_path)
+    host.halt("watchdog: a test")
+    assert body.commands[-1][3] == 0.0 and not host._moving and not body.switched.is_set()
+    ours.close()
+
+
+def test_an_emergency_stop_waits_for_a_call_that_is_about_to_come_back(tmp_path):
+    body = Told(slow=0.3)
+    ours, host = driven(body, tmp_path)
+    seen = threading.Thread(target=host._call, args=("observe", body.observe))
+    seen.start()
+    while not body.calls:
+        time.sleep(0.001)
+    host._beat = time.monotonic()
+    host.halt("E-STOP: a test", latch=False)
+    seen.join()
+    assert body.commands[-1][3] == 0.0 and not host._moving
+    ours.close()
+
+
+def test_a_loop_that_reads_nothing_does_not_keep_the_body_from_being_stopped(tmp_path):
+    body = Told(refused=range(6, 10_000))
+    ours, host = driven(body, tmp_path, period=0.2)
+    host.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            host.sock.send(b"x")
+    host.sock.setblocking(True)
+    threading.Thread(target=host.halt, args=("watchdog: a test",), daemon=True).start()
+    assert body.switched.wait(PATIENCE)
+    ours.close()
+
+
+def test_a_robot_that_moves_is_brought_to_rest_before_its_body_is_reset(tmp_path):
+    body, before = Told(), []
+    ours, host = driven(body, tmp_path)
+    moved = len(body.commands)
+    body.reset = lambda seed=None: before.extend(body.commands) or body.observe()
+    host._answer(Kind.RESET, memoryview(SEED.pack(-1)))
+    assert receive(ours)[0] is Kind.SEEN
+    assert len(before) > moved and before[-1][3] == 0.0 and not host._moving
+    ours.close()
+
+
+def test_the_period_begins_with_the_first_command_that_moves(tmp_path):
+    """A robot that rested, with nobody talking to it, for longer than the period is not stopped when it is told to move."""
+    body = Told()
+    ours, host = driven(body, tmp_path, period=5.0)
+    host._apply(host._command)
+    host._apply(host._command * [1, 1, 1, 0])
+    host._apply(host._command)
+    assert not host._moving
+    host._beat -= 100.0
+    seen = []
+    body.once = lambda call: seen.append((host._moving, time.monotonic() - host._beat < 5.0))
+    host._apply(host._command + [0.004, 0, 0, 0])
+    assert seen == [(True, True)]
+    ours.close()
 
 
 def test_braking_is_a_path_to_rest_within_the_limits():

@@ -46,8 +46,9 @@ class Loaded:
 
     def policy(self, where: str) -> Policy:
         """As `load_policy`; loaded anew when its checkpoint has been written again."""
-        config = checkpoint_of(where) / "config.json"
-        written = config.stat().st_mtime_ns if config.exists() else 0
+        # of a policy and of a correction alike; its configuration is written after its weights
+        files = [checkpoint_of(where) / name for name in ("config.json", "correction.json")]
+        written = max((f.stat().st_mtime_ns for f in files if f.exists()), default=0)
         return _kept(self._policies, (where, written), lambda: load_policy(where), POLICIES)
 
 

@@ -118,7 +118,7 @@ class Corrected:
     def __init__(self, inner: Policy, correction: Correction, state: Normalizer, action: Normalizer) -> None:
         self.inner, self.correction = inner, correction.eval()
         self.normalizers = {"state": state, "action": action}
-        self.interface = inner.interface or correction.interface
+        self.interface = inner.interface
         self.wants_images = bool(correction.eyes)
         self._pictures: dict[str, Tensor] = {}
 
@@ -211,7 +211,8 @@ def read(path: str | Path) -> Stored:
 def load(path: str | Path, base: str | None = None) -> Corrected:
     """The policy that a correction belongs to, corrected. base: where that policy lies now; not given: where it lay.
 
-    Raises `BadFile` when the policy there is another than the one that the correction was trained on.
+    Raises `BadFile` when the policy there is another than the one that the correction was trained on, or has other channels: a
+    policy of another system has no fingerprint, and one checkpoint may hold several robots.
     """
     stored = read(path)
     base = stored.base if base is None else base
@@ -221,6 +222,13 @@ def load(path: str | Path, base: str | None = None) -> Corrected:
             f"the correction in '{path}' was trained on another policy than '{base}' (fingerprint {found}, expected "
             f"{stored.fingerprint}). Next: train it again (palmar train --correction {base})"
         )
+    for what in ("state_names", "action_names"):
+        here, own = (", ".join(getattr(i, what)) or "none" for i in (policy.interface, stored.correction.interface))
+        if here != own:
+            raise BadFile(
+                f"the correction in '{path}' has {what} {own}; the policy '{base}' has {here}. Next: train it again (palmar "
+                f"train --correction {base})"
+            )
     return Corrected(policy, stored.correction, stored.state, stored.action)
 
 

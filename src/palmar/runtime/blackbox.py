@@ -60,7 +60,8 @@ class BlackBox(Subscriber):
     def on_end(self, reason: str) -> None:
         if reason == "fault" and not self._faulty:
             self._faults.append((self._first, list(self._ring)))
-        first = len(list(self.folder.glob("fault-*.jsonl"))) if self._faults else 0
+        there = [int(n) for p in self.folder.glob("fault-*.jsonl") if (n := p.stem.removeprefix("fault-")).isdecimal()]
+        first = max(there, default=-1) + 1
         for number, (state, kept) in enumerate(self._faults, start=first):
             self.written.append(self._write(self.folder / f"fault-{number:03d}.jsonl", state, kept))
 

@@ -55,6 +55,10 @@ class Signs:
             self._repeats, self._last, held = held, now, True
         return held
 
+    def forget(self) -> None:
+        """It was let go: only a new sign counts."""
+        self._last = None
+
 
 class Keys:
     """A key held in a terminal, by its repetition. Raises `BadValue` where there is no terminal."""
@@ -115,7 +119,9 @@ class Datagrams:
             except OSError:
                 break
             sign, released = word[:1] == b"1", word[:1] == b"0"
-        return self._signs.seen(sign) and not released
+        if released:
+            self._signs.forget()
+        return self._signs.seen(sign)
 
     def close(self) -> None:
         self._socket.close()

@@ -1,4 +1,5 @@
-"""The emergency stop of a robot, latched in a file until a person releases it: for every process on this machine.
+"""The emergency stop of a robot, latched in a file until a person releases it: for every process of this user on this
+machine. Another user (root too) has a folder of their own.
 
 A file that is there is an E-STOP, also an empty or damaged one: what cannot be read does not let a robot move.
 """
@@ -78,7 +79,7 @@ class Latch:
         aside = self.folder / f".{self.path.stem}.{os.getpid()}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with aside.open("w", encoding="utf-8") as file:
+            with aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(json.dumps(asdict(pressed), ensure_ascii=False))
                 file.flush()
                 os.fsync(file.fileno())

@@ -146,18 +146,20 @@ class HostedBody:
             send(self._sock, kind, payload)
             said, answer = receive(self._sock)
             fault = _fault(answer) if said is Kind.FAULT else None
-            if said is Kind.FAULT and answer[1] == Kind.APPLY:  # of a command before; the answer is still to come
-                receive(self._sock)
+            while said is Kind.FAULT and answer[1] == Kind.APPLY:  # of commands before; the answer is still to come
+                said, answer = receive(self._sock)
         except (Ended, TimeoutError) as error:
             raise self._lost(error) from error
-        if fault is not None:
-            if answer[0] == Fault.STOPPED:  # it has braked the robot: nothing is to be sent any more
-                self._ended = str(fault)
-            raise fault
+        if said is Kind.FAULT and answer[0] == Fault.STOPPED:  # it has braked the robot: nothing is to be sent any more
+            fault = _fault(answer)
+            self._ended = str(fault)
+        if fault is not None or said is Kind.FAULT:
+            raise fault or _fault(answer)
         return observation(answer, self.embodiment)
 
     def _lost(self, error: Exception) -> RobotFault | BadValue:
-        """The watchdog does not answer. What it said last is the reason; without a word the robot is braked from here."""
+        """The watchdog does not answer. When it said that it stops the robot, that is the reason; else the robot is braked
+        from here."""
         if not isinstance(error, TimeoutError) and (said := self._last_words()) is not None:
             self._ended = str(said)
             return said
@@ -182,7 +184,7 @@ class HostedBody:
         try:
             while True:
                 kind, payload = receive(self._sock)
-                if kind is Kind.FAULT:
+                if kind is Kind.FAULT and payload[0] == Fault.STOPPED:
                     return _fault(payload)
         except (Ended, TimeoutError, RobotFault):
             return None

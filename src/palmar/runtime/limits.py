@@ -55,8 +55,11 @@ class Limits:
         names = [c.coupling for c in robot.channels]
         groups = [np.flatnonzero([n == name for n in names]) for name in dict.fromkeys(n for n in names if n)]
         groups += [np.array([i]) for i, n in enumerate(names) if not n]
+        lower, upper = robot.lower + 1e-6, robot.upper - 1e-6
+        # a speed is stopped at 0, which may be the end of its range
+        lower, upper = np.where(speeds, np.minimum(lower, 0.0), lower), np.where(speeds, np.maximum(upper, 0.0), upper)
         return cls(
-            robot.lower + 1e-6, robot.upper - 1e-6, rate * inside, change, np.minimum(third * inside, 2 * change / dt), dt,
+            lower, upper, rate * inside, change, np.minimum(third * inside, 2 * change / dt), dt,
             speeds, tuple(groups), np.array([np.inf if c.effort is None else c.effort for c in robot.channels]),
         )  # fmt: skip
 

@@ -23,6 +23,9 @@ from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline, Worker
 from palmar.types import ActionChunk, Array, Observation, Policy, Verdict
 
+REFUSED = 1.0
+"""How long a body may refuse the commands that brake it before no more are sent [s]."""
+
 
 @runtime_checkable
 class Body(Protocol):
@@ -120,11 +123,25 @@ def resting_command(robot: Embodiment, obs: Observation) -> Array:
 
 
 def brake_to_rest(body: Body, safety: Safety, clock: Clock) -> None:
-    """Come to rest within the limits, one command a control tick, looking at nothing."""
+    """Come to rest within the limits, one command a control tick, looking at nothing.
+
+    A command that the body refuses is not the last; what it raised first is raised at the end, or when it has refused all
+    for `REFUSED` seconds.
+    """
+    refused: Exception | None = None
+    taken = clock.now()
     while safety.moving:
         when = clock.now() + 1.0 / body.embodiment.control_rate
-        body.apply(safety.brake().command)
+        try:
+            body.apply(safety.brake().command)
+            taken = clock.now()
+        except Exception as error:
+            refused = refused or error
+            if clock.now() - taken > REFUSED:
+                break
         clock.wait_until(when)
+    if refused is not None:
+        raise refused
 
 
 def rollout(

@@ -30,7 +30,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, RobotFault, UserError
 from palmar.runtime.bodies import find_body
 from palmar.runtime.estop import Latch
-from palmar.runtime.guards import Limits
+from palmar.runtime.limits import Limits
 from palmar.runtime.link import SEED, Ended, Fault, Kind, observed, receive, send
 from palmar.runtime.loop import Body
 from palmar.types import Array
@@ -90,6 +90,7 @@ class Host:
                 if self.stopped:
                     raise Stopped(self.stopped)
                 (seed,) = SEED.unpack(payload)
+                self._come_to_rest()
                 self._command, self._moving = None, False
                 self._rate = self._change = np.zeros(len(self._rate))
                 obs = self._call("reset", lambda: self.body.reset(None if seed < 0 else seed))
@@ -118,6 +119,8 @@ class Host:
 
         def go() -> None:
             if not self.stopped:
+                if not self._moving:  # the period begins with the first command that moves it
+                    self._beat = time.monotonic()
                 self._moving = self._moving or moving
                 self.body.apply(command.copy())
                 self._change = (rate - self._rate) / self.limits.dt
@@ -125,6 +128,15 @@ class Host:
                 self._beat = time.monotonic()
 
         self._call("apply", go)
+
+    def _come_to_rest(self) -> None:
+        """Brake by commands like the loop's: what the body does in `reset` begins at rest. Raises `Stopped`."""
+        if self._moving and self._command is not None:
+            for command in braking(self.limits, self._command, self._rate, self._change):
+                self._apply(command)
+                time.sleep(self.limits.dt)
+        if self.stopped:
+            raise Stopped(self.stopped)
 
     def _call(self, verb: str, call: Callable[[], Any]) -> Any:
         with self._bus:
@@ -145,9 +157,10 @@ class Host:
         """Until the end: brake when a command is missed or an E-STOP is pressed."""
         _first_in_line()
         while not self.ended.is_set():
+            # in this order: a beat newer than `now` or `moving` is no alarm, an older one may be a false one
+            now, moving = time.monotonic(), self._moving
             missed = self._beat + self.period
-            now = time.monotonic()
-            if self._moving and not self.stopped:
+            if moving and not self.stopped:
                 if self.latch.latched:
                     self.halt(f"E-STOP: {self.latch.read()}", latch=False)
                 elif now >= missed:
@@ -174,10 +187,15 @@ class Host:
         press = threading.Thread(target=self._press, args=(reason,), daemon=True)
         if latch:  # beside the braking: a disk may be slow
             press.start()
-        done, self._beat = threading.Event(), time.monotonic()
-        threading.Thread(target=self._brake, args=(done,), daemon=True).start()
-        if not reason.startswith("E-STOP"):
-            self._say(Kind.FAULT, bytes([Fault.STOPPED, 0]), reason.encode())
+        # A call in progress may still come back in time: two at once would be too much for most buses. One that is late
+        # already is not waited for.
+        done, now = threading.Event(), time.monotonic()
+        patience = max(min(self._beat + self.period - now, self.period / 2), self.limits.dt)
+        self._beat = now
+        threading.Thread(target=self._brake, args=(done, patience), daemon=True).start()
+        if not reason.startswith("E-STOP"):  # beside it as well: a loop that hangs reads nothing
+            said = (Kind.FAULT, bytes([Fault.STOPPED, 0]), reason.encode())
+            threading.Thread(target=self._say, args=said, daemon=True).start()
         while not done.wait(self.period) and time.monotonic() - self._beat < self.period:
             time.sleep(0)  # it takes the commands that brake it
         if self._moving:
@@ -187,19 +205,26 @@ class Host:
             press.join(LINGERS)
         self._rests.set()
 
-    def _brake(self, done: threading.Event) -> None:
-        held = self._bus.acquire(timeout=self.limits.dt)  # a call that does not come back is not waited for
+    def _brake(self, done: threading.Event, patience: float) -> None:
+        """A command that the body refuses is not the last: the next ones are tried for one period."""
+        held = self._bus.acquire(timeout=patience)
+        refused: Exception | None = None
         try:
             for command in (
                 [] if self._command is None else braking(self.limits, self._command, self._rate, self._change)
             ):
                 when = time.monotonic() + self.limits.dt
-                self.body.apply(command)
-                self._beat = time.monotonic()
+                try:
+                    self.body.apply(command)
+                    self._beat, refused = time.monotonic(), None
+                except Exception as error:
+                    refused = error
+                    if when - self._beat > self.period:
+                        break
                 time.sleep(max(when - time.monotonic(), 0.0))
-            self._moving = False
-        except Exception as error:
-            _tell(f"the body does not take the commands that brake it: {error}")
+            self._moving = refused is not None
+            if refused is not None:
+                _tell(f"the body does not take the commands that brake it: {refused}")
         finally:
             done.set()
             if held:
@@ -267,7 +292,7 @@ class Host:
             else Fault.ROBOT
         )
         if not isinstance(error, UserError | RobotFault | Stopped):
-            traceback.print_exception(error, file=sys.stderr)
+            _tell("".join(traceback.format_exception(error)))
         said = str(error) if isinstance(error, UserError | RobotFault | Stopped) else f"{type(error).__name__}: {error}"
         self._say(Kind.FAULT, bytes([what, kind]), said.encode())
 
@@ -329,7 +354,8 @@ def _first_in_line() -> None:
 
 
 def _tell(words: str) -> None:
-    print(f"palmar watchdog: {words}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
+        print(f"palmar watchdog: {words}", file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from palmar.data.mapped import interface_of
+from palmar.data.mixture import check_alike
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
 from palmar.models import correction as c
@@ -59,7 +60,7 @@ def ask(policy: Policy, source: Source, dt: float, frames: int) -> Asked:
     """The policy's chunks at evenly spaced frames of each episode, in the order in which they were recorded. frames: about how
     many. Raises `BadValue` when it answers other channels than the data hold."""
     stride = max(1, len(source) // max(1, frames))
-    if policy.interface is not None and policy.interface.offsets != (0,):
+    if policy.interface.offsets != (0,):
         stride = 1  # it remembers pictures of every step
     where: list[int] = []
     stops: list[int] = []
@@ -84,6 +85,13 @@ def ask(policy: Policy, source: Source, dt: float, frames: int) -> Asked:
     return Asked(source, np.array(where), np.array(stops), np.stack(chunks).astype(np.float32))
 
 
+def _first_held_out(asked: Asked, share: float) -> int:
+    """Where the held-out frames begin: at the episode nearest to that share; of a single episode its last part is held out."""
+    cut = int(len(asked.frame) * (1 - share))
+    begins = np.flatnonzero(np.diff(asked.stop)) + 1
+    return int(begins[np.abs(begins - cut).argmin()]) if len(begins) else cut
+
+
 def train_correction(
     policy: Policy,
     base: str,
@@ -95,12 +103,13 @@ def train_correction(
 ) -> dict[str, Any]:
     """Train on data sets of the policy's robot and write the correction to the folder `out`.
 
-    base: where the policy was loaded from. Returns the mean absolute error of the actions on held-out episodes, in the standard
+    base: where the policy was loaded from. Raises `BadValue` for data of another rate or other actions, or of sets that differ.
+    Returns the mean absolute error of the actions on held-out episodes, in the standard
     deviations of the data, of the policy's chunks as they are (`before`) and corrected (`after`), over all positions.
     """
     config = config or CorrectConfig()
-    dt = policy.interface.dt if policy.interface is not None else 0.1
-    asked = [ask(policy, source, dt, config.frames // len(data)) for source in data]
+    check_alike(data)
+    asked = [ask(policy, source, policy.interface.dt, config.frames // len(data)) for source in data]
     say(f"asked the policy at {sum(len(a.frame) for a in asked)} frames")
     horizon = min(a.chunks.shape[1] for a in asked)
     states = np.concatenate([s.states for s in data])
@@ -109,7 +118,12 @@ def train_correction(
     interface = interface_of(first, horizon)
     scale_state = Normalizer.fit(states, names=tuple(first.state_names))
     scale_action = Normalizer.fit(actions, names=tuple(first.action_names))
-    split = [int(len(a.frame) * (1 - config.held_out)) for a in asked]
+    if abs(interface.dt / policy.interface.dt - 1) > 0.01:
+        raise BadValue(
+            f"the data hold {1 / interface.dt:g} actions a second, the policy answers {1 / policy.interface.dt:g}; expected one "
+            "rate. Next: the data that the policy was trained on"
+        )
+    split = [_first_held_out(a, config.held_out) for a in asked]
 
     def rows(rng: np.random.Generator, size: int, held: bool) -> tuple[Any, ...]:
         a = int(rng.choice(len(asked), p=np.array([len(x.frame) for x in asked]) / sum(len(x.frame) for x in asked)))

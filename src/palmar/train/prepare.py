@@ -274,14 +274,13 @@ def correction_data(settings: TrainSettings, folder: Path, policy: Any, say: Say
     """A data set of --data for a correction of a policy, its pictures in the policy's sizes. Raises `BadValue` when the two do not
     mean the same by their numbers."""
     face = policy.interface
-    data = read(settings, folder, face.cameras if face is not None and face.cameras else {}, say)
-    if face is not None:
-        for what in ("state_names", "action_names"):
-            if tuple(getattr(data, what)) != tuple(getattr(face, what)):
-                raise BadValue(
-                    f"'{folder}' has {what} {', '.join(getattr(data, what))}; the policy of --correction has "
-                    f"{', '.join(getattr(face, what))}. Next: the data that the policy was trained on"
-                )
+    data = read(settings, folder, face.cameras, say)
+    for what in ("state_names", "action_names"):
+        if tuple(getattr(data, what)) != tuple(getattr(face, what)):
+            raise BadValue(
+                f"'{folder}' has {what} {', '.join(getattr(data, what))}; the policy of --correction has "
+                f"{', '.join(getattr(face, what))}. Next: the data that the policy was trained on"
+            )
     return data
 
 

@@ -27,7 +27,7 @@ class EStop:
     """Press the emergency stop of a robot from this terminal, or release it.
 
     A run that goes on brakes within one period of its watchdog, and no run starts before a person has released it. It holds
-    for this machine: a switch on the robot's power is still needed.
+    for runs of this user on this machine: a switch on the robot's power is still needed.
     """
 
     robot: Positional[str] = ""

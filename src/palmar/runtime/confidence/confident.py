@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from palmar.errors import BadValue
-from palmar.mapping import Interface
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.signals import SIGNALS, SPAN, signals
 from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
@@ -47,7 +46,7 @@ class Confident:
 
     def __init__(self, inner: Policy, detector: Detector, extra: Mapping[str, Extra] | None = None) -> None:
         self.inner, self.detector, self.extra = inner, detector, dict(extra or {})
-        self.interface: Interface | None = inner.interface
+        self.interface = inner.interface
         missing = [n for n in detector.names if n not in SIGNALS and n not in self.extra]
         if missing:
             raise BadValue(
