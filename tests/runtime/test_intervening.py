@@ -119,14 +119,18 @@ def test_the_column_and_what_may_be_learned_from_it(tmp_path: Path) -> None:
 
 def test_demonstrations_are_kept_whole(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
-        writer.add(recorded(Intervening(Constant(0.0), Constant(0.0, 1), After(9)), 1.0).episode("reach", 3, "expert", True))
+        writer.add(
+            recorded(Intervening(Constant(0.0), Constant(0.0, 1), After(9)), 1.0).episode("reach", 3, "expert", True)
+        )
     data = Dataset(tmp_path / "set")
     assert "intervention" not in data.features and Corrections(data).frames == len(data) == 10
 
 
 def test_corrections_of_another_robot_are_refused_by_name(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
-        writer.add(recorded(Intervening(Constant(0.0), Constant(0.0, 1), After(9)), 1.0).episode("reach", 3, "expert", True))
+        writer.add(
+            recorded(Intervening(Constant(0.0), Constant(0.0, 1), After(9)), 1.0).episode("reach", 3, "expert", True)
+        )
     data = Dataset(tmp_path / "set")
     with pytest.raises(BadValue, match="recorded on 'arm7'; the policy drives 'so101'"):
         check_same_robot(data, so101().interface(8), "set", "--corrections")

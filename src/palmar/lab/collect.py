@@ -116,7 +116,9 @@ def collect(
         TextColumn("{task.fields[note]}", markup=False),
     )
     told = truth.names(robot, config.extents)
-    writer = DatasetWriter(out, robot, int(robot.policy_rate), told, resume=resume, pix_fmt="yuv444p", interventions=bool(config.correct))
+    writer = DatasetWriter(
+        out, robot, int(robot.policy_rate), told, resume=resume, pix_fmt="yuv444p", interventions=bool(config.correct)
+    )
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=False)
         wanted = max(0, config.episodes - there)

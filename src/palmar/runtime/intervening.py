@@ -1,6 +1,6 @@
 """A person takes over from a policy and gives back, or an expert in their place; by hand, by the clock, or on an alarm.
 
-    policy ⇄ person       a rule says after every question who answers; chunks of the person are marked (`ActionChunk.intervention`)
+policy ⇄ person       a rule says after every question who answers; chunks of the person are marked (`ActionChunk.intervention`)
 """
 
 from __future__ import annotations

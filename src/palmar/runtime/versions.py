@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.policy import CURRENT, current_version
 
-MANIFEST, CURRENT, HISTORY = "manifest.json", "current.json", "history.jsonl"
+MANIFEST, HISTORY = "manifest.json", "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Versions:
     @property
     def current(self) -> str:
         """The version that acts; "" before the first."""
-        return _current(self.root)
+        return current_version(self.root)
 
     def history(self) -> list[dict[str, Any]]:
         """Events, oldest first: time, event, version, reason."""
@@ -150,18 +151,6 @@ def is_history(folder: str | Path) -> bool:
     """Whether a folder holds the versions of a policy."""
     root = Path(folder)
     return (root / CURRENT).is_file() or any(root.glob(f"v*/{MANIFEST}"))
-
-
-def _current(root: Path) -> str:
-    file = root / CURRENT
-    if not file.exists():
-        return ""
-    try:
-        return str(json.loads(regular_file(file).read_text("utf-8"))["version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadFile(
-            f'\'{file}\' does not say which version acts ({error}). Next: write {{"version": "v000"}}'
-        ) from error
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,7 +1,8 @@
 """Learning from corrections: a short fine-tuning on what a person showed, mixed with what the policy knew before.
 
 Replay of old data in every batch is what keeps the old tasks (experience replay, Rolnick et al. 2019, arXiv 1811.11682). The normalisers
-of the checkpoint are kept; the averaged weights are the ones that come out.
+of the checkpoint are kept; the averaged weights are the ones that come out. Labels of the simulator are used of old data alone:
+corrections made on a robot have none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
 
 from palmar.data.corrections import Corrections, check_same_robot
 from palmar.data.language import Paraphrases
@@ -104,9 +107,11 @@ def adapt(
             "forget what is not corrected"
         )
     used = [*(replay if config.replay else ()), *(c for c in corrected if c.frames)]
-    if len({tuple(s.privileged_names) for s in used}) > 1:
-        used = [Unlabelled(s) for s in used]
     split = len(used) - sum(bool(c.frames) for c in corrected)
+    labels = next((tuple(s.privileged_names) for s in used[:split] if s.privileged_names), ())
+    used = [
+        s if tuple(s.privileged_names) == labels and i < split else Unlabelled(s, labels) for i, s in enumerate(used)
+    ]
     frames = [_frames(s) for s in used]
     weights = shares(frames[:split], config.replay) + shares(frames[split:], config.corrections)
     request = TrainRequest(
@@ -138,10 +143,10 @@ def _frames(source: Any) -> int:
 
 
 class Unlabelled:
-    """A data set without the simulator's labels: beside recordings of a robot, which have none."""
+    """A data set whose labels of the simulator are unknown (NaN): what a robot records has none. names: of those labels."""
 
-    def __init__(self, source: Any) -> None:
-        self.source, self.privileged_names = source, ()
+    def __init__(self, source: Any, names: Sequence[str]) -> None:
+        self.source, self.privileged_names = source, tuple(names)
 
     def __getattr__(self, name: str) -> Any:
         if name == "source":
@@ -152,7 +157,9 @@ class Unlabelled:
         return len(self.source)
 
     def batch(self, indices: Any, horizon: int, **more: Any) -> dict[str, Any]:
-        return {k: v for k, v in self.source.batch(indices, horizon, **more).items() if k != "privileged"}
+        out = {k: v for k, v in self.source.batch(indices, horizon, **more).items() if k != "privileged"}
+        unknown = np.full((len(indices), len(self.privileged_names)), np.nan, np.float32)
+        return out | ({"privileged": unknown} if self.privileged_names else {})
 
 
 @dataclass(frozen=True)
