@@ -9,7 +9,7 @@ from palmar.robots.so101 import so101
 from palmar.runtime.ab import AB, GRID, ABConfig, Episodes, assigned, log_capital, narrowed, rates
 from palmar.types import ActionChunk, Reason
 
-ALPHA = 0.05
+ALPHA, ROBOT = 0.05, arm7()
 
 
 def counted(rng: np.random.Generator, a: float, b: float, sims: int, pairs: int) -> list[np.ndarray]:
@@ -78,7 +78,7 @@ def test_intervals_only_narrow_and_hold_the_estimate() -> None:
 
 
 class Named:
-    def __init__(self, name: str, robot=arm7()) -> None:
+    def __init__(self, name: str, robot=ROBOT) -> None:
         self.name, self.interface = name, robot.interface(4)
 
     def reset(self) -> None:

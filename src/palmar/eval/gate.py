@@ -81,8 +81,8 @@ class GateVerdict:
 
 
 def change(before: Sequence[bool], after: Sequence[bool], level: float = 0.95) -> Change:
-    """Successes on the same tables. The bound is the lower end of Bonett and Price's interval of a paired difference (2012, adjusted
-    Wald), one-sided. Of no tables: a change of 0, at least −1."""
+    """Successes on the same tables. The bound is the lower end of Bonett and Price's interval of a paired difference (2012,
+    adjusted Wald), one-sided. Of no tables: a change of 0, at least −1."""
     if len(before) != len(after):
         raise BadValue(
             f"{len(before)} and {len(after)} trials; expected the same tables. Next: run both on the same seeds"

@@ -41,7 +41,7 @@ def condition(words: Sequence[str]) -> tuple[str, Randomization]:
 
     Raises `BadValue` or `UnknownName`.
     """
-    if len(words) == 1 and "=" not in words[0]:
+    if len(words) == 1 and words[0].partition(":")[0] in ("sim", "twin"):
         check_world(words[0])
         return words[0], NO_RANDOMIZATION
     values: dict[str, float] = {}
@@ -60,7 +60,7 @@ def condition(words: Sequence[str]) -> tuple[str, Randomization]:
 
 def compared(before: str, after: str, tables: Tables | None, level: float, processes: int | None = None,
              progress: bool = True, note: str = "gate", kept: Results | None = None) -> Change:  # fmt: skip
-    """Both policies on the same tables. tables: None for none, of which nothing is known. kept: results of `before` there already."""
+    """Both policies on the same tables. tables: None for none, of which nothing is known. kept: results of `before`."""
     if tables is None:
         return change([], [], level)
     first = kept or evaluate(tables.config(before), processes, progress, f"{note} before")

@@ -47,9 +47,10 @@ class CollectConfig:
     or "all" that fit it.
 
     driver: "expert", or a checkpoint that drives while the expert labels every step (DAgger); beta: share of DAgger episodes
-    that the expert drives all the same. correct: "expert" drives from `patience` seconds on where the driver is not done by then
-    (as a person would who corrects it): what is driven is recorded, with who drove in the column `intervention`, and only
-    episodes that were corrected and succeed are kept. world: sim, twin or twin:SEED. extents: also record boxes and turns of the target and the goal (`sim.truth`).
+    that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`sim.truth`).
+    correct: "expert" drives from `patience` seconds on where the driver is not done by then (as a person would who corrects
+    it): what is driven is recorded, with who drove in the column `intervention`, and only episodes that were corrected and
+    succeed are kept. world: sim, twin or twin:SEED.
     """
 
     episodes: Count = 100

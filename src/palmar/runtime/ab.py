@@ -1,4 +1,4 @@
-"""A/B on a robot: which of two policies drives an episode is drawn, and a test that may be looked at after every one says when to stop.
+"""A/B on a robot: which of two policies drives an episode is drawn; a test that may be looked at after every one says when to stop.
 
 Episodes come in blocks of two, one of each policy, in an order drawn from the seed (permuted blocks). Each block says B − A in
 {−1, 0, +1}, whose mean is the difference of the two success rates, whatever drifts from block to block. For a difference d the
@@ -6,9 +6,9 @@ capital of a bettor against it,
 
     K(d) = mean over bets λ of (1 + λ (1 − d))^wins · (1 − λ d)^ties · (1 − λ (1 + d))^losses,   wins: B alone succeeded
 
-is a non-negative martingale of mean 1 where d is true, so that P(K(d) ever reaches 1 / α) ≤ α (Ville 1939). The differences whose capital
-has never reached it are a confidence sequence: valid at all times together, however often one looks. Betting: Waudby-Smith and Ramdas
-2024 (JRSS-B 86, arXiv 2010.09686); a mixture of bets: Orabona and Jun 2024 (arXiv 2110.14099).
+is a non-negative martingale of mean 1 where d is true, so that P(K(d) ever reaches 1 / α) ≤ α (Ville 1939). The differences whose
+capital has never reached it are a confidence sequence: valid at all times together, however often one looks. Betting:
+Waudby-Smith and Ramdas 2024 (JRSS-B 86, arXiv 2010.09686); a mixture of bets: Orabona and Jun 2024 (arXiv 2110.14099).
 """
 
 from __future__ import annotations

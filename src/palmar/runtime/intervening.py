@@ -122,5 +122,7 @@ class Intervening:
         self._last = obs.time
         if not self.driving:
             return chunk
+        if not before and hasattr(self.person, "take_over") and judged is chunk:
+            self.person.take_over(chunk)
         own = self.person.act(obs)
         return replace(own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=chunk.done)

@@ -1,7 +1,7 @@
 """Learning from corrections: a short fine-tuning on what a person showed, mixed with what the policy knew before.
 
-Replay of old data in every batch is what keeps the old tasks (experience replay, Rolnick et al. 2019, arXiv 1811.11682). The normalisers
-of the checkpoint are kept; the averaged weights are the ones that come out. Labels of the simulator are used of old data alone:
+Replay of old data in every batch is what keeps the old tasks (experience replay, Rolnick et al. 2019, arXiv 1811.11682). The
+normalisers of the checkpoint are kept; the averaged weights are the ones that come out. Labels of the simulator are used of old data alone:
 corrections made on a robot have none.
 """
 
@@ -16,9 +16,11 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 
 from palmar.data.corrections import Corrections, check_same_robot
+from palmar.data.held import InMemory
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
 from palmar.errors import BadValue, UnknownName
+from palmar.mapping import Interface
 from palmar.models import checkpoint
 from palmar.ranges import BATCH, COUNT, RATE, Range, Seed, check_ranges
 from palmar.train.loop import TrainConfig, TrainRequest, train
@@ -42,6 +44,8 @@ class AdaptConfig:
     """Frames of corrections in a batch."""
     replay: Annotated[int, Range(0, 10**6)] = 64
     """Frames of old data in a batch; 0 for none, which forgets."""
+    replayed: Annotated[int, COUNT] = 4000
+    """Frames of old data to draw from, whole episodes taken evenly: reading more takes longer than the training."""
     lr: Annotated[float, RATE] = 3e-4
     """Highest learning rate."""
     rank: Annotated[int, Range(1, 4096)] = 8
@@ -92,21 +96,9 @@ def adapt(
     config = config or AdaptConfig()
     began = time.perf_counter()
     model, interface, *_ = checkpoint.check(init)
-    for option, sets in (("--corrections", corrections), ("--replay", replay)):
-        for source in sets:
-            check_same_robot(source, interface, str(getattr(source, "root", "set")), option)
-    corrected = [Corrections(s) for s in corrections]
-    if not sum(c.frames for c in corrected):
-        raise BadValue(
-            f"{len(corrections)} sets of corrections hold no frame that a person drove; expected some whose 'intervention' is "
-            "true. Next: palmar run --correct, or palmar collect --correct expert"
-        )
-    if config.replay and not replay:
-        raise BadValue(
-            f"no old data to replay, and a batch has {config.replay} frames of it. Next: --replay SET, or --replay-frames 0 to "
-            "forget what is not corrected"
-        )
-    used = [*(replay if config.replay else ()), *(c for c in corrected if c.frames)]
+    corrected = checked(interface, corrections, replay, config)
+    old = [InMemory(s, -(-config.replayed // len(replay)), config.seed) for s in replay] if config.replay else []
+    used = [*old, *(InMemory(c) for c in corrected if c.frames)]
     split = len(used) - sum(bool(c.frames) for c in corrected)
     labels = next((tuple(s.privileged_names) for s in used[:split] if s.privileged_names), ())
     used = [
@@ -128,6 +120,27 @@ def adapt(
     (folder / STATE).unlink(missing_ok=True)  # to go on with it nobody needs
     person = sum(c.seconds for c in corrected)
     return Adapted(folder, time.perf_counter() - began, sum(frames[split:]), sum(frames[:split]), person)
+
+
+def checked(
+    interface: Interface, corrections: Sequence[Any], replay: Sequence[Any], config: AdaptConfig
+) -> list[Corrections]:
+    """The corrections, of which something can be learned for a policy. Raises `BadValue` as `adapt`."""
+    for option, sets in (("--corrections", corrections), ("--replay", replay)):
+        for source in sets:
+            check_same_robot(source, interface, str(getattr(source, "root", "set")), option)
+    corrected = [Corrections(s) for s in corrections]
+    if not sum(c.frames for c in corrected):
+        raise BadValue(
+            f"{len(corrections)} sets of corrections hold no frame that a person drove; expected some whose 'intervention' is "
+            "true. Next: palmar run --correct, or palmar collect --correct expert"
+        )
+    if config.replay and not replay:
+        raise BadValue(
+            f"no old data to replay, and a batch has {config.replay} frames of it. Next: --replay SET, or --replay-frames 0 to "
+            "forget what is not corrected"
+        )
+    return corrected
 
 
 def shares(frames: Sequence[int], wanted: float) -> tuple[float, ...]:

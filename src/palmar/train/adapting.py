@@ -19,7 +19,7 @@ from palmar.eval.gate import GateConfig, GateVerdict
 from palmar.models import checkpoint
 from palmar.policy import checkpoint_of
 from palmar.runtime.versions import Versions, is_history
-from palmar.train.adapt import AdaptConfig, Adapted, adapt
+from palmar.train.adapt import AdaptConfig, Adapted, adapt, checked
 
 Gate = Callable[[str, str], GateVerdict]
 """(checkpoint before, checkpoint after) → the verdict of held-out trials."""
@@ -68,6 +68,7 @@ def adapted_version(
     sets = [
         [Dataset(p, image_size=face.cameras or None) for p in given] for given in (request.corrections, request.replay)
     ]
+    checked(face, *sets, request.config)
     versions = Versions(request.out)
     there = versions.names()
     if not there:

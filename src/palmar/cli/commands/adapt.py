@@ -79,7 +79,7 @@ class Adapt:
             )
         tables = (self._tables(self.old), self._tables(self.new)) if self.new else None
         config = AdaptConfig(
-            self.part, self.steps, self.corrected_frames, self.replay_frames, self.lr, seed=self.seed
+            self.part, self.steps, self.corrected_frames, self.replay_frames, lr=self.lr, seed=self.seed
         )  # fmt: skip
         gate = GateConfig(self.margin)
         writable_folder(self.out)
