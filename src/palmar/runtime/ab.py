@@ -202,7 +202,7 @@ class AB:
         return self.decision
 
     def fault(self, reason: Reason) -> Decision:
-        """B did what must not happen, such as an E-STOP: it is rolled back at once, without a test. A fault of A changes nothing."""
+        """B did what must not happen, such as an E-STOP: it is rolled back at once, without a test; of A it changes nothing."""
         if self.arm == "b" and self.decision.what in ("go on", "promote"):
             self.decision = replace(self.decision, what="roll back", reason=reason)
         return self.decision

@@ -1,6 +1,6 @@
 """A person at a keyboard as a policy: keys move the first frame of an arm, or drive a base; for corrections, and for nothing finer.
 
-    w s  +x −x     a d  +y −y     r f  +z −z     i k, j l, u o  turn about y, x, z     g  open or close     tab  take over, give back
+w s  +x −x     a d  +y −y     r f  +z −z     i k, j l, u o  turn about y, x, z     g  open or close     tab  take over, give back
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,7 +66,9 @@ class Keyboard:
 
     def _read(self) -> None:
         try:
-            text = os.read(self._file, 4096).decode(errors="ignore") if select.select([self._file], [], [], 0)[0] else ""
+            text = (
+                os.read(self._file, 4096).decode(errors="ignore") if select.select([self._file], [], [], 0)[0] else ""
+            )
         except (OSError, ValueError):  # the terminal is gone: no key is held
             text = ""
         now = self._now()
@@ -155,5 +156,3 @@ def bindings(robot: Embodiment) -> tuple[dict[str, tuple[int, float]], tuple[int
         if n.split(".")[-1] not in DELTA and robot.channels[robot.index(n)].kind == "opening"
     )  # fmt: skip
     return moves, grips
-
-

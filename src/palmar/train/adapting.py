@@ -66,7 +66,8 @@ def adapted_version(
     source = checkpoint_of(request.policy)
     face = checkpoint.check(source)[1]
     sets = [
-        [Dataset(p, image_size=face.cameras or None) for p in given] for given in (request.corrections, request.replay)
+        [Dataset(p, cache=False, image_size=face.cameras or None) for p in given]
+        for given in (request.corrections, request.replay)
     ]
     checked(face, *sets, request.config)
     versions = Versions(request.out)
