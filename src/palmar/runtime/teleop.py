@@ -1,6 +1,6 @@
 """A person at a keyboard as a policy: keys move the first frame of an arm, or drive a base; for corrections, and for nothing finer.
 
-w s  +x −x     a d  +y −y     r f  +z −z     i k, j l, u o  turn about y, x, z     g  open or close     tab  take over, give back
+w s  +x −x   a d  +y −y   r f  +z −z   i k, j l, u o  turn about y, x, z   g  open or close   tab  take over, give back
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from palmar.errors import BadValue
 from palmar.runtime.deadman import FIRST, GRACE
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
-PAIRS = ("ws", "ad", "rf", "jl", "ik", "uo")
+PAIRS = (("w", "s"), ("a", "d"), ("r", "f"), ("j", "l"), ("i", "k"), ("u", "o"))
 GRIP, SWITCH = "g", "\t"
 SPEED, TURN = 0.10, 0.6
 """Of a frame while a key is held [m/s], [rad/s]; well within what an arm may do."""

@@ -1,8 +1,8 @@
 """Learning from corrections: a short fine-tuning on what a person showed, mixed with what the policy knew before.
 
 Replay of old data in every batch is what keeps the old tasks (experience replay, Rolnick et al. 2019, arXiv 1811.11682). The
-normalisers of the checkpoint are kept; the averaged weights are the ones that come out. Labels of the simulator are used of old data alone:
-corrections made on a robot have none.
+normalisers of the checkpoint are kept; the averaged weights are the ones that come out. Labels of the simulator are used of
+old data alone: corrections made on a robot have none.
 """
 
 from __future__ import annotations
