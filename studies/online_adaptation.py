@@ -1,8 +1,8 @@
 """Do twenty corrections lift a condition in which the shipped policy fails, without a loss on the old tables?
 
-The front camera was turned by 20° (training: up to 5°). A scripted expert plays the person: it takes over where the policy is not done
-after 4 s, and its stretches are what is learned; labels of the simulator are not used of them. Beside it: as many frames of full
-demonstrations in that condition, and corrections without replay of old data.
+The front camera was turned by 20° (training: up to 5°). A scripted expert plays the person: it takes over where the policy is not
+done after 4 s, and its stretches are what is learned; labels of the simulator are not used of them. Beside it: as many seconds of
+full demonstrations in that condition, and corrections without replay of old data.
 """
 
 from __future__ import annotations
@@ -85,11 +85,12 @@ def answer(rows: Rows) -> str:
     before, after = rows[BEFORE], rows[BOTH]
     new, old = compared(before["_new"], after["_new"]), compared(before["_old"], after["_old"])
     verdict = gate(_change(before["_old"], after["_old"]), _change(before["_new"], after["_new"]))
+    alone, demos = compared(before["_old"], rows[ALONE]["_old"]), compared(before["_new"], rows[DEMOS]["_new"])
+    head = compared(before["_new"], rows[HEAD]["_new"])
     return (
         f"{CORRECTED} corrections ({after['person [s]']:.0f} s of a person), {after['training [s]']:.0f} s of training: new tables "
-        f"{points(new)}; old tables {points(old)}. The gate: {verdict}. Without replay, old tables "
-        f"{points(compared(before['_old'], rows[ALONE]['_old']))}; as many seconds of demonstrations, new tables "
-        f"{points(compared(before['_new'], rows[DEMOS]['_new']))}; the head alone {points(compared(before['_new'], rows[HEAD]['_new']))}."
+        f"{points(new)}; old tables {points(old)}. The gate: {verdict}. Without replay, old tables {points(alone)}; as many seconds "
+        f"of demonstrations, new tables {points(demos)}; the head alone {points(head)}."
     )
 
 
@@ -110,6 +111,7 @@ STUDY = Study(
     measure=measure,
     answer=answer,
     figure=figure,
+    page="docs/adaptation.md",
     full=Size(trials=60),
     quick=Size(trials=2, data=0.1),
     settings={

@@ -38,7 +38,7 @@ class AdaptConfig:
 
     part: Part = "all"
     """Which weights move: the head, low-rank adapters beside the linear layers (merged at the end) with the head, or all."""
-    steps: Annotated[int, COUNT] = 120
+    steps: Annotated[int, COUNT] = 60
     """Of the optimiser."""
     corrections: Annotated[int, BATCH] = 32
     """Frames of corrections in a batch."""
