@@ -89,8 +89,8 @@ def answer(rows: Rows) -> str:
     head = compared(before["_new"], rows[HEAD]["_new"])
     return (
         f"{CORRECTED} corrections ({after['person [s]']:.0f} s of a person), {after['training [s]']:.0f} s of training: new tables "
-        f"{points(new)}; old tables {points(old)}. The gate: {verdict}. Without replay, old tables {points(alone)}; as many seconds "
-        f"of demonstrations, new tables {points(demos)}; the head alone {points(head)}."
+        f"{points(new)}; old tables {points(old)}. The gate: {verdict}. Without replay, old tables {points(alone)}; as many "
+        f"seconds of demonstrations, new tables {points(demos)}; the head alone {points(head)}."
     )
 
 
