@@ -63,7 +63,7 @@ def log_capital(differences: Array, wins: Array, ties: Array, losses: Array) -> 
     bet = BETS * np.minimum(most, 1e6)
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = [np.where(n > 0, n * np.log1p(bet * (o - d)), 0.0) for n, o in ((w, 1.0), (t, 0.0), (x, -1.0))]
-    grown = sum(parts)
+    grown = np.sum(parts, axis=0)
     top = grown.max(-1, keepdims=True)
     return (top + np.log(np.mean(np.exp(grown - top), -1, keepdims=True)))[..., 0]
 

@@ -98,7 +98,7 @@ def adapt(
     model, interface, *_ = checkpoint.check(init)
     corrected = checked(interface, corrections, replay, config)
     old = [InMemory(s, -(-config.replayed // len(replay)), config.seed) for s in replay] if config.replay else []
-    used = [*old, *(InMemory(c) for c in corrected if c.frames)]
+    used: list[Any] = [*old, *(InMemory(c) for c in corrected if c.frames)]
     split = len(used) - sum(bool(c.frames) for c in corrected)
     labels = next((tuple(s.privileged_names) for s in used[:split] if s.privileged_names), ())
     used = [
@@ -218,7 +218,8 @@ class _Whole:
     """A data set all of whose frames are good, whoever drove."""
 
     def __init__(self, source: Any) -> None:
-        self.source, self.features = source, {}
+        self.source = source
+        self.features: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name == "source":

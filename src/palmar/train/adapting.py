@@ -69,7 +69,7 @@ def adapted_version(
         [Dataset(p, cache=False, image_size=face.cameras or None) for p in given]
         for given in (request.corrections, request.replay)
     ]
-    checked(face, *sets, request.config)
+    checked(face, sets[0], sets[1], request.config)
     versions = Versions(request.out)
     there = versions.names()
     if not there:

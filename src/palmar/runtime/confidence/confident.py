@@ -47,7 +47,7 @@ class Confident:
 
     def __init__(self, inner: Policy, detector: Detector, extra: Mapping[str, Extra] | None = None) -> None:
         self.inner, self.detector, self.extra = inner, detector, dict(extra or {})
-        self.interface: Interface | None = inner.interface
+        self.interface: Interface = inner.interface
         missing = [n for n in detector.names if n not in SIGNALS and n not in self.extra]
         if missing:
             raise BadValue(
