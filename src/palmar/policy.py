@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need
+from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need, regular_file
 from palmar.types import Policy
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
 """Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.adapters`."""
+CURRENT = "current.json"
+"""In a folder of versions (`runtime.versions`): which one acts."""
 CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [s]
 
 
@@ -107,9 +110,25 @@ def _whole(folder: str, robot: str) -> str:
 
 
 def checkpoint_of(where: str) -> Path:
-    """The folder of a palmar checkpoint, without its robot."""
+    """The folder of a palmar checkpoint, without its robot; of a folder of versions that of the one that acts
+    (`runtime.versions`)."""
     folder = split_robot(where)[0]
+    if folder != "shipped" and (Path(folder) / CURRENT).is_file():
+        return Path(folder) / current_version(folder)
     return shipped() if folder == "shipped" else Path(folder)
+
+
+def current_version(folder: str | Path) -> str:
+    """Which of the versions in a folder acts, such as v001; "" where there are none. Raises `BadFile`."""
+    file = Path(folder) / CURRENT
+    if not file.exists():
+        return ""
+    try:
+        return str(json.loads(regular_file(file).read_text("utf-8"))["version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadFile(
+            f'\'{file}\' does not say which version acts ({error}). Next: write {{"version": "v000"}} into it'
+        ) from error
 
 
 def split_robot(where: str) -> tuple[str, str]:

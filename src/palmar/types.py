@@ -60,6 +60,8 @@ class ActionChunk:
     done: probability 0 … 1 that the instruction is already fulfilled, or None.
     attention: {name: float32[h, w]} where the policy looked, or None.
     spread: float32[T, A], standard deviation of each action in its own units, or None (`models.uncertainty`).
+    execute: actions to carry out before the policy is asked again, ≥ 1; None for as many as the loop carries out of each chunk.
+    intervention: made by a person, or an expert in their place, who took over from a policy.
     """
 
     actions: Array
@@ -69,6 +71,8 @@ class ActionChunk:
     done: float | None = None
     attention: Mapping[str, Array] | None = None
     spread: Array | None = None
+    execute: int | None = None
+    intervention: bool = False
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or len(self.actions) == 0:
@@ -80,6 +84,10 @@ class ActionChunk:
             raise BadValue(
                 f"spread has shape {list(self.spread.shape)}; expected {list(self.actions.shape)}, one an action. "
                 "Next: an array with a row for each step"
+            )
+        if self.execute is not None and self.execute < 1:
+            raise BadValue(
+                f"execute is {self.execute}; expected 1 or more. Next: None for as many as the loop carries out"
             )
         if not self.dt > 0:
             raise BadValue(f"dt is {self.dt}; expected seconds > 0. Next: the seconds an action lasts, such as 0.1")
@@ -175,13 +183,14 @@ class Step:
     """One policy step as recorded: what was seen, and the action that should follow it.
 
     action: float32[A], the label (an expert's, when one is watching). executed: float32[A], what was really asked for.
-    done: the instruction was already fulfilled when this was seen.
+    done: the instruction was already fulfilled when this was seen. intervention: a person drove (`ActionChunk.intervention`).
     """
 
     observation: Observation
     action: Array
     executed: Array
     done: bool = False
+    intervention: bool = False
 
 
 STILL = "still"

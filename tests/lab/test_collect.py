@@ -13,6 +13,7 @@ import pytest
 from synthetic import episode
 
 from palmar.data.reader import Dataset
+from palmar.errors import BadValue
 from palmar.lab import collect as room
 from palmar.lab.collect import TAIL, TRIES, CollectConfig, collect, record
 from palmar.lab.worlds import Loaded
@@ -98,3 +99,20 @@ def test_what_is_missing_after_all_tries_is_said(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(room, "record", lambda loaded, job: made_up(loaded, (job[0], job[1] if job[1] < 2 else 2)))
     done = collect(tmp_path / "set", CollectConfig(episodes=4), processes=1, progress=False)
     assert (done.tried, done.saved, done.short) == (4 * TRIES, 2, 2)
+
+
+def test_an_expert_takes_over_as_a_person_would() -> None:
+    config = CollectConfig(
+        tasks=("reach",), driver="shipped", correct="expert", patience=0.8, randomization=NO_RANDOMIZATION
+    )
+    made = record(Loaded(), (config, 5))
+    drove = [s.intervention for s in made.steps]
+    assert made.source == "corrected" and made.success
+    assert not any(drove[:8]) and all(drove[8:]) and len(drove) > 9
+    assert all(np.array_equal(s.action, s.executed) for s in made.steps)
+
+
+@pytest.mark.parametrize("settings", [{"driver": "expert"}, {"driver": "shipped", "beta": 0.5}])
+def test_who_corrects_needs_a_policy_that_drives_alone(settings: dict) -> None:
+    with pytest.raises(BadValue, match="somebody to correct it"):
+        CollectConfig(tasks=("reach",), correct="expert", **settings)

@@ -136,3 +136,15 @@ def test_the_policy_is_told_what_runs_while_it_computes():
     assert told[0] is None
     assert [len(p.actions) for p in told[2:4]] == [12, 12]
     assert told[-1].committed == 2
+
+
+def test_a_chunk_may_say_how_much_of_it_to_carry_out() -> None:
+    buffer = ChunkBuffer(execute=4)
+    for execute, due in ((None, 0.4), (1, 0.1), (2, 0.2), (6, 0.6)):
+        buffer.reset()
+        buffer.asked(0.0)
+        buffer.push(ActionChunk(np.zeros((8, 3), np.float32), 0.1, 0.0, execute=execute), 0.0)
+        asked = [round(t, 2) for t in np.arange(0.0, 0.9, 0.1) if buffer.due(t, 0.1)]
+        assert asked[0] == due
+    with pytest.raises(BadValue, match="execute is 0"):
+        ActionChunk(np.zeros((8, 3), np.float32), 0.1, 0.0, execute=0)

@@ -222,6 +222,9 @@ ROWS = {  # what an arm of each study measures
         "success": RATE, "approach": RATE, "held-out": 0.3, "parameters": 1_100_000, "samples": 640, "samples/s": 80.0,
         "latency, ms": 13.6, "_outcomes": SEEN,
     },
+    "online_adaptation": {
+        "person [s]": 60.0, "training [s]": 40.0, "old tables": RATE, "new tables": RATE, "_old": SEEN, "_new": SEEN,
+    },
     "failure_detection": dict.fromkeys((
         "AUC, one task", "AUC at 3/4", "AUC, still running", "AUC, worst so far", "AUC, cut at alarm", "AUC, whole",
         "balanced accuracy", "by usual length", "false alarms, seen",

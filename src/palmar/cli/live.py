@@ -9,15 +9,19 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palmar.cli.attended import Drawn as _Drawn
+from palmar.cli.attended import attended
+from palmar.cli.attended import recorded as _recorded
 from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
 from palmar.console import Screen, say
+from palmar.data.recorder import EpisodeRecorder
 from palmar.description.find import find_robot
 from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue
+from palmar.errors import BadValue, UnknownName
 from palmar.pictures import FIT, Fit
-from palmar.policy import Policy, load_policy
+from palmar.policy import Policy
 from palmar.ranges import Count, Period, Seconds, Seed, Share, check_ranges
 from palmar.runtime.approval import require_checked
 from palmar.runtime.bodies import Attached, find_body
@@ -54,6 +58,9 @@ class RunConfig:
     another size are made to fit. video: where the film goes (.mp4), None for no film. blackbox: folder for the last
     seconds before each fault. watchdog: its period [s], None: the body lives in this process and nothing stops it when this
     process dies; for bodies of one's own alone. deadman: a switch that has to be held (`runtime.deadman`), "" for none.
+    detector: file of a failure detector; the robot slows down, rests, asks and is handed over by its confidence. correct: "keys"
+    for a person who may take over (`runtime.teleop`). record: folder of a data set that the episode is added to, with who
+    drove. ab: a second policy; which of the two drives is drawn from ab_log, a file that each episode is added to.
     """
 
     instruction: str = ""
@@ -75,9 +82,20 @@ class RunConfig:
     blackbox: Path | None = None
     watchdog: Period = PERIOD
     deadman: str = ""
+    detector: Path | None = None
+    correct: str = ""
+    record: Path | None = None
+    ab: str = ""
+    ab_log: Path = Path("palmar-ab.jsonl")
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.correct not in ("", "keys"):
+            raise UnknownName("who corrects", self.correct, ["keys"])
+        if self.correct and self.deadman == "keys":
+            raise BadValue(
+                "correct and deadman are both 'keys'; expected one of them. Next: --deadman udp:PORT or a file"
+            )
         if self.body and self.world != "sim":
             raise BadValue(
                 f"body is '{self.body}' and world is '{self.world}'; expected one of them. Next: leave one out"
@@ -177,20 +195,23 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
             f"robot is '{name}'; there are scenes for {', '.join(robots())}. Next: --body module:Class, or --body mock:"
         )
     scenario = instructions.scenario_of(config.instruction, name, config.seed)
-    fit = _fitted(config, load_policy(config.policy), robot_named(name))
+    drawn = _Drawn(config)
+    fit = _fitted(config, drawn.policy, robot_named(name))
     world, kind = world_named(world_name, robot=fit.robot), world_name.partition(":")[0]
     try:
         obs = world.load(scenario, seed=config.seed)
         fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
         label = {"sim": "simulation", "twin": "reality twin"}[kind]
         camera = Filmmaker(world, config.instruction, label) if config.video else None
-        with _switch(config) as deadman:
-            report = _deploy(config, world, fit.policy, obs, console, Controller(deadman=deadman), camera)
+        with _switch(config) as deadman, attended(config, fit) as driver:
+            recorder = EpisodeRecorder(done=world.success) if config.record else None
+            report = _deploy(config, world, driver, obs, console, Controller(deadman=deadman), camera, recorder)
         success = world.success()
+        notes = drawn.ended(success, report) + _recorded(config, recorder, fit.robot, scenario.task, success, report)
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
     finally:
         world.close()
-    return _result(config, report, success, film, fit.notes)
+    return _result(config, report, success, film, (*fit.notes, *notes))
 
 
 def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
@@ -207,7 +228,8 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
         Latch(robot.name).require_released()
         if config.watchdog is not None:
             check_period(config.watchdog, robot)
-    policy = load_policy(config.policy)
+    drawn = _Drawn(config)
+    policy = drawn.policy
     fit = None if robot is None else _fitted(config, policy, robot)
     body: HostedBody | Attached
     body = found.connect(robot) if config.watchdog is None else HostedBody(config.body, robot, config.watchdog)
@@ -222,12 +244,24 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
         body.embodiment = fit.robot
         fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
         camera, note = _camera(config, body)
-        with _switch(config) as deadman:
+        with _switch(config) as deadman, attended(config, fit) as driver:
             controller = Controller(deadman=deadman)
             latching = Latching(controller, latch)
+            recorder = EpisodeRecorder() if config.record else None
             report = _deploy(
-                config, body, fit.policy, body.observe(), console, controller, latching, CameraWatch(controller), camera
+                config,
+                body,
+                driver,
+                body.observe(),
+                console,
+                controller,
+                latching,
+                CameraWatch(controller),
+                camera,
+                recorder,
             )
+        done = report.outcome.reason == "done"
+        note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report)
         note += (f"the E-STOP could not be latched: {latching.trouble}",) if latching.trouble else ()
         film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
     finally:

@@ -28,6 +28,7 @@ VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.m
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 PRIVILEGED = "observation.environment_state"
 REWARD, DONE, SUCCESS = "next.reward", "next.done", "next.success"
+INTERVENTION = "intervention"  # LeRobot's name for frames during which a person drove
 DEFAULTS = {"timestamp": "float32"} | dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), "int64")
 STAT_NAMES = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
 
@@ -36,10 +37,15 @@ Row = dict[str, Any]
 
 
 def features_of(
-    robot: Embodiment, fps: float, privileged_names: Sequence[str] = (), codec: str = "h264", pix_fmt: str = "yuv420p"
+    robot: Embodiment,
+    fps: float,
+    privileged_names: Sequence[str] = (),
+    codec: str = "h264",
+    pix_fmt: str = "yuv420p",
+    interventions: bool = False,
 ) -> dict[str, Feature]:
     """The `features` table of info.json for what `robot` records. State and action have a row that LeRobot does not know and
-    does not read: `units`, one of `units.UNITS` for each number."""
+    does not read: `units`, one of `units.UNITS` for each number. interventions: with a column of who drove."""
     features = {
         STATE: _vector(robot.state_names) | {"units": [m.unit for m in robot.state]},
         ACTION: _vector(robot.action_names) | {"units": list(robot.action_units)},
@@ -57,7 +63,8 @@ def features_of(
                 "is_depth_map": False,
             },
         }  # fmt: skip
-    for name, dtype in {REWARD: "float32", DONE: "bool", SUCCESS: "bool", **DEFAULTS}.items():
+    marks = {REWARD: "float32", DONE: "bool", SUCCESS: "bool"} | ({INTERVENTION: "bool"} if interventions else {})
+    for name, dtype in {**marks, **DEFAULTS}.items():
         features[name] = {"dtype": dtype, "shape": [1], "names": None}
     return features
 

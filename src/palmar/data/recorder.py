@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from palmar.policy import Policy
-from palmar.runtime.loop import Body, Subscriber
+from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.types import Array, Episode, Observation, Step
 
 
@@ -15,7 +15,8 @@ class EpisodeRecorder(Subscriber):
 
     labeler: asked at every step, its first action is the label (`Step.action`); `Step.executed` is what was done.
     Without one both are the executed action. done: asked at every step whether the instruction is fulfilled by now.
-    Pictures are copied: bodies may draw into the same buffer again.
+    Pictures are copied: bodies may draw into the same buffer again. A step during which a chunk of a person runs is an
+    intervention (`Step.intervention`).
     """
 
     wants_frames = True
@@ -23,10 +24,10 @@ class EpisodeRecorder(Subscriber):
     def __init__(self, labeler: Policy | None = None, done: Callable[[], bool] | None = None) -> None:
         self.labeler, self.done = labeler, done
         self.steps: list[Step] = []
-        self.reason = ""
+        self.reason, self._new = "", False
 
     def on_start(self, obs: Observation, body: Body) -> None:
-        self.steps, self.reason = [], ""
+        self.steps, self.reason, self._new = [], "", False
         if self.labeler is not None:
             self.labeler.reset()
 
@@ -34,6 +35,12 @@ class EpisodeRecorder(Subscriber):
         kept = replace(obs, images={cam: image.copy() for cam, image in obs.images.items()}, state=obs.state.copy())
         label = action if self.labeler is None else self.labeler.act(obs).actions[0]
         self.steps.append(Step(kept, label.copy(), action.copy(), self.done is not None and self.done()))
+        self._new = True
+
+    def on_tick(self, tick: Tick) -> None:
+        if self._new and tick.chunk is not None and tick.chunk.intervention:
+            self.steps[-1] = replace(self.steps[-1], intervention=True)
+        self._new = False
 
     def on_end(self, reason: str) -> None:
         self.reason = reason

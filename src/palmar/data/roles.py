@@ -25,7 +25,7 @@ STATES = (
 )  # fmt: skip
 ACTIONS = ("action", "actions")
 LEADING = ({"observation", "observations", "obs"}, {"images", "image", "cameras", "rgb"})
-KNOWN = {fmt.PRIVILEGED, fmt.REWARD, fmt.DONE, fmt.SUCCESS, *fmt.DEFAULTS}
+KNOWN = {fmt.PRIVILEGED, fmt.REWARD, fmt.DONE, fmt.SUCCESS, fmt.INTERVENTION, *fmt.DEFAULTS}
 PICTURES = ("video", "image")
 NONE = "none"
 

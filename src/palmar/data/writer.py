@@ -32,6 +32,7 @@ class DatasetWriter:
     fps: policy steps a second, such as 10 or 29.97. privileged_names: names of `Observation.privileged`, when it shall be kept.
     resume: go on with a data set that is there (what a crash left is mended first). codec: a PyAV encoder name.
     pix_fmt: yuv420p as everybody, or yuv444p for full colour (+5 dB on small pictures, hardly more bytes).
+    interventions: with LeRobot's column `intervention`, true of frames during which a person drove.
     Raises `BadFile` when the folder is not empty (without resume), holds another robot's data, or is being written.
     """
 
@@ -44,13 +45,16 @@ class DatasetWriter:
         resume: bool = False,
         codec: str = "libx264",
         pix_fmt: str = "yuv420p",
+        interventions: bool = False,
     ) -> None:
         if not schema.RULES["fps"].holds(fps):
             raise BadValue(
                 f"fps is {fps!r}; expected {schema.RULES['fps'].expected}. Next: the rate the episode was recorded at"
             )
         self.root, self.robot, self.codec, self.pix_fmt = Path(root), robot, codec, pix_fmt
-        features = fmt.features_of(robot, fps, privileged_names, video.CANONICAL.get(codec, codec), pix_fmt)
+        features = fmt.features_of(
+            robot, fps, privileged_names, video.CANONICAL.get(codec, codec), pix_fmt, interventions
+        )
         there = self.root.exists() and any(p.name not in HIDDEN for p in self.root.iterdir())
         if there and not resume:
             raise BadFile(
@@ -154,6 +158,7 @@ class DatasetWriter:
             "timestamp": (np.arange(n) / self.info["fps"]).astype(np.float32), "frame_index": np.arange(n),
             "episode_index": np.full(n, index), "index": np.arange(start, start + n),
             "task_index": np.full(n, tasks.index(text)),
+            fmt.INTERVENTION: np.array([s.intervention for s in episode.steps], bool),
         }  # fmt: skip
         features = self.info["features"]
         stats = {k: st.of_images(frames[k]) if k in frames else st.of_vectors(columns[k]) for k in features}

@@ -93,13 +93,14 @@ def trials_needed(p_a: float, p_b: float, power: float = 0.8) -> int:
     """Trials of each policy to see the difference of two rates at the 5 % level (two-sided, unpaired, normal approximation)."""
     if not (0 <= p_a <= 1 and 0 <= p_b <= 1) or p_a == p_b:
         raise BadValue(f"rates {p_a} and {p_b}; expected two different numbers in 0 … 1")
-    zb = _normal_quantile(power)
+    zb = quantile(power)
     mean = (p_a + p_b) / 2
     spread = Z95 * sqrt(2 * mean * (1 - mean)) + zb * sqrt(p_a * (1 - p_a) + p_b * (1 - p_b))
     return int(-(-(spread**2) // (p_a - p_b) ** 2))
 
 
-def _normal_quantile(p: float) -> float:
+def quantile(p: float) -> float:
+    """Of the standard normal distribution, p in 0 … 1."""
     low, high = -8.0, 8.0
     for _ in range(80):
         mid = (low + high) / 2

@@ -8,22 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
+from palmar.data.corrections import LABELLED
 from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
-from palmar.errors import BadFile
+from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.lab.worlds import Loaded
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.fitting import fitted
+from palmar.runtime.intervening import After, Intervening
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks, truth
 from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
+from palmar.sim.reality import check_world
 from palmar.sim.scenario import check_seed
 from palmar.types import STILL, Episode
 
@@ -45,6 +48,9 @@ class CollectConfig:
 
     driver: "expert", or a checkpoint that drives while the expert labels every step (DAgger); beta: share of DAgger episodes
     that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`sim.truth`).
+    correct: "expert" drives from `patience` seconds on where the driver is not done by then (as a person would who corrects
+    it): what is driven is recorded, with who drove in the column `intervention`, and only episodes that were corrected and
+    succeed are kept. world: sim, twin or twin:SEED.
     """
 
     episodes: Count = 100
@@ -57,9 +63,20 @@ class CollectConfig:
     timeout: Seconds = 12.0
     extents: bool = False
     robot: str = "arm7"
+    correct: str = ""
+    patience: Seconds = 5.0
+    world: str = "sim"
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        check_world(self.world)
+        if self.correct not in ("", "expert"):
+            raise UnknownName("who corrects", self.correct, ["expert"])
+        if self.correct and (self.driver == "expert" or self.beta):
+            raise BadValue(
+                f"driver is '{self.driver}' with beta {self.beta:g}, and there is somebody to correct it; expected a policy that "
+                "drives alone. Next: --driver shipped, and no --beta"
+            )
         object.__setattr__(self, "tasks", tasks.chosen(self.tasks, self.robot))
         check_seed(self.seed, self.episodes)
 
@@ -100,7 +117,9 @@ def collect(
         TextColumn("{task.fields[note]}", markup=False),
     )
     told = truth.names(robot, config.extents)
-    writer = DatasetWriter(out, robot, int(robot.policy_rate), told, resume=resume, pix_fmt="yuv444p")
+    writer = DatasetWriter(
+        out, robot, int(robot.policy_rate), told, resume=resume, pix_fmt="yuv444p", interventions=bool(config.correct)
+    )
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=False)
         wanted = max(0, config.episodes - there)
@@ -108,7 +127,9 @@ def collect(
         shown = bar.add_task("collect", total=config.episodes, completed=there, note="") if bar else None
         for episode in spread(record, Loaded, jobs, processes):
             tried += 1
-            if not episode.success and config.driver == "expert":
+            if not episode.success and (config.driver == "expert" or config.correct):
+                continue
+            if config.correct and not any(s.intervention for s in episode.steps):
                 continue
             writer.add(episode)
             saved, frames = saved + 1, frames + len(episode.steps)
@@ -148,7 +169,7 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     Raises `BadValue` for a driver that does not fit the robot, and what the driver raises.
     """
     config, seed = job
-    world = loaded.world(robot_name=config.robot, extents=config.extents)
+    world = loaded.world(config.world, config.robot, extents=config.extents)
     rng = np.random.default_rng([17, seed])
     scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
     noise = float(config.noises[rng.integers(len(config.noises))])
@@ -158,8 +179,10 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
         Expert(world, noise, seed) if expert_drives else fitted(loaded.policy(config.driver), world.embodiment).policy
     )
     steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
+    if config.correct:
+        driver = Intervening(driver, Expert(world), After(config.patience))
     driver.reset()
-    recorder = EpisodeRecorder(Expert(world), world.success)
+    recorder = EpisodeRecorder(None if config.correct else Expert(world), world.success)
     extra = 0
 
     def enough(*_: object) -> bool:
@@ -171,5 +194,5 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
         world, Inline(driver), obs, chunks=ChunkBuffer(execute=steps),
         subscribers=[recorder], until=enough, timeout=config.timeout,
     ).check()  # fmt: skip
-    source = "expert" if expert_drives else "learner"
+    source = "expert" if expert_drives else "corrected" if config.correct else LABELLED
     return recorder.episode(scenario.task, seed, source, extra > 0, end.reason, end.duration)

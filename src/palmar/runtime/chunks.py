@@ -62,8 +62,10 @@ class ChunkBuffer:
         return self._chunk
 
     def due(self, now: float, dt: float) -> bool:
-        """Is it time to ask the policy again? True every `execute` actions since the last time it was asked."""
-        return self._asked is None or now - self._asked > (self.execute - 0.5) * dt
+        """Is it time to ask the policy again? True every `execute` actions, or as many as the running chunk says, since the
+        last time it was asked."""
+        own = None if self._chunk is None else self._chunk.execute
+        return self._asked is None or now - self._asked > ((own or self.execute) - 0.5) * dt
 
     def asked(self, now: float) -> None:
         self._asked, self._slip_asked = now, self.slipped

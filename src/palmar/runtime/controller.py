@@ -31,6 +31,7 @@ from palmar.policy import Policy
 from palmar.runtime.blackbox import BlackBox
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
+from palmar.runtime.confidence.conduct import Conduct, judged, judged_of
 from palmar.runtime.control import Control
 from palmar.runtime.fitting import check_execute
 from palmar.runtime.guards import EMERGENCIES, GUARDS, Move
@@ -59,6 +60,8 @@ class Controller(Subscriber):
     guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it is measured).
     deadman: asked at every tick; False is a released deadman switch, and holds.
 
+    HOLD is latched by `hold`; `pause` holds only until `go_on`, such as while a policy is not sure (`confidence.conduct`).
+
     history: (time [s], mode, reason) of every change. ended_by: why it was told to finish, such as SIGTERM. `hold`,
     `handoff`, `emergency_stop` and `finish` may be called from any thread or signal handler.
     """
@@ -72,6 +75,7 @@ class Controller(Subscriber):
     ) -> None:
         self.watchdog, self.patience, self.deadman, self.stalled = watchdog, patience, deadman, stalled
         self._latched: dict[Mode, str] = {}  # one entry a mode: no thread can overwrite a graver one
+        self._paused = ""
         self.history: list[tuple[float, Mode, str]] = []
         self._now = self._since = self._fresh = 0.0
         self._finishing, self._moving = False, False
@@ -81,14 +85,31 @@ class Controller(Subscriber):
 
     @property
     def mode(self) -> Mode:
+        return max(self._latched_mode, Mode.HOLD if self._paused else Mode.RUN)
+
+    @property
+    def _latched_mode(self) -> Mode:
         return max(tuple(self._latched), default=Mode.RUN)
 
     @property
     def reason(self) -> str:
-        return self._latched.get(self.mode, "")
+        return self._latched.get(self.mode, self._paused)
 
     def hold(self, reason: str) -> None:
         self._worsen(Mode.HOLD, reason)
+
+    def pause(self, reason: str) -> None:
+        """HOLD until `go_on`: nobody needs to resume it. What is latched meanwhile stays latched."""
+        if not self._paused:
+            self._since = self._now if self.mode is Mode.RUN else self._since
+            self._paused = reason
+            self.history.append((self._now, Mode.HOLD, f"paused: {reason}"))
+
+    def go_on(self) -> None:
+        """The end of a pause."""
+        if self._paused:
+            self._paused, self._fresh = "", self._now
+            self.history.append((self._now, self._latched_mode, "goes on"))
 
     def handoff(self, reason: str) -> None:
         self._worsen(Mode.HANDOFF, reason)
@@ -113,7 +134,7 @@ class Controller(Subscriber):
     def reset(self) -> None:
         """Back to RUN from anywhere: a person has looked."""
         self._latched.clear()
-        self._hit = None
+        self._hit, self._paused = None, ""
         self._fresh = self._now
         self.history.append((self._now, Mode.RUN, "reset"))
 
@@ -217,7 +238,7 @@ class Controller(Subscriber):
         return self._hit is not None and now - self._hit <= YIELDING
 
     def _worsen(self, mode: Mode, reason: str) -> None:
-        if mode > self.mode:
+        if mode > self._latched_mode:
             self._since = self._now
             self._latched.setdefault(mode, reason)
             self.history.append((self._now, mode, reason))
@@ -323,7 +344,8 @@ def deploy(
     However it ends, the robot is braked to rest within its limits first: also on Ctrl-C, SIGTERM and SIGHUP (outcome "stopped";
     a second one raises `KeyboardInterrupt` at once) and when the body raises (the error goes on to the caller; subscribers see
     the end "fault", each once). A policy that raises before its first chunk ends the run, and the error goes to the caller;
-    later it is a chunk that does not come, and the watchdog holds.
+    later it is a chunk that does not come, and the watchdog holds. A policy that says how sure it is (`Confident`) is judged:
+    careful, pause, ask and hand over are carried out (`confidence.conduct`).
 
     realtime: new chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`).
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
@@ -337,6 +359,9 @@ def deploy(
     safety, timing = Safety(body.embodiment, guards=(*GUARDS, controller)), Timing()
     boxes = () if blackbox is None else (BlackBox(blackbox, safety=safety),)
     watchers = tuple(_Once(s) for s in (Park(safety, clock), controller, timing, *boxes, *subscribers))
+    policy = judged(policy)
+    if (judge := judged_of(policy)) is not None:
+        watchers = (*watchers, _Once(Conduct(controller, judge)))
     policy.reset()
     worker = Threaded(Instructed(policy, instruction))
     with _undisturbed(controller.finish):

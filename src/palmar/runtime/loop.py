@@ -165,7 +165,8 @@ def rollout(
     until: asked at every policy step with the newest observation and chunk; True ends the rollout as "done".
     stop: asked at every tick; True ends it as "stopped" (Ctrl-C, a button). timeout: [s] on the loop's clock.
 
-    A policy that corrects (`runtime.correcting`) does so at every policy step, on this thread, from the newest observation.
+    A policy that corrects (`runtime.correcting`) does so at every policy step, on this thread, from the newest observation;
+    what a person commands (`ActionChunk.intervention`) it leaves alone.
 
     What the policy raises, also a chunk of another action width than the body's, or for another time, leaves the chunk before
     it to run out; the robot then holds. It is reported in `Tick.failure` and `Outcome.error`. Raises what the body raises.
@@ -217,7 +218,8 @@ def rollout(
             reason = "done"
             break
         sampled = chunks.sample(now)
-        if correction is not None and sampled is not None:
+        by_policy = chunks.current is not None and not chunks.current.intervention
+        if correction is not None and sampled is not None and by_policy:
             step_now = chunks.position(now)
             if (
                 boundary

@@ -69,6 +69,16 @@ class Run:
     deadman: str = ""
     """A switch that a person holds while the robot may move: keys (any key of this terminal), udp:PORT, or a file that
     something writes to."""
+    detector: Path | None = None
+    """File of a failure detector (docs/confidence.md): the robot slows down, rests, asks and is handed over by its confidence."""
+    correct: str = ""
+    """keys: a person at this terminal may take over (tab) and give back, for corrections."""
+    record: Path | None = None
+    """Add the episode to this data set, with who drove each frame (LeRobot's column intervention)."""
+    ab: str = ""
+    """A second policy: which of the two drives is drawn, and each run is an episode of a comparison that stops by itself."""
+    ab_log: Path = Path("palmar-ab.jsonl")
+    """With --ab: where the episodes are kept."""
     replay: Path | None = None
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
     keys: tuple[str, ...] = ()
@@ -101,6 +111,7 @@ class Run:
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
         writable_folder(self.blackbox)
+        writable_folder(self.record)
         result = live.run(settings, console)
         print_result(result, console)
         return result.exit_code, result.to_dict()
@@ -123,6 +134,11 @@ class Run:
             "blackbox",
             "watchdog",
             "deadman",
+            "detector",
+            "correct",
+            "record",
+            "ab",
+            "ab_log",
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
-from palmar.ranges import Count, Processes, Range, Seed, Share, Strength
+from palmar.ranges import Count, Processes, Range, Seconds, Seed, Share, Strength
 
 if TYPE_CHECKING:
     from palmar.sim.params import Randomization
@@ -37,6 +37,12 @@ class Collect:
     """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
     beta: Share = 0.0
     """Share of DAgger episodes that the expert drives."""
+    correct: str = ""
+    """expert: takes over from the driver after --patience seconds; corrections for `palmar adapt`."""
+    patience: Seconds = 5.0
+    """With --correct: how long the driver may try alone [s]."""
+    world: str = "sim"
+    """sim, twin or twin:SEED: where the robot stands."""
     identified: Path | None = None
     """Draw the parameters that `palmar sysid --out` identified from their intervals."""
     stills: bool = False

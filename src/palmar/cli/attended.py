@@ -1,0 +1,85 @@
+"""What a person and a second policy add to a run: who drives, what is recorded, and how a comparison goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from palmar.console import say
+from palmar.data.recorder import EpisodeRecorder
+from palmar.embodiments import Embodiment
+from palmar.policy import Policy, load_policy
+from palmar.runtime.ab_log import ABLog
+from palmar.runtime.confidence.conduct import Judged
+from palmar.runtime.confidence.confident import Confident
+from palmar.runtime.confidence.detector import Detector
+from palmar.runtime.controller import Mode, Report
+from palmar.runtime.fitting import Fitted
+from palmar.runtime.intervening import ByHand, Intervening
+from palmar.runtime.teleop import SWITCH, Keyboard, Teleop
+
+if TYPE_CHECKING:
+    from palmar.cli.live import RunConfig
+
+
+class Drawn:
+    """The policy of this episode: that of the configuration, or with `ab` the one of the two that is drawn."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.log = ABLog(config.ab_log, config.policy, config.ab) if config.ab else None
+        self.name = config.ab if self.log is not None and self.log.arm == "b" else config.policy
+        if config.ab:
+            other = config.policy if self.name == config.ab else config.ab
+            load_policy(other)  # that one of the two is not there is not for another day
+        self.policy: Policy = load_policy(self.name)
+
+    def ended(self, success: bool, report: Report) -> tuple[str, ...]:
+        """Count the episode; what a person should know."""
+        if self.log is None:
+            return ()
+        fault = f"E-STOP: {report.reason}" if report.mode is Mode.ESTOP else ""
+        return (f"a/b: {self.name} drove. {self.log.ended(success, fault)}",)
+
+
+@contextmanager
+def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
+    """The fitted policy with a detector, and with a person who may take over, where they are asked for."""
+    policy = fit.policy
+    if config.detector is not None:
+        policy = Confident(policy, Detector.load(config.detector))
+    if not config.correct:
+        yield policy
+        return
+    keys = Keyboard()
+    try:
+        say("tab takes over and gives back; w s a d r f move, u o i k j l turn, g opens and closes")
+        policy = Intervening(policy, Teleop(fit.robot, keys), ByHand(lambda: keys.pressed(SWITCH)))
+        yield Judged(policy) if config.detector is not None else policy
+    finally:
+        keys.close()
+
+
+def recorded(
+    config: RunConfig, recorder: EpisodeRecorder | None, robot: Embodiment, task: str, success: bool, report: Report
+) -> tuple[str, ...]:
+    """Add the episode to the data set of `record`; what a person should know."""
+    if recorder is None or config.record is None:
+        return ()
+    from palmar.data.writer import DatasetWriter
+
+    if not recorder.steps:
+        return ("nothing was recorded: the episode has no steps",)
+    drove = sum(s.intervention for s in recorder.steps)
+    made = recorder.episode(
+        task or config.instruction,
+        config.seed,
+        "corrected" if drove else "policy",
+        success,
+        duration=report.outcome.duration,
+    )
+    with DatasetWriter(
+        config.record, robot, robot.policy_rate, resume=config.record.exists(), interventions=True
+    ) as writer:
+        index = writer.add(made)
+    return (f"recorded: episode {index} of {config.record}, {len(made.steps)} frames, a person drove {drove} of them",)

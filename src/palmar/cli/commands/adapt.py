@@ -1,0 +1,121 @@
+"""Learning on the job: a new version of a policy from corrections, and the versions there are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional
+
+from palmar.cli.shared import Answer, one_thread, writable_folder
+from palmar.console import Screen, styled
+from palmar.errors import BadValue
+from palmar.ranges import BATCH, COUNT, RATE, Count, Processes, Range, Seconds, Seed
+from palmar.train.adapt import AdaptConfig, Part
+
+if TYPE_CHECKING:
+    from palmar.lab.before_after import Tables
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """Learn from corrections in a minute, and let the new version act only if it passes a gate on held-out tables.
+
+    --out holds every version with its manifest, and is a policy like any other: the version that acts. Without --new nothing
+    is tried, and the new version stays a candidate.
+    """
+
+    policy: Positional[str]
+    """Checkpoint folder, "shipped", or the --out of an earlier call, to go on from the version that acts."""
+    corrections: tuple[Path, ...] = ()
+    """Data sets of which the frames that a person drove are learned (column intervention; all frames where there is none)."""
+    replay: tuple[Path, ...] = ()
+    """Data sets of what the policy knew before, mixed into every batch."""
+    out: Path = Path("runs/adapted")
+    """Folder of the versions."""
+    new: tuple[str, ...] = ()
+    """Held-out tables like those of the corrections: twin:SEED, sim, or parameters of the world: camera_yaw=20 light=0.2."""
+    old: tuple[str, ...] = ("sim",)
+    """Held-out tables like those before, in the same words."""
+    tasks: tuple[str, ...] = ("all",)
+    """Tasks of the held-out tables."""
+    trials: Count = 120
+    """Held-out tables of each kind, each tried before and after. Fewer than 115 cannot show a loss of 2 points or less."""
+    table_seed: Seed = 500_000
+    """Of the first held-out table."""
+    timeout: Seconds = 10.0
+    """Of a trial [s]."""
+    margin: Annotated[float, Range(0, 1, below=True)] = 0.02
+    """Largest loss of success on old tables, 0 … 1: a one-sided 95 % bound has to be within it."""
+    part: Part = AdaptConfig.part
+    """Which weights move: head, lora (low-rank adapters, merged at the end, and the head) or all."""
+    steps: Annotated[int, COUNT] = AdaptConfig.steps
+    """Of the optimiser."""
+    lr: Annotated[float, RATE] = AdaptConfig.lr
+    """Highest learning rate."""
+    corrected_frames: Annotated[int, BATCH] = AdaptConfig.corrections
+    """Frames of corrections in a batch."""
+    replay_frames: Annotated[int, Range(0, 10**6)] = AdaptConfig.replay
+    """Frames of old data in a batch; 0 for none, which forgets."""
+    seed: Seed = 0
+    processes: Processes = None
+    """Of the trials; one a core when not given."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Screen) -> Answer:
+        from palmar.eval.gate import GateConfig
+        from palmar.lab.before_after import judge
+        from palmar.sim.instructions import paraphrases
+        from palmar.train.adapting import AdaptRequest, adapted_version
+        from palmar.train.speed import wait_quietly
+
+        wait_quietly()
+        if not self.corrections:
+            raise BadValue(
+                "--corrections names no folder. Next: palmar adapt POLICY --corrections SET, recorded with palmar run --correct or "
+                "palmar collect --correct expert"
+            )
+        tables = (self._tables(self.old), self._tables(self.new)) if self.new else None
+        config = AdaptConfig(
+            self.part, self.steps, self.corrected_frames, self.replay_frames, lr=self.lr, seed=self.seed
+        )  # fmt: skip
+        gate = GateConfig(self.margin)
+        writable_folder(self.out)
+        one_thread("shipped")  # training sets its own number and puts this one back
+        request = AdaptRequest(self.policy, self.corrections, self.replay, self.out, config, gate)
+
+        def judged(before: str, after: str):  # type: ignore[no-untyped-def]
+            assert tables is not None
+            return judge(before, after, *tables, gate, self.processes, progress=not self.json)
+
+        made = adapted_version(request, judged if tables else None, paraphrases, console.print)
+        if made.verdict is None:
+            console.print(
+                styled("[yellow]{} is a candidate: without --new nothing was tried on held-out tables.", made.name)
+            )
+            console.print(f"{made.parent} goes on acting. Next: palmar adapt with --new, such as --new twin:0")
+        else:
+            console.print(f"old tables: {made.verdict.old}")
+            console.print(f"new tables: {made.verdict.new}")
+            why = "; ".join(map(str, made.verdict.reasons))
+            said = (
+                f"[green]{made.name} acts now[/]"
+                if made.promoted
+                else f"[yellow]{made.parent} goes on acting[/]: {why}"
+            )
+            console.print(styled(said))
+        return int(not made.promoted), {
+            "version": made.name, "parent": made.parent, "path": str(made.path), "promoted": made.promoted,
+            "training_seconds": made.adapted.seconds, "seconds": made.seconds, "person_seconds": made.adapted.person,
+            "gate": None if made.verdict is None else made.verdict.to_dict(), "training": asdict(config),
+        }  # fmt: skip
+
+    def _tables(self, words: tuple[str, ...]) -> Tables:
+        from palmar.lab.before_after import Tables, condition
+
+        world, worlds = condition(words)
+        made = Tables(self.trials, world, worlds, self.tasks, self.table_seed, self.timeout)
+        made.config("shipped")  # what is wrong with it is told before anything is trained
+        return made

@@ -1,0 +1,128 @@
+"""A person takes over from a policy and gives back, or an expert in their place; by hand, by the clock, or on an alarm.
+
+policy ⇄ person       a rule says after every question who answers; chunks of the person are marked (`ActionChunk.intervention`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from palmar.errors import BadValue
+from palmar.runtime.confidence.judge import Judge, Level
+from palmar.types import ActionChunk, Observation, Policy, Prefix
+
+
+class Rule(Protocol):
+    """Who drives. Called with what is seen, the policy's own chunk for it, and whether the person drives now; True: the person
+    does from now on."""
+
+    def reset(self) -> None: ...
+
+    def __call__(self, obs: Observation, chunk: ActionChunk, driving: bool) -> bool: ...
+
+
+class After:
+    """The person takes over after so many seconds of an episode, and drives to its end: whoever is not done by then has failed."""
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise BadValue(f"takeover is after {seconds} s; expected 0 or more. Next: 5")
+        self.seconds = seconds
+        self._began: float | None = None
+
+    def reset(self) -> None:
+        self._began = None
+
+    def __call__(self, obs: Observation, chunk: ActionChunk, driving: bool) -> bool:
+        self._began = obs.time if self._began is None else self._began
+        return obs.time - self._began >= self.seconds - 1e-9
+
+
+class OnAlarm:
+    """Takes over when the judge of the policy's confidence would ask a person, and gives back when it has been calm again.
+
+    calm: chunks without an alarm, one after the other, before the policy drives again. least: shortest turn of the person [s].
+    A policy that says no confidence is never taken over.
+    """
+
+    def __init__(self, judge: Judge | None = None, calm: int = 5, least: float = 1.0) -> None:
+        if calm < 1 or not least >= 0:
+            raise BadValue(f"calm is {calm} chunks, least {least} s; expected calm ≥ 1 and least ≥ 0. Next: 5 and 1")
+        self.judge, self.calm, self.least = judge or Judge(), calm, least
+        self.reset()
+
+    def reset(self) -> None:
+        self.judge.reset()
+        self._since, self._quiet = 0.0, 0
+
+    def __call__(self, obs: Observation, chunk: ActionChunk, driving: bool) -> bool:
+        if not driving:
+            if self.judge(chunk.confidence).level < Level.ASK:
+                return False
+            self._since, self._quiet = obs.time, 0
+            return True
+        sure = chunk.confidence is None or chunk.confidence > self.judge.config.careful
+        self._quiet = self._quiet + 1 if sure else 0
+        if self._quiet < self.calm or obs.time - self._since < self.least - 1e-9:
+            return True
+        self.judge.reset()  # someone has looked: it may ask as often as at first
+        return False
+
+
+class ByHand:
+    """The person says it themselves. pressed: asked once for each chunk; True switches over, such as a key."""
+
+    def __init__(self, pressed: Callable[[], bool]) -> None:
+        self.pressed = pressed
+
+    def reset(self) -> None:
+        """The next episode begins with the policy."""
+        self.pressed()
+
+    def __call__(self, obs: Observation, chunk: ActionChunk, driving: bool) -> bool:
+        return driving != self.pressed()
+
+
+class Intervening:
+    """A policy and a person, of whom one drives. The policy is asked all the time: its confidence tells when it may drive again.
+
+    driving: the person does. takeovers: how often they took over, seconds: how long they drove, since it was made.
+    Raises `BadValue` when the person's actions are not the policy's.
+    """
+
+    def __init__(self, policy: Policy, person: Policy, rule: Rule) -> None:
+        if person.interface.action_names != policy.interface.action_names:
+            raise BadValue(
+                f"who takes over commands {', '.join(person.interface.action_names)}; the policy commands "
+                f"{', '.join(policy.interface.action_names)}. Next: a person in the policy's action space"
+            )
+        self.inner, self.person, self.rule = policy, person, rule
+        self.interface = policy.interface
+        self.takeovers, self.seconds = 0, 0.0
+        self.driving, self._last = False, 0.0
+
+    def reset(self) -> None:
+        self.inner.reset()
+        self.person.reset()
+        self.rule.reset()
+        self.driving = False
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        """Of the policy, or of the person: then marked as an intervention, with the policy's confidence, to be asked again after
+        one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0."""
+        chunk = self.inner.act(obs, None if self.driving else prefix)
+        judged = chunk if np.isfinite(chunk.actions).all() else replace(chunk, confidence=0.0)
+        before, self.driving = self.driving, self.rule(obs, judged, self.driving)
+        self.seconds += obs.time - self._last if before else 0.0
+        self.takeovers += self.driving and not before
+        self._last = obs.time
+        if not self.driving:
+            return chunk
+        if not before and hasattr(self.person, "take_over") and judged is chunk:
+            self.person.take_over(chunk)
+        own = self.person.act(obs)
+        return replace(own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=chunk.done)

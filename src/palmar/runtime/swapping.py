@@ -1,0 +1,152 @@
+"""Changing the policy of a loop that runs: between two chunks, at once, and back on the first alarm."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from palmar.errors import BadValue
+from palmar.runtime.correcting import corrector
+from palmar.runtime.loop import Subscriber, Tick
+from palmar.types import ActionChunk, Observation, Policy, Prefix, Reason
+
+COMPARED = ("cameras", "state_names", "action_names", "dt", "state_units", "action_units", "offsets")
+
+
+@dataclass(frozen=True)
+class Swap:
+    """at: seconds of `Swappable.now`. reason: why it went back, None for a swap forward."""
+
+    at: float
+    version: str
+    reason: Reason | None = None
+
+
+class Swappable:
+    """A policy that can be exchanged while it acts. A chunk is made wholly by one policy: the one at hand when it was asked for;
+    one that went back meanwhile is not handed on.
+
+    version: name of the policy that answers the next question. `swap` and `roll_back` may be called from any thread. The chunk
+    that runs is carried out as always until the next takes its place; limits and guards are those of the loop.
+    """
+
+    def __init__(self, policy: Policy, version: str = "", now: Callable[[], float] = time.monotonic) -> None:
+        self.interface, self.now = policy.interface, now
+        self._at = (policy, version)
+        self._before: tuple[Policy, str] | None = None
+        self._withdrawn: tuple[Policy, str] | None = None
+        self._lock = threading.Lock()
+        self.history: list[Swap] = []
+
+    @property
+    def inner(self) -> Policy:
+        return self._at[0]
+
+    @property
+    def version(self) -> str:
+        return self._at[1]
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether there is a policy to go back to."""
+        return self._before is not None
+
+    def reset(self) -> None:
+        self.inner.reset()
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        while True:
+            at = self._at  # one read: the whole chunk is of this policy
+            try:
+                chunk = at[0].act(obs, prefix)
+            except Exception:
+                if at is not self._withdrawn:
+                    raise
+                continue
+            if at is not self._withdrawn:  # rolled back while it computed
+                return chunk
+
+    def swap(self, policy: Policy, version: str, warm: Observation | None = None) -> None:
+        """The next question goes to `policy`. warm: an observation to answer once before, on the caller's thread: the first answer
+        of a network takes longest.
+
+        Raises `BadValue`, and nothing is exchanged, when the two do not mean the same by their numbers, or when either
+        corrects actions between chunks (`runtime.correcting`); and what the policy raises on `warm`.
+        """
+        check_same(self.interface, policy, version)
+        if corrector(self.inner) is not None or corrector(policy) is not None:
+            raise BadValue(
+                f"'{version}' cannot take over within an episode: a policy with a residual correction is exchanged between "
+                "episodes only. Next: load it for the next episode"
+            )
+        policy.reset()
+        if warm is not None:
+            policy.act(warm)
+            policy.reset()
+        with self._lock:
+            self._before, self._at = self._at, (policy, version)
+            self.history.append(Swap(self.now(), version))
+
+    def keep(self) -> None:
+        """The policy at hand has proven itself: an alarm no longer leads back."""
+        with self._lock:
+            self._before = None
+
+    def roll_back(self, reason: Reason) -> bool:
+        """To the policy before the last swap; False when there is none. It is reset: what it remembers is of before."""
+        with self._lock:
+            if self._before is None:
+                return False
+            self._before[0].reset()
+            self._withdrawn, self._at, self._before = self._at, self._before, None
+            self.history.append(Swap(self.now(), self._at[1], reason))
+        return True
+
+
+def check_same(ours: object, policy: Policy, version: str) -> None:
+    """Raise `BadValue` naming the first thing in which a policy's interface is not `ours`."""
+    for what in COMPARED:
+        mine, theirs = getattr(ours, what), getattr(policy.interface, what)
+        if mine != theirs:
+            raise BadValue(
+                f"'{version}' has other {what} than the policy that runs: {_shown(theirs)} and {_shown(mine)}. Next: a policy "
+                "adapted from the one that runs"
+            )
+
+
+def _shown(value: object) -> str:
+    words = ", ".join(map(str, value)) if isinstance(value, Mapping | tuple) else str(value)
+    return (words if len(words) <= 80 else words[:77] + "…") or "none"
+
+
+class RollBack(Subscriber):
+    """Goes back on the first alarm after a swap: a guard that stops the robot, a failure of the policy, or a confidence that
+    is an alarm. told: called once with the reason, such as `Versions.roll_back`, on the loop's thread.
+
+    alpha: a chunk's confidence at or below it is an alarm (`JudgeConfig.alpha`); 0 for none.
+    """
+
+    def __init__(
+        self, policy: Swappable, alpha: float = 0.0, told: Callable[[Reason], object] = lambda reason: None
+    ) -> None:
+        self.policy, self.alpha, self.told = policy, alpha, told
+
+    def on_tick(self, tick: Tick) -> None:
+        if self.policy.on_trial and (reason := self._alarm(tick)) is not None and self.policy.roll_back(reason):
+            self.told(reason)
+
+    def _alarm(self, tick: Tick) -> Reason | None:
+        if tick.failure is not None:
+            return Reason("swap", over=None, note=f"the policy fails ({type(tick.failure).__name__}: {tick.failure})")
+        if tick.verdict.stop:
+            return next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
+        if tick.new_chunk and tick.chunk is not None and not np.isfinite(tick.chunk.actions).all():
+            return Reason("swap", over=None, note="actions of the policy are not finite (nan)")
+        sure = tick.chunk.confidence if tick.new_chunk and tick.chunk is not None else None
+        if self.alpha and sure is not None and sure <= self.alpha:
+            return Reason("swap", "confidence", sure, self.alpha, over=False)
+        return None

@@ -1,0 +1,83 @@
+"""`palmar run` with a second policy and a recording: what an episode leaves behind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palmar.cli import attended as room
+from palmar.cli.live import RunConfig
+from palmar.cli.main import main
+from palmar.data.reader import Dataset
+from palmar.data.recorder import EpisodeRecorder
+from palmar.errors import BadValue, UnknownName
+from palmar.robots.arm7 import arm7
+from palmar.runtime.controller import Mode, Report
+from palmar.runtime.fitting import Fitted
+from palmar.runtime.intervening import After, Intervening
+from palmar.runtime.loop import Outcome, rollout
+from palmar.runtime.mock import MockBody
+from palmar.runtime.worker import Inline
+from palmar.types import ActionChunk
+
+ROBOT = arm7()
+
+
+class Still:
+    def __init__(self, name: str = "") -> None:
+        self.name, self.interface = name, ROBOT.interface(8)
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, obs, prefix=None) -> ActionChunk:
+        return ActionChunk(np.zeros((8, 7), np.float32), 0.1, obs.time)
+
+
+def report(mode: Mode = Mode.RUN) -> Report:
+    return Report(Outcome("done", 1.0, 50), mode, "collision" if mode is Mode.ESTOP else "", {}, {})
+
+
+def test_which_policy_drives_is_drawn_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "load_policy", Still)
+    config = RunConfig("x", policy="one", ab="two", ab_log=tmp_path / "ab.jsonl")
+    drove = []
+    for _ in range(4):
+        drawn = room.Drawn(config)
+        drove.append(drawn.policy.name)
+        assert drawn.name in drawn.ended(True, report())[0]
+    assert sorted(drove) == ["one", "one", "two", "two"]
+    assert len((tmp_path / "ab.jsonl").read_text().splitlines()) == 5
+    for _ in range(2):  # one of the next two is the second policy's
+        room.Drawn(config).ended(False, report(Mode.ESTOP))
+    assert room.Drawn(config).log.decision.what == "roll back"
+
+
+def test_an_episode_is_added_with_who_drove(tmp_path: Path) -> None:
+    recorder, body = EpisodeRecorder(), MockBody(ROBOT, "pick up the red cube")
+    policy = Intervening(Still(), Still(), After(0.4))
+    rollout(body, Inline(policy), body.observe(), subscribers=[recorder], timeout=1.0)
+    config = RunConfig("pick up the red cube", record=tmp_path / "set")
+    for i in range(2):
+        note = room.recorded(config, recorder, ROBOT, "pick", True, report())[0]
+        assert f"episode {i}" in note and "10 frames, a person drove 6" in note
+    assert Dataset(tmp_path / "set").column("intervention").sum() == 12
+    assert room.recorded(config, EpisodeRecorder(), ROBOT, "pick", True, report())[0].startswith("nothing")
+    assert room.recorded(RunConfig("x"), recorder, ROBOT, "pick", True, report()) == ()
+
+
+def test_without_more_the_policy_is_as_it_was() -> None:
+    fit = Fitted(ROBOT, Still())
+    with room.attended(RunConfig("x"), fit) as policy:
+        assert policy is fit.policy
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnknownName, match="keys"):
+        RunConfig("x", correct="gamepad")
+    with pytest.raises(BadValue, match="deadman"):
+        RunConfig("x", correct="keys", deadman="keys")
+    assert main(["run", "x", "--replay", str(tmp_path), "--ab", "shipped"]) == 2
+    assert main(["collect", "--out", str(tmp_path / "s"), "--correct", "expert"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--ab shipped counts not with --replay" in said and "somebody to correct it" in said

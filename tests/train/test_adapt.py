@@ -1,0 +1,164 @@
+"""Adapting: what a person drove is learned, old data are replayed in the asked shares, and nothing acts without its gate."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from synthetic import episode
+from training import train
+
+from palmar.cli.main import main
+from palmar.data.corrections import Corrections
+from palmar.data.mixture import Mixture
+from palmar.data.reader import Dataset
+from palmar.data.writer import DatasetWriter
+from palmar.errors import BadValue
+from palmar.eval.gate import change, gate
+from palmar.models import checkpoint
+from palmar.models.presets import preset
+from palmar.policy import current_version, load_policy
+from palmar.robots.arm7 import arm7
+from palmar.runtime.versions import Versions
+from palmar.train.adapt import AdaptConfig, Successes, Unlabelled, adapt, shares
+from palmar.train.adapting import AdaptRequest, adapted_version
+from palmar.train.feed import Feed
+from palmar.train.loop import TrainConfig
+from palmar.train.resume import STATE
+
+SHORT = AdaptConfig(steps=2, corrections=4, replay=8, threads=1)
+GOOD = gate(change([True] * 150, [True] * 150), change([False] * 60 + [True] * 40, [True] * 100))
+
+
+def recorded(root: Path, episodes: int, interventions: bool = True, drove: int = 6, robot=None) -> Path:
+    with DatasetWriter(root, robot or arm7(), 10, interventions=interventions) as writer:
+        for i in range(episodes):
+            made = episode(12, seed=i)
+            steps = [replace(s, intervention=k >= 12 - drove) for k, s in enumerate(made.steps)]
+            writer.add(replace(made, steps=steps, source="corrected"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    root = tmp_path_factory.mktemp("adapt")
+    corrections, replay = recorded(root / "corrections", 2), recorded(root / "replay", 3, interventions=False)
+    config = TrainConfig(steps=2, batch_size=4, horizon=4, validation=0.0, threads=1)
+    init = train(preset("palmar-nano"), Dataset(replay), root / "init", config, embodiment="arm7", progress=False)
+    return SimpleNamespace(root=root, corrections=corrections, replay=replay, init=init)
+
+
+def test_a_checkpoint_of_the_same_interface_comes_out(there: SimpleNamespace, tmp_path: Path) -> None:
+    done = adapt(there.init, [Dataset(there.corrections)], [Dataset(there.replay)], tmp_path / "out", SHORT)
+    before, after = load_policy(str(there.init)), load_policy(str(done.checkpoint))
+    assert after.interface == before.interface
+    assert done.corrected == 12 and done.replayed == 36 and done.person == pytest.approx(1.2)
+    assert not (done.checkpoint / STATE).exists()
+    for what in ("state", "action"):
+        np.testing.assert_array_equal(after.normalizers[what].scale, before.normalizers[what].scale)
+    a, b = before.model.state_dict(), after.model.state_dict()
+    assert any(not torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_head_alone_moves(there: SimpleNamespace, tmp_path: Path) -> None:
+    config = replace(SHORT, part="head")
+    done = adapt(there.init, [Dataset(there.corrections)], [Dataset(there.replay)], tmp_path / "out", config)
+    a, b = (load_policy(str(p)).model.state_dict() for p in (there.init, done.checkpoint))
+    moved = {k.split(".")[0] for k in a if not torch.equal(a[k], b[k])}
+    assert moved and all(k.startswith(("head", "finished", "action")) for k in moved)
+
+
+def test_low_rank_adapters_are_merged(there: SimpleNamespace, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    config = replace(SHORT, part="lora", rank=2)
+    done = adapt(there.init, [Dataset(there.corrections)], [Dataset(there.replay)], tmp_path / "out", config)
+    assert not any("lora" in k for k in load_policy(str(done.checkpoint)).model.state_dict())
+
+
+def test_a_batch_holds_the_asked_shares(there: SimpleNamespace) -> None:
+    sets = [Dataset(there.replay), Corrections(Dataset(there.corrections)), Corrections(Dataset(there.corrections))]
+    weights = shares([36], 64) + shares([12, 12], 32)
+    feed = Feed(sets, 4, validation=0.0)
+    mixture = AdaptConfig().recipe(Mixture(1.0, weights)).stages[0].data
+    for step in range(3):
+        picked = mixture.draw(feed.groups, 96, 0.0, np.random.default_rng(step))
+        assert abs(int(np.sum(picked < 36)) - 64) <= 1
+        own = (picked[picked >= 36] - 36) % 24 % 12
+        assert own.min() >= 6  # only what a person drove
+
+
+def test_labels_of_the_simulator_are_unknown_in_corrections(there: SimpleNamespace) -> None:
+    made = Unlabelled(Dataset(there.corrections), ("target.x", "target.y"))
+    assert np.isnan(made.batch(np.array([1]), 4)["privileged"]).all() and made.privileged_names == (
+        "target.x",
+        "target.y",
+    )
+
+
+def test_what_does_not_fit_is_refused(there: SimpleNamespace, tmp_path: Path) -> None:
+    data, old = Dataset(there.corrections), Dataset(there.replay)
+    other = recorded(tmp_path / "other", 1, robot=replace(arm7(), name="arm8"))
+    with pytest.raises(BadValue, match="recorded on 'arm8'; the policy drives 'arm7'"):
+        adapt(there.init, [Dataset(other)], [old], tmp_path / "out", SHORT)
+    with pytest.raises(BadValue, match="no frame that a person drove"):
+        adapt(there.init, [Dataset(recorded(tmp_path / "none", 1, drove=0))], [old], tmp_path / "out", SHORT)
+    with pytest.raises(BadValue, match="no old data"):
+        adapt(there.init, [data], [], tmp_path / "out", SHORT)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_version_acts_only_with_its_gate_passed(there: SimpleNamespace, tmp_path: Path) -> None:
+    request = AdaptRequest(str(there.init), [there.corrections], [there.replay], tmp_path / "versions", SHORT)
+    first = adapted_version(request, None, say=lambda text: None)
+    assert not first.promoted and current_version(tmp_path / "versions") == "v000"
+    again = replace(request, policy=str(tmp_path / "versions"))
+    refused = adapted_version(again, lambda a, b: gate(change([], []), change([], [])), say=lambda text: None)
+    assert not refused.promoted and refused.parent == "v000" and refused.name == "v002"
+    passed = adapted_version(again, lambda a, b: GOOD, say=lambda text: None)
+    versions = Versions(tmp_path / "versions")
+    assert passed.promoted and versions.current == "v003"
+    about = versions.version("v003")
+    assert about.parent == "v000" and about.gate is not None and about.gate["new"]["gained"] == 60
+    assert len(about.data["episodes"]) == 2 and about.training["steps"] == 2
+    mine = checkpoint.load(versions.path("v003")).model.state_dict()
+    acting = load_policy(str(tmp_path / "versions")).model.state_dict()  # type: ignore[attr-defined]
+    assert all(torch.equal(mine[k], acting[k]) for k in mine)
+    with pytest.raises(BadValue, match="versions of a policy already"):
+        adapted_version(request, None, say=lambda text: None)
+
+
+def episodes(*successes: bool) -> SimpleNamespace:
+    return SimpleNamespace(episodes=[SimpleNamespace(success=s, source="policy") for s in successes])
+
+
+def test_own_successes_are_learned_from_when_there_are_enough() -> None:
+    plan = Successes(every=4, least=2, most=3)
+    assert plan.due(episodes(True, True, False), 0) == []
+    assert plan.due(episodes(True, False, False, False), 0) == []
+    assert plan.due(episodes(True, True, False, True, True), 0) == [1, 3, 4]  # the newest three
+    assert plan.due(episodes(True, True, False, True, True), 2) == []
+    assert Successes().most == 10_000 and Successes().every == 100 and Successes().least == 50
+    with pytest.raises(BadValue, match="least"):
+        Successes(every=4, least=5)
+
+
+def test_the_command_refuses_before_it_trains(there: SimpleNamespace, tmp_path: Path, capsys) -> None:
+    assert main(["adapt", str(there.init), "--out", str(tmp_path / "v")]) == 2
+    other = recorded(tmp_path / "other", 1, robot=replace(arm7(), name="arm8"))
+    words = ["--replay", str(there.replay), "--out", str(tmp_path / "v")]
+    assert main(["adapt", str(there.init), "--corrections", str(other), *words]) == 2
+    corrected = ["--corrections", str(there.corrections)]
+    assert main(["adapt", str(there.init), *corrected, *words, "--new", "camera_yaw"]) == 2
+    assert not (tmp_path / "v").exists() or not any((tmp_path / "v").iterdir())
+    said = capsys.readouterr().err
+    assert "recorded on 'arm8'" in said and "NAME=VALUE" in said and "Traceback" not in said
+
+
+def test_the_command_leaves_a_candidate_without_held_out_tables(there: SimpleNamespace, tmp_path: Path, capsys) -> None:
+    short = ["--steps", "1", "--corrected-frames", "2", "--replay-frames", "2"]
+    where = ["--corrections", str(there.corrections), "--replay", str(there.replay), "--out", str(tmp_path / "v")]
+    assert main(["adapt", str(there.init), *where, *short]) == 1
+    assert "candidate" in " ".join(capsys.readouterr().out.split())
+    assert current_version(tmp_path / "v") == "v000"
