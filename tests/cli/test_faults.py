@@ -52,7 +52,7 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
     monkeypatch.setattr(kind, "run", lambda self, console: (ran.append(getattr(self, name)), (0, {}))[1])
     needed = {"run": ["reach"], "replay": ["x"], "check-body": ["--body", "mock:"],
                   "train": ["--data", "x"], "collect": ["--out", "x"], "questions": ["--out", "x"],
-              "doctor": ["x"], "preflight": ["--data", "x"]}  # fmt: skip
+              "doctor": ["x"], "export": ["x", "--out", "y"], "adapt": ["x", "--out", "y"], "preflight": ["--data", "x"]}  # fmt: skip
     whole = {n: w for n, _, w in ranges(kind)}[name]
     for value in VALUES:
         words = [command, *needed.get(command, []), f"--{name.replace('_', '-')}", value]

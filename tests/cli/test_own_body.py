@@ -8,7 +8,7 @@ import faulty_bodies as bodies
 import numpy as np
 import pytest
 
-from palmar.cli import live
+from palmar.cli import attended, live
 from palmar.cli.main import main
 from palmar.data.writer import DatasetWriter
 from palmar.description.write import write_robot
@@ -42,7 +42,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setattr("palmar.runtime.clock.WallClock", SimClock)
     monkeypatch.setattr("palmar.runtime.controller.WallClock", SimClock)
     monkeypatch.setattr("palmar.runtime.controller.Threaded", Inline)
-    monkeypatch.setattr(live, "load_policy", lambda where: Waves())
+    monkeypatch.setattr(attended, "load_policy", lambda where: Waves())
     # a test on a busy machine is no dead loop: the longest period there is
     monkeypatch.setattr(live, "HostedBody", lambda where, robot, period: HostedBody(where, robot, 5.0))
     monkeypatch.chdir(tmp_path)
@@ -151,7 +151,7 @@ def test_a_body_that_cannot_be_reached_is_a_fault_of_the_robot(gadget, capsys):
 
 def test_a_policy_of_other_names_is_mapped_or_refused(gadget, monkeypatch, capsys):
     names = ("hip", "elbow", "jaw", "wheel")
-    monkeypatch.setattr(live, "load_policy", lambda where: Waves(action_names=names, cameras={"front": (12, 12)}))
+    monkeypatch.setattr(attended, "load_policy", lambda where: Waves(action_names=names, cameras={"front": (12, 12)}))
     words = ["run", "--robot", gadget, "--body", "mock:", "wave", "--video", "None", "--timeout", "4"]
     assert main(words) == 2
     said = told(capsys)[1]

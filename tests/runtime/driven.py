@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from faulty_bodies import gadget
 
-from palmar.cli import live
+from palmar.cli import attended, live
 from palmar.cli.main import main
 from palmar.types import ActionChunk
 
@@ -60,6 +60,6 @@ if __name__ == "__main__":
         policy_process()
     else:
         policy = Process() if sys.argv[1] == "process" else Waves()
-        live.load_policy = lambda where: policy
+        attended.load_policy = lambda where: policy
         live.require_checked = lambda *_: None
         sys.exit(main(["run", *sys.argv[2:]]))

@@ -23,7 +23,7 @@ from palmar.types import ActionChunk, Array, Observation, Prefix
 
 ARM = robot("arm7", "channels")
 BOUNDS = Bounds(np.full(3, 2.0), np.full(3, 10.0), np.full(3, np.inf), 0.02)
-BARE = replace(ARM, frames=(), state=tuple(m for m in ARM.state if m.quantity != "pose"))
+BARE = replace(ARM, collision=None, frames=(), state=tuple(m for m in ARM.state if m.quantity != "pose"))
 
 
 class Fixed:

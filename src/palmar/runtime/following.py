@@ -51,7 +51,7 @@ class Following:
                 return False
             self.policy.swap(self.load(str(self.versions.path(name))), name, self.warm)
         except (PalmarError, OSError) as error:
-            warn(f"{self.policy.version} goes on: {error}")
+            warn("{} goes on: {}", self.policy.version, error)
             return False
         return True
 

@@ -100,12 +100,10 @@ class Adapt:
             console.print(f"old tables: {made.verdict.old}")
             console.print(f"new tables: {made.verdict.new}")
             why = "; ".join(map(str, made.verdict.reasons))
-            said = (
-                f"[green]{made.name} acts now[/]"
-                if made.promoted
-                else f"[yellow]{made.parent} goes on acting[/]: {why}"
-            )
-            console.print(styled(said))
+            if made.promoted:
+                console.print(styled("[green]{} acts now[/]", made.name))
+            else:
+                console.print(styled("[yellow]{} goes on acting[/]: {}", made.parent, why))
         return int(not made.promoted), {
             "version": made.name, "parent": made.parent, "path": str(made.path), "promoted": made.promoted,
             "training_seconds": made.adapted.seconds, "seconds": made.seconds, "person_seconds": made.adapted.person,
