@@ -232,6 +232,8 @@ ROWS = {  # what an arm of each study measures
         "best form, hindsight": None, "failures found": RATE, "false alarms, unseen": RATE, "_auc": [0.8, 0.9],
         "_worst": [0.7, 0.8], "_balanced": [0.7, 0.8],
     },
+    "slowing": {f"{k}: both": RATE for k in ("moving", "tight")}
+    | {f"_{k} reached": SEEN for k in ("moving", "tight")},
 }  # fmt: skip
 
 
