@@ -7,6 +7,7 @@ from palmar import ActionChunk, Observation
 from palmar.embodiments import Channel, Floor
 from palmar.errors import BadValue, MissingPackage, PalmarError, RobotFault, UnknownName, UserError, need
 from palmar.robots.arm7 import arm7
+from palmar.shapes import Collision
 
 
 def test_an_observation_is_checked_where_it_is_made():
@@ -90,7 +91,7 @@ def test_a_channel_is_checked_where_it_is_made(changes, message):
             "unknown joint channel of frame 'tcp' 'a'",
         ),
         ({"action_space": "sideways"}, "unknown action space 'sideways'"),
-        ({"frames": (), "state": (), "collision": None}, "arm7 has no frames, so no 'ee_delta' actions"),
+        ({"frames": (), "state": (), "collision": Collision()}, "arm7 has no frames, so no 'ee_delta' actions"),
         ({"control_rate": 0.0}, "arm7: control_rate is 0.0 Hz; expected 0.001"),
         ({"policy_rate": float("inf")}, "arm7: policy_rate is inf Hz; expected 0.001"),
         ({"policy_rate": 15.0}, "arm7: control_rate 50.0 Hz is 3.333 × policy_rate 15.0 Hz; expected a whole number"),

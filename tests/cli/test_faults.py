@@ -50,9 +50,11 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
     ran: list[Any] = []
     kind: Any = COMMANDS[command]
     monkeypatch.setattr(kind, "run", lambda self, console: (ran.append(getattr(self, name)), (0, {}))[1])
-    needed = {"run": ["reach"], "replay": ["x"], "check-body": ["--body", "mock:"],
-                  "train": ["--data", "x"], "collect": ["--out", "x"], "questions": ["--out", "x"],
-              "doctor": ["x"], "export": ["x", "--out", "y"], "adapt": ["x", "--out", "y"], "preflight": ["--data", "x"]}  # fmt: skip
+    needed = {
+        "run": ["reach"], "replay": ["x"], "check-body": ["--body", "mock:"], "train": ["--data", "x"], "collect": ["--out", "x"],
+        "questions": ["--out", "x"], "doctor": ["x"], "export": ["x", "--out", "y"], "adapt": ["x", "--out", "y"],
+        "preflight": ["--data", "x"],
+    }  # fmt: skip
     whole = {n: w for n, _, w in ranges(kind)}[name]
     for value in VALUES:
         words = [command, *needed.get(command, []), f"--{name.replace('_', '-')}", value]
@@ -97,6 +99,14 @@ def test_a_name_that_is_no_text_is_told_before_it_is_used(capsys) -> None:
         out, err = capsys.readouterr()
         assert r"\udcff" in err and "holds bytes that are no UTF-8; expected a name in UTF-8. Next: rename" in err
         assert bool(out) is ("--json" in words) and (not out or json.loads(out)["kind"] == "BadValue")
+
+
+def test_an_option_given_twice_is_refused(capsys) -> None:
+    """The parser would take the last in silence."""
+    for words in (["eval", "--seed", "1", "--seed=2"], ["replay", "x", "--without", "tracking", "--without", "jump"]):
+        assert main(words) == 2
+        named = "--seed" if "eval" in words else "--without"
+        assert f"{named} is given 2 times; expected once. Next: where" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_terminal_without_our_characters_shows_their_codes(monkeypatch) -> None:

@@ -19,11 +19,12 @@ from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
 from palmar.runtime.slowing import CHANGE, Bounds, caps, profile, within
 from palmar.runtime.zones import keep_out, zones_of
+from palmar.shapes import Collision
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
 ARM = robot("arm7", "channels")
 BOUNDS = Bounds(np.full(3, 2.0), np.full(3, 10.0), np.full(3, np.inf), 0.02)
-BARE = replace(ARM, collision=None, frames=(), state=tuple(m for m in ARM.state if m.quantity != "pose"))
+BARE = replace(ARM, collision=Collision(), frames=(), state=tuple(m for m in ARM.state if m.quantity != "pose"))
 
 
 class Fixed:

@@ -96,9 +96,15 @@ def _guarded(work: Callable[[Screen], Answer], as_json: bool) -> int:
 
 def unreadable(argv: list[str]) -> str | None:
     """What is wrong with a word before any command reads it: it is empty, or a name whose bytes are no UTF-8, which
-    neither safetensors nor Parquet files can be opened by. None when nothing is."""
+    neither safetensors nor Parquet files can be opened by, or an option is given twice, of which the parser would take the
+    last in silence. None when nothing is."""
     if empty := empty_option(argv):
         return f"{empty} is empty; expected a value. Next: is a variable of your shell unset?"
+    options = [name for name, _, _ in (word.partition("=") for word in argv) if name.startswith("--") and len(name) > 2]
+    for name in options:
+        if options.count(name) > 1:
+            said = f"{printable(name)} is given {options.count(name)} times; expected once"
+            return f"{said}. Next: where it takes several values, they follow one name: {printable(name)} A B"
     for word in argv:
         try:
             word.encode("utf-8")
