@@ -316,6 +316,55 @@ def test_a_robot_that_moves_is_brought_to_rest_before_its_body_is_reset(tmp_path
     ours.close()
 
 
+def test_an_emergency_stop_during_reset_uses_the_bodys_own_switch(tmp_path):
+    """A body that moves by itself in `reset` takes no commands, and nobody has sent one."""
+    body = Told()
+    ours, theirs = socket.socketpair()
+    host = Host(body, theirs, 0.2, Latch("gadget", tmp_path))
+    body.reset = lambda seed=None: body.switched.wait(PATIENCE) and body.observe()
+    watch = threading.Thread(target=host.watch, daemon=True)
+    watch.start()
+    asked = threading.Thread(target=host._answer, args=(Kind.RESET, memoryview(SEED.pack(-1))))
+    asked.start()
+    host.latch.press("a test")
+    kind, said = receive(ours)
+    asked.join()
+    host.ended.set()
+    watch.join()
+    assert body.switched.is_set() and kind is Kind.FAULT and b"E-STOP: a test" in bytes(said)
+    ours.close()
+
+
+def test_a_robot_at_rest_does_not_move_once_its_emergency_stop_is_pressed(tmp_path):
+    body = Told()
+    ours, theirs = socket.socketpair()
+    host = Host(body, theirs, 5.0, Latch("gadget", tmp_path))
+    host._apply(ROBOT.home)
+    host.latch.press("a test")
+    watch = threading.Thread(target=host.watch, daemon=True)
+    watch.start()
+    until = time.monotonic() + PATIENCE
+    while not host.stopped and time.monotonic() < until:
+        time.sleep(0.001)
+    host._apply(ROBOT.home + [0.004, 0, 0, 0])
+    host.ended.set()
+    watch.join()
+    assert host.stopped.startswith("E-STOP: a test") and len(body.commands) == 1 and not body.switched.is_set()
+    ours.close()
+
+
+def test_a_body_that_does_not_come_back_from_close_is_left(tmp_path, monkeypatch):
+    body, left = Told(), threading.Event()
+    monkeypatch.setattr("palmar.runtime.watchdog.CLOSES", 0.05)
+    ours, theirs = socket.socketpair()
+    host = Host(body, theirs, 5.0, Latch("gadget", tmp_path))
+    body.close = lambda: left.wait(PATIENCE)
+    host._leave = left.set
+    host._close()
+    assert left.is_set()
+    ours.close()
+
+
 def test_the_period_begins_with_the_first_command_that_moves(tmp_path):
     """A robot that rested, with nobody talking to it, for longer than the period is not stopped when it is told to move."""
     body = Told()

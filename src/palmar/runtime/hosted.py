@@ -26,7 +26,7 @@ from palmar.errors import BadValue, RobotFault
 from palmar.runtime.bodies import Attached, find_body
 from palmar.runtime.estop import Latch
 from palmar.runtime.link import SEED, Ended, Fault, Kind, observation, receive, send
-from palmar.runtime.watchdog import ENDS
+from palmar.runtime.watchdog import CLOSES, LONGEST
 from palmar.types import Array, Observation
 
 ANSWERS = 30.0
@@ -124,7 +124,7 @@ class HostedBody:
             self._press.join()
         if self.process.poll() is None:
             try:
-                self._sock.settimeout(ENDS + 5.0)
+                self._sock.settimeout(LONGEST + CLOSES + 5.0)
                 send(self._sock, Kind.CLOSE)
                 while receive(self._sock)[0] is not Kind.CLOSED:
                     pass

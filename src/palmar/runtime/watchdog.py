@@ -35,12 +35,12 @@ from palmar.runtime.link import SEED, Ended, Fault, Kind, observed, receive, sen
 from palmar.runtime.loop import Body
 from palmar.types import Array
 
-ENDS = 10.0
-"""Longest time for a robot to be braked to rest before its body is closed all the same [s]."""
 LOOKS = 0.05
 """How often the E-STOP is looked at, at least [s]."""
 LONGEST = 60.0
-"""Of a braking path [s]."""
+"""Of a braking path [s], and the longest time for a robot to come to rest before its body is closed all the same."""
+CLOSES = 10.0
+"""Longest time for a body to come back from `close` before its process ends all the same [s]."""
 LINGERS = 2.0
 """How long a body that was stopped because it did not answer may still take to come back before its process ends [s]."""
 
@@ -94,6 +94,8 @@ class Host:
                 self._command, self._moving = None, False
                 self._rate = self._change = np.zeros(len(self._rate))
                 obs = self._call("reset", lambda: self.body.reset(None if seed < 0 else seed))
+                if self.stopped:
+                    raise Stopped(self.stopped)
                 self._say(Kind.SEEN, *observed(obs, self.cameras))
             elif kind is Kind.CLOSE:
                 if self._moving and not self.stopped:
@@ -160,10 +162,10 @@ class Host:
             # in this order: a beat newer than `now` or `moving` is no alarm, an older one may be a false one
             now, moving = time.monotonic(), self._moving
             missed = self._beat + self.period
-            if moving and not self.stopped:
+            if not self.stopped:
                 if self.latch.latched:
                     self.halt(f"E-STOP: {self.latch.read()}", latch=False)
-                elif now >= missed:
+                elif moving and now >= missed:
                     blocked = self._calling
                     why = f"the body has not come back from {blocked}" if blocked else "no command came"
                     self.halt(f"watchdog: {why} for {self.period:g} s")
@@ -180,7 +182,7 @@ class Host:
 
     def halt(self, reason: str, latch: bool = True) -> None:
         """Brake the body within its limits from the last command, and take no command any more. Returns when it rests, or
-        was told to `stop()` because it takes no commands."""
+        was told to `stop()` because it takes no commands or moves by itself in its `reset`."""
         if not self._once.acquire(blocking=False):
             return  # another thread does; `_close` waits for it
         self.stopped = reason
@@ -222,7 +224,7 @@ class Host:
                     if when - self._beat > self.period:
                         break
                 time.sleep(max(when - time.monotonic(), 0.0))
-            self._moving = refused is not None
+            self._moving = refused is not None or (not held and self._calling == "reset")
             if refused is not None:
                 _tell(f"the body does not take the commands that brake it: {refused}")
         finally:
@@ -273,13 +275,17 @@ class Host:
 
     def _close(self) -> None:
         if self.stopped:
-            self._rests.wait(ENDS)
+            self._rests.wait(LONGEST)
+        late = threading.Timer(CLOSES, self._leave)
+        late.daemon = True
+        late.start()
         held = self._bus.acquire(timeout=LINGERS)
         try:
             self.body.close()
         except Exception as error:
             _tell(f"the body could not be closed: {error}")
         finally:
+            late.cancel()
             if held:
                 self._bus.release()
 
