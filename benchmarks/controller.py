@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from palmar.robots.arm7 import arm7
-from palmar.runtime.controller import deploy
+from palmar.runtime.deploy import deploy
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
 from palmar.shapes import Collision

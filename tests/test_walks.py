@@ -12,7 +12,7 @@ from palmar.lab.collect import CollectConfig, collect
 from palmar.policy import load_policy
 from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
-from palmar.runtime.controller import deploy
+from palmar.runtime.deploy import deploy
 from palmar.runtime.fitting import fitted
 from palmar.runtime.mock import MockBody
 from palmar.train.loop import train

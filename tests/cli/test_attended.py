@@ -12,7 +12,8 @@ from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
 from palmar.errors import BadValue, UnknownName
 from palmar.robots.arm7 import arm7
-from palmar.runtime.controller import Mode, Report
+from palmar.runtime.controller import Mode
+from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.intervening import After, Intervening
 from palmar.runtime.loop import Outcome, rollout

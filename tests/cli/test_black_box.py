@@ -11,7 +11,7 @@ from palmar.cli import main
 from palmar.description.write import write_robot
 from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
-from palmar.runtime.controller import deploy
+from palmar.runtime.deploy import deploy
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
@@ -41,7 +41,7 @@ def dump(tmp_path, monkeypatch):
             return obs
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("palmar.runtime.controller.Threaded", Inline)
+    monkeypatch.setattr("palmar.runtime.deploy.Threaded", Inline)
     body = Jammed(ROBOT)
     deploy(body, Swings(), "swing", body.reset(), timeout=6.0, clock=SimClock(), blackbox=tmp_path / "box")
     return str(next(Path("box").iterdir()))

@@ -40,8 +40,8 @@ def own(tmp_path, monkeypatch):
     """A state folder, a clock that does not wait, and a policy that needs no checkpoint."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("palmar.runtime.clock.WallClock", SimClock)
-    monkeypatch.setattr("palmar.runtime.controller.WallClock", SimClock)
-    monkeypatch.setattr("palmar.runtime.controller.Threaded", Inline)
+    monkeypatch.setattr("palmar.runtime.deploy.WallClock", SimClock)
+    monkeypatch.setattr("palmar.runtime.deploy.Threaded", Inline)
     monkeypatch.setattr(attended, "load_policy", lambda where: Waves())
     # a test on a busy machine is no dead loop: the longest period there is
     monkeypatch.setattr(live, "HostedBody", lambda where, robot, period: HostedBody(where, robot, 5.0))

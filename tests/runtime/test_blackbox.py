@@ -13,7 +13,8 @@ from palmar.robots.arm7 import arm7
 from palmar.runtime.blackbox import BlackBox, read_dump
 from palmar.runtime.clock import SimClock
 from palmar.runtime.control import Control
-from palmar.runtime.controller import Controller, deploy
+from palmar.runtime.controller import Controller
+from palmar.runtime.deploy import deploy
 from palmar.runtime.guards import GUARDS
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.mock import MockBody
@@ -180,7 +181,7 @@ def test_other_limits_are_compared(tmp_path):
 
 
 def test_a_deployment_writes_one_that_can_be_played(tmp_path, monkeypatch):
-    monkeypatch.setattr("palmar.runtime.controller.Threaded", Inline)
+    monkeypatch.setattr("palmar.runtime.deploy.Threaded", Inline)
     body = Jammed(ROBOT)
     deploy(body, Script(sway), "sway", body.reset(), timeout=4.0, clock=SimClock(), blackbox=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")

@@ -5,13 +5,14 @@ import pytest
 
 from palmar.robots.arm7 import arm7
 from palmar.robots.mobile3 import mobile3
-from palmar.runtime import controller
+from palmar.runtime import deploy as deploying
 from palmar.runtime.clock import SimClock
 from palmar.runtime.confidence.conduct import Conduct, Judged, judged, judged_of, slowed
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.judge import Advice, Judge, JudgeConfig, Level
 from palmar.runtime.control import Control
-from palmar.runtime.controller import Controller, Mode, deploy
+from palmar.runtime.controller import Controller, Mode
+from palmar.runtime.deploy import deploy
 from palmar.runtime.guards import GUARDS
 from palmar.runtime.intervening import After, Intervening
 from palmar.runtime.loop import Subscriber, Tick, rollout
@@ -136,7 +137,7 @@ class Said(Confident):
 
 
 def test_deploying_a_confident_policy_judges_it_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controller, "Threaded", Inline)  # an answer does not depend on how busy the machine is
+    monkeypatch.setattr(deploying, "Threaded", Inline)  # an answer does not depend on how busy the machine is
     report = deploy(
         MockBody(ROBOT), Said(Sideways(lambda t: 0.01)), "move", MockBody(ROBOT).observe(), timeout=6.0, clock=SimClock(),
         controller=Controller(patience=0.5),

@@ -15,11 +15,13 @@ from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
 from palmar.runtime.control import Control
-from palmar.runtime.controller import Controller, Mode, Timing, deploy
+from palmar.runtime.controller import Controller, Mode
+from palmar.runtime.deploy import deploy
 from palmar.runtime.guards import GUARDS
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
+from palmar.runtime.timing import Timing
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Observation, Reason
 

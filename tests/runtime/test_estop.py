@@ -17,12 +17,14 @@ from palmar.runtime.blackbox import BlackBox
 from palmar.runtime.clock import SimClock
 from palmar.runtime.control import Control
 from palmar.runtime.controller import Controller, Mode
+from palmar.runtime.deploy import deploy
 from palmar.runtime.estop import Latch, Running, all_latched, running
 from palmar.runtime.guards import GUARDS
 from palmar.runtime.latching import Latching
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety import Safety
+from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
 
 ROBOT = arm7("channels")
@@ -188,3 +190,23 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     assert main(["estop", "--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"latched": [], "driven": []}
     assert os.listdir(Latch("arm7").folder) == []  # noqa: PTH208
+
+
+def test_a_deployment_obeys_and_keeps_the_latch(tmp_path, monkeypatch):
+    """Without a subscriber of one's own: it does not begin while the E-STOP is latched, and stops when it is pressed."""
+    monkeypatch.setattr("palmar.runtime.deploy.Threaded", Inline)
+    latch, body = Latch(ROBOT.name, tmp_path), MockBody(ROBOT, noise=True)
+    latch.press("before")
+    with pytest.raises(BadValue, match="is latched: before"):
+        deploy(body, Turning(), "go", body.reset(), clock=SimClock(), latch=latch)
+    latch.release()
+
+    class Presses(Subscriber):
+        def on_tick(self, tick):
+            if tick.time > 0.5:
+                latch.press("during")
+
+    report = deploy(
+        body, Turning(), "go", body.reset(), clock=SimClock(), latch=latch, subscribers=(Presses(),), timeout=5.0
+    )
+    assert report.mode is Mode.ESTOP and "during" in report.reason and report.outcome.duration < 2.0

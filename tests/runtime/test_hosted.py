@@ -170,7 +170,7 @@ from faulty_bodies import gadget
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile
-from palmar.runtime.controller import deploy
+from palmar.runtime.deploy import deploy
 from palmar.runtime.hosted import HostedBody
 from test_hosted import Waves
 

@@ -14,7 +14,8 @@ from palmar.runtime.ab_log import ABLog
 from palmar.runtime.confidence.conduct import Judged
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.detector import Detector
-from palmar.runtime.controller import Mode, Report
+from palmar.runtime.controller import Mode
+from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.intervening import ByHand, Intervening
 from palmar.runtime.teleop import SWITCH, Keyboard, Teleop

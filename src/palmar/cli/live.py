@@ -25,13 +25,12 @@ from palmar.policy import Policy
 from palmar.ranges import Count, Period, Seconds, Seed, Share, check_ranges
 from palmar.runtime.approval import require_checked
 from palmar.runtime.bodies import Attached, find_body
-from palmar.runtime.cameras import CameraWatch
-from palmar.runtime.controller import Controller, Mode, Report, deploy
+from palmar.runtime.controller import Controller, Mode
 from palmar.runtime.deadman import Deadman, deadman_of, wait_until_held
+from palmar.runtime.deploy import Report, deploy
 from palmar.runtime.estop import Latch
 from palmar.runtime.fitting import Fitted, fitted
 from palmar.runtime.hosted import PERIOD, HostedBody, check_period
-from palmar.runtime.latching import Latching
 from palmar.runtime.loop import Body, Subscriber
 from palmar.runtime.monitor import SURE, Finished
 from palmar.types import Observation
@@ -246,23 +245,11 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
         camera, note = _camera(config, body)
         with _switch(config) as deadman, attended(config, fit) as driver:
             controller = Controller(deadman=deadman)
-            latching = Latching(controller, latch)
             recorder = EpisodeRecorder() if config.record else None
-            report = _deploy(
-                config,
-                body,
-                driver,
-                body.observe(),
-                console,
-                controller,
-                latching,
-                CameraWatch(controller),
-                camera,
-                recorder,
-            )
+            report = _deploy(config, body, driver, body.observe(), console, controller, camera, recorder, latch=latch)
         done = report.outcome.reason == "done"
         note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report)
-        note += (f"the E-STOP could not be latched: {latching.trouble}",) if latching.trouble else ()
+        note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()
         film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
     finally:
         body.close()
@@ -320,6 +307,7 @@ def _deploy(
     console: Screen | None,
     controller: Controller,
     *subscribers: Subscriber | None,
+    latch: Latch | None = None,
 ) -> Report:
     finished, view = Finished(config.done), Terminal(config.instruction, controller)
     watchers: Sequence[Subscriber] = [*(s for s in subscribers if s is not None), view]
@@ -327,6 +315,7 @@ def _deploy(
         return deploy(
             body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, realtime=config.realtime,
             controller=controller, until=finished, subscribers=watchers, blackbox=config.blackbox, slowing=config.slowing,
+            latch=latch,
         )  # fmt: skip
 
 

@@ -192,7 +192,7 @@ def histogram(values: Array, title: str, unit: str, bins: int = 40) -> str:
 
 
 def timing(report: Mapping[str, float], budget: float | None = None, title: str = "Keeping time") -> str:
-    """Median, 99th percentile and worst of a `runtime.controller.Timing.report` [ms], on a logarithmic axis.
+    """Median, 99th percentile and worst of a `runtime.timing.Timing.report` [ms], on a logarithmic axis.
 
     budget: a control period [ms], drawn as a line.
     """

@@ -67,7 +67,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Deployment:
-    """One run in real time: what `runtime.controller.deploy` reported, and what the simulator or a person says of it.
+    """One run in real time: what `runtime.deploy.deploy` reported, and what the simulator or a person says of it.
 
     done: the policy itself said so. timing: `Timing.report` [ms]. guards: {guard: commands it changed}. commands: sent.
     """

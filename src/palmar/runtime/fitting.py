@@ -68,6 +68,39 @@ def fitted(
     raise BadValue(f"{who} does not fit {robot.name}: {first}") from first
 
 
+def check_fits(interface: Interface, robot: Embodiment, execute: int = 1) -> None:
+    """Raise `BadValue` naming the first thing in which a policy and a robot do not mean the same by their numbers: names,
+    units, cameras, rate, or a chunk shorter than the part of it that is carried out."""
+    ours = robot.interface(interface.horizon)
+    for what in ("action_names", "state_names"):
+        theirs, mine = getattr(interface, what), getattr(ours, what)
+        if tuple(theirs) != tuple(mine):
+            raise BadValue(
+                f"the policy's {what} are {', '.join(theirs)}; {robot.name} has {', '.join(mine)}. "
+                "Next: a policy trained for this robot and action space"
+            )
+    for what, names in (("state", ours.state_names), ("action", ours.action_names)):
+        for i, name in enumerate(names):
+            a, b = interface.unit(what, i), ours.unit(what, i)  # type: ignore[arg-type]
+            if a and b and a != b:
+                raise BadValue(
+                    f"the policy's {what} '{name}' is in '{a}'; {robot.name}'s is in '{b}'. Next: a robot file with the "
+                    "policy's unit, or a mapping (palmar.mapping.Mapping)"
+                )
+    for camera in interface.cameras:
+        if camera not in ours.cameras:
+            raise BadValue(
+                f"the policy looks through camera '{camera}'; {robot.name} has {', '.join(ours.cameras) or 'none'}. "
+                "Next: name the camera alike in the robot file"
+            )
+    if abs(interface.dt * robot.policy_rate - 1) > 0.01:
+        raise BadValue(
+            f"an action of the policy lasts {interface.dt:g} s ({1 / interface.dt:g} Hz); {robot.name} takes "
+            f"{robot.policy_rate:g} actions a second. Next: policy_rate = {1 / interface.dt:g} in the robot file"
+        )
+    check_execute(interface, execute)
+
+
 def check_execute(interface: Interface, execute: int) -> None:
     """Raise `BadValue` when more actions are to be carried out than a chunk has."""
     if execute > interface.horizon:

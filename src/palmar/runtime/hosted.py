@@ -1,7 +1,7 @@
 """The loop's side of the watchdog: a body that lives in a process of its own, driven like any other.
 
     with HostedBody("my_arm:MyArm", robot) as body:
-        deploy(body, policy, "put the cup on the tray", body.reset(), subscribers=(…))
+        deploy(body, policy, "put the cup on the tray", body.reset(), latch=Latch(robot.name))
 
 When the watchdog's process dies, this side notices at its next call, connects the body itself where the robot still moves, and
 raises `RobotFault`; the commands that brake it then go to that connection.
