@@ -93,11 +93,12 @@ def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray, a: np.ndarray
     return np.stack(path, axis=1)
 
 
-def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray) -> dict[str, float]:
+def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray, every: int = 1) -> dict[str, float]:
     """How far the worst command is outside each of the robot's own limits; none may be above 0.
 
     Relative to the limit for velocity, acceleration and jerk, to the range for positions and braking; [m] for the boxes.
-    start: where the robot rested before, None when these commands go on from others.
+    start: where the robot rested before, None when these commands go on from others. every: of so many commands one is braked
+    from, and its whole path judged; the commands themselves are judged all.
     """
     dt = 1 / robot.control_rate
     q = commands if start is None else np.vstack([start, start, start, commands])
@@ -114,7 +115,7 @@ def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray) ->
     first = np.where(speeds, limits["acceleration"], limits["velocity"])
     second = np.where(speeds, limits["jerk"], limits["acceleration"])
     third = np.where(speeds, np.inf, limits["jerk"])
-    paths = braking_paths(robot, q[2:], v[1:], a)
+    paths = braking_paths(robot, q[2::every], v[1::every], a[::every])
     out = {
         "position": float((np.maximum(robot.lower - q, q - robot.upper) / wide).max()),
         "velocity": float((np.abs(v) / first).max() - 1),
@@ -125,7 +126,8 @@ def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray) ->
     }
     for frame in robot.frames:
         if frame.workspace is not None:
-            tcp = robot.pose(frame, paths)[0]
             low, high = frame.workspace
-            out["workspace"] = max(out["workspace"], float(np.maximum(low - tcp, tcp - high).max()))
+            for values in (q, paths):
+                tcp = robot.pose(frame, values)[0]
+                out["workspace"] = max(out["workspace"], float(np.maximum(low - tcp, tcp - high).max()))
     return out
