@@ -386,7 +386,7 @@ class Embodiment:
 
     # ---------------------------------------------------------------------------------------------- names
 
-    @property
+    @cached_property
     def channel_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.channels)
 
@@ -440,7 +440,8 @@ class Embodiment:
 
     def path(self, frame: Frame) -> Array:
         """int64[J]: where the channels of a frame's path are in a command."""
-        return np.array([self.index(j) for j in frame.joints], np.int64)
+        known = self._paths.get(frame.joints)
+        return np.array([self.index(j) for j in frame.joints], np.int64) if known is None else known
 
     def positions(self, frame: Frame, command: Array) -> Array:
         """Joint positions [..., J] [rad], [m] along a frame's path for commands [..., N] in the channels' units."""
@@ -455,6 +456,10 @@ class Embodiment:
     def pose(self, frame: Frame, command: Array) -> tuple[Array, Array]:
         """Position [..., 3] [m] and rotation [..., 3, 3] of a frame for commands [..., N]."""
         return frame.chain.forward(self.positions(frame, command))
+
+    @cached_property
+    def _paths(self) -> dict[tuple[str, ...], Array]:
+        return {f.joints: np.array([self.index(j) for j in f.joints], np.int64) for f in self.frames}
 
     def _si(self, frame: str) -> tuple[Array, Array]:
         return self._scales[frame]
@@ -496,7 +501,8 @@ class Embodiment:
 
     @cached_property
     def _measured(self) -> dict[str, tuple[Array, Array, Array]]:
-        """{quantity: (index in the state [N], -1 where not measured; scale [N]; offset [N]) into the channel's unit}."""
+        """{quantity: (index in the state [N]; scale and offset [N] into the channel's unit)}; where it is not measured the index
+        is -1 and the offset NaN."""
         out = {}
         for quantity in ("position", "velocity", "effort"):
             where = {m.of: i for i, m in enumerate(self.state) if m.quantity == quantity}
@@ -507,7 +513,7 @@ class Embodiment:
                     "Next: leave one out"
                 )
             index = np.array([where.get(c.name, -1) for c in self.channels], np.int64)
-            pairs = np.ones((len(self.channels), 2)) * [1.0, 0.0]
+            pairs = np.where(index[:, None] >= 0, [1.0, 0.0], [1.0, np.nan])
             if quantity == "position":
                 for k, (c, i) in enumerate(zip(self.channels, index, strict=True)):
                     if i >= 0 and self.state[i].unit and c.unit and self.state[i].unit != c.unit:
@@ -539,7 +545,7 @@ class Embodiment:
         """float64[N]: position, velocity or effort of every channel as the state float[S] has it, in the channel's unit; NaN
         for those that are not measured. Of a velocity channel the position is its speed."""
         index, scale, offset = self._measured[quantity]
-        return np.where(index >= 0, np.asarray(state, float)[index] * scale + offset, np.nan)
+        return np.asarray(state, float)[index] * scale + offset
 
     def state_from(self, position: Array, velocity: Array, effort: Array | None = None) -> Array:
         """float64[S], the inverse of `measured`: the state of a robot whose channels are at these values float64[N], with the
@@ -588,8 +594,14 @@ class Embodiment:
     def difference(self, a: Array, b: Array) -> Array:
         """a − b float64[..., N] of two commands or measurements; of a continuous joint the shortest way round."""
         d = np.asarray(a, float) - np.asarray(b, float)
+        if not self._turning:
+            return d
         turn = self._turns
         return np.where(np.isfinite(turn), d - np.where(np.isfinite(turn), turn, 1.0) * np.round(d / turn), d)
+
+    @cached_property
+    def _turning(self) -> bool:
+        return bool(np.isfinite(self._turns).any())
 
     @cached_property
     def _turns(self) -> Array:

@@ -64,7 +64,8 @@ Guard = Callable[[Move], Reason | None]
 
 def nan(move: Move) -> Reason | None:
     """A NaN or infinite target says nothing about where to go: brake."""
-    if np.isfinite(move.target).all():
+    finite = np.isfinite(move.target)
+    if finite[finite.argmin()]:
         return None
     move.halt = True
     i = int(np.argmin(np.isfinite(move.target)))
@@ -87,6 +88,9 @@ def tracking(move: Move) -> Reason | None:
     A joint that is not measured (no such state, or NaN) where it should be is no joint to move.
     """
     error = np.abs(move.robot.difference(move.position, move.measured))
+    over = error - move.tolerance
+    if over[over.argmax()] <= 0.0:  # NaN is the largest
+        return None
     good = (error <= move.tolerance) | np.isinf(move.tolerance)
     if good.all():
         return None
@@ -100,7 +104,7 @@ def effort(move: Move) -> Reason | None:
     thresholds, names = move.robot.thresholds, move.robot.state_names
     over = np.abs(move.effort) > thresholds.effort * move.limits.effort
     feels = [n for n, most in thresholds.forces.items() if not abs(move.observation.state[names.index(n)]) <= most]
-    if not over.any() and not feels:
+    if not over[over.argmax()] and not feels:
         return None
     move.halt = move.yields = move.stop = True
     if feels:
@@ -121,7 +125,7 @@ def jump(move: Move) -> Reason | None:
     way = np.abs(robot.difference(move.measured, move.seen))
     most = robot.thresholds.jump * move.limits.velocity * max(move.since, move.limits.dt) + JUMPS * robot.widths
     over = robot.moves_joint & (way > most)
-    if not over.any():
+    if not over[over.argmax()]:
         return None
     move.halt = move.stop = True
     i = int(over.argmax())
@@ -181,10 +185,13 @@ def acceleration(move: Move) -> Reason | None:
     stops dead is passed once, by the way the robot takes to brake.
     """
     lim, wanted = move.limits, move.velocity
-    most = lim.acceleration * lim.dt
+    most = lim.gain
     speed, softened = np.abs(wanted), wanted.copy()
     room = np.abs(move.target - move.position) + most * lim.dt
-    room = room + np.where(move.lead * wanted > 0, lim.farthest(move.lead, move.change), 0.0)
+    room = room + (move.lead * wanted > 0) * lim.farthest(move.lead, move.change)
+    gained = np.abs(wanted - move.before) - most
+    if gained[gained.argmax()] <= 0.0 and lim.stopped_within(speed, room):
+        return None
     share = lim.reachable(room) / np.maximum(speed, most)
     i = int(share.argmin())
     if slow := share[i] < 1.0:
@@ -209,14 +216,17 @@ def acceleration(move: Move) -> Reason | None:
 def jerk(move: Move) -> Reason | None:
     """Change the acceleration no faster than allowed, and have none left where the wanted speed is reached."""
     lim, wanted = move.limits, move.velocity
+    asked = np.abs((wanted - move.before) / lim.dt - move.change) - lim.jerk * lim.dt
+    if asked[asked.argmax()] <= 0.0:
+        return None
     softened = lim.within(wanted, move.before, move.change)
     away = np.abs(softened - wanted)
     if away.max() <= 1e-3:
         return None
     i = int(away.argmax())
     move.velocity = softened
-    asked = abs(float((wanted[i] - move.before[i]) / lim.dt - move.change[i])) / lim.dt
-    return Reason("jerk", move.robot.channels[i].name, asked, float(lim.jerk[i]), move.unit(i, "/s³"))
+    change = abs(float((wanted[i] - move.before[i]) / lim.dt - move.change[i])) / lim.dt
+    return Reason("jerk", move.robot.channels[i].name, change, float(lim.jerk[i]), move.unit(i, "/s³"))
 
 
 def braking(move: Move) -> Reason | None:

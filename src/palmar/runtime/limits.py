@@ -69,6 +69,16 @@ class Limits:
         return self.jerk * self.dt >= 2 * self.acceleration * (1 - 1e-9)
 
     @cached_property
+    def gain(self) -> Array:
+        """float64[N]: the largest change of the rate in one tick."""
+        return self.acceleration * self.dt
+
+    @cached_property
+    def ample(self) -> Array:
+        """float64[N]: room in which a channel that is `simple` stops from its largest rate, so that no rate is too much."""
+        return _sum(self.velocity / self.gain) * self._unit * (1 + 1e-9)
+
+    @cached_property
     def _a(self) -> Array:
         return self.jerk * self.dt
 
@@ -86,8 +96,32 @@ class Limits:
         return self.acceleration / self._a
 
     @cached_property
+    def _per(self) -> Array:
+        return 0.5 / self.acceleration
+
+    @cached_property
+    def _any_simple(self) -> bool:
+        return bool(self.simple.any())
+
+    @cached_property
     def _all_simple(self) -> bool:
         return bool(self.simple.all())
+
+    def stopped_within(self, speed: Array, room: Array) -> bool:
+        """Whether every channel is `simple` and stops from its speed [N] ≥ 0, kept for one tick, within its room [N]."""
+        if not self._all_simple:
+            return False
+        short = _sum(speed / self.gain) * self._unit - room
+        return bool(short[short.argmax()] <= 0.0)
+
+    @cached_property
+    def _unit(self) -> Array:
+        return self.gain * self.dt
+
+    @cached_property
+    def _furthest(self) -> Array:
+        """More room than any rate needs."""
+        return 1e3 * (self.velocity * self.dt + self.velocity**2 / self.acceleration + self._unit)
 
     def reachable(self, room: Array) -> Array:
         """Largest rate that, kept for one tick and then braked, stops within `room` ≥ 0. [..., N]
@@ -97,10 +131,8 @@ class Limits:
         its limit for small dt.) Elsewhere it is the rate at which v²/2a + v·a/2j is the room: a shape to slow down by,
         which the acceleration along it follows within the jerk, not a bound.
         """
-        unit = self.acceleration * self.dt
-        far = 1e3 * (self.velocity * self.dt + self.velocity**2 / self.acceleration + unit * self.dt)
-        room = np.minimum(np.maximum(room, 0.0), far)
-        exact = _reach(room / (unit * self.dt)) * unit
+        room = np.minimum(np.maximum(room, 0.0), self._furthest)
+        exact = _reach(room / self._unit) * self.gain
         if self._all_simple:
             return exact
         late = self.acceleration**2 / (2 * self.jerk)
@@ -131,6 +163,8 @@ class Limits:
 
     def braked(self, v: Array, a: Array) -> Array:
         """The rate [..., N] after one tick of full braking from rate v and its change a."""
+        if self._all_simple:
+            return v - np.copysign(np.minimum(np.abs(v), self.gain), v)
         alpha = a / self._a
         return v + np.clip(_gentle(v / self._v, self._most), alpha - 1.0, alpha + 1.0) * self._v
 
@@ -153,35 +187,53 @@ class Limits:
 
     def farthest(self, v: Array, a: Array) -> Array:
         """An upper bound [N] of how far a channel is from where it is at any time of braking fully from (v, a)."""
-        speed = np.abs(v)
-        simple = speed * speed / (2 * self.acceleration)
+        simple = v * v * self._per
         if self._all_simple:
             return simple
         change = np.abs(a)
-        most = speed + change * (change / (2 * self.jerk) + self.dt)
+        most = np.abs(v) + change * (change / (2 * self.jerk) + self.dt)
         late = change / self.jerk + 5 * self.dt + self.acceleration / (2 * self.jerk)
         return np.where(self.simple, simple, most * (late + most / (2 * self.acceleration)))
 
     def interval(self, q: Array, v: Array, a: Array) -> tuple[Array, Array]:
         """Lowest and highest rate [N] of the next tick that keep every limit then, and while braking from there."""
+        if self._all_simple:
+            return self._simple_interval(q, v)
         alpha, nu, top = a / self._a, v / self._v, self.velocity / self._v
-        brake = np.clip(_gentle(nu, self._most), alpha - 1.0, alpha + 1.0)
-        high = np.minimum(np.minimum(alpha + 1.0, self._most), _reach(top - nu))
-        low = np.maximum(np.maximum(alpha - 1.0, -self._most), -_reach(top + nu))
+        up, down = alpha + 1.0, alpha - 1.0
+        room = np.empty((3, len(nu)))
+        room[0], room[1], room[2] = np.abs(nu), top - nu, top + nu
+        room = np.minimum(_reach(room), self._most)
+        brake = np.minimum(np.maximum(-np.copysign(room[0], nu), down), up)
+        high, low = np.minimum(up, room[1]), np.maximum(down, -room[2])
         above, below = np.maximum(self.upper - q, 0.0), np.maximum(q - self.lower, 0.0)
-        exact = self.reachable(np.stack([above, below]))
-        high = np.where(self.simple, np.minimum(high, exact[0] / self._v - nu), high)
-        low = np.where(self.simple, np.maximum(low, -exact[1] / self._v - nu), low)
-        if not self._all_simple:
-            high, low = self._near(alpha, nu, brake, high, low, above / self._q, below / self._q)
+        if self._any_simple:
+            high = np.where(self.simple, np.minimum(high, self.reachable(above) / self._v - nu), high)
+            low = np.where(self.simple, np.maximum(low, -self.reachable(below) / self._v - nu), low)
+        high, low = self._near(alpha, nu, brake, high, low, above / self._q, below / self._q)
         # Braking is always admissible; saying so keeps the interval from being empty by a rounding error.
         return v + np.minimum(low, brake) * self._v, v + np.maximum(high, brake) * self._v
+
+    def _simple_interval(self, q: Array, v: Array) -> tuple[Array, Array]:
+        """The same, of channels that are all `simple`: the change of the rate does not matter."""
+        brake = v - np.copysign(np.minimum(np.abs(v), self.gain), v)
+        high, low = np.minimum(v + self.gain, self.velocity), np.maximum(v - self.gain, -self.velocity)
+        above, below = self.upper - q, q - self.lower
+        scarce = self.ample - np.minimum(above, below)
+        if scarce[scarce.argmax()] > 0.0:
+            high = np.minimum(high, self.reachable(above))
+            low = np.maximum(low, -self.reachable(below))
+        return np.minimum(low, brake), np.maximum(high, brake)
 
     def _near(
         self, alpha: Array, nu: Array, brake: Array, high: Array, low: Array, above: Array, below: Array
     ) -> tuple[Array, Array]:
         """high and low where a bound of the position may be reached before the channel rests, of channels that are not
         `simple`; in units of one tick."""
+        near = (_farthest(nu + high, high, self._most) > above) | (_farthest(-nu - low, -low, self._most) > below)
+        near &= ~self.simple
+        if not near[near.argmax()]:
+            return high, low
         # both sides alike: the lower side is the upper one of the mirrored channel
         nu, brake, bound = np.stack([nu, -nu]), np.stack([brake, -brake]), np.stack([high, -low])
         room, most = np.stack([above, below]), np.stack([self._most, self._most])
@@ -197,6 +249,12 @@ def _reach(x: Array) -> Array:
     x = np.maximum(x, 0.0)
     n = np.maximum(np.ceil(0.5 * np.sqrt(1.0 + 8.0 * x) - 0.5), 1.0)
     return x / n + 0.5 * (n - 1.0)
+
+
+def _sum(r: Array) -> Array:
+    """r + (r-1) + (r-2) + … (terms above 0) for r ≥ 0: the inverse of `_reach`."""
+    n = np.ceil(r)
+    return n * r - 0.5 * n * (n - 1.0)
 
 
 def _ramp(x: Array) -> Array:
