@@ -47,6 +47,7 @@ def dump(tmp_path, monkeypatch):
     return str(next(Path("box").iterdir()))
 
 
+@pytest.mark.usefixtures("wide")
 def test_it_is_the_same_bit_for_bit(dump, capsys):
     assert main(["replay", dump]) == 0
     out = capsys.readouterr().out
