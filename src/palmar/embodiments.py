@@ -390,7 +390,7 @@ class Embodiment:
     def channel_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.channels)
 
-    @property
+    @cached_property
     def state_names(self) -> tuple[str, ...]:
         return tuple(m.name for m in self.state)
 

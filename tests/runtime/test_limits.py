@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from palmar.embodiments import Channel, Embodiment
 from palmar.robots.arm7 import arm7
-from palmar.runtime.limits import Limits
+from palmar.runtime.limits import Limits, _reach, _reach_of, _sum
 from palmar.runtime.safety import Safety
 from palmar.runtime.watchdog import braking
 from palmar.types import Observation
@@ -138,3 +138,24 @@ def test_a_limit_is_reached_and_not_only_nearly(rate, away):
         q = q + v * lim.dt
         assert np.all(q <= lim.upper + 1e-9)
     assert np.all(lim.upper - q < 1e-6)
+
+
+@given(st.floats(0, 1e6))
+def test_the_largest_first_term_of_a_sum_is_its_inverse(x):
+    r = _reach_of(x)
+    assert r == pytest.approx(float(_reach(np.array([x]))[0]), rel=1e-12)
+    assert float(_sum(np.array([r]))[0]) == pytest.approx(x, rel=1e-9, abs=1e-12)
+    assert _reach_of(np.inf) == np.inf and _reach_of(-1.0) == 0.0
+
+
+@given(SHARES, SHARES, SHARES)
+def test_where_no_jerk_binds_the_interval_is_that_of_the_acceleration_and_the_room(q, v, a):
+    lim = limits(50.0)
+    assert lim.simple.all()
+    q, v = 0.5 * (lim.lower + lim.upper + q * (lim.upper - lim.lower)), v * lim.velocity
+    low, high = lim.interval(q, v, a * lim.acceleration)
+    brake = lim.braked(v, a)
+    fast = np.minimum(np.minimum(v + lim.gain, lim.velocity), lim.reachable(lim.upper - q))
+    slow = np.maximum(np.maximum(v - lim.gain, -lim.velocity), -lim.reachable(q - lim.lower))
+    assert high == pytest.approx(np.maximum(fast, brake), abs=1e-12)
+    assert low == pytest.approx(np.minimum(slow, brake), abs=1e-12)

@@ -186,13 +186,13 @@ def acceleration(move: Move) -> Reason | None:
     """
     lim, wanted = move.limits, move.velocity
     most = lim.gain
-    speed, softened = np.abs(wanted), wanted.copy()
-    room = np.abs(move.target - move.position) + most * lim.dt
-    room = room + (move.lead * wanted > 0) * lim.farthest(move.lead, move.change)
+    speed = np.abs(wanted)
+    room = np.abs(move.target - move.position) + lim.slack
+    room += (move.lead * wanted > 0) * lim.farthest(move.lead, move.change)
     gained = np.abs(wanted - move.before) - most
     if gained[gained.argmax()] <= 0.0 and lim.stopped_within(speed, room):
         return None
-    share = lim.reachable(room) / np.maximum(speed, most)
+    share, softened = lim.reachable(room) / np.maximum(speed, most), wanted.copy()
     i = int(share.argmin())
     if slow := share[i] < 1.0:
         for group in lim.groups:

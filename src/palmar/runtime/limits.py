@@ -10,6 +10,7 @@ tick (a in jerk·dt, v in jerk·dt², q in jerk·dt³), where bringing a from x 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,7 +77,7 @@ class Limits:
     @cached_property
     def ample(self) -> Array:
         """float64[N]: room in which a channel that is `simple` stops from its largest rate, so that no rate is too much."""
-        return _sum(self.velocity / self.gain) * self._unit * (1 + 1e-9)
+        return _sum(self.velocity / self.gain) * self.slack * (1 + 1e-9)
 
     @cached_property
     def _a(self) -> Array:
@@ -111,17 +112,18 @@ class Limits:
         """Whether every channel is `simple` and stops from its speed [N] ≥ 0, kept for one tick, within its room [N]."""
         if not self._all_simple:
             return False
-        short = _sum(speed / self.gain) * self._unit - room
+        short = _sum(speed / self.gain) * self.slack - room
         return bool(short[short.argmax()] <= 0.0)
 
     @cached_property
-    def _unit(self) -> Array:
+    def slack(self) -> Array:
+        """float64[N]: the way that a rate gained in one tick leads in one tick, from rest."""
         return self.gain * self.dt
 
     @cached_property
     def _furthest(self) -> Array:
         """More room than any rate needs."""
-        return 1e3 * (self.velocity * self.dt + self.velocity**2 / self.acceleration + self._unit)
+        return 1e3 * (self.velocity * self.dt + self.velocity**2 / self.acceleration + self.slack)
 
     def reachable(self, room: Array) -> Array:
         """Largest rate that, kept for one tick and then braked, stops within `room` ≥ 0. [..., N]
@@ -131,12 +133,12 @@ class Limits:
         its limit for small dt.) Elsewhere it is the rate at which v²/2a + v·a/2j is the room: a shape to slow down by,
         which the acceleration along it follows within the jerk, not a bound.
         """
-        room = np.minimum(np.maximum(room, 0.0), self._furthest)
-        exact = _reach(room / self._unit) * self.gain
+        room = np.minimum(room, self._furthest)
+        exact = _reach(room / self.slack) * self.gain
         if self._all_simple:
             return exact
         late = self.acceleration**2 / (2 * self.jerk)
-        return np.where(self.simple, exact, np.sqrt(late**2 + 2 * self.acceleration * room) - late)
+        return np.where(self.simple, exact, np.sqrt(late**2 + 2 * self.acceleration * np.maximum(room, 0.0)) - late)
 
     def within(self, wanted: Array, v: Array, a: Array) -> Array:
         """The rate [N] after one tick on the way from (v, a) to a wanted rate [N]: that rate where the jerk allows it at
@@ -221,8 +223,10 @@ class Limits:
         above, below = self.upper - q, q - self.lower
         scarce = self.ample - np.minimum(above, below)
         if scarce[scarce.argmax()] > 0.0:
-            high = np.minimum(high, self.reachable(above))
-            low = np.maximum(low, -self.reachable(below))
+            for i in np.flatnonzero(scarce > 0.0).tolist():  # few; numbers one by one are faster than arrays of so few
+                slack, gain = float(self.slack[i]), float(self.gain[i])
+                high[i] = min(float(high[i]), _reach_of(float(above[i]) / slack) * gain)
+                low[i] = max(float(low[i]), -_reach_of(float(below[i]) / slack) * gain)
         return np.minimum(low, brake), np.maximum(high, brake)
 
     def _near(
@@ -249,6 +253,15 @@ def _reach(x: Array) -> Array:
     x = np.maximum(x, 0.0)
     n = np.maximum(np.ceil(0.5 * np.sqrt(1.0 + 8.0 * x) - 0.5), 1.0)
     return x / n + 0.5 * (n - 1.0)
+
+
+def _reach_of(x: float) -> float:
+    """`_reach` of one number; of an infinite one infinite."""
+    if x == math.inf:
+        return x
+    x = max(x, 0.0)
+    n = max(math.ceil(0.5 * math.sqrt(1.0 + 8.0 * x) - 0.5), 1)
+    return x / n + 0.5 * (n - 1)
 
 
 def _sum(r: Array) -> Array:
