@@ -101,6 +101,13 @@ def test_a_name_that_is_no_text_is_told_before_it_is_used(capsys) -> None:
         assert bool(out) is ("--json" in words) and (not out or json.loads(out)["kind"] == "BadValue")
 
 
+def test_an_emergency_stop_is_pressed_whatever_its_reason_holds(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for i, reason in enumerate(["bad\udcff", "", "twice"]):
+        assert main(["estop", f"robot{i}", "--reason", reason]) == 0
+        assert (tmp_path / f"palmar/estop/robot{i}.json").exists()
+
+
 def test_an_option_given_twice_is_refused(capsys) -> None:
     """The parser would take the last in silence."""
     for words in (["eval", "--seed", "1", "--seed=2"], ["replay", "x", "--without", "tracking", "--without", "jump"]):

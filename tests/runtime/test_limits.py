@@ -159,3 +159,9 @@ def test_where_no_jerk_binds_the_interval_is_that_of_the_acceleration_and_the_ro
     slow = np.maximum(np.maximum(v - lim.gain, -lim.velocity), -lim.reachable(q - lim.lower))
     assert high == pytest.approx(np.maximum(fast, brake), abs=1e-12)
     assert low == pytest.approx(np.minimum(slow, brake), abs=1e-12)
+
+
+def test_a_channel_narrower_than_rounding_keeps_its_range():
+    narrow = Channel("a", "revolute", "rad", lower=0.3, upper=0.3 + 1e-7, velocity=1.0, acceleration=5.0, home=0.3)
+    lim = Limits.of(Embodiment("narrow", (narrow,), control_rate=50.0, policy_rate=10.0))
+    assert 0.3 <= lim.lower[0] < lim.upper[0] <= 0.3 + 1e-7

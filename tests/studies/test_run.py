@@ -207,6 +207,27 @@ def test_the_command_lists_the_studies():
 
 RATE = Rate(5, 10)
 SEEN = {f"{task}/layout/{i}": i % 2 == 0 for task in ("reach", "pick", "push") for i in range(10)}
+DETECTED = dict.fromkeys(
+    (
+        "AUC, one task",
+        "AUC at 3/4",
+        "AUC, still running",
+        "AUC, worst so far",
+        "AUC, cut at alarm",
+        "AUC, whole",
+        "balanced accuracy",
+        "by usual length",
+        "false alarms, seen",
+    ),
+    0.7,
+) | {
+    "best form, hindsight": None,
+    "failures found": RATE,
+    "false alarms, unseen": RATE,
+    "_auc": [0.8, 0.9],
+    "_worst": [0.7, 0.8],
+    "_balanced": [0.7, 0.8],
+}
 ROWS = {  # what an arm of each study measures
     "delay": {f"{d} steps": RATE for d in (0, 5, 10, 15, 20)} | {f"_{d}": SEEN for d in (0, 5, 10, 15, 20)},
     "inference": {
@@ -225,13 +246,8 @@ ROWS = {  # what an arm of each study measures
     "online_adaptation": {
         "person [s]": 60.0, "training [s]": 40.0, "old tables": RATE, "new tables": RATE, "_old": SEEN, "_new": SEEN,
     },
-    "failure_detection": dict.fromkeys((
-        "AUC, one task", "AUC at 3/4", "AUC, still running", "AUC, worst so far", "AUC, cut at alarm", "AUC, whole",
-        "balanced accuracy", "by usual length", "false alarms, seen",
-    ), 0.7) | {
-        "best form, hindsight": None, "failures found": RATE, "false alarms, unseen": RATE, "_auc": [0.8, 0.9],
-        "_worst": [0.7, 0.8], "_balanced": [0.7, 0.8],
-    },
+    "failure_detection": DETECTED,
+    "failing_twins": DETECTED | {"_success": RATE, "_successes": [3, 2]},
     "slowing": {f"{k}: both": RATE for k in ("moving", "tight")}
     | {f"_{k} reached": SEEN for k in ("moving", "tight")},
 }  # fmt: skip

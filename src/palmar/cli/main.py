@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         Screen().print(styled(NEXT))
         return 0
-    if mistake := unreadable(argv):
+    # an emergency stop is pressed whatever its reason holds
+    if argv[0] != "estop" and (mistake := unreadable(argv)):
         return _fail(BadValue(mistake), 2, "--json" in argv)
     command: Command
     if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command

@@ -1,4 +1,4 @@
-"""Cameras that no longer show what is there: a picture that stays the same while the robot moves, and a black one."""
+"""Cameras that no longer show what is there: none, a black picture, or one that stays the same while the robot moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLACK = 2
 
 class CameraWatch(Subscriber):
     """Holds the robot when a camera's picture stays bit for bit the same for `frozen` seconds in which the robot moved, or is
-    black for as long. A real picture never is the same twice: its noise differs.
+    black or missing for as long. A real picture never is the same twice: its noise differs.
 
     A camera that has been black or the same from the start is told as well.
     """
@@ -31,6 +31,7 @@ class CameraWatch(Subscriber):
         self._widths = MOVED * self._robot.widths
         self._same: dict[str, tuple[Array, float, Array]] = {}  # picture, since when, where the robot was then
         self._black: dict[str, float] = {}
+        self._missing: dict[str, float] = {}
         self._look(obs, obs.time)
 
     def on_tick(self, tick: Tick) -> None:
@@ -39,6 +40,11 @@ class CameraWatch(Subscriber):
 
     def _look(self, obs: Observation, now: float) -> None:
         measured = self._robot.measured(obs.state)
+        for camera in self._robot.cameras:
+            if camera.name in obs.images:
+                self._missing.pop(camera.name, None)
+            elif obs.images and now - self._missing.setdefault(camera.name, now) > self.frozen:
+                self.controller.hold(f"camera {camera.name} no picture for more than {self.frozen:g} s")
         for name, image in obs.images.items():
             seen = image[::EVERY, ::EVERY]
             if not seen.size or seen.max() > BLACK:

@@ -56,7 +56,8 @@ class Limits:
         names = [c.coupling for c in robot.channels]
         groups = [np.flatnonzero([n == name for n in names]) for name in dict.fromkeys(n for n in names if n)]
         groups += [np.array([i]) for i, n in enumerate(names) if not n]
-        lower, upper = robot.lower + 1e-6, robot.upper - 1e-6
+        inset = np.minimum(1e-6, (robot.upper - robot.lower) / 4)
+        lower, upper = robot.lower + inset, robot.upper - inset
         # a speed is stopped at 0, which may be the end of its range
         lower, upper = np.where(speeds, np.minimum(lower, 0.0), lower), np.where(speeds, np.maximum(upper, 0.0), upper)
         return cls(
