@@ -20,7 +20,7 @@ from rich.table import Table
 from palmar.robots.arm7 import arm7
 from palmar.runtime.deploy import deploy
 from palmar.runtime.mock import MockBody
-from palmar.runtime.safety import Safety
+from palmar.runtime.safety.filter import Safety
 from palmar.shapes import Collision
 from palmar.types import ActionChunk, Array, Observation, Prefix
 

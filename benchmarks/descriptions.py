@@ -20,8 +20,8 @@ import numpy as np
 from palmar.description.build import from_description
 from palmar.embodiments import Embodiment
 from palmar.errors import PalmarError
-from palmar.runtime.outside import outside
-from palmar.runtime.safety import Safety
+from palmar.runtime.bodies.outside import outside
+from palmar.runtime.safety.filter import Safety
 from palmar.types import Array, Observation
 
 
@@ -46,7 +46,7 @@ def hostile(robot: Embodiment, rng: np.random.Generator, last: Array) -> Array:
 
 
 def attack(robot: Embodiment, commands: int, seconds: float, seed: int) -> tuple[int, int]:
-    """(commands sent, how often one broke a limit: `runtime.outside`, which knows nothing of `Safety`)."""
+    """(commands sent, how often one broke a limit: `runtime.bodies.outside`, which knows nothing of `Safety`)."""
     rng, end = np.random.default_rng(seed), time.monotonic() + seconds
     dt, sent, broken = 1.0 / robot.control_rate, 0, 0
     safety = Safety(robot)

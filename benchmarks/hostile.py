@@ -24,7 +24,7 @@ from rich.table import Table
 
 from palmar.robots import robot as robot_named
 from palmar.robots import robots
-from palmar.runtime.safety import Safety
+from palmar.runtime.safety.filter import Safety
 from palmar.types import Observation
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "runtime"))

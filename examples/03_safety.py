@@ -10,7 +10,7 @@ import numpy as np
 
 from palmar.robots.arm7 import arm7
 from palmar.runtime.mock import MockBody
-from palmar.runtime.safety import Safety
+from palmar.runtime.safety.filter import Safety
 
 robot = arm7()
 home, chain = robot.home, robot.frame().chain

@@ -104,7 +104,7 @@ def record(folder, episodes=200):
 def main(what="", where="", number="50"):
     from palmar.checks import failed
     from palmar.policy import load_policy
-    from palmar.runtime.check_body import check_body
+    from palmar.runtime.bodies.check_body import check_body
     from palmar.runtime.clock import SimClock
 
     if what == "record":

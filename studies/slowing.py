@@ -14,18 +14,18 @@ from study import Row, Rows, Size, Study, compared, points, verdict
 
 from palmar.eval.stats import Rate
 from palmar.robots import robot
-from palmar.runtime.control import Control
+from palmar.runtime.control.path import Control
 from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.safety import Safety
-from palmar.runtime.zones import keep_out, zones_of
+from palmar.runtime.safety.filter import Safety
+from palmar.runtime.safety.zones import keep_out, zones_of
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
 if TYPE_CHECKING:
     from making import Lab
 
     from palmar.embodiments import Embodiment, Frame
-    from palmar.runtime.zones import Zone
+    from palmar.runtime.safety.zones import Zone
 
 ARMS = ("unfiltered", "clipping", "slowing")
 SCENES = ("moving", "tight")

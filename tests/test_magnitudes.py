@@ -8,8 +8,8 @@ import pytest
 from palmar.description.file import parse_robot
 from palmar.errors import BadFile, BadValue
 from palmar.robots.arm7 import arm7
-from palmar.runtime.outside import outside
-from palmar.runtime.safety import Safety
+from palmar.runtime.bodies.outside import outside
+from palmar.runtime.safety.filter import Safety
 
 ROBOT = arm7()
 

@@ -15,7 +15,7 @@ FARTHEST = 1e6
 RATES = (1e-3, 1e5)
 """Of commands and actions [Hz]."""
 ROUNDING = 1e-7
-"""Share of a limit that the rounding of positions may be; `runtime.outside` allows ten times as much."""
+"""Share of a limit that the rounding of positions may be; `runtime.bodies.outside` allows ten times as much."""
 
 
 def check_magnitude(what: str, value: float, largest: float = LARGEST, above_zero: bool = False) -> None:

@@ -18,7 +18,7 @@ __all__ = [
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
 """Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.adapters`."""
 CURRENT = "current.json"
-"""In a folder of versions (`runtime.versions`): which one acts."""
+"""In a folder of versions (`runtime.adaptation.versions`): which one acts."""
 CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [s]
 
 
@@ -111,7 +111,7 @@ def _whole(folder: str, robot: str) -> str:
 
 def checkpoint_of(where: str) -> Path:
     """The folder of a palmar checkpoint, without its robot; of a folder of versions that of the one that acts
-    (`runtime.versions`)."""
+    (`runtime.adaptation.versions`)."""
     folder = split_robot(where)[0]
     if folder != "shipped" and (Path(folder) / CURRENT).is_file():
         return Path(folder) / current_version(folder)

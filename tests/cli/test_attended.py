@@ -12,12 +12,12 @@ from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
 from palmar.errors import BadValue, UnknownName
 from palmar.robots.arm7 import arm7
-from palmar.runtime.controller import Mode
+from palmar.runtime.adaptation.intervening import After, Intervening
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
-from palmar.runtime.intervening import After, Intervening
 from palmar.runtime.loop import Outcome, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.supervision.controller import Mode
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
 

@@ -66,7 +66,9 @@ def test_other_limits_and_guards(dump, capsys):
     assert Path("other.png").read_bytes().startswith(b"\x89PNG")
     assert main(["replay", dump, "--without", "tracking", "jump", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["stopped"]["now"] is None
-    Path("guards_of_the_command.py").write_text("from palmar.runtime.guards import GUARDS as OLD\nGUARDS = OLD[1:]\n")
+    Path("guards_of_the_command.py").write_text(
+        "from palmar.runtime.safety.guards import GUARDS as OLD\nGUARDS = OLD[1:]\n"
+    )
     assert main(["replay", dump, "--guards", "guards_of_the_command.py:GUARDS"]) == 0
     assert main(["replay", dump, "--guards", "guards_of_the_command"]) == 0
 

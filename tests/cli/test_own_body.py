@@ -14,7 +14,7 @@ from palmar.data.writer import DatasetWriter
 from palmar.description.write import write_robot
 from palmar.embodiments import Channel, Embodiment
 from palmar.runtime.clock import SimClock
-from palmar.runtime.hosted import HostedBody
+from palmar.runtime.supervision.hosted import HostedBody
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Episode, Observation, Step
 

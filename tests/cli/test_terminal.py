@@ -8,9 +8,9 @@ from palmar.cli.terminal import MOST, Terminal, bar, shown
 from palmar.console import Screen
 from palmar.embodiments import Channel, Embodiment
 from palmar.robots.arm7 import arm7
-from palmar.runtime.controller import Controller
 from palmar.runtime.loop import Tick
 from palmar.runtime.mock import MockBody
+from palmar.runtime.supervision.controller import Controller
 from palmar.types import ActionChunk, Reason, Verdict
 
 MANY = Embodiment("many", tuple(Channel(f"j{i}", "continuous", "rad", -np.inf, np.inf, 1.0) for i in range(MOST + 3)))

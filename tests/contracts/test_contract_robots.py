@@ -16,13 +16,13 @@ from palmar.embodiments import Camera, Channel, Embodiment, Frame, Measurement, 
 from palmar.errors import BadValue
 from palmar.kinematics import Chain
 from palmar.robots import robot, robots
-from palmar.runtime.actions import action_space
-from palmar.runtime.control import Control
+from palmar.runtime.control.actions import action_space
+from palmar.runtime.control.path import Control
 from palmar.runtime.fitting import fitted
 from palmar.runtime.loop import resting_command, rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.recording import columns_of
-from palmar.runtime.safety import Safety
+from palmar.runtime.records.recording import columns_of
+from palmar.runtime.safety.filter import Safety
 from palmar.types import ActionChunk, Observation
 
 EYE = np.array([1.0, 0.0, 0.0, 0.0])

@@ -12,7 +12,7 @@ from palmar.console import Screen
 from palmar.description.file import parse_robot, read_robot
 from palmar.description.write import robot_text, write_robot
 from palmar.embodiments import Embodiment
-from palmar.runtime.outside import outside
+from palmar.runtime.bodies.outside import outside
 from palmar.types import Array, Observation
 
 COMMANDS = 50
@@ -56,7 +56,7 @@ def round_trip(root: Path) -> None:
 
 def move(root: Path) -> None:
     """Hostile targets through the safety layer of the robot: what comes out is within the limits that the file states."""
-    from palmar.runtime.safety import Safety
+    from palmar.runtime.safety.filter import Safety
 
     robot = read_robot(root / NAME)
     safety = Safety(robot)

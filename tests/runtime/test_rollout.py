@@ -13,7 +13,7 @@ from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import SimClock, WallClock
 from palmar.runtime.loop import Body, Subscriber, brake_to_rest, rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.safety import Safety
+from palmar.runtime.safety.filter import Safety
 from palmar.runtime.worker import Inline, Threaded
 from palmar.transfer.diagnose import _Drive
 from palmar.types import ActionChunk

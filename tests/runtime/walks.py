@@ -8,7 +8,7 @@ import numpy as np
 from attack import braking_paths
 
 from palmar.embodiments import LITTLE, Embodiment
-from palmar.runtime.safety import Safety
+from palmar.runtime.safety.filter import Safety
 from palmar.types import Observation
 
 LEAVES = 0.5  # [s] within which a robot that is asked back must move

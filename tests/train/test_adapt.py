@@ -21,7 +21,7 @@ from palmar.models import checkpoint
 from palmar.models.presets import preset
 from palmar.policy import current_version, load_policy
 from palmar.robots.arm7 import arm7
-from palmar.runtime.versions import Versions
+from palmar.runtime.adaptation.versions import Versions
 from palmar.train.adapt import AdaptConfig, Successes, Unlabelled, adapt, shares
 from palmar.train.adapting import AdaptRequest, adapted_version
 from palmar.train.feed import Feed

@@ -10,15 +10,15 @@ from palmar.console import say
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
 from palmar.policy import Policy, load_policy
-from palmar.runtime.ab_log import ABLog
+from palmar.runtime.adaptation.ab_log import ABLog
+from palmar.runtime.adaptation.intervening import ByHand, Intervening
+from palmar.runtime.adaptation.teleop import SWITCH, Keyboard, Teleop
 from palmar.runtime.confidence.conduct import Judged
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.detector import Detector
-from palmar.runtime.controller import Mode
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
-from palmar.runtime.intervening import ByHand, Intervening
-from palmar.runtime.teleop import SWITCH, Keyboard, Teleop
+from palmar.runtime.supervision.controller import Mode
 
 if TYPE_CHECKING:
     from palmar.cli.live import RunConfig

@@ -23,16 +23,16 @@ from palmar.errors import BadValue, UnknownName
 from palmar.pictures import FIT, Fit
 from palmar.policy import Policy
 from palmar.ranges import Count, Period, Seconds, Seed, Share, check_ranges
-from palmar.runtime.approval import require_checked
-from palmar.runtime.bodies import Attached, find_body
-from palmar.runtime.controller import Controller, Mode
-from palmar.runtime.deadman import Deadman, deadman_of, wait_until_held
+from palmar.runtime.bodies.approval import require_checked
+from palmar.runtime.bodies.find import Attached, find_body
 from palmar.runtime.deploy import Report, deploy
-from palmar.runtime.estop import Latch
 from palmar.runtime.fitting import Fitted, fitted
-from palmar.runtime.hosted import PERIOD, HostedBody, check_period
 from palmar.runtime.loop import Body, Subscriber
 from palmar.runtime.monitor import SURE, Finished
+from palmar.runtime.supervision.controller import Controller, Mode
+from palmar.runtime.supervision.deadman import Deadman, deadman_of, wait_until_held
+from palmar.runtime.supervision.estop import Latch
+from palmar.runtime.supervision.hosted import PERIOD, HostedBody, check_period
 from palmar.types import Observation
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class RunConfig:
     the two are called differently. hold: NAME=VALUE of a channel that the policy does not command. fit: how pictures of
     another size are made to fit. video: where the film goes (.mp4), None for no film. blackbox: folder for the last
     seconds before each fault. watchdog: its period [s], None: the body lives in this process and nothing stops it when this
-    process dies; for bodies of one's own alone. deadman: a switch that has to be held (`runtime.deadman`), "" for none.
+    process dies; for bodies of one's own alone. deadman: a switch that has to be held, "" for none.
     detector: file of a failure detector; the robot slows down, rests, asks and is handed over by its confidence. correct: "keys"
-    for a person who may take over (`runtime.teleop`). record: folder of a data set that the episode is added to, with who
+    for a person who may take over (`adaptation.teleop`). record: folder of a data set that the episode is added to, with who
     drove. ab: a second policy; which of the two drives is drawn from ab_log, a file that each episode is added to.
     """
 

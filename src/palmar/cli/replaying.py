@@ -14,8 +14,8 @@ from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.robots import robots
-from palmar.runtime.recording import check_units, columns_of, with_stated_units
-from palmar.runtime.replay import Replayed, replay, summary
+from palmar.runtime.records.recording import check_units, columns_of, with_stated_units
+from palmar.runtime.records.replay import Replayed, replay, summary
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from palmar.console import Screen, styled
 from palmar.embodiments import Channel
-from palmar.runtime.controller import Controller, Mode
 from palmar.runtime.loop import Body, Subscriber, Tick
+from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.types import Observation
 
 BARS = " ▁▂▃▄▅▆▇█"

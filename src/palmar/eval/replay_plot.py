@@ -8,7 +8,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.errors import need
-from palmar.runtime.replay import Replayed
+from palmar.runtime.records.replay import Replayed
 
 MOST = 12  # channels drawn: those changed most
 

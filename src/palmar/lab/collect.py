@@ -17,9 +17,9 @@ from palmar.lab.worlds import Loaded
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
+from palmar.runtime.adaptation.intervening import After, Intervening
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.fitting import fitted
-from palmar.runtime.intervening import After, Intervening
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from palmar.description.guesses import check_deployable
 from palmar.policy import Policy
-from palmar.runtime.blackbox import BlackBox
-from palmar.runtime.cameras import CameraWatch
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.confidence.conduct import Conduct, judged, judged_of
-from palmar.runtime.control import Control
-from palmar.runtime.controller import Controller, Mode
-from palmar.runtime.estop import Latch
+from palmar.runtime.control.path import Control
 from palmar.runtime.fitting import check_fits
-from palmar.runtime.guards import GUARDS
-from palmar.runtime.latching import Latching
 from palmar.runtime.loop import Body, Outcome, Subscriber, brake_to_rest, rollout
-from palmar.runtime.safety import Safety
+from palmar.runtime.records.blackbox import BlackBox
+from palmar.runtime.safety.filter import Safety
+from palmar.runtime.safety.guards import GUARDS
+from palmar.runtime.supervision.cameras import CameraWatch
+from palmar.runtime.supervision.controller import Controller, Mode
+from palmar.runtime.supervision.estop import Latch
+from palmar.runtime.supervision.latching import Latching
 from palmar.runtime.timing import Timing
 from palmar.runtime.undisturbed import undisturbed
 from palmar.runtime.worker import Threaded

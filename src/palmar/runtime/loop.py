@@ -17,9 +17,9 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, SimClock
-from palmar.runtime.control import Control
+from palmar.runtime.control.path import Control
 from palmar.runtime.correcting import corrector
-from palmar.runtime.safety import Safety
+from palmar.runtime.safety.filter import Safety
 from palmar.runtime.worker import Inline, Worker
 from palmar.types import ActionChunk, Array, Observation, Policy, Verdict
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from palmar.embodiments import DELTA
-from palmar.runtime.actions import shorten
+from palmar.runtime.control.actions import shorten
 from palmar.sim import tasks
 from palmar.sim.task import Go, Speeds
 from palmar.sim.world import World

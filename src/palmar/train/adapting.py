@@ -1,4 +1,4 @@
-"""Adapting a policy from corrections to a version that acts: train, gate, promote, all in one folder (`runtime.versions`).
+"""Adapting a policy from corrections to a version that acts: train, gate, promote, all in one folder (`adaptation.versions`).
 
 begin (copy of the policy) → adapt (corrections + replay) → gate (held-out tables, old and new) → promote or not
 """
@@ -18,7 +18,7 @@ from palmar.errors import BadValue
 from palmar.eval.gate import GateConfig, GateVerdict
 from palmar.models import checkpoint
 from palmar.policy import checkpoint_of
-from palmar.runtime.versions import Versions, is_history
+from palmar.runtime.adaptation.versions import Versions, is_history
 from palmar.train.adapt import AdaptConfig, Adapted, adapt, checked
 
 Gate = Callable[[str, str], GateVerdict]

@@ -21,7 +21,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, RobotFault, regular_file
 from palmar.kinematics import rotvec_to_matrix
 from palmar.runtime.loop import Body, resting_command
-from palmar.runtime.safety import Safety
+from palmar.runtime.safety.filter import Safety
 from palmar.sim.scenario import Scenario
 from palmar.sim.things import Item
 from palmar.types import Array, Observation

@@ -32,9 +32,9 @@ class CheckBody:
 
     def run(self, console: Screen) -> Answer:
         from palmar.description.find import find_robot
-        from palmar.runtime.approval import write_result
-        from palmar.runtime.bodies import find_body
-        from palmar.runtime.check_body import check_body
+        from palmar.runtime.bodies.approval import write_result
+        from palmar.runtime.bodies.check_body import check_body
+        from palmar.runtime.bodies.find import find_body
         from palmar.runtime.clock import WallClock
 
         found = find_body(self.body)

@@ -16,8 +16,8 @@ from palmar.ranges import Range
 
 if TYPE_CHECKING:
     from palmar.embodiments import Embodiment
-    from palmar.runtime.blackbox import Dump
-    from palmar.runtime.rerun import Rerun
+    from palmar.runtime.records.blackbox import Dump
+    from palmar.runtime.records.rerun import Rerun
 
 Last = Annotated[int, Range(0, 10**6)]
 
@@ -42,7 +42,7 @@ class EStop:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
-        from palmar.runtime.estop import Latch, all_latched, running
+        from palmar.runtime.supervision.estop import Latch, all_latched, running
 
         if self.list or (self.release and not self.robot):
             latched, driven = all_latched(), running()
@@ -97,10 +97,10 @@ class Replay:
 
     def run(self, console: Screen) -> Answer:
         from palmar.description.find import find_robot
-        from palmar.runtime.blackbox import read_dump
-        from palmar.runtime.guards import GUARDS
-        from palmar.runtime.rerun import find_guards, rerun, summary
-        from palmar.runtime.safety import guard_name
+        from palmar.runtime.records.blackbox import read_dump
+        from palmar.runtime.records.rerun import find_guards, rerun, summary
+        from palmar.runtime.safety.filter import guard_name
+        from palmar.runtime.safety.guards import GUARDS
 
         writable(self.plot, self.force)
         dump = read_dump(self.dump)
@@ -165,7 +165,7 @@ def _print(console: Screen, dump: Dump, done: Rerun, figures: dict[str, Any], la
 
 def _plot(robot: Embodiment, done: Rerun, path: Path, title: str) -> None:
     from palmar.eval.replay_plot import plot_replay
-    from palmar.runtime.replay import Replayed
+    from palmar.runtime.records.replay import Replayed
 
     now = done.stopped_now
     stopped = None if now is None else (float(done.time[now]), "")

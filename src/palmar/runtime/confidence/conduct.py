@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+from palmar.runtime.adaptation.intervening import Intervening
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.judge import Advice, Judge, Level
-from palmar.runtime.intervening import Intervening
 from palmar.runtime.loop import Subscriber, Tick
 from palmar.types import ActionChunk, Observation, Policy, Prefix
 

@@ -1,0 +1,65 @@
+"""A running policy that follows the folder of its versions: a new one that acts there takes over here, between two chunks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from palmar.console import warn
+from palmar.errors import PalmarError
+from palmar.policy import Policy, load_policy
+from palmar.runtime.adaptation.swapping import Swappable
+from palmar.runtime.adaptation.versions import Versions
+from palmar.types import Observation, Reason
+
+
+class Following:
+    """Looks every `every` seconds, on a thread of its own, which version acts in a folder of versions, loads it and swaps it in.
+
+    policy: what drives, and is given to `RollBack(policy, told=following.rolled_back)`. A version that cannot be loaded or does
+    not fit is told once and left alone; what drives goes on. warm: an observation for the first answer of a new version.
+    """
+
+    def __init__(
+        self, root: str | Path, every: float = 2.0, warm: Observation | None = None,
+        load: Callable[[str], Policy] = load_policy,
+    ) -> None:  # fmt: skip
+        self.versions, self.every, self.warm, self.load = Versions(root), every, warm, load
+        name = self.versions.current
+        self.policy = Swappable(load(str(self.versions.path(name))), name)
+        self._seen = name
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="palmar-following", daemon=True)
+
+    def __enter__(self) -> Following:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def look(self) -> bool:
+        """Swap the version that acts in the folder in, when it is another than at the last look; whether it did."""
+        try:
+            name = self.versions.current
+            if name == self._seen:
+                return False
+            self._seen = name
+            if name == self.policy.version:
+                return False
+            self.policy.swap(self.load(str(self.versions.path(name))), name, self.warm)
+        except (PalmarError, OSError) as error:
+            warn("{} goes on: {}", self.policy.version, error)
+            return False
+        return True
+
+    def rolled_back(self, reason: Reason) -> None:
+        """The alarm of a version that was swapped in: the folder goes back to its parent too."""
+        if self.versions.current == self._seen and self._seen != self.policy.version:
+            self._seen = self.versions.roll_back(str(reason))
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self.every):
+            self.look()

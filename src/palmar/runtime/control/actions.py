@@ -1,0 +1,373 @@
+"""From a policy's action to a command: one class an action space, each with the same verb.
+
+A body always takes absolute commands of its channels; the action space is a matter of the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from typing import Protocol
+
+import numpy as np
+
+from palmar.embodiments import Embodiment, Frame
+from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
+from palmar.runtime.chunks import Coming
+from palmar.runtime.control.cubic import end_slopes, hermite, shaped
+from palmar.runtime.safety.zones import Skeleton
+from palmar.types import Array
+
+
+class ActionSpace(Protocol):
+    """paced: bool[N], the channels that follow the chunk in its own time. The others, such as openings, are only told where to
+    go, and go there as fast as they may. corners: the rates that `target` asks for change only where one action follows
+    another."""
+
+    paced: Array
+    corners: bool
+
+    def reset(self, command: Array) -> None:
+        """Start from the command [N] the robot now holds."""
+        ...
+
+    def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
+        """The command [N] asked for at one control tick.
+
+        action: float32[A] the current action. share: part of it this tick carries out (tick length / dt).
+        phase: part of it that is done when this tick ends, 0 … 1. command: what was last sent [N].
+        """
+        ...
+
+    def along(self, coming: Coming, share: float, speed: float, command: Array) -> Array:
+        """As `target`, for a tick that follows the chunk at `speed` 0 … 1 of its own, over the ends of actions. Whatever the
+        speeds, the path is the same; commanded speeds are scaled."""
+        ...
+
+    def ahead(self, coming: Coming, share: float, command: Array, count: int, spacing: int, smooth: bool) -> Array:
+        """The commands float64[k, N], k ≤ count, every `spacing` ticks from now on at full speed, as far as the chunk goes; what
+        is not paced stays. smooth: those that `along` leads through instead of those of `target`."""
+        ...
+
+    def deflected(self, rate: Array | None) -> None:
+        """The guards led elsewhere: the robot moves at this rate [N], per action's time; None: it rests."""
+        ...
+
+    def copy(self) -> ActionSpace:
+        """Another that goes on from here by itself."""
+        ...
+
+
+def resting(robot: Embodiment, command: Array) -> Array:
+    """float64[N]: the command that keeps a robot where it was commanded to be: joints and openings hold, speeds are 0."""
+    return np.where(robot.speeds, 0.0, command)
+
+
+def holding(robot: Embodiment, command: Array) -> Array:
+    """float32[A]: the action that does as `resting`: steps of 0, and the commands themselves."""
+    still = resting(robot, command)
+    if robot.action_space == "channels":
+        return still.astype(np.float32)
+    free = still[list(robot.free)]
+    return np.concatenate([np.zeros(len(robot.action_names) - len(free)), free]).astype(np.float32)
+
+
+class EndEffectorDelta:
+    """Of every frame [dx, dy, dz] [m] and [drx, dry, drz] rotation vector [rad], both in the base frame, then the absolute
+    commands of the channels on no frame's path.
+
+    Each frame's reference pose integrates the deltas and is kept within `leash` metres and `twist` radians of where it was
+    last commanded to be, so it cannot wind up while the arm is held back. Its velocity follows the action's through a first-
+    order filter (`ease` of the difference a tick): the sum of the deltas is kept, the acceleration at the seams is not left
+    to the limits.
+    """
+
+    def __init__(self, robot: Embodiment, leash: float = 0.03, ease: float = 0.2, twist: float = 0.2) -> None:
+        self.robot = robot
+        self._arms = [_Arm(robot, frame, leash, ease, twist) for frame in robot.frames]
+        self._free = np.array(robot.free, np.int64)
+        self.paced = robot.moves_joint.copy()
+        self.paced[self._free] = False
+        self.corners = False
+        self.reset(robot.home)
+
+    def reset(self, command: Array) -> None:
+        for arm in self._arms:
+            arm.reset(command)
+
+    def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
+        # fmin / fmax would hide a NaN: it must reach the safety layer, so only finite actions are clipped.
+        action = np.asarray(action)
+        if not np.all(np.isfinite(action)):
+            return np.full(len(command), np.nan)
+        out, at = np.array(command, float), 0
+        for arm in self._arms:
+            out[arm.path] = arm.target(action[at : at + arm.width], share, command)
+            at += arm.width
+        out[self._free] = _towards(self.robot, self._free, action[at:], command)
+        return out
+
+    def along(self, coming: Coming, share: float, speed: float, command: Array) -> Array:
+        out = np.array(command, float)
+        for index, part, _ in pieces(coming, share * speed):
+            action, at = np.asarray(coming.actions[index]), 0
+            if not np.all(np.isfinite(action)):
+                return np.full(len(command), np.nan)
+            for arm in self._arms:
+                arm.advance(action[at : at + arm.width], share, part / share, command)
+                at += arm.width
+            wanted = action[at:]
+        for arm in self._arms:
+            out[arm.path] = arm.towards_reference(command)
+        out[self._free] = _towards(self.robot, self._free, _slowed(self.robot, self._free, wanted, speed), command)
+        return out
+
+    def ahead(self, coming: Coming, share: float, command: Array, count: int, spacing: int, smooth: bool) -> Array:
+        left = (len(coming.actions) - coming.index - coming.phase) / share
+        count = min(count, int((left + 1e-6) / spacing))
+        out = np.repeat(np.asarray(command, float)[None], count, axis=0)
+        steps = [
+            list(pieces(Coming(coming.actions, *_later(coming, k * spacing * share)), spacing * share))
+            for k in range(count)
+        ]
+        at = 0
+        for arm in self._arms:
+            if count:
+                out[:, arm.path] = arm.ahead(coming.actions[:, at : at + arm.width], steps, share, command)
+            at += arm.width
+        return out
+
+    def deflected(self, rate: Array | None) -> None:
+        """The reference stays near where the robot is by itself (`leash`)."""
+
+    def copy(self) -> EndEffectorDelta:
+        other = copy(self)
+        other._arms = [copy(arm) for arm in self._arms]  # their state is replaced, never changed
+        return other
+
+
+class _Arm:
+    """One frame's reference pose."""
+
+    def __init__(self, robot: Embodiment, frame: Frame, leash: float, ease: float, twist: float) -> None:
+        self.robot, self.frame, self.leash, self.ease, self.twist = robot, frame, leash, ease, twist
+        self.path = robot.path(frame)
+        self.width = 6 if frame.rotates else 3
+        self._home = robot.positions(frame, robot.home)
+        self._skeleton = Skeleton(frame.chain)
+
+    def reset(self, command: Array) -> None:
+        self._position, self._rotation = self.robot.pose(self.frame, command)
+        self._move = np.zeros(3)
+
+    def target(self, action: Array, share: float, command: Array) -> Array:
+        step, turn = self.frame.max_step
+        chain = self.frame.chain
+        q = self.robot.positions(self.frame, command)
+        move = shorten(action[:3], step) * share
+        self._move = self._move + self.ease * (move - self._move)
+        here, turned = chain.forward(q)
+        self._position = here + shorten(self._position + self._move - here, self.leash)
+        if self.frame.workspace is not None:
+            self._position = np.clip(self._position, *self.frame.workspace)
+        if not self.frame.rotates:
+            return self.robot.commands(self.frame, chain.step_towards(q, self._position, None, self._home))
+        rotate = shorten(action[3:6], turn) * share
+        if np.any(rotate):
+            self._rotation = rotvec_to_matrix(rotate) @ self._rotation
+            ahead = matrix_to_rotvec(self._rotation @ turned.T)
+            if np.linalg.norm(ahead) > self.twist:
+                self._rotation = rotvec_to_matrix(shorten(ahead, self.twist)) @ turned
+        return self.robot.commands(self.frame, chain.step_towards(q, self._position, self._rotation, self._home))
+
+    def advance(self, action: Array, share: float, part: float, command: Array) -> None:
+        """Move the reference by `part` 0 … 1 of a tick of the action: parts that make up a tick do what a tick does."""
+        step, turn = self.frame.max_step
+        q = self.robot.positions(self.frame, command)
+        here, turned = self.frame.chain.forward(q)
+        shift, self._move = self._eased(shorten(action[:3], step) * share, part, self._move)
+        self._position = here + shorten(self._position + shift - here, self.leash)
+        if self.frame.workspace is not None:
+            self._position = np.clip(self._position, *self.frame.workspace)
+        if not self.frame.rotates:
+            return
+        rotate = shorten(action[3:6], turn) * share * part
+        if np.any(rotate):
+            self._rotation = rotvec_to_matrix(rotate) @ self._rotation
+            ahead = matrix_to_rotvec(self._rotation @ turned.T)
+            if np.linalg.norm(ahead) > self.twist:
+                self._rotation = rotvec_to_matrix(shorten(ahead, self.twist)) @ turned
+
+    def _eased(self, move: Array, part: float, before: Array) -> tuple[Array, Array]:
+        """The way of `part` of a tick and the move a tick after it, filtered towards `move`: the sum over parts does not depend
+        on how a tick is divided, and a whole one is a step of the filter in `target`."""
+        kept = (1.0 - self.ease) ** part
+        lag = (1.0 - self.ease) * (1.0 - kept) / self.ease
+        return move * part - lag * (move - before), move + kept * (before - move)
+
+    def towards_reference(self, command: Array) -> Array:
+        q = self.robot.positions(self.frame, command)
+        rotation = self._rotation if self.frame.rotates else None
+        return self.robot.commands(
+            self.frame, self.frame.chain.step_towards(q, self._position, rotation, self._home)
+        )  # fmt: skip
+
+    def ahead(self, actions: Array, steps: list[list[tuple[int, float, float]]], share: float, command: Array) -> Array:
+        """Commands [k, n] of the frame's path after each of k steps, of pieces (action, part of it, …): inverse kinematics with
+        the Jacobian of here and one correction, near enough to plan by."""
+        step, turn = self.frame.max_step
+        position, move, rotation = self._position, self._move, np.zeros(3)
+        places, turns = np.empty((len(steps), 3)), np.empty((len(steps), 3))
+        for k, parts in enumerate(steps):
+            for index, part, _ in parts:
+                shift, move = self._eased(shorten(actions[index, :3], step) * share, part / share, move)
+                position = position + shift
+                if self.frame.workspace is not None:
+                    position = np.clip(position, *self.frame.workspace)
+                if self.frame.rotates:
+                    rotation = rotation + shorten(actions[index, 3:6], turn) * part
+            places[k], turns[k] = position, rotation
+        q = self.robot.positions(self.frame, command)
+        p, R, J = self.frame.chain.jacobian(q)
+        error = places - p
+        if self.frame.rotates:
+            error = np.concatenate([error, turns + matrix_to_rotvec(self._rotation @ R.T)], axis=1)
+        else:
+            J = J[:3]
+        inverse = J.T @ np.linalg.inv(J @ J.T + 0.02**2 * np.eye(len(J)))
+        near = q + error @ inverse.T
+        near = near + (places - self._skeleton.points(near)[:, -1]) @ inverse[:, :3].T
+        return self.robot.commands(self.frame, near)
+
+
+class Absolute:
+    """Absolute commands of all channels. Joints are reached in equal steps by the end of the action's time; openings and
+    speeds as fast as their limits allow.
+
+    Each tick takes its share of the way that is left from where the robot was last commanded to be: an action that comes in
+    the middle of its time is reached by the end of it, without a jump.
+
+    `along` leads through the same actions at the same times by a curve without corners: a cubic for each action, whose rates fit
+    where two meet and which passes none of the actions (Fritsch and Carlson 1980).
+    """
+
+    def __init__(self, robot: Embodiment) -> None:
+        self.robot = robot
+        self.paced, self.corners = robot.moves_joint, True
+        self._free = np.flatnonzero(~robot.moves_joint)
+        self.reset(robot.home)
+
+    def reset(self, command: Array) -> None:
+        """The robot rests: a curve may begin in any direction."""
+        self._slope: Array | None = None
+        self._end = np.zeros(len(command))
+        self._action: Array | None = None
+
+    def target(self, action: Array, share: float, phase: float, command: Array) -> Array:
+        action = np.asarray(action, float)
+        left = max(1.0 - phase + share, share)  # part of the action's time when this tick begins
+        blended = command + (action - command) * (share / left)
+        self._slope, self._action = (blended - command) / share, None
+        blended[self._free] = _towards(self.robot, self._free, action[self._free], command)
+        return blended
+
+    def along(self, coming: Coming, share: float, speed: float, command: Array) -> Array:
+        out = np.array(command, float)
+        for index, part, phase in pieces(coming, share * speed):
+            action, left = np.asarray(coming.actions[index], float), max(1.0 - phase, part)
+            first = self._begin(coming.actions, index, out, left)
+            out, slope = hermite(out, action, first * left, self._end * left, part / left)
+            self._slope = slope / left
+        out[self._free] = _towards(
+            self.robot, self._free, _slowed(self.robot, self._free, action[self._free], speed), command
+        )
+        return out
+
+    def _begin(self, actions: Array, index: int, start: Array, left: float) -> Array:
+        """The rate the curve begins with; at another action it is shaped from `start` to it, for `left` of its time."""
+        action = np.asarray(actions[index], float)
+        known = self._action is not None and np.array_equal(action, self._action, equal_nan=True)
+        if known and self._slope is not None:
+            return self._slope
+        first = (action - start) / left if self._slope is None else self._slope
+        first, self._end = shaped(start, action, first, end_slopes(actions, index), left)
+        self._slope, self._action = first, action
+        return first
+
+    def ahead(self, coming: Coming, share: float, command: Array, count: int, spacing: int, smooth: bool) -> Array:
+        actions, index, phase = np.asarray(coming.actions, float), coming.index, coming.phase
+        ends = np.arange(1.0, len(actions) - index + 1.0) - phase  # when each action is over, in actions from now
+        times = np.arange(1, count + 1) * (spacing * share)
+        times = times[times <= ends[-1] + 1e-6]
+        which = np.minimum(np.searchsorted(ends, times - 1e-9), len(ends) - 1)
+        knots = np.concatenate([np.asarray(command, float)[None], actions[index:]])
+        starts = np.concatenate([[0.0], ends])
+        span = np.maximum(starts[which + 1] - starts[which], 1e-9)
+        part = ((times - starts[which]) / span)[:, None]
+        a, b = knots[which], knots[which + 1]
+        if smooth:
+            begin, end = self._slope, end_slopes(actions, slice(index, None))
+            if begin is None or self._action is None or not np.array_equal(actions[index], self._action):
+                begin = (knots[1] - knots[0]) / max(ends[0], 1e-9) if begin is None else begin
+                begin, first = shaped(knots[0], knots[1], begin, end[0], max(ends[0], 1e-9))
+            else:
+                first = self._end
+            slopes = np.concatenate([[begin, first], end[1:]])
+            wide = span[:, None]
+            out = hermite(a, b, slopes[which] * wide, slopes[which + 1] * wide, part)[0]
+        else:
+            out = a + (b - a) * part
+        out[:, self._free] = knots[0, self._free]
+        return out
+
+    def deflected(self, rate: Array | None) -> None:
+        """A curve begins anew, with this rate."""
+        self._slope, self._action = rate, None
+
+    def copy(self) -> Absolute:
+        return copy(self)  # its state is replaced, never changed
+
+
+def action_space(robot: Embodiment) -> ActionSpace:
+    """The action space of a robot's policies."""
+    return EndEffectorDelta(robot) if robot.action_space == "ee_delta" else Absolute(robot)
+
+
+def pieces(coming: Coming, amount: float) -> Iterator[tuple[int, float, float]]:
+    """`amount` of action time from where the chunk is: (index of the action, part of it, its phase when the part begins); at
+    the end of the chunk the last action goes on."""
+    index, phase = coming.index, coming.phase
+    while True:
+        last = index >= len(coming.actions) - 1
+        part = amount if last else min(amount, max(1.0 - phase, 0.0))
+        if part > 1e-9 or amount <= 1e-9:
+            yield index, part, phase
+        amount -= part
+        if amount <= 1e-9:
+            return
+        index, phase = index + 1, 0.0
+
+
+def _later(coming: Coming, amount: float) -> tuple[int, float]:
+    """Which action runs an amount of action time later, and how much of it is over."""
+    at = coming.index + coming.phase + amount + 1e-9
+    index = min(int(at), len(coming.actions) - 1)
+    return index, max(at - index - 1e-9, 0.0)
+
+
+def _slowed(robot: Embodiment, which: Array, wanted: Array, speed: float) -> Array:
+    """What is wanted of some channels, speeds scaled."""
+    return np.where(robot.speeds[which], np.asarray(wanted) * speed, wanted)
+
+
+def _towards(robot: Embodiment, which: Array, wanted: Array, command: Array) -> Array:
+    """The commands of some channels a tick nearer to what is wanted, within their range and rate."""
+    reach = robot.rates[which] / robot.control_rate
+    inside = np.clip(wanted, robot.lower[which], robot.upper[which])
+    return command[which] + np.clip(inside - command[which], -reach, reach)
+
+
+def shorten(v: Array, length: float) -> Array:
+    """v, or v scaled down to the given length."""
+    n = float(np.linalg.norm(v))
+    return np.asarray(v, float) * (length / n) if n > length else np.asarray(v, float)

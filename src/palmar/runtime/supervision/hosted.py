@@ -1,0 +1,230 @@
+"""The loop's side of the watchdog: a body that lives in a process of its own, driven like any other.
+
+    with HostedBody("my_arm:MyArm", robot) as body:
+        deploy(body, policy, "put the cup on the tray", body.reset(), latch=Latch(robot.name))
+
+When the watchdog's process dies, this side notices at its next call, connects the body itself where the robot still moves, and
+raises `RobotFault`; the commands that brake it then go to that connection.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from palmar.description.file import parse_robot
+from palmar.description.write import robot_text
+from palmar.embodiments import Embodiment
+from palmar.errors import BadValue, RobotFault
+from palmar.runtime.bodies.find import Attached, find_body
+from palmar.runtime.supervision.estop import Latch
+from palmar.runtime.supervision.link import SEED, Ended, Fault, Kind, observation, receive, send
+from palmar.runtime.supervision.watchdog import CLOSES, LONGEST
+from palmar.types import Array, Observation
+
+ANSWERS = 30.0
+"""Longest time for a body at rest to answer [s]: cameras may have to warm up."""
+PERIOD = 0.2
+"""Longest time between two commands while the robot moves [s], where nothing else is said."""
+
+
+class HostedBody:
+    """A `Body` whose connection to the robot lives in the watchdog's process.
+
+    where: `module:Class` or `mock:`. robot: its description, None when the body's own is to be used. period: of the watchdog [s];
+    at least three control ticks.
+
+    Raises `BadValue` and `RobotFault` as `Found.connect`. Only on systems with Unix sockets.
+    """
+
+    def __init__(self, where: str, robot: Embodiment | None = None, period: float = PERIOD) -> None:
+        if robot is not None:
+            check_period(period, robot)
+        self.where, self.period = where, period
+        self._described = robot
+        self._own: Attached | None = None
+        self._ended = ""
+        self._press: threading.Thread | None = None
+        self._moving = False
+        self._last: Array | None = None
+        ours, theirs = socket.socketpair()
+        words = [
+            sys.executable,
+            "-m",
+            "palmar.runtime.supervision.watchdog",
+            "--socket",
+            str(theirs.fileno()),
+            "--body",
+            where,
+        ]
+        paths = [p or str(Path.cwd()) for p in sys.path]
+        self.process = subprocess.Popen(
+            [*words, "--period", repr(period)],
+            pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        )  # fmt: skip
+        theirs.close()
+        self._sock = ours
+        try:
+            send(ours, Kind.HELLO, b"" if robot is None else robot_text(robot).encode())
+            self.embodiment = self._robot()
+            check_period(period, self.embodiment)
+        except BaseException:
+            self.close()
+            raise
+
+    def _robot(self) -> Embodiment:
+        try:
+            kind, payload = receive(self._sock)
+        except Ended as error:
+            code = self.process.wait()
+            raise RobotFault(
+                f"the watchdog's process of '{self.where}' ended with code {code} before the body was connected. Next: see "
+                "its words above"
+            ) from error
+        if kind is Kind.FAULT:
+            raise _fault(payload)
+        return self._described or parse_robot(bytes(payload).decode(), self.where)
+
+    def __enter__(self) -> HostedBody:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------------------------------------- Body
+
+    def observe(self, images: bool = True) -> Observation:
+        if self._own is not None:
+            return self._own.observe(images)
+        return self._seen(Kind.OBSERVE, bytes([images]), 2 * self.period + 0.5 if self._moving else ANSWERS)
+
+    def apply(self, command: Array) -> None:
+        command = np.ascontiguousarray(command, np.float64)
+        if self._own is not None:
+            self._own.apply(command)
+        elif not self._ended:
+            still = self._last is None or np.array_equal(command, self._last)
+            self._last, self._moving = command.copy(), not still or bool(command[self.embodiment.speeds].any())
+            self._sock.settimeout(self.period)
+            try:
+                send(self._sock, Kind.APPLY, command.tobytes())
+            except (Ended, TimeoutError) as error:
+                raise self._lost(error) from error
+
+    def reset(self, seed: int | None = None) -> Observation:
+        self._last, self._moving = None, False
+        return self._seen(Kind.RESET, SEED.pack(-1 if seed is None else seed), None)
+
+    def close(self) -> None:
+        """Let go of the robot and end the watchdog's process. Safe to call twice."""
+        if self._own is not None:
+            self._own.close()
+            self._own = None
+        if self._press is not None:
+            self._press.join()
+        if self.process.poll() is None:
+            try:
+                self._sock.settimeout(LONGEST + CLOSES + 5.0)
+                send(self._sock, Kind.CLOSE)
+                while receive(self._sock)[0] is not Kind.CLOSED:
+                    pass
+            except (Ended, TimeoutError, RobotFault):
+                self._sock.close()
+            try:
+                self.process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                self._kill()
+        self._sock.close()
+
+    # ---------------------------------------------------------------------------------------------- inside
+
+    def _seen(self, kind: Kind, payload: bytes, timeout: float | None) -> Observation:
+        if self._ended:
+            raise RobotFault(self._ended)
+        self._sock.settimeout(timeout)
+        try:
+            send(self._sock, kind, payload)
+            said, answer = receive(self._sock)
+            fault = _fault(answer) if said is Kind.FAULT else None
+            while said is Kind.FAULT and answer[1] == Kind.APPLY:  # of commands before; the answer is still to come
+                said, answer = receive(self._sock)
+        except (Ended, TimeoutError) as error:
+            raise self._lost(error) from error
+        if said is Kind.FAULT and answer[0] == Fault.STOPPED:  # it has braked the robot: nothing is to be sent any more
+            fault = _fault(answer)
+            self._ended = str(fault)
+        if fault is not None or said is Kind.FAULT:
+            raise fault or _fault(answer)
+        return observation(answer, self.embodiment)
+
+    def _lost(self, error: Exception) -> RobotFault | BadValue:
+        """The watchdog does not answer. When it said that it stops the robot, that is the reason; else the robot is braked
+        from here."""
+        if not isinstance(error, TimeoutError) and (said := self._last_words()) is not None:
+            self._ended = str(said)
+            return said
+        if isinstance(error, TimeoutError):
+            self._kill()
+            how = "does not answer"
+        else:
+            how = f"has ended (code {self._code()})"
+        self._ended = f"the watchdog's process of '{self.where}' {how}"
+        if self._moving:
+            self._press = threading.Thread(target=self._latch)  # beside the braking: a disk may be slow
+            self._press.start()
+            try:
+                self._own = find_body(self.where).connect(self.embodiment)
+                self._ended += "; the robot is braked from the loop's process"
+            except Exception as failed:
+                self._ended += f", and the body cannot be connected from here ({failed}): switch the robot off"
+        return RobotFault(f"{self._ended}. Next: look at the robot, then start again")
+
+    def _last_words(self) -> RobotFault | BadValue | None:
+        self._sock.settimeout(self.period)
+        try:
+            while True:
+                kind, payload = receive(self._sock)
+                if kind is Kind.FAULT and payload[0] == Fault.STOPPED:
+                    return _fault(payload)
+        except (Ended, TimeoutError, RobotFault):
+            return None
+
+    def _code(self) -> int | str:
+        until = time.monotonic() + self.period
+        while (code := self.process.poll()) is None and time.monotonic() < until:
+            time.sleep(0.001)
+        return "unknown" if code is None else code
+
+    def _latch(self) -> None:
+        Latch(self.embodiment.name).press(self._ended, by="control loop")
+
+    def _kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def check_period(period: float, robot: Embodiment) -> None:
+    """Raise `BadValue` for a period that a loop cannot keep: below three control ticks, or above 5 s."""
+    least = 3 / robot.control_rate
+    if not least <= period <= 5.0:
+        raise BadValue(
+            f"the watchdog's period is {period:g} s; {robot.name} gets {robot.control_rate:g} commands a second, expected "
+            f"{least:g} … 5 s. Next: --watchdog {max(least, PERIOD):g}"
+        )
+
+
+def _fault(payload: memoryview) -> RobotFault | BadValue:
+    what, said = payload[0], bytes(payload[2:]).decode(errors="replace")
+    if what == Fault.ASKED:
+        return BadValue(said)
+    if what == Fault.STOPPED:
+        return RobotFault(f"{said}; the watchdog brakes the robot. Next: look at the robot, then start again")
+    return RobotFault(said)

@@ -1,0 +1,99 @@
+"""A loop that runs takes over the version that acts in its folder, and both go back on an alarm."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palmar.robots.arm7 import arm7
+from palmar.runtime.adaptation.following import Following
+from palmar.runtime.adaptation.swapping import RollBack
+from palmar.runtime.adaptation.versions import Versions
+from palmar.runtime.loop import Subscriber, Tick, rollout
+from palmar.runtime.mock import MockBody
+from palmar.runtime.worker import Inline
+from palmar.types import ActionChunk
+
+ROBOT = arm7()
+
+
+class Named:
+    def __init__(self, where: str) -> None:
+        self.name, self.interface = Path(where).name, ROBOT.interface(8)
+        if (Path(where) / "broken").exists():
+            self.name = "broken"
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, obs, prefix=None) -> ActionChunk:
+        value = np.nan if self.name == "broken" else 0.0
+        return ActionChunk(np.full((8, 7), value, np.float32), 0.1, obs.time)
+
+
+def promoted(versions: Versions, broken: bool = False) -> str:
+    where = versions.room()
+    where.mkdir()
+    if broken:
+        (where / "broken").touch()
+    name = versions.add(where.name, versions.current, {}, {"passed": True, "reasons": []})
+    versions.promote(name)
+    return name
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    (tmp_path / "source").mkdir()
+    made = Versions(tmp_path / "versions")
+    made.begin(tmp_path / "source", "shipped")
+    return made
+
+
+class At(Subscriber):
+    def __init__(self, index: int, what) -> None:
+        self.index, self.what = index, what
+
+    def on_tick(self, tick: Tick) -> None:
+        if tick.index == self.index:
+            self.what()
+
+
+def test_a_new_version_takes_over_in_the_loop(versions: Versions) -> None:
+    following = Following(versions.root, load=Named)
+    assert following.policy.version == "v000" and not following.look()
+    promoted(versions)
+    body = MockBody(ROBOT)
+    rollout(body, Inline(following.policy), body.observe(), subscribers=[At(20, following.look)], timeout=1.0).check()
+    assert following.policy.version == "v001" and following.policy.inner.name == "v001"
+
+
+def test_the_folder_goes_back_with_the_loop(versions: Versions) -> None:
+    following = Following(versions.root, load=Named)
+    promoted(versions, broken=True)
+    body, back = MockBody(ROBOT), RollBack(following.policy, told=following.rolled_back)
+    rollout(body, Inline(following.policy), body.observe(), subscribers=[At(20, following.look), back], timeout=1.0)
+    assert following.policy.version == "v000" == versions.current
+    assert versions.history()[-1]["event"] == "rolled back" and "finite" in versions.history()[-1]["reason"]
+    assert not following.look()
+
+
+def test_what_cannot_be_loaded_is_left_alone(versions: Versions) -> None:
+    def load(where: str) -> Named:
+        if where.endswith("v001"):
+            raise FileNotFoundError(2, "no such file", where)
+        return Named(where)
+
+    following = Following(versions.root, load=load)
+    promoted(versions)
+    assert not following.look() and following.policy.version == "v000" and not following.look()
+
+
+def test_the_thread_looks_by_itself_and_ends(versions: Versions) -> None:
+    import time
+
+    with Following(versions.root, every=0.01, load=Named) as following:
+        promoted(versions)
+        until = time.monotonic() + 20
+        while following.policy.version != "v001" and time.monotonic() < until:
+            time.sleep(0.01)
+    assert following.policy.version == "v001"

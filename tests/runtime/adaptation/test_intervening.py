@@ -1,0 +1,139 @@
+"""A person takes over and gives back: who drives is exact to the frame, and recorded in LeRobot's column."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palmar.data.corrections import Corrections, check_same_robot
+from palmar.data.reader import Dataset
+from palmar.data.recorder import EpisodeRecorder
+from palmar.data.writer import DatasetWriter
+from palmar.errors import BadValue
+from palmar.robots.arm7 import arm7
+from palmar.robots.so101 import so101
+from palmar.runtime.adaptation.intervening import After, ByHand, Intervening, OnAlarm
+from palmar.runtime.confidence.judge import Judge, JudgeConfig
+from palmar.runtime.loop import rollout
+from palmar.runtime.mock import MockBody
+from palmar.runtime.worker import Inline
+from palmar.types import ActionChunk, Observation, Prefix
+
+ROBOT = arm7()
+
+
+class Constant:
+    def __init__(self, value: float, horizon: int = 8, confidence=lambda t: None, robot=ROBOT) -> None:
+        self.value, self.confidence = value, confidence
+        self.interface = robot.interface(horizon)
+        self.prefixes: list[Prefix | None] = []
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        self.prefixes.append(prefix)
+        actions = np.full((self.interface.horizon, len(self.interface.action_names)), self.value, np.float32)
+        return ActionChunk(actions, self.interface.dt, obs.time, self.confidence(obs.time))
+
+
+def recorded(policy: Intervening, seconds: float = 4.0) -> EpisodeRecorder:
+    body, recorder = MockBody(ROBOT, "reach"), EpisodeRecorder()
+    policy.reset()
+    rollout(body, Inline(policy), body.observe(), subscribers=[recorder], timeout=seconds).check()
+    return recorder
+
+
+def marks(recorder: EpisodeRecorder) -> list[bool]:
+    return [s.intervention for s in recorder.steps]
+
+
+def test_after_its_time_the_person_drives_to_the_end_without_a_gap() -> None:
+    policy = Intervening(Constant(0.0), Constant(0.001, horizon=1), After(1.2))
+    seen = recorded(policy)
+    assert marks(seen) == [False] * 12 + [True] * 28
+    assert [float(s.executed[0]) > 0 for s in seen.steps] == marks(seen)
+    assert policy.takeovers == 1 and policy.seconds == pytest.approx(2.7)
+
+
+def test_on_an_alarm_it_hands_over_and_takes_back_by_itself() -> None:
+    def confidence(t: float) -> float:
+        return 0.01 if 0.8 <= t < 2.0 else 0.9
+
+    judge = Judge(JudgeConfig(alpha=0.1, pause=2))
+    policy = Intervening(Constant(0.0, confidence=confidence), Constant(0.001, 1), OnAlarm(judge, calm=3, least=0.5))
+    seen = marks(recorded(policy))
+    first, last = seen.index(True), len(seen) - seen[::-1].index(True)
+    assert first == 12  # asked every 4 actions: alarms at 0.8 and 1.2 s
+    assert last == 22 and all(seen[first:last])  # calm at 2.0, 2.1 and 2.2 s: the policy's again from then on
+    assert policy.takeovers == 1 and not policy.driving
+
+
+def test_a_policy_that_is_not_finite_is_taken_over() -> None:
+    policy = Intervening(Constant(np.nan), Constant(0.001, 1), OnAlarm(Judge(JudgeConfig(pause=1))))
+    assert all(marks(recorded(policy, 1.0)))
+
+
+def test_without_confidence_nobody_takes_over() -> None:
+    assert not any(marks(recorded(Intervening(Constant(0.0), Constant(0.001, 1), OnAlarm()), 1.0)))
+
+
+def test_a_key_switches_over_and_back() -> None:
+    pressed = iter([False, False, True, False, True] + [False] * 99)
+    policy = Intervening(Constant(0.0), Constant(0.001, 1), ByHand(lambda: next(pressed)))
+    assert marks(recorded(policy, 2.0)) == [False] * 4 + [True] * 2 + [False] * 14
+
+
+def test_the_persons_actions_are_never_a_prefix_of_the_policys() -> None:
+    inner = Constant(0.0)
+    policy = Intervening(inner, Constant(0.001, 1), After(0.0))
+    policy.driving = True
+    policy.act(MockBody(ROBOT).observe(), Prefix(np.zeros((2, 7), np.float32), 1))
+    assert inner.prefixes == [None]
+
+
+def test_only_somebody_in_the_policys_action_space() -> None:
+    with pytest.raises(BadValue, match="action space"):
+        Intervening(Constant(0.0), Constant(0.0, robot=so101()), After(1.0))
+    with pytest.raises(BadValue, match="calm"):
+        OnAlarm(calm=0)
+
+
+def test_the_column_and_what_may_be_learned_from_it(tmp_path: Path) -> None:
+    policy = Intervening(Constant(0.0), Constant(0.001, 1), After(0.8))
+    episode = recorded(policy, 2.0).episode("reach", 3, "corrected", True)
+    with DatasetWriter(tmp_path / "set", ROBOT, 10, interventions=True) as writer:
+        writer.add(episode)
+        writer.add(episode)
+    data = Dataset(tmp_path / "set")
+    assert data.features["intervention"] == {"dtype": "bool", "shape": [1], "names": None}
+    assert data.column("intervention").tolist() == ([False] * 8 + [True] * 12) * 2
+    part = Corrections(data)
+    assert [(e.start, e.stop) for e in part.episodes] == [(8, 20), (28, 40)]
+    assert part.frames == 24 and part.seconds == 2.4 and len(part) == 40
+    batch = part.batch(np.array([12, 18]), 4)
+    assert batch["pad"].tolist() == [[False] * 4, [False, False, True, True]]
+    with DatasetWriter(tmp_path / "set", ROBOT, 10, resume=True, interventions=True) as writer:
+        assert writer.add(episode) == 2
+
+
+def test_demonstrations_are_kept_whole(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
+        writer.add(
+            recorded(Intervening(Constant(0.0), Constant(0.0, 1), After(9)), 1.0).episode("reach", 3, "expert", True)
+        )
+    data = Dataset(tmp_path / "set")
+    assert "intervention" not in data.features and Corrections(data).frames == len(data) == 10
+
+
+def test_corrections_of_another_robot_are_refused_by_name(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
+        writer.add(
+            recorded(Intervening(Constant(0.0), Constant(0.0, 1), After(9)), 1.0).episode("reach", 3, "expert", True)
+        )
+    data = Dataset(tmp_path / "set")
+    with pytest.raises(BadValue, match="recorded on 'arm7'; the policy drives 'so101'"):
+        check_same_robot(data, so101().interface(8), "set", "--corrections")
+    other = ROBOT.with_action_space("channels").interface(8)
+    with pytest.raises(BadValue, match="lacks actions joint1"):
+        check_same_robot(data, other, "set", "--corrections")

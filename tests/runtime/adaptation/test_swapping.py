@@ -1,0 +1,143 @@
+"""Hot swap: between two chunks, whole chunks, back on the first alarm, and only to a policy that means the same."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from palmar.errors import BadValue
+from palmar.robots.arm7 import arm7
+from palmar.runtime.adaptation.swapping import RollBack, Swappable
+from palmar.runtime.loop import Subscriber, Tick, rollout
+from palmar.runtime.mock import MockBody
+from palmar.runtime.worker import Inline
+from palmar.types import ActionChunk, Observation, Prefix, Reason
+
+ROBOT = arm7()
+
+
+class Constant:
+    """Answers one number in every action."""
+
+    def __init__(self, value: float, confidence: float | None = None, robot=ROBOT) -> None:
+        self.value, self.confidence = value, confidence
+        self.interface = robot.interface(8)
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        if np.isinf(self.value):
+            raise RuntimeError("no answer")
+        actions = np.full((8, len(ROBOT.action_names)), self.value, np.float32)
+        return ActionChunk(actions, self.interface.dt, obs.time, self.confidence)
+
+
+class Values(Subscriber):
+    """The first number of the chunk that runs, tick by tick; does something at one of them."""
+
+    def __init__(self, at: int, what) -> None:
+        self.at, self.what, self.seen = at, what, []
+
+    def on_tick(self, tick: Tick) -> None:
+        if tick.chunk is not None:
+            assert len(np.unique(tick.chunk.actions)) == 1
+            self.seen.append(float(tick.chunk.actions[0, 0]))
+        if tick.index == self.at:
+            self.what()
+
+
+def driven(policy: Swappable, *subscribers: Subscriber, timeout: float = 2.0):
+    body = MockBody(ROBOT)
+    return rollout(body, Inline(policy), body.observe(), subscribers=subscribers, timeout=timeout)
+
+
+def test_the_next_chunk_is_the_new_policys() -> None:
+    old, new = Constant(0.0), Constant(0.001)
+    policy = Swappable(old, "v000")
+    seen = Values(30, lambda: policy.swap(new, "v001"))
+    assert driven(policy, seen).reason == "timeout"
+    changes = int(np.sum(np.diff(seen.seen) != 0))
+    assert changes == 1 and seen.seen[31] == 0.0 and seen.seen[-1] == pytest.approx(0.001)
+    assert policy.version == "v001" and new.resets == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "alpha", "said"),
+    [
+        (Constant(np.inf), 0.0, "RuntimeError"),
+        (Constant(0.001, 0.02), 0.1, "confidence"),
+        (Constant(np.nan), 0.0, "nan"),
+    ],
+)
+def test_the_first_alarm_leads_back(bad: Constant, alpha: float, said: str) -> None:
+    policy, told = Swappable(Constant(0.0, 0.9), "v000"), []
+    back = RollBack(policy, alpha, told.append)
+    seen = Values(30, lambda: policy.swap(bad, "v001"))
+    driven(policy, seen, back)
+    assert policy.version == "v000" and not policy.on_trial and seen.seen[-1] == 0.0
+    assert len(told) == 1 and said in str(told[0])
+    assert [s.version for s in policy.history] == ["v001", "v000"]
+
+
+def test_what_has_been_kept_does_not_go_back() -> None:
+    policy = Swappable(Constant(0.0), "v000")
+    policy.swap(Constant(0.001), "v001")
+    policy.keep()
+    assert not policy.roll_back(Reason("test")) and policy.version == "v001"
+
+
+def test_a_chunk_of_a_withdrawn_policy_is_not_handed_on() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    class Slow(Constant):
+        def act(self, obs, prefix=None):
+            if not begun.is_set():
+                begun.set()
+                go.wait(5)
+            return super().act(obs, prefix)
+
+    policy = Swappable(Constant(0.0), "v000")
+    policy.swap(Slow(0.5), "v001")
+    answers: list[ActionChunk] = []
+    thread = threading.Thread(target=lambda: answers.append(policy.act(MockBody(ROBOT).observe())))
+    thread.start()
+    assert begun.wait(5)
+    assert policy.roll_back(Reason("test"))
+    go.set()
+    thread.join(5)
+    assert float(answers[0].actions[0, 0]) == 0.0
+
+
+def test_swapping_under_load_never_mixes() -> None:
+    policy = Swappable(Constant(0.0), "a")
+    obs, stop, wrong = MockBody(ROBOT).observe(), threading.Event(), []
+
+    def ask() -> None:
+        while not stop.is_set():
+            if len(np.unique(policy.act(obs).actions)) != 1:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for i in range(200):
+        policy.swap(Constant(float(i)), str(i))
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not wrong and policy.version == "199"
+
+
+def test_only_a_policy_that_means_the_same() -> None:
+    from palmar.robots.so101 import so101
+
+    policy = Swappable(Constant(0.0), "v000")
+    with pytest.raises(BadValue, match="other state_names"):
+        policy.swap(Constant(0.0, robot=so101()), "other")
+    correcting = Constant(0.0)
+    correcting.correct = lambda obs, action, position: action
+    with pytest.raises(BadValue, match="between"):
+        policy.swap(correcting, "corrected")
+    assert policy.version == "v000" and not policy.on_trial
