@@ -14,69 +14,29 @@ from study import Row, Rows, Size, Study, rates
 
 from palmar.eval import plots
 from palmar.eval.stats import Rate
-from palmar.lab.suite import EvalConfig, run
-from palmar.lab.worlds import Loaded
-from palmar.runtime.confidence.confident import Speed
+from palmar.lab.histories import SPEED, Conditions, histories
 from palmar.runtime.confidence.learn import Rollouts
-from palmar.runtime.confidence.recorded import CHUNK_SIGNALS, rollouts
-from palmar.runtime.loop import Subscriber, Tick
-from palmar.runtime.pool import spread
-from palmar.sim.params import Randomization
-from palmar.sim.tasks import ALL
-from palmar.types import ActionChunk
+from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
+from palmar.sim.tasks import names
 
 if TYPE_CHECKING:
     from making import Lab
 
-CHUNKS, BOTH, SPEED = "learned, chunks", "learned, chunks and body", "body speed"
-CONDITIONS, STRENGTH, FIRST, TIMEOUT = 10, 2.0, 530_000, 10.0
-Job = tuple[EvalConfig, str, int]
+CHUNKS, BOTH = "learned, chunks", "learned, chunks and body"
+TIMEOUT = 10.0
 
 
-class Chunks(Subscriber):
-    """The chunks of an episode, and how fast the body moved before each (`Speed`)."""
-
-    def __init__(self) -> None:
-        self.chunks: list[ActionChunk] = []
-        self.speeds: list[float] = []
-        self._speed = Speed()
-
-    def on_tick(self, tick: Tick) -> None:
-        if tick.new_chunk and tick.chunk is not None:
-            self.chunks.append(tick.chunk)
-            self.speeds.append(self._speed(tick.observation, tick.chunk))
-
-
-def condition(k: int) -> Randomization:
-    """The k-th condition: one world, the same in each of its episodes."""
-    return Randomization(0.0, centre=Randomization(STRENGTH).sample(np.random.default_rng([83, k])))
-
-
-def episode(loaded: Loaded, job: Job) -> tuple[list[ActionChunk], list[float], bool]:
-    config, task, seed = job
-    seen = Chunks()
-    trial = run(loaded, (config, task, "layout", seed), (seen,))
-    return seen.chunks, seen.speeds, trial.success
+def conditions(lab: Lab) -> Conditions:
+    return Conditions(each=lab.episodes(12))
 
 
 def collected(lab: Lab) -> Rollouts:
     """Every episode, with its condition as its task."""
     path = lab.shared / f"failing-twins-{lab.size.data:g}.npz"
     if not path.exists():
-        each = lab.episodes(12)
-        jobs: list[Job] = [
-            (EvalConfig(randomization=condition(k), timeout=TIMEOUT), task, FIRST + i)
-            for k in range(CONDITIONS) for i in range(each) for task in ALL
-        ]  # fmt: skip
-        found = list(spread(episode, Loaded, jobs, None))
-        of = [k for k in range(CONDITIONS) for _ in range(each * len(ALL))]
-        r = rollouts([f[0] for f in found], [not f[2] for f in found], of)
-        speeds = np.full((*r.values.shape[:2], 1), np.nan)
-        for i, (_, own, _) in enumerate(found):
-            speeds[i, : len(own), 0] = own
+        r = histories(*conditions(lab).jobs("shipped", names("arm7"), TIMEOUT))
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = np.concatenate([r.values, speeds], axis=2)
-        np.savez_compressed(path, values=values, lengths=r.lengths, failed=r.failed, tasks=r.tasks)
+        np.savez_compressed(path, values=r.values, lengths=r.lengths, failed=r.failed, tasks=r.tasks)
     with np.load(path, allow_pickle=False) as kept:
         return Rollouts((*CHUNK_SIGNALS, SPEED), kept["values"], kept["lengths"], kept["failed"], kept["tasks"])
 
@@ -85,10 +45,11 @@ def measure(lab: Lab, arm: str) -> Row:
     r = collected(lab)
     good = ~r.failed
     chosen = {CHUNKS: CHUNK_SIGNALS, BOTH: r.names, TIME: ("size",), LENGTH: ("size",)}.get(arm, (arm,))
-    values = r.values[:, :, [r.names.index(n) for n in chosen]]
-    own = Rollouts(tuple(chosen), values, r.lengths, r.failed, r.tasks)
-    by_condition = [int(good[r.tasks == k].sum()) for k in range(CONDITIONS)]
-    return judged(own, arm, lab.size.trials) | {"_success": Rate(int(good.sum()), len(r)), "_successes": by_condition}
+    by_condition = [int(good[r.tasks == k].sum()) for k in range(Conditions.count)]
+    return judged(r.only(chosen), arm, lab.size.trials) | {
+        "_success": Rate(int(good.sum()), len(r)),
+        "_successes": by_condition,
+    }
 
 
 def answer(rows: Rows) -> str:
@@ -123,14 +84,7 @@ STUDY = Study(
     ),
     full=Size(trials=120),
     quick=Size(trials=6, data=0.1),
-    settings={
-        "conditions": CONDITIONS,
-        "strength": STRENGTH,
-        "first": FIRST,
-        "timeout": TIMEOUT,
-        "tasks": list(ALL),
-        "each": 12,
-    },
+    settings={"conditions": vars(Conditions()), "timeout": TIMEOUT, "tasks": names("arm7")},
     table=table,
     page="docs/confidence.md",
 )

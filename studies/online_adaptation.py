@@ -51,32 +51,32 @@ def measure(lab: Lab, arm: str) -> Row:
     row: Row = {}
     policy = str(shipped())
     if arm != BEFORE:
-        corrections = _collected(lab, "corrections", CollectConfig(
+        corrections = collected(lab, "corrections", CollectConfig(
             lab.episodes(CORRECTED), TASKS, 7000, TURNED, driver="shipped", correct="expert", patience=PATIENCE, timeout=14.0,
         ))  # fmt: skip
-        replay = [] if arm == ALONE else [_collected(lab, "replay", CollectConfig(lab.episodes(OLD), TASKS, 0))]
+        replay = [] if arm == ALONE else [collected(lab, "replay", CollectConfig(lab.episodes(OLD), TASKS, 0))]
         given, person = corrections, Corrections(corrections).seconds
         if arm == DEMOS:
             each = len(corrections) / max(1, len(corrections.episodes))
             count = max(2, round(person * corrections.fps / (0.7 * each)))
-            given = _collected(lab, "demonstrations", CollectConfig(count, TASKS, 8000, TURNED))
+            given = collected(lab, "demonstrations", CollectConfig(count, TASKS, 8000, TURNED))
             person = len(given) / given.fps
         done = adapt(shipped(), [given], replay, lab.out / arm.replace(" ", "-"), CONFIGS[arm], paraphrases)
         policy, row = str(done.checkpoint), {"person [s]": person, "training [s]": done.seconds}
     trials = 2 * lab.size.trials
     for name, worlds in (("old", Randomization(0.0)), ("new", TURNED)):
-        found = _tested(lab, arm, name, Tables(trials, "sim", worlds, TASKS, FIRST[name]), policy)
+        found = tested(lab, arm, name, Tables(trials, "sim", worlds, TASKS, FIRST[name]), policy)
         row |= {f"{name} tables": found.rate(), f"_{name}": outcomes(found)}
     return row
 
 
-def _collected(lab: Lab, name: str, config: CollectConfig) -> Dataset:
+def collected(lab: Lab, name: str, config: CollectConfig) -> Dataset:
     sizes = checkpoint.check(shipped())[1].cameras
     root = collect(lab.shared / f"adaptation-{name}", config, resume=True, progress=False).root
     return Dataset(root, cache=False, image_size=sizes)
 
 
-def _tested(lab: Lab, arm: str, name: str, tables: Tables, policy: str) -> Results:
+def tested(lab: Lab, arm: str, name: str, tables: Tables, policy: str) -> Results:
     return evaluated(tables.config(policy), Path(lab.out) / f"{arm.replace(' ', '-')}-{name}.json", f"{arm}, {name}")
 
 
@@ -84,7 +84,7 @@ def answer(rows: Rows) -> str:
     """What the paired comparisons allow to be said."""
     before, after = rows[BEFORE], rows[BOTH]
     new, old = compared(before["_new"], after["_new"]), compared(before["_old"], after["_old"])
-    verdict = gate(_change(before["_old"], after["_old"]), _change(before["_new"], after["_new"]))
+    verdict = gate(changed(before["_old"], after["_old"]), changed(before["_new"], after["_new"]))
     alone, demos = compared(before["_old"], rows[ALONE]["_old"]), compared(before["_new"], rows[DEMOS]["_new"])
     head = compared(before["_new"], rows[HEAD]["_new"])
     return (
@@ -94,7 +94,7 @@ def answer(rows: Rows) -> str:
     )
 
 
-def _change(before: dict[str, bool], after: dict[str, bool]):  # type: ignore[no-untyped-def]
+def changed(before: dict[str, bool], after: dict[str, bool]):  # type: ignore[no-untyped-def]
     keys = [k for k in before if k in after]
     return change([before[k] for k in keys], [after[k] for k in keys], GateConfig().level)
 

@@ -246,6 +246,10 @@ ROWS = {  # what an arm of each study measures
     "online_adaptation": {
         "person [s]": 60.0, "training [s]": 40.0, "old tables": RATE, "new tables": RATE, "_old": SEEN, "_new": SEEN,
     },
+    "automatic_intervention": {
+        "operator [s]": 60.0, "training [s]": 40.0, "frames": 600,
+        "old tables": RATE, "new tables": RATE, "_old": SEEN, "_new": SEEN,
+    },
     "failure_detection": DETECTED,
     "failing_twins": DETECTED | {"_success": RATE, "_successes": [3, 2]},
     "slowing": {f"{k}: both": RATE for k in ("moving", "tight")}

@@ -17,8 +17,10 @@ from palmar.lab.worlds import Loaded
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
 from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
-from palmar.runtime.adaptation.intervening import After, Intervening
+from palmar.runtime.adaptation.intervening import After, Intervening, OnAlarm
 from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.confidence.confident import Confident
+from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.fitting import fitted
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
@@ -50,7 +52,8 @@ class CollectConfig:
     that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`sim.truth`).
     correct: "expert" drives from `patience` seconds on where the driver is not done by then (as a person would who corrects
     it): what is driven is recorded, with who drove in the column `intervention`, and only episodes that were corrected and
-    succeed are kept. world: sim, twin or twin:SEED.
+    succeed are kept. detector: file of a failure detector (`palmar detect`), by whose alarms the expert takes over and gives back
+    instead. world: sim, twin or twin:SEED.
     """
 
     episodes: Count = 100
@@ -65,6 +68,7 @@ class CollectConfig:
     robot: str = "arm7"
     correct: str = ""
     patience: Seconds = 5.0
+    detector: str = ""
     world: str = "sim"
 
     def __post_init__(self) -> None:
@@ -76,6 +80,10 @@ class CollectConfig:
             raise BadValue(
                 f"driver is '{self.driver}' with beta {self.beta:g}, and there is somebody to correct it; expected a policy that "
                 "drives alone. Next: --driver shipped, and no --beta"
+            )
+        if self.detector and not self.correct:
+            raise BadValue(
+                f"detector is '{self.detector}', and nobody takes over on its alarms. Next: --correct expert, or no --detector"
             )
         object.__setattr__(self, "tasks", tasks.chosen(self.tasks, self.robot))
         check_seed(self.seed, self.episodes)
@@ -107,6 +115,8 @@ def collect(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     check_driver(config.driver)
+    if config.detector:
+        Detector.load(config.detector)
     robot = robot_named(config.robot)
     tried = saved = frames = 0
     columns = (
@@ -179,7 +189,9 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
         Expert(world, noise, seed) if expert_drives else fitted(loaded.policy(config.driver), world.embodiment).policy
     )
     steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
-    if config.correct:
+    if config.correct and config.detector:
+        driver = Intervening(Confident(driver, Detector.load(config.detector)), Expert(world), OnAlarm())
+    elif config.correct:
         driver = Intervening(driver, Expert(world), After(config.patience))
     driver.reset()
     recorder = EpisodeRecorder(None if config.correct else Expert(world), world.success)

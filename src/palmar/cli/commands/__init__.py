@@ -6,6 +6,7 @@ from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
 from palmar.cli.commands.body import CheckBody
 from palmar.cli.commands.data import Collect, Import, Inspect, Questions, Repair
+from palmar.cli.commands.detect import Detect
 from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.commands.robots import Robot
@@ -17,7 +18,8 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "run": Run, "check-body": CheckBody, "estop": EStop, "replay": Replay,
     "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
     "repair": Repair, "questions": Questions,
-    "models": Models, "train": Train, "adapt": Adapt, "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
+    "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
+    "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench,
     "robot": Robot,
@@ -25,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Doctor", "EStop", "Eval", "Export",
-    "Ground", "Import", "Inspect", "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "SysId", "Train",
+    "COMMANDS", "Adapt", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval",
+    "Export", "Ground", "Import", "Inspect", "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "SysId",
+    "Train",
 ]  # fmt: skip

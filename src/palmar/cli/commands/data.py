@@ -41,6 +41,8 @@ class Collect:
     """expert: takes over from the driver after --patience seconds; corrections for `palmar adapt`."""
     patience: Seconds = 5.0
     """With --correct: how long the driver may try alone [s]."""
+    detector: str = ""
+    """With --correct: a failure detector's file (`palmar detect`); it takes over on its alarms and gives back."""
     world: str = "sim"
     """sim, twin or twin:SEED: where the robot stands."""
     identified: Path | None = None

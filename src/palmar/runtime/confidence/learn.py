@@ -6,11 +6,12 @@ and is worth nothing. Here a failure is only ever compared with a success at the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from palmar.errors import BadValue
+from palmar.errors import BadValue, check_names
 from palmar.types import Array
 
 SHARES = (0.5, 0.75, 1.0)  # of the shorter episode of a pair, at which the two are compared
@@ -51,6 +52,12 @@ class Rollouts:
     def take(self, which: Array) -> Rollouts:
         """which: indices or bool[N]."""
         return Rollouts(self.names, self.values[which], self.lengths[which], self.failed[which], self.tasks[which])
+
+    def only(self, names: Sequence[str]) -> Rollouts:
+        """With these signals alone, in this order. Raises `UnknownName`."""
+        check_names("signal", names, self.names)
+        values = self.values[:, :, [self.names.index(n) for n in names]]
+        return Rollouts(tuple(names), values, self.lengths, self.failed, self.tasks)
 
     def successes(self) -> Rollouts:
         return self.take(~self.failed)

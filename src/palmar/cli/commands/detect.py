@@ -1,0 +1,99 @@
+"""Fitting a failure detector to a policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tyro.conf import Positional
+
+from palmar.cli.shared import Answer, one_thread, writable
+from palmar.console import Screen, styled
+from palmar.errors import BadValue
+from palmar.ranges import COUNT, Processes, Range, Seconds, Seed
+
+
+@dataclass(frozen=True)
+class Detect:
+    """Fit a detector of failures to a policy: played in conditions it was not trained for, which chunks tell that it will fail?
+
+    The conditions are drawn once each; how well it ranks failures at equal time is told of conditions that took no part in the
+    fit. What comes out is a file for `palmar run --detector`.
+    """
+
+    policy: Positional[str] = "shipped"
+    """Checkpoint folder, or "shipped"."""
+    out: Path = Path("detector.json")
+    """The file."""
+    conditions: Annotated[int, Range(2, 1000)] = 10
+    """Worlds that differ from the nominal one."""
+    strength: Annotated[float, Range(0, 2)] = 2.0
+    """How far they differ, as a share of each parameter's range."""
+    episodes: Annotated[int, COUNT] = 6
+    """Tables of each task in each condition."""
+    tasks: tuple[str, ...] = ("all",)
+    """Tasks to play."""
+    robot: str = "arm7"
+    """One of the robots that can be simulated."""
+    seed: Seed = 530_000
+    """Of the first table."""
+    timeout: Seconds = 10.0
+    """Of an episode [s]."""
+    processes: Processes = None
+    """One a core when not given."""
+    force: bool = False
+    """Replace the file when it is there."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Screen) -> Answer:
+        from palmar.eval.detection import equal_time_auc
+        from palmar.lab.histories import Conditions, histories
+        from palmar.policy import check_policy
+        from palmar.runtime.confidence.detector import Detector
+        from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
+        from palmar.sim.tasks import chosen
+
+        writable(self.out, self.force)
+        check_policy(self.policy)
+        one_thread(self.policy)
+        drawn = Conditions(self.conditions, self.strength, self.episodes, self.seed)
+        jobs, groups = drawn.jobs(self.policy, chosen(self.tasks, self.robot), self.timeout, self.robot)
+        r = histories(jobs, groups, CHUNK_SIGNALS, self.processes, progress=not self.json)
+        failures, successes = int(r.failed.sum()), int((~r.failed).sum())
+        console.print(f"{len(r)} episodes in {self.conditions} conditions: {successes} succeeded, {failures} failed")
+        if failures < 10 or successes < 10:
+            raise BadValue(
+                f"{failures} failures and {successes} successes; expected 10 or more of each. Next: "
+                + (
+                    "a larger --strength or more --episodes"
+                    if failures < 10
+                    else "a smaller --strength or more --episodes"
+                )
+            )
+        ranked = []
+        for half in (r.tasks % 2 == 0, r.tasks % 2 == 1):
+            if (
+                (r.failed & half).any()
+                and (~r.failed & half).any()
+                and (r.failed & ~half).any()
+                and (~r.failed & ~half).any()
+            ):
+                scores = Detector.learned(r.take(half)).scores(r)[~half]
+                ranked.append(equal_time_auc(scores, r.lengths[~half], r.failed[~half]))
+        detector = Detector.fit(r, seed=self.seed)
+        detector.save(self.out)
+        auc = float(np.mean(ranked)) if ranked else None
+        if auc is not None:
+            console.print(
+                f"ROC-AUC at equal time in conditions that took no part in the fit: {auc:.3f} (0.5 is chance)"
+            )
+        if auc is None or auc < 0.6:
+            console.print(styled("[yellow]That is little: its alarms will say little.[/]"))
+        console.print(styled("written: {}  (palmar run --detector {})", self.out, self.out))
+        return 0, {
+            "episodes": len(r), "failures": failures, "conditions": self.conditions, "auc_equal_time": auc, "out": str(self.out),
+            "signals": list(detector.names),
+        }  # fmt: skip
