@@ -1,8 +1,10 @@
 """Does the controller keep 50 Hz under a busy policy, and does any of 100 000 hostile actions get past the limits?
 
     OMP_NUM_THREADS=1 python benchmarks/controller.py --seconds 60 --actions 100000
+    OMP_NUM_THREADS=1 python benchmarks/controller.py --rate 200 --busy 0.2 --seconds 600 --actions 0
 
-A mock body, so the figures are the loop's own. The policy computes 80 ms of numpy on its thread for every chunk.
+A mock body, so the figures are the loop's own. The policy computes `--busy` seconds of numpy on its thread for every chunk; its
+chunks are long enough to bridge that, so a tick without an action would be the policy's fault.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from rich.table import Table
 
 from palmar.robots.arm7 import arm7
 from palmar.runtime.deploy import deploy
+from palmar.runtime.loop import Subscriber, Tick
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety.filter import Safety
 from palmar.shapes import Collision
@@ -50,9 +53,22 @@ class Busy:
         pass
 
 
-def pace(seconds: float, busy: float) -> dict[str, float]:
-    body = MockBody(ROBOT)
-    return deploy(body, Busy(busy), "sway", body.reset(), timeout=seconds).timing
+class Dry(Subscriber):
+    """Ticks without an action of a chunk after the first chunk."""
+
+    def __init__(self) -> None:
+        self.count, self._began = 0, False
+
+    def on_tick(self, tick: Tick) -> None:
+        self._began = self._began or tick.acting
+        self.count += self._began and not tick.acting
+
+
+def pace(rate: float, seconds: float, busy: float) -> dict[str, float]:
+    robot, dry = replace(ROBOT, control_rate=rate), Dry()
+    body = MockBody(robot)
+    timing = deploy(body, Busy(busy), "sway", body.reset(), timeout=seconds, subscribers=(dry,)).timing
+    return timing | {"ticks_without_action": dry.count}
 
 
 def stress(count: int, seed: int = 0) -> tuple[Safety, dict[str, float], Array]:
@@ -110,13 +126,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to hold 50 Hz")
     parser.add_argument("--busy", type=float, default=0.08, help="seconds the policy computes for a chunk")
     parser.add_argument("--actions", type=int, default=100_000, help="hostile actions")
+    parser.add_argument("--rate", type=float, default=50.0, help="control rate [Hz]; a multiple of 10")
     args = parser.parse_args()
     console = Console(width=100)
 
-    alone, loaded = pace(min(args.seconds, 10.0), 0.0), pace(args.seconds, args.busy)
-    table = Table(
-        "ms", "policy idle", f"policy busy {args.busy * 1e3:.0f} ms", "ratio", title=f"50 Hz, {args.seconds:.0f} s"
-    )
+    alone, loaded = pace(args.rate, min(args.seconds, 10.0), 0.0), pace(args.rate, args.seconds, args.busy)
+    title = f"{args.rate:g} Hz, {args.seconds:.0f} s"
+    table = Table("ms", "policy idle", f"policy busy {args.busy * 1e3:.0f} ms", "ratio", title=title)
     for key in (
         "period_p50",
         "jitter_p50",
@@ -129,10 +145,12 @@ def main() -> None:
     ):
         ratio = f"{loaded[key] / alone[key]:.1f}" if alone[key] else ""
         table.add_row(key, f"{alone[key]:.3f}", f"{loaded[key]:.3f}", ratio)
-    for key in ("ticks", "late_ticks", "chunks", "late_steps"):
+    for key in ("ticks", "late_ticks", "ticks_without_action", "chunks", "late_steps"):
         table.add_row(key, f"{alone[key]:.0f}", f"{loaded[key]:.0f}", "")
     console.print(table)
 
+    if not args.actions:
+        return
     safety, over, took = stress(args.actions)
     table = Table("guard", "commands changed", title=f"{safety.checked} hostile actions")
     for name, n in safety.counts.items():

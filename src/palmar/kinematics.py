@@ -143,7 +143,7 @@ class Chain:
                 R = _turn(R @ fixed, c[i], s[i])
             axes[i], origins[i] = R[:, 2], p
         p = p + R @ self.tool_offset
-        linear, angular = np.cross(axes, p - origins), axes.copy()
+        linear, angular = _cross(axes, p - origins), axes.copy()
         sliding = np.array(self.slides, bool)
         linear[sliding], angular[sliding] = axes[sliding], 0.0
         return p, R @ tool, np.concatenate([linear, angular], axis=1).T
@@ -193,4 +193,14 @@ def _turn(R: Array, c: Array, s: Array) -> Array:
     """R · Rz(angle) with c, s its cosine and sine."""
     x, y = R[..., 0], R[..., 1]
     c, s = np.asarray(c)[..., None], np.asarray(s)[..., None]
-    return np.stack([c * x + s * y, c * y - s * x, R[..., 2]], axis=-1)
+    out = np.empty_like(R)
+    out[..., 0], out[..., 1], out[..., 2] = c * x + s * y, c * y - s * x, R[..., 2]
+    return out
+
+
+def _cross(a: Array, b: Array) -> Array:
+    """a × b of rows [n, 3]: what `np.cross` answers, in a fraction of its time for a few rows."""
+    (x, y, z), (u, v, w) = a.T, b.T
+    out = np.empty_like(a)
+    out[:, 0], out[:, 1], out[:, 2] = y * w - z * v, z * u - x * w, x * v - y * u
+    return out

@@ -217,15 +217,16 @@ class _Arm:
         the Jacobian of here and one correction, near enough to plan by."""
         step, turn = self.frame.max_step
         position, move, rotation = self._position, self._move, np.zeros(3)
-        places, turns = np.empty((len(steps), 3)), np.empty((len(steps), 3))
+        places, turns = np.empty((len(steps), 3)), np.zeros((len(steps), 3))
+        moves = shortened(actions[:, :3], step) * share
+        twists = shortened(actions[:, 3:6], turn) if self.frame.rotates else None
+        low, high = (-np.inf, np.inf) if self.frame.workspace is None else self.frame.workspace
         for k, parts in enumerate(steps):
             for index, part, _ in parts:
-                shift, move = self._eased(shorten(actions[index, :3], step) * share, part / share, move)
-                position = position + shift
-                if self.frame.workspace is not None:
-                    position = np.clip(position, *self.frame.workspace)
-                if self.frame.rotates:
-                    rotation = rotation + shorten(actions[index, 3:6], turn) * part
+                shift, move = self._eased(moves[index], part / share, move)
+                position = np.minimum(np.maximum(position + shift, low), high)
+                if twists is not None:
+                    rotation = rotation + twists[index] * part
             places[k], turns[k] = position, rotation
         q = self.robot.positions(self.frame, command)
         p, R, J = self.frame.chain.jacobian(q)
@@ -371,3 +372,10 @@ def shorten(v: Array, length: float) -> Array:
     """v, or v scaled down to the given length."""
     n = float(np.linalg.norm(v))
     return np.asarray(v, float) * (length / n) if n > length else np.asarray(v, float)
+
+
+def shortened(v: Array, length: float) -> Array:
+    """`shorten` of every row of v [n, 3]."""
+    v = np.asarray(v, float)
+    n = np.sqrt((v * v).sum(axis=1, keepdims=True))
+    return v * (length / np.maximum(n, length))

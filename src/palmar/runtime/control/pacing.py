@@ -33,6 +33,9 @@ FASTEST = 400.0
 """Highest control rate at which there is slowing [Hz]. Above, jerk lets a tick change so little that rough chunks leave no speed
 that suits all channels, and the robot would creep."""
 
+REPLANS = 0.02
+"""How long a chunk that needs no slowing is followed before it is looked at again [s]; a new chunk is looked at at once."""
+
 KEEPS = 0.7
 """Of its speed, from one tick to the next, where the limits of several channels leave none."""
 
@@ -64,6 +67,7 @@ class Pacing:
         self._bounds = Bounds.of(safety.limits, self._which)
         ticks = self._bounds.stopping / safety.limits.dt
         self._spacing = max(int(np.ceil(ticks / KNOTS)), 1) if np.isfinite(ticks) else 1
+        self._every = max(round(REPLANS / safety.limits.dt), 1)
         self.reset()
 
     def reset(self) -> None:
@@ -73,6 +77,7 @@ class Pacing:
         self._seam: tuple[float, int] | None = None
         self._taken: float | None = None
         self._leaps, self._clear = False, 0.0
+        self._planned, self._skips = np.nan, 0
 
     def step(
         self, space: ActionSpace, coming: Coming, share: float, command: Array
@@ -81,6 +86,9 @@ class Pacing:
         without this. space: the action space now, left as it is."""
         before, self.speed = self.speed, 1.0
         if not len(self._which):
+            return None
+        if self._skips > 0 and coming.t0 == self._planned and not self.following and not self._sliding:
+            self._skips -= 1
             return None
         plan = self._plan(space, coming, share, command, before)
         if plan is not None and not self.following and plan.speed < 1.0:
@@ -93,6 +101,7 @@ class Pacing:
         if self._sliding:
             self.following = False
         if not self.following:
+            self._planned, self._skips = coming.t0, self._every - 1
             return None
         if self._leaps and (plan is None or plan.blocked is None):
             self.following = False
