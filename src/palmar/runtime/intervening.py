@@ -104,12 +104,13 @@ class Intervening:
         self.interface = policy.interface
         self.takeovers, self.seconds = 0, 0.0
         self.driving, self._last = False, 0.0
+        self._ran: ActionChunk | None = None
 
     def reset(self) -> None:
         self.inner.reset()
         self.person.reset()
         self.rule.reset()
-        self.driving = False
+        self.driving, self._ran = False, None
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Of the policy, or of the person: then marked as an intervention, with the policy's confidence, to be asked again after
@@ -121,8 +122,15 @@ class Intervening:
         self.takeovers += self.driving and not before
         self._last = obs.time
         if not self.driving:
+            self._ran = chunk if judged is chunk else self._ran
             return chunk
-        if not before and hasattr(self.person, "take_over") and judged is chunk:
-            self.person.take_over(chunk)
+        if not before and hasattr(self.person, "take_over") and self._ran is not None:
+            self.person.take_over(_from(self._ran, obs.time))
         own = self.person.act(obs)
         return replace(own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=chunk.done)
+
+
+def _from(chunk: ActionChunk, now: float) -> ActionChunk:
+    """The chunk from the last of its actions on that has begun before `now`."""
+    begun = int(np.ceil((now - chunk.t0) / chunk.dt - 1e-6)) - 1
+    return replace(chunk, actions=chunk.actions[min(max(begun, 0), len(chunk.actions) - 1) :])
