@@ -67,6 +67,19 @@ def test_the_gripper_stays_as_the_policy_had_it_until_a_key_turns_it() -> None:
     assert opened == ROBOT.channels[-1].upper == person.act(obs).actions[0, 6]
 
 
+def test_a_key_that_was_pressed_while_the_policy_drove_does_not_open_the_hand() -> None:
+    keys = Fingers()
+    driven = Intervening(Still(), Teleop(ROBOT, keys), ByHand(lambda: keys.pressed(SWITCH)))
+    driven.reset()
+    obs = MockBody(ROBOT).observe()
+    driven.act(obs)
+    keys.new |= {GRIP, SWITCH}
+    mine = driven.act(replace(obs, time=obs.time + 0.1))
+    assert mine.intervention and mine.actions[0, 6] == 0.0
+    keys.new.add(GRIP)
+    assert driven.act(replace(obs, time=obs.time + 0.2)).actions[0, 6] == ROBOT.channels[-1].upper
+
+
 class Lowering:
     """A policy of a base with a mast, that lowers the mast and then answers no number."""
 

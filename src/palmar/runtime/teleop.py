@@ -101,10 +101,12 @@ class Teleop:
 
     def reset(self) -> None:
         self._rest = None
+        self.keys.pressed(GRIP)
 
     def take_over(self, chunk: ActionChunk) -> None:
         """From a policy, the first of whose actions here is the last that was carried out: what is commanded by its value, such
-        as an opening or a joint on no frame's path, stays there."""
+        as an opening or a joint on no frame's path, stays there. Presses of before count for nothing."""
+        self.keys.pressed(GRIP)
         self._rest = np.zeros(len(self.robot.action_names))
         self._rest[self._absolute] = chunk.actions[0, self._absolute]
 
