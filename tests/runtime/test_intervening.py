@@ -74,6 +74,24 @@ def test_a_policy_that_is_not_finite_is_taken_over() -> None:
     assert all(marks(recorded(policy, 1.0)))
 
 
+class Failing(Constant):
+    """Raises from its second answer on."""
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        if self.prefixes:
+            raise RuntimeError("no answer")
+        return super().act(obs, prefix)
+
+
+def test_a_policy_that_raises_does_not_take_the_robot_from_the_person() -> None:
+    pressed = iter([False, False, True] + [False] * 99)  # the first at the reset
+    policy = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: next(pressed)))
+    assert marks(recorded(policy, 2.0)) == [False] * 4 + [True] * 16
+    alone = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: False))
+    with pytest.raises(RuntimeError, match="no answer"):
+        recorded(alone, 2.0)
+
+
 def test_without_confidence_nobody_takes_over() -> None:
     assert not any(marks(recorded(Intervening(Constant(0.0), Constant(0.001, 1), OnAlarm()), 1.0)))
 

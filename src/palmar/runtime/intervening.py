@@ -114,20 +114,32 @@ class Intervening:
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Of the policy, or of the person: then marked as an intervention, with the policy's confidence, to be asked again after
-        one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0."""
-        chunk = self.inner.act(obs, None if self.driving else prefix)
+        one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0, and so does none:
+        what it raises is raised while nobody else drives."""
+        raised: Exception | None = None
+        try:
+            chunk = self.inner.act(obs, None if self.driving else prefix)
+        except Exception as error:
+            raised, chunk = error, self._none(obs)
         judged = chunk if np.isfinite(chunk.actions).all() else replace(chunk, confidence=0.0)
         before, self.driving = self.driving, self.rule(obs, judged, self.driving)
         self.seconds += obs.time - self._last if before else 0.0
         self.takeovers += self.driving and not before
         self._last = obs.time
         if not self.driving:
+            if raised is not None:
+                raise raised
             self._ran = chunk if judged is chunk else self._ran
             return chunk
         if not before and hasattr(self.person, "take_over") and self._ran is not None:
             self.person.take_over(_from(self._ran, obs.time))
         own = self.person.act(obs)
         return replace(own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=chunk.done)
+
+    def _none(self, obs: Observation) -> ActionChunk:
+        """For the rule, in place of a chunk that there is not."""
+        nothing = np.full((1, len(self.interface.action_names)), np.nan, np.float32)
+        return ActionChunk(nothing, self.interface.dt, obs.time)
 
 
 def _from(chunk: ActionChunk, now: float) -> ActionChunk:
