@@ -88,6 +88,16 @@ def test_what_has_been_kept_does_not_go_back() -> None:
     assert not policy.roll_back(Reason("test")) and policy.version == "v001"
 
 
+def test_who_goes_back_to_a_policy_on_trial_can_go_back_further() -> None:
+    policy, told = Swappable(Constant(0.0), "v000"), []
+    back = RollBack(policy, 0.1, told.append)
+    policy.swap(Constant(0.001, 0.02), "v001")
+    policy.swap(Constant(0.002, 0.02), "v002")
+    driven(policy, back)
+    assert [s.version for s in policy.history] == ["v001", "v002", "v001", "v000"]
+    assert policy.version == "v000" and not policy.on_trial and len(told) == 2
+
+
 def test_a_chunk_of_a_withdrawn_policy_is_not_handed_on() -> None:
     begun, go = threading.Event(), threading.Event()
 

@@ -37,7 +37,7 @@ class Swappable:
     def __init__(self, policy: Policy, version: str = "", now: Callable[[], float] = time.monotonic) -> None:
         self.interface, self.now = policy.interface, now
         self._at = (policy, version)
-        self._before: tuple[Policy, str] | None = None
+        self._before: list[tuple[Policy, str]] = []  # each on trial when the next was swapped in, the first proven
         self._withdrawn: tuple[Policy, str] | None = None
         self._lock = threading.Lock()
         self.history: list[Swap] = []
@@ -53,7 +53,7 @@ class Swappable:
     @property
     def on_trial(self) -> bool:
         """Whether there is a policy to go back to."""
-        return self._before is not None
+        return bool(self._before)
 
     def reset(self) -> None:
         self.inner.reset()
@@ -88,21 +88,24 @@ class Swappable:
             policy.act(warm)
             policy.reset()
         with self._lock:
-            self._before, self._at = self._at, (policy, version)
+            self._before.append(self._at)
+            self._at = (policy, version)
             self.history.append(Swap(self.now(), version))
 
     def keep(self) -> None:
         """The policy at hand has proven itself: an alarm no longer leads back."""
         with self._lock:
-            self._before = None
+            self._before.clear()
 
     def roll_back(self, reason: Reason) -> bool:
-        """To the policy before the last swap; False when there is none. It is reset: what it remembers is of before."""
+        """To the policy before the last swap; False when there is none. It is reset: what it remembers is of before. Where that
+        one was on trial itself it still is: its next alarm leads back further."""
         with self._lock:
-            if self._before is None:
+            if not self._before:
                 return False
-            self._before[0].reset()
-            self._withdrawn, self._at, self._before = self._at, self._before, None
+            before = self._before.pop()
+            before[0].reset()
+            self._withdrawn, self._at = self._at, before
             self.history.append(Swap(self.now(), self._at[1], reason))
         return True
 
