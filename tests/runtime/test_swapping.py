@@ -1,6 +1,7 @@
 """Hot swap: between two chunks, whole chunks, back on the first alarm, and only to a policy that means the same."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,6 +147,13 @@ def test_only_a_policy_that_means_the_same() -> None:
     policy = Swappable(Constant(0.0), "v000")
     with pytest.raises(BadValue, match="other state_names"):
         policy.swap(Constant(0.0, robot=so101()), "other")
+    twin, short = Constant(0.0), Constant(0.0)
+    twin.interface = replace(ROBOT.interface(8), embodiment="arm7-with-other-zeros")
+    with pytest.raises(BadValue, match="drives arm7-with-other-zeros; the policy that runs drives arm7"):
+        policy.swap(twin, "twin")
+    short.interface = ROBOT.interface(2)
+    with pytest.raises(BadValue, match="2 actions at once"):
+        policy.swap(short, "short")
     correcting = Constant(0.0)
     correcting.correct = lambda obs, action, position: action
     with pytest.raises(BadValue, match="between"):

@@ -74,10 +74,16 @@ class Swappable:
         """The next question goes to `policy`. warm: an observation to answer once before, on the caller's thread: the first answer
         of a network takes longest.
 
-        Raises `BadValue`, and nothing is exchanged, when the two do not mean the same by their numbers, or when either
-        corrects actions between chunks (`runtime.correcting`); and what the policy raises on `warm`.
+        Raises `BadValue`, and nothing is exchanged, when the two do not mean the same by their numbers, are of other robots,
+        when the new one answers fewer actions at once, or when either corrects actions between chunks (`runtime.correcting`);
+        and what the policy raises on `warm`.
         """
         check_same(self.interface, policy, version)
+        if (short := policy.interface.horizon) < self.interface.horizon:
+            raise BadValue(
+                f"'{version}' answers {short} actions at once; the policy that runs answers {self.interface.horizon}, and the loop "
+                "counts on them. Next: a policy adapted from the one that runs"
+            )
         if corrector(self.inner) is not None or corrector(policy) is not None:
             raise BadValue(
                 f"'{version}' cannot take over within an episode: a policy with a residual correction is exchanged between "
@@ -119,6 +125,13 @@ def check_same(ours: object, policy: Policy, version: str) -> None:
                 f"'{version}' has other {what} than the policy that runs: {_shown(theirs)} and {_shown(mine)}. Next: a policy "
                 "adapted from the one that runs"
             )
+
+    robots = getattr(ours, "embodiment", ""), policy.interface.embodiment
+    if all(robots) and robots[0] != robots[1]:
+        raise BadValue(
+            f"'{version}' drives {robots[1]}; the policy that runs drives {robots[0]}. Next: a policy adapted from the one that "
+            "runs"
+        )
 
 
 def _shown(value: object) -> str:
