@@ -88,6 +88,20 @@ def test_what_cannot_be_loaded_is_left_alone(versions: Versions) -> None:
     assert not following.look() and following.policy.version == "v000" and not following.look()
 
 
+def test_whatever_a_new_version_raises_at_its_first_answer_what_drives_goes_on(versions: Versions) -> None:
+    class Picky(Named):
+        def act(self, obs, prefix=None) -> ActionChunk:
+            if self.name == "v001":
+                raise RuntimeError("shapes do not fit")
+            return super().act(obs, prefix)
+
+    following = Following(versions.root, warm=MockBody(ROBOT).observe(), load=Picky)
+    promoted(versions)
+    assert not following.look() and following.policy.version == "v000"
+    promoted(versions)
+    assert following.look() and following.policy.version == "v002"
+
+
 def test_the_thread_looks_by_itself_and_ends(versions: Versions) -> None:
     import time
 

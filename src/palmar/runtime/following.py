@@ -50,8 +50,9 @@ class Following:
             if name == self.policy.version:
                 return False
             self.policy.swap(self.load(str(self.versions.path(name))), name, self.warm)
-        except (PalmarError, OSError) as error:
-            warn("{} goes on: {}", self.policy.version, error)
+        except Exception as error:  # of a damaged checkpoint, or of the new policy's first answer: anything
+            told = error if isinstance(error, PalmarError | OSError) else f"{type(error).__name__}: {error}"
+            warn("{} goes on: {}", self.policy.version, told)
             return False
         return True
 
