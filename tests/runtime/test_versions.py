@@ -60,6 +60,15 @@ def test_what_a_crash_left_is_no_version(tmp_path: Path) -> None:
     assert added(versions, PASSED) == "v001"
 
 
+def test_a_history_that_a_crash_cut_off_goes_on(tmp_path: Path) -> None:
+    versions = begun(tmp_path)
+    versions.promote(added(versions, PASSED))
+    file = versions.root / "history.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    versions.roll_back("test")
+    assert [e["event"] for e in versions.history()] == ["began", "rolled back"]
+
+
 def test_foreign_folders_and_names_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("mine")

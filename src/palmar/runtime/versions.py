@@ -19,6 +19,7 @@ from typing import Any
 
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.policy import CURRENT, current_version
+from palmar.runtime.lines import append, whole
 
 MANIFEST, HISTORY = "manifest.json", "history.jsonl"
 
@@ -83,8 +84,7 @@ class Versions:
     def history(self) -> list[dict[str, Any]]:
         """Events, oldest first: time, event, version, reason."""
         file = self.root / HISTORY
-        lines = regular_file(file).read_text("utf-8").splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]  # a crash may leave half a line
+        return [json.loads(line) for line in whole(file)] if file.exists() else []
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -143,8 +143,7 @@ class Versions:
         _replace(self.root / CURRENT, json.dumps({"version": name}))
 
     def _note(self, event: str, version: str, reason: str) -> None:
-        with (self.root / HISTORY).open("a") as file:
-            file.write(json.dumps({"time": self.now(), "event": event, "version": version, "reason": reason}) + "\n")
+        append(self.root / HISTORY, {"time": self.now(), "event": event, "version": version, "reason": reason})
 
 
 def is_history(folder: str | Path) -> bool:
