@@ -67,6 +67,14 @@ def test_an_episode_is_added_with_who_drove(tmp_path: Path) -> None:
     assert room.recorded(RunConfig("x"), recorder, ROBOT, "pick", True, report()) == ()
 
 
+def test_a_recording_says_what_the_policy_was_told(tmp_path: Path) -> None:
+    recorder, body = EpisodeRecorder(), MockBody(ROBOT)  # a body knows of no instruction
+    rollout(body, Inline(Still()), body.observe(), subscribers=[recorder], timeout=0.5)
+    config = RunConfig("pick up the red cube", record=tmp_path / "set")
+    room.recorded(config, recorder, ROBOT, "", True, report())
+    assert Dataset(tmp_path / "set").episodes[0].instruction == "pick up the red cube"
+
+
 def test_without_more_the_policy_is_as_it_was() -> None:
     fit = Fitted(ROBOT, Still())
     with room.attended(RunConfig("x"), fit) as policy:

@@ -79,6 +79,7 @@ def recorded(
         success,
         duration=report.outcome.duration,
     )
+    made.instruction = config.instruction  # what the policy was told; a body of one's own knows of none
     with DatasetWriter(
         config.record, robot, robot.policy_rate, resume=config.record.exists(), interventions=True
     ) as writer:
