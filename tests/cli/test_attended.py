@@ -10,7 +10,8 @@ from palmar.cli.live import RunConfig
 from palmar.cli.main import main
 from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
-from palmar.errors import BadValue, UnknownName
+from palmar.data.writer import DatasetWriter
+from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.robots.arm7 import arm7
 from palmar.runtime.controller import Mode
 from palmar.runtime.deploy import Report
@@ -73,6 +74,18 @@ def test_a_recording_says_what_the_policy_was_told(tmp_path: Path) -> None:
     config = RunConfig("pick up the red cube", record=tmp_path / "set")
     room.recorded(config, recorder, ROBOT, "", True, report())
     assert Dataset(tmp_path / "set").episodes[0].instruction == "pick up the red cube"
+
+
+def test_a_folder_that_takes_no_recording_is_refused_before_the_robot_moves(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "demos", ROBOT, ROBOT.policy_rate):
+        """A set without the column of who drove."""
+    (tmp_path / "file").write_text("hello")
+    for name, said in (("demos", "intervention missing in one"), ("file", "file")):
+        config = RunConfig("x", record=tmp_path / name)
+        with pytest.raises(BadFile, match=said), room.attended(config, Fitted(ROBOT, Still())):
+            pytest.fail("it began")
+    with room.attended(RunConfig("x", record=tmp_path / "new"), Fitted(ROBOT, Still())):
+        assert not list(tmp_path.glob("new/*"))
 
 
 def test_without_more_the_policy_is_as_it_was() -> None:

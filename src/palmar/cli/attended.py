@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palmar.cli.shared import writable_folder
 from palmar.console import say
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
@@ -22,6 +24,7 @@ from palmar.runtime.teleop import SWITCH, Keyboard, Teleop
 
 if TYPE_CHECKING:
     from palmar.cli.live import RunConfig
+    from palmar.data.writer import DatasetWriter
 
 
 class Drawn:
@@ -45,8 +48,13 @@ class Drawn:
 
 @contextmanager
 def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
-    """The fitted policy with a detector, and with a person who may take over, where they are asked for."""
+    """The fitted policy with a detector, and with a person who may take over, where they are asked for.
+
+    Raises what recording into `record` would, before anything moves.
+    """
     policy = fit.policy
+    if config.record is not None:
+        _check_record(config.record, fit.robot)
     if config.detector is not None:
         policy = Confident(policy, Detector.load(config.detector))
     if not config.correct:
@@ -67,8 +75,6 @@ def recorded(
     """Add the episode to the data set of `record`; what a person should know."""
     if recorder is None or config.record is None:
         return ()
-    from palmar.data.writer import DatasetWriter
-
     if not recorder.steps:
         return ("nothing was recorded: the episode has no steps",)
     drove = sum(s.intervention for s in recorder.steps)
@@ -80,8 +86,20 @@ def recorded(
         duration=report.outcome.duration,
     )
     made.instruction = config.instruction  # what the policy was told; a body of one's own knows of none
-    with DatasetWriter(
-        config.record, robot, robot.policy_rate, resume=config.record.exists(), interventions=True
-    ) as writer:
+    with _writer(config.record, robot) as writer:
         index = writer.add(made)
     return (f"recorded: episode {index} of {config.record}, {len(made.steps)} frames, a person drove {drove} of them",)
+
+
+def _writer(record: Path, robot: Embodiment) -> DatasetWriter:
+    from palmar.data.writer import DatasetWriter
+
+    return DatasetWriter(record, robot, robot.policy_rate, resume=record.exists(), interventions=True)
+
+
+def _check_record(record: Path, robot: Embodiment) -> None:
+    """Raise `BadFile` when an episode of the robot cannot be added to a data set: after the episode is too late."""
+    if record.is_dir() and any(record.iterdir()):
+        _writer(record, robot).close(consolidate=False)
+    else:
+        writable_folder(record)
