@@ -11,8 +11,9 @@ from palmar.cli.main import main
 from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
-from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, RobotFault, UnknownName
 from palmar.robots.arm7 import arm7
+from palmar.runtime.ab_log import ABLog
 from palmar.runtime.controller import Mode
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
@@ -53,6 +54,23 @@ def test_which_policy_drives_is_drawn_and_counted(tmp_path: Path, monkeypatch: p
     for _ in range(2):  # one of the next two is the second policy's
         room.Drawn(config).ended(False, report(Mode.ESTOP))
     assert room.Drawn(config).log.decision.what == "roll back"
+
+
+def test_an_episode_that_an_error_ends_counts_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "load_policy", Still)
+    config = RunConfig("x", policy="one", ab="two", ab_log=tmp_path / "ab.jsonl")
+
+    class Breaking(MockBody):
+        def apply(self, command) -> None:
+            raise RobotFault("the cable is out. Next: plug it in")
+
+    for began in (False, True):  # what goes wrong before the robot is given to it is no episode
+        drawn, body = room.Drawn(config), Breaking(ROBOT)
+        with pytest.raises(RobotFault), drawn.episode():
+            if not began:
+                raise RobotFault("no robot. Next: switch it on")
+            rollout(body, Inline(drawn.policy), body.observe(), subscribers=[drawn], timeout=1.0)
+    assert ABLog(tmp_path / "ab.jsonl", "one", "two").episodes.successes == (False,)
 
 
 def test_an_episode_is_added_with_who_drove(tmp_path: Path) -> None:

@@ -20,15 +20,20 @@ from palmar.runtime.controller import Mode
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.intervening import ByHand, Intervening
+from palmar.runtime.loop import Body, Subscriber
 from palmar.runtime.teleop import SWITCH, Keyboard, Teleop
+from palmar.types import Observation
 
 if TYPE_CHECKING:
     from palmar.cli.live import RunConfig
     from palmar.data.writer import DatasetWriter
 
 
-class Drawn:
-    """The policy of this episode: that of the configuration, or with `ab` the one of the two that is drawn."""
+class Drawn(Subscriber):
+    """The policy of this episode: that of the configuration, or with `ab` the one of the two that is drawn.
+
+    began: the robot was given to it.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         self.log = ABLog(config.ab_log, config.policy, config.ab) if config.ab else None
@@ -37,6 +42,23 @@ class Drawn:
             other = config.policy if self.name == config.ab else config.ab
             load_policy(other)  # that one of the two is not there is not for another day
         self.policy: Policy = load_policy(self.name)
+        self.began = False
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self.began = True
+
+    @contextmanager
+    def episode(self) -> Iterator[None]:
+        """An episode that an error ends has not succeeded, and counts: leaving it out would favour who breaks off."""
+        try:
+            yield
+        except BaseException as error:
+            if self.log is not None and self.began:
+                try:
+                    error.add_note(f"a/b: {self.name} drove, and did not succeed. {self.log.ended(False)}")
+                except OSError as another:
+                    error.add_note(f"a/b: the episode could not be counted ({another})")
+            raise
 
     def ended(self, success: bool, report: Report) -> tuple[str, ...]:
         """Count the episode; what a person should know."""
