@@ -73,6 +73,15 @@ def test_an_episode_that_an_error_ends_counts_as_failed(tmp_path: Path, monkeypa
     assert ABLog(tmp_path / "ab.jsonl", "one", "two").episodes.successes == (False,)
 
 
+def test_what_a_person_brought_to_its_end_is_no_success_of_the_policy(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(room, "load_policy", Still)
+    drawn, body = room.Drawn(RunConfig("x", policy="one", ab="two", ab_log=tmp_path / "ab.jsonl")), MockBody(ROBOT)
+    policy = Intervening(drawn.policy, Still(), After(0.4))
+    rollout(body, Inline(policy), body.observe(), subscribers=[drawn], timeout=1.0)
+    assert "until a person took over" in drawn.ended(True, report())[0]
+    assert drawn.log.episodes.successes == (False,)
+
+
 def test_an_episode_is_added_with_who_drove(tmp_path: Path) -> None:
     recorder, body = EpisodeRecorder(), MockBody(ROBOT, "pick up the red cube")
     policy = Intervening(Still(), Still(), After(0.4))

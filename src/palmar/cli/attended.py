@@ -20,7 +20,7 @@ from palmar.runtime.controller import Mode
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.intervening import ByHand, Intervening
-from palmar.runtime.loop import Body, Subscriber
+from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.teleop import SWITCH, Keyboard, Teleop
 from palmar.types import Observation
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Drawn(Subscriber):
     """The policy of this episode: that of the configuration, or with `ab` the one of the two that is drawn.
 
-    began: the robot was given to it.
+    began: the robot was given to it. corrected: a person took over from it; the episode then is not its success.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -42,10 +42,13 @@ class Drawn(Subscriber):
             other = config.policy if self.name == config.ab else config.ab
             load_policy(other)  # that one of the two is not there is not for another day
         self.policy: Policy = load_policy(self.name)
-        self.began = False
+        self.began = self.corrected = False
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self.began = True
+
+    def on_tick(self, tick: Tick) -> None:
+        self.corrected = self.corrected or (tick.chunk is not None and tick.chunk.intervention)
 
     @contextmanager
     def episode(self) -> Iterator[None]:
@@ -65,7 +68,8 @@ class Drawn(Subscriber):
         if self.log is None:
             return ()
         fault = f"E-STOP: {report.reason}" if report.mode is Mode.ESTOP else ""
-        return (f"a/b: {self.name} drove. {self.log.ended(success, fault)}",)
+        person = " until a person took over" if self.corrected else ""
+        return (f"a/b: {self.name} drove{person}. {self.log.ended(success and not self.corrected, fault)}",)
 
 
 @contextmanager
