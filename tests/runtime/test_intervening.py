@@ -13,9 +13,13 @@ from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.robots.so101 import so101
 from palmar.runtime.confidence.judge import Judge, JudgeConfig
+from palmar.runtime.control import Control
+from palmar.runtime.controller import Controller
+from palmar.runtime.guards import GUARDS
 from palmar.runtime.intervening import After, ByHand, Intervening, OnAlarm
-from palmar.runtime.loop import rollout
+from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.safety import Safety
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Observation, Prefix
 
@@ -133,6 +137,26 @@ def test_the_column_and_what_may_be_learned_from_it(tmp_path: Path) -> None:
     assert batch["pad"].tolist() == [[False] * 4, [False, False, True, True]]
     with DatasetWriter(tmp_path / "set", ROBOT, 10, resume=True, interventions=True) as writer:
         assert writer.add(episode) == 2
+
+
+def test_what_a_person_commands_while_the_robot_is_held_is_no_correction() -> None:
+    class Holding(Subscriber):
+        def on_tick(self, tick: Tick) -> None:
+            if tick.index == 49:
+                controller.hold("test")
+
+    controller, recorder, body = Controller(), EpisodeRecorder(), MockBody(ROBOT, "reach")
+    policy = Intervening(Constant(0.0), Constant(0.001, 1), After(0.4))
+    control = Control(ROBOT, Safety(ROBOT, guards=(*GUARDS, controller)))
+    rollout(
+        body,
+        Inline(policy),
+        body.observe(),
+        control=control,
+        subscribers=[controller, recorder, Holding()],
+        timeout=2.0,
+    )
+    assert marks(recorder) == [False] * 4 + [True] * 6 + [False] * 10
 
 
 def test_demonstrations_are_kept_whole(tmp_path: Path) -> None:
