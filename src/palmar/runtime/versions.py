@@ -114,7 +114,8 @@ class Versions:
         return name
 
     def promote(self, name: str) -> None:
-        """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, or that failed it."""
+        """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, that failed it, or whose gate
+        compared it with another version than the one that acts, such as after a rollback."""
         version = self.version(name)
         if version.gate is None:
             self._note("rejected", name, "no gate")
@@ -126,6 +127,12 @@ class Versions:
             why = "; ".join(version.gate.get("reasons", ())) or "its gate was not passed"
             self._note("rejected", name, why)
             raise BadValue(f"version {name} did not pass its gate: {why}. Next: more corrections, or more trials")
+        if version.parent != self.current:
+            why = f"its gate compared it with {version.parent or 'none'}, and {self.current or 'none'} acts now"
+            self._note("rejected", name, why)
+            raise BadValue(
+                f"version {name} cannot act: {why}. Next: palmar adapt {self.root}, from the version that acts"
+            )
         self._act(name)
         self._note("promoted", name, f"gate passed, after {version.parent}")
 
