@@ -1,5 +1,6 @@
 """A person takes over and gives back: who drives is exact to the frame, and recorded in LeRobot's column."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,10 @@ def test_the_persons_actions_are_never_a_prefix_of_the_policys() -> None:
 def test_only_somebody_in_the_policys_action_space() -> None:
     with pytest.raises(BadValue, match="action space"):
         Intervening(Constant(0.0), Constant(0.0, robot=so101()), After(1.0))
+    degrees = Constant(0.0)
+    degrees.interface = replace(degrees.interface, action_units=("m",) * 3 + ("deg",) * 3 + ("opening",))
+    with pytest.raises(BadValue, match="'drx' in 'deg'; the policy commands it in 'rad'"):
+        Intervening(Constant(0.0), degrees, After(1.0))
     with pytest.raises(BadValue, match="calm"):
         OnAlarm(calm=0)
 

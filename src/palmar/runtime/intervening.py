@@ -91,7 +91,7 @@ class Intervening:
     """A policy and a person, of whom one drives. The policy is asked all the time: its confidence tells when it may drive again.
 
     driving: the person does. takeovers: how often they took over, seconds: how long they drove, since it was made.
-    Raises `BadValue` when the person's actions are not the policy's.
+    Raises `BadValue` when the person's actions are not the policy's, by name or unit.
     """
 
     def __init__(self, policy: Policy, person: Policy, rule: Rule) -> None:
@@ -100,6 +100,13 @@ class Intervening:
                 f"who takes over commands {', '.join(person.interface.action_names)}; the policy commands "
                 f"{', '.join(policy.interface.action_names)}. Next: a person in the policy's action space"
             )
+        for i, name in enumerate(policy.interface.action_names):
+            theirs, ours = person.interface.unit("action", i), policy.interface.unit("action", i)
+            if theirs and ours and theirs != ours:
+                raise BadValue(
+                    f"who takes over commands '{name}' in '{theirs}'; the policy commands it in '{ours}'. Next: a person in the "
+                    "policy's units"
+                )
         self.inner, self.person, self.rule = policy, person, rule
         self.interface = policy.interface
         self.takeovers, self.seconds = 0, 0.0
