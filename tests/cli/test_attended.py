@@ -20,6 +20,7 @@ from palmar.runtime.fitting import Fitted
 from palmar.runtime.intervening import After, Intervening
 from palmar.runtime.loop import Outcome, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.versions import Versions
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
 
@@ -54,6 +55,20 @@ def test_which_policy_drives_is_drawn_and_counted(tmp_path: Path, monkeypatch: p
     for _ in range(2):  # one of the next two is the second policy's
         room.Drawn(config).ended(False, report(Mode.ESTOP))
     assert room.Drawn(config).log.decision.what == "roll back"
+
+
+def test_another_version_of_a_policy_is_another_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "load_policy", Still)
+    (tmp_path / "source").mkdir()
+    versions = Versions(tmp_path / "mine")
+    versions.begin(tmp_path / "source", "shipped")
+    config = RunConfig("x", policy="shipped", ab=str(tmp_path / "mine"), ab_log=tmp_path / "ab.jsonl")
+    room.Drawn(config).ended(True, report())
+    room.Drawn(config).ended(True, report())
+    (where := versions.room()).mkdir()
+    versions.promote(versions.add(where.name, "v000", {}, {"passed": True}))
+    with pytest.raises(BadValue, match=r"v000.*v001"):
+        room.Drawn(config)
 
 
 def test_an_episode_that_an_error_ends_counts_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

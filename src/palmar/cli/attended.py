@@ -11,7 +11,7 @@ from palmar.cli.shared import writable_folder
 from palmar.console import say
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
-from palmar.policy import Policy, load_policy
+from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
 from palmar.runtime.ab_log import ABLog
 from palmar.runtime.confidence.conduct import Judged
 from palmar.runtime.confidence.confident import Confident
@@ -22,6 +22,7 @@ from palmar.runtime.fitting import Fitted
 from palmar.runtime.intervening import ByHand, Intervening
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.teleop import SWITCH, Keyboard, Teleop
+from palmar.runtime.versions import is_history
 from palmar.types import Observation
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Drawn(Subscriber):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        self.log = ABLog(config.ab_log, config.policy, config.ab) if config.ab else None
+        self.log = ABLog(config.ab_log, _exact(config.policy), _exact(config.ab)) if config.ab else None
         self.name = config.ab if self.log is not None and self.log.arm == "b" else config.policy
         if config.ab:
             other = config.policy if self.name == config.ab else config.ab
@@ -70,6 +71,14 @@ class Drawn(Subscriber):
         fault = f"E-STOP: {report.reason}" if report.mode is Mode.ESTOP else ""
         person = " until a person took over" if self.corrected else ""
         return (f"a/b: {self.name} drove{person}. {self.log.ended(success and not self.corrected, fault)}",)
+
+
+def _exact(policy: str) -> str:
+    """The name of a policy, and of a folder of versions the one that acts: after another does, it is another policy."""
+    folder, robot = split_robot(policy)
+    if not is_history(folder):
+        return policy
+    return str(checkpoint_of(folder)) + (f"@{robot}" if robot else "")
 
 
 @contextmanager
