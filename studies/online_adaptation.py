@@ -112,7 +112,7 @@ STUDY = Study(
     answer=answer,
     figure=figure,
     page="docs/adaptation.md",
-    full=Size(trials=60),
+    full=Size(trials=75),
     quick=Size(trials=2, data=0.1),
     settings={
         "camera_yaw": 20.0, "corrected": CORRECTED, "old": OLD, "patience": PATIENCE, "tasks": list(TASKS),

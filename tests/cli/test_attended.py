@@ -10,9 +10,12 @@ from palmar.cli.live import RunConfig
 from palmar.cli.main import main
 from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
-from palmar.errors import BadValue, UnknownName
+from palmar.data.writer import DatasetWriter
+from palmar.errors import BadFile, BadValue, RobotFault, UnknownName
 from palmar.robots.arm7 import arm7
+from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import After, Intervening
+from palmar.runtime.adaptation.versions import Versions
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.loop import Outcome, rollout
@@ -54,6 +57,46 @@ def test_which_policy_drives_is_drawn_and_counted(tmp_path: Path, monkeypatch: p
     assert room.Drawn(config).log.decision.what == "roll back"
 
 
+def test_another_version_of_a_policy_is_another_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "load_policy", Still)
+    (tmp_path / "source").mkdir()
+    versions = Versions(tmp_path / "mine")
+    versions.begin(tmp_path / "source", "shipped")
+    config = RunConfig("x", policy="shipped", ab=str(tmp_path / "mine"), ab_log=tmp_path / "ab.jsonl")
+    room.Drawn(config).ended(True, report())
+    room.Drawn(config).ended(True, report())
+    (where := versions.room()).mkdir()
+    versions.promote(versions.add(where.name, "v000", {}, {"passed": True}))
+    with pytest.raises(BadValue, match=r"v000.*v001"):
+        room.Drawn(config)
+
+
+def test_an_episode_that_an_error_ends_counts_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "load_policy", Still)
+    config = RunConfig("x", policy="one", ab="two", ab_log=tmp_path / "ab.jsonl")
+
+    class Breaking(MockBody):
+        def apply(self, command) -> None:
+            raise RobotFault("the cable is out. Next: plug it in")
+
+    for began in (False, True):  # what goes wrong before the robot is given to it is no episode
+        drawn, body = room.Drawn(config), Breaking(ROBOT)
+        with pytest.raises(RobotFault), drawn.episode():
+            if not began:
+                raise RobotFault("no robot. Next: switch it on")
+            rollout(body, Inline(drawn.policy), body.observe(), subscribers=[drawn], timeout=1.0)
+    assert ABLog(tmp_path / "ab.jsonl", "one", "two").episodes.successes == (False,)
+
+
+def test_what_a_person_brought_to_its_end_is_no_success_of_the_policy(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(room, "load_policy", Still)
+    drawn, body = room.Drawn(RunConfig("x", policy="one", ab="two", ab_log=tmp_path / "ab.jsonl")), MockBody(ROBOT)
+    policy = Intervening(drawn.policy, Still(), After(0.4))
+    rollout(body, Inline(policy), body.observe(), subscribers=[drawn], timeout=1.0)
+    assert "until a person took over" in drawn.ended(True, report())[0]
+    assert drawn.log.episodes.successes == (False,)
+
+
 def test_an_episode_is_added_with_who_drove(tmp_path: Path) -> None:
     recorder, body = EpisodeRecorder(), MockBody(ROBOT, "pick up the red cube")
     policy = Intervening(Still(), Still(), After(0.4))
@@ -65,6 +108,26 @@ def test_an_episode_is_added_with_who_drove(tmp_path: Path) -> None:
     assert Dataset(tmp_path / "set").column("intervention").sum() == 12
     assert room.recorded(config, EpisodeRecorder(), ROBOT, "pick", True, report())[0].startswith("nothing")
     assert room.recorded(RunConfig("x"), recorder, ROBOT, "pick", True, report()) == ()
+
+
+def test_a_recording_says_what_the_policy_was_told(tmp_path: Path) -> None:
+    recorder, body = EpisodeRecorder(), MockBody(ROBOT)  # a body knows of no instruction
+    rollout(body, Inline(Still()), body.observe(), subscribers=[recorder], timeout=0.5)
+    config = RunConfig("pick up the red cube", record=tmp_path / "set")
+    room.recorded(config, recorder, ROBOT, "", True, report())
+    assert Dataset(tmp_path / "set").episodes[0].instruction == "pick up the red cube"
+
+
+def test_a_folder_that_takes_no_recording_is_refused_before_the_robot_moves(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "demos", ROBOT, ROBOT.policy_rate):
+        """A set without the column of who drove."""
+    (tmp_path / "file").write_text("hello")
+    for name, said in (("demos", "intervention missing in one"), ("file", "file")):
+        config = RunConfig("x", record=tmp_path / name)
+        with pytest.raises(BadFile, match=said), room.attended(config, Fitted(ROBOT, Still())):
+            pytest.fail("it began")
+    with room.attended(RunConfig("x", record=tmp_path / "new"), Fitted(ROBOT, Still())):
+        assert not list(tmp_path.glob("new/*"))
 
 
 def test_without_more_the_policy_is_as_it_was() -> None:

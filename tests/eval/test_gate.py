@@ -1,5 +1,7 @@
 """The gate: nothing without held-out trials, old tables not worse, new tables better, each by a bound."""
 
+from math import comb
+
 import numpy as np
 import pytest
 
@@ -34,11 +36,12 @@ def test_a_loss_on_old_tables_refuses() -> None:
 
 
 def test_no_loss_in_too_few_trials_shows_nothing() -> None:
-    """100 tables without a difference leave a loss of 2.3 points possible."""
+    """100 tables without a difference leave a loss of 3 points possible."""
     assert not gate(change(outcomes(100, 100), outcomes(100, 100)), change(outcomes(4, 100), outcomes(80, 100))).passed
     n = trials_for(0.02)
-    assert 110 < n < 120
-    assert change(outcomes(n, n), outcomes(n, n)).low >= -0.02
+    assert n == 149  # a version that loses 2 points loses none of them in 0.98^149 < 5 % of cases
+    assert change(outcomes(n, n), outcomes(n, n)).low >= -0.02 > change(outcomes(n, n), outcomes(n - 1, n)).low
+    assert change(outcomes(n - 1, n - 1), outcomes(n - 1, n - 1)).low < -0.02
 
 
 def test_a_gain_that_may_be_chance_refuses() -> None:
@@ -56,6 +59,13 @@ def test_the_bound_holds_in_nineteen_of_twenty() -> None:
         before, after = ~gained, ~lost
         passed += change(before.tolist(), after.tolist()).low >= -0.02
     assert passed / 400 <= 0.07
+
+
+@pytest.mark.parametrize("n", [115, 120, 150, 200, 400])
+def test_a_version_that_only_loses_passes_no_more_often_than_it_says(n: int) -> None:
+    """Exactly: of a version that loses 2 points and gains nothing, by how many of n tables it loses."""
+    passing = [k for k in range(15) if change(outcomes(n, n), outcomes(n - k, n)).low >= -0.02]
+    assert sum(comb(n, k) * 0.02**k * 0.98 ** (n - k) for k in passing) <= 0.05
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -162,3 +162,19 @@ def test_the_command_leaves_a_candidate_without_held_out_tables(there: SimpleNam
     assert main(["adapt", str(there.init), *where, *short]) == 1
     assert "candidate" in " ".join(capsys.readouterr().out.split())
     assert current_version(tmp_path / "v") == "v000"
+
+
+def test_held_out_tables_are_of_the_policys_own_robot(there: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from palmar.cli.commands.adapt import Adapt
+
+    real = checkpoint.check
+    for robot, wanted in (("so101", "so101"), ("arm7", "arm7"), ("arm8", "")):
+        monkeypatch.setattr(
+            checkpoint, "check", lambda p, robot=robot: (None, replace(real(p)[1], embodiment=robot), None)
+        )
+        command = Adapt(str(there.init), new=("sim",))
+        if wanted:
+            assert command._tables(command.new).robot == wanted
+        else:
+            with pytest.raises(BadValue, match="drives 'arm8', and there are tables for"):
+                command._tables(command.new)

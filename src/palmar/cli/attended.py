@@ -4,49 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palmar.cli.shared import writable_folder
 from palmar.console import say
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
-from palmar.policy import Policy, load_policy
+from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
 from palmar.runtime.adaptation.teleop import SWITCH, Keyboard, Teleop
+from palmar.runtime.adaptation.versions import is_history
 from palmar.runtime.confidence.conduct import Judged
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
+from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.supervision.controller import Mode
+from palmar.types import Observation
 
 if TYPE_CHECKING:
     from palmar.cli.live import RunConfig
+    from palmar.data.writer import DatasetWriter
 
 
-class Drawn:
-    """The policy of this episode: that of the configuration, or with `ab` the one of the two that is drawn."""
+class Drawn(Subscriber):
+    """The policy of this episode: that of the configuration, or with `ab` the one of the two that is drawn.
+
+    began: the robot was given to it. corrected: a person took over from it; the episode then is not its success.
+    """
 
     def __init__(self, config: RunConfig) -> None:
-        self.log = ABLog(config.ab_log, config.policy, config.ab) if config.ab else None
+        self.log = ABLog(config.ab_log, _exact(config.policy), _exact(config.ab)) if config.ab else None
         self.name = config.ab if self.log is not None and self.log.arm == "b" else config.policy
         if config.ab:
             other = config.policy if self.name == config.ab else config.ab
             load_policy(other)  # that one of the two is not there is not for another day
         self.policy: Policy = load_policy(self.name)
+        self.began = self.corrected = False
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self.began = True
+
+    def on_tick(self, tick: Tick) -> None:
+        self.corrected = self.corrected or (tick.chunk is not None and tick.chunk.intervention)
+
+    @contextmanager
+    def episode(self) -> Iterator[None]:
+        """An episode that an error ends has not succeeded, and counts: leaving it out would favour who breaks off."""
+        try:
+            yield
+        except BaseException as error:
+            if self.log is not None and self.began:
+                try:
+                    error.add_note(f"a/b: {self.name} drove, and did not succeed. {self.log.ended(False)}")
+                except OSError as another:
+                    error.add_note(f"a/b: the episode could not be counted ({another})")
+            raise
 
     def ended(self, success: bool, report: Report) -> tuple[str, ...]:
         """Count the episode; what a person should know."""
         if self.log is None:
             return ()
         fault = f"E-STOP: {report.reason}" if report.mode is Mode.ESTOP else ""
-        return (f"a/b: {self.name} drove. {self.log.ended(success, fault)}",)
+        person = " until a person took over" if self.corrected else ""
+        return (f"a/b: {self.name} drove{person}. {self.log.ended(success and not self.corrected, fault)}",)
+
+
+def _exact(policy: str) -> str:
+    """The name of a policy, and of a folder of versions the one that acts: after another does, it is another policy."""
+    folder, robot = split_robot(policy)
+    if not is_history(folder):
+        return policy
+    return str(checkpoint_of(folder)) + (f"@{robot}" if robot else "")
 
 
 @contextmanager
 def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
-    """The fitted policy with a detector, and with a person who may take over, where they are asked for."""
+    """The fitted policy with a detector, and with a person who may take over, where they are asked for.
+
+    Raises what recording into `record` would, before anything moves.
+    """
     policy = fit.policy
+    if config.record is not None:
+        _check_record(config.record, fit.robot)
     if config.detector is not None:
         policy = Confident(policy, Detector.load(config.detector))
     if not config.correct:
@@ -67,8 +110,6 @@ def recorded(
     """Add the episode to the data set of `record`; what a person should know."""
     if recorder is None or config.record is None:
         return ()
-    from palmar.data.writer import DatasetWriter
-
     if not recorder.steps:
         return ("nothing was recorded: the episode has no steps",)
     drove = sum(s.intervention for s in recorder.steps)
@@ -79,8 +120,21 @@ def recorded(
         success,
         duration=report.outcome.duration,
     )
-    with DatasetWriter(
-        config.record, robot, robot.policy_rate, resume=config.record.exists(), interventions=True
-    ) as writer:
+    made.instruction = config.instruction  # what the policy was told; a body of one's own knows of none
+    with _writer(config.record, robot) as writer:
         index = writer.add(made)
     return (f"recorded: episode {index} of {config.record}, {len(made.steps)} frames, a person drove {drove} of them",)
+
+
+def _writer(record: Path, robot: Embodiment) -> DatasetWriter:
+    from palmar.data.writer import DatasetWriter
+
+    return DatasetWriter(record, robot, robot.policy_rate, resume=record.exists(), interventions=True)
+
+
+def _check_record(record: Path, robot: Embodiment) -> None:
+    """Raise `BadFile` when an episode of the robot cannot be added to a data set: after the episode is too late."""
+    if record.is_dir() and any(record.iterdir()):
+        _writer(record, robot).close(consolidate=False)
+    else:
+        writable_folder(record)

@@ -202,9 +202,9 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
         fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
         label = {"sim": "simulation", "twin": "reality twin"}[kind]
         camera = Filmmaker(world, config.instruction, label) if config.video else None
-        with _switch(config) as deadman, attended(config, fit) as driver:
+        with _switch(config) as deadman, attended(config, fit) as driver, drawn.episode():
             recorder = EpisodeRecorder(done=world.success) if config.record else None
-            report = _deploy(config, world, driver, obs, console, Controller(deadman=deadman), camera, recorder)
+            report = _deploy(config, world, driver, obs, console, Controller(deadman=deadman), camera, recorder, drawn)
         success = world.success()
         notes = drawn.ended(success, report) + _recorded(config, recorder, fit.robot, scenario.task, success, report)
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
@@ -243,10 +243,12 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
         body.embodiment = fit.robot
         fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
         camera, note = _camera(config, body)
-        with _switch(config) as deadman, attended(config, fit) as driver:
+        with _switch(config) as deadman, attended(config, fit) as driver, drawn.episode():
             controller = Controller(deadman=deadman)
             recorder = EpisodeRecorder() if config.record else None
-            report = _deploy(config, body, driver, body.observe(), console, controller, camera, recorder, latch=latch)
+            report = _deploy(
+                config, body, driver, body.observe(), console, controller, camera, recorder, drawn, latch=latch
+            )
         done = report.outcome.reason == "done"
         note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report)
         note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()

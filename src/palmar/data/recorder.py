@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from palmar.policy import Policy
+from palmar.runtime.control.path import HALTS
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.types import Array, Episode, Observation, Step
 
@@ -16,7 +17,7 @@ class EpisodeRecorder(Subscriber):
     labeler: asked at every step, its first action is the label (`Step.action`); `Step.executed` is what was done.
     Without one both are the executed action. done: asked at every step whether the instruction is fulfilled by now.
     Pictures are copied: bodies may draw into the same buffer again. A step during which a chunk of a person runs is an
-    intervention (`Step.intervention`).
+    intervention (`Step.intervention`), unless the robot is held (`control.HALTS`): then what the person commands is not done.
     """
 
     wants_frames = True
@@ -38,7 +39,8 @@ class EpisodeRecorder(Subscriber):
         self._new = True
 
     def on_tick(self, tick: Tick) -> None:
-        if self._new and tick.chunk is not None and tick.chunk.intervention:
+        held = any(r.guard in HALTS for r in tick.verdict.reasons)
+        if self._new and tick.chunk is not None and tick.chunk.intervention and not held:
             self.steps[-1] = replace(self.steps[-1], intervention=True)
         self._new = False
 

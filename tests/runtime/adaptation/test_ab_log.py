@@ -30,6 +30,17 @@ def test_what_is_decided_stays_so_and_the_winner_drives(tmp_path: Path) -> None:
     assert (tmp_path / "ab.jsonl").read_text().count("\n") == lines
 
 
+@pytest.mark.parametrize("cut", [1, 12])
+def test_what_a_crash_cut_off_costs_that_episode_at_most(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "ab.jsonl"
+    ABLog(path, "a", "b").ended(True)
+    ABLog(path, "a", "b").ended(True)
+    path.write_bytes(path.read_bytes()[:-cut])
+    for _ in range(2):
+        ABLog(path, "a", "b").ended(False)
+    assert ABLog(path, "a", "b").episodes.successes == (True, *([True] * (cut == 1)), False, False)
+
+
 def test_a_fault_of_b_ends_it(tmp_path: Path) -> None:
     log = ABLog(tmp_path / "ab.jsonl", "a", "b", ABConfig(seed=1))
     while log.arm == "a":

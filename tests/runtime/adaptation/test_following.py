@@ -12,7 +12,7 @@ from palmar.runtime.adaptation.versions import Versions
 from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline
-from palmar.types import ActionChunk
+from palmar.types import ActionChunk, Reason
 
 ROBOT = arm7()
 
@@ -86,6 +86,64 @@ def test_what_cannot_be_loaded_is_left_alone(versions: Versions) -> None:
     following = Following(versions.root, load=load)
     promoted(versions)
     assert not following.look() and following.policy.version == "v000" and not following.look()
+
+
+def test_whatever_a_new_version_raises_at_its_first_answer_what_drives_goes_on(versions: Versions) -> None:
+    class Picky(Named):
+        def act(self, obs, prefix=None) -> ActionChunk:
+            if self.name == "v001":
+                raise RuntimeError("shapes do not fit")
+            return super().act(obs, prefix)
+
+    following = Following(versions.root, warm=MockBody(ROBOT).observe(), load=Picky)
+    promoted(versions)
+    assert not following.look() and following.policy.version == "v000"
+    promoted(versions)
+    assert following.look() and following.policy.version == "v002"
+
+
+def test_a_version_that_comes_during_the_alarm_of_the_one_before_is_not_blamed(versions: Versions) -> None:
+    following = Following(versions.root, load=Named)
+    promoted(versions)
+    following.look()
+    promoted(versions)
+
+    def loading(where: str) -> Named:  # v002 is being loaded when v001 raises an alarm
+        following.policy.roll_back(Reason("test"))
+        following.rolled_back(Reason("test"))
+        return Named(where)
+
+    following.load = loading
+    following.look()
+    assert versions.current == "v002" == following.policy.version
+    assert all(e["event"] != "rolled back" for e in versions.history())
+
+
+def test_two_alarms_lead_the_folder_back_twice(versions: Versions) -> None:
+    following = Following(versions.root, load=Named)
+    for _ in range(2):
+        promoted(versions)
+        following.look()
+    for there in ("v001", "v000"):
+        assert following.policy.roll_back(Reason("test"))
+        following.rolled_back(Reason("test"))
+        assert following.policy.version == there == versions.current and not following.look()
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_robot(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(reason: str) -> str:
+        raise OSError(28, "No space left on device")
+
+    following = Following(versions.root, load=Named)
+    promoted(versions, broken=True)
+    monkeypatch.setattr(following.versions, "roll_back", full)
+    body, back = MockBody(ROBOT), RollBack(following.policy, told=following.rolled_back)
+    end = rollout(
+        body, Inline(following.policy), body.observe(), subscribers=[At(20, following.look), back], timeout=1.0
+    )
+    assert end.reason == "timeout" and following.policy.version == "v000" and not following.look()
 
 
 def test_the_thread_looks_by_itself_and_ends(versions: Versions) -> None:

@@ -1,5 +1,6 @@
 """A person takes over and gives back: who drives is exact to the frame, and recorded in LeRobot's column."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ from palmar.robots.arm7 import arm7
 from palmar.robots.so101 import so101
 from palmar.runtime.adaptation.intervening import After, ByHand, Intervening, OnAlarm
 from palmar.runtime.confidence.judge import Judge, JudgeConfig
-from palmar.runtime.loop import rollout
+from palmar.runtime.control.path import Control
+from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.safety.filter import Safety
+from palmar.runtime.safety.guards import GUARDS
+from palmar.runtime.supervision.controller import Controller
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Observation, Prefix
 
@@ -74,6 +79,24 @@ def test_a_policy_that_is_not_finite_is_taken_over() -> None:
     assert all(marks(recorded(policy, 1.0)))
 
 
+class Failing(Constant):
+    """Raises from its second answer on."""
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        if self.prefixes:
+            raise RuntimeError("no answer")
+        return super().act(obs, prefix)
+
+
+def test_a_policy_that_raises_does_not_take_the_robot_from_the_person() -> None:
+    pressed = iter([False, False, True] + [False] * 99)  # the first at the reset
+    policy = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: next(pressed)))
+    assert marks(recorded(policy, 2.0)) == [False] * 4 + [True] * 16
+    alone = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: False))
+    with pytest.raises(RuntimeError, match="no answer"):
+        recorded(alone, 2.0)
+
+
 def test_without_confidence_nobody_takes_over() -> None:
     assert not any(marks(recorded(Intervening(Constant(0.0), Constant(0.001, 1), OnAlarm()), 1.0)))
 
@@ -95,6 +118,10 @@ def test_the_persons_actions_are_never_a_prefix_of_the_policys() -> None:
 def test_only_somebody_in_the_policys_action_space() -> None:
     with pytest.raises(BadValue, match="action space"):
         Intervening(Constant(0.0), Constant(0.0, robot=so101()), After(1.0))
+    degrees = Constant(0.0)
+    degrees.interface = replace(degrees.interface, action_units=("m",) * 3 + ("deg",) * 3 + ("opening",))
+    with pytest.raises(BadValue, match="'drx' in 'deg'; the policy commands it in 'rad'"):
+        Intervening(Constant(0.0), degrees, After(1.0))
     with pytest.raises(BadValue, match="calm"):
         OnAlarm(calm=0)
 
@@ -115,6 +142,26 @@ def test_the_column_and_what_may_be_learned_from_it(tmp_path: Path) -> None:
     assert batch["pad"].tolist() == [[False] * 4, [False, False, True, True]]
     with DatasetWriter(tmp_path / "set", ROBOT, 10, resume=True, interventions=True) as writer:
         assert writer.add(episode) == 2
+
+
+def test_what_a_person_commands_while_the_robot_is_held_is_no_correction() -> None:
+    class Holding(Subscriber):
+        def on_tick(self, tick: Tick) -> None:
+            if tick.index == 49:
+                controller.hold("test")
+
+    controller, recorder, body = Controller(), EpisodeRecorder(), MockBody(ROBOT, "reach")
+    policy = Intervening(Constant(0.0), Constant(0.001, 1), After(0.4))
+    control = Control(ROBOT, Safety(ROBOT, guards=(*GUARDS, controller)))
+    rollout(
+        body,
+        Inline(policy),
+        body.observe(),
+        control=control,
+        subscribers=[controller, recorder, Holding()],
+        timeout=2.0,
+    )
+    assert marks(recorder) == [False] * 4 + [True] * 6 + [False] * 10
 
 
 def test_demonstrations_are_kept_whole(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Hot swap: between two chunks, whole chunks, back on the first alarm, and only to a policy that means the same."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,16 @@ def test_what_has_been_kept_does_not_go_back() -> None:
     assert not policy.roll_back(Reason("test")) and policy.version == "v001"
 
 
+def test_who_goes_back_to_a_policy_on_trial_can_go_back_further() -> None:
+    policy, told = Swappable(Constant(0.0), "v000"), []
+    back = RollBack(policy, 0.1, told.append)
+    policy.swap(Constant(0.001, 0.02), "v001")
+    policy.swap(Constant(0.002, 0.02), "v002")
+    driven(policy, back)
+    assert [s.version for s in policy.history] == ["v001", "v002", "v001", "v000"]
+    assert policy.version == "v000" and not policy.on_trial and len(told) == 2
+
+
 def test_a_chunk_of_a_withdrawn_policy_is_not_handed_on() -> None:
     begun, go = threading.Event(), threading.Event()
 
@@ -136,6 +147,13 @@ def test_only_a_policy_that_means_the_same() -> None:
     policy = Swappable(Constant(0.0), "v000")
     with pytest.raises(BadValue, match="other state_names"):
         policy.swap(Constant(0.0, robot=so101()), "other")
+    twin, short = Constant(0.0), Constant(0.0)
+    twin.interface = replace(ROBOT.interface(8), embodiment="arm7-with-other-zeros")
+    with pytest.raises(BadValue, match="drives arm7-with-other-zeros; the policy that runs drives arm7"):
+        policy.swap(twin, "twin")
+    short.interface = ROBOT.interface(2)
+    with pytest.raises(BadValue, match="2 actions at once"):
+        policy.swap(short, "short")
     correcting = Constant(0.0)
     correcting.correct = lambda obs, action, position: action
     with pytest.raises(BadValue, match="between"):

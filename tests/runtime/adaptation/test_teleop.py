@@ -2,11 +2,12 @@
 
 import os
 import pty
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from palmar.embodiments import DELTA
+from palmar.embodiments import DELTA, Channel
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.robots.bimanual14 import bimanual14
@@ -14,6 +15,7 @@ from palmar.robots.mobile3 import mobile3
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
 from palmar.runtime.adaptation.teleop import GRIP, SWITCH, Keyboard, Teleop, bindings
 from palmar.runtime.mock import MockBody
+from palmar.shapes import Collision
 from palmar.types import ActionChunk
 
 ROBOT = arm7()
@@ -63,6 +65,50 @@ def test_the_gripper_stays_as_the_policy_had_it_until_a_key_turns_it() -> None:
     keys.new.add(GRIP)
     opened = person.act(obs).actions[0, 6]
     assert opened == ROBOT.channels[-1].upper == person.act(obs).actions[0, 6]
+
+
+def test_a_key_that_was_pressed_while_the_policy_drove_does_not_open_the_hand() -> None:
+    keys = Fingers()
+    driven = Intervening(Still(), Teleop(ROBOT, keys), ByHand(lambda: keys.pressed(SWITCH)))
+    driven.reset()
+    obs = MockBody(ROBOT).observe()
+    driven.act(obs)
+    keys.new |= {GRIP, SWITCH}
+    mine = driven.act(replace(obs, time=obs.time + 0.1))
+    assert mine.intervention and mine.actions[0, 6] == 0.0
+    keys.new.add(GRIP)
+    assert driven.act(replace(obs, time=obs.time + 0.2)).actions[0, 6] == ROBOT.channels[-1].upper
+
+
+class Lowering:
+    """A policy of a base with a mast, that lowers the mast and then answers no number."""
+
+    def __init__(self, robot) -> None:
+        self.interface, self.good = robot.interface(8), True
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, obs, prefix=None) -> ActionChunk:
+        actions = np.zeros((8, 4), np.float32)
+        actions[:, 3] = np.linspace(0.4, 0.33, 8) if self.good else np.nan
+        return ActionChunk(actions, 0.1, obs.time)
+
+
+def test_who_takes_over_moves_nothing_that_no_key_is_for() -> None:
+    mast = Channel("mast", "prismatic", "m", 0.0, 1.0, 0.2, 1.0, home=0.9)
+    base = replace(mobile3(), channels=(*mobile3().channels, mast), state=(), collision=Collision())
+    state = base.state_from(np.array([0.0, 0.0, 0.0, 0.5]), np.zeros(4))
+    obs = replace(MockBody(mobile3()).observe(), state=state.astype(np.float32))
+    assert Teleop(base, Fingers()).act(obs).actions[0, 3] == pytest.approx(0.5)  # where it is, and not home
+    keys = Fingers()
+    policy, pressed = Lowering(base), [False, True, False]
+    driven = Intervening(policy, Teleop(base, keys), ByHand(lambda: pressed.pop(0)))
+    driven.act(obs)
+    policy.good = False
+    mine = driven.act(replace(obs, time=obs.time + 0.4))
+    assert mine.intervention and mine.actions[0, 3] == pytest.approx(0.37)  # of the four actions that began
+    assert driven.act(replace(obs, time=obs.time + 0.5)).actions[0, 3] == pytest.approx(0.37)
 
 
 def test_a_robot_without_keys_is_refused() -> None:

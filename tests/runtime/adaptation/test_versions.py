@@ -60,6 +60,25 @@ def test_what_a_crash_left_is_no_version(tmp_path: Path) -> None:
     assert added(versions, PASSED) == "v001"
 
 
+def test_a_version_that_was_compared_with_one_that_was_rolled_back_does_not_act(tmp_path: Path) -> None:
+    versions = begun(tmp_path)
+    versions.promote(added(versions, PASSED))
+    later = added(versions, PASSED)  # is adapted from v001, and tried against it
+    versions.roll_back("tracking joint4")
+    with pytest.raises(BadValue, match="compared it with v001, and v000 acts now"):
+        versions.promote(later)
+    assert versions.current == "v000" and versions.history()[-1]["event"] == "rejected"
+
+
+def test_a_history_that_a_crash_cut_off_goes_on(tmp_path: Path) -> None:
+    versions = begun(tmp_path)
+    versions.promote(added(versions, PASSED))
+    file = versions.root / "history.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    versions.roll_back("test")
+    assert [e["event"] for e in versions.history()] == ["began", "rolled back"]
+
+
 def test_foreign_folders_and_names_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("mine")

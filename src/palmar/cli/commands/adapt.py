@@ -40,8 +40,8 @@ class Adapt:
     """Held-out tables like those before, in the same words."""
     tasks: tuple[str, ...] = ("all",)
     """Tasks of the held-out tables."""
-    trials: Count = 120
-    """Held-out tables of each kind, each tried before and after. Fewer than 115 cannot show a loss of 2 points or less."""
+    trials: Count = 150
+    """Held-out tables of each kind, each tried before and after. Fewer than 149 cannot show a loss of 2 points or less."""
     table_seed: Seed = 500_000
     """Of the first held-out table."""
     timeout: Seconds = 10.0
@@ -112,8 +112,17 @@ class Adapt:
 
     def _tables(self, words: tuple[str, ...]) -> Tables:
         from palmar.lab.before_after import Tables, condition
+        from palmar.models import checkpoint
+        from palmar.policy import checkpoint_of
+        from palmar.robots import robots
 
         world, worlds = condition(words)
-        made = Tables(self.trials, world, worlds, self.tasks, self.table_seed, self.timeout)
+        robot = checkpoint.check(checkpoint_of(self.policy))[1].embodiment or Tables.robot
+        if robot not in robots():
+            raise BadValue(
+                f"the policy drives '{robot}', and there are tables for {', '.join(robots())}. Next: leave --new out, and try the "
+                "candidate on the robot (palmar run --ab)"
+            )
+        made = Tables(self.trials, world, worlds, self.tasks, self.table_seed, self.timeout, robot=robot)
         made.config("shipped")  # what is wrong with it is told before anything is trained
         return made

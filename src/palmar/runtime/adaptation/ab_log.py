@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from palmar.errors import BadFile, BadValue, regular_file
+from palmar.errors import BadFile, BadValue
 from palmar.runtime.adaptation.ab import ABConfig, Arm, Decision, Episodes
+from palmar.runtime.adaptation.lines import append, whole
 from palmar.types import Reason
 
 
@@ -26,9 +26,7 @@ class ABLog:
             self._append({"a": a, "b": b} | asdict(self.episodes.config))
             return
         try:
-            first, *rest = [
-                json.loads(x) for x in regular_file(self.path).read_text("utf-8").splitlines() if x.endswith("}")
-            ]
+            first, *rest = [json.loads(x) for x in whole(self.path)]
             names = {k: first.pop(k) for k in ("a", "b")}
             self.episodes = Episodes.of(ABConfig(**first), [bool(r["success"]) for r in rest if "success" in r])
             self.fault = next((Reason("a/b", over=None, note=r["fault"]) for r in rest if "fault" in r), None)
@@ -63,7 +61,4 @@ class ABLog:
 
     def _append(self, row: dict[str, object]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from palmar.console import warn
@@ -50,15 +51,24 @@ class Following:
             if name == self.policy.version:
                 return False
             self.policy.swap(self.load(str(self.versions.path(name))), name, self.warm)
-        except (PalmarError, OSError) as error:
-            warn("{} goes on: {}", self.policy.version, error)
+        except Exception as error:  # of a damaged checkpoint, or of the new policy's first answer: anything
+            told = error if isinstance(error, PalmarError | OSError) else f"{type(error).__name__}: {error}"
+            warn("{} goes on: {}", self.policy.version, told)
             return False
         return True
 
     def rolled_back(self, reason: Reason) -> None:
-        """The alarm of a version that was swapped in: the folder goes back to its parent too."""
-        if self.versions.current == self._seen and self._seen != self.policy.version:
-            self._seen = self.versions.roll_back(str(reason))
+        """The alarm of a version that was swapped in: the folder goes back to its parent too, unless another acts there by now.
+        What is wrong with the folder, such as a full disk, is told and does not stop the robot."""
+        history = list(self.policy.history)
+        alarmed = [
+            before.version for before, now in pairwise(history) if now.reason is not None
+        ]  # that it went back from
+        try:
+            if alarmed and self.versions.current == alarmed[-1]:
+                self._seen = self.versions.roll_back(str(reason))
+        except (PalmarError, OSError) as error:
+            warn("{} drives; the folder of versions did not go back with it: {}", self.policy.version, error)
 
     def _follow(self) -> None:
         while not self._stop.wait(self.every):

@@ -91,7 +91,7 @@ class Intervening:
     """A policy and a person, of whom one drives. The policy is asked all the time: its confidence tells when it may drive again.
 
     driving: the person does. takeovers: how often they took over, seconds: how long they drove, since it was made.
-    Raises `BadValue` when the person's actions are not the policy's.
+    Raises `BadValue` when the person's actions are not the policy's, by name or unit.
     """
 
     def __init__(self, policy: Policy, person: Policy, rule: Rule) -> None:
@@ -100,29 +100,56 @@ class Intervening:
                 f"who takes over commands {', '.join(person.interface.action_names)}; the policy commands "
                 f"{', '.join(policy.interface.action_names)}. Next: a person in the policy's action space"
             )
+        for i, name in enumerate(policy.interface.action_names):
+            theirs, ours = person.interface.unit("action", i), policy.interface.unit("action", i)
+            if theirs and ours and theirs != ours:
+                raise BadValue(
+                    f"who takes over commands '{name}' in '{theirs}'; the policy commands it in '{ours}'. Next: a person in the "
+                    "policy's units"
+                )
         self.inner, self.person, self.rule = policy, person, rule
         self.interface = policy.interface
         self.takeovers, self.seconds = 0, 0.0
         self.driving, self._last = False, 0.0
+        self._ran: ActionChunk | None = None
 
     def reset(self) -> None:
         self.inner.reset()
         self.person.reset()
         self.rule.reset()
-        self.driving = False
+        self.driving, self._ran = False, None
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Of the policy, or of the person: then marked as an intervention, with the policy's confidence, to be asked again after
-        one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0."""
-        chunk = self.inner.act(obs, None if self.driving else prefix)
+        one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0, and so does none:
+        what it raises is raised while nobody else drives."""
+        raised: Exception | None = None
+        try:
+            chunk = self.inner.act(obs, None if self.driving else prefix)
+        except Exception as error:
+            raised, chunk = error, self._none(obs)
         judged = chunk if np.isfinite(chunk.actions).all() else replace(chunk, confidence=0.0)
         before, self.driving = self.driving, self.rule(obs, judged, self.driving)
         self.seconds += obs.time - self._last if before else 0.0
         self.takeovers += self.driving and not before
         self._last = obs.time
         if not self.driving:
+            if raised is not None:
+                raise raised
+            self._ran = chunk if judged is chunk else self._ran
             return chunk
-        if not before and hasattr(self.person, "take_over") and judged is chunk:
-            self.person.take_over(chunk)
+        if not before and hasattr(self.person, "take_over") and self._ran is not None:
+            self.person.take_over(_from(self._ran, obs.time))
         own = self.person.act(obs)
         return replace(own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=chunk.done)
+
+    def _none(self, obs: Observation) -> ActionChunk:
+        """For the rule, in place of a chunk that there is not."""
+        nothing = np.full((1, len(self.interface.action_names)), np.nan, np.float32)
+        return ActionChunk(nothing, self.interface.dt, obs.time)
+
+
+def _from(chunk: ActionChunk, now: float) -> ActionChunk:
+    """The chunk from the last of its actions on that has begun before `now`."""
+    begun = int(np.ceil((now - chunk.t0) / chunk.dt - 1e-6)) - 1
+    return replace(chunk, actions=chunk.actions[min(max(begun, 0), len(chunk.actions) - 1) :])

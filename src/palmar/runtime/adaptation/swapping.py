@@ -37,7 +37,7 @@ class Swappable:
     def __init__(self, policy: Policy, version: str = "", now: Callable[[], float] = time.monotonic) -> None:
         self.interface, self.now = policy.interface, now
         self._at = (policy, version)
-        self._before: tuple[Policy, str] | None = None
+        self._before: list[tuple[Policy, str]] = []  # each on trial when the next was swapped in, the first proven
         self._withdrawn: tuple[Policy, str] | None = None
         self._lock = threading.Lock()
         self.history: list[Swap] = []
@@ -53,7 +53,7 @@ class Swappable:
     @property
     def on_trial(self) -> bool:
         """Whether there is a policy to go back to."""
-        return self._before is not None
+        return bool(self._before)
 
     def reset(self) -> None:
         self.inner.reset()
@@ -74,10 +74,16 @@ class Swappable:
         """The next question goes to `policy`. warm: an observation to answer once before, on the caller's thread: the first answer
         of a network takes longest.
 
-        Raises `BadValue`, and nothing is exchanged, when the two do not mean the same by their numbers, or when either
-        corrects actions between chunks (`runtime.correcting`); and what the policy raises on `warm`.
+        Raises `BadValue`, and nothing is exchanged, when the two do not mean the same by their numbers, are of other robots,
+        when the new one answers fewer actions at once, or when either corrects actions between chunks (`runtime.correcting`);
+        and what the policy raises on `warm`.
         """
         check_same(self.interface, policy, version)
+        if (short := policy.interface.horizon) < self.interface.horizon:
+            raise BadValue(
+                f"'{version}' answers {short} actions at once; the policy that runs answers {self.interface.horizon}, and the loop "
+                "counts on them. Next: a policy adapted from the one that runs"
+            )
         if corrector(self.inner) is not None or corrector(policy) is not None:
             raise BadValue(
                 f"'{version}' cannot take over within an episode: a policy with a residual correction is exchanged between "
@@ -88,21 +94,24 @@ class Swappable:
             policy.act(warm)
             policy.reset()
         with self._lock:
-            self._before, self._at = self._at, (policy, version)
+            self._before.append(self._at)
+            self._at = (policy, version)
             self.history.append(Swap(self.now(), version))
 
     def keep(self) -> None:
         """The policy at hand has proven itself: an alarm no longer leads back."""
         with self._lock:
-            self._before = None
+            self._before.clear()
 
     def roll_back(self, reason: Reason) -> bool:
-        """To the policy before the last swap; False when there is none. It is reset: what it remembers is of before."""
+        """To the policy before the last swap; False when there is none. It is reset: what it remembers is of before. Where that
+        one was on trial itself it still is: its next alarm leads back further."""
         with self._lock:
-            if self._before is None:
+            if not self._before:
                 return False
-            self._before[0].reset()
-            self._withdrawn, self._at, self._before = self._at, self._before, None
+            before = self._before.pop()
+            before[0].reset()
+            self._withdrawn, self._at = self._at, before
             self.history.append(Swap(self.now(), self._at[1], reason))
         return True
 
@@ -116,6 +125,13 @@ def check_same(ours: object, policy: Policy, version: str) -> None:
                 f"'{version}' has other {what} than the policy that runs: {_shown(theirs)} and {_shown(mine)}. Next: a policy "
                 "adapted from the one that runs"
             )
+
+    robots = getattr(ours, "embodiment", ""), policy.interface.embodiment
+    if all(robots) and robots[0] != robots[1]:
+        raise BadValue(
+            f"'{version}' drives {robots[1]}; the policy that runs drives {robots[0]}. Next: a policy adapted from the one that "
+            "runs"
+        )
 
 
 def _shown(value: object) -> str:

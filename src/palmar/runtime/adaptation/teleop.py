@@ -96,17 +96,24 @@ class Teleop:
     def __init__(self, robot: Embodiment, keys: Keys) -> None:
         self.robot, self.keys, self.interface = robot, keys, robot.interface(2)
         self.moves, self.grips = bindings(robot)
-        self._rest = resting(robot)
+        self._absolute = absolute(robot)
+        self._rest: Array | None = None
 
     def reset(self) -> None:
-        self._rest = resting(self.robot)
+        self._rest = None
+        self.keys.pressed(GRIP)
 
     def take_over(self, chunk: ActionChunk) -> None:
-        """From a policy, whose newest chunk this is: openings stay as it commanded them."""
-        for i in self.grips:
-            self._rest[i] = chunk.actions[0, i]
+        """From a policy, the first of whose actions here is the last that was carried out: what is commanded by its value, such
+        as an opening or a joint on no frame's path, stays there. Presses of before count for nothing."""
+        self.keys.pressed(GRIP)
+        self._rest = np.zeros(len(self.robot.action_names))
+        self._rest[self._absolute] = chunk.actions[0, self._absolute]
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        """Without a policy before it (`take_over`), what is commanded by its value stays where it is measured at the first."""
+        if self._rest is None:
+            self._rest = resting(self.robot, obs)
         action = self._rest.copy()
         for key, (i, value) in self.moves.items():
             if self.keys.held(key):
@@ -120,12 +127,21 @@ class Teleop:
         return ActionChunk(np.stack([action, action]).astype(np.float32), dt, obs.time, execute=1)
 
 
-def resting(robot: Embodiment) -> Array:
-    """float64[A]: no displacement, no speed, and home for what is neither."""
-    rest = np.zeros(len(robot.action_names))
-    for i, name in enumerate(robot.action_names):
-        if name.split(".")[-1] not in DELTA and not robot.action_units[i].endswith("/s"):
-            rest[i] = robot.channels[robot.index(name)].home
+def absolute(robot: Embodiment) -> list[int]:
+    """Places of the actions that are neither displacements nor speeds."""
+    return [
+        i for i, name in enumerate(robot.action_names)
+        if name.split(".")[-1] not in DELTA and not robot.action_units[i].endswith("/s")
+    ]  # fmt: skip
+
+
+def resting(robot: Embodiment, obs: Observation) -> Array:
+    """float64[A]: no displacement, no speed, and the measured value of what is neither; home for what is not measured."""
+    rest, measured = np.zeros(len(robot.action_names)), robot.measured(obs.state)
+    for i in absolute(robot):
+        channel = robot.index(robot.action_names[i])
+        c = robot.channels[channel]
+        rest[i] = np.clip(measured[channel], c.lower, c.upper) if np.isfinite(measured[channel]) else c.home
     return rest
 
 

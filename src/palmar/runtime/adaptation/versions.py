@@ -19,6 +19,7 @@ from typing import Any
 
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.policy import CURRENT, current_version
+from palmar.runtime.adaptation.lines import append, whole
 
 MANIFEST, HISTORY = "manifest.json", "history.jsonl"
 
@@ -83,8 +84,7 @@ class Versions:
     def history(self) -> list[dict[str, Any]]:
         """Events, oldest first: time, event, version, reason."""
         file = self.root / HISTORY
-        lines = regular_file(file).read_text("utf-8").splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]  # a crash may leave half a line
+        return [json.loads(line) for line in whole(file)] if file.exists() else []
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -114,7 +114,8 @@ class Versions:
         return name
 
     def promote(self, name: str) -> None:
-        """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, or that failed it."""
+        """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, that failed it, or whose gate
+        compared it with another version than the one that acts, such as after a rollback."""
         version = self.version(name)
         if version.gate is None:
             self._note("rejected", name, "no gate")
@@ -126,6 +127,12 @@ class Versions:
             why = "; ".join(version.gate.get("reasons", ())) or "its gate was not passed"
             self._note("rejected", name, why)
             raise BadValue(f"version {name} did not pass its gate: {why}. Next: more corrections, or more trials")
+        if version.parent != self.current:
+            why = f"its gate compared it with {version.parent or 'none'}, and {self.current or 'none'} acts now"
+            self._note("rejected", name, why)
+            raise BadValue(
+                f"version {name} cannot act: {why}. Next: palmar adapt {self.root}, from the version that acts"
+            )
         self._act(name)
         self._note("promoted", name, f"gate passed, after {version.parent}")
 
@@ -143,8 +150,7 @@ class Versions:
         _replace(self.root / CURRENT, json.dumps({"version": name}))
 
     def _note(self, event: str, version: str, reason: str) -> None:
-        with (self.root / HISTORY).open("a") as file:
-            file.write(json.dumps({"time": self.now(), "event": event, "version": version, "reason": reason}) + "\n")
+        append(self.root / HISTORY, {"time": self.now(), "event": event, "version": version, "reason": reason})
 
 
 def is_history(folder: str | Path) -> bool:
