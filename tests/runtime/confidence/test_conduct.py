@@ -123,6 +123,22 @@ def test_a_pause_does_not_undo_what_is_latched() -> None:
     assert c.mode is Mode.RUN and c.reason == ""
 
 
+def test_who_takes_over_takes_back_the_question_and_nothing_else() -> None:
+    c = Controller()
+    c.hold("ask a person", "confidence")
+    c.hold("deadman released", "deadman")
+    c.hold("deadman still released", "deadman")
+    assert c.reason == "ask a person" and len(c.history) == 2
+    c.release("confidence")
+    assert c.mode is Mode.HOLD and c.reason == "deadman released"
+    c.release("deadman")
+    assert c.mode is Mode.RUN and c.history[-1][1:] == (Mode.RUN, "released")
+    c.hold("ask a person", "confidence")
+    c.handoff("held for too long")
+    c.release("confidence")
+    assert c.mode is Mode.HANDOFF
+
+
 class Said(Confident):
     """Confident without a detector: says what its inner policy says."""
 

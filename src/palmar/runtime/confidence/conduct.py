@@ -21,6 +21,10 @@ from palmar.types import ActionChunk, Observation, Policy, Prefix
 Novel = Callable[[Observation], bool]
 
 
+SOURCE = "confidence"
+"""What holds the controller, so that it is this alone that is taken back."""
+
+
 class Stops(Protocol):
     """What `Controller` does for advice."""
 
@@ -31,7 +35,8 @@ class Stops(Protocol):
     def resume(self) -> bool: ...
     def pause(self, reason: str) -> None: ...
     def go_on(self) -> None: ...
-    def hold(self, reason: str) -> None: ...
+    def hold(self, reason: str, source: str = "") -> None: ...
+    def release(self, source: str) -> None: ...
     def handoff(self, reason: str) -> None: ...
 
 
@@ -90,12 +95,12 @@ class Conduct(Subscriber):
 
     def __init__(self, controller: Stops, policy: Judged) -> None:
         self.controller, self.policy = controller, policy
-        self._asked, self._why = False, ""
+        self._asked = False
 
     def on_tick(self, tick: Tick) -> None:
         advice = self.policy.advice
-        if self._asked and tick.chunk is not None and tick.chunk.intervention and self.controller.reason == self._why:
-            self.controller.resume()  # the person who was asked drives
+        if self._asked and tick.chunk is not None and tick.chunk.intervention:
+            self.controller.release(SOURCE)  # the person who was asked drives, unless something else holds
         if self._asked and self.controller.mode == 0:  # a person has looked and resumed
             self._asked = False
             self.policy.judge.answered()
@@ -107,9 +112,9 @@ class Conduct(Subscriber):
             self.controller.handoff(reason)
         elif advice.level is Level.ASK:
             if not self._asked:
-                self.controller.hold(reason)
+                self.controller.hold(reason, SOURCE)
                 self.controller.go_on()
-                self._asked, self._why = True, reason
+                self._asked = True
         elif advice.level is Level.PAUSE:
             self.controller.pause(reason)
         else:

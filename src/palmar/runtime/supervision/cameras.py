@@ -44,17 +44,18 @@ class CameraWatch(Subscriber):
             if camera.name in obs.images:
                 self._missing.pop(camera.name, None)
             elif obs.images and now - self._missing.setdefault(camera.name, now) > self.frozen:
-                self.controller.hold(f"camera {camera.name} no picture for more than {self.frozen:g} s")
+                self.controller.hold(f"camera {camera.name} no picture for more than {self.frozen:g} s", "camera")
         for name, image in obs.images.items():
             seen = image[::EVERY, ::EVERY]
             if not seen.size or seen.max() > BLACK:
                 self._black.pop(name, None)
             elif now - self._black.setdefault(name, now) > self.frozen:
-                self.controller.hold(f"camera {name} black for more than {self.frozen:g} s")
+                self.controller.hold(f"camera {name} black for more than {self.frozen:g} s", "camera")
             before = self._same.get(name)
             if before is None or before[0].shape != seen.shape or not np.array_equal(before[0], seen):
                 self._same[name] = seen.copy(), now, measured
             elif now - before[1] > self.frozen and bool((np.abs(measured - before[2]) > self._widths).any()):
                 self.controller.hold(
-                    f"camera {name} frozen: the same picture for {now - before[1]:.1f} > {self.frozen:g} s while the robot moved"
+                    f"camera {name} frozen: the same picture for {now - before[1]:.1f} > {self.frozen:g} s while the robot moved",
+                    "camera",
                 )

@@ -53,7 +53,8 @@ class Controller(Subscriber):
         stalled: float = 1.0,
     ) -> None:
         self.watchdog, self.patience, self.deadman, self.stalled = watchdog, patience, deadman, stalled
-        self._latched: dict[Mode, str] = {}  # one entry a mode: no thread can overwrite a graver one
+        # {mode: {what latched it: reason}}: entries are only added, so no thread can overwrite a graver one
+        self._latched: dict[Mode, dict[str, str]] = {}
         self._paused = ""
         self.history: list[tuple[float, Mode, str]] = []
         self._now = self._since = self._fresh = 0.0
@@ -68,14 +69,22 @@ class Controller(Subscriber):
 
     @property
     def _latched_mode(self) -> Mode:
-        return max(tuple(self._latched), default=Mode.RUN)
+        return max((m for m, why in tuple(self._latched.items()) if why), default=Mode.RUN)
 
     @property
     def reason(self) -> str:
-        return self._latched.get(self.mode, self._paused)
+        """Of the mode: the first that led to it."""
+        return next(iter(tuple(self._latched.get(self.mode, {}).values())), self._paused)
 
-    def hold(self, reason: str) -> None:
-        self._worsen(Mode.HOLD, reason)
+    def hold(self, reason: str, source: str = "") -> None:
+        """source: what holds, such as a guard. Each keeps its own reason, the first; `resume` takes all back, `release` one."""
+        self._worsen(Mode.HOLD, reason, source)
+
+    def release(self, source: str) -> None:
+        """This source holds no more: RUN when nothing else does."""
+        if self._latched.get(Mode.HOLD, {}).pop(source, None) is not None and self.mode is Mode.RUN:
+            self._fresh = self._now
+            self.history.append((self._now, Mode.RUN, "released"))
 
     def pause(self, reason: str) -> None:
         """HOLD until `go_on`: nobody needs to resume it. What is latched meanwhile stays latched."""
@@ -164,9 +173,9 @@ class Controller(Subscriber):
                 if self._hit is None:
                     self._hit, self._moving = tick.time, True
             else:
-                self.hold(str(fault))
+                self.hold(str(fault), fault.guard)
         if self.deadman is not None and not self.deadman():
-            self.hold("deadman released")
+            self.hold("deadman released", "deadman")
         if self.mode is Mode.RUN and (quiet := tick.time - self._fresh) > self.watchdog:
             self.hold(f"watchdog {self._why(tick)} for {quiet:.2f} > {self.watchdog:.2f} s")
         if self.mode is Mode.RUN and (still := self._stall(tick)) > self.stalled:
@@ -216,8 +225,10 @@ class Controller(Subscriber):
     def _yields(self, now: float) -> bool:
         return self._hit is not None and now - self._hit <= YIELDING
 
-    def _worsen(self, mode: Mode, reason: str) -> None:
-        if mode > self._latched_mode:
-            self._since = self._now
-            self._latched.setdefault(mode, reason)
-            self.history.append((self._now, mode, reason))
+    def _worsen(self, mode: Mode, reason: str, source: str = "") -> None:
+        before = self._latched_mode
+        if mode < before or source in (known := self._latched.setdefault(mode, {})):
+            return
+        self._since = self._now if mode > before else self._since
+        known[source] = reason
+        self.history.append((self._now, mode, reason))
