@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from typing import Any
 
@@ -70,6 +71,14 @@ def printable(text: str) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def keyboard() -> int | None:
+    """File descriptor of the terminal that a person types at; None where there is none: no standard input, or no terminal."""
+    try:
+        return sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
+    except ValueError:  # closed, or a stand-in without a descriptor
+        return None
 
 
 def say(template: str, *values: object) -> None:

@@ -15,12 +15,14 @@ from palmar.errors import BadFile, BadValue, RobotFault, UnknownName
 from palmar.robots.arm7 import arm7
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import After, Intervening
+from palmar.runtime.adaptation.teleop import Keyboard
 from palmar.runtime.adaptation.versions import Versions
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.loop import Outcome, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.supervision.controller import Mode
+from palmar.runtime.supervision.deadman import Keys as DeadmanKeys
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
 
@@ -145,3 +147,23 @@ def test_what_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["collect", "--out", str(tmp_path / "s"), "--correct", "expert"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "--ab shipped counts not with --replay" in said and "somebody to correct it" in said
+
+
+def test_a_person_says_whether_a_real_robot_succeeded(monkeypatch):
+    monkeypatch.setattr(room, "keyboard", lambda: None)
+    assert room.succeeded(True) == (
+        True,
+        ("success: yes by the policy's own word; nobody was there to say (no terminal)",),
+    )
+    monkeypatch.setattr(room, "keyboard", lambda: 0)
+    answers = iter(["", "perhaps", "N"])
+    monkeypatch.setattr("builtins.input", lambda words: next(answers))
+    assert room.succeeded(True) == (False, ())
+
+
+def test_without_standard_input_there_is_no_keyboard(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(BadValue, match="needs a terminal"):
+        Keyboard()
+    with pytest.raises(BadValue, match="needs a terminal"):
+        DeadmanKeys()

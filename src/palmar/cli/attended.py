@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palmar.cli.shared import writable_folder
-from palmar.console import say
+from palmar.console import keyboard, say
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
 from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
@@ -102,6 +102,21 @@ def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
         yield Judged(policy) if config.detector is not None else policy
     finally:
         keys.close()
+
+
+def succeeded(done: bool) -> tuple[bool, tuple[str, ...]]:
+    """Whether the episode on a real body succeeded: a person says, and where nobody can be asked, the policy does, which is told.
+
+    done: what the policy says.
+    """
+    if keyboard() is None:
+        return done, (
+            f"success: {'yes' if done else 'no'} by the policy's own word; nobody was there to say (no terminal)",
+        )
+    while True:
+        said = input(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ").strip().lower()
+        if said in ("y", "yes", "n", "no"):
+            return said[0] == "y", ()
 
 
 def recorded(

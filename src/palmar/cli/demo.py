@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Any
 from rich.panel import Panel
 from rich.text import Text
 
-from palmar.console import Screen, styled
+from palmar.console import Screen, keyboard, styled
 from palmar.errors import BadFile
 
 TWIN = "twin:0"
@@ -356,7 +355,7 @@ def _wanted(config: DemoConfig, console: Screen) -> tuple[str, ...]:
     """What the user typed; the three examples when nobody is at a keyboard."""
     if config.instructions:
         return config.instructions
-    if not (sys.stdin.isatty() and console.is_terminal):
+    if keyboard() is None or not console.is_terminal:
         return INSTRUCTIONS
     console.print(
         "Type what the robot shall do, one instruction a line; an empty line goes on (alone: three examples)."

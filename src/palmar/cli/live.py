@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from palmar.cli.attended import Drawn as _Drawn
 from palmar.cli.attended import attended
 from palmar.cli.attended import recorded as _recorded
+from palmar.cli.attended import succeeded as _succeeded
 from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
 from palmar.console import Screen, say
@@ -250,6 +251,9 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
                 config, body, driver, body.observe(), console, controller, camera, recorder, drawn, latch=latch
             )
         done = report.outcome.reason == "done"
+        if config.record or config.ab:
+            done, said = _succeeded(done)
+            note += said
         note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report)
         note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()
         film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from palmar.console import keyboard
 from palmar.embodiments import DELTA, Embodiment
 from palmar.errors import BadValue
 from palmar.runtime.supervision.deadman import FIRST, GRACE
@@ -42,12 +42,13 @@ class Keyboard:
     """
 
     def __init__(self, file: int | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self._file, self._now = sys.stdin.fileno() if file is None else file, now
+        where, self._now = keyboard() if file is None else file, now
         self._seen: dict[str, float] = {}
         self._repeats: dict[str, bool] = {}
         self._presses: dict[str, int] = {}
-        if not os.isatty(self._file):
+        if where is None or not os.isatty(where):
             raise BadValue("--correct keys needs a terminal, and there is none. Next: run it in a terminal")
+        self._file = where
         import termios
         import tty
 

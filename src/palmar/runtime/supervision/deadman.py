@@ -13,13 +13,13 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from palmar.console import keyboard
 from palmar.errors import BadFile, BadValue
 
 GRACE = 0.25
@@ -64,10 +64,11 @@ class Keys:
     """A key held in a terminal, by its repetition. Raises `BadValue` where there is no terminal."""
 
     def __init__(self, file: int | None = None, signs: Signs | None = None) -> None:
-        self._file = sys.stdin.fileno() if file is None else file
+        where = keyboard() if file is None else file
         self._signs = signs or Signs(first=FIRST)
-        if not os.isatty(self._file):
+        if where is None or not os.isatty(where):
             raise BadValue("--deadman keys needs a terminal, and there is none. Next: --deadman udp:PORT or a file")
+        self._file = where
         import termios
         import tty
 
