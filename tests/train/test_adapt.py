@@ -12,10 +12,11 @@ from training import train
 
 from palmar.cli.main import main
 from palmar.data.corrections import Corrections
+from palmar.data.durable import WriterLock
 from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
-from palmar.errors import BadValue
+from palmar.errors import BadFile, BadValue
 from palmar.eval.gate import change, gate
 from palmar.models import checkpoint
 from palmar.models.presets import preset
@@ -111,6 +112,8 @@ def test_what_does_not_fit_is_refused(there: SimpleNamespace, tmp_path: Path) ->
 
 def test_a_version_acts_only_with_its_gate_passed(there: SimpleNamespace, tmp_path: Path) -> None:
     request = AdaptRequest(str(there.init), [there.corrections], [there.replay], tmp_path / "versions", SHORT)
+    with WriterLock(Versions(request.out).root), pytest.raises(BadFile, match="is being written by another process"):
+        adapted_version(request, None, say=lambda text: None)
     first = adapted_version(request, None, say=lambda text: None)
     assert not first.promoted and current_version(tmp_path / "versions") == "v000"
     again = replace(request, policy=str(tmp_path / "versions"))

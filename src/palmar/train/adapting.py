@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from palmar.data.durable import WriterLock
 from palmar.data.language import Paraphrases
 from palmar.data.reader import Dataset
 from palmar.data.split import episode_digests
@@ -60,7 +61,7 @@ def adapted_version(
     """One round. judged: runs the held-out trials; None: the version is kept as a candidate and does not act.
 
     Raises `BadValue` when corrections or replay do not fit the policy, before a version is made; `BadFile` when `out` holds
-    something else.
+    something else, or another process adapts in it.
     """
     began = time.perf_counter()
     source = checkpoint_of(request.policy)
@@ -71,30 +72,31 @@ def adapted_version(
     ]
     checked(face, sets[0], sets[1], request.config)
     versions = Versions(request.out)
-    there = versions.names()
-    if not there:
-        versions.begin(source, request.policy)
-    elif not is_history(request.policy) or Path(request.policy).resolve() != versions.root.resolve():
-        raise BadValue(
-            f"'{request.out}' holds versions of a policy already ({', '.join(there)}), and '{request.policy}' is not it. "
-            f"Next: palmar adapt {request.out}, or another --out"
+    with WriterLock(versions.root):  # two at once would write the same version
+        there = versions.names()
+        if not there:
+            versions.begin(source, request.policy)
+        elif not is_history(request.policy) or Path(request.policy).resolve() != versions.root.resolve():
+            raise BadValue(
+                f"'{request.out}' holds versions of a policy already ({', '.join(there)}), and '{request.policy}' is not it. "
+                f"Next: palmar adapt {request.out}, or another --out"
+            )
+        parent = versions.current
+        where = versions.room()
+        done = adapt(versions.path(parent), sets[0], sets[1], where, request.config, paraphrases)
+        say(
+            f"{where.name}: adapted from {parent} in {done.seconds:.1f} s on {done.corrected} frames of corrections "
+            f"({done.person:.0f} s of a person) and {done.replayed} of old data"
         )
-    parent = versions.current
-    where = versions.room()
-    done = adapt(versions.path(parent), sets[0], sets[1], where, request.config, paraphrases)
-    say(
-        f"{where.name}: adapted from {parent} in {done.seconds:.1f} s on {done.corrected} frames of corrections "
-        f"({done.person:.0f} s of a person) and {done.replayed} of old data"
-    )
-    verdict = None if judged is None else judged(str(versions.path(parent)), str(where))
-    versions.add(
-        where.name, parent, _about(request, sets), None if verdict is None else verdict.to_dict(),
-        asdict(request.config) | {"seconds": round(done.seconds, 2)},
-    )  # fmt: skip
-    promoted = verdict is not None and verdict.passed
-    if promoted:
-        versions.promote(where.name)
-    return NewVersion(where.name, parent, where, done, verdict, promoted, time.perf_counter() - began)
+        verdict = None if judged is None else judged(str(versions.path(parent)), str(where))
+        versions.add(
+            where.name, parent, _about(request, sets), None if verdict is None else verdict.to_dict(),
+            asdict(request.config) | {"seconds": round(done.seconds, 2)},
+        )  # fmt: skip
+        promoted = verdict is not None and verdict.passed
+        if promoted:
+            versions.promote(where.name)
+        return NewVersion(where.name, parent, where, done, verdict, promoted, time.perf_counter() - began)
 
 
 def _about(request: AdaptRequest, sets: Sequence[Sequence[Dataset]]) -> dict[str, Any]:

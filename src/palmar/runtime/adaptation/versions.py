@@ -50,7 +50,7 @@ class Versions:
 
     def __init__(self, root: str | Path, now: Callable[[], str] = _utc) -> None:
         self.root, self.now = Path(root), now
-        if self.root.exists() and any(self.root.iterdir()) and not is_history(self.root):
+        if self.root.exists() and any(p.name[0] != "." for p in self.root.iterdir()) and not is_history(self.root):
             raise BadFile(f"'{self.root}' holds something else than a policy's versions. Next: a new folder for --out")
         self.root.mkdir(parents=True, exist_ok=True)
 
