@@ -122,6 +122,10 @@ def resting_command(robot: Embodiment, obs: Observation) -> Array:
     return command
 
 
+LONGEST = 60.0
+"""Of a braking path [s]."""
+
+
 def brake_to_rest(body: Body, safety: Safety, clock: Clock) -> None:
     """Come to rest within the limits, one command a control tick, looking at nothing.
 
@@ -129,8 +133,8 @@ def brake_to_rest(body: Body, safety: Safety, clock: Clock) -> None:
     for `REFUSED` seconds.
     """
     refused: Exception | None = None
-    taken = clock.now()
-    while safety.moving:
+    began = taken = clock.now()
+    while safety.moving and clock.now() - began < LONGEST:
         when = clock.now() + 1.0 / body.embodiment.control_rate
         try:
             body.apply(safety.brake().command)

@@ -165,3 +165,26 @@ def test_a_channel_narrower_than_rounding_keeps_its_range():
     narrow = Channel("a", "revolute", "rad", lower=0.3, upper=0.3 + 1e-7, velocity=1.0, acceleration=5.0, home=0.3)
     lim = Limits.of(Embodiment("narrow", (narrow,), control_rate=50.0, policy_rate=10.0))
     assert 0.3 <= lim.lower[0] < lim.upper[0] <= 0.3 + 1e-7
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 60.0, 1e5])
+@pytest.mark.parametrize("rate", [30.0, 200.0])
+def test_braking_ends_at_rest_in_any_unit(rate, unit):
+    """Exactly: who brakes until nothing moves must come to an end. In large units a rest of rounding once stayed for ever."""
+    channels = tuple(
+        replace(
+            c, unit="", lower=c.lower * unit, upper=c.upper * unit, home=c.home * unit, velocity=c.velocity * unit,
+            acceleration=c.acceleration * unit, jerk=15.0 * c.acceleration * unit * rate / 30.0, tolerance=None,
+        )
+        for c in arm7("channels").channels
+    )  # fmt: skip
+    lim, rng = Limits.of(Embodiment("arm", channels, control_rate=rate, policy_rate=rate)), np.random.default_rng(0)
+    assert not lim.simple.all()
+    for _ in range(100):
+        v, a = rng.uniform(-1, 1, 8) * lim.velocity, rng.uniform(-1, 1, 8) * lim.acceleration
+        for _ in range(2000):
+            before, v = v, lim.braked(v, a)
+            a = (v - before) / lim.dt
+            if not v.any():
+                break
+        assert not v.any()

@@ -18,12 +18,13 @@ from faulty_bodies import gadget
 from palmar.description.write import write_robot
 from palmar.robots import robot as robot_named
 from palmar.robots import robots
+from palmar.runtime.loop import LONGEST
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.safety.limits import Limits
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.link import SEED, Kind, receive
-from palmar.runtime.supervision.watchdog import LONGEST, Host, braking
+from palmar.runtime.supervision.watchdog import Host, braking
 from palmar.types import Observation
 
 HERE = Path(__file__).parent.parent

@@ -19,6 +19,8 @@ import numpy as np
 from palmar.embodiments import Embodiment
 from palmar.types import Array
 
+REST = 1e-12
+"""Of one tick's unit: a rate below it is rest."""
 ROUND = 1e-9
 """Of one tick's unit: what rounding may add to a path."""
 
@@ -169,7 +171,9 @@ class Limits:
         if self._all_simple:
             return v - np.copysign(np.minimum(np.abs(v), self.gain), v)
         alpha = a / self._a
-        return v + np.clip(_gentle(v / self._v, self._most), alpha - 1.0, alpha + 1.0) * self._v
+        after = v + np.clip(_gentle(v / self._v, self._most), alpha - 1.0, alpha + 1.0) * self._v
+        # what rounding leaves is rest: otherwise it would shrink to the smallest number there is and stay there
+        return np.where(np.abs(after) <= REST * self._v, 0.0, after)
 
     def stopping(self, value: Array, v: Array, a: Array) -> Array:
         """The rate [N] after one tick of stopping the robot: joints and openings brake, speeds go to 0."""

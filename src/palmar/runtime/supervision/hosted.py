@@ -24,9 +24,10 @@ from palmar.description.write import robot_text
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, RobotFault
 from palmar.runtime.bodies.find import Attached, find_body
+from palmar.runtime.loop import LONGEST
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.link import SEED, Ended, Fault, Kind, observation, receive, send
-from palmar.runtime.supervision.watchdog import CLOSES, LONGEST
+from palmar.runtime.supervision.watchdog import CLOSES
 from palmar.types import Array, Observation
 
 ANSWERS = 30.0

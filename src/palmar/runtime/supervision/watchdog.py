@@ -29,7 +29,7 @@ from palmar.description.write import robot_text
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, RobotFault, UserError
 from palmar.runtime.bodies.find import find_body
-from palmar.runtime.loop import Body
+from palmar.runtime.loop import LONGEST, Body
 from palmar.runtime.safety.limits import Limits
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.link import SEED, Ended, Fault, Kind, observed, receive, send
@@ -37,8 +37,6 @@ from palmar.types import Array
 
 LOOKS = 0.05
 """How often the E-STOP is looked at, at least [s]."""
-LONGEST = 60.0
-"""Of a braking path [s], and the longest time for a robot to come to rest before its body is closed all the same."""
 CLOSES = 10.0
 """Longest time for a body to come back from `close` before its process ends all the same [s]."""
 LINGERS = 2.0
