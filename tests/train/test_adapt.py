@@ -15,6 +15,7 @@ from palmar.data.corrections import Corrections
 from palmar.data.durable import WriterLock
 from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
+from palmar.data.split import held_out
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue
 from palmar.eval.gate import change, gate
@@ -33,10 +34,10 @@ SHORT = AdaptConfig(steps=2, corrections=4, replay=8, threads=1)
 GOOD = gate(change([True] * 150, [True] * 150), change([False] * 60 + [True] * 40, [True] * 100))
 
 
-def recorded(root: Path, episodes: int, interventions: bool = True, drove: int = 6, robot=None) -> Path:
+def recorded(root: Path, episodes: int, interventions: bool = True, drove: int = 6, robot=None, first: int = 0) -> Path:
     with DatasetWriter(root, robot or arm7(), 10, interventions=interventions) as writer:
         for i in range(episodes):
-            made = episode(12, seed=i)
+            made = episode(12, seed=first + i)
             steps = [replace(s, intervention=k >= 12 - drove) for k, s in enumerate(made.steps)]
             writer.add(replace(made, steps=steps, source="corrected"))
     return root
@@ -61,6 +62,15 @@ def test_a_checkpoint_of_the_same_interface_comes_out(there: SimpleNamespace, tm
         np.testing.assert_array_equal(after.normalizers[what].scale, before.normalizers[what].scale)
     a, b = before.model.state_dict(), after.model.state_dict()
     assert any(not torch.equal(a[k], b[k]) for k in a)
+
+
+def test_episodes_of_which_a_part_was_learned_are_not_held_out(there: SimpleNamespace, tmp_path: Path) -> None:
+    data = Dataset(recorded(tmp_path / "corrections", 2, first=50))
+    before = checkpoint.read_config(there.init)[3]
+    assert held_out(data, before).held_out == (0, 1)
+    done = adapt(there.init, [data], [Dataset(there.replay)], tmp_path / "out", SHORT)
+    split = held_out(data, checkpoint.read_config(done.checkpoint)[3])
+    assert split.held_out == () and split.trained == 2
 
 
 def test_the_head_alone_moves(there: SimpleNamespace, tmp_path: Path) -> None:

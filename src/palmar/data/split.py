@@ -32,16 +32,23 @@ class Split:
 
 def episode_digests(source: Any) -> tuple[str, ...]:
     """12 hexadecimal digits for each of `source.episodes`, of its states and actions as recorded: what wraps a set (a filter,
-    other names) does not change them."""
+    other names) does not change them. A part of a recorded episode, such as a stretch that a person drove, has the digits of
+    the whole: who was trained on the part has seen that episode."""
     raw = source
     while (inner := getattr(raw, "source", None)) is not None and hasattr(inner, "states") and len(inner) == len(raw):
         raw = inner
     states, actions = (np.asarray(x, np.float32) for x in (raw.states, raw.actions))
+    recorded = sorted((int(e.start), int(e.stop)) for e in getattr(raw, "episodes", ()))
+    starts = np.array([start for start, _ in recorded], np.int64)
     out = []
     for e in source.episodes:
+        start, stop = int(e.start), int(e.stop)
+        place = int(np.searchsorted(starts, start, side="right")) - 1
+        if place >= 0 and stop <= recorded[place][1]:
+            start, stop = recorded[place]
         digest = hashlib.blake2b(digest_size=6)
         for values in (states, actions):
-            digest.update(np.ascontiguousarray(values[int(e.start) : int(e.stop)]).tobytes())
+            digest.update(np.ascontiguousarray(values[start:stop]).tobytes())
         out.append(digest.hexdigest())
     return tuple(out)
 
