@@ -290,6 +290,39 @@ def test_before_a_zone_that_stands_still_the_guards_take_over_after_a_stated_tim
     assert not inside.any()
 
 
+class BackAfter:
+    """Displacements one way for 3 s, and then back."""
+
+    def __init__(self, body, step: Array) -> None:
+        self.interface, self.rate, self.step = body.interface(8), body.policy_rate, step
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        action = np.concatenate([self.step if obs.time < 3.0 else -self.step, [0.0, 0.0, 0.0, 1.0]])
+        return ActionChunk(np.tile(action, (8, 1)).astype(np.float32), 1.0 / self.rate, obs.time)
+
+
+@pytest.mark.parametrize(("rate", "way"), [(50.0, 3), (100.0, 1), (200.0, 2)])
+def test_a_robot_that_was_pushed_to_the_end_of_its_reach_comes_back(rate, way):
+    """There a small displacement is a long way of the joints, which no speed makes short: it must not rest there for ever."""
+    rng = np.random.default_rng(way)
+    step = rng.normal(size=3)
+    step *= rng.uniform(0.01, 0.03) / np.linalg.norm(step)
+    arm = replace(robot("arm7", "ee_delta"), control_rate=rate)
+    body, seen = MockBody(arm), Seen()
+    rollout(
+        body, BackAfter(arm, step), body.reset(), control=Control(arm), chunks=ChunkBuffer(4), subscribers=(seen,), timeout=5.0
+    ).check()  # fmt: skip
+    commands, start = np.array([t.verdict.command for t in seen.ticks]), seen.ticks[0].time
+    turned = next(i for i, t in enumerate(seen.ticks) if t.time - start > 3.1)
+    tool = arm.pose(arm.frame(), commands[[turned, -1]])[0]
+    assert (tool[0] - tool[1]) @ step / np.linalg.norm(step) > 0.05
+    rest = np.diff(np.flatnonzero(np.concatenate([[1.0], seen.speeds, [1.0]]) >= 0.05)).max() - 1
+    assert rest <= round(0.5 * rate) + 2
+
+
 def test_a_chunk_counts_from_where_the_robot_was_when_it_was_asked_for():
     buffer, dt = ChunkBuffer(4), 0.1
     first = ActionChunk(np.arange(8, dtype=np.float32)[:, None], dt, 0.0)

@@ -36,6 +36,9 @@ that suits all channels, and the robot would creep."""
 REPLANS = 0.02
 """How long a chunk that needs no slowing is followed before it is looked at again [s]; a new chunk is looked at at once."""
 
+CREEPS = 0.05
+"""A robot that follows its path more slowly than that, and is not on the way to stop before a zone, does not get on."""
+
 KEEPS = 0.7
 """Of its speed, from one tick to the next, where the limits of several channels leave none."""
 
@@ -54,8 +57,9 @@ class Plan:
 class Pacing:
     """Decides at every tick how fast the chunk is followed.
 
-    patience: how long the robot waits before a zone that its path leads out of; then the guards let it slide along [s].
-    wait: the same where the zone moves (`Zone.moves`), so that it may clear [s].
+    patience: how long the robot waits before a zone that its path leads out of; then the guards let it slide along [s]. As long
+    it creeps where no zone is in the way: near the end of its reach a displacement may ask for a way of the joints that no speed
+    makes short enough. wait: the same where the zone moves (`Zone.moves`), so that it may clear [s].
 
     speed: of the last tick, 0 … 1 of the policy's own. following: the robot is led along the path's own curve.
     """
@@ -73,7 +77,7 @@ class Pacing:
     def reset(self) -> None:
         """The robot rests, or something else moves it."""
         self.speed, self.following = 1.0, False
-        self._waited, self._sliding = 0.0, False
+        self._waited, self._crept, self._sliding = 0.0, 0.0, False
         self._seam: tuple[float, int] | None = None
         self._taken: float | None = None
         self._leaps, self._clear = False, 0.0
@@ -106,7 +110,7 @@ class Pacing:
         if self._leaps and (plan is None or plan.blocked is None):
             self.following = False
             return None
-        if self._waits(plan):
+        if self._waits(plan, before):
             self.following = False
             return None
         return self._follow(space, coming, share, command, before, plan)
@@ -169,15 +173,20 @@ class Pacing:
                     self._seam = coming.t0, index
         return self._seam == (coming.t0, coming.index)
 
-    def _waits(self, plan: Plan | None) -> bool:
-        """Count the time the robot waits before a zone; True when that has been long enough."""
-        if plan is None or plan.blocked is None or plan.speed >= SLOWEST:
-            self._waited = 0.0
+    def _waits(self, plan: Plan | None, before: float) -> bool:
+        """Count the time the robot waits before a zone that moves, and the time it does not get on for any other reason; True when
+        either has been long enough. before: speed of the last tick."""
+        if before >= CREEPS and (plan is None or plan.speed >= SLOWEST):
+            self._waited = self._crept = 0.0
             return False
-        self._waited += self._bounds.dt
-        if self._waited <= (self.wait if plan.blocked else self.patience):
+        if plan is not None and plan.blocked:
+            self._waited += self._bounds.dt
+        else:
+            self._crept += self._bounds.dt
+        if self._waited <= self.wait and self._crept <= self.patience:
             return False
-        self._waited, self._sliding = 0.0, True
+        self._waited = self._crept = self._clear = 0.0
+        self._sliding = True
         return True
 
     def _follow(
