@@ -9,6 +9,7 @@ import pytest
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.adaptation.swapping import RollBack, Swappable
+from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.worker import Inline
@@ -80,6 +81,53 @@ def test_the_first_alarm_leads_back(bad: Constant, alpha: float, said: str) -> N
     assert policy.version == "v000" and not policy.on_trial and seen.seen[-1] == 0.0
     assert len(told) == 1 and said in str(told[0])
     assert [s.version for s in policy.history] == ["v001", "v000"]
+
+
+class Waits:
+    """A worker that gets no answer of one version."""
+
+    latency = 0.0
+
+    def __init__(self, policy: Swappable, version: str) -> None:
+        self.policy, self.version = policy, version
+        self.forget()
+
+    def request(self, obs: Observation, now: float, prefix: Prefix | None = None) -> None:
+        self.job = obs
+
+    def poll(self, now: float) -> ActionChunk | None:
+        if self.job is None or self.policy.version == self.version:
+            return None
+        obs, self.job = self.job, None
+        return self.policy.act(obs)
+
+    def forget(self) -> None:
+        self.job: Observation | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.job is not None
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def test_a_version_that_does_not_answer_leads_back() -> None:
+    policy, told = Swappable(Constant(0.0), "v000"), []
+    back, seen = RollBack(policy, told=told.append), Values(30, lambda: policy.swap(Constant(0.001), "v001"))
+    body = MockBody(ROBOT)
+    rollout(body, Waits(policy, "v001"), body.observe(), subscribers=(seen, back), timeout=4.0).check()
+    assert policy.version == "v000" and not policy.on_trial and 0.001 not in seen.seen
+    assert len(told) == 1 and "without a chunk in time" in str(told[0])
+
+
+def test_a_version_that_answers_seldom_enough_for_the_watchdog_does_not_lead_back() -> None:
+    policy = Swappable(Constant(0.0), "v000")
+    seen = Values(30, lambda: policy.swap(Constant(0.001), "v001"))
+    body = MockBody(ROBOT)
+    chunks = ChunkBuffer(8)
+    rollout(body, policy, body.observe(), chunks=chunks, subscribers=(seen, RollBack(policy)), timeout=4.0).check()
+    assert policy.version == "v001"
 
 
 def test_what_has_been_kept_does_not_go_back() -> None:

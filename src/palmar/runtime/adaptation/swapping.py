@@ -11,7 +11,7 @@ import numpy as np
 
 from palmar.errors import BadValue
 from palmar.runtime.correcting import corrector
-from palmar.runtime.loop import Subscriber, Tick
+from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.types import ActionChunk, Observation, Policy, Prefix, Reason
 
 COMPARED = ("cameras", "state_names", "action_names", "dt", "state_units", "action_units", "offsets")
@@ -140,18 +140,26 @@ def _shown(value: object) -> str:
 
 
 class RollBack(Subscriber):
-    """Goes back on the first alarm after a swap: a guard that stops the robot, a failure of the policy, or a confidence that
-    is an alarm. told: called once with the reason, such as `Versions.roll_back`, on the loop's thread.
+    """Goes back on the first alarm after a swap: a guard that stops the robot, a failure of the policy, no chunk that is in time,
+    or a confidence that is an alarm. told: called once with the reason, such as `Versions.roll_back`, on the loop's thread.
 
-    alpha: a chunk's confidence at or below it is an alarm (`JudgeConfig.alpha`); 0 for none.
+    alpha: a chunk's confidence at or below it is an alarm (`JudgeConfig.alpha`); 0 for none. silent: longest time without a fresh
+    chunk that was in time to be carried out [s]; that of `Controller.watchdog`, which holds the robot then.
     """
 
     def __init__(
-        self, policy: Swappable, alpha: float = 0.0, told: Callable[[Reason], object] = lambda reason: None
-    ) -> None:
-        self.policy, self.alpha, self.told = policy, alpha, told
+        self, policy: Swappable, alpha: float = 0.0, told: Callable[[Reason], object] = lambda reason: None,
+        silent: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.policy, self.alpha, self.told, self.silent = policy, alpha, told, silent
+        self._heard = 0.0
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self._heard = obs.time
 
     def on_tick(self, tick: Tick) -> None:
+        if (tick.new_chunk and tick.acting) or not self.policy.on_trial:
+            self._heard = tick.time
         if self.policy.on_trial and (reason := self._alarm(tick)) is not None and self.policy.roll_back(reason):
             self.told(reason)
 
@@ -160,6 +168,9 @@ class RollBack(Subscriber):
             return Reason("swap", over=None, note=f"the policy fails ({type(tick.failure).__name__}: {tick.failure})")
         if tick.verdict.stop:
             return next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
+        if (quiet := tick.time - self._heard) > self.silent:
+            self._heard = tick.time  # the one before has as long
+            return Reason("swap", "without a chunk in time", quiet, self.silent, "s")
         if tick.new_chunk and tick.chunk is not None and not np.isfinite(tick.chunk.actions).all():
             return Reason("swap", over=None, note="actions of the policy are not finite (nan)")
         sure = tick.chunk.confidence if tick.new_chunk and tick.chunk is not None else None
