@@ -88,6 +88,23 @@ def test_low_rank_adapters_are_merged(there: SimpleNamespace, tmp_path: Path) ->
     assert not any("lora" in k for k in load_policy(str(done.checkpoint)).model.state_dict())
 
 
+def test_what_failed_is_not_replayed(there: SimpleNamespace, tmp_path: Path) -> None:
+    """Of old runs of the policy those that succeeded, and of corrections what the person drove."""
+    with DatasetWriter(tmp_path / "runs", arm7(), 10, interventions=True) as writer:
+        for i, (success, drove) in enumerate([(True, 0), (False, 0), (True, 5)]):
+            made = episode(12, seed=80 + i)
+            steps = [replace(s, intervention=k >= 12 - drove) for k, s in enumerate(made.steps)]
+            writer.add(replace(made, steps=steps, source="policy", success=success))
+    runs, corrections = Dataset(tmp_path / "runs"), [Dataset(there.corrections)]
+    done = adapt(there.init, corrections, [runs], tmp_path / "out", SHORT)
+    assert done.replayed == 12 + 5
+    assert [(e.start, e.stop) for e in Corrections(runs).episodes] == [(31, 36)]
+    failed = Dataset(recorded(tmp_path / "failed", 1, drove=0))
+    failed.episodes = tuple(replace(e, success=False) for e in failed.episodes)
+    with pytest.raises(BadValue, match="no frame to replay"):
+        adapt(there.init, corrections, [failed], tmp_path / "none", SHORT)
+
+
 def test_a_batch_holds_the_asked_shares(there: SimpleNamespace) -> None:
     sets = [Dataset(there.replay), Corrections(Dataset(there.corrections)), Corrections(Dataset(there.corrections))]
     weights = shares([36], 64) + shares([12, 12], 32)

@@ -15,7 +15,7 @@ import numpy as np
 from palmar.data import format as fmt
 from palmar.errors import BadValue
 from palmar.mapping import Interface
-from palmar.types import Array
+from palmar.types import STILL, Array
 
 LABELLED = "learner"
 """Source of an episode whose recorded actions are an expert's labels and not what was done (`lab.collect`)."""
@@ -25,12 +25,13 @@ class Corrections:
     """A data set whose episodes are the stretches that a person drove. Frames keep their indices, so nothing is copied; past
     the end of a stretch actions are padding.
 
-    seconds: how long a person drove, all stretches together.
+    own: keep whole episodes too that succeeded and that nobody took over. seconds: how long a person drove, all stretches
+    together; of `own` the policy's as well.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, own: bool = False) -> None:
         self.source = source
-        self.episodes = tuple(stretches(source))
+        self.episodes = tuple(stretches(source, own))
         self._stop = np.zeros(len(source), np.int64)
         for e in self.episodes:
             self._stop[e.start : e.stop] = e.stop
@@ -57,14 +58,15 @@ class Corrections:
         return out
 
 
-def stretches(source: Any) -> list[Any]:
-    """Of each episode the parts that a person drove, as episodes."""
+def stretches(source: Any, own: bool = False) -> list[Any]:
+    """Of each episode the parts that a person drove, as episodes. own: and all of one that succeeded and that nobody took over."""
     if fmt.INTERVENTION not in getattr(source, "features", {}):
         return list(source.episodes)
     drove = np.asarray(source.column(fmt.INTERVENTION)).reshape(-1).astype(bool)
     found = []
     for e in source.episodes:
-        if e.source == LABELLED and not drove[e.start : e.stop].any():
+        good = e.source == LABELLED or (own and (e.success or e.source == STILL))
+        if good and not drove[e.start : e.stop].any():
             found.append(e)
             continue
         edges = np.flatnonzero(np.diff(np.concatenate([[0], drove[e.start : e.stop].astype(int), [0]])))

@@ -90,14 +90,16 @@ def adapt(
 ) -> Adapted:
     """A checkpoint in the folder `out`, adapted from the one in `init`.
 
-    corrections: data sets of which what a person drove is learned (`data.corrections`). replay: of what the policy knew before.
+    corrections: data sets of which what a person drove is learned (`data.corrections`). replay: of what the policy knew before;
+    where the set says who drove, what the policy did before a person took over and episodes of its own that failed are left out.
     Raises `BadValue` for sets of another robot, by name, for no corrections, and for no replay where the batch has some.
     """
     config = config or AdaptConfig()
     began = time.perf_counter()
     model, interface, *_ = checkpoint.check(init)
     corrected = checked(interface, corrections, replay, config)
-    old = [InMemory(s, -(-config.replayed // len(replay)), config.seed) for s in replay] if config.replay else []
+    known = [c for s in replay if (c := Corrections(s, own=True)).frames] if config.replay else []
+    old = [InMemory(c, -(-config.replayed // len(known)), config.seed) for c in known]
     used: list[Any] = [*old, *(InMemory(c) for c in corrected if c.frames)]
     split = len(used) - sum(bool(c.frames) for c in corrected)
     labels = next((tuple(s.privileged_names) for s in used[:split] if s.privileged_names), ())
@@ -139,6 +141,11 @@ def checked(
         raise BadValue(
             f"no old data to replay, and a batch has {config.replay} frames of it. Next: --replay SET, or --replay-frames 0 to "
             "forget what is not corrected"
+        )
+    if config.replay and not any(Corrections(s, own=True).frames for s in replay):
+        raise BadValue(
+            f"{len(replay)} sets of --replay hold no frame to replay; expected demonstrations, or runs that succeeded. "
+            "Next: --replay SET of palmar collect, or --replay-frames 0 to forget what is not corrected"
         )
     return corrected
 
