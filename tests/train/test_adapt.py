@@ -181,9 +181,11 @@ def test_the_command_refuses_before_it_trains(there: SimpleNamespace, tmp_path: 
     assert main(["adapt", str(there.init), "--corrections", str(other), *words]) == 2
     corrected = ["--corrections", str(there.corrections)]
     assert main(["adapt", str(there.init), *corrected, *words, "--new", "camera_yaw"]) == 2
+    assert main(["adapt", str(there.init), *corrected, *words, "--new", "sim", "--trials", "19"]) == 2
     assert not (tmp_path / "v").exists() or not any((tmp_path / "v").iterdir())
     said = capsys.readouterr().err
-    assert "recorded on 'arm8'" in said and "NAME=VALUE" in said and "Traceback" not in said
+    assert "recorded on 'arm8'" in said and "--trials is 19; expected at least 20" in " ".join(said.split())
+    assert "NAME=VALUE" in said and "Traceback" not in said
 
 
 def test_the_command_leaves_a_candidate_without_held_out_tables(there: SimpleNamespace, tmp_path: Path, capsys) -> None:

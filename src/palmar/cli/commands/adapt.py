@@ -82,6 +82,11 @@ class Adapt:
             self.part, self.steps, self.corrected_frames, self.replay_frames, lr=self.lr, seed=self.seed
         )  # fmt: skip
         gate = GateConfig(self.margin)
+        if tables and self.trials < gate.least:
+            raise BadValue(
+                f"--trials is {self.trials}; expected at least {gate.least} held-out tables, or nothing passes the gate. "
+                f"Next: --trials {Adapt.trials}"
+            )
         writable_folder(self.out)
         one_thread("shipped")  # training sets its own number and puts this one back
         request = AdaptRequest(self.policy, self.corrections, self.replay, self.out, config, gate)
