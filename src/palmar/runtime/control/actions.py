@@ -108,19 +108,33 @@ class EndEffectorDelta:
         return out
 
     def along(self, coming: Coming, share: float, speed: float, command: Array) -> Array:
+        """The way of a whole tick, shortened to `speed` of it: also what the inverse kinematics leave over then shrinks with the
+        speed, so that there is always a speed slow enough."""
         out = np.array(command, float)
-        for index, part, _ in pieces(coming, share * speed):
+        whole = self._arms if speed >= 1.0 else [copy(arm) for arm in self._arms]
+        wanted = self._advance(whole, coming, share, share, command)
+        if wanted is None:
+            return np.full(len(command), np.nan)
+        for arm in whole:
+            out[arm.path] += min(speed, 1.0) * (arm.towards_reference(command) - out[arm.path])
+        if whole is not self._arms:
+            self._advance(self._arms, coming, share, share * speed, command)
+        out[self._free] = _towards(self.robot, self._free, _slowed(self.robot, self._free, wanted, speed), command)
+        return out
+
+    @staticmethod
+    def _advance(arms: list[_Arm], coming: Coming, share: float, amount: float, command: Array) -> Array | None:
+        """Move the references by an amount of action time. What is wanted of the other channels meanwhile; None for an action
+        that is not finite."""
+        for index, part, _ in pieces(coming, amount):
             action, at = np.asarray(coming.actions[index]), 0
             if not np.all(np.isfinite(action)):
-                return np.full(len(command), np.nan)
-            for arm in self._arms:
+                return None
+            for arm in arms:
                 arm.advance(action[at : at + arm.width], share, part / share, command)
                 at += arm.width
             wanted = action[at:]
-        for arm in self._arms:
-            out[arm.path] = arm.towards_reference(command)
-        out[self._free] = _towards(self.robot, self._free, _slowed(self.robot, self._free, wanted, speed), command)
-        return out
+        return wanted
 
     def ahead(self, coming: Coming, share: float, command: Array, count: int, spacing: int, smooth: bool) -> Array:
         left = (len(coming.actions) - coming.index - coming.phase) / share
