@@ -10,7 +10,7 @@ from palmar.description.guesses import check_deployable
 from palmar.policy import Policy
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
-from palmar.runtime.confidence.conduct import Conduct, judged, judged_of
+from palmar.runtime.confidence.conduct import Conduct, chain, judged, judged_of
 from palmar.runtime.control.path import Control
 from palmar.runtime.fitting import check_fits
 from palmar.runtime.loop import Body, Outcome, Subscriber, brake_to_rest, rollout
@@ -90,6 +90,7 @@ def deploy(
         _Once(s) for s in (Park(safety, clock), controller, timing, *boxes, *latching, *cameras, *subscribers)
     )
     policy = judged(policy)
+    watchers = (*watchers, *(_Once(p) for p in chain(policy) if isinstance(p, Subscriber)))
     if (judge := judged_of(policy)) is not None:
         watchers = (*watchers, _Once(Conduct(controller, judge)))
     policy.reset()

@@ -14,9 +14,10 @@ from palmar.robots.bimanual14 import bimanual14
 from palmar.robots.mobile3 import mobile3
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
 from palmar.runtime.adaptation.teleop import GRIP, SWITCH, Keyboard, Teleop, bindings
+from palmar.runtime.loop import Tick
 from palmar.runtime.mock import MockBody
 from palmar.shapes import Collision
-from palmar.types import ActionChunk
+from palmar.types import ActionChunk, Verdict
 
 ROBOT = arm7()
 
@@ -59,7 +60,7 @@ def test_a_base_is_driven_and_two_hands_have_one_that_moves() -> None:
 def test_the_gripper_stays_as_the_policy_had_it_until_a_key_turns_it() -> None:
     keys = Fingers()
     person = Teleop(ROBOT, keys)
-    person.take_over(ActionChunk(np.full((4, 7), 0.1, np.float32), 0.1, 0.0))
+    person.take_over(np.append(ROBOT.home[:7], 0.1))
     obs = MockBody(ROBOT).observe()
     assert person.act(obs).actions[0, 6] == pytest.approx(0.1)
     keys.new.add(GRIP)
@@ -106,8 +107,12 @@ def test_who_takes_over_moves_nothing_that_no_key_is_for() -> None:
     driven = Intervening(policy, Teleop(base, keys), ByHand(lambda: pressed.pop(0)))
     driven.act(obs)
     policy.good = False
+    command = np.array([0.0, 0.0, 0.0, 0.37])
+    driven.on_tick(Tick(20, 0.4, obs, command, Verdict(command)))
     mine = driven.act(replace(obs, time=obs.time + 0.4))
-    assert mine.intervention and mine.actions[0, 3] == pytest.approx(0.37)  # of the four actions that began
+    assert mine.intervention and mine.actions[0, 3] == pytest.approx(
+        0.37
+    )  # what was commanded last, whatever was asked for
     assert driven.act(replace(obs, time=obs.time + 0.5)).actions[0, 3] == pytest.approx(0.37)
 
 

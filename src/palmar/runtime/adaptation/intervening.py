@@ -13,7 +13,8 @@ import numpy as np
 
 from palmar.errors import BadValue
 from palmar.runtime.confidence.judge import Judge, Level
-from palmar.types import ActionChunk, Observation, Policy, Prefix
+from palmar.runtime.loop import Subscriber, Tick
+from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 
 
 class Rule(Protocol):
@@ -87,8 +88,11 @@ class ByHand:
         return driving != self.pressed()
 
 
-class Intervening:
+class Intervening(Subscriber):
     """A policy and a person, of whom one drives. The policy is asked all the time: its confidence tells when it may drive again.
+
+    As a subscriber of the rollout (`deploy` makes it one) it knows what was commanded last: a person who takes over begins there,
+    also where the policy was held before its newest actions ran.
 
     driving: the person does. takeovers: how often they took over, seconds: how long they drove, since it was made.
     Raises `BadValue` when the person's actions are not the policy's, by name or unit.
@@ -111,13 +115,16 @@ class Intervening:
         self.interface = policy.interface
         self.takeovers, self.seconds = 0, 0.0
         self.driving, self._last = False, 0.0
-        self._ran: ActionChunk | None = None
+        self._command: Array | None = None
 
     def reset(self) -> None:
         self.inner.reset()
         self.person.reset()
         self.rule.reset()
-        self.driving, self._ran = False, None
+        self.driving, self._command = False, None
+
+    def on_tick(self, tick: Tick) -> None:
+        self._command = tick.verdict.command
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Of the policy, or of the person: then marked as an intervention, with the policy's confidence, to be asked again after
@@ -136,10 +143,9 @@ class Intervening:
         if not self.driving:
             if raised is not None:
                 raise raised
-            self._ran = chunk if judged is chunk else self._ran
             return chunk
-        if not before and hasattr(self.person, "take_over") and self._ran is not None:
-            self.person.take_over(_from(self._ran, obs.time))
+        if not before and hasattr(self.person, "take_over") and self._command is not None:
+            self.person.take_over(self._command)
         own = self.person.act(obs)
         return replace(own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=chunk.done)
 
@@ -147,9 +153,3 @@ class Intervening:
         """For the rule, in place of a chunk that there is not."""
         nothing = np.full((1, len(self.interface.action_names)), np.nan, np.float32)
         return ActionChunk(nothing, self.interface.dt, obs.time)
-
-
-def _from(chunk: ActionChunk, now: float) -> ActionChunk:
-    """The chunk from the last of its actions on that has begun before `now`."""
-    begun = int(np.ceil((now - chunk.t0) / chunk.dt - 1e-6)) - 1
-    return replace(chunk, actions=chunk.actions[min(max(begun, 0), len(chunk.actions) - 1) :])

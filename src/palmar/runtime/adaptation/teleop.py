@@ -104,12 +104,13 @@ class Teleop:
         self._rest = None
         self.keys.pressed(GRIP)
 
-    def take_over(self, chunk: ActionChunk) -> None:
-        """From a policy, the first of whose actions here is the last that was carried out: what is commanded by its value, such
-        as an opening or a joint on no frame's path, stays there. Presses of before count for nothing."""
+    def take_over(self, command: Array) -> None:
+        """From a policy, where float64[N] was commanded last: what is commanded by its value, such as an opening or a joint on no
+        frame's path, stays there. Presses of before count for nothing."""
         self.keys.pressed(GRIP)
         self._rest = np.zeros(len(self.robot.action_names))
-        self._rest[self._absolute] = chunk.actions[0, self._absolute]
+        for i in self._absolute:
+            self._rest[i] = command[self.robot.index(self.robot.action_names[i])]
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Without a policy before it (`take_over`), what is commanded by its value stays where it is measured at the first."""

@@ -124,7 +124,7 @@ class Conduct(Subscriber):
 def judged(policy: Policy, judge: Judge | None = None) -> Policy:
     """A policy that says how sure it is (`Confident`), and is not judged yet, with a judge; any other as it is. Where a person
     takes over by rule (`Intervening`), the rule is the judge."""
-    found = list(_chain(policy))
+    found = list(chain(policy))
     if any(isinstance(p, Judged | Intervening) for p in found) or not any(isinstance(p, Confident) for p in found):
         return policy
     return Judged(policy, judge)
@@ -132,10 +132,11 @@ def judged(policy: Policy, judge: Judge | None = None) -> Policy:
 
 def judged_of(policy: Policy) -> Judged | None:
     """The judge's policy among a policy and those it wraps."""
-    return next((p for p in _chain(policy) if isinstance(p, Judged)), None)
+    return next((p for p in chain(policy) if isinstance(p, Judged)), None)
 
 
-def _chain(policy: object) -> Iterator[object]:
+def chain(policy: object) -> Iterator[object]:
+    """A policy and those it wraps."""
     while policy is not None:
         yield policy
         policy = getattr(policy, "inner", None)
