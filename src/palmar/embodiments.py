@@ -547,6 +547,14 @@ class Embodiment:
         index, scale, offset = self._measured[quantity]
         return np.asarray(state, float)[index] * scale + offset
 
+    def measures(self, quantity: str) -> bool:
+        """Whether the state has this quantity of any channel."""
+        return self._measures[quantity]
+
+    @cached_property
+    def _measures(self) -> dict[str, bool]:
+        return {quantity: bool((index >= 0).any()) for quantity, (index, _, _) in self._measured.items()}
+
     def state_from(self, position: Array, velocity: Array, effort: Array | None = None) -> Array:
         """float64[S], the inverse of `measured`: the state of a robot whose channels are at these values float64[N], with the
         poses of its frames by its own kinematics. Of a velocity channel the position is its speed. Efforts that are not given

@@ -90,6 +90,7 @@ class Safety:
         self.counts = {**{guard_name(g): 0 for g in self.guards}, **{z.name: 0 for b in self._bounded for z in b.zones}}
         if self._clear is not None:
             self.counts["collision"] = 0
+        self._unknown = np.full(len(robot.channels), np.nan)
         self._window = max(round(robot.thresholds.window * robot.control_rate), 1)
         self.checked = 0
         self._endless, self._any_endless = robot.endless, bool(robot.endless.any())
@@ -228,7 +229,7 @@ class Safety:
         measured, robot = self.robot.measured(obs.state), self.robot
         move = Move(
             target, wanted, self._lead(target), slowest, fastest, self._q, self._v, self._a, measured, obs, now, robot,
-            self.limits, self.stale_after, self.tolerance, robot.measured(obs.state, "effort"), self._seen,
+            self.limits, self.stale_after, self.tolerance, self._effort(obs), self._seen,
             obs.time - self._seen_at, self._clipped.bit_count() / self._window if self._run >= self._window else 0.0,
         )  # fmt: skip
         if obs.time != self._seen_at or not _all(self._seen == self._seen):
@@ -249,6 +250,9 @@ class Safety:
         if not _all(np.isfinite(v)):
             v = self._stopped()
         return self._advance(self._within_zones(v, slowest, fastest, reasons), reasons, move.stop)
+
+    def _effort(self, obs: Observation) -> Array:
+        return self.robot.measured(obs.state, "effort") if self.robot.measures("effort") else self._unknown
 
     def brake(self) -> Verdict:
         """One tick of full braking; needs no observation. At rest it repeats the last command."""

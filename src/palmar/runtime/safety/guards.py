@@ -102,6 +102,8 @@ def tracking(move: Move) -> Reason | None:
 def effort(move: Move) -> Reason | None:
     """A joint, or a force sensor, feels more than it may: stop pressing."""
     thresholds, names = move.robot.thresholds, move.robot.state_names
+    if not thresholds.forces and not move.robot.measures("effort"):
+        return None
     over = np.abs(move.effort) > thresholds.effort * move.limits.effort
     feels = [n for n, most in thresholds.forces.items() if not abs(move.observation.state[names.index(n)]) <= most]
     if not over[over.argmax()] and not feels:
@@ -123,6 +125,9 @@ def jump(move: Move) -> Reason | None:
         return None
     robot = move.robot
     way = np.abs(robot.difference(move.measured, move.seen))
+    far = way - JUMPS * robot.widths
+    if far[far.argmax()] <= 0.0:  # NaN is the largest
+        return None
     most = robot.thresholds.jump * move.limits.velocity * max(move.since, move.limits.dt) + JUMPS * robot.widths
     over = robot.moves_joint & (way > most)
     if not over[over.argmax()]:
@@ -216,6 +221,8 @@ def acceleration(move: Move) -> Reason | None:
 def jerk(move: Move) -> Reason | None:
     """Change the acceleration no faster than allowed, and have none left where the wanted speed is reached."""
     lim, wanted = move.limits, move.velocity
+    if lim.all_simple:
+        return None
     asked = np.abs((wanted - move.before) / lim.dt - move.change) - lim.jerk * lim.dt
     if asked[asked.argmax()] <= 0.0:
         return None

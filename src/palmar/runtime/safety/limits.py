@@ -108,12 +108,13 @@ class Limits:
         return bool(self.simple.any())
 
     @cached_property
-    def _all_simple(self) -> bool:
+    def all_simple(self) -> bool:
+        """Whether jerk binds nowhere: it is kept where the acceleration is."""
         return bool(self.simple.all())
 
     def stopped_within(self, speed: Array, room: Array) -> bool:
         """Whether every channel is `simple` and stops from its speed [N] ≥ 0, kept for one tick, within its room [N]."""
-        if not self._all_simple:
+        if not self.all_simple:
             return False
         short = _sum(speed / self.gain) * self.slack - room
         return bool(short[short.argmax()] <= 0.0)
@@ -138,7 +139,7 @@ class Limits:
         """
         room = np.minimum(room, self._furthest)
         exact = _reach(room / self.slack) * self.gain
-        if self._all_simple:
+        if self.all_simple:
             return exact
         late = self.acceleration**2 / (2 * self.jerk)
         return np.where(self.simple, exact, np.sqrt(late**2 + 2 * self.acceleration * np.maximum(room, 0.0)) - late)
@@ -154,7 +155,7 @@ class Limits:
     def arriving(self, wanted: Array, room: Array, v: Array, a: Array) -> Array:
         """The wanted rate [N], or the largest towards it from (v, a) after which braking ends within `room` ≥ 0 of where the
         channel is. Channels that are `simple` keep what is wanted: `reachable` is exact for them."""
-        if self._all_simple:
+        if self.all_simple:
             return wanted
         sign = np.where(wanted < 0, -1.0, 1.0)
         nu, alpha, room = sign * v / self._v, sign * a / self._a, room / self._q
@@ -168,7 +169,7 @@ class Limits:
 
     def braked(self, v: Array, a: Array) -> Array:
         """The rate [..., N] after one tick of full braking from rate v and its change a."""
-        if self._all_simple:
+        if self.all_simple:
             return v - np.copysign(np.minimum(np.abs(v), self.gain), v)
         alpha = a / self._a
         after = v + np.clip(_gentle(v / self._v, self._most), alpha - 1.0, alpha + 1.0) * self._v
@@ -195,7 +196,7 @@ class Limits:
     def farthest(self, v: Array, a: Array) -> Array:
         """An upper bound [N] of how far a channel is from where it is at any time of braking fully from (v, a)."""
         simple = v * v * self._per
-        if self._all_simple:
+        if self.all_simple:
             return simple
         change = np.abs(a)
         most = np.abs(v) + change * (change / (2 * self.jerk) + self.dt)
@@ -204,7 +205,7 @@ class Limits:
 
     def interval(self, q: Array, v: Array, a: Array) -> tuple[Array, Array]:
         """Lowest and highest rate [N] of the next tick that keep every limit then, and while braking from there."""
-        if self._all_simple:
+        if self.all_simple:
             return self._simple_interval(q, v)
         alpha, nu, top = a / self._a, v / self._v, self.velocity / self._v
         up, down = alpha + 1.0, alpha - 1.0
