@@ -8,7 +8,8 @@ from palmar.checks import Check
 from palmar.embodiments import Channel, Embodiment
 from palmar.errors import BadFile, BadValue, RobotFault, UnknownName
 from palmar.robots.arm7 import arm7
-from palmar.runtime.bodies.find import approval, find_body
+from palmar.runtime.bodies import approval
+from palmar.runtime.bodies.find import find_body
 from palmar.runtime.loop import Body
 from palmar.runtime.mock import MockBody
 

@@ -201,8 +201,9 @@ class Controller(Subscriber):
 
     def _stall(self, tick: Tick) -> float:
         """How long the guards have refused all motion that was asked for [s]."""
-        asked = np.abs(tick.target - tick.verdict.command) > self._little
-        if self._moving or not tick.acting or not tick.verdict.reasons or not asked.any():
+        # a chunk that is followed below its own speed asks for more than its target says
+        asked = tick.speed < 1.0 or bool((np.abs(tick.target - tick.verdict.command) > self._little).any())
+        if self._moving or not tick.acting or not tick.verdict.reasons or not asked:
             self._stuck = None
             return 0.0
         self._stuck = tick.time if self._stuck is None else self._stuck
