@@ -19,6 +19,7 @@ from palmar.data.reader import Dataset
 from palmar.eval import plots
 from palmar.lab.before_after import Tables
 from palmar.lab.collect import CollectConfig
+from palmar.models import checkpoint
 from palmar.policy import shipped
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
@@ -73,7 +74,8 @@ def measure(lab: Lab, arm: str) -> Row:
         policy, made, seconds = rounds(lab, arm)
         row = {"operator [s]": operated(made), "training [s]": seconds, "frames": sum(len(s) for s in made)}
     if arm == DEMOS:
-        _, made, _ = rounds(lab, ALARM)
+        sizes = checkpoint.check(shipped())[1].cameras
+        made = [Dataset(lab.shared / f"adaptation-by-alarm-{k}", cache=False, image_size=sizes) for k in range(ROUNDS)]
         each = made[0].fps * operated(made)
         config = CollectConfig(lab.episodes(EPISODES), TASKS, 8000, TURNED)
         one = collected(lab, "demonstrations-probe", config)
