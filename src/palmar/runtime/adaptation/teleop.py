@@ -5,19 +5,16 @@ w s  +x −x   a d  +y −y   r f  +z −z   i k, j l, u o  turn about y, x, z  
 
 from __future__ import annotations
 
-import os
-import select
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from palmar.console import keyboard
 from palmar.embodiments import DELTA, Embodiment
 from palmar.errors import BadValue
 from palmar.runtime.supervision.deadman import FIRST, GRACE
+from palmar.runtime.typed import Typed
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
 PAIRS = (("w", "s"), ("a", "d"), ("r", "f"), ("j", "l"), ("i", "k"), ("u", "o"))
@@ -42,18 +39,10 @@ class Keyboard:
     """
 
     def __init__(self, file: int | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        where, self._now = keyboard() if file is None else file, now
+        self._typed, self._now = Typed("--correct keys", "run it in a terminal", file), now
         self._seen: dict[str, float] = {}
         self._repeats: dict[str, bool] = {}
         self._presses: dict[str, int] = {}
-        if where is None or not os.isatty(where):
-            raise BadValue("--correct keys needs a terminal, and there is none. Next: run it in a terminal")
-        self._file = where
-        import termios
-        import tty
-
-        self._before: list[Any] | None = termios.tcgetattr(self._file)
-        tty.setcbreak(self._file)  # no echo, no line; Ctrl-C stays what it is
 
     def held(self, key: str) -> bool:
         self._read()
@@ -66,26 +55,14 @@ class Keyboard:
         return self._presses.pop(key, 0) % 2 == 1
 
     def _read(self) -> None:
-        try:
-            text = (
-                os.read(self._file, 4096).decode(errors="ignore") if select.select([self._file], [], [], 0)[0] else ""
-            )
-        except (OSError, ValueError):  # the terminal is gone: no key is held
-            text = ""
         now = self._now()
-        for key in text:
+        for key in self._typed.read():
             again = key in self._seen and now - self._seen[key] <= FIRST
             self._presses[key] = self._presses.get(key, 0) + (not again)
             self._repeats[key], self._seen[key] = again, now
 
     def close(self) -> None:
-        if self._before is not None:
-            import termios
-
-            with suppress(termios.error):  # the terminal may be gone
-                termios.tcflush(self._file, termios.TCIFLUSH)  # what was typed is not for the shell
-                termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
-            self._before = None
+        self._typed.close()
 
 
 class Teleop:

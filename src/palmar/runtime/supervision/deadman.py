@@ -10,17 +10,14 @@ clock: how the wall clock is set does not matter.
 
 from __future__ import annotations
 
-import os
-import select
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from palmar.console import keyboard
 from palmar.errors import BadFile, BadValue
+from palmar.runtime.typed import Typed
 
 GRACE = 0.25
 """Longest time without a sign of life while the switch is held [s]."""
@@ -64,36 +61,14 @@ class Keys:
     """A key held in a terminal, by its repetition. Raises `BadValue` where there is no terminal."""
 
     def __init__(self, file: int | None = None, signs: Signs | None = None) -> None:
-        where = keyboard() if file is None else file
+        self._typed = Typed("--deadman keys", "--deadman udp:PORT or a file", file)
         self._signs = signs or Signs(first=FIRST)
-        if where is None or not os.isatty(where):
-            raise BadValue("--deadman keys needs a terminal, and there is none. Next: --deadman udp:PORT or a file")
-        self._file = where
-        import termios
-        import tty
-
-        self._before: list | None = termios.tcgetattr(self._file)
-        tty.setcbreak(self._file)  # no echo, no line; Ctrl-C stays what it is
 
     def __call__(self) -> bool:
-        return self._signs.seen(self._pressed())
-
-    def _pressed(self) -> bool:
-        try:
-            if not select.select([self._file], [], [], 0.0)[0]:
-                return False
-            return bool(os.read(self._file, 4096))
-        except (OSError, ValueError):  # the terminal is gone
-            return False
+        return self._signs.seen(bool(self._typed.read()))
 
     def close(self) -> None:
-        if self._before is not None:
-            import termios
-
-            with suppress(termios.error):  # the terminal may be gone
-                termios.tcflush(self._file, termios.TCIFLUSH)  # what was typed is not for the shell
-                termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
-            self._before = None
+        self._typed.close()
 
 
 class Datagrams:
