@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from palmar.data import format as fmt
+from palmar.data.view import View
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.types import STILL, Array
@@ -21,7 +22,7 @@ LABELLED = "learner"
 """Source of an episode whose recorded actions are an expert's labels and not what was done (`lab.collect`)."""
 
 
-class Corrections:
+class Corrections(View):
     """A data set whose episodes are the stretches that a person drove. Frames keep their indices, so nothing is copied; past
     the end of a stretch actions are padding.
 
@@ -30,20 +31,12 @@ class Corrections:
     """
 
     def __init__(self, source: Any, own: bool = False) -> None:
-        self.source = source
+        super().__init__(source)
         self.episodes = tuple(stretches(source, own))
         self._stop = np.zeros(len(source), np.int64)
         for e in self.episodes:
             self._stop[e.start : e.stop] = e.stop
         self.seconds = float((self._stop > 0).sum() / float(getattr(source, "fps", 10.0)))
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "source":  # while it is copied or unpickled there is none yet
-            raise AttributeError(name)
-        return getattr(self.source, name)
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     @property
     def frames(self) -> int:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data.view import View
 from palmar.types import Array
 
 TOGETHER = 64
 """Frames that are read at once."""
 
 
-class InMemory:
+class InMemory(View):
     """A data set of which some episodes are kept, with their pictures read once, in order. Frames keep their indices.
 
     most: frames to keep, 0 for all; whole episodes drawn evenly until there are as many. The pictures take
@@ -20,7 +21,7 @@ class InMemory:
     """
 
     def __init__(self, source: Any, most: int = 0, seed: int = 0) -> None:
-        self.source = source
+        super().__init__(source)
         self.episodes = tuple(source.episodes)
         if most:
             order = np.random.default_rng([41, seed]).permutation(len(self.episodes))
@@ -33,14 +34,6 @@ class InMemory:
         self._place[frames] = np.arange(len(frames))
         parts = [source.batch(frames[i : i + TOGETHER], 1)["images"] for i in range(0, len(frames), TOGETHER)]
         self._pictures = {c: np.concatenate([p[c] for p in parts]) for c in source.cameras} if parts else {}
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "source":  # while it is copied or unpickled there is none yet
-            raise AttributeError(name)
-        return getattr(self.source, name)
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def batch(self, indices: Array, horizon: int, offsets: tuple[int, ...] = (0,)) -> dict[str, Any]:
         """As the source's; of more pictures than each frame's own the source is asked."""

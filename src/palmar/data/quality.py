@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from palmar.data.channels import correlation, is_delta, openings, partners
+from palmar.data.view import View
 from palmar.errors import BadValue
 from palmar.types import STILL, Array
 
@@ -73,18 +74,12 @@ class Quality:
         return f"left out of jerk and idle, as openings: {names}"
 
 
-class Kept:
+class Kept(View):
     """A data set without some of its episodes. Frames keep their indices, so nothing is copied."""
 
     def __init__(self, source: Any, episodes: Sequence[int]) -> None:
-        self.source = source
+        super().__init__(source)
         self.episodes = tuple(source.episodes[i] for i in episodes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.source, name)
-
-    def __len__(self) -> int:
-        return len(self.source)
 
 
 def bad_number(source: Any) -> str | None:

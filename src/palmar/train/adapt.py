@@ -19,6 +19,7 @@ from palmar.data.corrections import Corrections, check_same_robot
 from palmar.data.held import InMemory
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
+from palmar.data.view import View
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface
 from palmar.models import checkpoint
@@ -162,19 +163,11 @@ def _frames(source: Any) -> int:
     return int(sum(e.stop - e.start for e in source.episodes))
 
 
-class Unlabelled:
+class Unlabelled(View):
     """A data set whose labels of the simulator are unknown (NaN): what a robot records has none. names: of those labels."""
 
     def __init__(self, source: Any, names: Sequence[str]) -> None:
         self.source, self.privileged_names = source, tuple(names)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "source":
-            raise AttributeError(name)
-        return getattr(self.source, name)
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def batch(self, indices: Any, horizon: int, **more: Any) -> dict[str, Any]:
         out = {k: v for k, v in self.source.batch(indices, horizon, **more).items() if k != "privileged"}
@@ -221,17 +214,9 @@ def from_successes(
     return adapt(init, [_Whole(Kept(own, places))], replay, out, config) if places else None
 
 
-class _Whole:
+class _Whole(View):
     """A data set all of whose frames are good, whoever drove."""
 
     def __init__(self, source: Any) -> None:
-        self.source = source
+        super().__init__(source)
         self.features: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "source":
-            raise AttributeError(name)
-        return getattr(self.source, name)
-
-    def __len__(self) -> int:
-        return len(self.source)
