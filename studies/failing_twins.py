@@ -1,6 +1,6 @@
 """Does the detector of failures also work on palmar's own policy, in conditions it has never met?
 
-Ten conditions drawn at twice the range that the shipped policy was trained for: some it fails in most of the time, some hardly.
+Ten conditions drawn at 1.3 times each parameter's range: in some the shipped policy fails most of the time, in some hardly ever.
 Three of ten conditions are left out, in each of the 120 ways; everything else is as in `failure_detection`.
 """
 

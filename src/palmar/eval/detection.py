@@ -40,7 +40,7 @@ def same_step_auc(scores: Array, lengths: Array, failed: Array, steps: Array) ->
     """Mean over steps of the ROC-AUC among the episodes that are still running then: nobody's end is in sight. NaN when at
     no step both kinds are running."""
     found = []
-    for t in steps:
+    for t in steps[steps < scores.shape[1]]:
         running = lengths > t
         a, b = scores[running & failed, t], scores[running & ~failed, t]
         if len(a) and len(b):

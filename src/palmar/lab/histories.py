@@ -47,7 +47,7 @@ class Conditions:
     """
 
     count: int = 10
-    strength: float = 2.0
+    strength: float = 1.3
     each: int = 12
     seed: int = 530_000
 

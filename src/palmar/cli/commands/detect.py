@@ -29,7 +29,7 @@ class Detect:
     """The file."""
     conditions: Annotated[int, Range(2, 1000)] = 10
     """Worlds that differ from the nominal one."""
-    strength: Annotated[float, Range(0, 2)] = 2.0
+    strength: Annotated[float, Range(0, 2)] = 1.3
     """How far they differ, as a share of each parameter's range."""
     episodes: Annotated[int, COUNT] = 6
     """Tables of each task in each condition."""
