@@ -34,7 +34,7 @@ def collected(lab: Lab) -> Rollouts:
     """Every episode, with its condition as its task."""
     path = lab.shared / f"failing-twins-{lab.size.data:g}.npz"
     if not path.exists():
-        r = histories(*conditions(lab).jobs("shipped", names("arm7"), TIMEOUT))
+        r = histories(*conditions(lab).jobs("shipped", names("arm7"), TIMEOUT), (*CHUNK_SIGNALS, SPEED))
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, values=r.values, lengths=r.lengths, failed=r.failed, tasks=r.tasks)
     with np.load(path, allow_pickle=False) as kept:

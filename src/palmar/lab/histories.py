@@ -75,11 +75,11 @@ def episode(loaded: Loaded, job: Job) -> tuple[list[ActionChunk], list[float], b
 
 
 def histories(
-    jobs: Sequence[Job], groups: Sequence[int], names: Sequence[str] = (*CHUNK_SIGNALS, SPEED), processes: int | None = None,
-    progress: bool = True,
+    jobs: Sequence[Job], groups: Sequence[int], names: Sequence[str] = (*CHUNK_SIGNALS, "doubt", SPEED),
+    processes: int | None = None, progress: bool = True,
 ) -> Rollouts:  # fmt: skip
     """Play every episode. groups: one an episode, such as its condition; they become the `tasks` of the rollouts. names: signals,
-    and `SPEED`. An episode that ends before its first chunk is left out."""
+    and `SPEED`; one that the policy never says, such as `doubt`, is left out. So is an episode that ends before its first chunk."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -93,6 +93,8 @@ def histories(
                 bar.update(shown, advance=1)
     own = tuple(n for n in names if n != SPEED)
     r = rollouts([f[0] for f in found], [not f[2] for f in found], [f[3] for f in found], own)
+    own = tuple(n for i, n in enumerate(own) if np.isfinite(r.values[:, :, i]).any())
+    r = r.only(own)
     if SPEED not in names:
         return r
     speeds = np.full((*r.values.shape[:2], 1), np.nan)

@@ -61,7 +61,7 @@ class Detect:
         one_thread(self.policy)
         drawn = Conditions(self.conditions, self.strength, self.episodes, self.seed)
         jobs, groups = drawn.jobs(self.policy, chosen(self.tasks, self.robot), self.timeout, self.robot)
-        r = histories(jobs, groups, CHUNK_SIGNALS, self.processes, progress=not self.json)
+        r = histories(jobs, groups, (*CHUNK_SIGNALS, "doubt"), self.processes, progress=not self.json)
         failures, successes = int(r.failed.sum()), int((~r.failed).sum())
         console.print(f"{len(r)} episodes in {self.conditions} conditions: {successes} succeeded, {failures} failed")
         if failures < 10 or successes < 10:
