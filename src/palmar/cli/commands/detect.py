@@ -65,22 +65,16 @@ class Detect:
         failures, successes = int(r.failed.sum()), int((~r.failed).sum())
         console.print(f"{len(r)} episodes in {self.conditions} conditions: {successes} succeeded, {failures} failed")
         if failures < 10 or successes < 10:
+            other = "larger" if failures < 10 else "smaller"
             raise BadValue(
-                f"{failures} failures and {successes} successes; expected 10 or more of each. Next: "
-                + (
-                    "a larger --strength or more --episodes"
-                    if failures < 10
-                    else "a smaller --strength or more --episodes"
-                )
+                f"{failures} failures and {successes} successes; expected 10 or more of each. Next: a {other} --strength or more "
+                "--episodes"
             )
         ranked = []
         for half in (r.tasks % 2 == 0, r.tasks % 2 == 1):
-            if (
-                (r.failed & half).any()
-                and (~r.failed & half).any()
-                and (r.failed & ~half).any()
-                and (~r.failed & ~half).any()
-            ):
+            if all(
+                0 < r.failed[part].sum() < part.sum() for part in (half, ~half)
+            ):  # both kinds to fit on, and to rank
                 scores = Detector.learned(r.take(half)).scores(r)[~half]
                 ranked.append(equal_time_auc(scores, r.lengths[~half], r.failed[~half]))
         detector = Detector.fit(r, seed=self.seed)

@@ -175,37 +175,26 @@ class _Arm:
         self._move = np.zeros(3)
 
     def target(self, action: Array, share: float, command: Array) -> Array:
-        step, turn = self.frame.max_step
-        chain = self.frame.chain
-        q = self.robot.positions(self.frame, command)
-        move = shorten(action[:3], step) * share
+        move = shorten(action[:3], self.frame.max_step[0]) * share
         self._move = self._move + self.ease * (move - self._move)
-        here, turned = chain.forward(q)
-        self._position = here + shorten(self._position + self._move - here, self.leash)
-        if self.frame.workspace is not None:
-            self._position = np.clip(self._position, *self.frame.workspace)
-        if not self.frame.rotates:
-            return self.robot.commands(self.frame, chain.step_towards(q, self._position, None, self._home))
-        rotate = shorten(action[3:6], turn) * share
-        if np.any(rotate):
-            self._rotation = rotvec_to_matrix(rotate) @ self._rotation
-            ahead = matrix_to_rotvec(self._rotation @ turned.T)
-            if np.linalg.norm(ahead) > self.twist:
-                self._rotation = rotvec_to_matrix(shorten(ahead, self.twist)) @ turned
-        return self.robot.commands(self.frame, chain.step_towards(q, self._position, self._rotation, self._home))
+        self._lead(self._move, action, share, command)
+        return self.towards_reference(command)
 
     def advance(self, action: Array, share: float, part: float, command: Array) -> None:
         """Move the reference by `part` 0 … 1 of a tick of the action: parts that make up a tick do what a tick does."""
-        step, turn = self.frame.max_step
-        q = self.robot.positions(self.frame, command)
-        here, turned = self.frame.chain.forward(q)
-        shift, self._move = self._eased(shorten(action[:3], step) * share, part, self._move)
+        move = shorten(action[:3], self.frame.max_step[0]) * share
+        shift, self._move = self._eased(move, part, self._move)
+        self._lead(shift, action, share * part, command)
+
+    def _lead(self, shift: Array, action: Array, amount: float, command: Array) -> None:
+        """Move the reference by `shift` [m] and turn it by `amount` of the action's rotation, on its leash."""
+        here, turned = self.robot.pose(self.frame, command)
         self._position = here + shorten(self._position + shift - here, self.leash)
         if self.frame.workspace is not None:
             self._position = np.clip(self._position, *self.frame.workspace)
         if not self.frame.rotates:
             return
-        rotate = shorten(action[3:6], turn) * share * part
+        rotate = shorten(action[3:6], self.frame.max_step[1]) * amount
         if np.any(rotate):
             self._rotation = rotvec_to_matrix(rotate) @ self._rotation
             ahead = matrix_to_rotvec(self._rotation @ turned.T)
