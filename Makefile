@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Bytecode is written when a module is first imported: most of what is installed never is.
+PIP := -q --no-compile
 
 .PHONY: demo test setup lint bench checkpoint clean
 
@@ -21,12 +23,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { scripts/apt.sh python3-venv && $(PYTHON) -m venv --clear $(VENV); }
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]'
+	$(BIN)/python -m pip install $(PIP) -c constraints.txt torch
+	$(BIN)/python -m pip install $(PIP) -c constraints.txt -e '.[all]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install $(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 # Headless rendering: install Mesa's EGL only when it is not there.
