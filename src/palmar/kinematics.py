@@ -103,50 +103,60 @@ class Chain:
         )
 
     @cached_property
-    def _fixed(self) -> tuple[Array, Array]:
-        return quat_to_matrix(self.quats), quat_to_matrix(self.tool_quat)
+    def _steps(self) -> tuple[Array, Array, Array, Array | None]:
+        """float[J, 4, 4] each: from one joint's frame to the next is one + cos(q)·cos + sin(q)·sin + q·along."""
+        fixed = np.zeros((len(self.quats), 4, 4))
+        fixed[:, :3, :3], fixed[:, :3, 3], fixed[:, 3, 3] = quat_to_matrix(self.quats), self.offsets, 1.0
+        one, cos, sin, along = fixed.copy(), np.zeros_like(fixed), np.zeros_like(fixed), np.zeros_like(fixed)
+        sliding = np.array(self.slides, bool)
+        cos[~sliding, :, :2] = fixed[~sliding, :, :2]
+        sin[~sliding, :, 0], sin[~sliding, :, 1] = fixed[~sliding, :, 1], -fixed[~sliding, :, 0]
+        one[~sliding, :, :2] = 0.0
+        along[sliding, :, 3] = fixed[sliding, :, 2]
+        return one, cos, sin, along if sliding.any() else None
+
+    @cached_property
+    def _tool(self) -> Array:
+        return quat_to_matrix(self.tool_quat)
 
     @property
     def slides(self) -> tuple[bool, ...]:
         """bool[J]: which joints slide."""
         return self.prismatic or (False,) * len(self.quats)
 
+    def frames(self, q: Array) -> Array:
+        """Where each joint's frame is in the base frame, float[..., J, 4, 4], for joint positions q [..., J] [rad] or [m]."""
+        q = np.asarray(q, float)[..., None, None]
+        one, cos, sin, along = self._steps
+        steps = np.cos(q) * cos + np.sin(q) * sin + one
+        if along is not None:
+            steps += q * along
+        out = np.empty_like(steps)
+        out[..., 0, :, :] = steps[..., 0, :, :]
+        for i in range(1, len(one)):
+            np.matmul(out[..., i - 1, :, :], steps[..., i, :, :], out=out[..., i, :, :])
+        return out
+
+    def tcp(self, frames: Array) -> Array:
+        """The TCP's position [..., 3] [m] of `frames`."""
+        last = frames[..., -1, :3, :]
+        return np.asarray(last[..., :3] @ self.tool_offset + last[..., 3])
+
     def forward(self, q: Array) -> tuple[Array, Array]:
         """TCP position [..., 3] [m] and rotation [..., 3, 3] for joint positions q [..., J] [rad] or [m]; batched over
         leading axes."""
-        q = np.asarray(q, float)
-        rotations, tool = self._fixed
-        c, s = np.cos(q), np.sin(q)
-        R = np.broadcast_to(np.eye(3), (*q.shape[:-1], 3, 3))
-        p = np.zeros((*q.shape[:-1], 3))
-        for i, (offset, fixed, slides) in enumerate(zip(self.offsets, rotations, self.slides, strict=True)):
-            p = p + R @ offset
-            if slides:
-                R = R @ fixed
-                p = p + R[..., :, 2] * q[..., i, None]
-            else:
-                R = _turn(R @ fixed, c[..., i], s[..., i])
-        return p + R @ self.tool_offset, R @ tool
+        frames = self.frames(q)
+        return self.tcp(frames), frames[..., -1, :3, :3] @ self._tool
 
     def jacobian(self, q: Array) -> tuple[Array, Array, Array]:
         """TCP position [3], rotation [3, 3] and geometric Jacobian [6, J] (linear rows first, base frame) at q [J]."""
-        rotations, tool = self._fixed
-        c, s = np.cos(q), np.sin(q)
-        R, p = np.eye(3), np.zeros(3)
-        axes, origins = np.empty((len(q), 3)), np.empty((len(q), 3))
-        for i, (offset, fixed, slides) in enumerate(zip(self.offsets, rotations, self.slides, strict=True)):
-            p = p + R @ offset
-            if slides:
-                R = R @ fixed
-                p = p + R[:, 2] * q[i]
-            else:
-                R = _turn(R @ fixed, c[i], s[i])
-            axes[i], origins[i] = R[:, 2], p
-        p = p + R @ self.tool_offset
-        linear, angular = _cross(axes, p - origins), axes.copy()
-        sliding = np.array(self.slides, bool)
-        linear[sliding], angular[sliding] = axes[sliding], 0.0
-        return p, R @ tool, np.concatenate([linear, angular], axis=1).T
+        frames = self.frames(q)
+        p, axes = self.tcp(frames), frames[:, :3, 2]
+        linear, angular = _cross(axes, p - frames[:, :3, 3]), axes
+        if self._steps[3] is not None:
+            sliding = np.array(self.slides, bool)[:, None]
+            linear, angular = np.where(sliding, axes, linear), np.where(sliding, 0.0, axes)
+        return p, frames[-1, :3, :3] @ self._tool, np.concatenate([linear, angular], axis=1).T
 
     def step_towards(
         self,
@@ -187,15 +197,6 @@ def _onto(axis: Array) -> Array:
     v = np.cross([0.0, 0.0, 1.0], axis)
     K = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
     return np.eye(3) + K + K @ K / (1.0 + axis[2])
-
-
-def _turn(R: Array, c: Array, s: Array) -> Array:
-    """R · Rz(angle) with c, s its cosine and sine."""
-    x, y = R[..., 0], R[..., 1]
-    c, s = np.asarray(c)[..., None], np.asarray(s)[..., None]
-    out = np.empty_like(R)
-    out[..., 0], out[..., 1], out[..., 2] = c * x + s * y, c * y - s * x, R[..., 2]
-    return out
 
 
 def _cross(a: Array, b: Array) -> Array:

@@ -1,5 +1,7 @@
 """The simulated table: equal seeds give equal bits, geometry agrees with the kinematics, and every parameter arrives."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -202,6 +204,26 @@ def test_the_camera_develops_light():
     red[..., 0] = 200
     turned = camera.develop(red, NOMINAL.replace(hue=1 / 3), rng)[0, 0]
     assert turned.tolist() == [0, 200, 0]
+
+
+def test_a_world_is_seen_from_any_thread_whatever_else_is_drawn():
+    """As by a policy on a thread of its own: what was last drawn elsewhere does not keep the graphics to itself."""
+    first, second = World(), World(quality=True)
+    try:
+        here = first.load(SCENE).images
+        with ThreadPoolExecutor(1) as other:
+            there = other.submit(first.observe).result(timeout=20).images
+            fine = other.submit(second.load, tasks.sample("place", "seen", 6)).result(timeout=20).images
+        again, back = second.observe().images, first.observe().images
+        anew = first.load(SCENE).images  # frees what the other thread has drawn with
+        for name, picture in here.items():
+            for seen in (there, back, anew):
+                np.testing.assert_array_equal(seen[name], picture)
+            np.testing.assert_array_equal(again[name], fine[name])
+            assert (fine[name] != picture).any()
+    finally:
+        first.close()
+        second.close()
 
 
 def test_an_empty_room_says_what_to_do():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,6 @@ from palmar.embodiments import Embodiment, Frame
 from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
 from palmar.runtime.chunks import Coming
 from palmar.runtime.control.cubic import end_slopes, hermite, shaped
-from palmar.runtime.safety.zones import Skeleton
 from palmar.types import Array
 
 
@@ -140,14 +140,11 @@ class EndEffectorDelta:
         left = (len(coming.actions) - coming.index - coming.phase) / share
         count = min(count, int((left + 1e-6) / spacing))
         out = np.repeat(np.asarray(command, float)[None], count, axis=0)
-        steps = [
-            list(pieces(Coming(coming.actions, *_later(coming, k * spacing * share)), spacing * share))
-            for k in range(count)
-        ]
-        at = 0
+        if not count:
+            return out
+        parts, at = Parts.of(coming, count, spacing * share), 0
         for arm in self._arms:
-            if count:
-                out[:, arm.path] = arm.ahead(coming.actions[:, at : at + arm.width], steps, share, command)
+            out[:, arm.path] = arm.ahead(coming.actions[:, at : at + arm.width], parts, share, command)
             at += arm.width
         return out
 
@@ -168,7 +165,6 @@ class _Arm:
         self.path = robot.path(frame)
         self.width = 6 if frame.rotates else 3
         self._home = robot.positions(frame, robot.home)
-        self._skeleton = Skeleton(frame.chain)
 
     def reset(self, command: Array) -> None:
         self._position, self._rotation = self.robot.pose(self.frame, command)
@@ -215,33 +211,42 @@ class _Arm:
             self.frame, self.frame.chain.step_towards(q, self._position, rotation, self._home)
         )  # fmt: skip
 
-    def ahead(self, actions: Array, steps: list[list[tuple[int, float, float]]], share: float, command: Array) -> Array:
-        """Commands [k, n] of the frame's path after each of k steps, of pieces (action, part of it, …): inverse kinematics with
-        the Jacobian of here and one correction, near enough to plan by."""
+    def ahead(self, actions: Array, parts: Parts, share: float, command: Array) -> Array:
+        """Commands [k, n] of the frame's path at the ends of k steps: inverse kinematics with the Jacobian of here and one
+        correction, near enough to plan by."""
         step, turn = self.frame.max_step
-        position, move, rotation = self._position, self._move, np.zeros(3)
-        places, turns = np.empty((len(steps), 3)), np.zeros((len(steps), 3))
-        moves = shortened(actions[:, :3], step) * share
-        twists = shortened(actions[:, 3:6], turn) if self.frame.rotates else None
-        low, high = (-np.inf, np.inf) if self.frame.workspace is None else self.frame.workspace
-        for k, parts in enumerate(steps):
-            for index, part, _ in parts:
-                shift, move = self._eased(moves[index], part / share, move)
-                position = np.minimum(np.maximum(position + shift, low), high)
-                if twists is not None:
-                    rotation = rotation + twists[index] * part
-            places[k], turns[k] = position, rotation
+        ticks = (parts.length / share)[:, None]
+        moves = (shortened(actions[:, :3], step) * share)[parts.index]  # `_eased` for all parts at once
+        kept = (1.0 - self.ease) ** ticks
+        after = recursion(kept, (1.0 - kept) * moves, self._move)
+        before = np.concatenate([self._move[None], after[:-1]])
+        shifts = moves * ticks - (1.0 - self.ease) * (1.0 - kept) / self.ease * (moves - before)
+        places = self._inside(shifts)[parts.last]
         q = self.robot.positions(self.frame, command)
         p, R, J = self.frame.chain.jacobian(q)
         error = places - p
         if self.frame.rotates:
+            twists = shortened(actions[:, 3:6], turn)[parts.index] * parts.length[:, None]
+            turns = np.cumsum(twists, axis=0)[parts.last]
             error = np.concatenate([error, turns + matrix_to_rotvec(self._rotation @ R.T)], axis=1)
         else:
             J = J[:3]
         inverse = J.T @ np.linalg.inv(J @ J.T + 0.02**2 * np.eye(len(J)))
         near = q + error @ inverse.T
-        near = near + (places - self._skeleton.points(near)[:, -1]) @ inverse[:, :3].T
+        near = near + (places - self.frame.chain.forward(near)[0]) @ inverse[:, :3].T
         return self.robot.commands(self.frame, near)
+
+    def _inside(self, shifts: Array) -> Array:
+        """Where the reference is after each of shifts [P, 3] [m], kept in the workspace at each of them."""
+        places = self._position + np.cumsum(shifts, axis=0)
+        if self.frame.workspace is None:
+            return places
+        low, high = self.frame.workspace
+        if ((places < low) | (places > high)).any():
+            here = self._position
+            for k, shift in enumerate(shifts):
+                here = places[k] = np.minimum(np.maximum(here + shift, low), high)
+        return places
 
 
 class Absolute:
@@ -352,11 +357,24 @@ def pieces(coming: Coming, amount: float) -> Iterator[tuple[int, float, float]]:
         index, phase = index + 1, 0.0
 
 
-def _later(coming: Coming, amount: float) -> tuple[int, float]:
-    """Which action runs an amount of action time later, and how much of it is over."""
-    at = coming.index + coming.phase + amount + 1e-9
-    index = min(int(at), len(coming.actions) - 1)
-    return index, max(at - index - 1e-9, 0.0)
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The time of equal steps from where a chunk is, cut where an action ends too: the action of each part int[P], its length in
+    the action's time float64[P], and the last part of each step int[k]."""
+
+    index: Array
+    length: Array
+    last: Array
+
+    @classmethod
+    def of(cls, coming: Coming, count: int, step: float) -> Parts:
+        """`count` ≥ 1 steps of action time; the last action goes on."""
+        steps = np.arange(1, count + 1) * step
+        ends = np.arange(1.0, len(coming.actions) - coming.index) - coming.phase
+        cuts = np.sort(np.concatenate([steps, ends[(ends > 0.0) & (ends < steps[-1])]]))
+        begins = np.concatenate([[0.0], cuts[:-1]])
+        index = coming.index + np.searchsorted(ends, begins + 1e-9, side="right")
+        return cls(index, cuts - begins, np.searchsorted(cuts, steps, side="right") - 1)
 
 
 def _slowed(robot: Embodiment, which: Array, wanted: Array, speed: float) -> Array:
@@ -382,3 +400,16 @@ def shortened(v: Array, length: float) -> Array:
     v = np.asarray(v, float)
     n = np.sqrt((v * v).sum(axis=1, keepdims=True))
     return v * (length / np.maximum(n, length))
+
+
+def recursion(kept: Array, gained: Array, start: Array) -> Array:
+    """x[k] = kept[k]·x[k-1] + gained[k] with x[-1] = start [n], for all k at once: kept [K, 1], gained [K, n]. In ⌈log₂ K⌉ rounds,
+    each of which lets a step reach back twice as far (Hillis and Steele 1986)."""
+    kept, out = kept.copy(), gained.copy()
+    out[0] += kept[0] * start
+    back = 1
+    while back < len(out):
+        out[back:] += kept[back:] * out[:-back]
+        kept[back:] *= kept[:-back]
+        back *= 2
+    return out

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from palmar.embodiments import Column, Embodiment, Floor, Frame
-from palmar.kinematics import Chain, quat_to_matrix
+from palmar.kinematics import Chain
 from palmar.types import Array, Reason
 
 
@@ -16,38 +16,17 @@ class Skeleton:
     """Joint origins and the TCP of a serial chain, for a whole braking path in one go."""
 
     def __init__(self, chain: Chain) -> None:
-        fixed = np.zeros((len(chain.quats), 4, 4))
-        fixed[:, :3, :3], fixed[:, :3, 3], fixed[:, 3, 3] = quat_to_matrix(chain.quats), chain.offsets, 1.0
-        # fixed · Rz(angle) is linear in cos, sin and 1: three constant matrices a joint. A joint that slides is linear in q.
-        self._cos, self._sin, self._one = np.zeros_like(fixed), np.zeros_like(fixed), fixed.copy()
-        self._along = np.zeros_like(fixed)
-        turning = ~np.array(chain.slides, bool)
-        self._cos[turning, :, 0], self._cos[turning, :, 1] = fixed[turning, :, 0], fixed[turning, :, 1]
-        self._sin[turning, :, 0], self._sin[turning, :, 1] = fixed[turning, :, 1], -fixed[turning, :, 0]
-        self._one[turning, :, :2] = 0.0
-        self._along[~turning, :, 3] = fixed[~turning, :, 2]
-        self._slides = bool((~turning).any())
-        self._tool = np.append(chain.tool_offset, 1.0)
+        self._chain = chain
         lengths = np.linalg.norm(np.vstack([chain.offsets[1:], chain.tool_offset]), axis=1)
         reach = np.cumsum(lengths[::-1])[::-1]
+        self.slides = np.array(chain.slides, bool)
         # [J] how far a point can move for a step of joint i: the distance from its axis [m/rad], or 1 where it slides
-        self.reach = np.where(turning, reach, 1.0)
-        self.slides = ~turning
+        self.reach = np.where(self.slides, 1.0, reach)
 
     def points(self, q: Array) -> Array:
         """Points [N, J+1, 3] [m] in the base frame for joint positions q [N, J]: the joint origins, then the TCP."""
-        c, s = np.cos(q)[..., None, None], np.sin(q)[..., None, None]
-        turns = c * self._cos + s * self._sin + self._one
-        if self._slides:
-            turns = turns + q[..., None, None] * self._along
-        out = np.empty((len(q), q.shape[1] + 1, 3))
-        T = turns[:, 0]
-        out[:, 0] = T[:, :3, 3]
-        for i in range(1, q.shape[1]):
-            T = T @ turns[:, i]
-            out[:, i] = T[:, :3, 3]
-        out[:, -1] = T[:, :3] @ self._tool
-        return out
+        frames = self._chain.frames(q)
+        return np.concatenate([frames[..., :3, 3], self._chain.tcp(frames)[..., None, :]], axis=-2)
 
 
 @dataclass(frozen=True, slots=True)
