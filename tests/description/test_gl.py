@@ -1,6 +1,7 @@
 """Headless rendering: a backend is chosen when nobody chose one, and its absence names the package to install."""
 
 import os
+import threading
 
 import pytest
 
@@ -30,7 +31,8 @@ def test_no_opengl_says_what_to_install(monkeypatch):
     def broken(*_: object):
         raise OSError("libEGL.so.1 not found")
 
-    monkeypatch.setattr(camera.mujoco, "Renderer", broken)
+    monkeypatch.setattr(camera.GL, "_own", threading.local())  # otherwise the context that earlier tests drew with
+    monkeypatch.setattr(camera.mujoco, "GLContext", broken)
     with pytest.raises(MissingPackage) as error:
         camera.check()
     assert str(error.value) == said
