@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from failing_twins import DOUBT
 from failing_twins import collected as histories_of
 from online_adaptation import FIRST, OLD, PATIENCE, TASKS, TURNED, collected, tested
 from study import Row, Rows, Size, Study, compared, outcomes, points, rates
@@ -38,7 +39,7 @@ def detector(lab: Lab) -> Path:
     """Fitted on the shipped policy in other conditions than the one of this study (`failing_twins`)."""
     path = lab.shared / "automatic-intervention.json"
     r = histories_of(lab)
-    Detector.fit(r.only(CHUNK_SIGNALS)).save(path)
+    Detector.fit(r.only((*CHUNK_SIGNALS, DOUBT))).save(path)
     return path
 
 

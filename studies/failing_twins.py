@@ -22,7 +22,9 @@ from palmar.sim.tasks import names
 if TYPE_CHECKING:
     from making import Lab
 
-CHUNKS, BOTH = "learned, chunks", "learned, chunks and body"
+CHUNKS, BOTH, ALL = "learned, chunks", "learned, chunks and body", "learned, chunks, body and doubt"
+DOUBT = "doubt"  # the policy's own
+NAMES = (*CHUNK_SIGNALS, DOUBT, SPEED)
 TIMEOUT = 10.0
 
 
@@ -32,36 +34,36 @@ def conditions(lab: Lab) -> Conditions:
 
 def collected(lab: Lab) -> Rollouts:
     """Every episode, with its condition as its task."""
-    path = lab.shared / f"failing-twins-{lab.size.data:g}.npz"
+    path = lab.shared / f"failing-twins-{lab.size.data:g}-{len(NAMES)}-signals.npz"
     if not path.exists():
-        r = histories(*conditions(lab).jobs("shipped", names("arm7"), TIMEOUT), (*CHUNK_SIGNALS, SPEED))
+        r = histories(*conditions(lab).jobs("shipped", names("arm7"), TIMEOUT), NAMES)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, values=r.values, lengths=r.lengths, failed=r.failed, tasks=r.tasks)
     with np.load(path, allow_pickle=False) as kept:
-        return Rollouts((*CHUNK_SIGNALS, SPEED), kept["values"], kept["lengths"], kept["failed"], kept["tasks"])
+        return Rollouts(NAMES, kept["values"], kept["lengths"], kept["failed"], kept["tasks"])
 
 
 def measure(lab: Lab, arm: str) -> Row:
     r = collected(lab)
     good = ~r.failed
-    chosen = {CHUNKS: CHUNK_SIGNALS, BOTH: r.names, TIME: ("size",), LENGTH: ("size",)}.get(arm, (arm,))
+    several = {CHUNKS: CHUNK_SIGNALS, BOTH: (*CHUNK_SIGNALS, SPEED), ALL: r.names, TIME: ("size",), LENGTH: ("size",)}
     by_condition = [int(good[r.tasks == k].sum()) for k in range(Conditions.count)]
-    return judged(r.only(chosen), arm, lab.size.trials) | {
+    return judged(r.only(several.get(arm, (arm,))), arm, lab.size.trials) | {
         "_success": Rate(int(good.sum()), len(r)),
         "_successes": by_condition,
     }
 
 
 def answer(rows: Rows) -> str:
-    single = [a for a in rows if a not in (CHUNKS, BOTH, TIME, LENGTH)]
+    single = [a for a in rows if a not in (CHUNKS, BOTH, ALL, TIME, LENGTH)]
     best = max(single, key=lambda a: np.mean(rows[a]["_auc"]))
-    both, first = rows[BOTH], rows[CHUNKS]
+    both, first = rows[ALL], rows[CHUNKS]
     ahead = [a - b for a, b in zip(both["_auc"], rows[best]["_auc"], strict=True)]
     low, high = interval(ahead)
     lead = "ahead of" if low > 0 else "behind" if high < 0 else "not to be told from"
     return (
         f"The shipped policy succeeds in {first['_success']} of the episodes ({first['_successes']} of each condition's). At equal "
-        f"time, in conditions never seen, chunks and body reach {spanned(both['_auc'])}, chunks alone {spanned(first['_auc'])}; "
+        f"time, in conditions never seen, all signals reach {spanned(both['_auc'])}, chunks alone {spanned(first['_auc'])}; "
         f"the best single signal, {best}, {spanned(rows[best]['_auc'])}: the detector is {lead} it ({spanned(ahead, True)}). With "
         f"alarms at 10 % (on held-out seen successes {both['false alarms, seen']:.3f}) balanced accuracy is "
         f"{both['balanced accuracy']:.3f}, of the time so far {rows[TIME]['balanced accuracy']:.3f}; counting alarms by the usual "
@@ -71,7 +73,7 @@ def answer(rows: Rows) -> str:
 
 STUDY = Study(
     question="Does the detector of failures also work on palmar's own policy, in conditions it has never met?",
-    arms=(CHUNKS, BOTH, *CHUNK_SIGNALS, SPEED, TIME, LENGTH),
+    arms=(CHUNKS, BOTH, ALL, *CHUNK_SIGNALS, SPEED, DOUBT, TIME, LENGTH),
     expectation="As on the rollouts of others: above 0.8 at equal time, and a little above the best single signal.",
     measure=measure,
     answer=answer,
