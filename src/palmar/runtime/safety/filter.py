@@ -93,6 +93,9 @@ class Safety:
         self._unknown = np.full(len(robot.channels), np.nan)
         self._window = max(round(robot.thresholds.window * robot.control_rate), 1)
         self.checked = 0
+        ends = np.maximum(np.abs(robot.lower), np.abs(robot.upper))
+        # a target is clipped to it, so that no division overflows
+        self._far = 1e6 * np.where(np.isfinite(ends), np.maximum(ends, 1.0), 1e6)
         self._endless, self._any_endless = robot.endless, bool(robot.endless.any())
         _check_longest(robot, self.limits, self._geometric)
         self.reset(robot.home)
@@ -218,8 +221,7 @@ class Safety:
                 "Next: one number for each channel"
             )
         self.checked += 1
-        far = 1e6 * np.maximum(np.abs(self._q), 1.0)  # clipped: the division must not overflow
-        near = np.minimum(np.maximum(target, -far), far)
+        near = np.minimum(np.maximum(target, -self._far), self._far)
         wanted = (near - self._q) / self.limits.dt
         if self._any_endless:
             target = np.where(self._endless & np.isfinite(target), near, target)

@@ -174,9 +174,9 @@ def velocity(move: Move) -> Reason | None:
     asked = abs(float(move.velocity[i]))
     slowed = move.velocity.copy()
     for group in move.limits.groups:
-        worst = float(share[group].max())
-        if worst > 1.0:
-            slowed[group] = slowed[group] / worst
+        part = share[group]
+        if (worst := part[part.argmax()]) > 1.0:
+            slowed[group] /= worst
     move.velocity = slowed
     return Reason("velocity", move.robot.channels[i].name, asked, float(move.limits.velocity[i]), move.unit(i, "/s"))
 
@@ -193,7 +193,9 @@ def acceleration(move: Move) -> Reason | None:
     most = lim.gain
     speed = np.abs(wanted)
     room = np.abs(move.target - move.position) + lim.slack
-    room += (move.lead * wanted > 0) * lim.farthest(move.lead, move.change)
+    ahead = move.lead * wanted
+    if ahead[ahead.argmax()] > 0:
+        room += (ahead > 0) * lim.farthest(move.lead, move.change)
     gained = np.abs(wanted - move.before) - most
     if gained[gained.argmax()] <= 0.0 and lim.stopped_within(speed, room):
         return None
@@ -201,9 +203,9 @@ def acceleration(move: Move) -> Reason | None:
     i = int(share.argmin())
     if slow := share[i] < 1.0:
         for group in lim.groups:
-            least = float(share[group].min())
-            if least < 1.0:
-                softened[group] = wanted[group] * least
+            part = share[group]
+            if (least := part[part.argmin()]) < 1.0:
+                softened[group] *= least
     softened = lim.arriving(softened, room, move.before, move.change)
     softened = np.minimum(np.maximum(softened, move.before - most), move.before + most)
     if np.abs(softened - wanted).max() <= 1e-3:

@@ -34,7 +34,7 @@ class Limits:
     and the change of that its jerk; there is nothing beyond. They lie inside the robot's own limits by one part in a
     million, so rounding never crosses those. A channel without a limit of acceleration may turn round within one tick; one
     whose jerk lets the acceleration turn round within one tick is limited by the acceleration alone (`simple`).
-    groups: int arrays of the channels that are slowed together. effort: float64[N] [N·m] or [N], infinite where unknown.
+    groups: the channels that are slowed together, of each group a slice or an int array. effort: float64[N] [N·m] or [N], infinite where unknown.
     """
 
     lower: Array
@@ -44,7 +44,7 @@ class Limits:
     jerk: Array
     dt: float
     speeds: Array
-    groups: tuple[Array, ...]
+    groups: tuple[Array | slice, ...]
     effort: Array
 
     @classmethod
@@ -58,13 +58,15 @@ class Limits:
         names = [c.coupling for c in robot.channels]
         groups = [np.flatnonzero([n == name for n in names]) for name in dict.fromkeys(n for n in names if n)]
         groups += [np.array([i]) for i, n in enumerate(names) if not n]
+        ranges = [slice(int(g[0]), int(g[-1]) + 1) for g in groups]  # of neighbours, faster to look at
+        found = [r if r.stop - r.start == len(g) else g for g, r in zip(groups, ranges, strict=True)]
         inset = np.minimum(1e-6, (robot.upper - robot.lower) / 4)
         lower, upper = robot.lower + inset, robot.upper - inset
         # a speed is stopped at 0, which may be the end of its range
         lower, upper = np.where(speeds, np.minimum(lower, 0.0), lower), np.where(speeds, np.maximum(upper, 0.0), upper)
         return cls(
             lower, upper, rate * inside, change, np.minimum(third * inside, 2 * change / dt), dt,
-            speeds, tuple(groups), np.array([np.inf if c.effort is None else c.effort for c in robot.channels]),
+            speeds, tuple(found), np.array([np.inf if c.effort is None else c.effort for c in robot.channels]),
         )  # fmt: skip
 
     @cached_property
