@@ -34,7 +34,8 @@ class Limits:
     and the change of that its jerk; there is nothing beyond. They lie inside the robot's own limits by one part in a
     million, so rounding never crosses those. A channel without a limit of acceleration may turn round within one tick; one
     whose jerk lets the acceleration turn round within one tick is limited by the acceleration alone (`simple`).
-    groups: the channels that are slowed together, of each group a slice or an int array. effort: float64[N] [N·m] or [N], infinite where unknown.
+    groups: the channels that are slowed together, of each group a slice or an int array. effort: float64[N] [N·m] or [N],
+    infinite where unknown.
     """
 
     lower: Array
