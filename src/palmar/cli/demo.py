@@ -26,7 +26,7 @@ INSTRUCTIONS = ("pick up the red cube", "put the green ball on the blue plate", 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """How much of everything. The defaults take about ten minutes on two cores; from_scratch trains for 40 minutes more, after
+    """How much of everything. The defaults take about seven minutes on two cores; from_scratch trains for 40 minutes more, after
     collecting for about as long.
 
     episodes, adapt_episodes: demonstrations collected first, and in the identified simulator. scratch_stills: tables that are
