@@ -153,7 +153,7 @@ class Chain:
         frames = self.frames(q)
         p, axes = self.tcp(frames), frames[:, :3, 2]
         linear, angular = _cross(axes, p - frames[:, :3, 3]), axes
-        if self._steps[3] is not None:
+        if any(self.slides):
             sliding = np.array(self.slides, bool)[:, None]
             linear, angular = np.where(sliding, axes, linear), np.where(sliding, 0.0, axes)
         return p, frames[-1, :3, :3] @ self._tool, np.concatenate([linear, angular], axis=1).T

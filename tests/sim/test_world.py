@@ -226,6 +226,11 @@ def test_a_world_is_seen_from_any_thread_whatever_else_is_drawn():
         second.close()
 
 
+def test_a_picture_larger_than_what_can_be_drawn_is_refused(world):
+    with pytest.raises(BadValue, match=r"a picture of 481×640 px; expected at most 480×640"):
+        camera.Renderer(world.model, 481, 640)
+
+
 def test_an_empty_room_says_what_to_do():
     with pytest.raises(BadValue, match=r"no scene is laid out yet. Next: world.load"):
         World().reset()

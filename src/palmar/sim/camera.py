@@ -11,6 +11,7 @@ import numpy as np
 
 from palmar.description.gl import import_mujoco, no_gl
 from palmar.embodiments import Camera
+from palmar.errors import BadValue
 from palmar.sim.params import WorldParams
 from palmar.types import Array
 
@@ -27,7 +28,8 @@ class GL:
     _own = threading.local()
 
     def __init__(self) -> None:
-        self._context, self._lock = mujoco.GLContext(16, 16), threading.Lock()
+        # re-entrant: the garbage collector may free a renderer while another one draws
+        self._context, self._lock = mujoco.GLContext(16, 16), threading.RLock()
 
     @classmethod
     def here(cls) -> GL:
@@ -44,12 +46,21 @@ class GL:
 
 
 class Renderer:
-    """One camera size of one model, with shadows and reflections off (about ten times faster on Mesa)."""
+    """One camera size of one model, with shadows and reflections off (about ten times faster on Mesa).
+
+    Raises `BadValue` for a picture larger than the model's offscreen buffer, `MissingPackage` where there is no OpenGL.
+    """
 
     def __init__(self, model: Any, height: int, width: int, quality: bool = False) -> None:
+        self._context: Any = None  # first, for `close`
+        most = model.vis.global_.offheight, model.vis.global_.offwidth
+        if height > most[0] or width > most[1]:
+            raise BadValue(
+                f"a picture of {height}×{width} px; expected at most {most[0]}×{most[1]}, the model's offscreen buffer. "
+                "Next: a smaller picture"
+            )
         self._model, self._picture = model, mujoco.MjrRect(0, 0, width, height)
         self._scene, self._option = mujoco.MjvScene(model, model.ngeom + SPARE), mujoco.MjvOption()
-        self._context: Any = None
         try:
             self._gl = GL.here()
             with self._gl.current():

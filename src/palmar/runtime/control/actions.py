@@ -197,7 +197,7 @@ class _Arm:
             if np.linalg.norm(ahead) > self.twist:
                 self._rotation = rotvec_to_matrix(shorten(ahead, self.twist)) @ turned
 
-    def _eased(self, move: Array, part: float, before: Array) -> tuple[Array, Array]:
+    def _eased(self, move: Array, part: float | Array, before: Array) -> tuple[Array, Array]:
         """The way of `part` of a tick and the move a tick after it, filtered towards `move`: the sum over parts does not depend
         on how a tick is divided, and a whole one is a step of the filter in `target`."""
         kept = (1.0 - self.ease) ** part
@@ -216,12 +216,11 @@ class _Arm:
         correction, near enough to plan by."""
         step, turn = self.frame.max_step
         ticks = (parts.length / share)[:, None]
-        moves = (shortened(actions[:, :3], step) * share)[parts.index]  # `_eased` for all parts at once
+        moves = (shortened(actions[:, :3], step) * share)[parts.index]
         kept = (1.0 - self.ease) ** ticks
         after = recursion(kept, (1.0 - kept) * moves, self._move)
         before = np.concatenate([self._move[None], after[:-1]])
-        shifts = moves * ticks - (1.0 - self.ease) * (1.0 - kept) / self.ease * (moves - before)
-        places = self._inside(shifts)[parts.last]
+        places = self._inside(self._eased(moves, ticks, before)[0])[parts.last]
         q = self.robot.positions(self.frame, command)
         p, R, J = self.frame.chain.jacobian(q)
         error = places - p
