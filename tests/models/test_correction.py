@@ -188,7 +188,7 @@ def test_a_damaged_correction_is_told(trained, tmp_path):
             load_policy(str(tmp_path))
 
 
-def test_it_comes_back_with_its_policy_and_refuses_another(tmp_path):
+def test_it_comes_back_with_its_policy_and_refuses_another(tmp_path, monkeypatch):
     from toy import face
 
     from palmar.models import checkpoint
@@ -206,6 +206,15 @@ def test_it_comes_back_with_its_policy_and_refuses_another(tmp_path):
     made = c.save(tmp_path / "correction", net, scales["state"], scales["action"], str(base), {})
     policy = load_policy(str(made))
     assert isinstance(policy, c.Corrected) and policy.interface == shape
+    monkeypatch.chdir(tmp_path)
+    for told, from_here in (("base@gantry", f"{made / '../base'}@gantry"), ("lerobot:other", "lerobot:other")):
+        monkeypatch.setattr(c, "fingerprint", lambda base: "")
+        there = c.save(tmp_path / "of a robot", net, scales["state"], scales["action"], told, {})
+        monkeypatch.chdir("/")
+        where = c.read(there).base.replace("of a robot", "correction")
+        assert where == from_here
+        monkeypatch.chdir(tmp_path)
+    monkeypatch.undo()
     moved = tmp_path / "moved"
     base.rename(moved)
     assert c.load(made, base=str(moved)).inner is not None

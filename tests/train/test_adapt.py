@@ -28,6 +28,7 @@ from palmar.train.adapt import AdaptConfig, Successes, Unlabelled, adapt, shares
 from palmar.train.adapting import AdaptRequest, adapted_version
 from palmar.train.feed import Feed
 from palmar.train.loop import TrainConfig
+from palmar.train.prepare import TrainSettings, prepare
 from palmar.train.resume import STATE
 
 SHORT = AdaptConfig(steps=2, corrections=4, replay=8, threads=1)
@@ -210,3 +211,19 @@ def test_held_out_tables_are_of_the_policys_own_robot(there: SimpleNamespace, mo
         else:
             with pytest.raises(BadValue, match="drives 'arm8', and there are tables for"):
                 command._tables(command.new)
+
+
+def test_training_too_learns_what_a_person_drove_and_not_what_led_there(tmp_path: Path) -> None:
+    """Episodes that nobody took over stay whole, whether they succeeded or not: `success_only` is for those."""
+    with DatasetWriter(tmp_path / "runs", arm7(), 10, interventions=True) as writer:
+        for i, (success, drove) in enumerate([(True, 5), (False, 0), (True, 0)]):
+            made = episode(12, seed=80 + i)
+            steps = [replace(s, intervention=k >= 12 - drove) for k, s in enumerate(made.steps)]
+            writer.add(replace(made, steps=steps, source="policy", success=success))
+    said: list[str] = []
+    settings = TrainSettings(preset="palmar-nano", data=(tmp_path / "runs",), steps=1)
+    (data,) = prepare(settings, said.append).sets
+    assert [(e.start, e.stop) for e in data.episodes] == [(7, 12), (12, 24), (24, 36)]
+    assert f"{tmp_path / 'runs'}: people took over; the 7 frames that led there are left out, and 29 are learned" in said
+    (plain,) = prepare(replace(settings, data=(recorded(tmp_path / "plain", 2, interventions=False),)), said.append).sets
+    assert isinstance(plain, Dataset)

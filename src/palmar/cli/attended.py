@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from palmar.cli.live import RunConfig
     from palmar.data.writer import DatasetWriter
 
+KEY_EVERY = 0.1
+"""How long the policy is waited for before the keyboard is looked at again [s]."""
+
 
 class Drawn(Subscriber):
     """The policy of this episode: that of the configuration, or with `ab` the one of the two that is drawn.
@@ -98,7 +101,7 @@ def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
     keys = Keyboard()
     try:
         say("tab takes over and gives back; w s a d r f move, u o i k j l turn, g opens and closes")
-        policy = Intervening(policy, Teleop(fit.robot, keys), ByHand(lambda: keys.pressed(SWITCH)))
+        policy = Intervening(policy, Teleop(fit.robot, keys), ByHand(lambda: keys.pressed(SWITCH)), KEY_EVERY)
         yield Judged(policy) if config.detector is not None else policy
     finally:
         keys.close()

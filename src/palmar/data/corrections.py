@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.types import STILL, Array
 
+Own = Literal["none", "successes", "all"]
+"""Which episodes that nobody took over are kept of a set that says who drove."""
 LABELLED = "learner"
 """Source of an episode whose recorded actions are an expert's labels and not what was done (`lab.collect`)."""
 
@@ -26,11 +28,11 @@ class Corrections(View):
     """A data set whose episodes are the stretches that a person drove. Frames keep their indices, so nothing is copied; past
     the end of a stretch actions are padding.
 
-    own: keep whole episodes too that succeeded and that nobody took over. seconds: how long a person drove, all stretches
-    together; of `own` the policy's as well.
+    own: keep whole episodes too that nobody took over: those that succeeded, or all. seconds: how long a person drove, all
+    stretches together; of `own` the policy's as well.
     """
 
-    def __init__(self, source: Any, own: bool = False) -> None:
+    def __init__(self, source: Any, own: Own = "none") -> None:
         super().__init__(source)
         self.episodes = tuple(stretches(source, own))
         self._stop = np.zeros(len(source), np.int64)
@@ -51,14 +53,14 @@ class Corrections(View):
         return out
 
 
-def stretches(source: Any, own: bool = False) -> list[Any]:
-    """Of each episode the parts that a person drove, as episodes. own: and all of one that succeeded and that nobody took over."""
+def stretches(source: Any, own: Own = "none") -> list[Any]:
+    """Of each episode the parts that a person drove, as episodes. own: and whole ones that nobody took over."""
     if fmt.INTERVENTION not in getattr(source, "features", {}):
         return list(source.episodes)
     drove = np.asarray(source.column(fmt.INTERVENTION)).reshape(-1).astype(bool)
     found = []
     for e in source.episodes:
-        good = e.source == LABELLED or (own and (e.success or e.source == STILL))
+        good = e.source == LABELLED or own == "all" or (own == "successes" and (e.success or e.source == STILL))
         if good and not drove[e.start : e.stop].any():
             found.append(e)
             continue

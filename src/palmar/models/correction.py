@@ -35,7 +35,7 @@ from palmar.models.fits import check_interface
 from palmar.models.layers import Residual
 from palmar.models.tensors import read_tensors, replace_file, write_tensors
 from palmar.models.transformer import time_features
-from palmar.policy import Policy, checkpoint_of, load_policy
+from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def save(
         "config": to_dict(correction.config),
         "interface": interface_to_dict(correction.interface),
         "normalizers": {"state": state.to_dict(), "action": action.to_dict()},
-        "base": os.path.relpath(base, folder) if Path(base).exists() else base,
+        "base": _relative(base, folder),
         "base_fingerprint": fingerprint(base),
         "info": dict(info),
     }
@@ -175,6 +175,21 @@ def save(
     text = json.dumps(about, indent=1, allow_nan=False)
     replace_file(folder / FILE, lambda p: p.write_text(text))
     return folder
+
+
+def _relative(base: str, folder: Path) -> str:
+    """Where a policy lies, FOLDER or FOLDER@ROBOT, as seen from a correction's folder; what is no folder stays as it is."""
+    where, robot = split_robot(base)
+    return os.path.relpath(where, folder) + (f"@{robot}" if robot else "") if Path(where).exists() else base
+
+
+def _from(base: str, folder: Path) -> str:
+    """The other way round."""
+    where, robot = split_robot(base)
+    for there, end in ((base, ""), (where, f"@{robot}" if robot else "")):
+        if (folder / there).exists():
+            return f"{folder / there}{end}"
+    return base
 
 
 @dataclass(frozen=True)
@@ -201,8 +216,7 @@ def read(path: str | Path) -> Stored:
         correction = config.build(interface)
         correction.load_state_dict(weights)
         scales = made(raw["normalizers"], interface, file)
-        where = str(raw["base"])
-        base = str(file.parent / where) if (file.parent / where).exists() else where
+        base = _from(str(raw["base"]), file.parent)
         return Stored(correction, scales["state"], scales["action"], base, str(raw["base_fingerprint"]))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, BadValue) as error:
         raise BadFile(f"'{file}' is damaged: {str(error).splitlines()[0]}. Next: copy the correction again") from error

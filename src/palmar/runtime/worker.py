@@ -69,7 +69,7 @@ class Threaded:
 
     def __init__(self, policy: Policy) -> None:
         self.policy, self.latency = policy, 0.0
-        self._wake, self._closed = threading.Event(), False
+        self._wake, self._done, self._closed = threading.Event(), threading.Event(), False
         self._job: tuple[Observation, Prefix | None] | None = None
         self._result: ActionChunk | BaseException | None = None
         self._busy, self._epoch, self._asked = False, 0, 0
@@ -92,11 +92,17 @@ class Threaded:
                 self._result = error
             self.latency = time.perf_counter() - start
             self._busy = False
+            self._done.set()
 
     def request(self, obs: Observation, now: float, prefix: Prefix | None = None) -> None:
         self._asked = self._epoch
+        self._done.clear()
         self._job, self._busy = (obs, prefix), True
         self._wake.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Until what was asked for is computed, at most `seconds`; whether it is. For who may wait: the loop does not."""
+        return self._done.wait(seconds)
 
     def poll(self, now: float) -> ActionChunk | None:
         if self._busy:  # the slot is the thread's now: not even to be read and put back

@@ -99,7 +99,7 @@ def adapt(
     began = time.perf_counter()
     model, interface, *_ = checkpoint.check(init)
     corrected = checked(interface, corrections, replay, config)
-    known = [c for s in replay if (c := Corrections(s, own=True)).frames] if config.replay else []
+    known = [c for s in replay if (c := Corrections(s, own="successes")).frames] if config.replay else []
     old = [InMemory(c, -(-config.replayed // len(known)), config.seed) for c in known]
     used: list[Any] = [*old, *(InMemory(c) for c in corrected if c.frames)]
     split = len(used) - sum(bool(c.frames) for c in corrected)
@@ -143,7 +143,7 @@ def checked(
             f"no old data to replay, and a batch has {config.replay} frames of it. Next: --replay SET, or --replay-frames 0 to "
             "forget what is not corrected"
         )
-    if config.replay and not any(Corrections(s, own=True).frames for s in replay):
+    if config.replay and not any(Corrections(s, own="successes").frames for s in replay):
         raise BadValue(
             f"{len(replay)} sets of --replay hold no frame to replay; expected demonstrations, or runs that succeeded. "
             "Next: --replay SET of palmar collect, or --replay-frames 0 to forget what is not corrected"

@@ -250,8 +250,10 @@ def horizon(settings: TrainSettings, init: Path | None, fps: float) -> int:
 
 
 def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> Any:
-    """A data set, without its bad demonstrations where these are not wanted. What does not fit within it is said; frames at
+    """A data set, without what a policy did before a person took over, and without bad demonstrations where these are not wanted.
+    What does not fit within it is said; frames at
     another rate than fps says are refused: the policy would act at another speed."""
+    from palmar.data.corrections import Corrections
     from palmar.data.findings import at_another_rate, frame_rate
     from palmar.data.inspect import warnings
     from palmar.data.quality import Kept, assess
@@ -263,6 +265,12 @@ def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> An
         raise BadValue(f"{folder}: {frame_rate(data)}. Next: palmar repair {folder}")
     for text in warnings(data):
         say(f"warning: {folder}: {text}")
+    if (driven := Corrections(data, own="all")).episodes != tuple(data.episodes):
+        left = sum(e.stop - e.start for e in data.episodes) - driven.frames
+        say(
+            f"{folder}: people took over; the {left} frames that led there are left out, and {driven.frames} are learned"
+        )
+        data = driven
     if not settings.good_only:
         return data
     quality = assess(data)

@@ -72,7 +72,8 @@ def test_the_folder_goes_back_with_the_loop(versions: Versions) -> None:
     promoted(versions, broken=True)
     body, back = MockBody(ROBOT), RollBack(following.policy, told=following.rolled_back)
     rollout(body, Inline(following.policy), body.observe(), subscribers=[At(20, following.look), back], timeout=1.0)
-    assert following.policy.version == "v000" == versions.current
+    assert following.policy.version == "v000" and versions.current == "v001"  # no disk is waited for on the loop's thread
+    assert not following.look() and versions.current == "v000"
     assert versions.history()[-1]["event"] == "rolled back" and "finite" in versions.history()[-1]["reason"]
     assert not following.look()
 
@@ -127,7 +128,7 @@ def test_two_alarms_lead_the_folder_back_twice(versions: Versions) -> None:
     for there in ("v001", "v000"):
         assert following.policy.roll_back(Reason("test"))
         following.rolled_back(Reason("test"))
-        assert following.policy.version == there == versions.current and not following.look()
+        assert not following.look() and following.policy.version == there == versions.current
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_the_robot(
@@ -143,7 +144,8 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_robot(
     end = rollout(
         body, Inline(following.policy), body.observe(), subscribers=[At(20, following.look), back], timeout=1.0
     )
-    assert end.reason == "timeout" and following.policy.version == "v000" and not following.look()
+    assert end.reason == "timeout" and following.policy.version == "v000" and not following.look() and not following.look()
+    assert versions.current == "v001"
 
 
 def test_the_thread_looks_by_itself_and_ends(versions: Versions) -> None:
@@ -155,3 +157,23 @@ def test_the_thread_looks_by_itself_and_ends(versions: Versions) -> None:
         while following.policy.version != "v001" and time.monotonic() < until:
             time.sleep(0.01)
     assert following.policy.version == "v001"
+
+
+def test_the_thread_takes_the_folder_back_at_once_and_what_is_left_at_the_end(versions: Versions) -> None:
+    import time
+
+    with Following(versions.root, every=60.0, load=Named) as following:
+        promoted(versions)
+        following.look()
+        following.policy.roll_back(Reason("test"))
+        following.rolled_back(Reason("test"))
+        until = time.monotonic() + 20
+        while versions.current != "v000" and time.monotonic() < until:
+            time.sleep(0.01)
+        assert versions.current == "v000"
+    promoted(versions)
+    following.look()
+    following.policy.roll_back(Reason("test"))
+    following.rolled_back(Reason("test"))
+    following.__exit__()
+    assert versions.current == "v000"

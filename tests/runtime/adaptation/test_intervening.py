@@ -1,5 +1,7 @@
 """A person takes over and gives back: who drives is exact to the frame, and recorded in LeRobot's column."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,3 +186,59 @@ def test_corrections_of_another_robot_are_refused_by_name(tmp_path: Path) -> Non
     other = ROBOT.with_action_space("channels").interface(8)
     with pytest.raises(BadValue, match="lacks actions joint1"):
         check_same_robot(data, other, "set", "--corrections")
+
+
+class Hanging(Constant):
+    """Answers once; from then on not before it is let go."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(value)
+        self.free = threading.Event()
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        if self.prefixes:
+            self.free.wait(20)
+        return super().act(obs, prefix)
+
+
+def test_a_person_takes_over_from_a_policy_that_hangs_and_gives_back_when_it_answers() -> None:
+    inner, asked = Hanging(0.0), 0
+
+    def pressed() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 20:
+            inner.free.set()
+        return asked in (4, 30)  # 1 is of the reset, 2 of the answer, 3 and 4 of the policy that is silent
+
+    policy = Intervening(inner, Constant(0.001, 1), ByHand(pressed), patience=0.02)
+    seen = marks(recorded(policy, 4.0))
+    assert seen[:4] == [False] * 4 and seen[4:20] == [True] * 16 and not any(seen[-8:])
+    assert policy.takeovers == 1
+
+
+def test_what_hung_is_not_handed_over_for_a_later_question() -> None:
+    inner, drives = Hanging(0.0), iter([False, True, False])
+    policy = Intervening(inner, Constant(0.001, 1), ByHand(lambda: False), patience=5.0)
+    policy.rule = lambda obs, chunk, driving: next(drives)
+    body = MockBody(ROBOT)
+    first, second, third = (replace(body.observe(), time=t) for t in (0.0, 1.0, 2.0))
+    policy._patience = 0.05
+    assert policy.act(first).t0 == 0.0
+    assert policy.act(second).intervention  # the policy is silent
+    inner.free.set()
+    policy._patience = 5.0
+    while policy._worker.busy:
+        time.sleep(0.001)
+    assert policy.act(third).t0 == 2.0 and not policy.driving
+
+
+def test_a_policy_that_raises_on_its_own_thread_raises_here() -> None:
+    policy = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: False), patience=5.0)
+    with pytest.raises(RuntimeError, match="no answer"):
+        recorded(policy, 2.0)
+
+
+def test_no_patience_is_refused() -> None:
+    with pytest.raises(BadValue, match="patience is 0 s; expected above 0"):
+        Intervening(Constant(0.0), Constant(0.001, 1), After(1.0), patience=0)

@@ -207,3 +207,24 @@ def test_only_a_policy_that_means_the_same() -> None:
     with pytest.raises(BadValue, match="between"):
         policy.swap(correcting, "corrected")
     assert policy.version == "v000" and not policy.on_trial
+
+
+def test_a_robot_that_does_not_move_leads_back_once() -> None:
+    policy, told, stall = Swappable(Constant(0.0), "v000"), [], []
+    back = RollBack(policy, told=told.append, stalled=lambda: stall[-1] if stall else "")
+    seen = Values(30, lambda: [policy.swap(Constant(0.001), v) for v in ("v001", "v002")])
+    driven(policy, seen, Values(60, lambda: stall.append("stalled joint1")), back)
+    assert policy.version == "v001" and [str(r) for r in told] == ["swap stalled joint1"]
+
+
+def test_a_chunk_that_was_finished_before_the_way_back_is_not_carried_out() -> None:
+    """It is computed at the tick of the alarm, and would be polled at a later one."""
+    old, new = Constant(0.0), Constant(0.001)
+    policy, body = Swappable(old, "v000"), MockBody(ROBOT)
+    worker = Inline(policy, delay=0.2)
+    stall: list[str] = []
+    back = RollBack(policy, stalled=lambda: stall[-1] if stall else "", forget=worker.forget)
+    policy.swap(new, "v001")
+    seen = Values(3, lambda: stall.append("stalled"))  # within the delay of the first answer, which is of v001
+    rollout(body, worker, body.observe(), subscribers=(seen, back), timeout=2.0).check()
+    assert policy.version == "v000" and set(seen.seen) == {0.0}

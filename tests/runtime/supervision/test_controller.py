@@ -275,6 +275,7 @@ def test_a_joint_that_pushes_and_does_not_move_holds(share):
         return
     assert c.mode is Mode.HOLD
     assert c.reason.startswith("stalled joint1 pushes with over 69.6 of its effort and does not move, for 0.4")
+    assert c.stalled_by() == c.reason
 
 
 @pytest.mark.parametrize("kept", [True, False])

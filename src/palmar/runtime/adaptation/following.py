@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,9 @@ class Following:
         name = self.versions.current
         self.policy = Swappable(load(str(self.versions.path(name))), name)
         self._seen = name
-        self._stop = threading.Event()
+        self._alarms: deque[tuple[str, Reason]] = deque()  # the version that alarmed, and why; not yet in the folder
+        self._closed = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="palmar-following", daemon=True)
 
     def __enter__(self) -> Following:
@@ -38,11 +41,15 @@ class Following:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._closed = True
+        self._wake.set()
         self._thread.join(timeout=5.0)
+        self._go_back()
 
     def look(self) -> bool:
-        """Swap the version that acts in the folder in, when it is another than at the last look; whether it did."""
+        """Swap the version that acts in the folder in, when it is another than at the last look; whether it did. Before, the
+        folder goes back from versions that alarmed."""
+        self._go_back()
         try:
             name = self.versions.current
             if name == self._seen:
@@ -58,18 +65,29 @@ class Following:
         return True
 
     def rolled_back(self, reason: Reason) -> None:
-        """The alarm of a version that was swapped in: the folder goes back to its parent too, unless another acts there by now.
-        What is wrong with the folder, such as a full disk, is told and does not stop the robot."""
+        """The alarm of a version that was swapped in: the folder goes back to its parent too, at the next look, unless another
+        acts there by then. It returns at once, for the loop: no disk is waited for. What is wrong with the folder, such as a full
+        disk, is told and does not stop the robot."""
         history = list(self.policy.history)
         alarmed = [
             before.version for before, now in pairwise(history) if now.reason is not None
         ]  # that it went back from
-        try:
-            if alarmed and self.versions.current == alarmed[-1]:
-                self._seen = self.versions.roll_back(str(reason))
-        except (PalmarError, OSError) as error:
-            warn("{} drives; the folder of versions did not go back with it: {}", self.policy.version, error)
+        if alarmed:
+            self._alarms.append((alarmed[-1], reason))
+            self._wake.set()
+
+    def _go_back(self) -> None:
+        while self._alarms:
+            alarmed, reason = self._alarms.popleft()
+            try:
+                if self.versions.current == alarmed:
+                    self._seen = self.versions.roll_back(str(reason))
+            except (PalmarError, OSError) as error:
+                warn("{} drives; the folder of versions did not go back with it: {}", self.policy.version, error)
 
     def _follow(self) -> None:
-        while not self._stop.wait(self.every):
-            self.look()
+        while not self._closed:
+            self._wake.wait(self.every)
+            self._wake.clear()
+            if not self._closed:
+                self.look()

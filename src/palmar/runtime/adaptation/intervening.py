@@ -14,6 +14,7 @@ import numpy as np
 from palmar.errors import BadValue
 from palmar.runtime.confidence.judge import Judge, Level
 from palmar.runtime.loop import Subscriber, Tick
+from palmar.runtime.worker import Threaded
 from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 
 
@@ -94,11 +95,16 @@ class Intervening(Subscriber):
     As a subscriber of the rollout (`deploy` makes it one) it knows what was commanded last: a person who takes over begins there,
     also where the policy was held before its newest actions ran.
 
+    patience: how long an answer of the policy is waited for [s] before the rule is asked without one, so that a person can take
+    over from a policy that hangs; it then computes on a thread of its own. None: as long as it takes, as in simulation.
+
     driving: the person does. takeovers: how often they took over, seconds: how long they drove, since it was made.
     Raises `BadValue` when the person's actions are not the policy's, by name or unit.
     """
 
-    def __init__(self, policy: Policy, person: Policy, rule: Rule) -> None:
+    def __init__(self, policy: Policy, person: Policy, rule: Rule, patience: float | None = None) -> None:
+        if patience is not None and not patience > 0:
+            raise BadValue(f"patience is {patience} s; expected above 0. Next: 1.0, or None to wait for the policy")
         if person.interface.action_names != policy.interface.action_names:
             raise BadValue(
                 f"who takes over commands {', '.join(person.interface.action_names)}; the policy commands "
@@ -113,11 +119,16 @@ class Intervening(Subscriber):
                 )
         self.inner, self.person, self.rule = policy, person, rule
         self.interface = policy.interface
+        self._worker = None if patience is None else Threaded(policy)
+        self._patience = patience
+        self._asked: Observation | None = None
         self.takeovers, self.seconds = 0, 0.0
         self.driving, self._last = False, 0.0
         self._command: Array | None = None
 
     def reset(self) -> None:
+        if self._worker is not None:
+            self._worker.forget()
         self.inner.reset()
         self.person.reset()
         self.rule.reset()
@@ -130,24 +141,43 @@ class Intervening(Subscriber):
         """Of the policy, or of the person: then marked as an intervention, with the policy's confidence, to be asked again after
         one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0, and so does none:
         what it raises is raised while nobody else drives."""
-        raised: Exception | None = None
-        try:
-            chunk = self.inner.act(obs, None if self.driving else prefix)
-        except Exception as error:
-            raised, chunk = error, self._none(obs)
-        judged = chunk if np.isfinite(chunk.actions).all() else replace(chunk, confidence=0.0)
-        before, self.driving = self.driving, self.rule(obs, judged, self.driving)
-        self.seconds += obs.time - self._last if before else 0.0
-        self.takeovers += self.driving and not before
-        self._last = obs.time
-        if not self.driving:
+        prefix, chunk = None if self.driving else prefix, None
+        while chunk is None:
+            raised: Exception | None = None
+            try:
+                chunk = self._ask(obs, prefix)
+            except Exception as error:
+                raised = error
+            seen = self._none(obs) if chunk is None else chunk
+            judged = seen if np.isfinite(seen.actions).all() else replace(seen, confidence=0.0)
+            before, self.driving = self.driving, self.rule(obs, judged, self.driving)
+            self.seconds += obs.time - self._last if before else 0.0
+            self.takeovers += self.driving and not before
+            self._last = obs.time
+            if self.driving:
+                if not before and hasattr(self.person, "take_over") and self._command is not None:
+                    self.person.take_over(self._command)
+                own = self.person.act(obs)
+                return replace(
+                    own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=seen.done
+                )
             if raised is not None:
                 raise raised
-            return chunk
-        if not before and hasattr(self.person, "take_over") and self._command is not None:
-            self.person.take_over(self._command)
-        own = self.person.act(obs)
-        return replace(own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=chunk.done)
+        return chunk
+
+    def _ask(self, obs: Observation, prefix: Prefix | None) -> ActionChunk | None:
+        """The policy's answer; None when there is none within `patience`. Raises what the policy raises. What was asked for an
+        older observation is left unheard, and not waited for while the person drives."""
+        if self._worker is None or self._patience is None:
+            return self.inner.act(obs, prefix)
+        if self._asked is not obs:
+            if self._worker.busy and (self.driving or not self._worker.wait(self._patience)):
+                return None
+            self._worker.forget()
+            self._worker.poll(obs.time)
+            self._worker.request(obs, obs.time, prefix)
+            self._asked = obs
+        return self._worker.poll(obs.time) if self._worker.wait(self._patience) else None
 
     def _none(self, obs: Observation) -> ActionChunk:
         """For the rule, in place of a chunk that there is not."""

@@ -141,18 +141,21 @@ def _shown(value: object) -> str:
 
 class RollBack(Subscriber):
     """Goes back on the first alarm after a swap: a guard that stops the robot, a failure of the policy, no chunk that is in time,
-    or a confidence that is an alarm. told: called once with the reason, such as `Versions.roll_back`, on the loop's thread.
+    or a confidence that is an alarm. told: called once with the reason, on the loop's thread, such as `Following.rolled_back`.
 
     alpha: a chunk's confidence at or below it is an alarm (`JudgeConfig.alpha`); 0 for none. silent: longest time without a fresh
-    chunk that was in time to be carried out [s]; that of `Controller.watchdog`, which holds the robot then.
+    chunk that was in time to be carried out [s]; that of `Controller.watchdog`, which holds the robot then. stalled: why the robot, asked to move, does not, "" while it does:
+    `Controller.stalled_by`. forget: that of the worker the policy computes on: what it had finished when it went back is not
+    carried out.
     """
 
     def __init__(
         self, policy: Swappable, alpha: float = 0.0, told: Callable[[Reason], object] = lambda reason: None,
-        silent: float = 1.0,
+        silent: float = 1.0, stalled: Callable[[], str] = lambda: "", forget: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.policy, self.alpha, self.told, self.silent = policy, alpha, told, silent
-        self._heard = 0.0
+        self.stalled, self.forget = stalled, forget
+        self._heard, self._stall = 0.0, ""
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._heard = obs.time
@@ -161,6 +164,7 @@ class RollBack(Subscriber):
         if (tick.new_chunk and tick.acting) or not self.policy.on_trial:
             self._heard = tick.time
         if self.policy.on_trial and (reason := self._alarm(tick)) is not None and self.policy.roll_back(reason):
+            self.forget()
             self.told(reason)
 
     def _alarm(self, tick: Tick) -> Reason | None:
@@ -168,6 +172,9 @@ class RollBack(Subscriber):
             return Reason("swap", over=None, note=f"the policy fails ({type(tick.failure).__name__}: {tick.failure})")
         if tick.verdict.stop:
             return next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
+        before, self._stall = self._stall, self.stalled()
+        if self._stall and self._stall != before:
+            return Reason("swap", over=None, note=self._stall)
         if (quiet := tick.time - self._heard) > self.silent:
             self._heard = tick.time  # the one before has as long
             return Reason("swap", "without a chunk in time", quiet, self.silent, "s")

@@ -27,6 +27,8 @@ class Mode(IntEnum):
     ESTOP = 3
 
 
+STALL = "stall"
+"""What holds (`Controller.hold`) a robot that was asked to move and did not."""
 YIELDING = 2.0
 """Longest way back to the measured values [s]: a robot that sags is not followed all the way down."""
 
@@ -75,6 +77,10 @@ class Controller(Subscriber):
     def reason(self) -> str:
         """Of the mode: the first that led to it."""
         return next(iter(tuple(self._latched.get(self.mode, {}).values())), self._paused)
+
+    def stalled_by(self) -> str:
+        """Why it holds a robot that was asked to move and did not; "" when it holds none for that."""
+        return self._latched.get(Mode.HOLD, {}).get(STALL, "")
 
     def hold(self, reason: str, source: str = "") -> None:
         """source: what holds, such as a guard. Each keeps its own reason, the first; `resume` takes all back, `release` one."""
@@ -180,14 +186,15 @@ class Controller(Subscriber):
             self.hold(f"watchdog {self._why(tick)} for {quiet:.2f} > {self.watchdog:.2f} s")
         if self.mode is Mode.RUN and (still := self._stall(tick)) > self.stalled:
             self.hold(
-                f"stalled asked to move, does not, for {still:.2f} > {self.stalled:.2f} s: {tick.verdict.reasons[0]}"
+                f"stalled asked to move, does not, for {still:.2f} > {self.stalled:.2f} s: {tick.verdict.reasons[0]}", STALL
             )
         if self.mode is Mode.RUN and self._moving_in_vain(tick) > self.stalled:
             i = int(np.nanargmin(self._pressing))
             channel, still = self._robot.channels[i].name, tick.time - self._pressing[i]
             self.hold(
                 f"stalled {channel} pushes with over {self._force[i]:.3g} of its effort and does not move, for {still:.2f} > "
-                f"{self.stalled:.2f} s"
+                f"{self.stalled:.2f} s",
+                STALL,
             )
         if self.mode is Mode.HOLD and tick.time - self._since > self.patience:
             self.handoff(f"held for {self.patience:.0f} s: {self.reason}")
