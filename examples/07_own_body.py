@@ -17,7 +17,8 @@ import sys
 
 import numpy as np
 
-from palmar.embodiments import Camera, Channel, Embodiment, state_of
+from palmar.embodiments import Embodiment
+from palmar.robot_parts import Camera, Channel, state_of
 from palmar.types import ActionChunk, Observation
 
 CHANNELS = (

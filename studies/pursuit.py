@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from palmar.data.normalize import Normalizer
-from palmar.embodiments import Channel, Embodiment, Measurement
+from palmar.embodiments import Embodiment
 from palmar.mapping import Interface
 from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Batch, Inputs, Model, Prediction, PriorChunk
 from palmar.models.generative import Flow, MLPConfig
 from palmar.models.heads import FlowConfig
 from palmar.models.tensors import read_tensors, write_tensors
+from palmar.robot_parts import Channel, Measurement
 from palmar.types import Array, Observation
 
 RATE, HORIZON = 50.0, 48  # [Hz], actions

@@ -24,7 +24,8 @@ from palmar.types import ActionChunk, Array, Observation, Prefix
 if TYPE_CHECKING:
     from making import Lab
 
-    from palmar.embodiments import Embodiment, Frame
+    from palmar.embodiments import Embodiment
+    from palmar.robot_parts import Frame
     from palmar.runtime.safety.zones import Zone
 
 ARMS = ("unfiltered", "clipping", "slowing")

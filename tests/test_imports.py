@@ -28,7 +28,8 @@ FLOORS = (
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 NOUNS = {
-    "types", "errors", "checks", "console", "ranges", "magnitudes", "kinematics", "units", "pictures", "embodiments", "links",
+    "types", "errors", "checks", "console", "ranges", "magnitudes", "kinematics", "units", "pictures", "robot_parts", "embodiments",
+    "links",
     "tables", "shapes", "thresholds",
     "mapping", "policy",
 }  # fmt: skip

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from palmar import ActionChunk, Observation
-from palmar.embodiments import Channel, Floor
 from palmar.errors import BadValue, MissingPackage, PalmarError, RobotFault, UnknownName, UserError, need
+from palmar.robot_parts import Channel, Floor
 from palmar.robots.arm7 import arm7
 from palmar.shapes import Collision
 

@@ -22,7 +22,7 @@ from tiny_words import write_tokenizer
 
 from palmar.adapters import lerobot, lerobot_act, octo, openpi, wire
 from palmar.adapters.pretrained import begin_from, like
-from palmar.embodiments import Camera, Channel, Embodiment, state_of
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, MissingPackage, RobotFault, UnknownName
 from palmar.mapping import Interface
 from palmar.models.base import Inputs
@@ -30,6 +30,7 @@ from palmar.models.presets import preset
 from palmar.models.published import read_weights
 from palmar.pictures import fit as pictures_fit
 from palmar.policy import Policy, load_policy
+from palmar.robot_parts import Camera, Channel, state_of
 from palmar.runtime.fitting import fitted
 from palmar.types import Observation
 

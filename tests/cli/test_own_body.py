@@ -12,7 +12,8 @@ from palmar.cli import attended, live
 from palmar.cli.main import main
 from palmar.data.writer import DatasetWriter
 from palmar.description.write import write_robot
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
+from palmar.robot_parts import Channel
 from palmar.runtime.clock import SimClock
 from palmar.runtime.supervision.hosted import HostedBody
 from palmar.runtime.worker import Inline

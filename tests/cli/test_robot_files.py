@@ -11,7 +11,7 @@ import pytest
 from palmar.cli.main import main
 from palmar.data.writer import DatasetWriter
 from palmar.description import from_urdf, read_robot
-from palmar.embodiments import Camera
+from palmar.robot_parts import Camera
 from palmar.types import Episode, Observation, Step
 
 URDF = """<robot name="mine"><link name="root"/><link name="a"/><link name="b"/>

@@ -6,7 +6,8 @@ import pytest
 
 from palmar.cli.terminal import MOST, Terminal, bar, shown
 from palmar.console import Screen
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
+from palmar.robot_parts import Channel
 from palmar.robots.arm7 import arm7
 from palmar.runtime.loop import Tick
 from palmar.runtime.mock import MockBody

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from attack import attacker, excess
 
-from palmar.embodiments import Camera, Channel, Embodiment, Frame, Measurement, state_of
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.kinematics import Chain
+from palmar.robot_parts import Camera, Channel, Frame, Measurement, state_of
 from palmar.robots import robot, robots
 from palmar.runtime.control.actions import action_space
 from palmar.runtime.control.path import Control

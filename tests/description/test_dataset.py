@@ -8,8 +8,9 @@ import pytest
 
 from palmar.description import from_dataset, joined, with_data
 from palmar.description.dataset import guess_units
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
+from palmar.robot_parts import Channel
 
 FPS = 30
 

@@ -11,21 +11,10 @@ from hypothesis import strategies as st
 
 from palmar.description import read_robot, robot_text, write_robot
 from palmar.description.file import parse_robot
-from palmar.embodiments import (
-    POSE,
-    QUANTITIES,
-    SOURCES,
-    Camera,
-    Channel,
-    Column,
-    Embodiment,
-    Floor,
-    Frame,
-    Measurement,
-    state_of,
-)
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, UserError
 from palmar.kinematics import Chain
+from palmar.robot_parts import POSE, QUANTITIES, SOURCES, Camera, Channel, Column, Floor, Frame, Measurement, state_of
 from palmar.robots import robot, robots
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from palmar.data.normalize import Normalizer
-from palmar.embodiments import Camera, Channel, Embodiment, Measurement
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue
 from palmar.mapping import Interface
 from palmar.models import correction as c
 from palmar.policy import load_policy
+from palmar.robot_parts import Camera, Channel, Measurement
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.correcting import corrector
 from palmar.runtime.loop import rollout

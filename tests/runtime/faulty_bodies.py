@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from palmar.embodiments import Camera, Channel, Embodiment
+from palmar.embodiments import Embodiment
+from palmar.robot_parts import Camera, Channel
 from palmar.types import Observation
 
 

@@ -6,9 +6,10 @@ import faulty_bodies as bodies
 import numpy as np
 import pytest
 
-from palmar.embodiments import Camera, Channel, Embodiment, state_of
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface, MappedPolicy
+from palmar.robot_parts import Camera, Channel, state_of
 from palmar.robots.arm7 import arm7
 from palmar.runtime.fitting import fitted
 from palmar.types import ActionChunk, Observation

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palmar.embodiments import state_of
+from palmar.robot_parts import state_of
 from palmar.robots import robot
 from palmar.robots.arm7 import arm7
 from palmar.sim import truth

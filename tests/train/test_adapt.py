@@ -1,5 +1,6 @@
 """Adapting: what a person drove is learned, old data are replayed in the asked shares, and nothing acts without its gate."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,6 +198,22 @@ def test_the_command_leaves_a_candidate_without_held_out_tables(there: SimpleNam
     assert current_version(tmp_path / "v") == "v000"
 
 
+def test_every_round_is_tried_on_tables_that_no_version_was_chosen_by(there: SimpleNamespace, tmp_path: Path) -> None:
+    from palmar.cli.commands.adapt import Adapt
+
+    command = Adapt(str(there.init), out=tmp_path / "v", trials=150)
+    assert command._table_seed() == 500_000
+    versions = Versions(tmp_path / "v")
+    versions.begin(there.init, "init")
+    assert command._table_seed() == 500_000
+    for tried in (1, 2):
+        where = versions.room()
+        shutil.copytree(there.init, where)
+        versions.add(where.name, "v000", {})
+        assert command._table_seed() == 500_000 + tried * 150
+    assert replace(command, table_seed=7)._table_seed() == 7
+
+
 def test_held_out_tables_are_of_the_policys_own_robot(there: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     from palmar.cli.commands.adapt import Adapt
 
@@ -207,10 +224,10 @@ def test_held_out_tables_are_of_the_policys_own_robot(there: SimpleNamespace, mo
         )
         command = Adapt(str(there.init), new=("sim",))
         if wanted:
-            assert command._tables(command.new).robot == wanted
+            assert command._tables(command.new, 500_000).robot == wanted
         else:
             with pytest.raises(BadValue, match="drives 'arm8', and there are tables for"):
-                command._tables(command.new)
+                command._tables(command.new, 500_000)
 
 
 def test_training_too_learns_what_a_person_drove_and_not_what_led_there(tmp_path: Path) -> None:
@@ -224,6 +241,10 @@ def test_training_too_learns_what_a_person_drove_and_not_what_led_there(tmp_path
     settings = TrainSettings(preset="palmar-nano", data=(tmp_path / "runs",), steps=1)
     (data,) = prepare(settings, said.append).sets
     assert [(e.start, e.stop) for e in data.episodes] == [(7, 12), (12, 24), (24, 36)]
-    assert f"{tmp_path / 'runs'}: people took over; the 7 frames that led there are left out, and 29 are learned" in said
-    (plain,) = prepare(replace(settings, data=(recorded(tmp_path / "plain", 2, interventions=False),)), said.append).sets
+    assert (
+        f"{tmp_path / 'runs'}: people took over; the 7 frames that led there are left out, and 29 are learned" in said
+    )
+    (plain,) = prepare(
+        replace(settings, data=(recorded(tmp_path / "plain", 2, interventions=False),)), said.append
+    ).sets
     assert isinstance(plain, Dataset)

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from palmar.console import Screen, styled
-from palmar.embodiments import Channel
+from palmar.robot_parts import Channel
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.types import Observation

@@ -16,8 +16,9 @@ from palmar.description.model import Description, Joint, listed
 from palmar.description.tree import WRIST, chain_to, is_finger, tips, words
 from palmar.description.urdf import read_urdf
 from palmar.description.xml import read_xml
-from palmar.embodiments import Channel, Embodiment, Frame, Source
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.robot_parts import Channel, Frame, Source
 
 Limits = Mapping[str, Mapping[str, float]]
 """{joint: {quantity: value}}: quantities are lower, upper, velocity, acceleration, jerk, effort. "rad" and "m" in place of a

@@ -9,8 +9,9 @@ import numpy as np
 
 from palmar.description import guesses
 from palmar.description.tree import FINGERS, HAND, WRIST, words
-from palmar.embodiments import DELTA, Camera, Channel, Embodiment, Kind, Measurement, Source
+from palmar.embodiments import DELTA, Embodiment
 from palmar.errors import BadValue, UnknownName
+from palmar.robot_parts import Camera, Channel, Kind, Measurement, Source
 from palmar.types import Array
 from palmar.units import BOUNDS, RATES, check_unit
 

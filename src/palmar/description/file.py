@@ -13,22 +13,21 @@ from typing import Any, get_args
 import numpy as np
 
 from palmar.description.fields import Table
-from palmar.embodiments import (
+from palmar.embodiments import ActionSpaceName, Embodiment
+from palmar.errors import BadFile, UserError, unusable
+from palmar.kinematics import Chain
+from palmar.robot_parts import (  # fmt: skip
     KINDS,
     POSE,
     SOURCES,
-    ActionSpaceName,
     Camera,
     Channel,
     Column,
-    Embodiment,
     Floor,
     Frame,
     Measurement,
     Source,
-)  # fmt: skip
-from palmar.errors import BadFile, UserError, unusable
-from palmar.kinematics import Chain
+)
 from palmar.shapes import SHAPE_KINDS, SIZES, WIDEST_MARGIN, Collision, CollisionShape
 from palmar.thresholds import RANGES, Thresholds
 from palmar.units import UNITS

@@ -11,8 +11,9 @@ from typing import Any
 from palmar.description.build import frames_of, read_description
 from palmar.description.collide import with_shapes
 from palmar.description.model import Description, Joint, listed
-from palmar.embodiments import Channel, Embodiment, Source
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
+from palmar.robot_parts import Channel, Source
 from palmar.shapes import Collision
 from palmar.units import UNITS, conversion
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from palmar.description.gl import import_mujoco
 from palmar.description.tree import Body, Tree, TreeJoint
-from palmar.embodiments import Kind
 from palmar.errors import BadFile
+from palmar.robot_parts import Kind
 from palmar.shapes import ShapeKind
 from palmar.types import Array
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import POSE, Camera, Channel, Column, Embodiment, Floor, Frame, Measurement, state_of
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, unusable
+from palmar.robot_parts import POSE, Camera, Channel, Column, Floor, Frame, Measurement, state_of
 from palmar.shapes import Collision, CollisionShape
 from palmar.thresholds import RANGES, Thresholds
 

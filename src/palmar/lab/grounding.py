@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Camera
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
 from palmar.lab.worlds import Loaded
 from palmar.policy import Policy, check_policy, load_policy
+from palmar.robot_parts import Camera
 from palmar.robots.arm7 import arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks

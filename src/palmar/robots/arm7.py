@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import ActionSpaceName, Camera, Channel, Column, Embodiment, Floor, Frame
+from palmar.embodiments import ActionSpaceName, Embodiment
 from palmar.kinematics import Chain, quat_to_matrix, rotvec_to_matrix
 from palmar.links import Link, LinkJoint, Mechanics, Mount, Point, Servo, Shape, Start, collision_shapes, looking
+from palmar.robot_parts import Camera, Channel, Column, Floor, Frame
 from palmar.shapes import Collision, CollisionShape
 
 # Source of lengths and limits: Franka control interface documentation, "Robot and interface specifications"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from palmar.embodiments import Camera, Channel, Embodiment, Floor, Frame
+from palmar.embodiments import Embodiment
 from palmar.kinematics import Chain, matrix_to_quat, rotvec_to_matrix
 from palmar.links import (
     Link,
@@ -26,6 +26,7 @@ from palmar.links import (
     looking,
     rod,
 )
+from palmar.robot_parts import Camera, Channel, Floor, Frame
 from palmar.shapes import Collision, CollisionShape
 from palmar.types import Array
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from palmar.embodiments import Camera, Channel, Embodiment, Measurement, state_of
+from palmar.embodiments import Embodiment
 from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Point, Shape, collision_shapes, looking
+from palmar.robot_parts import Camera, Channel, Measurement, state_of
 from palmar.shapes import Collision
 
 # Sizes, masses and speeds are chosen, near those of LeRobot's LeKiwi base.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from palmar.embodiments import Camera, Channel, Embodiment, Floor, Frame, Measurement
+from palmar.embodiments import Embodiment
 from palmar.kinematics import Chain
 from palmar.links import (
     Link,
@@ -22,6 +22,7 @@ from palmar.links import (
     looking,
     rod,
 )
+from palmar.robot_parts import Camera, Channel, Floor, Frame, Measurement
 from palmar.shapes import Collision, CollisionShape
 
 # Lengths [m], axes, ranges [rad] and masses [kg]: TheRobotStudio/SO-ARM100, Simulation/SO101/so101_new_calib.xml. Offsets are

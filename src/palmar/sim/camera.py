@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from palmar.description.gl import import_mujoco, no_gl
-from palmar.embodiments import Camera
 from palmar.errors import BadValue
+from palmar.robot_parts import Camera
 from palmar.sim.params import WorldParams
 from palmar.types import Array
 

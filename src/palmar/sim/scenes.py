@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from palmar.description.gl import import_mujoco
-from palmar.embodiments import Camera, Embodiment
+from palmar.embodiments import Embodiment
 from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
 from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Servo, Shape
+from palmar.robot_parts import Camera
 from palmar.sim import tasks
 from palmar.sim.params import SPACE, WorldParams
 from palmar.sim.rooms import TABLE, Room

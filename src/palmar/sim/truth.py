@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from palmar.embodiments import POSE, Embodiment
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
+from palmar.robot_parts import POSE
 from palmar.types import Array
 
 THINGS = ("target", "goal")

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import Camera, Embodiment, Frame
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, RobotFault
+from palmar.robot_parts import Camera, Frame
 from palmar.robots import mechanics
 from palmar.robots.arm7 import arm7
 from palmar.sim import camera as cameras

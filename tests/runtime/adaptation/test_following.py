@@ -72,7 +72,9 @@ def test_the_folder_goes_back_with_the_loop(versions: Versions) -> None:
     promoted(versions, broken=True)
     body, back = MockBody(ROBOT), RollBack(following.policy, told=following.rolled_back)
     rollout(body, Inline(following.policy), body.observe(), subscribers=[At(20, following.look), back], timeout=1.0)
-    assert following.policy.version == "v000" and versions.current == "v001"  # no disk is waited for on the loop's thread
+    assert (
+        following.policy.version == "v000" and versions.current == "v001"
+    )  # no disk is waited for on the loop's thread
     assert not following.look() and versions.current == "v000"
     assert versions.history()[-1]["event"] == "rolled back" and "finite" in versions.history()[-1]["reason"]
     assert not following.look()
@@ -144,7 +146,9 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_robot(
     end = rollout(
         body, Inline(following.policy), body.observe(), subscribers=[At(20, following.look), back], timeout=1.0
     )
-    assert end.reason == "timeout" and following.policy.version == "v000" and not following.look() and not following.look()
+    assert (
+        end.reason == "timeout" and following.policy.version == "v000" and not following.look() and not following.look()
+    )
     assert versions.current == "v001"
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palmar.embodiments import DELTA, Channel
+from palmar.embodiments import DELTA
 from palmar.errors import BadValue
+from palmar.robot_parts import Channel
 from palmar.robots.arm7 import arm7
 from palmar.robots.bimanual14 import bimanual14
 from palmar.robots.mobile3 import mobile3

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from palmar.checks import Check
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, RobotFault, UnknownName
+from palmar.robot_parts import Channel
 from palmar.robots.arm7 import arm7
 from palmar.runtime.bodies import approval
 from palmar.runtime.bodies.find import find_body

@@ -6,9 +6,10 @@ import faulty_bodies as bodies
 import numpy as np
 import pytest
 
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface
+from palmar.robot_parts import Channel
 from palmar.robots.arm7 import arm7
 from palmar.runtime.records.recording import check_units, columns_of, with_stated_units
 

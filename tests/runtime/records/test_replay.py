@@ -4,8 +4,9 @@ import faulty_bodies as bodies
 import numpy as np
 import pytest
 
-from palmar.embodiments import Channel, Embodiment, state_of
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
+from palmar.robot_parts import Channel, state_of
 from palmar.robots.arm7 import arm7
 from palmar.runtime.bodies.outside import outside
 from palmar.runtime.records.replay import replay, summary

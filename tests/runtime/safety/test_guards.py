@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palmar.embodiments import Measurement
+from palmar.robot_parts import Measurement
 from palmar.robots.arm7 import arm7
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.safety.guards import EMERGENCIES, GUARDS

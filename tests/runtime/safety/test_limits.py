@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
+from palmar.robot_parts import Channel
 from palmar.robots.arm7 import arm7
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.safety.limits import Limits, _reach, _reach_of, _sum

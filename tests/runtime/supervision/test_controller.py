@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from attack import excess
 
-from palmar.embodiments import Measurement
 from palmar.errors import BadValue
+from palmar.robot_parts import Measurement
 from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
 from palmar.runtime.control.path import Control

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, one_thread, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
-from palmar.ranges import BATCH, COUNT, RATE, Count, Processes, Range, Seconds, Seed
+from palmar.ranges import BATCH, COUNT, RATE, SEED, Count, Processes, Range, Seconds, Seed
 from palmar.train.adapt import AdaptConfig, Part
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ class Adapt:
     """Tasks of the held-out tables."""
     trials: Count = 150
     """Held-out tables of each kind, each tried before and after. Fewer than 149 cannot show a loss of 2 points or less."""
-    table_seed: Seed = 500_000
-    """Of the first held-out table."""
+    table_seed: Annotated[int | None, SEED] = None
+    """Of the first held-out table. Not given: tables that no version in --out was tried on before; versions that are chosen on
+    the same tables again and again would pass by luck."""
     timeout: Seconds = 10.0
     """Of a trial [s]."""
     margin: Annotated[float, Range(0, 1, below=True)] = 0.02
@@ -77,7 +78,8 @@ class Adapt:
                 "--corrections names no folder. Next: palmar adapt POLICY --corrections SET, recorded with palmar run --correct or "
                 "palmar collect --correct expert"
             )
-        tables = (self._tables(self.old), self._tables(self.new)) if self.new else None
+        seed = self._table_seed()
+        tables = (self._tables(self.old, seed), self._tables(self.new, seed)) if self.new else None
         config = AdaptConfig(
             self.part, self.steps, self.corrected_frames, self.replay_frames, lr=self.lr, seed=self.seed
         )  # fmt: skip
@@ -112,10 +114,19 @@ class Adapt:
         return int(not made.promoted), {
             "version": made.name, "parent": made.parent, "path": str(made.path), "promoted": made.promoted,
             "training_seconds": made.adapted.seconds, "seconds": made.seconds, "person_seconds": made.adapted.person,
-            "gate": None if made.verdict is None else made.verdict.to_dict(), "training": asdict(config),
+            "table_seed": seed, "gate": None if made.verdict is None else made.verdict.to_dict(), "training": asdict(config),
         }  # fmt: skip
 
-    def _tables(self, words: tuple[str, ...]) -> Tables:
+    def _table_seed(self) -> int:
+        from palmar.lab.before_after import Tables
+        from palmar.runtime.adaptation.versions import Versions, is_history
+
+        if self.table_seed is not None:
+            return self.table_seed
+        rounds = max(len(Versions(self.out).names()) - 1, 0) if is_history(self.out) else 0
+        return Tables.seed + rounds * self.trials
+
+    def _tables(self, words: tuple[str, ...], seed: int) -> Tables:
         from palmar.lab.before_after import Tables, condition
         from palmar.models import checkpoint
         from palmar.policy import checkpoint_of
@@ -128,6 +139,6 @@ class Adapt:
                 f"the policy drives '{robot}', and there are tables for {', '.join(robots())}. Next: leave --new out, and try the "
                 "candidate on the robot (palmar run --ab)"
             )
-        made = Tables(self.trials, world, worlds, self.tasks, self.table_seed, self.timeout, robot=robot)
+        made = Tables(self.trials, world, worlds, self.tasks, seed, self.timeout, robot=robot)
         made.config("shipped")  # what is wrong with it is told before anything is trained
         return made

@@ -13,9 +13,10 @@ from tyro.conf import Positional, arg, subcommand
 
 from palmar.cli.shared import Answer, writable
 from palmar.console import Screen, printable, styled
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue
 from palmar.ranges import Range, check_ranges
+from palmar.robot_parts import Channel
 
 if TYPE_CHECKING:
     from palmar.data.reader import Dataset

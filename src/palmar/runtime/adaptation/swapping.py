@@ -144,9 +144,9 @@ class RollBack(Subscriber):
     or a confidence that is an alarm. told: called once with the reason, on the loop's thread, such as `Following.rolled_back`.
 
     alpha: a chunk's confidence at or below it is an alarm (`JudgeConfig.alpha`); 0 for none. silent: longest time without a fresh
-    chunk that was in time to be carried out [s]; that of `Controller.watchdog`, which holds the robot then. stalled: why the robot, asked to move, does not, "" while it does:
-    `Controller.stalled_by`. forget: that of the worker the policy computes on: what it had finished when it went back is not
-    carried out.
+    chunk that was in time to be carried out [s]; that of `Controller.watchdog`, which holds the robot then.
+    stalled: why the robot, asked to move, does not, "" while it does: `Controller.stalled_by`. forget: that of the worker the
+    policy computes on: what it had finished when it went back is not carried out.
     """
 
     def __init__(

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from palmar.checks import Check
-from palmar.embodiments import Channel, Embodiment
+from palmar.embodiments import Embodiment
+from palmar.robot_parts import Channel
 from palmar.runtime.bodies.probe import Motion, Probe
 from palmar.types import Array
 from palmar.units import RATES

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from palmar.embodiments import Channel
 from palmar.errors import BadValue
+from palmar.robot_parts import Channel
 from palmar.runtime.bodies.outside import outside
 from palmar.runtime.clock import Clock
 from palmar.runtime.loop import Body, brake_to_rest, resting_command

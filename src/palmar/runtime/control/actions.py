@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from palmar.embodiments import Embodiment, Frame
+from palmar.embodiments import Embodiment
 from palmar.kinematics import matrix_to_rotvec, rotvec_to_matrix
+from palmar.robot_parts import Frame
 from palmar.runtime.chunks import Coming
 from palmar.runtime.control.cubic import end_slopes, hermite, shaped
 from palmar.types import Array

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from palmar.description.dataset import guess_units
-from palmar.embodiments import Embodiment, Measurement
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface, Mapping
+from palmar.robot_parts import Measurement
 from palmar.types import Array
 from palmar.units import RATES, UNKNOWN, check_unit
 

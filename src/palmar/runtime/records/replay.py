@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from palmar.embodiments import LITTLE, Embodiment, Measurement
+from palmar.embodiments import LITTLE, Embodiment
 from palmar.errors import BadValue
+from palmar.robot_parts import Measurement
 from palmar.runtime.bodies.outside import outside
 from palmar.runtime.control.actions import action_space, resting
 from palmar.runtime.control.path import Control

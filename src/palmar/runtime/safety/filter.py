@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palmar.embodiments import Embodiment, Frame
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
+from palmar.robot_parts import Frame
 from palmar.runtime.safety.collision import clearance
 from palmar.runtime.safety.guards import GUARDS, Guard, Move
 from palmar.runtime.safety.limits import Limits

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palmar.embodiments import Column, Embodiment, Floor, Frame
+from palmar.embodiments import Embodiment
 from palmar.kinematics import Chain
+from palmar.robot_parts import Column, Floor, Frame
 from palmar.types import Array, Reason
 
 

@@ -186,7 +186,8 @@ class Controller(Subscriber):
             self.hold(f"watchdog {self._why(tick)} for {quiet:.2f} > {self.watchdog:.2f} s")
         if self.mode is Mode.RUN and (still := self._stall(tick)) > self.stalled:
             self.hold(
-                f"stalled asked to move, does not, for {still:.2f} > {self.stalled:.2f} s: {tick.verdict.reasons[0]}", STALL
+                f"stalled asked to move, does not, for {still:.2f} > {self.stalled:.2f} s: {tick.verdict.reasons[0]}",
+                STALL,
             )
         if self.mode is Mode.RUN and self._moving_in_vain(tick) > self.stalled:
             i = int(np.nanargmin(self._pressing))
