@@ -260,7 +260,7 @@ def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> An
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
-    data = Dataset(folder, image_size=size, keys=parse_keys(settings.keys))
+    data: Any = Dataset(folder, image_size=size, keys=parse_keys(settings.keys))
     if at_another_rate(data):
         raise BadValue(f"{folder}: {frame_rate(data)}. Next: palmar repair {folder}")
     for text in warnings(data):
