@@ -14,7 +14,8 @@ from study import Row, Rows, Size, Study, rates
 
 from palmar.eval import plots
 from palmar.eval.stats import Rate
-from palmar.lab.histories import SPEED, Conditions, histories
+from palmar.lab.histories import SPEED, Conditions, familiar_features, histories
+from palmar.runtime.confidence.distance import DISTANCE
 from palmar.runtime.confidence.learn import Rollouts
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
 from palmar.sim.tasks import names
@@ -22,9 +23,9 @@ from palmar.sim.tasks import names
 if TYPE_CHECKING:
     from making import Lab
 
-CHUNKS, BOTH, ALL = "learned, chunks", "learned, chunks and body", "learned, chunks, body and doubt"
+CHUNKS, BOTH, ALL = "learned, chunks", "learned, chunks and body", "learned, all signals"
 DOUBT = "doubt"  # the policy's own
-NAMES = (*CHUNK_SIGNALS, DOUBT, SPEED)
+NAMES = (*CHUNK_SIGNALS, DOUBT, DISTANCE, SPEED)
 TIMEOUT = 10.0
 
 
@@ -36,7 +37,9 @@ def collected(lab: Lab) -> Rollouts:
     """Every episode, with its condition as its task."""
     path = lab.shared / f"failing-twins-{lab.size.data:g}-{len(NAMES)}-signals.npz"
     if not path.exists():
-        r = histories(*conditions(lab).jobs("shipped", names("arm7"), TIMEOUT), NAMES)
+        familiar = familiar_features("shipped", names("arm7"), TIMEOUT, tables=lab.episodes(15))
+        jobs = conditions(lab).jobs("shipped", names("arm7"), TIMEOUT)
+        r = histories(*jobs, (*CHUNK_SIGNALS, DOUBT, SPEED), familiar=familiar)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, values=r.values, lengths=r.lengths, failed=r.failed, tasks=r.tasks)
     with np.load(path, allow_pickle=False) as kept:
@@ -73,7 +76,7 @@ def answer(rows: Rows) -> str:
 
 STUDY = Study(
     question="Does the detector of failures also work on palmar's own policy, in conditions it has never met?",
-    arms=(CHUNKS, BOTH, ALL, *CHUNK_SIGNALS, SPEED, DOUBT, TIME, LENGTH),
+    arms=(CHUNKS, BOTH, ALL, *CHUNK_SIGNALS, SPEED, DOUBT, DISTANCE, TIME, LENGTH),
     expectation="As on the rollouts of others: above 0.8 at equal time, and a little above the best single signal.",
     measure=measure,
     answer=answer,

@@ -7,8 +7,9 @@ import pytest
 
 from palmar.cli import main
 from palmar.lab import histories as played
-from palmar.lab.histories import SPEED, Conditions, histories
+from palmar.lab.histories import COLLECTED, SPEED, Conditions, familiar_features, histories
 from palmar.runtime.confidence.detector import Detector
+from palmar.runtime.confidence.distance import DISTANCE
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
 from palmar.types import ActionChunk
 
@@ -82,3 +83,27 @@ def test_too_few_failures_are_told(tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "x.json")]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "expected 10 or more of each. Next:" in said and not (tmp_path / "x.json").exists()
+
+
+def test_what_a_policy_makes_of_the_worlds_it_knows_is_familiar(monkeypatch):
+    """Of successes alone, at every chunk; a policy without features has none."""
+
+    def episode(_, job):
+        config, task, seed = job
+        rng = np.random.default_rng(seed)
+        success = seed % 2 == 0
+        assert config.randomization.strength == COLLECTED and task in ("reach", "pick")
+        made = [ActionChunk(np.zeros((8, 7), np.float32), 0.1, 0.4 * i, features=rng.normal(0 if success else 50, 1, 5))
+                for i in range(10)]  # fmt: skip
+        return made, [0.0] * 10, success
+
+    monkeypatch.setattr(played, "episode", episode)
+    found = familiar_features("shipped", ("reach", "pick"), 5.0, tables=6, processes=1, progress=False)
+    assert found is not None and np.abs(found.mean).max() < 1 and found(np.full(5, 50.0)) > 10 * found(np.ones(5))
+    r = histories([(played.EvalConfig("shipped", 1, ("reach",), randomization=played.Randomization(COLLECTED)), "reach", s)
+                   for s in (3, 4)], [0, 0], ("size",), 1, False, found)  # fmt: skip
+    assert r.names == ("size", DISTANCE) and r.values[0, 0, 1] > 10 * r.values[1, 0, 1]
+    monkeypatch.setattr(
+        played, "episode", lambda _, job: ([ActionChunk(np.zeros((8, 7), np.float32), 0.1, 0.0)], [0.0], True)
+    )
+    assert familiar_features("shipped", ("reach",), 5.0, tables=2, processes=1, progress=False) is None

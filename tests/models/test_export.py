@@ -45,6 +45,7 @@ def test_an_exported_policy_is_a_policy_like_any_other(folder):
         assert np.abs(a.actions - b.actions).max() < 1e-4 and (a.dt, a.t0) == (b.dt, b.t0)
         assert b.actions.dtype == np.float32 and abs(a.done - b.done) < 1e-4 and abs(a.confidence - b.confidence) < 1e-3
         assert a.attention.keys() == b.attention.keys()
+        assert np.abs(a.features - b.features).max() < 1e-3 * np.abs(a.features).max()
     assert other.info["step"] == 7 and other.info["made_of"] == "run" and other.info["parity"]["largest"] < 1e-2
     assert not list((folder / "onnx").glob("*.p*k*l*")) and not (folder / "onnx.part").exists()
 

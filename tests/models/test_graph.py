@@ -41,6 +41,7 @@ def test_a_traced_model_is_the_same_policy(name):
     a, b = one.act(seen[0]), other.act(seen[0])
     assert (a.attention or {}).keys() == (b.attention or {}).keys()
     assert (a.confidence is None) == (b.confidence is None)
+    assert a.features is not None and np.allclose(a.features, b.features, atol=1e-3)
 
 
 def test_feeds_and_back():

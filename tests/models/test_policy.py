@@ -67,6 +67,7 @@ def test_act_contract(folder):
     assert 0 <= chunk.confidence <= 1 and 0 <= chunk.done <= 1
     assert np.allclose(chunk.actions[:, 1], 0.25)  # a dimension that never moved comes back as its constant
     assert ((chunk.actions[:, 2] >= 0) & (chunk.actions[:, 2] <= 1)).all()
+    assert chunk.features.dtype == np.float32 and chunk.features.ndim == 1 and np.isfinite(chunk.features).all()
     assert set(chunk.attention) == {"front.target", "front.goal", "wrist.target", "wrist.goal"}
     heat = chunk.attention["front.target"]
     assert heat.shape == (12, 16) and heat.dtype == np.float32 and heat.sum() == pytest.approx(1, abs=1e-4)

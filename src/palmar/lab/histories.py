@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ import numpy as np
 from palmar.lab.suite import EvalConfig, run
 from palmar.lab.worlds import Loaded
 from palmar.runtime.confidence.confident import Speed
+from palmar.runtime.confidence.distance import DISTANCE, Gaussian
 from palmar.runtime.confidence.learn import Rollouts
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS, rollouts
 from palmar.runtime.loop import Subscriber, Tick
@@ -20,6 +21,8 @@ from palmar.types import ActionChunk
 
 SPEED = "body speed"
 """Of `Speed`: a signal that is not of the chunks."""
+FAMILIAR, COLLECTED = 545_000, 0.7
+"""First seed of the tables that show what is familiar, and the strength of the worlds they stand in: that of `palmar collect`."""
 Job = tuple[EvalConfig, str, int]
 """An episode: its settings, its task, the seed of its table."""
 
@@ -76,23 +79,14 @@ def episode(loaded: Loaded, job: Job) -> tuple[list[ActionChunk], list[float], b
 
 def histories(
     jobs: Sequence[Job], groups: Sequence[int], names: Sequence[str] = (*CHUNK_SIGNALS, "doubt", SPEED),
-    processes: int | None = None, progress: bool = True,
+    processes: int | None = None, progress: bool = True, familiar: Gaussian | None = None,
 ) -> Rollouts:  # fmt: skip
     """Play every episode. groups: one an episode, such as its condition; they become the `tasks` of the rollouts. names: signals,
-    and `SPEED`; one that the policy never says, such as `doubt`, is left out. So is an episode that ends before its first chunk."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    found = []
-    with Progress(*columns) if progress else nullcontext() as bar:
-        shown = bar.add_task("rollouts", total=len(jobs)) if bar else None
-        for group, made in zip(groups, spread(episode, Loaded, jobs, processes), strict=True):
-            if made[0]:
-                found.append((*made, group))
-            if bar and shown is not None:
-                bar.update(shown, advance=1)
-    own = tuple(n for n in names if n != SPEED)
-    r = rollouts([f[0] for f in found], [not f[2] for f in found], [f[3] for f in found], own)
+    and `SPEED`; one that the policy never says, such as `doubt`, is left out. So is an episode that ends before its first chunk.
+    familiar: with the signal `distance` to it."""
+    found = [(*made, group) for made, group in zip(played(jobs, processes, progress), groups, strict=True) if made[0]]
+    own = (*(n for n in names if n != SPEED), *([] if familiar is None else [DISTANCE]))
+    r = rollouts([f[0] for f in found], [not f[2] for f in found], [f[3] for f in found], own, familiar)
     own = tuple(n for i, n in enumerate(own) if np.isfinite(r.values[:, :, i]).any())
     r = r.only(own)
     if SPEED not in names:
@@ -101,3 +95,41 @@ def histories(
     for i, (_, values, _, _) in enumerate(found):
         speeds[i, : len(values), 0] = values
     return Rollouts((*own, SPEED), np.concatenate([r.values, speeds], axis=2), r.lengths, r.failed, r.tasks)
+
+
+def familiar_features(
+    policy: str, tasks: Sequence[str], timeout: float, robot: str = "arm7", tables: int = 15, processes: int | None = None,
+    progress: bool = True,
+) -> Gaussian | None:  # fmt: skip
+    """Of what the policy makes of what it sees where it succeeds, in worlds drawn as demonstrations are collected in: `tables` of
+    each task. None for a policy that gives no features, or that never succeeds there."""
+    config = EvalConfig(
+        policy,
+        tables,
+        tuple(tasks),
+        seed=FAMILIAR,
+        randomization=Randomization(COLLECTED),
+        timeout=timeout,
+        robot=robot,
+    )
+    jobs = [(config, task, FAMILIAR + i) for i in range(tables) for task in tasks]
+    seen = [
+        c.features for chunks, _, success in played(jobs, processes, progress, "familiar") if success for c in chunks
+    ]
+    features = [f for f in seen if f is not None]
+    return Gaussian.fit(np.stack(features)) if len(features) > 1 else None
+
+
+def played(
+    jobs: Sequence[Job], processes: int | None = None, progress: bool = True, note: str = "rollouts"
+) -> Iterator[tuple[list[ActionChunk], list[float], bool]]:
+    """`episode` of every job, in order."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(note), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) if progress else nullcontext() as bar:
+        shown = bar.add_task(note, total=len(jobs)) if bar else None
+        for made in spread(episode, Loaded, jobs, processes):
+            yield made
+            if bar and shown is not None:
+                bar.update(shown, advance=1)

@@ -84,6 +84,7 @@ class NeuralPolicy:
             actions = self.normalizers["action"].inverse(out.actions[0].float().cpu().numpy()).astype(np.float32)
             done = None if out.done is None else float(out.done[0].float().sigmoid())
             sure = None if out.confidence is None else float(out.confidence[0])
+            seen = None if out.features is None else out.features[0].float().cpu().numpy()
             heat = {k: v[0].float().cpu().numpy() for k, v in (out.attention or {}).items()}
         if prefix is not None:
             known = prefix.actions[: min(prefix.committed, len(actions))]
@@ -91,7 +92,7 @@ class NeuralPolicy:
         for i in range(actions.shape[1]):
             if (ends := BOUNDS.get(self.model.interface.unit("action", i))) is not None:
                 actions[:, i] = actions[:, i].clip(*ends)
-        return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None)
+        return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None, seen)
 
     @contextmanager
     def drawing(self, obs: Observation) -> Iterator[None]:

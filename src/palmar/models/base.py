@@ -136,12 +136,14 @@ class PriorChunk:
 @dataclass(frozen=True)
 class Prediction:
     """What a model answers. actions: [B, T, A] normalised. done: logit [B]. confidence: [B] in 0 … 1.
-    attention: {camera.what: [B, h, w]} each summing to 1. texts: what it said, for a model that also speaks."""
+    attention: {camera.what: [B, h, w]} each summing to 1. features: [B, D], the mean of what the action head is given. texts: what
+    it said, for a model that also speaks."""
 
     actions: Tensor
     done: Tensor | None = None
     confidence: Tensor | None = None
     attention: Mapping[str, Tensor] | None = None
+    features: Tensor | None = None
     texts: Sequence[str] = ()
 
 

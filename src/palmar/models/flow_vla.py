@@ -100,7 +100,8 @@ class FlowVLA(Speaking):
             prior,
             self.guidance,
         )
-        return Prediction(actions, self.finished(mean_over(hidden, there)))
+        features = mean_over(hidden, there)
+        return Prediction(actions, self.finished(features), features=features)
 
     def _look(self, inputs: Inputs) -> tuple[Cache, Tensor, Tensor]:
         """What the VLM makes of pictures and words: keys and values a layer, bool[B, P], hidden [B, P, D]."""

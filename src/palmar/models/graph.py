@@ -5,7 +5,8 @@ instruction. policy: state, pictures and that → actions and what else the mode
 
 feeds of `policy` by name   state float32[1, S] normalised · image.CAMERA float32[1, H, W, 3] or [1, K, H, W, 3] from `pixels` ·
                             language.I of `words` · noise float32[1, T, A] where the model draws
-answers by name             actions float32[1, T, A] · done float32[1] · confidence float32[1] · attention.NAME float32[1, h, w]
+answers by name             actions float32[1, T, A] · done float32[1] · confidence float32[1] · features float32[1, D] ·
+                            attention.NAME float32[1, h, w]
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def fed(given: Mapping[str, Tensor]) -> Inputs:
 
 def answers(said: Prediction) -> dict[str, Tensor]:
     """float32, by name."""
-    out = {"actions": said.actions, "done": said.done, "confidence": said.confidence}
+    out = {"actions": said.actions, "done": said.done, "confidence": said.confidence, "features": said.features}
     maps = {ATTENTION + name: x for name, x in (said.attention or {}).items()}
     return {name: x.float() for name, x in (out | maps).items() if x is not None}
 
@@ -54,7 +55,7 @@ def answers(said: Prediction) -> dict[str, Tensor]:
 def prediction(out: Mapping[str, Tensor]) -> Prediction:
     """The inverse of `answers`."""
     maps = {n.removeprefix(ATTENTION): x for n, x in out.items() if n.startswith(ATTENTION)}
-    return Prediction(out["actions"], out.get("done"), out.get("confidence"), maps or None)
+    return Prediction(out["actions"], out.get("done"), out.get("confidence"), maps or None, out.get("features"))
 
 
 class Graph(nn.Module):

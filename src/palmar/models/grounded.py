@@ -66,13 +66,14 @@ class GroundedConfig:
 @dataclass(frozen=True)
 class Output:
     """actions: [B, T, A] normalised. done: logit [B]. looked: one a camera. visible: logits [B, C, G].
-    relative: [B, G, 3] [dm]."""
+    relative: [B, G, 3] [dm]. fused: [B, D], what the action head is given."""
 
     actions: Tensor
     done: Tensor
     looked: Sequence[Looked]
     visible: Tensor
     relative: Tensor
+    fused: Tensor
 
 
 class Grounded(Model):
@@ -158,7 +159,7 @@ class Grounded(Model):
         relative = self.place(torch.cat([grounded, body[:, None].expand(-1, len(GROUNDED), -1)], -1))
         fused = self.fusion([words.flatten(1), views.flatten(1), *contexts, body, relative.flatten(1)])
         visible = torch.stack([f[:, self.grounded, -1] for f in found], 1)
-        return Output(self.head(fused[:, None]), self.finished(fused), looked, visible, relative)
+        return Output(self.head(fused[:, None]), self.finished(fused), looked, visible, relative, fused)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and its parts: action, done, heat, visible, relative [dm], pixel [px], loss (all)."""
@@ -186,7 +187,7 @@ class Grounded(Model):
             attention |= {f"{camera}.{name}": heat[:, i] for name, i in zip(GROUNDED, self.grounded, strict=True)}
             peaks.append(peak_mass(heat[:, self.grounded[0]]))
         sure = out.visible[:, :, 0].float().sigmoid() * torch.stack(peaks, 1)
-        return Prediction(blended(out.actions, prior), out.done, sure.amax(1).clamp(max=1.0), attention)
+        return Prediction(blended(out.actions, prior), out.done, sure.amax(1).clamp(max=1.0), attention, out.fused)
 
     def grounding_loss(self, out: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Of a batch that has labels: cross-entropy of the heatmaps where visible, of the visibility, and L1 of the relative

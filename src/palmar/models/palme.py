@@ -100,7 +100,9 @@ class PalmE(Speaking):
         words = torch.stack(said, 1)
         ends = (words == self._stop) | (words == self.vlm.words.end)
         skill = self.skill(first(torch.stack(states, 1), ends))
-        return Prediction(self.head.act(skill[:, None], prior), self.finished(skill), texts=self._plain(words))
+        return Prediction(
+            self.head.act(skill[:, None], prior), self.finished(skill), features=skill, texts=self._plain(words)
+        )
 
     def plans(self, batch: Batch) -> list[tuple[str, ...]]:
         """What is left to do in each row."""

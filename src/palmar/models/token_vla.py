@@ -101,7 +101,8 @@ class TokenVLA(Speaking):
         width, rows = len(self.interface.action_names), bins.rows(vocab)
         embeddings, there = self._prefix(inputs)
         hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
-        done = self._finished(hidden, there)
+        features = mean_over(hidden, there)
+        done = self.finished(features)
         said, sure, known = [], [], self._forced(prior)
         for i in range(count := len(bins.steps(horizon)) * width):
             logs = self.vlm.logits(hidden[:, -1], rows).float().log_softmax(-1)
@@ -112,7 +113,7 @@ class TokenVLA(Speaking):
                 there = F.pad(there, (0, 1), value=True)
                 hidden, cache = self.vlm.run(self.vlm.embed(said[-1])[:, None], there, 0, cache)
         spoken = bins.actions(torch.stack(said, 1).unflatten(1, (-1, width)), vocab, self.reach)
-        return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp())
+        return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp(), None, features)
 
     def _forced(self, prior: PriorChunk | None) -> Tensor:
         """int64[B, K]: the words of the committed actions among those that are said; none without a prior."""

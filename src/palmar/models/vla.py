@@ -323,12 +323,13 @@ class VLA(Model):
     def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
         """Memoryless but for the past pictures it is given. prior: see `models.heads`."""
         seen, _ = self.perceive(inputs)
-        done = self.finished(seen.context.mean(1))
+        mean = seen.context.mean(1)
+        done = self.finished(mean)
         looked = (self.attention(seen) or {}) | self.sought(seen)
         head = self.head
         if inputs.noise is not None and isinstance(head, GenerativeHead):
-            return Prediction(head.from_noise(seen.context, inputs.noise, prior), done, None, looked or None)
-        return Prediction(head.act(seen.context, prior), done, None, looked or None)
+            return Prediction(head.from_noise(seen.context, inputs.noise, prior), done, None, looked or None, mean)
+        return Prediction(head.act(seen.context, prior), done, None, looked or None, mean)
 
     @property
     def noise(self) -> tuple[int, ...]:

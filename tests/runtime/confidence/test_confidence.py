@@ -1,6 +1,7 @@
 """Knowing when it does not know: signals, evidence, detector, band, judge and the policy that says so."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from palmar.eval import detection
 from palmar.runtime.confidence.confident import Confident, Speed
 from palmar.runtime.confidence.conformal import WARMUP, Band, alarm_steps
 from palmar.runtime.confidence.detector import Detector
-from palmar.runtime.confidence.distance import Gaussian, Neighbours
+from palmar.runtime.confidence.distance import DISTANCE, Gaussian, Neighbours
 from palmar.runtime.confidence.evidence import FORMS, Running, Usual
 from palmar.runtime.confidence.judge import Judge, JudgeConfig, Level
 from palmar.runtime.confidence.learn import Rollouts
@@ -91,8 +92,14 @@ def test_far_features_are_far_in_units_of_training():
     gauss, close = Gaussian.fit(x), Neighbours(x[:, :5])
     assert gauss(far) > 3 * gauss(near) and close(far[:5]) > 2 * close(np.zeros(5))
     assert np.isfinite(Gaussian.fit(x[:3])(far))  # fewer features than dimensions
+    for rank in (1, 3):  # along what is left the deviations are taken to be alike, as they are here
+        assert Gaussian.fit(x, rank=rank)(far) == pytest.approx(gauss(far), rel=0.1)
+    again = Gaussian.from_dict(json.loads(json.dumps(Gaussian.fit(x, rank=4).to_dict())))
+    assert again(far) == pytest.approx(Gaussian.fit(x, rank=4)(far), rel=1e-4)
+    with pytest.raises(BadValue, match="rank is 0"):
+        Gaussian.fit(x, rank=0)
     for wrong in (lambda: gauss(far[:2]), lambda: Gaussian.fit(x * np.nan), lambda: Neighbours(x[:3], 5)):
-        with pytest.raises(BadValue, match="Next: take"):
+        with pytest.raises(BadValue, match="Next: t"):
             wrong()
 
 
@@ -234,6 +241,8 @@ def test_a_detector_survives_its_file_and_watches_as_it_was_fitted(tmp_path):
         lambda a: "{", lambda a: "[]", lambda a: json.dumps(a | {"format": "x"}), lambda a: json.dumps(a | {"weights": [1]}),
         lambda a: json.dumps(a | {"mean": []}), lambda a: json.dumps(a | {"floor": [float("nan")] * 3}),
         lambda a: json.dumps({k: v for k, v in a.items() if k != "std"}),
+        lambda a: json.dumps(a | {"familiar": {"mean": [0.0], "axes": [[1.0, 0.0]], "deviations": [1.0], "rest": 1.0}}),
+        lambda a: json.dumps(a | {"familiar": {"mean": [0.0], "axes": [[1.0]], "deviations": [0.0], "rest": 1.0}}),
         lambda a: json.dumps(a | {"band": a["band"] | {"width": [-1.0]}}), lambda a: json.dumps(a | {"band": {}}),
     ],
 )  # fmt: skip
@@ -354,3 +363,43 @@ def test_a_judge_outside_its_ranges_is_refused(wrong):
         JudgeConfig(**wrong)
     with pytest.raises(BadValue, match="expected 0 … 1"):
         Judge()(1.5)
+
+
+class Seeing(Wavering):
+    """What it makes of what it sees lies `away` from where it lay in training."""
+
+    def __init__(self, away, seed=0):
+        super().__init__(0.02, seed)
+        self.away = away
+
+    def act(self, obs, prefix=None):
+        features = self.rng.normal(size=6).astype(np.float32)
+        features[0] += self.away
+        return replace(super().act(obs), features=features)
+
+
+def test_a_policy_that_sees_what_it_was_not_trained_on_loses_confidence(tmp_path):
+    """Its chunks are as steady as ever: the features alone tell."""
+    train = np.stack([c.features for seed in range(20) for c in episode(Seeing(0.0, seed), 20)])
+    familiar = Gaussian.fit(train)
+    good = [episode(Seeing(0.0, 100 + seed), 20) for seed in range(40)]
+    bad = [episode(Seeing(8.0, 200 + seed), 30) for seed in range(15)]
+    names = ("disagreement", DISTANCE)
+    data = rollouts(good + bad, [False] * 40 + [True] * 15, names=names, familiar=familiar)
+    Detector.fit(data, familiar=familiar).save(tmp_path / "detector.json")
+    detector = Detector.load(tmp_path / "detector.json")
+    assert episode(Confident(Seeing(0.0, 500), detector), 20)[-1].confidence > 0.1
+    assert episode(Confident(Seeing(8.0, 501), detector), 20)[-1].confidence <= 0.1
+    with pytest.raises(BadValue, match=r"the policy gives none\. Next: a detector fitted to this policy"):
+        episode(Confident(Wavering(0.02), detector), 1)
+    with pytest.raises(BadValue, match="fitted on distance; computed"):
+        Confident(Seeing(0.0), replace(detector, familiar=None))
+    with pytest.raises(BadValue, match=r"a feature of shape \[3\]; expected \[6\]"):
+        familiar(np.zeros(3))
+
+
+def test_the_distance_of_a_chunk_without_features_is_unknown():
+    familiar = Gaussian.fit(np.random.default_rng(0).normal(size=(50, 6)))
+    assert np.isnan(signals([chunk([[0.0]])], [DISTANCE], familiar)).all()
+    with pytest.raises(UnknownName, match="distance"):
+        signals([chunk([[0.0]])], [DISTANCE])

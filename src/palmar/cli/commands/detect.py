@@ -50,7 +50,7 @@ class Detect:
 
     def run(self, console: Screen) -> Answer:
         from palmar.eval.detection import equal_time_auc
-        from palmar.lab.histories import Conditions, histories
+        from palmar.lab.histories import Conditions, familiar_features, histories
         from palmar.policy import check_policy
         from palmar.runtime.confidence.detector import Detector
         from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
@@ -60,8 +60,13 @@ class Detect:
         check_policy(self.policy)
         one_thread(self.policy)
         drawn = Conditions(self.conditions, self.strength, self.episodes, self.seed)
-        jobs, groups = drawn.jobs(self.policy, chosen(self.tasks, self.robot), self.timeout, self.robot)
-        r = histories(jobs, groups, (*CHUNK_SIGNALS, "doubt"), self.processes, progress=not self.json)
+        tasks = chosen(self.tasks, self.robot)
+        jobs, groups = drawn.jobs(self.policy, tasks, self.timeout, self.robot)
+        shown = not self.json
+        familiar = familiar_features(
+            self.policy, tasks, self.timeout, self.robot, processes=self.processes, progress=shown
+        )
+        r = histories(jobs, groups, (*CHUNK_SIGNALS, "doubt"), self.processes, shown, familiar)
         failures, successes = int(r.failed.sum()), int((~r.failed).sum())
         console.print(f"{len(r)} episodes in {self.conditions} conditions: {successes} succeeded, {failures} failed")
         if failures < 10 or successes < 10:
@@ -77,7 +82,7 @@ class Detect:
             ):  # both kinds to fit on, and to rank
                 scores = Detector.learned(r.take(half)).scores(r)[~half]
                 ranked.append(equal_time_auc(scores, r.lengths[~half], r.failed[~half]))
-        detector = Detector.fit(r, seed=self.seed)
+        detector = Detector.fit(r, seed=self.seed, familiar=familiar)
         detector.save(self.out)
         auc = float(np.mean(ranked)) if ranked else None
         if auc is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from palmar.errors import BadValue
 from palmar.runtime.confidence.detector import Detector
+from palmar.runtime.confidence.distance import DISTANCE
 from palmar.runtime.confidence.signals import SIGNALS, SPAN, signals
 from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 
@@ -39,18 +40,19 @@ class Confident:
     (`Band.confidence`). It needs the chunks alone, so the inner policy may be remote; its own confidence, if it says one,
     is the signal `doubt`.
 
-    extra: {name: value of an observation and its chunk} for signals that are not of `SIGNALS`, such as the distance of
-    features; one with a `reset` is reset with the policy.
+    extra: {name: value of an observation and its chunk} for signals that are not of `SIGNALS`; one with a `reset` is reset with
+    the policy. The signal `distance` needs a policy that gives features, and a detector that holds those of training.
     Raises `BadValue` for a detector without a band, or one whose signals nobody computes.
     """
 
     def __init__(self, inner: Policy, detector: Detector, extra: Mapping[str, Extra] | None = None) -> None:
         self.inner, self.detector, self.extra = inner, detector, dict(extra or {})
         self.interface = inner.interface
-        missing = [n for n in detector.names if n not in SIGNALS and n not in self.extra]
+        known = (*SIGNALS, *self.extra, *([] if detector.familiar is None else [DISTANCE]))
+        missing = [n for n in detector.names if n not in known]
         if missing:
             raise BadValue(
-                f"the detector was fitted on {', '.join(missing)}; computed are {', '.join((*SIGNALS, *self.extra))}. "
+                f"the detector was fitted on {', '.join(missing)}; computed are {', '.join(known)}. "
                 "Next: give them as extra, or fit on others"
             )
         self.watch = detector.watch()
@@ -66,16 +68,23 @@ class Confident:
                 reset()
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
-        """As the inner policy, with `confidence`. An answer that is not finite has confidence 0 and does not enter the history."""
+        """As the inner policy, with `confidence`. An answer that is not finite has confidence 0 and does not enter the history.
+
+        Raises `BadValue` for an answer without features where the detector compares them."""
         chunk = self.inner.act(obs, prefix)
         if not np.isfinite(chunk.actions).all():
             return replace(chunk, confidence=0.0)
+        if DISTANCE in self.detector.names and DISTANCE not in self.extra and chunk.features is None:
+            raise BadValue(
+                "the detector compares the policy's features, and the policy gives none. Next: a detector fitted to this "
+                "policy (palmar detect)"
+            )
         self._history = [*self._history, chunk][-SPAN:]
         return replace(chunk, confidence=self.watch.add(self.values(obs, chunk)))
 
     def values(self, obs: Observation, chunk: ActionChunk) -> Array:
         """float64[K]: the detector's signals of the newest chunk."""
         own = [n for n in self.detector.names if n not in self.extra]
-        found = dict(zip(own, signals(self._history, own), strict=True)) if own else {}
+        found = dict(zip(own, signals(self._history, own, self.detector.familiar), strict=True)) if own else {}
         found |= {n: self.extra[n](obs, chunk) for n in self.detector.names if n in self.extra}
         return np.array([found[n] for n in self.detector.names])

@@ -8,7 +8,7 @@ It holds no task: everything is compared with successes at the same step. `fit` 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 
 from palmar.errors import BadFile, BadValue, regular_file
 from palmar.runtime.confidence.conformal import Band
+from palmar.runtime.confidence.distance import Gaussian
 from palmar.runtime.confidence.evidence import FORMS, Running, Usual, forms
 from palmar.runtime.confidence.learn import Rollouts, weights
 from palmar.types import Array
 
-FORMAT = "palmar failure detector 1"
+FORMAT = "palmar failure detector 2"
 KEPT = 0.5
 """Weight of the largest score so far beside the present one: what has gone wrong once is not forgotten."""
 FITTED = 0.6
@@ -30,17 +31,21 @@ FITTED = 0.6
 @dataclass(frozen=True)
 class Detector:
     """names: the signals, K. floor: float64[K], see `Running`. usual: of their forms, M = len(FORMS)·K, in successes.
-    weights: float64[M]. band: None before calibration."""
+    weights: float64[M]. band: None before calibration. familiar: of the features of training, where `distance` is a signal."""
 
     names: tuple[str, ...]
     floor: Array
     usual: Usual
     weights: Array
     band: Band | None = None
+    familiar: Gaussian | None = None
 
     @classmethod
-    def fit(cls, rollouts: Rollouts, seed: int = 0, share: float = FITTED, k: int = 3, n: int = 5) -> Detector:
-        """From episodes with known ends: all failures and a share of the successes fit it, the rest calibrate it.
+    def fit(
+        cls, rollouts: Rollouts, seed: int = 0, share: float = FITTED, k: int = 3, n: int = 5, familiar: Gaussian | None = None
+    ) -> Detector:  # fmt: skip
+        """From episodes with known ends: all failures and a share of the successes fit it, the rest calibrate it. familiar: which
+        the signal `distance` of the episodes was computed with.
 
         Raises `BadValue` without a failure, or with fewer than 10 successes (no rate of false alarms can be promised then).
         """
@@ -50,7 +55,8 @@ class Detector:
         good = np.random.default_rng(seed).permutation(good)
         cut = min(max(round(share * len(good)), 1), len(good) - 1)
         own = rollouts.take(np.sort(np.concatenate([np.flatnonzero(rollouts.failed), good[:cut]])))
-        return cls.learned(own, seed).calibrated(own.successes(), rollouts.take(np.sort(good[cut:])), k, n)
+        made = cls.learned(own, seed).calibrated(own.successes(), rollouts.take(np.sort(good[cut:])), k, n)
+        return replace(made, familiar=familiar)
 
     @classmethod
     def learned(cls, rollouts: Rollouts, seed: int = 0) -> Detector:
@@ -63,7 +69,7 @@ class Detector:
     def calibrated(self, shape: Rollouts, calibration: Rollouts, k: int = 3, n: int = 5) -> Detector:
         """With a band from successes: `shape` may have been fitted on, `calibration` may not."""
         band = Band.fit(self.scores(shape), shape.lengths, self.scores(calibration), calibration.lengths, k, n)
-        return Detector(self.names, self.floor, self.usual, self.weights, band)
+        return replace(self, band=band)
 
     def scores(self, rollouts: Rollouts) -> Array:
         """float64[N, T]: higher is worse; each from what had been seen by then. After an episode's end meaningless."""
@@ -86,6 +92,7 @@ class Detector:
                 "centre": band.centre.tolist(), "width": band.width.tolist(),
                 "worst": [None if np.isneginf(x) else float(x) for x in band.worst], "k": band.k, "n": band.n,
             },
+            "familiar": None if self.familiar is None else self.familiar.to_dict(),
         }  # fmt: skip
         part = Path(path).with_name(Path(path).name + ".part")
         part.write_text(json.dumps(about))
@@ -100,7 +107,9 @@ class Detector:
                 raise ValueError(f"format {a['format']!r} with forms {a['forms']}")
             b, usual = a["band"], Usual(np.array(a["mean"]), np.array(a["std"]))
             band = None if b is None else _band(b)
-            found = cls(tuple(map(str, a["signals"])), np.array(a["floor"]), usual, np.array(a["weights"]), band)
+            familiar = None if a["familiar"] is None else Gaussian.from_dict(a["familiar"])
+            names = tuple(map(str, a["signals"]))
+            found = cls(names, np.array(a["floor"]), usual, np.array(a["weights"]), band, familiar)
             width = len(FORMS) * len(found.names)
             shapes = (found.weights.shape, usual.mean.shape[1:], usual.std.shape[1:])
             if shapes != ((width,),) * 3 or len(usual.mean) != len(usual.std) or not len(usual.mean):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from palmar.errors import BadValue
+from palmar.runtime.confidence.distance import Gaussian
 from palmar.runtime.confidence.learn import Rollouts
 from palmar.runtime.confidence.signals import SPAN, signals
 from palmar.types import ActionChunk
@@ -20,8 +21,10 @@ def rollouts(
     failed: Sequence[bool],
     tasks: Sequence[int] | None = None,
     names: Sequence[str] = CHUNK_SIGNALS,
+    familiar: Gaussian | None = None,
 ) -> Rollouts:
-    """episodes: the chunks of each, in order. failed, tasks: one an episode; all of one task when none is said.
+    """episodes: the chunks of each, in order. failed, tasks: one an episode; all of one task when none is said. familiar: see
+    `signals`.
 
     Raises `BadValue` when counts differ or an episode has no chunk, `UnknownName` for a signal that is none.
     """
@@ -35,5 +38,5 @@ def rollouts(
     values = np.full((len(episodes), int(lengths.max()), len(names)), np.nan)
     for i, chunks in enumerate(episodes):
         for t in range(len(chunks)):
-            values[i, t] = signals(chunks[max(0, t + 1 - SPAN) : t + 1], names)
+            values[i, t] = signals(chunks[max(0, t + 1 - SPAN) : t + 1], names, familiar)
     return Rollouts(tuple(names), values, lengths, np.array(failed, bool), np.array(tasks, int))

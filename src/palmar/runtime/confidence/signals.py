@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from palmar.errors import BadValue, check_names
+from palmar.runtime.confidence.distance import DISTANCE, Gaussian
 from palmar.types import ActionChunk, Array
 
 History = Sequence[ActionChunk]
@@ -95,12 +96,20 @@ SIGNALS: Mapping[str, Signal] = {
 SPAN = 2  # chunks of the past that a signal looks at, the newest included
 
 
-def signals(history: History, names: Sequence[str]) -> Array:
-    """float64[K]: the named signals of the newest chunk. Raises `UnknownName` for one that is none, `BadValue` of no chunk."""
-    check_names("signal", names, SIGNALS)
+def signals(history: History, names: Sequence[str], familiar: Gaussian | None = None) -> Array:
+    """float64[K]: the named signals of the newest chunk. familiar: of the features of training, for `distance`, which is unknown
+    of a chunk without features. Raises `UnknownName` for one that is none, `BadValue` of no chunk."""
+    known = SIGNALS if familiar is None else {**SIGNALS, DISTANCE: lambda h: distance(h, familiar)}
+    check_names("signal", names, known)
     if not history:
         raise BadValue("the history holds no chunk; expected one or more. Next: call it after a chunk came")
-    return np.array([SIGNALS[n](history) for n in names])
+    return np.array([known[n](history) for n in names])
+
+
+def distance(history: History, familiar: Gaussian) -> float:
+    """How far what the policy made of what it saw is from what it made of training."""
+    seen = history[-1].features
+    return UNKNOWN if seen is None else familiar(seen)
 
 
 def sample_disagreement(samples: Array) -> float:
