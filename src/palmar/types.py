@@ -59,11 +59,11 @@ class ActionChunk:
     confidence: how sure the policy is of these actions, 0 … 1 by its own measure, or None when it has no opinion.
     done: probability 0 … 1 that the instruction is already fulfilled, or None.
     attention: {name: float32[h, w]} where the policy looked, or None.
-    features: float32[D], what the policy made of what it saw before it chose the actions, to be compared with that of training
-    (`runtime.confidence.distance`), or None.
     spread: float32[T, A], standard deviation of each action in its own units, or None (`models.uncertainty`).
     execute: actions to carry out before the policy is asked again, ≥ 1; None for as many as the loop carries out of each chunk.
     intervention: made by a person, or an expert in their place, who took over from a policy.
+    features: float32[D], what the policy made of what it saw before it chose the actions, to be compared with that of training
+    (`runtime.confidence.distance`), or None.
     """
 
     actions: Array
@@ -72,10 +72,10 @@ class ActionChunk:
     confidence: float | None = None
     done: float | None = None
     attention: Mapping[str, Array] | None = None
-    features: Array | None = None
     spread: Array | None = None
     execute: int | None = None
     intervention: bool = False
+    features: Array | None = None
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or len(self.actions) == 0:

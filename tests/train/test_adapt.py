@@ -209,8 +209,8 @@ def test_every_round_is_tried_on_tables_that_no_version_was_chosen_by(there: Sim
     for tried in (1, 2):
         where = versions.room()
         shutil.copytree(there.init, where)
-        versions.add(where.name, "v000", {})
-        assert command._table_seed() == 500_000 + tried * 150
+        versions.add(where.name, "v000", {}, None, {"tables": [500_000, 500_000 + 300 // tried]})
+        assert command._table_seed() == 500_300  # the most that any version was tried on
     assert replace(command, table_seed=7)._table_seed() == 7
 
 
@@ -232,18 +232,23 @@ def test_held_out_tables_are_of_the_policys_own_robot(there: SimpleNamespace, mo
 
 def test_training_too_learns_what_a_person_drove_and_not_what_led_there(tmp_path: Path) -> None:
     """Episodes that nobody took over stay whole, whether they succeeded or not: `success_only` is for those."""
+    ends = [(True, range(7, 12)), (False, ()), (True, ()), (True, range(3, 6)), (False, range(3, 6))]
     with DatasetWriter(tmp_path / "runs", arm7(), 10, interventions=True) as writer:
-        for i, (success, drove) in enumerate([(True, 5), (False, 0), (True, 0)]):
+        for i, (success, drove) in enumerate(ends):
             made = episode(12, seed=80 + i)
-            steps = [replace(s, intervention=k >= 12 - drove) for k, s in enumerate(made.steps)]
+            steps = [replace(s, intervention=k in drove) for k, s in enumerate(made.steps)]
             writer.add(replace(made, steps=steps, source="policy", success=success))
     said: list[str] = []
     settings = TrainSettings(preset="palmar-nano", data=(tmp_path / "runs",), steps=1)
     (data,) = prepare(settings, said.append).sets
-    assert [(e.start, e.stop) for e in data.episodes] == [(7, 12), (12, 24), (24, 36)]
-    assert (
-        f"{tmp_path / 'runs'}: people took over; the 7 frames that led there are left out, and 29 are learned" in said
-    )
+    # given back, the policy came to the end of the fourth by itself, and not of the fifth
+    assert [(e.start, e.stop) for e in data.episodes] == [(7, 12), (12, 24), (24, 36), (39, 42), (42, 48), (51, 54)]
+    left = "what a policy did before they gave back is left out (19 frames of 60)"
+    assert f"{tmp_path / 'runs'}: people took over; {left}" in said
+    feed = Feed([data], 4, validation=0.4)
+    for start, stop in ((0, 12), (36, 48), (48, 60)):
+        inside = [((x >= start) & (x < stop)).any() for x in (feed.validation, feed.training)]
+        assert inside in ([True, False], [False, True])  # both parts of the fourth are held out, or none
     (plain,) = prepare(
         replace(settings, data=(recorded(tmp_path / "plain", 2, interventions=False),)), said.append
     ).sets

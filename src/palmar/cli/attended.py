@@ -101,8 +101,11 @@ def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
     keys = Keyboard()
     try:
         say("tab takes over and gives back; w s a d r f move, u o i k j l turn, g opens and closes")
-        policy = Intervening(policy, Teleop(fit.robot, keys), ByHand(lambda: keys.pressed(SWITCH)), KEY_EVERY)
-        yield Judged(policy) if config.detector is not None else policy
+        driven = Intervening(policy, Teleop(fit.robot, keys), ByHand(lambda: keys.pressed(SWITCH)), KEY_EVERY)
+        try:
+            yield Judged(driven) if config.detector is not None else driven
+        finally:
+            driven.close()
     finally:
         keys.close()
 

@@ -28,7 +28,8 @@ class Corrections(View):
     """A data set whose episodes are the stretches that a person drove. Frames keep their indices, so nothing is copied; past
     the end of a stretch actions are padding.
 
-    own: keep whole episodes too that nobody took over: those that succeeded, or all. seconds: how long a person drove, all
+    own: keep whole episodes too that nobody took over (those that succeeded, or all), and the end of those that a policy brought
+    to success after it was given back. seconds: how long a person drove, all
     stretches together; of `own` the policy's as well.
     """
 
@@ -54,7 +55,8 @@ class Corrections(View):
 
 
 def stretches(source: Any, own: Own = "none") -> list[Any]:
-    """Of each episode the parts that a person drove, as episodes. own: and whole ones that nobody took over."""
+    """Of each episode the parts that a person drove, as episodes. own: and whole ones that nobody took over, and of those that
+    succeeded what came after the last time that a person gave back."""
     if fmt.INTERVENTION not in getattr(source, "features", {}):
         return list(source.episodes)
     drove = np.asarray(source.column(fmt.INTERVENTION)).reshape(-1).astype(bool)
@@ -66,6 +68,8 @@ def stretches(source: Any, own: Own = "none") -> list[Any]:
             continue
         edges = np.flatnonzero(np.diff(np.concatenate([[0], drove[e.start : e.stop].astype(int), [0]])))
         found += [replace(e, start=e.start + int(a), stop=e.start + int(b)) for a, b in edges.reshape(-1, 2)]
+        if own != "none" and e.success and len(edges) and (back := e.start + int(edges[-1])) < e.stop:
+            found.append(replace(e, start=back))  # given back, the policy came to the end by itself
     return found
 
 

@@ -92,7 +92,7 @@ class NeuralPolicy:
         for i in range(actions.shape[1]):
             if (ends := BOUNDS.get(self.model.interface.unit("action", i))) is not None:
                 actions[:, i] = actions[:, i].clip(*ends)
-        return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None, seen)
+        return ActionChunk(actions, self.interface.dt, obs.time, sure, done, heat or None, features=seen)
 
     @contextmanager
     def drawing(self, obs: Observation) -> Iterator[None]:

@@ -136,15 +136,15 @@ class PriorChunk:
 @dataclass(frozen=True)
 class Prediction:
     """What a model answers. actions: [B, T, A] normalised. done: logit [B]. confidence: [B] in 0 … 1.
-    attention: {camera.what: [B, h, w]} each summing to 1. features: [B, D], the mean of what the action head is given. texts: what
-    it said, for a model that also speaks."""
+    attention: {camera.what: [B, h, w]} each summing to 1. texts: what it said, for a model that also speaks. features: [B, D],
+    the mean of what the action head is given."""
 
     actions: Tensor
     done: Tensor | None = None
     confidence: Tensor | None = None
     attention: Mapping[str, Tensor] | None = None
-    features: Tensor | None = None
     texts: Sequence[str] = ()
+    features: Tensor | None = None
 
 
 class Model(nn.Module):

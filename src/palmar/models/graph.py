@@ -55,7 +55,9 @@ def answers(said: Prediction) -> dict[str, Tensor]:
 def prediction(out: Mapping[str, Tensor]) -> Prediction:
     """The inverse of `answers`."""
     maps = {n.removeprefix(ATTENTION): x for n, x in out.items() if n.startswith(ATTENTION)}
-    return Prediction(out["actions"], out.get("done"), out.get("confidence"), maps or None, out.get("features"))
+    return Prediction(
+        out["actions"], out.get("done"), out.get("confidence"), maps or None, features=out.get("features")
+    )
 
 
 class Graph(nn.Module):

@@ -187,7 +187,9 @@ class Grounded(Model):
             attention |= {f"{camera}.{name}": heat[:, i] for name, i in zip(GROUNDED, self.grounded, strict=True)}
             peaks.append(peak_mass(heat[:, self.grounded[0]]))
         sure = out.visible[:, :, 0].float().sigmoid() * torch.stack(peaks, 1)
-        return Prediction(blended(out.actions, prior), out.done, sure.amax(1).clamp(max=1.0), attention, out.fused)
+        return Prediction(
+            blended(out.actions, prior), out.done, sure.amax(1).clamp(max=1.0), attention, features=out.fused
+        )
 
     def grounding_loss(self, out: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Of a batch that has labels: cross-entropy of the heatmaps where visible, of the visibility, and L1 of the relative

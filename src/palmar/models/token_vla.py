@@ -113,7 +113,7 @@ class TokenVLA(Speaking):
                 there = F.pad(there, (0, 1), value=True)
                 hidden, cache = self.vlm.run(self.vlm.embed(said[-1])[:, None], there, 0, cache)
         spoken = bins.actions(torch.stack(said, 1).unflatten(1, (-1, width)), vocab, self.reach)
-        return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp(), None, features)
+        return Prediction(bins.fill(spoken, horizon), done, torch.stack(sure, 1).mean(1).exp(), features=features)
 
     def _forced(self, prior: PriorChunk | None) -> Tensor:
         """int64[B, K]: the words of the committed actions among those that are said; none without a prior."""

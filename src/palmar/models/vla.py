@@ -328,8 +328,10 @@ class VLA(Model):
         looked = (self.attention(seen) or {}) | self.sought(seen)
         head = self.head
         if inputs.noise is not None and isinstance(head, GenerativeHead):
-            return Prediction(head.from_noise(seen.context, inputs.noise, prior), done, None, looked or None, mean)
-        return Prediction(head.act(seen.context, prior), done, None, looked or None, mean)
+            return Prediction(
+                head.from_noise(seen.context, inputs.noise, prior), done, None, looked or None, features=mean
+            )
+        return Prediction(head.act(seen.context, prior), done, None, looked or None, features=mean)
 
     @property
     def noise(self) -> tuple[int, ...]:

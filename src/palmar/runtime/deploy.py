@@ -8,6 +8,7 @@ from pathlib import Path
 
 from palmar.description.guesses import check_deployable
 from palmar.policy import Policy
+from palmar.runtime.adaptation.swapping import RollBack
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.confidence.conduct import Conduct, chain, judged, judged_of
@@ -95,6 +96,9 @@ def deploy(
         watchers = (*watchers, _Once(Conduct(controller, judge)))
     policy.reset()
     worker = Threaded(Instructed(policy, instruction))
+    for s in subscribers:
+        if isinstance(s, RollBack):
+            s.stalled, s.forget = s.stalled or controller.stalled_by, s.forget or worker.forget
     with undisturbed(controller.finish):
         try:
             outcome = rollout(

@@ -72,7 +72,8 @@ class Threaded:
         self._wake, self._done, self._closed = threading.Event(), threading.Event(), False
         self._job: tuple[Observation, Prefix | None] | None = None
         self._result: ActionChunk | BaseException | None = None
-        self._busy, self._epoch, self._asked = False, 0, 0
+        self._epoch, self._asked = 0, 0
+        self._done.set()
         self._thread = threading.Thread(target=self._work, name="palmar-policy", daemon=True)
         self._thread.start()
 
@@ -91,13 +92,12 @@ class Threaded:
             except Exception as error:  # handed to the loop by poll, which raises it there
                 self._result = error
             self.latency = time.perf_counter() - start
-            self._busy = False
             self._done.set()
 
     def request(self, obs: Observation, now: float, prefix: Prefix | None = None) -> None:
         self._asked = self._epoch
         self._done.clear()
-        self._job, self._busy = (obs, prefix), True
+        self._job = (obs, prefix)
         self._wake.set()
 
     def wait(self, seconds: float) -> bool:
@@ -105,7 +105,7 @@ class Threaded:
         return self._done.wait(seconds)
 
     def poll(self, now: float) -> ActionChunk | None:
-        if self._busy:  # the slot is the thread's now: not even to be read and put back
+        if self.busy:  # the slot is the thread's now: not even to be read and put back
             return None
         result, self._result = self._result, None
         if self._asked != self._epoch:
@@ -120,7 +120,7 @@ class Threaded:
 
     @property
     def busy(self) -> bool:
-        return self._busy
+        return not self._done.is_set()
 
     def close(self) -> None:
         self._closed = True

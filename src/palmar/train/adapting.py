@@ -42,13 +42,15 @@ class NewVersion:
 @dataclass(frozen=True)
 class AdaptRequest:
     """policy: a checkpoint folder, "shipped", or a folder of versions, whose current one is adapted; then `out` may be the same.
-    corrections, replay: folders of data sets. out: folder of the versions."""
+    corrections, replay: folders of data sets. out: folder of the versions. tables: seeds of the gate's held-out tables, the first
+    and the one after the last, for the manifest."""
 
     policy: str
     corrections: Sequence[Path]
     replay: Sequence[Path]
     out: Path
     config: AdaptConfig = field(default_factory=AdaptConfig)
+    tables: tuple[int, int] | None = None
     gate: GateConfig = field(default_factory=GateConfig)
 
 
@@ -91,7 +93,7 @@ def adapted_version(
         verdict = None if judged is None else judged(str(versions.path(parent)), str(where))
         versions.add(
             where.name, parent, _about(request, sets), None if verdict is None else verdict.to_dict(),
-            asdict(request.config) | {"seconds": round(done.seconds, 2)},
+            asdict(request.config) | {"seconds": round(done.seconds, 2), "tables": request.tables},
         )  # fmt: skip
         promoted = verdict is not None and verdict.passed
         if promoted:

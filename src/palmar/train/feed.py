@@ -79,9 +79,14 @@ class Feed:
         check_numbers(self.sets)
         self.starts = np.cumsum([0, *(len(s) for s in self.sets)])
         kept = [
-            (int(e.start) + int(base), int(e.stop) + int(base), getattr(e, "source", "") == STILL)
-            for s, base in zip(self.sets, self.starts, strict=False)
-            for e in s.episodes
+            (
+                int(e.start) + int(base),
+                int(e.stop) + int(base),
+                getattr(e, "source", "") == STILL,
+                (i, getattr(e, "index", k)),
+            )
+            for i, (s, base) in enumerate(zip(self.sets, self.starts, strict=False))
+            for k, e in enumerate(s.episodes)
             if e.success is not False or not success_only
         ]
         digests = [
@@ -91,21 +96,27 @@ class Feed:
             if e.success is not False or not success_only
         ]
         self.still = np.zeros(int(self.starts[-1]), bool)  # frames to look at, whose actions mean nothing
-        for start, stop, still in kept:
+        for start, stop, still, _ in kept:
             self.still[start:stop] = still
-        episodes = [(start, stop) for start, stop, still in kept if not still]
-        stills = [np.arange(start, stop) for start, stop, still in kept if still]
+        episodes = [(start, stop) for start, stop, still, _ in kept if not still]
+        stills = [np.arange(start, stop) for start, stop, still, _ in kept if still]
         if not episodes:
             raise BadValue(
                 "the data holds no episode" + (" that succeeded" if success_only else "") + ". Next: palmar collect"
             )
-        held = max(1, round(validation * len(episodes))) if validation > 0 and len(episodes) > 1 else 0
-        order = rng_of(seed, 0, 1).permutation(len(episodes))
-        frames = [np.arange(*episodes[i]) for i in order]
+        recorded: dict[Any, list[int]] = {}  # parts of one recorded episode are held out together
+        for i, whole in enumerate(whole for _, _, still, whole in kept if not still):
+            recorded.setdefault(whole, []).append(i)
+        wholes = list(recorded.values())
+        held = max(1, round(validation * len(wholes))) if validation > 0 and len(wholes) > 1 else 0
+        order = rng_of(seed, 0, 1).permutation(len(wholes))
+        frames = [np.concatenate([np.arange(*episodes[i]) for i in wholes[j]]) for j in order]
         self.validation = np.sort(np.concatenate(frames[:held])) if held else np.empty(0, np.int64)
         self.moving = np.sort(np.concatenate(frames[held:]))
         acted = [digest for digest, still in digests if not still]
-        self.trained_on = tuple(acted[i] for i in sorted(order[held:]))  # by content, for `data.split.held_out`
+        self.trained_on = tuple(
+            acted[wholes[j][0]] for j in sorted(order[held:])
+        )  # by content, for `data.split.held_out`
         self.training = np.sort(np.concatenate([self.moving, *stills]))
         self.tasks = list(dict.fromkeys(t for s in self.sets for t in s.tasks))
         self._task_of = [np.array([self.tasks.index(t) for t in s.tasks], np.int64) for s in self.sets]

@@ -265,17 +265,17 @@ def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> An
         raise BadValue(f"{folder}: {frame_rate(data)}. Next: palmar repair {folder}")
     for text in warnings(data):
         say(f"warning: {folder}: {text}")
-    if (driven := Corrections(data, own="all")).episodes != tuple(data.episodes):
-        left = sum(e.stop - e.start for e in data.episodes) - driven.frames
-        say(
-            f"{folder}: people took over; the {left} frames that led there are left out, and {driven.frames} are learned"
-        )
-        data = driven
-    if not settings.good_only:
+    if settings.good_only:
+        quality = assess(data)
+        say(f"{folder}: {quality}")
+        data = Kept(data, quality.kept)
+    driven = Corrections(data, own="all")
+    if driven.episodes == tuple(data.episodes):
         return data
-    quality = assess(data)
-    say(f"{folder}: {quality}")
-    return Kept(data, quality.kept)
+    left = sum(e.stop - e.start for e in data.episodes) - driven.frames
+    frames = f"{left} frames of {left + driven.frames}"
+    say(f"{folder}: people took over; what a policy did before they gave back is left out ({frames})")
+    return driven
 
 
 def correction_data(settings: TrainSettings, folder: Path, policy: Any, say: Say) -> Any:

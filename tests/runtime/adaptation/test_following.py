@@ -141,6 +141,7 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_robot(
 
     following = Following(versions.root, load=Named)
     promoted(versions, broken=True)
+    really = following.versions.roll_back
     monkeypatch.setattr(following.versions, "roll_back", full)
     body, back = MockBody(ROBOT), RollBack(following.policy, told=following.rolled_back)
     end = rollout(
@@ -150,6 +151,8 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_robot(
         end.reason == "timeout" and following.policy.version == "v000" and not following.look() and not following.look()
     )
     assert versions.current == "v001"
+    monkeypatch.setattr(following.versions, "roll_back", really)
+    assert not following.look() and versions.current == "v000"  # there is room again
 
 
 def test_the_thread_looks_by_itself_and_ends(versions: Versions) -> None:

@@ -18,11 +18,12 @@ from palmar.robots.so101 import so101
 from palmar.runtime.adaptation.intervening import After, ByHand, Intervening, OnAlarm
 from palmar.runtime.confidence.judge import Judge, JudgeConfig
 from palmar.runtime.control.path import Control
+from palmar.runtime.deploy import deploy
 from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.safety.guards import GUARDS
-from palmar.runtime.supervision.controller import Controller
+from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Observation, Prefix
 
@@ -242,3 +243,86 @@ def test_a_policy_that_raises_on_its_own_thread_raises_here() -> None:
 def test_no_patience_is_refused() -> None:
     with pytest.raises(BadValue, match="patience is 0 s; expected above 0"):
         Intervening(Constant(0.0), Constant(0.001, 1), After(1.0), patience=0)
+
+
+class Slow(Constant):
+    """Answers `late` seconds after it was asked, and counts what it remembers."""
+
+    def __init__(self, late: float, sure: float) -> None:
+        super().__init__(0.0, confidence=lambda t: sure)
+        self.late, self.memory = late, 0
+
+    def reset(self) -> None:
+        self.memory = 0
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        time.sleep(self.late)
+        self.memory += 1
+        return super().act(obs, prefix)
+
+
+def test_a_slow_policy_is_heard_while_the_person_drives() -> None:
+    """It is no doubt that an answer has not come yet, and the confidence of those that come late counts."""
+    policy = Intervening(Slow(0.06, 0.9), Constant(0.001, 1), OnAlarm(Judge(JudgeConfig(pause=1))), patience=0.02)
+    body = MockBody(ROBOT)
+    assert not policy.act(body.observe()).intervention and policy.takeovers == 0
+    policy.driving = True
+    heard = []
+    for i in range(40):
+        if not (chunk := policy.act(replace(body.observe(), time=0.1 * i))).intervention:
+            break
+        heard.append(chunk.confidence)
+        time.sleep(0.01)
+    assert not policy.driving and heard[-1] == 0.9 and 0.0 not in heard
+
+
+def test_a_policy_that_computes_at_the_end_of_an_episode_begins_the_next_without_memory() -> None:
+    inner = Slow(0.1, 0.9)
+    policy = Intervening(inner, Constant(0.001, 1), After(0.0), patience=0.01)
+    policy.driving = True
+    policy.act(MockBody(ROBOT).observe())
+    policy.reset()  # it computes still
+    policy.rule = After(9.0)
+    policy.act(replace(MockBody(ROBOT).observe(), time=1.0))
+    assert inner.memory == 1
+
+
+def test_closing_ends_the_wait_for_a_policy_that_hangs() -> None:
+    inner = Hanging(0.0)
+    policy = Intervening(inner, Constant(0.001, 1), ByHand(lambda: False), patience=0.02)
+    body, raised = MockBody(ROBOT), []
+    assert policy.act(body.observe()).t0 == 0.0
+
+    def waits() -> None:
+        try:
+            policy.act(body.observe())
+        except RuntimeError as error:
+            raised.append(str(error))
+
+    thread = threading.Thread(target=waits)
+    thread.start()
+    time.sleep(0.1)
+    assert thread.is_alive()
+    policy.reset()
+    thread.join(timeout=10)
+    inner.free.set()
+    policy.close()
+    assert raised == ["the episode ended before the policy answered"]
+
+
+def test_a_person_moves_a_robot_that_is_held_because_its_policy_hangs() -> None:
+    inner, body = Hanging(0.0), MockBody(ROBOT)
+    controller, where = Controller(watchdog=0.5), []
+
+    class Seen(Subscriber):
+        def on_tick(self, tick: Tick) -> None:
+            where.append((controller.mode, float(tick.verdict.command[0])))
+
+    policy = Intervening(
+        inner, Constant(0.003, 1), ByHand(lambda: len(where) > 60 and not policy.driving), patience=0.02
+    )
+    deploy(body, policy, "reach", body.reset(), controller=controller, subscribers=(Seen(),), timeout=4.0)
+    inner.free.set()
+    held = [k for k, (mode, _) in enumerate(where) if mode is Mode.HOLD]
+    assert held and where[-1][0] is Mode.RUN and where[-1][1] != where[held[-1]][1]
+    assert any("released" in why for _, _, why in controller.history)

@@ -10,8 +10,10 @@ from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.adaptation.swapping import RollBack, Swappable
 from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.deploy import deploy
 from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.supervision.controller import Controller
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk, Observation, Prefix, Reason
 
@@ -228,3 +230,17 @@ def test_a_chunk_that_was_finished_before_the_way_back_is_not_carried_out() -> N
     seen = Values(3, lambda: stall.append("stalled"))  # within the delay of the first answer, which is of v001
     rollout(body, worker, body.observe(), subscribers=(seen, back), timeout=2.0).check()
     assert policy.version == "v000" and set(seen.seen) == {0.0}
+
+
+def test_a_stall_that_began_before_the_swap_is_not_the_new_versions() -> None:
+    policy, told = Swappable(Constant(0.0), "v000"), []
+    back = RollBack(policy, told=told.append, stalled=lambda: "stalled joint1")
+    driven(policy, Values(30, lambda: policy.swap(Constant(0.001), "v001")), back)
+    assert policy.version == "v001" and not told
+
+
+def test_deploy_tells_it_of_stalls_and_what_to_forget() -> None:
+    policy, body = Swappable(Constant(0.0), "v000"), MockBody(ROBOT)
+    back, controller = RollBack(policy), Controller()
+    deploy(body, policy, "reach", body.reset(), controller=controller, subscribers=(back,), timeout=0.2)
+    assert back.stalled == controller.stalled_by and back.forget is not None

@@ -91,7 +91,8 @@ class Adapt:
             )
         writable_folder(self.out)
         one_thread("shipped")  # training sets its own number and puts this one back
-        request = AdaptRequest(self.policy, self.corrections, self.replay, self.out, config, gate)
+        used = (seed, seed + self.trials) if tables else None
+        request = AdaptRequest(self.policy, self.corrections, self.replay, self.out, config, used, gate)
 
         def judged(before: str, after: str):  # type: ignore[no-untyped-def]
             assert tables is not None
@@ -123,8 +124,11 @@ class Adapt:
 
         if self.table_seed is not None:
             return self.table_seed
-        rounds = max(len(Versions(self.out).names()) - 1, 0) if is_history(self.out) else 0
-        return Tables.seed + rounds * self.trials
+        if not is_history(self.out):
+            return Tables.seed
+        versions = Versions(self.out)
+        used = [versions.version(name).training.get("tables") for name in versions.names()]
+        return max([Tables.seed, *(int(u[1]) for u in used if u)])
 
     def _tables(self, words: tuple[str, ...], seed: int) -> Tables:
         from palmar.lab.before_after import Tables, condition

@@ -32,6 +32,8 @@ class Following:
         self.policy = Swappable(load(str(self.versions.path(name))), name)
         self._seen = name
         self._alarms: deque[tuple[str, Reason]] = deque()  # the version that alarmed, and why; not yet in the folder
+        self._told: Reason | None = None  # that could not be written, and was told
+        self._writing = threading.Lock()
         self._closed = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="palmar-following", daemon=True)
@@ -77,13 +79,21 @@ class Following:
             self._wake.set()
 
     def _go_back(self) -> None:
-        while self._alarms:
-            alarmed, reason = self._alarms.popleft()
-            try:
-                if self.versions.current == alarmed:
-                    self._seen = self.versions.roll_back(str(reason))
-            except (PalmarError, OSError) as error:
-                warn("{} drives; the folder of versions did not go back with it: {}", self.policy.version, error)
+        """An alarm is kept until the folder went back, or another version acts there."""
+        with self._writing:
+            while self._alarms:
+                alarmed, reason = self._alarms[0]
+                try:
+                    if self.versions.current == alarmed:
+                        self._seen = self.versions.roll_back(str(reason))
+                except (PalmarError, OSError) as error:
+                    if self._told is not reason:
+                        warn(
+                            "{} drives; the folder of versions did not go back with it: {}", self.policy.version, error
+                        )
+                    self._told = reason
+                    return
+                self._alarms.popleft()
 
     def _follow(self) -> None:
         while not self._closed:

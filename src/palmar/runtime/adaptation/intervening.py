@@ -122,34 +122,50 @@ class Intervening(Subscriber):
         self._worker = None if patience is None else Threaded(policy)
         self._patience = patience
         self._asked: Observation | None = None
+        self._heard: ActionChunk | None = None  # the last answer that came late, while the person drives
+        self._reset_due, self._episode = False, 0
         self.takeovers, self.seconds = 0, 0.0
         self.driving, self._last = False, 0.0
         self._command: Array | None = None
 
     def reset(self) -> None:
+        self._episode, self._heard, self._asked = self._episode + 1, None, None
+        self._reset_due = self._worker is not None and self._worker.busy  # then as soon as it is not
         if self._worker is not None:
             self._worker.forget()
-        self.inner.reset()
+        if not self._reset_due:
+            self.inner.reset()
         self.person.reset()
         self.rule.reset()
         self.driving, self._command = False, None
+
+    def close(self) -> None:
+        """The end: whoever waits in `act` for a policy that hangs waits no longer."""
+        self._episode += 1
+        if self._worker is not None:
+            self._worker.close()
 
     def on_tick(self, tick: Tick) -> None:
         self._command = tick.verdict.command
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """Of the policy, or of the person: then marked as an intervention, with the policy's confidence, to be asked again after
-        one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0, and so does none:
-        what it raises is raised while nobody else drives."""
-        prefix, chunk = None if self.driving else prefix, None
+        one action unless they say otherwise. An answer of the policy that is not finite counts as confidence 0, and so does what it
+        raises, which is raised while nobody else drives. A policy that has not answered yet says no confidence, or, while the
+        person drives, that of its last answer. Raises `RuntimeError` when it is reset or closed meanwhile."""
+        prefix, chunk, episode = None if self.driving else prefix, None, self._episode
         while chunk is None:
+            if self._episode != episode:
+                raise RuntimeError("the episode ended before the policy answered")
             raised: Exception | None = None
             try:
                 chunk = self._ask(obs, prefix)
             except Exception as error:
                 raised = error
-            seen = self._none(obs) if chunk is None else chunk
-            judged = seen if np.isfinite(seen.actions).all() else replace(seen, confidence=0.0)
+            silent = chunk is None and raised is None
+            late = self._heard if silent and self.driving else None
+            seen = late or (self._none(obs) if chunk is None else chunk)
+            judged = seen if silent or np.isfinite(seen.actions).all() else replace(seen, confidence=0.0)
             before, self.driving = self.driving, self.rule(obs, judged, self.driving)
             self.seconds += obs.time - self._last if before else 0.0
             self.takeovers += self.driving and not before
@@ -167,17 +183,27 @@ class Intervening(Subscriber):
 
     def _ask(self, obs: Observation, prefix: Prefix | None) -> ActionChunk | None:
         """The policy's answer; None when there is none within `patience`. Raises what the policy raises. What was asked for an
-        older observation is left unheard, and not waited for while the person drives."""
-        if self._worker is None or self._patience is None:
+        older observation is only kept as what was heard last, and not waited for while the person drives."""
+        worker, patience = self._worker, self._patience
+        if worker is None or patience is None:
             return self.inner.act(obs, prefix)
         if self._asked is not obs:
-            if self._worker.busy and (self.driving or not self._worker.wait(self._patience)):
+            if worker.busy and (self.driving or not worker.wait(patience)):
                 return None
-            self._worker.forget()
-            self._worker.poll(obs.time)
-            self._worker.request(obs, obs.time, prefix)
+            try:
+                self._heard = worker.poll(obs.time) or self._heard
+            except Exception:
+                self._heard = None  # what it raised for another observation
+            if self._reset_due:
+                self.inner.reset()
+                self._reset_due = False
+            worker.request(obs, obs.time, prefix)
             self._asked = obs
-        return self._worker.poll(obs.time) if self._worker.wait(self._patience) else None
+        if not worker.wait(patience):
+            return None
+        self._asked = None
+        self._heard = worker.poll(obs.time)
+        return self._heard
 
     def _none(self, obs: Observation) -> ActionChunk:
         """For the rule, in place of a chunk that there is not."""

@@ -145,13 +145,13 @@ class RollBack(Subscriber):
 
     alpha: a chunk's confidence at or below it is an alarm (`JudgeConfig.alpha`); 0 for none. silent: longest time without a fresh
     chunk that was in time to be carried out [s]; that of `Controller.watchdog`, which holds the robot then.
-    stalled: why the robot, asked to move, does not, "" while it does: `Controller.stalled_by`. forget: that of the worker the
-    policy computes on: what it had finished when it went back is not carried out.
+    stalled: why the robot, asked to move, does not, "" while it does. forget: that of the worker the policy computes on: what it
+    had finished when it went back is not carried out. Not given, `deploy` gives those of its controller and its worker.
     """
 
     def __init__(
         self, policy: Swappable, alpha: float = 0.0, told: Callable[[Reason], object] = lambda reason: None,
-        silent: float = 1.0, stalled: Callable[[], str] = lambda: "", forget: Callable[[], None] = lambda: None,
+        silent: float = 1.0, stalled: Callable[[], str] | None = None, forget: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self.policy, self.alpha, self.told, self.silent = policy, alpha, told, silent
         self.stalled, self.forget = stalled, forget
@@ -163,18 +163,20 @@ class RollBack(Subscriber):
     def on_tick(self, tick: Tick) -> None:
         if (tick.new_chunk and tick.acting) or not self.policy.on_trial:
             self._heard = tick.time
-        if self.policy.on_trial and (reason := self._alarm(tick)) is not None and self.policy.roll_back(reason):
-            self.forget()
+        before, self._stall = self._stall, "" if self.stalled is None else self.stalled()
+        stall = self._stall if self._stall != before else ""  # one that began before the swap is not its fault
+        if self.policy.on_trial and (reason := self._alarm(tick, stall)) is not None and self.policy.roll_back(reason):
+            if self.forget is not None:
+                self.forget()
             self.told(reason)
 
-    def _alarm(self, tick: Tick) -> Reason | None:
+    def _alarm(self, tick: Tick, stall: str) -> Reason | None:
         if tick.failure is not None:
             return Reason("swap", over=None, note=f"the policy fails ({type(tick.failure).__name__}: {tick.failure})")
         if tick.verdict.stop:
             return next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
-        before, self._stall = self._stall, self.stalled()
-        if self._stall and self._stall != before:
-            return Reason("swap", over=None, note=self._stall)
+        if stall:
+            return Reason("swap", over=None, note=stall)
         if (quiet := tick.time - self._heard) > self.silent:
             self._heard = tick.time  # the one before has as long
             return Reason("swap", "without a chunk in time", quiet, self.silent, "s")

@@ -27,8 +27,8 @@ class Mode(IntEnum):
     ESTOP = 3
 
 
-STALL = "stall"
-"""What holds (`Controller.hold`) a robot that was asked to move and did not."""
+STALL, WATCHDOG = "stall", "watchdog"
+"""What holds (`Controller.hold`) a robot that was asked to move and did not, and one whose policy is silent."""
 YIELDING = 2.0
 """Longest way back to the measured values [s]: a robot that sags is not followed all the way down."""
 
@@ -36,7 +36,8 @@ YIELDING = 2.0
 class Controller(Subscriber):
     """The latched state machine. It is a guard (it brakes), a subscriber (it watches) and a `stop` (its `over`).
 
-    watchdog: longest time without a fresh chunk that was in time to be carried out [s]. patience: how long HOLD waits for a
+    watchdog: longest time without a fresh chunk that was in time to be carried out [s]; a person who takes over releases it.
+    patience: how long HOLD waits for a
     person before HANDOFF [s]. stalled: longest time in which the robot is asked to move and does not [s]: the
     guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it is measured).
     deadman: asked at every tick; False is a released deadman switch, and holds.
@@ -172,6 +173,8 @@ class Controller(Subscriber):
                 self.finish()
         if tick.new_chunk and tick.acting and tick.chunk is not None and np.isfinite(tick.chunk.actions).all():
             self._fresh, self._failure, self.acted = tick.time, None, True
+            if tick.chunk.intervention:  # a person drives: what the policy does not answer holds nobody
+                self.release(WATCHDOG)
         if tick.verdict.stop:
             fault = next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
             if fault.guard in EMERGENCIES:
@@ -183,7 +186,7 @@ class Controller(Subscriber):
         if self.deadman is not None and not self.deadman():
             self.hold("deadman released", "deadman")
         if self.mode is Mode.RUN and (quiet := tick.time - self._fresh) > self.watchdog:
-            self.hold(f"watchdog {self._why(tick)} for {quiet:.2f} > {self.watchdog:.2f} s")
+            self.hold(f"watchdog {self._why(tick)} for {quiet:.2f} > {self.watchdog:.2f} s", WATCHDOG)
         if self.mode is Mode.RUN and (still := self._stall(tick)) > self.stalled:
             self.hold(
                 f"stalled asked to move, does not, for {still:.2f} > {self.stalled:.2f} s: {tick.verdict.reasons[0]}",
