@@ -278,7 +278,7 @@ def test_polling_a_busy_worker_leaves_its_answer_alone():
     class Watched(Threaded):
         def __setattr__(self, name, value):
             if name == "_result" and hasattr(self, "_thread") and threading.current_thread() is not self._thread:
-                writes.append(self._busy)
+                writes.append(self.busy)
             super().__setattr__(name, value)
 
     worker = Watched(Constant(sleep=0.1))

@@ -15,6 +15,7 @@ from palmar.data.writer import DatasetWriter
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.robots.so101 import so101
+from palmar.runtime.adaptation import intervening
 from palmar.runtime.adaptation.intervening import After, ByHand, Intervening, OnAlarm
 from palmar.runtime.confidence.judge import Judge, JudgeConfig
 from palmar.runtime.control.path import Control
@@ -24,7 +25,7 @@ from palmar.runtime.mock import MockBody
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.safety.guards import GUARDS
 from palmar.runtime.supervision.controller import Controller, Mode
-from palmar.runtime.worker import Inline
+from palmar.runtime.worker import Inline, Threaded
 from palmar.types import ActionChunk, Observation, Prefix
 
 ROBOT = arm7()
@@ -43,6 +44,23 @@ class Constant:
         self.prefixes.append(prefix)
         actions = np.full((self.interface.horizon, len(self.interface.action_names)), self.value, np.float32)
         return ActionChunk(actions, self.interface.dt, obs.time, self.confidence(obs.time))
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch: pytest.MonkeyPatch):
+    """No thread of a policy outlives its test."""
+    workers: list[Threaded] = []
+
+    class Kept(Threaded):
+        def __init__(self, policy) -> None:
+            super().__init__(policy)
+            workers.append(self)
+
+    monkeypatch.setattr(intervening, "Threaded", Kept)
+    yield
+    for worker in workers:
+        assert worker.wait(10)
+        worker.close()
 
 
 def recorded(policy: Intervening, seconds: float = 4.0) -> EpisodeRecorder:
