@@ -6,6 +6,7 @@ Three of ten conditions are left out, in each of the 120 ways; everything else i
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,6 +91,6 @@ STUDY = Study(
     full=Size(trials=120),
     quick=Size(trials=6, data=0.1),
     settings={"conditions": vars(Conditions()), "timeout": TIMEOUT, "tasks": names("arm7")},
-    table=table,
+    table=partial(table, reference=ALL),
     page="docs/confidence.md",
 )

@@ -174,12 +174,13 @@ def spanned(values: list[float], sign: bool = False) -> str:
     return f"{np.nanmean(values):{mark}.3f} [{low:{mark}.3f}, {high:{mark}.3f}]"
 
 
-def table(rows: Rows) -> list[Row]:
+def table(rows: Rows, reference: str = BOTH) -> list[Row]:
+    """reference: the arm that the others are compared with."""
     shown = (
         "AUC, one task", "AUC at 3/4", "AUC, still running", "AUC, worst so far", "AUC, cut at alarm", "AUC, whole",
         "balanced accuracy", "by usual length", "false alarms, seen", "failures found", "false alarms, unseen",
     )  # fmt: skip
-    best = rows[BOTH]["_auc"]
+    best = rows[reference]["_auc"]
     lines = []
     for arm, row in rows.items():
         ahead = [a - b for a, b in zip(best, row["_auc"], strict=True)]
@@ -187,7 +188,7 @@ def table(rows: Rows) -> list[Row]:
         lines.append({
             "arm": arm, "AUC at equal time": spanned(row["_auc"]),
             "best form, hindsight": "" if hindsight is None else f"{hindsight:.3f}",
-            "both less this": "" if arm == BOTH else spanned(ahead, True),
+            f"{reference} less this": "" if arm == reference else spanned(ahead, True),
         } | {k: row[k] for k in shown})  # fmt: skip
     return lines
 

@@ -17,7 +17,7 @@ from palmar.types import Array
 SHARES = (0.5, 0.75, 1.0)  # of the shorter episode of a pair, at which the two are compared
 PAIRS = 6000  # drawn for a fit
 RIDGE = 3.0  # pull of the weights towards their prior
-START = 0.1  # prior weight of a signal [1/standard deviation]
+START = 0.1  # prior weight of the form that ranks best alone [1/standard deviation]
 
 
 @dataclass(frozen=True)
@@ -95,31 +95,32 @@ def differences(evidence: Array, lengths: Array, failures: Array, successes: Arr
 def weights(evidence: Array, rollouts: Rollouts, seed: int = 0) -> Array:
     """float64[M], in units of a logit per standard deviation. evidence: float64[N, T, M], normalised.
 
-    Pairwise logistic regression with a ridge towards a vote: every form counts alike, with the sign that it has over all pairs
-    *and* within tasks, and not at all where these two differ. No weight may turn against its sign.
+    Pairwise logistic regression with a ridge towards a vote: every form counts by how well it ranks alone, with the sign that it
+    has over all pairs *and* within tasks, and not at all where these two differ. No weight may turn against its sign.
     """
     rng = (seed, seed + 1)
     f, s = equal_time_pairs(rollouts, rng[0])
     d = differences(evidence, rollouts.lengths, f, s)
-    signs = consistent_signs(d, np.tile(rollouts.tasks[f] == rollouts.tasks[s], len(SHARES)))
-    kept = np.flatnonzero(signs)
+    margin = consistent_margins(d, np.tile(rollouts.tasks[f] == rollouts.tasks[s], len(SHARES)))
+    kept, signs = np.flatnonzero(margin), np.sign(margin)
     out = np.zeros(d.shape[1])
     if len(kept):
-        out[kept] = signs[kept] * _ridge(d[:, kept] * signs[kept], START)
+        prior = START * np.abs(margin[kept]) / np.abs(margin).max()
+        out[kept] = signs[kept] * _ridge(d[:, kept] * signs[kept], prior)
     return out
 
 
-def consistent_signs(difference: Array, same_task: Array) -> Array:
-    """float64[M]: +1 where failures have more in pairs of one task and of two, −1 where less in both, else 0."""
-    part = [
-        np.sign((difference[m] > 0).mean(0) - (difference[m] < 0).mean(0)) for m in (same_task, ~same_task) if m.any()
-    ]
-    return np.where(part[0] == part[-1], part[0], 0.0)
+def consistent_margins(difference: Array, same_task: Array) -> Array:
+    """float64[M], −1 … 1: share of pairs in which the failure has more, less that in which it has less: the smaller of that in
+    pairs of one task and of two, 0 where these have two signs."""
+    part = [(difference[m] > 0).mean(0) - (difference[m] < 0).mean(0) for m in (same_task, ~same_task) if m.any()]
+    least = np.minimum(np.abs(part[0]), np.abs(part[-1]))
+    return np.where(np.sign(part[0]) == np.sign(part[-1]), np.sign(part[0]) * least, 0.0)
 
 
-def _ridge(x: Array, prior: float) -> Array:
+def _ridge(x: Array, prior: Array) -> Array:
     """Weights ≥ 0 that minimise mean log(1 + exp(−x·w)) + RIDGE/2 · ‖w − prior‖²: Newton steps, each by coordinates."""
-    w = np.full(x.shape[1], prior)
+    w = prior.copy()
     for _ in range(6):
         p = 1 / (1 + np.exp(np.clip(x @ w, -30, 30)))
         h = (x * (p * (1 - p) / len(x))[:, None]).T @ x + RIDGE * np.eye(len(w))
