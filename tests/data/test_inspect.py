@@ -2,11 +2,12 @@ import io
 import json
 import re
 
+import numpy as np
 import pytest
 from synthetic import ROBOT, episode
 
 from palmar.console import Screen
-from palmar.data.inspect import print_summary, summary
+from palmar.data.inspect import print_summary, summary, warnings
 from palmar.data.page import write_html
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
@@ -92,3 +93,16 @@ def test_stills_are_not_judged_as_demonstrations(tmp_path, demonstrations):
             assert word not in text.replace("expected", ""), word
         assert "These are stills" in page and "Episode lengths" not in page and "<h2>Actions" not in page
         assert " s</i>" not in page and "failed" not in page and "<polyline" in page
+
+
+def test_a_set_with_a_number_that_is_none_is_shown_and_the_place_named(tmp_path, monkeypatch):
+    """It could not be looked at, and the advice was to look at it."""
+    with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
+        for i in range(2):
+            writer.add(episode(12, seed=i))
+    data = Dataset(tmp_path / "set")
+    values = data.actions.copy()
+    values[3, 0] = np.nan
+    monkeypatch.setattr(Dataset, "actions", values)
+    assert summary(data)["action"][0]["min"] == np.delete(values[:, 0], 3).min()
+    assert any("is nan in episode 0, frame 3; expected finite numbers. Next: " in w for w in warnings(data))

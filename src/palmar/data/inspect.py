@@ -12,6 +12,7 @@ from palmar.console import Screen, styled
 from palmar.data.consistency import unit_changes
 from palmar.data.findings import stats_keys
 from palmar.data.normalize import Normalizer
+from palmar.data.quality import bad_number
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.types import STILL, Array
 
@@ -74,6 +75,8 @@ def warnings(dataset: Dataset) -> list[str]:
         ("state", dataset.states, dataset.state_names), ("action", dataset.actions, dataset.action_names),
     ):  # fmt: skip
         out += [str(change) for change in unit_changes(kind, values, names, moving)]
+    if (bad := bad_number(dataset)) is not None:
+        out.append(f"{bad}; expected finite numbers. Next: train without that episode (palmar train --good-only)")
     if (stray := stats_keys(dataset)) is not None:
         out.append(str(stray))
     return out
@@ -101,7 +104,8 @@ def _tasks(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _dimensions(values: Array, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Statistics per dimension; `constant` where a normaliser would drop it."""
+    """Statistics per dimension, of the rows whose numbers are finite; `constant` where a normaliser would drop it."""
+    values = values[np.isfinite(values).all(axis=1)]
     if not len(values):
         return []
     wide = values.astype(np.float64)
