@@ -63,6 +63,8 @@ Share = Annotated[float, SHARE]
 Seconds = Annotated[float, DAY]
 Period = Annotated[float | None, DAY]
 Strength = Annotated[float, STRENGTH]
+COLLECTED = 0.7
+"""Strength of the worlds that demonstrations, stills and questions are collected in, unless another is asked for."""
 
 
 def check_ranges(values: object, prefix: str = "", hint: str = "") -> None:

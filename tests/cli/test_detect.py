@@ -7,7 +7,8 @@ import pytest
 
 from palmar.cli import main
 from palmar.lab import histories as played
-from palmar.lab.histories import COLLECTED, SPEED, Conditions, familiar_features, histories
+from palmar.lab.histories import SPEED, Conditions, familiar_features, histories
+from palmar.ranges import COLLECTED
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.distance import DISTANCE
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS

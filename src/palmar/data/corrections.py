@@ -29,8 +29,7 @@ class Corrections(View):
     the end of a stretch actions are padding.
 
     own: keep whole episodes too that nobody took over (those that succeeded, or all), and the end of those that a policy brought
-    to success after it was given back. seconds: how long a person drove, all
-    stretches together; of `own` the policy's as well.
+    to success after it was given back. seconds: how long a person drove, all stretches together; of `own` the policy's as well.
     """
 
     def __init__(self, source: Any, own: Own = "none") -> None:

@@ -15,7 +15,7 @@ from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.lab.worlds import Loaded
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
-from palmar.ranges import Count, Seconds, Seed, Share, check_ranges
+from palmar.ranges import COLLECTED, Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.adaptation.intervening import After, Intervening, OnAlarm
 from palmar.runtime.chunks import ChunkBuffer
@@ -59,7 +59,7 @@ class CollectConfig:
     episodes: Count = 100
     tasks: tuple[str, ...] = tasks.ALL
     seed: Seed = 0
-    randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
+    randomization: Randomization = field(default_factory=lambda: Randomization(COLLECTED))
     noises: tuple[float, ...] = NOISES
     driver: str = "expert"
     beta: Share = 0.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from palmar.lab.suite import EvalConfig, run
 from palmar.lab.worlds import Loaded
+from palmar.ranges import COLLECTED
 from palmar.runtime.confidence.confident import Speed
 from palmar.runtime.confidence.distance import DISTANCE, Gaussian
 from palmar.runtime.confidence.learn import Rollouts
@@ -21,8 +22,8 @@ from palmar.types import ActionChunk
 
 SPEED = "body speed"
 """Of `Speed`: a signal that is not of the chunks."""
-FAMILIAR, COLLECTED = 545_000, 0.7
-"""First seed of the tables that show what is familiar, and the strength of the worlds they stand in: that of `palmar collect`."""
+FAMILIAR = 545_000
+"""First seed of the tables that show what is familiar."""
 Job = tuple[EvalConfig, str, int]
 """An episode: its settings, its task, the seed of its table."""
 

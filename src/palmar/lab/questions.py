@@ -17,6 +17,7 @@ import numpy as np
 from palmar.data.webdata import PICTURES, TABLE, WebData
 from palmar.errors import BadFile, BadValue
 from palmar.lab.worlds import Loaded
+from palmar.ranges import COLLECTED
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
@@ -35,7 +36,7 @@ class WebConfig:
     tables: int = 500
     held_out: float = 0.1
     seed: int = 600_000
-    strength: float = 0.7
+    strength: float = COLLECTED
     camera: str = "front"
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from palmar.data.writer import DatasetWriter
 from palmar.errors import BadValue
 from palmar.lab.collect import TRIES, Collected, already
 from palmar.lab.worlds import Loaded
+from palmar.ranges import COLLECTED
 from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks, truth
@@ -42,7 +43,7 @@ class StillsConfig:
     frames: int = 6
     seed: int = 400_000
     alike: float = 0.5
-    randomization: Randomization = field(default_factory=lambda: Randomization(0.7))
+    randomization: Randomization = field(default_factory=lambda: Randomization(COLLECTED))
     extents: bool = False
 
     def __post_init__(self) -> None:

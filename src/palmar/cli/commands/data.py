@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
-from palmar.ranges import Count, Processes, Range, Seconds, Seed, Share, Strength
+from palmar.ranges import COLLECTED, Count, Processes, Range, Seconds, Seed, Share, Strength
 
 if TYPE_CHECKING:
     from palmar.sim.params import Randomization
@@ -31,7 +31,7 @@ class Collect:
     """Which tasks take turns; all: those that fit the robot."""
     seed: Seed = 0
     """Of the first table; below 1 000 000, where the test seeds begin."""
-    strength: Strength = 0.7
+    strength: Strength = COLLECTED
     """Domain randomisation, 0 (none) … 2."""
     driver: str = "expert"
     """"expert", or a checkpoint that drives while the expert labels (DAgger)."""

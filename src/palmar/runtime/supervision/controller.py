@@ -37,9 +37,9 @@ class Controller(Subscriber):
     """The latched state machine. It is a guard (it brakes), a subscriber (it watches) and a `stop` (its `over`).
 
     watchdog: longest time without a fresh chunk that was in time to be carried out [s]; a person who takes over releases it.
-    patience: how long HOLD waits for a
-    person before HANDOFF [s]. stalled: longest time in which the robot is asked to move and does not [s]: the
-    guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it is measured).
+    patience: how long HOLD waits for a person before HANDOFF [s]. stalled: longest time in which the robot is asked to move and
+    does not [s]: the guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it
+    is measured).
     deadman: asked at every tick; False is a released deadman switch, and holds.
 
     HOLD is latched by `hold`; `pause` holds only until `go_on`, such as while a policy is not sure (`confidence.conduct`).
