@@ -1,13 +1,16 @@
 """`palmar detect`: a detector is fitted to a policy in simulation, and says what it is worth."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from palmar.cli import main
+from palmar.errors import BadValue
 from palmar.lab import histories as played
 from palmar.lab.histories import SPEED, Conditions, familiar_features, histories
+from palmar.models.checkpoint import fingerprint
 from palmar.ranges import COLLECTED
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.distance import DISTANCE
@@ -77,13 +80,49 @@ def test_it_is_fitted_and_says_how_well_it_ranks(tmp_path, capsys):
     assert main([*words, "--out", str(out)]) == 2  # it is there
     assert "--force" in capsys.readouterr().err
 
+    found = Detector.load(out)
+    assert found.policy == fingerprint("shipped") != ""
+    found.check_policy(fingerprint("shipped"), "shipped")
+    found.check_policy("", "openpi:host")  # nothing to compare
+    with pytest.raises(BadValue, match=r"fitted to another policy .* than 'mine' \(other\). Next: palmar detect mine"):
+        found.check_policy("other", "mine")
+    replace(found, policy="0" * 16).save(out)
+    words = ["collect", "--driver", "shipped", "--correct", "expert", "--detector", str(out), "--episodes", "1"]
+    assert main([*words, "--out", str(tmp_path / "set")]) == 2
+    assert "fitted to another policy" in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "set").exists()
 
-@pytest.mark.usefixtures("outcomes")
-def test_too_few_failures_are_told(tmp_path, capsys):
-    words = ["detect", "shipped", "--conditions", "2", "--episodes", "2", "--tasks", "reach", "--processes", "1"]
+
+def test_too_few_episodes_are_refused_before_one_is_played(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(played, "episode", lambda *_: pytest.fail("played"))
+    words = ["detect", "shipped", "--conditions", "2", "--episodes", "9", "--tasks", "reach", "--processes", "1"]
     assert main([*words, "--out", str(tmp_path / "x.json")]) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "expected 10 or more of each. Next:" in said and not (tmp_path / "x.json").exists()
+    assert "are 18 episodes; expected 20 or more" in " ".join(capsys.readouterr().err.split())
+
+
+def outcome(fails):
+    """An episode whose end `fails(seed, first condition)` says."""
+
+    def episode(_, job):
+        config, _, seed = job
+        rng = np.random.default_rng(seed)
+        first = config.randomization.sample(rng) == Conditions(2, 1.3).world(0).sample(rng)
+        steps = [rng.normal(0, 0.1, (8, 7)).astype(np.float32) for _ in range(8)]
+        return [ActionChunk(s, 0.1, 0.4 * i) for i, s in enumerate(steps)], [0.0] * 8, not fails(seed, first)
+
+    return episode
+
+
+def test_what_it_cannot_be_fitted_on_or_judged_by_is_told(tmp_path, capsys, monkeypatch, wide):
+    """Played in full, so 1 and no user's mistake; and a detector whose ranking nobody could try says so."""
+    words = ["detect", "shipped", "--conditions", "2", "--episodes", "12", "--tasks", "reach", "--processes", "1"]
+    monkeypatch.setattr(played, "episode", outcome(lambda seed, first: False))
+    assert main([*words, "--out", str(tmp_path / "x.json")]) == 1
+    assert "expected 10 or more of each. Next: a larger --strength" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "x.json").exists()
+    monkeypatch.setattr(played, "episode", outcome(lambda seed, first: first))
+    assert main([*words, "--out", str(tmp_path / "x.json")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "How well it ranks is not known" in said and "ROC-AUC" not in said and (tmp_path / "x.json").exists()
 
 
 def test_what_a_policy_makes_of_the_worlds_it_knows_is_familiar(monkeypatch):

@@ -65,11 +65,13 @@ def test_guess_is_said_in_the_file(urdf, tmp_path):
 
 
 WRONG = {
-    "no number": (["--velocity", "lift=fast"], "--velocity lift is 'fast'; expected a number"),
+    "no number": (["--velocity", "lift=fast"], "--velocity lift is 'fast'; expected a finite number"),
     "no name": (["--velocity", "0.3"], "--velocity is '0.3'; expected NAME=VALUE"),
     "unknown joint": (["--velocity", "lfit=1"], "lfit"),
     "no range": (["--velocity", "lift=1", "--position", "lift=1"], "expected LOWER:UPPER"),
-    "nan": (["--velocity", "lift=nan"], "not a number"),
+    "nan": (["--velocity", "lift=nan"], "--velocity lift is 'nan'; expected a finite number"),
+    "nan for all": (["--velocity", "lift=1", "rad=nan"], "--velocity rad is 'nan'"),
+    "below 0": (["--velocity", "lift=1", "rad=-1"], "limit of 'rad': velocity is -1"),
     "rate": (["--velocity", "lift=1", "--control-rate", "0"], "control-rate is 0"),
     "ratio": (["--velocity", "lift=1", "--policy-rate", "7"], "whole number of control ticks"),
     "frame": (["--velocity", "lift=1", "--frames", "tcp"], "'tcp'"),

@@ -10,17 +10,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from foreign import V2_DATA, V2_VIDEO, camera, content, edit, make, values, vector, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import ROBOT
 
 from palmar.cli.main import main
 from palmar.data import format as fmt
 from palmar.data import importer, video
+from palmar.data.findings import examine, not_finite
 from palmar.data.importer import import_set
 from palmar.data.reader import Dataset
 from palmar.data.repair import repair
+from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile
 
 FEATURES = {
@@ -201,3 +206,41 @@ def test_a_real_g1_set(tmp_path):
     left, right = (ds.batch(at, 1)["images"]["cam_high"] for ds in (old, new))
     np.testing.assert_array_equal(left, right)
     assert len(list((tmp_path / "g1/videos").rglob("*.mp4"))) == 1 and new.action_names[0] == "kLeftShoulderPitch"
+
+
+def test_a_set_with_nan_is_imported_with_finite_statistics_and_its_places_are_named(tmp_path, capsys):
+    """Statistics are of the other rows, so that what is written can be read; one episode has no sound row at all."""
+    root = make(tmp_path / "set", FEATURES, version="v3.0", tasks=("pick", "place"))
+    for path, broken in zip(sorted(root.glob("data/*/*.parquet")), (slice(1, 2), slice(None)), strict=False):
+        table = pq.read_table(path)
+        at = table.column_names.index("actions")
+        rows = table.column(at).to_pylist()
+        rows[broken] = [[float("nan"), float("inf")]] * len(rows[broken])
+        pq.write_table(table.set_column(at, table.field(at), pa.array(rows, table.field(at).type)), path)
+    import_set(root, tmp_path / "new", quiet=True)
+    new = Dataset(tmp_path / "new", cache=False)
+    sound = new.actions[np.isfinite(new.actions).all(1)]
+    n = len(sound)
+    assert n == len(new) - 1 - new.episodes[1].length and int(new.stats[fmt.ACTION]["count"][0]) == n
+    np.testing.assert_allclose(new.stats[fmt.ACTION]["mean"], sound.mean(0), rtol=1e-6)
+    assert "is nan in episode 0, frame 1" in str(not_finite(new)) and not_finite(new) in examine(new)
+    for _ in range(2):
+        done = repair(tmp_path / "new")
+        assert (done.why, done.rebuilt, done.moved, done.left) == ([], [], [], "")
+        assert done.not_finite == [f"action holds NaN or infinity in {15 - n} of 15 rows"]
+    assert main(["repair", str(tmp_path / "new")]) == 0
+    assert "of 15 rows; repair changes no recorded number" in " ".join(capsys.readouterr().out.split())
+    stats = tmp_path / "new" / fmt.STATS
+    written = json.loads(stats.read_text())
+    stats.write_text(json.dumps(written | {fmt.ACTION: written[fmt.ACTION] | {"mean": [float("nan")] * 2}}))
+    assert repair(tmp_path / "new").rebuilt == [fmt.STATS]
+    np.testing.assert_allclose(
+        Dataset(tmp_path / "new", cache=False).stats[fmt.ACTION]["mean"], sound.mean(0), rtol=1e-6
+    )
+
+
+def test_a_set_without_episodes_is_not_imported(tmp_path):
+    DatasetWriter(tmp_path / "set", ROBOT, 10).close()
+    with pytest.raises(BadFile, match="holds no episode; nothing was imported"):
+        import_set(tmp_path / "set", tmp_path / "new", quiet=True)
+    assert not (tmp_path / "new").exists()

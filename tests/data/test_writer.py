@@ -203,6 +203,25 @@ def test_refusals_say_the_next_step(tmp_path):
         writer.add(episode(3))
 
 
+def test_what_is_refused_before_its_first_episode_leaves_no_set(tmp_path):
+    """Else the next try is told that the folder is not empty. What was there before stays."""
+    for there in (None, ".palmar"):
+        root = tmp_path / str(there)
+        if there is not None:
+            (root / there).mkdir(parents=True)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError), DatasetWriter(root, ROBOT, 10):
+                raise ZeroDivisionError
+            assert (not root.exists()) if there is None else [p.name for p in root.iterdir()] == [there]
+    with pytest.raises(ZeroDivisionError), DatasetWriter(tmp_path / "kept", ROBOT, 10) as writer:
+        writer.add(episode(3))
+        raise ZeroDivisionError
+    assert len(Dataset(tmp_path / "kept").episodes) == 1
+    with pytest.raises(ZeroDivisionError), DatasetWriter(tmp_path / "kept", ROBOT, 10, resume=True):
+        raise ZeroDivisionError
+    assert len(Dataset(tmp_path / "kept").episodes) == 1
+
+
 def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
     root, writer = tmp_path / "set", DatasetWriter(tmp_path / "set", ROBOT, 10)
     for i in range(2):

@@ -87,6 +87,12 @@ def test_units_of_the_user_come_before_guesses():
     robot = from_dataset(data, units={"*": "m", "b": "deg"})
     assert [(c.unit, c.kind) for c in robot.channels] == [("m", "prismatic"), ("deg", "revolute")]
     assert "guessed" not in robot.notes
+    assert "looks like another one: a in m (rad), b in deg (rad)" in robot.notes
+    assert "another one" not in from_dataset(data, units={"a": "rad"}).notes
+    with pytest.raises(
+        BadValue, match=r"'a' is 'opening', 0 … 1; in the data it is -1 … 1. Next: another unit, such as rad"
+    ):
+        from_dataset(data, units={"a": "opening"})
     with pytest.raises(UnknownName, match="'degrees'"):
         from_dataset(data, units={"a": "degrees"})
     with pytest.raises(UnknownName, match="channel of the data set 'c'"):

@@ -55,6 +55,15 @@ def test_limits_and_their_sources(tmp_path):
         check_deployable(robot)
 
 
+def test_doubts_about_the_limits_of_the_user_are_told(tmp_path):
+    limits = {"rad": {"velocity": 1.0}, "elbow": {"lower": -90.0, "upper": 90.0}}
+    robot = made(tmp_path, urdf(*ARM), limits=limits)
+    assert "expected rad: elbow." in robot.notes and "rad=VALUE was taken by no joint" in robot.notes
+    assert "taken by no joint" not in made(tmp_path, urdf(*ARM), limits={"rad": {"velocity": 1.0, "jerk": 20.0}}).notes
+    with pytest.raises(BadValue, match="limit of 'elbow': jerk is nan; expected a finite number above 0"):
+        made(tmp_path, urdf(*ARM), limits={"elbow": {"jerk": float("nan")}})
+
+
 def test_limits_of_the_user_replace_those_of_the_file_and_guesses(tmp_path):
     of_all = {"velocity": 1.0, "acceleration": 4.0, "jerk": 20.0}
     robot = made(tmp_path, urdf(*ARM), limits={"elbow": {"velocity": 0.5, "lower": -1.0}, "rad": of_all})

@@ -116,3 +116,12 @@ def test_an_expert_takes_over_as_a_person_would() -> None:
 def test_who_corrects_needs_a_policy_that_drives_alone(settings: dict) -> None:
     with pytest.raises(BadValue, match="somebody to correct it"):
         CollectConfig(tasks=("reach",), correct="expert", **settings)
+
+
+def test_a_driver_of_another_robot_is_refused_and_leaves_no_set(tmp_path: Path) -> None:
+    """The advice is of this command, which takes no names."""
+    config = CollectConfig(episodes=1, driver="shipped", robot="so101", tasks=("touch",))
+    for _ in range(2):
+        with pytest.raises(BadValue, match=r"Next: --robot arm7, or a policy trained on 'so101'$") as refused:
+            collect(tmp_path / "set", config, processes=1, progress=False)
+        assert "--names" not in str(refused.value) and not (tmp_path / "set").exists()

@@ -54,6 +54,11 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(root=root, corrections=corrections, replay=replay, init=init)
 
 
+def test_demonstrations_are_not_said_to_be_a_persons(there: SimpleNamespace, tmp_path: Path) -> None:
+    done = adapt(there.init, [Dataset(there.replay)], [Dataset(there.replay)], tmp_path / "out", SHORT)
+    assert done.corrected == 36 and done.person is None
+
+
 def test_a_checkpoint_of_the_same_interface_comes_out(there: SimpleNamespace, tmp_path: Path) -> None:
     done = adapt(there.init, [Dataset(there.corrections)], [Dataset(there.replay)], tmp_path / "out", SHORT)
     before, after = load_policy(str(there.init)), load_policy(str(done.checkpoint))

@@ -107,7 +107,9 @@ def test_statistics_and_normalisers(trained: Path, tmp_path: Path) -> None:
     data.stats = {"observation.state": {"mean": np.array([np.nan])}}
     data.actions[3, 2] = np.nan
     found = wrong(data, trained)
-    assert found["data set: statistics"] == "missing for action" and "data set: numbers" in found
+    assert (
+        found["data set: statistics"] == "missing for action" and "is nan in episode" in found["data set: not finite"]
+    )
     config = json.loads((trained / "config.json").read_text())
     n = config["normalizers"]["action"]
     n["offset"], n["scale"] = [0.0] * len(n["scale"]), [1.0] * len(n["scale"])

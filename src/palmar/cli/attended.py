@@ -94,7 +94,16 @@ def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
     if config.record is not None:
         _check_record(config.record, fit.robot)
     if config.detector is not None:
-        policy = Confident(policy, Detector.load(config.detector))
+        from palmar.models.checkpoint import fingerprint
+
+        detector = Detector.load(config.detector)
+        own = fingerprint(config.policy)
+        detector.check_policy(own, config.policy)
+        sure = (
+            "fitted to this policy" if own and detector.policy else "whether it was fitted to this policy is not known"
+        )
+        say(f"detector '{config.detector}' ({sure}): the robot slows down, rests and asks when its confidence is low")
+        policy = Confident(policy, detector)
     if not config.correct:
         yield policy
         return

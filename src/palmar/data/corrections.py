@@ -30,6 +30,7 @@ class Corrections(View):
 
     own: keep whole episodes too that nobody took over (those that succeeded, or all), and the end of those that a policy brought
     to success after it was given back. seconds: how long a person drove, all stretches together; of `own` the policy's as well.
+    says_who: whether the set has the column; without, every frame counts as driven by whoever demonstrated.
     """
 
     def __init__(self, source: Any, own: Own = "none") -> None:
@@ -39,6 +40,7 @@ class Corrections(View):
         for e in self.episodes:
             self._stop[e.start : e.stop] = e.stop
         self.seconds = float((self._stop > 0).sum() / float(getattr(source, "fps", 10.0)))
+        self.says_who = fmt.INTERVENTION in getattr(source, "features", {})
 
     @property
     def frames(self) -> int:

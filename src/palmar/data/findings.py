@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from palmar.data.channels import correlation, openings, partners, some
+from palmar.data.quality import LEAVE_OUT, bad_number
 from palmar.types import STILL, Array
 
 DEGREES = 180 / np.pi
@@ -41,10 +42,10 @@ OFF_RATE = 0.03
 def examine(source: Any, pictures: bool = True) -> list[Finding]:
     """Every fault found in a set. pictures: also decode up to 30 pictures a camera.
 
-    source: `Dataset`, or what has its states, actions, names, episodes and `batch`. Numbers that are not finite are the
-    business of `quality.check_numbers`; frames that hold one are left out here.
+    source: `Dataset`, or what has its states, actions, names, episodes and `batch`. Frames that hold a number that is not finite
+    are named once (`not_finite`) and left out of everything else.
     """
-    out = [f for f in (all_failed(source), stats_keys(source), frame_rate(source)) if f is not None]
+    out = [f for f in (not_finite(source), all_failed(source), stats_keys(source), frame_rate(source)) if f is not None]
     acted = [e for e in source.episodes if getattr(e, "source", "") != STILL and e.stop > e.start]
     if not acted:
         return out
@@ -89,6 +90,13 @@ class _Values:
 
 
 # ------------------------------------------------------------------------------------------------ of the whole set
+
+
+def not_finite(source: Any) -> Finding | None:
+    """The first NaN or infinity of the states or actions."""
+    if (where := bad_number(source)) is None:
+        return None
+    return Finding("not finite", (), where, "finite numbers", LEAVE_OUT)
 
 
 def all_failed(source: Any) -> Finding | None:

@@ -48,6 +48,8 @@ def import_set(
     """
     out = Path(out)
     dataset = Dataset(source, cache=False, keys=keys)
+    if not dataset.episodes:
+        raise BadFile(f"'{source}' holds no episode; nothing was imported. Next: record some first (palmar collect)")
     check_films(dataset.layout, fmt.video_keys(dict(dataset.layout.features)))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadFile(f"'{out}' is there already; expected a new folder. Next: choose another for the imported set")

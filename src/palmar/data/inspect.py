@@ -10,9 +10,8 @@ import numpy as np
 
 from palmar.console import Screen, styled
 from palmar.data.consistency import unit_changes
-from palmar.data.findings import stats_keys
+from palmar.data.findings import not_finite, stats_keys
 from palmar.data.normalize import Normalizer
-from palmar.data.quality import bad_number
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.types import STILL, Array
 
@@ -67,19 +66,15 @@ def summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def warnings(dataset: Dataset) -> list[str]:
-    """What does not fit within the set, in sentences: irregular timestamps, units that change half-way, statistics of no
-    feature."""
+    """What does not fit within the set, in sentences: irregular timestamps, units that change half-way, numbers that are not
+    finite, statistics of no feature."""
     moving = [e for e in dataset.episodes if e.source != STILL]
     out = [] if dataset.irregular is None else [str(dataset.irregular)]
     for kind, values, names in (
         ("state", dataset.states, dataset.state_names), ("action", dataset.actions, dataset.action_names),
     ):  # fmt: skip
         out += [str(change) for change in unit_changes(kind, values, names, moving)]
-    if (bad := bad_number(dataset)) is not None:
-        out.append(f"{bad}; expected finite numbers. Next: train without that episode (palmar train --good-only)")
-    if (stray := stats_keys(dataset)) is not None:
-        out.append(str(stray))
-    return out
+    return out + [str(found) for found in (not_finite(dataset), stats_keys(dataset)) if found is not None]
 
 
 def _rate(episodes: tuple[EpisodeInfo, ...] | list[EpisodeInfo]) -> float | None:

@@ -74,6 +74,10 @@ class Quality:
         return f"left out of jerk and idle, as openings: {names}"
 
 
+LEAVE_OUT = "leave the episode out (palmar train --good-only; in Python palmar.data.quality), or record it again"
+"""What to do about a number that is not finite."""
+
+
 class Kept(View):
     """A data set without some of its episodes. Frames keep their indices, so nothing is copied."""
 
@@ -103,10 +107,7 @@ def check_numbers(sets: Sequence[Any]) -> None:
     for i, source in enumerate(sets):
         if where := bad_number(source):
             name = f"'{source.root}'" if getattr(source, "root", None) is not None else f"data set {i}"
-            raise BadValue(
-                f"{name}: {where}. Next: leave the episode out (palmar train --good-only; in Python palmar.data.quality), or "
-                "record it again"
-            )
+            raise BadValue(f"{name}: {where}. Next: {LEAVE_OUT}")
 
 
 def assess(source: Any, limits: Limits | None = None) -> Quality:

@@ -170,7 +170,8 @@ class Dataset:
         if found := read_stats(self.layout):
             named = {self._standard.get(k, k): s for k, s in found.items()}
             return {k: s for k, s in named.items() if k in self.features or k not in self.layout.features}
-        return {k: st.of_vectors(v) for k, v in self._columns.items() if len(v) and v.dtype.kind in "fib"}
+        numbers = {k: st.of_vectors(v) for k, v in self._columns.items() if len(v) and v.dtype.kind in "fib"}
+        return {k: s for k, s in numbers.items() if s}
 
     @cached_property
     def stray_stats(self) -> tuple[str, ...]:

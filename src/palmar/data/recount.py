@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,10 @@ def row_stats(root: Path, info: Mapping[str, Any], good: Sequence[Mend], why: li
                     why.append(
                         f"meta/episodes: statistics of {feature} of episode {m.episode} cannot be counted: {error}"
                     )
-                m.row |= {f"stats/{feature}/{n}": fresh.get(n) for n in names}
-                why.append(f"meta/episodes: statistics of {feature} of episode {m.episode} are counted anew")
+                new = {f"stats/{feature}/{n}": fresh.get(n) for n in names}
+                if any(m.row.get(column) != value for column, value in new.items()):
+                    m.row |= new
+                    why.append(f"meta/episodes: statistics of {feature} of episode {m.episode} are counted anew")
 
 
 def _counted(root: Path, info: Mapping[str, Any], m: Mend, feature: str) -> dict[str, Any]:
@@ -77,7 +79,8 @@ def _counted(root: Path, info: Mapping[str, Any], m: Mend, feature: str) -> dict
 
 
 def fresh_stats(root: Path, rows: Sequence[fmt.Row], info: Mapping[str, Any]) -> dict[str, Any] | None:
-    """stats.json from the episodes' own statistics; None when the one that is there is right, or there is nothing to do."""
+    """stats.json from the episodes' own statistics, or from the columns where these are missing; None when the one that is there
+    is right, or there is nothing to do."""
     names = [c for c in rows[0] if c.startswith("stats/") and all(r.get(c) is not None for r in rows)]
     fresh: dict[str, Any] = {}
     if names:
@@ -93,22 +96,23 @@ def fresh_stats(root: Path, rows: Sequence[fmt.Row], info: Mapping[str, Any]) ->
     except BadFile:
         if not fresh and not (root / fmt.STATS).exists():
             return None
-    return fresh or _stats_of_columns(root, info)
+    return _stats_of_columns(root, info, fresh) | fresh
 
 
-def _stats_of_columns(root: Path, info: Mapping[str, Any]) -> dict[str, Any]:
-    """Statistics of the numbers of a set whose episodes have none of their own."""
+def _stats_of_columns(root: Path, info: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Statistics of the numbers, but the `known` ones, of which not every episode has statistics of its own."""
     import pyarrow as pa
 
     from palmar.data.columns import to_numpy
 
-    names = [k for k, f in info["features"].items() if f["dtype"] in schema.NUMBERS]
+    names = [k for k, f in info["features"].items() if f["dtype"] in schema.NUMBERS and k not in known]
     out = {}
     files = [n for n, f in survey(root).data.items() if not f.why]
     for name in names:
         try:
             column = pa.chunked_array([c for n in files for c in fmt.read_parquet(root / n, [name])[name].chunks])
-            out[name] = st.of_vectors(to_numpy(column, info["features"][name], name, root))
+            if found := st.of_vectors(to_numpy(column, info["features"][name], name, root)):
+                out[name] = found
         except (BadFile, KeyError, pa.ArrowException):
             continue  # the reader says so when the column is wanted
     return st.to_lists(out)

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from palmar.data import format as fmt
 from palmar.data import journal, schema
 from palmar.data.durable import NEW, OLD, STAGING, WriterLock, swap_in
@@ -32,7 +34,8 @@ PATTERNS = ("data/*/*.parquet", PATTERN, "videos/*/*/*.mp4")
 class Mended:
     """What was done, or with dry_run would be. moved: files put aside, into `kept`. rebuilt: files written anew. dropped:
     episodes that cannot be read, each with its reason (by `repair`, never by `mend`). why: what was wrong, in sentences.
-    left: what is still wrong, empty when the set can be read."""
+    left: what is still wrong, empty when the set can be read. not_finite: features that hold NaN or infinity, each with how many
+    rows: a set can be read with them, and is not trained on where they are states or actions."""
 
     moved: list[str] = field(default_factory=list)
     rebuilt: list[str] = field(default_factory=list)
@@ -41,6 +44,7 @@ class Mended:
     episodes: int = 0
     kept: str = ""
     left: str = ""
+    not_finite: list[str] = field(default_factory=list)
 
 
 def finish_swap(root: Path) -> bool:
@@ -139,7 +143,7 @@ def repair(root: str | Path, drop: bool = False, dry_run: bool = False) -> Mende
         out, changes = _planned(root, drop)
         _do(root, changes, [*out.why, *out.dropped], out)
         _clear(root)
-    out.left = _unreadable(root)
+    _read_back(root, out)
     return out
 
 
@@ -154,8 +158,8 @@ def _do(root: Path, changes: Changes, why: list[str], out: Mended) -> None:
         out.kept = str(journal.apply(root, changes, why))
 
 
-def _unreadable(root: Path) -> str:
-    """What a reader says of the set; empty when it can be read."""
+def _read_back(root: Path, out: Mended) -> None:
+    """What a reader says of the set as it is now."""
     from palmar.data.columns import read_columns
     from palmar.data.layout import check_films, read_layout, read_stats
 
@@ -164,10 +168,14 @@ def _unreadable(root: Path) -> str:
         read_stats(layout)
         check_films(layout, fmt.video_keys(dict(layout.features)))
         numbers = [k for k, f in layout.features.items() if f["dtype"] in schema.NUMBERS]
-        read_columns(layout, numbers)
+        columns, _ = read_columns(layout, numbers)
     except BadFile as error:
-        return str(error)
-    return ""
+        out.left = str(error)
+        return
+    for name, values in columns.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            strange = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+            out.not_finite.append(f"{name} holds NaN or infinity in {int(strange.sum())} of {len(values)} rows")
 
 
 # ------------------------------------------------------------------------------------------------ the plan

@@ -14,9 +14,16 @@ QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 
 def of_vectors(values: Array) -> Stats:
-    """Statistics over axis 0 of [n] or [n, width]; each [width] float64, min and max of the values' type, count [1]."""
+    """Statistics over axis 0 of [n] or [n, width]; each [width] float64, min and max of the values' type, count [1].
+
+    Of the rows whose numbers are all finite; empty where there is none. A NaN would make every statistic one, which no JSON has.
+    """
     values = values.reshape(len(values), -1)
     wide = values.astype(np.float64)
+    if not (sound := np.isfinite(wide).all(axis=1)).all():
+        values, wide = values[sound], wide[sound]
+    if not len(values):
+        return {}
     quantiles = np.quantile(wide, list(QUANTILES.values()), axis=0)
     out = {"min": values.min(0), "max": values.max(0), "mean": wide.mean(0), "std": wide.std(0)}
     return out | {"count": np.array([len(values)])} | dict(zip(QUANTILES, quantiles, strict=True))
@@ -72,8 +79,10 @@ def merge(parts: Sequence[Mapping[str, Array]]) -> Stats:
 
 
 def merge_all(sets: Sequence[Mapping[str, Mapping[str, Array]]]) -> dict[str, Stats]:
-    """`merge`, feature by feature, of what every set has."""
-    return {feature: merge([s[feature] for s in sets]) for feature in sets[0] if all(feature in s for s in sets)}
+    """`merge`, feature by feature, of what every set has; a set in which a feature has no finite row adds nothing to it."""
+    shared = [feature for feature in sets[0] if all(feature in s for s in sets)]
+    known = {feature: [s[feature] for s in sets if s[feature]] for feature in shared}
+    return {feature: merge(parts) for feature, parts in known.items() if parts}
 
 
 def to_lists(stats: Mapping[str, Mapping[str, Array]]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,6 +62,7 @@ class DatasetWriter:
                 f"'{self.root}' is not empty. Next: choose another folder, or --resume (in Python resume=True) to add to "
                 "what is there"
             )
+        self._began, self._made = not there, not self.root.exists()
         self.root.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(self.root)
         self._lock.__enter__()
@@ -229,7 +231,15 @@ class DatasetWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        refused = kind is not None and self._lock is not None and self._began and not len(self)
+        if refused:  # before its first episode: the next try finds the folder as this one did
+            (self.root / fmt.INFO).unlink(missing_ok=True)
         self.close(consolidate=kind is None)
+        if refused:
+            with suppress(OSError):  # where somebody else has put a file beside
+                (self.root / fmt.INFO).parent.rmdir()
+                if self._made:
+                    self.root.rmdir()
 
 
 def _stack(episode: Episode, features: dict[str, fmt.Feature]) -> tuple[dict[str, Array], dict[str, list[Array]]]:

@@ -83,6 +83,11 @@ def from_description(
         for q in values:
             if q not in QUANTITIES:
                 raise UnknownName(f"limit of joint '{joint}'", q, QUANTITIES)
+            if not math.isfinite(values[q]) or (q not in ("lower", "upper") and values[q] <= 0):
+                raise BadValue(
+                    f"limit of '{joint}': {q} is {values[q]:g}; expected a finite number"
+                    f"{'' if q in ('lower', 'upper') else ' above 0'}. Next: that of the data sheet"
+                )
     for joint in openings:
         if joint not in known:
             raise UnknownName(f"joint of '{said.path}'", joint, known)
@@ -101,6 +106,7 @@ def from_description(
         notes.append(
             f"Their velocity limit is over {IMPLAUSIBLE:g} rad/s, which hardly any joint reaches: {listed(fast)}."
         )
+    notes += _doubts(said, channels, limits)
     if unstated := [c.name for c in channels if not c.unit]:
         notes.append(f"The file does not state the unit of {listed(unstated)}.")
     made, about = _frames(said, channels, frames)
@@ -115,6 +121,31 @@ def from_description(
 
 
 # ------------------------------------------------------------------------------------------------ channels
+
+
+def _doubts(said: Description, channels: Sequence[Channel], limits: Limits) -> list[str]:
+    """Of the limits that a person gave: what looks like degrees, and what no joint took."""
+    out = []
+    wide = [
+        c.name for c in channels
+        if c.unit == "rad" and c.sources.get("position") == "user" and max(-c.lower, c.upper) > 4 * math.pi
+    ]  # fmt: skip
+    if wide:
+        out.append(
+            f"Their given position limits are beyond two turns, so look like degrees; expected rad: {listed(wide)}."
+        )
+    for unit in (u for u in UNITS if u in limits):
+        joints = [j for j in said.joints if j.unit == unit]
+        taken = any(
+            math.isnan(getattr(j, q, math.nan)) and q not in limits.get(j.name, {})
+            for j in joints
+            for q in limits[unit]
+        )
+        if not taken:
+            out.append(
+                f"{unit}=VALUE was taken by no joint: all state theirs, or none is in {unit}. JOINT=VALUE replaces one."
+            )
+    return out
 
 
 def _channel(j: Joint, limits: Limits, guess: bool, opening: bool) -> tuple[Channel | None, list[str]]:

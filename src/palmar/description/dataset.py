@@ -61,6 +61,7 @@ def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | N
             )
     stated = tuple(getattr(dataset, "action_units", ()))
     units = dict(units or {})
+    by_person = tuple(units)
     if stated and "*" not in units and tuple(names) == tuple(dataset.action_names):
         units = {n: u for n, u in zip(names, stated, strict=True) if u} | units
     for n, unit in units.items():
@@ -68,20 +69,27 @@ def from_dataset(dataset: Recorded, name: str = "", units: Mapping[str, str] | N
             raise UnknownName("channel of the data set", n, names)
         check_unit(unit, f"unit of channel '{n}'")
     ranges = {n: _range(n, actions[:, i], dataset, states) for i, n in enumerate(names)}
+    given = {n: units[n] if n in units else units["*"] for n in names if n in units or "*" in units}
     guessed = guess_units(ranges, str(getattr(dataset, "robot_type", "") or ""))
+    asked = {n: unit for n, unit in given.items() if n in by_person or "*" in by_person}
+    for n, unit in asked.items():
+        _check_range(n, unit, ranges[n], guessed[n])
     channels: list[Channel] = []
     still: list[str] = []
     for i, n in enumerate(names):
-        unit = units.get(n, units.get("*", guessed[n]))
+        unit = given.get(n, guessed[n])
         channel, moves = _channel(n, unit, actions[:, i], ranges[n], dataset)
         channels.append(channel)
         still += [] if moves else [n]
     notes = [
         f"Channels, cameras and rates are those of a data set of {len(dataset.episodes)} episodes, {len(actions)} frames."
     ]
+    unlike = [f"{n} in {unit or 'none'} ({guessed[n]})" for n, unit in asked.items() if unit != guessed[n] != ""]
+    if unlike:
+        notes.append(f"Units as given, where the range of the data looks like another one: {', '.join(unlike)}.")
     by_unit: dict[str, list[str]] = {}
     for n in names:
-        if n not in units and "*" not in units:
+        if n not in given:
             by_unit.setdefault(guessed[n], []).append(n)
     notes += [f"Unit guessed from the range of the data: {u or 'none'} for {', '.join(by_unit[u])}." for u in by_unit]
     if still:
@@ -133,6 +141,19 @@ def _range(name: str, action: Array, dataset: Recorded, states: Array) -> tuple[
     if name in dataset.state_names:
         values.append(states[:, list(dataset.state_names).index(name)])
     return float(min(v.min() for v in values)), float(max(v.max() for v in values))
+
+
+def _check_range(name: str, unit: str, ranged: tuple[float, float], guessed: str) -> None:
+    """Raise `BadValue` where values lie well beyond the two ends of a unit that has two."""
+    if unit not in BOUNDS:
+        return
+    (low, high), (lowest, highest) = ranged, BOUNDS[unit]
+    room = 0.25 * (highest - lowest)
+    if low < lowest - room or high > highest + room:
+        raise BadValue(
+            f"unit of channel '{name}' is '{unit}', {lowest:g} … {highest:g}; in the data it is {low:.3g} … {high:.3g}. "
+            f"Next: another unit{f', such as {guessed}' if guessed and guessed != unit else ''}"
+        )
 
 
 def guess_units(ranges: Mapping[str, tuple[float, float]], robot_type: str = "") -> dict[str, str]:

@@ -13,7 +13,7 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
-from palmar.lab.worlds import Loaded
+from palmar.lab.worlds import Loaded, fitted_here
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
 from palmar.ranges import COLLECTED, Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
@@ -21,7 +21,6 @@ from palmar.runtime.adaptation.intervening import After, Intervening, OnAlarm
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.detector import Detector
-from palmar.runtime.fitting import fitted
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
@@ -116,7 +115,9 @@ def collect(
 
     check_driver(config.driver)
     if config.detector:
-        Detector.load(config.detector)
+        from palmar.models.checkpoint import fingerprint
+
+        Detector.load(config.detector).check_policy(fingerprint(config.driver), config.driver)
     robot = robot_named(config.robot)
     tried = saved = frames = 0
     columns = (
@@ -186,7 +187,9 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     expert_drives = config.driver == "expert" or rng.uniform() < config.beta
     obs = world.load(scenario, config.randomization.sample(rng), seed)
     driver: Policy = (
-        Expert(world, noise, seed) if expert_drives else fitted(loaded.policy(config.driver), world.embodiment).policy
+        Expert(world, noise, seed)
+        if expert_drives
+        else fitted_here(loaded.policy(config.driver), world.embodiment).policy
     )
     steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
     if config.correct and config.detector:

@@ -12,12 +12,12 @@ import numpy as np
 
 from palmar.errors import BadValue, check_names
 from palmar.eval.results import Results, Trial
-from palmar.lab.worlds import Loaded
+from palmar.lab.worlds import Loaded, fitted_here
 from palmar.policy import Policy, check_policy
 from palmar.ranges import LATENCY, Count, Seconds, Seed, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import Averaged, ChunkBuffer
-from palmar.runtime.fitting import check_execute, fitted
+from palmar.runtime.fitting import check_execute
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
 from palmar.runtime.pool import spread
@@ -145,7 +145,7 @@ def run(loaded: Loaded, job: tuple[EvalConfig, str, Split, int], subscribers: Se
     config, task, split, seed = job
     stage = config.stage(seed)
     own = _policy(loaded, config, stage)
-    fit = fitted(own, robot_named(config.robot))
+    fit = fitted_here(own, robot_named(config.robot))
     policy, world = fit.policy, loaded.world(stage, config.robot, fit.robot.action_space)
     execute = 1 if config.policy == "expert" else config.execute  # the expert plans one action at a time
     check_execute(policy.interface, execute)

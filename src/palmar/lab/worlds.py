@@ -6,8 +6,10 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from palmar.embodiments import ActionSpaceName, Embodiment
+from palmar.errors import BadValue
 from palmar.policy import checkpoint_of, load_policy
 from palmar.robots import robot
+from palmar.runtime.fitting import Fitted, fitted
 from palmar.sim.reality import reality
 from palmar.sim.world import World
 from palmar.types import Policy
@@ -19,6 +21,18 @@ WORLDS, POLICIES = 8, 2  # kept at once
 def world_named(name: str, images: bool = True, robot: Embodiment | None = None) -> World:
     """A new world. name: sim, twin or twin:SEED. Raises `BadValue` for anything else."""
     return World(robot, images, reality=reality(name))
+
+
+def fitted_here(policy: Policy, body: Embodiment) -> Fitted:
+    """`fitted` where names cannot be given: a policy drives the simulated robot it was trained on, or one called alike."""
+    try:
+        return fitted(policy, body)
+    except BadValue as error:
+        own = policy.interface.embodiment
+        raise BadValue(
+            f"{str(error).partition('. Next: ')[0]}. Next: {f'--robot {own}, or ' if own and own != body.name else ''}a policy "
+            f"trained on '{body.name}'"
+        ) from error
 
 
 class Loaded:

@@ -24,6 +24,7 @@ from palmar.models.config import from_dict, to_dict
 from palmar.models.fits import check_fits, check_interface
 from palmar.models.presets import KINDS
 from palmar.models.tensors import PICKLED, read_header, read_tensors, replace_file, write_tensors
+from palmar.policy import checkpoint_of
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -240,3 +241,15 @@ def written_by() -> str:
 def _fingerprint(built: Mapping[str, Any]) -> str:
     text = json.dumps(built, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def fingerprint(base: str) -> str:
+    """Of the weights and the configuration of a palmar checkpoint; "" for any other policy (a server, an exported form, another
+    system's), which is not compared."""
+    folder = checkpoint_of(base)
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        return ""
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes())
+    built = json.loads((folder / CONFIG).read_text())
+    digest.update(json.dumps({k: built[k] for k in built if k != "info"}, sort_keys=True).encode())
+    return digest.hexdigest()[:16]

@@ -13,7 +13,6 @@ A checkpoint of its own: `correction.json` and `model.safetensors`, with the pla
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -29,13 +28,13 @@ from torch import Tensor, nn
 from palmar.errors import BadFile, BadValue, regular_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.base import pixels
-from palmar.models.checkpoint import CONFIG, WEIGHTS, made
+from palmar.models.checkpoint import WEIGHTS, fingerprint, made
 from palmar.models.config import from_dict, to_dict
 from palmar.models.fits import check_interface
 from palmar.models.layers import Residual
 from palmar.models.tensors import read_tensors, replace_file, write_tensors
 from palmar.models.transformer import time_features
-from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
+from palmar.policy import Policy, load_policy, split_robot
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
 if TYPE_CHECKING:
@@ -244,14 +243,3 @@ def load(path: str | Path, base: str | None = None) -> Corrected:
                 f"train --correction {base})"
             )
     return Corrected(policy, stored.correction, stored.state, stored.action)
-
-
-def fingerprint(base: str) -> str:
-    """Of the weights and the configuration of a palmar checkpoint; "" for a policy of another system, which is not compared."""
-    folder = checkpoint_of(base)
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        return ""
-    digest = hashlib.sha256((folder / WEIGHTS).read_bytes())
-    built = json.loads((folder / CONFIG).read_text())
-    digest.update(json.dumps({k: built[k] for k in built if k != "info"}, sort_keys=True).encode())
-    return digest.hexdigest()[:16]

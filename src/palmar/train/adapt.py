@@ -72,13 +72,13 @@ class AdaptConfig:
 @dataclass(frozen=True)
 class Adapted:
     """checkpoint: the new one. seconds: of the training, reading included. corrected, replayed: frames there were to draw from.
-    person: seconds of a person's driving among the corrections."""
+    person: seconds of corrections that a person drove; None where a set does not say who drove."""
 
     checkpoint: Path
     seconds: float
     corrected: int
     replayed: int
-    person: float
+    person: float | None
 
 
 def adapt(
@@ -121,7 +121,7 @@ def adapt(
     )  # fmt: skip
     folder = train(request, out, progress=False)
     (folder / STATE).unlink(missing_ok=True)  # to go on with it nobody needs
-    person = sum(c.seconds for c in corrected)
+    person = sum(c.seconds for c in corrected) if all(c.says_who for c in corrected) else None
     return Adapted(folder, time.perf_counter() - began, sum(frames[split:]), sum(frames[:split]), person)
 
 

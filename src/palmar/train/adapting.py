@@ -86,9 +86,10 @@ def adapted_version(
         parent = versions.current
         where = versions.room()
         done = adapt(versions.path(parent), sets[0], sets[1], where, request.config, paraphrases)
+        who = "who drove is not recorded" if done.person is None else f"{done.person:.0f} s of a person"
         say(
             f"{where.name}: adapted from {parent} in {done.seconds:.1f} s on {done.corrected} frames of corrections "
-            f"({done.person:.0f} s of a person) and {done.replayed} of old data"
+            f"({who}) and {done.replayed} of old data"
         )
         verdict = None if judged is None else judged(str(versions.path(parent)), str(where))
         versions.add(

@@ -191,7 +191,8 @@ class Inspect:
                 console.print(quality.left_out)
             found = examine(dataset)
             for finding in found:
-                console.print(styled("[red]{}", finding))
+                if self.json or str(finding) not in figures["warnings"]:  # which are said above
+                    console.print(styled("[red]{}", finding))
             if not found:
                 console.print("values: no fault found in states, actions, timestamps and pictures")
             figures |= {
@@ -277,6 +278,8 @@ class Repair:
             console.print(f"it still cannot be read: {done.left}")
             return 1, asdict(done)
         sound = not (done.rebuilt or done.moved or done.dropped)
+        for line in done.not_finite:
+            console.print(styled("[yellow]{}; repair changes no recorded number", line))
         console.print(
             f"{'nothing to mend: ' if sound else ''}{done.episodes} episodes in '{self.data}'. "
             f"Next: palmar {'repair' if self.dry_run and not sound else 'inspect'} {self.data}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from tyro.conf import Positional
@@ -13,6 +13,9 @@ from palmar.cli.shared import Answer, one_thread, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.ranges import COUNT, Processes, Range, Seconds, Seed
+
+NEEDED = 10
+"""Failures, and successes, that a detector is fitted on at least."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Detect:
     def run(self, console: Screen) -> Answer:
         from palmar.eval.detection import equal_time_auc
         from palmar.lab.histories import Conditions, familiar_features, histories
+        from palmar.models.checkpoint import fingerprint
         from palmar.policy import check_policy
         from palmar.runtime.confidence.detector import Detector
         from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
@@ -61,6 +65,11 @@ class Detect:
         one_thread(self.policy)
         drawn = Conditions(self.conditions, self.strength, self.episodes, self.seed)
         tasks = chosen(self.tasks, self.robot)
+        if (most := self.conditions * self.episodes * len(tasks)) < 2 * NEEDED:
+            raise BadValue(
+                f"--conditions {self.conditions} × --episodes {self.episodes} × {len(tasks)} tasks are {most} episodes; expected "
+                f"{2 * NEEDED} or more, of which {NEEDED} fail and {NEEDED} succeed. Next: more --episodes"
+            )
         jobs, groups = drawn.jobs(self.policy, tasks, self.timeout, self.robot)
         shown = not self.json
         familiar = familiar_features(
@@ -69,12 +78,14 @@ class Detect:
         r = histories(jobs, groups, (*CHUNK_SIGNALS, "doubt"), self.processes, shown, familiar)
         failures, successes = int(r.failed.sum()), int((~r.failed).sum())
         console.print(f"{len(r)} episodes in {self.conditions} conditions: {successes} succeeded, {failures} failed")
-        if failures < 10 or successes < 10:
-            other = "larger" if failures < 10 else "smaller"
-            raise BadValue(
-                f"{failures} failures and {successes} successes; expected 10 or more of each. Next: a {other} --strength or more "
-                "--episodes"
-            )
+        counts: dict[str, Any] = {"episodes": len(r), "failures": failures, "conditions": self.conditions}
+        if min(failures, successes) < NEEDED:
+            other = "larger" if failures < NEEDED else "smaller"
+            console.print(
+                styled("[yellow]No detector: expected {} or more of each.[/] Next: a {} --strength, or more --episodes",
+                       NEEDED, other)
+            )  # fmt: skip
+            return 1, counts | {"auc_equal_time": None, "out": None, "signals": []}
         ranked = []
         for half in (r.tasks % 2 == 0, r.tasks % 2 == 1):
             if all(
@@ -82,17 +93,19 @@ class Detect:
             ):  # both kinds to fit on, and to rank
                 scores = Detector.learned(r.take(half)).scores(r)[~half]
                 ranked.append(equal_time_auc(scores, r.lengths[~half], r.failed[~half]))
-        detector = Detector.fit(r, seed=self.seed, familiar=familiar)
+        detector = Detector.fit(r, seed=self.seed, familiar=familiar, policy=fingerprint(self.policy))
         detector.save(self.out)
         auc = float(np.mean(ranked)) if ranked else None
-        if auc is not None:
+        if auc is None:
+            console.print(
+                styled("[yellow]How well it ranks is not known: in a half of the conditions all succeeded, or all failed.[/] Next: "
+                       "more --conditions or --episodes")
+            )  # fmt: skip
+        else:
             console.print(
                 f"ROC-AUC at equal time in conditions that took no part in the fit: {auc:.3f} (0.5 is chance)"
             )
-        if auc is None or auc < 0.6:
+        if auc is not None and auc < 0.6:
             console.print(styled("[yellow]That is little: its alarms will say little.[/]"))
         console.print(styled("written: {}  (palmar run --detector {})", self.out, self.out))
-        return 0, {
-            "episodes": len(r), "failures": failures, "conditions": self.conditions, "auc_equal_time": auc, "out": str(self.out),
-            "signals": list(detector.names),
-        }  # fmt: skip
+        return 0, counts | {"auc_equal_time": auc, "out": str(self.out), "signals": list(detector.names)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -217,9 +218,12 @@ def _limits(velocity: tuple[str, ...], position: tuple[str, ...]) -> dict[str, d
 
 def _number(text: str, what: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise BadValue(f"{what} is '{text}'; expected a number. Next: a plain number, such as 1.5") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadValue(f"{what} is '{text}'; expected a finite number. Next: a plain number, such as 1.5")
+    return value
 
 
 # ------------------------------------------------------------------------------------------------ showing

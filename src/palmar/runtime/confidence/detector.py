@@ -21,7 +21,7 @@ from palmar.runtime.confidence.evidence import FORMS, Running, Usual, forms
 from palmar.runtime.confidence.learn import Rollouts, weights
 from palmar.types import Array
 
-FORMAT = "palmar failure detector 2"
+FORMAT = "palmar failure detector 3"
 KEPT = 0.5
 """Weight of the largest score so far beside the present one: what has gone wrong once is not forgotten."""
 FITTED = 0.6
@@ -31,7 +31,8 @@ FITTED = 0.6
 @dataclass(frozen=True)
 class Detector:
     """names: the signals, K. floor: float64[K], see `Running`. usual: of their forms, M = len(FORMS)·K, in successes.
-    weights: float64[M]. band: None before calibration. familiar: of the features of training, where `distance` is a signal."""
+    weights: float64[M]. band: None before calibration. familiar: of the features of training, where `distance` is a signal. policy:
+    fingerprint of the policy it was fitted to; "" when nobody said."""
 
     names: tuple[str, ...]
     floor: Array
@@ -39,13 +40,15 @@ class Detector:
     weights: Array
     band: Band | None = None
     familiar: Gaussian | None = None
+    policy: str = ""
 
     @classmethod
     def fit(
-        cls, rollouts: Rollouts, seed: int = 0, share: float = FITTED, k: int = 3, n: int = 5, familiar: Gaussian | None = None
+        cls, rollouts: Rollouts, seed: int = 0, share: float = FITTED, k: int = 3, n: int = 5, familiar: Gaussian | None = None,
+        policy: str = "",
     ) -> Detector:  # fmt: skip
         """From episodes with known ends: all failures and a share of the successes fit it, the rest calibrate it. familiar: which
-        the signal `distance` of the episodes was computed with.
+        the signal `distance` of the episodes was computed with. policy: its fingerprint (`models.checkpoint.fingerprint`).
 
         Raises `BadValue` without a failure, or with fewer than 10 successes (no rate of false alarms can be promised then).
         """
@@ -56,7 +59,7 @@ class Detector:
         cut = min(max(round(share * len(good)), 1), len(good) - 1)
         own = rollouts.take(np.sort(np.concatenate([np.flatnonzero(rollouts.failed), good[:cut]])))
         made = cls.learned(own, seed).calibrated(own.successes(), rollouts.take(np.sort(good[cut:])), k, n)
-        return replace(made, familiar=familiar)
+        return replace(made, familiar=familiar, policy=policy)
 
     @classmethod
     def learned(cls, rollouts: Rollouts, seed: int = 0) -> Detector:
@@ -78,6 +81,15 @@ class Detector:
         now = self.usual.normal_all(forms(rollouts.values, self.floor)) @ self.weights
         return now + KEPT * np.maximum.accumulate(now, axis=1)
 
+    def check_policy(self, fingerprint: str, called: str) -> None:
+        """Raise `BadValue` for another policy than it was fitted to: its thresholds promise nothing there. Where one of the two
+        has no fingerprint, nothing can be compared."""
+        if self.policy and fingerprint and self.policy != fingerprint:
+            raise BadValue(
+                f"the detector was fitted to another policy (fingerprint {self.policy}) than '{called}' ({fingerprint}). "
+                f"Next: palmar detect {called} --out FILE, which fits one to it"
+            )
+
     def watch(self) -> Watch:
         """For one episode, chunk by chunk. Raises `BadValue` before calibration."""
         return Watch(self)
@@ -92,7 +104,7 @@ class Detector:
                 "centre": band.centre.tolist(), "width": band.width.tolist(),
                 "worst": [None if np.isneginf(x) else float(x) for x in band.worst], "k": band.k, "n": band.n,
             },
-            "familiar": None if self.familiar is None else self.familiar.to_dict(),
+            "familiar": None if self.familiar is None else self.familiar.to_dict(), "policy": self.policy,
         }  # fmt: skip
         part = Path(path).with_name(Path(path).name + ".part")
         part.write_text(json.dumps(about))
@@ -109,7 +121,8 @@ class Detector:
             band = None if b is None else _band(b)
             familiar = None if a["familiar"] is None else Gaussian.from_dict(a["familiar"])
             names = tuple(map(str, a["signals"]))
-            found = cls(names, np.array(a["floor"]), usual, np.array(a["weights"]), band, familiar)
+            policy = str(a["policy"])
+            found = cls(names, np.array(a["floor"]), usual, np.array(a["weights"]), band, familiar, policy)
             width = len(FORMS) * len(found.names)
             shapes = (found.weights.shape, usual.mean.shape[1:], usual.std.shape[1:])
             if shapes != ((width,),) * 3 or len(usual.mean) != len(usual.std) or not len(usual.mean):
