@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from attack import braking_paths
@@ -25,6 +25,11 @@ class Reaching:
     commands: int = 0
 
 
+def unposed(robot: Embodiment) -> Embodiment:
+    """Without the poses of its state, which no guard reads and which take longer to compute than a verdict."""
+    return replace(robot, state=tuple(m for m in robot.state if m.quantity != "pose"))
+
+
 def perfect(robot: Embodiment, command: np.ndarray, now: float) -> Observation:
     return Observation({}, robot.state_from(command, np.zeros(len(command))).astype(np.float32), time=now)
 
@@ -33,6 +38,7 @@ def reach(
     robot: Embodiment, rng: np.random.Generator, motions: int, seconds: float = 1.0, guarded: bool = True
 ) -> Reaching:
     """Motions towards random commands, one after another, without zones: only shapes keep the robot from itself."""
+    robot = unposed(robot)
     safety, found = Safety(robot, zones=lambda *_: ()), Reaching()
     clear, command, rate = safety._clear, robot.home, robot.control_rate
     assert clear is not None
@@ -65,6 +71,7 @@ def pushed(robot: Embodiment, rng: np.random.Generator) -> str:
     Returns "left" (it moves within half a second), "alarm" (it does not, and the guards refuse all of it until the controller
     holds), "late" (it moves after that, without an alarm), "there" (it was never pushed anywhere).
     """
+    robot = unposed(robot)
     safety, rate, n = Safety(robot), robot.control_rate, len(robot.channels)
     little = 5 * LITTLE * robot.widths
     command = start = robot.home.copy()
