@@ -78,8 +78,8 @@ class Adapt:
                 "--corrections names no folder. Next: palmar adapt POLICY --corrections SET, recorded with palmar run --correct or "
                 "palmar collect --correct expert"
             )
-        seed = self._table_seed()
-        tables = (self._tables(self.old, seed), self._tables(self.new, seed)) if self.new else None
+        seed = self._table_seed() if self.new else None
+        tables = None if seed is None else (self._tables(self.old, seed), self._tables(self.new, seed))
         config = AdaptConfig(
             self.part, self.steps, self.corrected_frames, self.replay_frames, lr=self.lr, seed=self.seed
         )  # fmt: skip
@@ -91,7 +91,7 @@ class Adapt:
             )
         writable_folder(self.out)
         one_thread("shipped")  # training sets its own number and puts this one back
-        used = (seed, seed + self.trials) if tables else None
+        used = None if seed is None else (seed, seed + self.trials)
         request = AdaptRequest(self.policy, self.corrections, self.replay, self.out, config, used, gate)
 
         def judged(before: str, after: str):  # type: ignore[no-untyped-def]
