@@ -178,10 +178,22 @@ def test_what_does_not_fit_is_refused_by_name(data: Arm) -> None:
     fails(r"last 0.1 s \(10 Hz\), the set has 20 fps", dt=0.1)
     with pytest.raises(BadValue, match="frames is 0"):
         evaluate(Oracle(data), data, frames=0)
-    spoilt = Arm()
-    spoilt.actions[3, 1] = np.nan
-    with pytest.raises(BadValue, match="action 'joint2' is nan in episode 0, frame 3"):
-        evaluate(Oracle(spoilt), spoilt)
+
+
+def test_episodes_with_numbers_that_are_not_finite_are_left_out() -> None:
+    """Also of the scale and of what a policy is shown in place of its own pictures."""
+    spoilt, whole = Arm(), Arm()
+    spoilt.actions[3, 1], spoilt.states[spoilt.episodes[2].start + 1, 0] = np.nan, np.inf
+    found = evaluate(Oracle(whole), spoilt, every=True)
+    left = [e.index for i, e in enumerate(whole.episodes) if i not in (0, 2)]
+    assert (
+        sorted(e.index for e in found.episodes) == left
+        and "; 2 of them hold NaN or infinity and are left out" in found.split["text"]
+    )
+    assert found.config["frames_seen"] > 0 and np.isfinite(found.overall["policy"]["chunk"].value or 0.0)
+    spoilt.actions[:] = np.nan
+    with pytest.raises(BadValue, match=r"no episode to evaluate on: .* are left out"):
+        evaluate(Oracle(whole), spoilt)
 
 
 def test_names_in_another_order_are_put_in_order(data: Arm) -> None:

@@ -64,6 +64,26 @@ def test_frames_at_another_rate_than_fps_are_refused_and_what_else_does_not_fit_
     assert not any("warning" in s for s in said)
 
 
+def test_numbers_that_are_not_finite_are_said_once(demos, tmp_path, recwarn):
+    """Refused by place; with --good-only nothing warns of what is left out, and nothing computes with it."""
+    root = shutil.copytree(demos, tmp_path / "set")
+    path = min(root.glob("data/*/*.parquet"))
+    table = pq.read_table(path)
+    at = table.column_names.index("action")
+    rows = table["action"].to_pylist()
+    rows[1][0] = float("inf")
+    pq.write_table(table.set_column(at, table.field(at), pa.array(rows, table.field(at).type)), path)
+    said: list[str] = []
+    settings = TrainSettings(preset="palmar-nano", data=(root,), steps=1)
+    with pytest.raises(BadValue, match=r"is inf in episode 0, frame 1\. Next: leave the episode out"):
+        prepare(settings, said.append)
+    assert not [s for s in said if "finite" in s]
+    prepare(replace(settings, good_only=True), said.append)
+    assert any("1 NaN or infinity" in s for s in said) and not [s for s in said if "warning" in s]
+    examine(Dataset(root, cache=False))
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
 def test_the_command_has_these_options_and_what_is_shown_beside():
     own = {f.name for f in fields(Train)} - {f.name for f in fields(TrainSettings)}
     assert own == {"json", "track"}

@@ -75,11 +75,14 @@ def irregular(timestamps: Array, start: Array, stop: Array, fps: float) -> Irreg
 def unit_changes(kind: str, values: Array, names: Sequence[str], episodes: Sequence[Any]) -> list[UnitChange]:
     """Channels whose size (99th percentile of the absolute value in an episode) jumps once and stays so.
 
-    values: float[frames, width]. Every episode after the jump is larger than every one before it (or smaller), and their
-    medians differ by about one of `UNITS`; episodes in which a channel is 0 throughout do not count for it. A channel that is
-    used in the second half only may look the same: it is a warning.
+    values: float[frames, width]; frames that are not all finite are left out. Every episode after the jump is larger than every
+    one before it (or smaller), and their medians differ by about one of `UNITS`; episodes in which a channel is 0 throughout do
+    not count for it. A channel that is used in the second half only may look the same: it is a warning.
     """
-    sizes = [np.quantile(np.abs(values[e.start : e.stop]), 0.99, axis=0) for e in episodes if e.stop > e.start]
+    spans = [values[e.start : e.stop] for e in episodes]
+    rows = [x[np.isfinite(x).all(axis=1)] for x in spans]
+    episodes = [e for e, x in zip(episodes, rows, strict=True) if len(x)]
+    sizes = [np.quantile(np.abs(x), 0.99, axis=0) for x in rows if len(x)]
     if len(sizes) < 2:
         return []
     size = np.array(sizes, np.float64)

@@ -305,8 +305,8 @@ def quaternions(v: _Values) -> Iterator[Finding]:
 def cameras(source: Any, episodes: Sequence[Any], v: _Values) -> Iterator[Finding]:
     """Pictures that are black, of one colour, or the same while the state moves."""
     some_episodes = [episodes[i] for i in np.unique(np.linspace(0, len(episodes) - 1, LOOKED_AT[0]).astype(int))]
-    spread = np.asarray(source.states, np.float64)
-    spread = np.where(np.nanstd(spread, 0) > 1e-9, np.nanstd(spread, 0), np.inf)
+    spread = v.states.std(0) if len(v.states) else np.zeros(len(v.state_names))
+    spread = np.where(spread > 1e-9, spread, np.inf)
     levels: dict[str, list[float]] = {}
     frozen: dict[str, list[str]] = {}
     changes: dict[str, list[float]] = {}
@@ -314,7 +314,9 @@ def cameras(source: Any, episodes: Sequence[Any], v: _Values) -> Iterator[Findin
     looked = 0
     for e in some_episodes:
         at = np.unique(np.linspace(int(e.start), int(e.stop) - 1, LOOKED_AT[1]).astype(np.int64))
-        moved = float((np.abs(np.ptp(np.asarray(source.states[at], np.float64), axis=0)) / spread).max(initial=0.0))
+        there = np.asarray(source.states[at], np.float64)
+        there = there[np.isfinite(there).all(1)]
+        moved = float((np.ptp(there, axis=0) / spread).max(initial=0.0)) if len(there) else 0.0
         looked += 1
         for camera, x in source.batch(at, 1)["images"].items():
             shots = np.asarray(x, np.float32)

@@ -102,6 +102,12 @@ def bad_number(source: Any) -> str | None:
     return None
 
 
+def finite_episodes(source: Any) -> list[int]:
+    """Places in `source.episodes` of those whose states and actions are all finite."""
+    finite = np.isfinite(np.asarray(source.states)).all(1) & np.isfinite(np.asarray(source.actions)).all(1)
+    return [i for i, e in enumerate(source.episodes) if finite[e.start : e.stop].all()]
+
+
 def check_numbers(sets: Sequence[Any]) -> None:
     """Raise `BadValue` with the data set, the episode and the frame of the first number that is not finite."""
     for i, source in enumerate(sets):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from palmar.data.quality import check_numbers
+from palmar.data.quality import Kept, finite_episodes
 from palmar.data.split import Split, episode_digests, held_out
 from palmar.errors import BadValue
 from palmar.eval.bootstrap import Estimate, means
@@ -55,16 +55,21 @@ def evaluate(
     (for the seams). every: also the episodes it was trained on. ablate: also act with black pictures, with pictures of another
     episode and with another episode's words, which takes four times as long. name: of the policy, for the record.
 
-    Raises `BadValue` when policy and set do not fit by name, number of channels or rate, when no episode is held out, or for
-    numbers that are not finite.
+    Episodes that hold a number that is not finite are left out, which the text of the split says. Raises `BadValue` when policy
+    and set do not fit by name, number of channels or rate, or when no episode is held out.
     """
     for what, value in (("frames", frames), ("execute", execute), ("episodes", 1 if episodes is None else episodes)):
         if value < 1:
             raise BadValue(f"{what} is {value}; expected 1 or more. Next: leave it out for the default")
-    check_numbers([dataset])
     fit = Fit.of(policy, dataset)
     split = held_out(dataset, _info(policy))
-    chosen = _chosen(dataset, split, episodes, every, seed)
+    if len(finite := finite_episodes(dataset)) < (count := len(dataset.episodes)):
+        split = replace(
+            split, held_out=tuple(i for i in split.held_out if i in finite),
+            text=f"{split.text}; {count - len(finite)} of them hold NaN or infinity and are left out",
+        )  # fmt: skip
+    chosen = _chosen(dataset, split, finite if every else split.held_out, episodes, seed)
+    dataset = Kept(dataset, finite)
     work = Work(policy, dataset, fit, Scale.of(dataset), frames, execute, seed)
     with Progress(
         TextColumn("evaluate"), BarColumn(), TextColumn("{task.completed} of {task.total} episodes"), TimeRemainingColumn(),
@@ -93,9 +98,8 @@ def _info(policy: Any) -> Mapping[str, Any]:
     return info if isinstance(info, Mapping) else {}
 
 
-def _chosen(dataset: Any, split: Split, most: int | None, every: bool, seed: int) -> list[Any]:
-    """Episodes to look at, in the set's order. Raises `BadValue` when there are none."""
-    places = range(len(dataset.episodes)) if every else split.held_out
+def _chosen(dataset: Any, split: Split, places: Sequence[int], most: int | None, seed: int) -> list[Any]:
+    """Episodes to look at, of those at `places`, in the set's order. Raises `BadValue` when there are none."""
     found = [dataset.episodes[i] for i in places]
     found = [e for e in found if getattr(e, "source", "") != STILL and e.stop > e.start]
     if not found:

@@ -251,24 +251,25 @@ def horizon(settings: TrainSettings, init: Path | None, fps: float) -> int:
 
 def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> Any:
     """A data set, without what a policy did before a person took over, and without bad demonstrations where these are not wanted.
-    What does not fit within it is said; frames at
-    another rate than fps says are refused: the policy would act at another speed."""
+    What does not fit within it is said; numbers that are not finite are refused, and so are frames at another rate than fps says:
+    the policy would act at another speed."""
     from palmar.data.corrections import Corrections
     from palmar.data.findings import at_another_rate, frame_rate
     from palmar.data.inspect import warnings
-    from palmar.data.quality import Kept, assess
+    from palmar.data.quality import Kept, assess, check_numbers
     from palmar.data.reader import Dataset
     from palmar.data.roles import parse_keys
 
     data: Any = Dataset(folder, image_size=size, keys=parse_keys(settings.keys))
     if at_another_rate(data):
         raise BadValue(f"{folder}: {frame_rate(data)}. Next: palmar repair {folder}")
-    for text in warnings(data):
-        say(f"warning: {folder}: {text}")
     if settings.good_only:
         quality = assess(data)
         say(f"{folder}: {quality}")
         data = Kept(data, quality.kept)
+    check_numbers([data])
+    for text in warnings(data):
+        say(f"warning: {folder}: {text}")
     driven = Corrections(data, own="all")
     if driven.episodes == tuple(data.episodes):
         return data
