@@ -12,11 +12,15 @@ from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, RobotFault, UnknownName
+from palmar.models.checkpoint import fingerprint
 from palmar.robots.arm7 import arm7
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import After, Intervening
 from palmar.runtime.adaptation.teleop import Keyboard
 from palmar.runtime.adaptation.versions import Versions
+from palmar.runtime.confidence.confident import Confident
+from palmar.runtime.confidence.detector import Detector
+from palmar.runtime.confidence.recorded import rollouts
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.loop import Outcome, rollout
@@ -167,3 +171,29 @@ def test_without_standard_input_there_is_no_keyboard(monkeypatch):
         Keyboard()
     with pytest.raises(BadValue, match="needs a terminal"):
         DeadmanKeys()
+
+
+def test_a_detector_of_another_policy_is_refused_whichever_of_two_is_drawn(tmp_path, capsys, monkeypatch) -> None:
+    """Told which it is before anything moves; with a policy that has no fingerprint nothing can be compared, which is said."""
+    path, shipped = tmp_path / "detector.json", fingerprint("shipped")
+    rng = np.random.default_rng(0)
+    steps = [
+        [ActionChunk(rng.normal(size=(8, 7)).astype(np.float32), 0.1, 0.4 * i) for i in range(8)] for _ in range(14)
+    ]
+    fit = Fitted(ROBOT, Still())
+    for own, config, said in (
+        (shipped, RunConfig("x", policy="shipped", detector=path), "(fitted to this policy)"),
+        (shipped, RunConfig("x", policy=str(tmp_path), detector=path), "is not known)"),
+        ("", RunConfig("x", policy="shipped", detector=path), "is not known)"),
+    ):
+        Detector.fit(rollouts(steps, [False] * 12 + [True] * 2, names=("size",)), policy=own).save(path)
+        with room.attended(config, fit) as policy:
+            assert isinstance(policy, Confident)
+        assert said in " ".join(capsys.readouterr().out.split())
+    Detector.fit(rollouts(steps, [False] * 12 + [True] * 2, names=("size",)), policy="other").save(path)
+    for config in (
+        RunConfig("x", policy="shipped", detector=path),
+        RunConfig("x", policy=str(tmp_path), ab="shipped", ab_log=tmp_path / "ab.jsonl", detector=path),
+    ):
+        with pytest.raises(BadValue, match=r"fitted to another policy .* than 'shipped'"), room.attended(config, fit):
+            pass

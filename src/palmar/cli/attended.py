@@ -97,12 +97,15 @@ def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
         from palmar.models.checkpoint import fingerprint
 
         detector = Detector.load(config.detector)
-        own = fingerprint(config.policy)
-        detector.check_policy(own, config.policy)
-        sure = (
-            "fitted to this policy" if own and detector.policy else "whether it was fitted to this policy is not known"
+        known = bool(detector.policy)
+        for name in (config.policy, *([config.ab] if config.ab else [])):  # whichever of the two is drawn today
+            own = fingerprint(name)
+            detector.check_policy(own, name)
+            known &= bool(own)
+        sure = "fitted to this policy" if known else "whether it was fitted to this policy is not known"
+        say(
+            "detector '{}' ({}): the robot slows down, rests and asks when its confidence is low", config.detector, sure
         )
-        say(f"detector '{config.detector}' ({sure}): the robot slows down, rests and asks when its confidence is low")
         policy = Confident(policy, detector)
     if not config.correct:
         yield policy
