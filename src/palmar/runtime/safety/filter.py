@@ -97,6 +97,7 @@ class Safety:
         ends = np.maximum(np.abs(robot.lower), np.abs(robot.upper))
         # a target is clipped to it, so that no division overflows
         self._far = 1e6 * np.where(np.isfinite(ends), np.maximum(ends, 1.0), 1e6)
+        self._near = -self._far
         self._endless, self._any_endless = robot.endless, bool(robot.endless.any())
         _check_longest(robot, self.limits, self._geometric)
         self.reset(robot.home)
@@ -222,7 +223,7 @@ class Safety:
                 "Next: one number for each channel"
             )
         self.checked += 1
-        near = np.minimum(np.maximum(target, -self._far), self._far)
+        near = np.minimum(np.maximum(target, self._near), self._far)
         wanted = (near - self._q) / self.limits.dt
         if self._any_endless:
             target = np.where(self._endless & np.isfinite(target), near, target)
@@ -295,6 +296,8 @@ class Safety:
 
     def _within_zones(self, v: Array, slowest: Array, fastest: Array, reasons: list[Reason]) -> Array:
         """v, or the nearest rates tried, or full braking: ones whose braking path stays in every zone, and keeps shapes apart."""
+        if not self._bounded and self._clear is None:
+            return v
         ahead = self._q + v * self.limits.dt
         change = (v - self._v) / self.limits.dt
         # elsewhere no point can get to a bound before it rests
