@@ -30,6 +30,8 @@ ActionSpaceName = Literal["ee_delta", "channels"]
 DELTA = ("dx", "dy", "dz", "drx", "dry", "drz")
 LITTLE = 1e-3
 """Two commands that differ by less than this share of a channel's width (`Embodiment.widths`) ask for the same."""
+JITTER = 0.01
+"""Share of a channel's width that a reading may change by between two ticks without being wrong."""
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,19 @@ class Embodiment:
         """float64[N]: position, velocity or effort of every channel as the state float[S] has it, in the channel's unit; NaN
         for those that are not measured. Of a velocity channel the position is its speed."""
         index, scale, offset = self._measured[quantity]
-        return np.asarray(state, float)[index] * scale + offset
+        read: Array = np.asarray(state, float)[index]
+        return read if quantity in self._as_read else read * scale + offset
+
+    @cached_property
+    def _as_read(self) -> frozenset[str]:
+        """Quantities that every channel has measured, in its own unit."""
+        same = (q for q, (_, scale, offset) in self._measured.items() if (scale == 1.0).all() and (offset == 0.0).all())
+        return frozenset(same)
+
+    @cached_property
+    def jitter(self) -> Array:
+        """float64[N]: what a reading may change by whatever the velocity limit is: noise, and coarse sensors."""
+        return JITTER * self.widths
 
     def measures(self, quantity: str) -> bool:
         """Whether the state has this quantity of any channel."""

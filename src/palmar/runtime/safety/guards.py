@@ -125,10 +125,10 @@ def jump(move: Move) -> Reason | None:
         return None
     robot = move.robot
     way = np.abs(robot.difference(move.measured, move.seen))
-    far = way - JUMPS * robot.widths
+    far = way - robot.jitter
     if far[far.argmax()] <= 0.0:  # NaN is the largest
         return None
-    most = robot.thresholds.jump * move.limits.velocity * max(move.since, move.limits.dt) + JUMPS * robot.widths
+    most = robot.thresholds.jump * move.limits.velocity * max(move.since, move.limits.dt) + robot.jitter
     over = robot.moves_joint & (way > most)
     if not over[over.argmax()]:
         return None
@@ -152,11 +152,11 @@ def saturation(move: Move) -> Reason | None:
 def position(move: Move) -> Reason | None:
     """Aim at the nearest values within the limits."""
     lower, upper, goal = move.limits.lower, move.limits.upper, move.target
-    inside = np.minimum(np.maximum(goal, lower), upper)
-    over = np.abs(goal - inside)
+    over = np.maximum(goal - upper, lower - goal)
     i = int(over.argmax())
     if over[i] <= 1e-5:  # the limits lie 1e-6 inside the robot's own
         return None
+    inside = np.minimum(np.maximum(goal, lower), upper)
     move.clipped |= bool((over > FAR_OUT * move.robot.widths).any())
     move.target = inside
     move.velocity = (inside - move.position) / move.limits.dt
@@ -241,20 +241,16 @@ def jerk(move: Move) -> Reason | None:
 def braking(move: Move) -> Reason | None:
     """Approach a limit only as fast as the robot can stop before it."""
     lim, here, wanted = move.limits, move.position, move.velocity
-    softened = np.minimum(np.maximum(wanted, move.slowest), move.fastest)
-    change = np.abs(softened - wanted)
-    i = int(change.argmax())
-    if change[i] <= 1e-3:
+    over = np.maximum(wanted - move.fastest, move.slowest - wanted)
+    i = int(over.argmax())
+    if over[i] <= 1e-3:
         return None
-    move.velocity = softened
+    move.velocity = np.minimum(np.maximum(wanted, move.slowest), move.fastest)
     v = float(wanted[i])
     end = here[i] + v * lim.dt + v * abs(v) / (2 * lim.acceleration[i])
     bound = lim.upper[i] if v > 0 else lim.lower[i]
     return Reason("braking", move.robot.channels[i].name, float(end), float(bound), move.unit(i), v > 0)
 
-
-JUMPS = 0.01
-"""Share of a channel's width that a reading may change by whatever its velocity limit is: noise, and coarse sensors."""
 
 FAR_OUT = 0.1
 """Share of a channel's width beyond its limits at which a target is taken for one of another unit, not for one at the limit."""
