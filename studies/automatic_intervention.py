@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from failing_twins import DOUBT
+from failing_twins import DOUBT, TIMEOUT
 from failing_twins import collected as histories_of
 from online_adaptation import FIRST, OLD, PATIENCE, TASKS, TURNED, collected, tested
 from study import Row, Rows, Size, Study, compared, outcomes, points, rates
@@ -20,9 +20,12 @@ from palmar.data.reader import Dataset
 from palmar.eval import plots
 from palmar.lab.before_after import Tables
 from palmar.lab.collect import CollectConfig
+from palmar.lab.histories import familiar_features
 from palmar.models import checkpoint
 from palmar.policy import shipped
+from palmar.ranges import COLLECTED
 from palmar.runtime.confidence.detector import Detector
+from palmar.runtime.confidence.distance import DISTANCE
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import Randomization
@@ -35,11 +38,14 @@ BEFORE, ALARM, CLOCK, DEMOS = "before", "by alarm", "by the clock", "demonstrati
 ROUNDS, EPISODES = 2, 20
 
 
-def detector(lab: Lab) -> Path:
-    """Fitted on the shipped policy in other conditions than the one of this study (`failing_twins`)."""
-    path = lab.shared / "automatic-intervention.json"
-    r = histories_of(lab)
-    Detector.fit(r.only((*CHUNK_SIGNALS, DOUBT))).save(path)
+def detector(lab: Lab, policy: str, k: int) -> Path:
+    """Fitted on the shipped policy in other conditions than the one of this study (`failing_twins`). What is familiar to an adapted
+    policy is where it succeeds now: in worlds as demonstrations are collected in, and from the second round on in the condition."""
+    path = lab.shared / f"automatic-intervention-{k}.json"
+    worlds = (Randomization(COLLECTED), *([TURNED] if k else []))
+    familiar = familiar_features(policy, TASKS, TIMEOUT, tables=lab.episodes(30), worlds=worlds)
+    signals = (*CHUNK_SIGNALS, DOUBT, DISTANCE)
+    Detector.fit(histories_of(lab).only(signals), familiar=familiar).save(path)
     return path
 
 
@@ -49,7 +55,7 @@ def rounds(lab: Lab, arm: str) -> tuple[str, list[Dataset], float]:
     for k in range(ROUNDS):
         config = CollectConfig(
             lab.episodes(EPISODES), TASKS, 7000 + 1000 * k, TURNED, driver=policy, correct="expert", patience=PATIENCE,
-            timeout=14.0, detector=str(detector(lab)) if arm == ALARM else "",
+            timeout=14.0, detector=str(detector(lab, policy, k)) if arm == ALARM else "",
         )  # fmt: skip
         made.append(collected(lab, f"{arm.replace(' ', '-')}-{k}", config))
         done = adapt(

@@ -100,20 +100,16 @@ def histories(
 
 def familiar_features(
     policy: str, tasks: Sequence[str], timeout: float, robot: str = "arm7", tables: int = 15, processes: int | None = None,
-    progress: bool = True,
+    progress: bool = True, worlds: Sequence[Randomization] = (Randomization(COLLECTED),),
 ) -> Gaussian | None:  # fmt: skip
-    """Of what the policy makes of what it sees where it succeeds, in worlds drawn as demonstrations are collected in: `tables` of
-    each task. None for a policy that gives no features, or that never succeeds there."""
-    config = EvalConfig(
-        policy,
-        tables,
-        tuple(tasks),
-        seed=FAMILIAR,
-        randomization=Randomization(COLLECTED),
-        timeout=timeout,
-        robot=robot,
-    )
-    jobs = [(config, task, FAMILIAR + i) for i in range(tables) for task in tasks]
+    """Of what the policy makes of what it sees where it succeeds: `tables` of each task in each of `worlds`, which are drawn as
+    demonstrations are collected in. None for a policy that gives no features, or that never succeeds there."""
+    jobs: list[Job] = []
+    for world in worlds:
+        config = EvalConfig(
+            policy, tables, tuple(tasks), seed=FAMILIAR, randomization=world, timeout=timeout, robot=robot
+        )  # fmt: skip
+        jobs += [(config, task, FAMILIAR + i) for i in range(tables) for task in tasks]
     seen = [
         c.features for chunks, _, success in played(jobs, processes, progress, "familiar") if success for c in chunks
     ]
