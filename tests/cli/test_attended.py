@@ -13,6 +13,7 @@ from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, RobotFault, UnknownName
 from palmar.models.checkpoint import fingerprint
+from palmar.policy import shipped as shipped_folder
 from palmar.robots.arm7 import arm7
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import After, Intervening
@@ -191,9 +192,13 @@ def test_a_detector_of_another_policy_is_refused_whichever_of_two_is_drawn(tmp_p
             assert isinstance(policy, Confident)
         assert said in " ".join(capsys.readouterr().out.split())
     Detector.fit(rollouts(steps, [False] * 12 + [True] * 2, names=("size",)), policy="other").save(path)
-    for config in (
-        RunConfig("x", policy="shipped", detector=path),
-        RunConfig("x", policy=str(tmp_path), ab="shipped", ab_log=tmp_path / "ab.jsonl", detector=path),
+    for config, match in (
+        (RunConfig("x", policy="shipped", detector=path), r"fitted to another policy .* than 'shipped'"),
+        (RunConfig("x", policy=f"{shipped_folder()}/model.safetensors", detector=path), "fitted to another policy"),
+        (
+            RunConfig("x", policy=str(tmp_path), ab="shipped", ab_log=tmp_path / "ab.jsonl", detector=path),
+            "two drive in turn",
+        ),
     ):
-        with pytest.raises(BadValue, match=r"fitted to another policy .* than 'shipped'"), room.attended(config, fit):
+        with pytest.raises(BadValue, match=match), room.attended(config, fit):
             pass

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -234,6 +235,25 @@ def test_a_set_with_nan_is_imported_with_finite_statistics_and_its_places_are_na
     written = json.loads(stats.read_text())
     stats.write_text(json.dumps(written | {fmt.ACTION: written[fmt.ACTION] | {"mean": [float("nan")] * 2}}))
     assert repair(tmp_path / "new").rebuilt == [fmt.STATS]
+    np.testing.assert_allclose(
+        Dataset(tmp_path / "new", cache=False).stats[fmt.ACTION]["mean"], sound.mean(0), rtol=1e-6
+    )
+    for broken in ({"count": [999]}, None):
+        now = json.loads(stats.read_text())
+        other = {k: v for k, v in now.items() if k != fmt.ACTION}
+        stats.write_text(json.dumps(other if broken is None else other | {fmt.ACTION: now[fmt.ACTION] | broken}))
+        assert repair(tmp_path / "new").rebuilt == [fmt.STATS]
+        assert int(Dataset(tmp_path / "new", cache=False).stats[fmt.ACTION]["count"][0]) == n
+    rows = tmp_path / "new" / "meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(rows)
+    at = table.column_names.index("stats/action/mean")
+    means = table.column(at).to_pylist()
+    means[0] = [float("nan"), 0.0]
+    pq.write_table(table.set_column(at, table.field(at), pa.array(means, table.field(at).type)), rows)
+    stats.unlink()
+    robot = replace(ROBOT, name="other")
+    with pytest.raises(BadFile, match="cannot go on"):  # it is another robot's; what is mended first is read again
+        DatasetWriter(tmp_path / "new", robot, 10, resume=True)
     np.testing.assert_allclose(
         Dataset(tmp_path / "new", cache=False).stats[fmt.ACTION]["mean"], sound.mean(0), rtol=1e-6
     )

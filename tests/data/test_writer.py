@@ -11,6 +11,7 @@ from synthetic import ROBOT, episode
 from palmar.data import durable
 from palmar.data import format as fmt
 from palmar.data.consolidate import consolidate
+from palmar.data.durable import Staging
 from palmar.data.reader import Dataset
 from palmar.data.repair import repair
 from palmar.data.writer import DatasetWriter
@@ -220,6 +221,24 @@ def test_what_is_refused_before_its_first_episode_leaves_no_set(tmp_path):
     with pytest.raises(ZeroDivisionError), DatasetWriter(tmp_path / "kept", ROBOT, 10, resume=True):
         raise ZeroDivisionError
     assert len(Dataset(tmp_path / "kept").episodes) == 1
+
+
+def test_an_episode_that_is_on_the_disk_is_never_forgotten(tmp_path, monkeypatch):
+    """Ctrl-C between the commit and the counting of it, or a disk that is full within the commit: what lies there stays."""
+
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), DatasetWriter(tmp_path / "cut", ROBOT, 10) as writer:
+        monkeypatch.setattr(Staging, "commit", lambda self, commit=Staging.commit: (commit(self), cut()))
+        writer.add(episode(3))
+    monkeypatch.undo()
+    assert len(Dataset(tmp_path / "cut").episodes) == 1
+    with pytest.raises(KeyboardInterrupt), DatasetWriter(tmp_path / "half", ROBOT, 10) as writer:
+        (tmp_path / "half" / "data").mkdir()
+        (tmp_path / "half" / "data" / "file.parquet").write_bytes(b"x")
+        raise KeyboardInterrupt
+    assert (tmp_path / "half" / "meta/info.json").exists()
 
 
 def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):

@@ -8,15 +8,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from synthetic import ROBOT, episode
 
 from palmar.cli.commands.learn import Train
 from palmar.data.findings import examine
 from palmar.data.reader import Dataset
+from palmar.data.writer import DatasetWriter
 from palmar.errors import BadValue, UnknownName
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models import checkpoint
 from palmar.train.loop import train
-from palmar.train.prepare import TrainSettings, prepare
+from palmar.train.prepare import TrainSettings, prepare, read
 from palmar.train.request import TrainRequest
 
 
@@ -113,3 +115,24 @@ def test_a_request_that_cannot_be_is_refused_where_it_is_made():
     ):  # fmt: skip
         with pytest.raises(BadValue, match=message):
             TrainRequest(None, [] if not more else [object()], None, **more)
+
+
+def test_what_a_policy_did_before_a_person_took_over_may_hold_anything(tmp_path):
+    """It is not trained on; the numbers of the person's stretch are."""
+    with DatasetWriter(tmp_path / "set", ROBOT, 10, interventions=True) as writer:
+        made = episode(12, seed=1)
+        writer.add(
+            replace(made, steps=[replace(s, intervention=k >= 6) for k, s in enumerate(made.steps)], source="corrected")
+        )
+    path = min((tmp_path / "set").glob("data/*/*.parquet"))
+    table = pq.read_table(path)
+    at = table.column_names.index("action")
+    rows = table["action"].to_pylist()
+    rows[2][0] = float("nan")
+    pq.write_table(table.set_column(at, table.field(at), pa.array(rows, table.field(at).type)), path)
+    settings = TrainSettings(preset="palmar-nano", data=(tmp_path / "set",), steps=1)
+    assert sum(e.stop - e.start for e in read(settings, tmp_path / "set", None, print).episodes) == 6
+    rows[8][0] = float("nan")
+    pq.write_table(table.set_column(at, table.field(at), pa.array(rows, table.field(at).type)), path)
+    with pytest.raises(BadValue, match="is nan in episode 0"):
+        read(settings, tmp_path / "set", None, print)

@@ -11,6 +11,7 @@ from palmar.cli.shared import writable_folder
 from palmar.console import keyboard, say
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
+from palmar.errors import BadValue
 from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
@@ -97,11 +98,15 @@ def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
         from palmar.models.checkpoint import fingerprint
 
         detector = Detector.load(config.detector)
-        known = bool(detector.policy)
-        for name in (config.policy, *([config.ab] if config.ab else [])):  # whichever of the two is drawn today
-            own = fingerprint(name)
-            detector.check_policy(own, name)
-            known &= bool(own)
+        own = fingerprint(config.policy)
+        other = fingerprint(config.ab) if config.ab else own
+        if detector.policy and own != other:  # whichever of the two is drawn today
+            raise BadValue(
+                f"--detector '{config.detector}' was fitted to one policy, and with --ab two drive in turn. Next: leave out one of "
+                "the two options"
+            )
+        detector.check_policy(own, config.policy)
+        known = detector.policy and own
         sure = "fitted to this policy" if known else "whether it was fitted to this policy is not known"
         say(
             "detector '{}' ({}): the robot slows down, rests and asks when its confidence is low", config.detector, sure

@@ -81,13 +81,17 @@ def _counted(root: Path, info: Mapping[str, Any], m: Mend, feature: str) -> dict
 def fresh_stats(root: Path, rows: Sequence[fmt.Row], info: Mapping[str, Any]) -> dict[str, Any] | None:
     """stats.json from the episodes' own statistics, or from the columns where these are missing; None when the one that is there
     is right, or there is nothing to do."""
-    names = [c for c in rows[0] if c.startswith("stats/") and all(r.get(c) is not None for r in rows)]
+    columns = {c: about for r in rows for c in r if r[c] is not None and (about := st.stat_of(c)) is not None}
+    partly = {f for c, (f, stat) in columns.items() if not all(_known(r.get(c), stat) for r in rows)}
+    names = [c for c, (feature, _) in columns.items() if feature not in partly]
     fresh: dict[str, Any] = {}
     if names:
         try:
             fresh = st.to_lists(st.of_rows({c: [r[c] for r in rows] for c in names}))
         except (ValueError, TypeError, KeyError, IndexError):
             return None  # damaged ones, which `repair` counts anew first
+    if partly:  # an episode in which none of a feature's rows is finite has no statistics of it
+        fresh |= _stats_of_columns(root, info, partly)
     try:
         old = fmt.read_json(root / fmt.STATS)
         problem = next(schema.stats_problems(old, info["features"]), None)
@@ -96,16 +100,26 @@ def fresh_stats(root: Path, rows: Sequence[fmt.Row], info: Mapping[str, Any]) ->
     except BadFile:
         if not fresh and not (root / fmt.STATS).exists():
             return None
-    return _stats_of_columns(root, info, fresh) | fresh
+    return fresh or _stats_of_columns(root, info, info["features"])
 
 
-def _stats_of_columns(root: Path, info: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Statistics of the numbers, but the `known` ones, of which not every episode has statistics of its own."""
+def _known(value: Any, stat: str) -> bool:
+    """Whether a statistic of an episode is there, and finite, which the mean tells of all of them."""
+    if value is None or stat != "mean":
+        return value is not None
+    try:
+        return bool(np.isfinite(np.asarray(value, np.float64)).all())
+    except (ValueError, TypeError):
+        return False
+
+
+def _stats_of_columns(root: Path, info: Mapping[str, Any], wanted: Collection[str]) -> dict[str, Any]:
+    """Statistics of those of the wanted features that are numbers, from the data files."""
     import pyarrow as pa
 
     from palmar.data.columns import to_numpy
 
-    names = [k for k, f in info["features"].items() if f["dtype"] in schema.NUMBERS and k not in known]
+    names = [k for k, f in info["features"].items() if f["dtype"] in schema.NUMBERS and k in wanted]
     out = {}
     files = [n for n, f in survey(root).data.items() if not f.why]
     for name in names:

@@ -231,15 +231,23 @@ class DatasetWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        refused = kind is not None and self._lock is not None and self._began and not len(self)
+        refused = kind is not None and self._lock is not None and self._began and self._nothing_yet()
         if refused:  # before its first episode: the next try finds the folder as this one did
-            (self.root / fmt.INFO).unlink(missing_ok=True)
+            (self.root / fmt.INFO).unlink()
         self.close(consolidate=kind is None)
         if refused:
             with suppress(OSError):  # where somebody else has put a file beside
                 (self.root / fmt.INFO).parent.rmdir()
                 if self._made:
                     self.root.rmdir()
+
+    def _nothing_yet(self) -> bool:
+        """Whether the disk holds what `_start` wrote and nothing else: what memory says may be an episode late."""
+        files = [p for p in self.root.rglob("*") if not p.is_dir() and p.relative_to(self.root).parts[0] not in HIDDEN]
+        try:
+            return files == [self.root / fmt.INFO] and fmt.read_json(files[0])["total_episodes"] == 0
+        except (BadFile, KeyError, TypeError):
+            return False
 
 
 def _stack(episode: Episode, features: dict[str, fmt.Feature]) -> tuple[dict[str, Array], dict[str, list[Array]]]:

@@ -64,9 +64,12 @@ def evaluate(
     fit = Fit.of(policy, dataset)
     split = held_out(dataset, _info(policy))
     if len(finite := finite_episodes(dataset)) < (count := len(dataset.episodes)):
+        if not finite:
+            raise BadValue("every episode holds NaN or infinity. Next: palmar inspect SET, which names the first")
+        sound = set(finite)
         split = replace(
-            split, held_out=tuple(i for i in split.held_out if i in finite),
-            text=f"{split.text}; {count - len(finite)} of them hold NaN or infinity and are left out",
+            split, held_out=tuple(i for i in split.held_out if i in sound),
+            text=f"{split.text}; of the {count} episodes {count - len(finite)} hold NaN or infinity and are left out",
         )  # fmt: skip
     chosen = _chosen(dataset, split, finite if every else split.held_out, episodes, seed)
     dataset = Kept(dataset, finite)

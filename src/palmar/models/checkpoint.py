@@ -244,9 +244,10 @@ def _fingerprint(built: Mapping[str, Any]) -> str:
 
 
 def fingerprint(base: str) -> str:
-    """Of the weights and the configuration of a palmar checkpoint; "" for any other policy (a server, an exported form, another
-    system's), which is not compared."""
+    """Of the weights and the configuration of a palmar checkpoint, of all its robots alike; "" for any other policy (a server, an
+    exported form, a correction, another system's), which is not compared."""
     folder = checkpoint_of(base)
+    folder = folder.parent if folder.is_file() else folder
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         return ""
     digest = hashlib.sha256((folder / WEIGHTS).read_bytes())

@@ -267,10 +267,10 @@ def read(settings: TrainSettings, folder: Path, size: ImageSize, say: Say) -> An
         quality = assess(data)
         say(f"{folder}: {quality}")
         data = Kept(data, quality.kept)
-    check_numbers([data])
-    for text in warnings(data):
-        say(f"warning: {folder}: {text}")
     driven = Corrections(data, own="all")
+    check_numbers([driven])
+    for text in warnings(driven):  # type: ignore[arg-type]
+        say(f"warning: {folder}: {text}")
     if driven.episodes == tuple(data.episodes):
         return data
     left = sum(e.stop - e.start for e in data.episodes) - driven.frames
