@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.data.stats import finite_rows
 from palmar.types import Array
 
 LATE = 0.1  # frames by which a timestamp may be off
@@ -80,7 +81,7 @@ def unit_changes(kind: str, values: Array, names: Sequence[str], episodes: Seque
     not count for it. A channel that is used in the second half only may look the same: it is a warning.
     """
     spans = [values[e.start : e.stop] for e in episodes]
-    rows = [x[np.isfinite(x).all(axis=1)] for x in spans]
+    rows = [x[finite_rows(x)] for x in spans]
     episodes = [e for e, x in zip(episodes, rows, strict=True) if len(x)]
     sizes = [np.quantile(np.abs(x), 0.99, axis=0) for x in rows if len(x)]
     if len(sizes) < 2:

@@ -11,6 +11,7 @@ import numpy as np
 
 from palmar.data.channels import correlation, openings, partners, some
 from palmar.data.quality import LEAVE_OUT, bad_number
+from palmar.data.stats import finite_rows
 from palmar.types import STILL, Array
 
 DEGREES = 180 / np.pi
@@ -74,7 +75,7 @@ class _Values:
         states, actions, lengths = [], [], []
         for e in episodes:
             s, a = (np.asarray(x[int(e.start) : int(e.stop)], np.float64) for x in (source.states, source.actions))
-            sound = np.isfinite(s).all(1) & np.isfinite(a).all(1)
+            sound = finite_rows(s, a)
             states.append(s[sound])
             actions.append(a[sound])
             lengths.append(int(sound.sum()))
@@ -315,7 +316,7 @@ def cameras(source: Any, episodes: Sequence[Any], v: _Values) -> Iterator[Findin
     for e in some_episodes:
         at = np.unique(np.linspace(int(e.start), int(e.stop) - 1, LOOKED_AT[1]).astype(np.int64))
         there = np.asarray(source.states[at], np.float64)
-        there = there[np.isfinite(there).all(1)]
+        there = there[finite_rows(there)]
         moved = float((np.ptp(there, axis=0) / spread).max(initial=0.0)) if len(there) else 0.0
         looked += 1
         for camera, x in source.batch(at, 1)["images"].items():

@@ -13,6 +13,7 @@ from palmar.data.consistency import unit_changes
 from palmar.data.findings import not_finite, stats_keys
 from palmar.data.normalize import Normalizer
 from palmar.data.reader import Dataset, EpisodeInfo
+from palmar.data.stats import finite_rows
 from palmar.types import STILL, Array
 
 SIZES = (  # demonstrations the field uses
@@ -100,7 +101,7 @@ def _tasks(dataset: Dataset) -> list[dict[str, Any]]:
 
 def _dimensions(values: Array, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Statistics per dimension, of the rows whose numbers are finite; `constant` where a normaliser would drop it."""
-    values = values[np.isfinite(values).all(axis=1)]
+    values = values[finite_rows(values)]
     if not len(values):
         return []
     wide = values.astype(np.float64)

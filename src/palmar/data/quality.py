@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from palmar.data.channels import correlation, is_delta, openings, partners
+from palmar.data.stats import finite_rows
 from palmar.data.view import View
 from palmar.errors import BadValue
 from palmar.types import STILL, Array
@@ -104,7 +105,7 @@ def bad_number(source: Any) -> str | None:
 
 def finite_episodes(source: Any) -> list[int]:
     """Places in `source.episodes` of those whose states and actions are all finite."""
-    finite = np.isfinite(np.asarray(source.states)).all(1) & np.isfinite(np.asarray(source.actions)).all(1)
+    finite = finite_rows(np.asarray(source.states), np.asarray(source.actions))
     return [i for i, e in enumerate(source.episodes) if finite[e.start : e.stop].all()]
 
 
@@ -159,7 +160,7 @@ class _Channels:
     @classmethod
     def of(cls, source: Any) -> _Channels:
         actions, states = (np.asarray(x, np.float64) for x in (source.actions, source.states))
-        names, sound = list(source.action_names), np.isfinite(actions).all(1) & np.isfinite(states).all(1)
+        names, sound = list(source.action_names), finite_rows(states, actions)
         actions, states = actions[sound], states[sound]
         if not len(actions):
             width = len(names)

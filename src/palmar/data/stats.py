@@ -13,6 +13,11 @@ Stats = dict[str, Array]
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 
+def finite_rows(*values: Array) -> Array:
+    """bool[n]: the rows of all of these, [n] or [n, width] each, whose numbers are finite. At least one is given."""
+    return np.logical_and.reduce([np.isfinite(v).all(axis=tuple(range(1, v.ndim))) for v in values])
+
+
 def of_vectors(values: Array) -> Stats:
     """Statistics over axis 0 of [n] or [n, width]; each [width] float64, min and max of the values' type, count [1].
 
@@ -20,7 +25,7 @@ def of_vectors(values: Array) -> Stats:
     """
     values = values.reshape(len(values), -1)
     wide = values.astype(np.float64)
-    if not (sound := np.isfinite(wide).all(axis=1)).all():
+    if not (sound := finite_rows(wide)).all():
         values, wide = values[sound], wide[sound]
     if not len(values):
         return {}

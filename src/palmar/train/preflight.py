@@ -12,6 +12,7 @@ import numpy as np
 from palmar.checks import Check
 from palmar.data.channels import some
 from palmar.data.findings import examine
+from palmar.data.stats import finite_rows
 from palmar.description.find import find_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
@@ -220,7 +221,7 @@ def normalised(data: Any, checkpoint: Side) -> Iterator[Check]:
         if n is None or tuple(theirs or ()) != tuple(names) or len(n["scale"]) != len(names):
             continue  # names and widths have a check of their own
         offset, scale = np.array(n["offset"], float), np.array(n["scale"], float)
-        numbers = numbers[np.isfinite(numbers).all(1)]
+        numbers = numbers[finite_rows(numbers)]
         if not (np.isfinite(offset).all() and np.isfinite(scale).all()) or not len(numbers):
             continue
         wrong = misfit(names, offset, scale, numbers)
@@ -242,7 +243,7 @@ def tool_turn(data: Any, robot: Embodiment) -> Iterator[Check]:
     if any(n not in names for n in (*quat, *joints)) or not len(data.states):
         return
     states = np.asarray(data.states, float)
-    states = states[np.isfinite(states).all(1)]
+    states = states[finite_rows(states)]
     picked = states[np.linspace(0, len(states) - 1, min(20, len(states))).astype(int)] if len(states) else states
     if not len(picked):
         return
