@@ -19,11 +19,12 @@ from palmar.data.corrections import Corrections
 from palmar.data.reader import Dataset
 from palmar.eval import plots
 from palmar.lab.before_after import Tables
-from palmar.lab.collect import CollectConfig
+from palmar.lab.collect import EXECUTE, CollectConfig
 from palmar.lab.histories import familiar_features
 from palmar.models import checkpoint
 from palmar.policy import shipped
 from palmar.ranges import COLLECTED
+from palmar.robots import robot
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.distance import DISTANCE
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
@@ -45,7 +46,9 @@ def detector(lab: Lab, policy: str, k: int) -> Path:
     worlds = (Randomization(COLLECTED), *([TURNED] if k else []))
     familiar = familiar_features(policy, TASKS, TIMEOUT, tables=lab.episodes(30), worlds=worlds)
     signals = (*CHUNK_SIGNALS, DOUBT, DISTANCE)
-    Detector.fit(histories_of(lab).only(signals), familiar=familiar).save(path)
+    Detector.fit(histories_of(lab).only(signals), familiar=familiar, every=EXECUTE / robot("arm7").policy_rate).save(
+        path
+    )
     return path
 
 

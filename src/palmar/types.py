@@ -180,6 +180,11 @@ class Verdict:
     reasons: tuple[Reason, ...] = ()
     stop: bool = False
 
+    @property
+    def fault(self) -> Reason:
+        """Why it asks to stop: the first reason that is a guard's own. The controller only repeats what latched it before."""
+        return next((r for r in self.reasons if r.guard != "controller"), Reason("a guard", over=None))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

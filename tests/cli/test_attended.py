@@ -24,9 +24,9 @@ from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.recorded import rollouts
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
-from palmar.runtime.loop import Outcome, rollout
+from palmar.runtime.loop import Outcome, Subscriber, rollout
 from palmar.runtime.mock import MockBody
-from palmar.runtime.supervision.controller import Mode
+from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.deadman import Keys as DeadmanKeys
 from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
@@ -131,16 +131,16 @@ def test_a_folder_that_takes_no_recording_is_refused_before_the_robot_moves(tmp_
     (tmp_path / "file").write_text("hello")
     for name, said in (("demos", "intervention missing in one"), ("file", "file")):
         config = RunConfig("x", record=tmp_path / name)
-        with pytest.raises(BadFile, match=said), room.attended(config, Fitted(ROBOT, Still())):
+        with pytest.raises(BadFile, match=said), room.attended(config, Fitted(ROBOT, Still()), Controller()):
             pytest.fail("it began")
-    with room.attended(RunConfig("x", record=tmp_path / "new"), Fitted(ROBOT, Still())):
+    with room.attended(RunConfig("x", record=tmp_path / "new"), Fitted(ROBOT, Still()), Controller()):
         assert not list(tmp_path.glob("new/*"))
 
 
 def test_without_more_the_policy_is_as_it_was() -> None:
     fit = Fitted(ROBOT, Still())
-    with room.attended(RunConfig("x"), fit) as policy:
-        assert policy is fit.policy
+    with room.attended(RunConfig("x"), fit, Controller()) as (policy, watchers):
+        assert policy is fit.policy and watchers == ()
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +166,46 @@ def test_a_person_says_whether_a_real_robot_succeeded(monkeypatch):
     assert room.succeeded(True) == (False, ())
 
 
+@pytest.mark.parametrize("breaks", [KeyboardInterrupt, EOFError])
+def test_who_breaks_the_question_off_loses_no_episode(monkeypatch, breaks):
+    def asked(words):
+        raise breaks
+
+    monkeypatch.setattr(room, "keyboard", lambda: 0)
+    monkeypatch.setattr("builtins.input", asked)
+    assert room.succeeded(True) == (False, ("success: no; the question was broken off",))
+
+
+def test_a_person_lets_a_held_robot_go_on():
+    class Keys:
+        def __init__(self):
+            self.new = set()
+
+        def typed(self, key):
+            new = key in self.new
+            self.new.discard(key)
+            return new
+
+    controller, keys, body = Controller(watchdog=9.0), Keys(), MockBody(ROBOT)
+    resuming, modes = room.Resuming(controller, keys), []
+    keys.new.add(room.RESUME)  # of before
+
+    class Hands(Subscriber):
+        def on_tick(self, tick):
+            if tick.index in (20, 60):
+                controller.hold("looked odd", "test")
+            if tick.index == 40:
+                keys.new.add(room.RESUME)
+            if tick.index == 80:
+                controller.emergency_stop("hit")
+                keys.new.add(room.RESUME)
+            modes.append(controller.mode)
+
+    watchers = (controller, Hands(), resuming)
+    rollout(body, Inline(Still()), body.observe(), subscribers=watchers, timeout=2.0)
+    assert [modes[k] for k in (10, 30, 45, 70, 90)] == [Mode.RUN, Mode.HOLD, Mode.RUN, Mode.HOLD, Mode.ESTOP]
+
+
 def test_without_standard_input_there_is_no_keyboard(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(BadValue, match="needs a terminal"):
@@ -188,7 +228,7 @@ def test_a_detector_of_another_policy_is_refused_whichever_of_two_is_drawn(tmp_p
         ("", RunConfig("x", policy="shipped", detector=path), "is not known)"),
     ):
         Detector.fit(rollouts(steps, [False] * 12 + [True] * 2, names=("size",)), policy=own).save(path)
-        with room.attended(config, fit) as policy:
+        with room.attended(config, fit, Controller()) as (policy, _):
             assert isinstance(policy, Confident)
         assert said in " ".join(capsys.readouterr().out.split())
     Detector.fit(rollouts(steps, [False] * 12 + [True] * 2, names=("size",)), policy="other").save(path)
@@ -200,5 +240,14 @@ def test_a_detector_of_another_policy_is_refused_whichever_of_two_is_drawn(tmp_p
             "two drive in turn",
         ),
     ):
-        with pytest.raises(BadValue, match=match), room.attended(config, fit):
+        with pytest.raises(BadValue, match=match), room.attended(config, fit, Controller()):
             pass
+    Detector.fit(rollouts(steps, [False] * 12 + [True] * 2, names=("size",)), every=0.4).save(path)
+    with room.attended(RunConfig("x", detector=path, execute=4), fit, Controller()):
+        """As it was fitted."""
+    seldom = RunConfig("x", detector=path, execute=8)
+    with (
+        pytest.raises(BadValue, match=r"asked every 0\.8 s; the detector was fitted to chunks 0\.4 s apart"),
+        room.attended(seldom, fit, Controller()),
+    ):
+        pytest.fail("it began")

@@ -6,6 +6,13 @@ from synthetic import ROBOT, episode
 from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
+from palmar.runtime.control.path import Control
+from palmar.runtime.loop import Subscriber, rollout
+from palmar.runtime.mock import MockBody
+from palmar.runtime.safety.filter import Safety
+from palmar.runtime.safety.guards import GUARDS
+from palmar.runtime.supervision.controller import Controller
+from palmar.runtime.worker import Inline
 from palmar.types import ActionChunk
 
 
@@ -59,3 +66,39 @@ def test_the_label_is_the_experts_first_action(tmp_path):
     with DatasetWriter(tmp_path / "set", ROBOT, 10) as writer:
         writer.add(got)
     np.testing.assert_array_equal(Dataset(tmp_path / "set").actions, [s.action for s in got.steps])
+
+
+def test_what_the_guards_held_is_recorded_as_what_was_done():
+    """A policy that is paused asks for motion all the time; the robot stays."""
+
+    class Ahead:
+        interface = ROBOT.interface(8)
+
+        def reset(self):
+            """Nothing to forget."""
+
+        def act(self, obs, prefix=None):
+            actions = np.zeros((8, 7), np.float32)
+            actions[:, 0] = 0.005
+            return ActionChunk(actions, 0.1, obs.time)
+
+    class Paused(Subscriber):
+        def on_tick(self, tick):
+            if tick.index == 50:
+                controller.pause("not sure")
+            if tick.index == 100:
+                controller.go_on()
+
+    controller, recorder, body = Controller(), EpisodeRecorder(), MockBody(ROBOT)
+    control = Control(ROBOT, Safety(ROBOT, guards=(*GUARDS, controller)))
+    rollout(
+        body,
+        Inline(Ahead()),
+        body.observe(),
+        control=control,
+        subscribers=(controller, Paused(), recorder),
+        timeout=3.0,
+    )
+    asked = np.array([s.executed[0] for s in recorder.steps])
+    assert len(asked) == 30 and (asked[:10] > 0).all() and not asked[11:20].any() and (asked[21:] > 0).all()
+    np.testing.assert_array_equal(asked, [s.action[0] for s in recorder.steps])

@@ -15,21 +15,24 @@ from palmar.errors import BadValue
 from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
-from palmar.runtime.adaptation.teleop import SWITCH, Keyboard, Teleop
+from palmar.runtime.adaptation.teleop import GIVE, TAKE, Keyboard, Teleop
 from palmar.runtime.adaptation.versions import is_history
 from palmar.runtime.confidence.conduct import Judged
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.detector import Detector
+from palmar.runtime.confidence.judge import Judge, JudgeConfig
 from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.loop import Body, Subscriber, Tick
-from palmar.runtime.supervision.controller import Mode
+from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.types import Observation
 
 if TYPE_CHECKING:
     from palmar.cli.live import RunConfig
     from palmar.data.writer import DatasetWriter
 
+RESUME = "c"
+"""The key that lets a held robot go on."""
 KEY_EVERY = 0.1
 """How long the policy is waited for before the keyboard is looked at again [s]."""
 
@@ -85,13 +88,28 @@ def _exact(policy: str) -> str:
     return str(checkpoint_of(folder)) + (f"@{robot}" if robot else "")
 
 
+class Resuming(Subscriber):
+    """Lets a robot that is held (`Controller.hold`) go on when a person types the key for it: they have looked."""
+
+    def __init__(self, controller: Controller, keys: Keyboard) -> None:
+        self.controller, self.keys = controller, keys
+
+    def on_start(self, obs: Observation, body: Body) -> None:
+        self.keys.typed(RESUME)
+
+    def on_tick(self, tick: Tick) -> None:
+        if self.keys.typed(RESUME) and self.controller.mode is Mode.HOLD:
+            self.controller.resume()
+
+
 @contextmanager
-def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
-    """The fitted policy with a detector, and with a person who may take over, where they are asked for.
+def attended(config: RunConfig, fit: Fitted, controller: Controller) -> Iterator[tuple[Policy, tuple[Subscriber, ...]]]:
+    """The fitted policy with a detector, and with a person who may take over, where they are asked for; and what watches for the
+    keys that they type in a terminal.
 
     Raises what recording into `record` would, before anything moves.
     """
-    policy = fit.policy
+    policy, judge = fit.policy, Judge(JudgeConfig(execute=config.execute))
     if config.record is not None:
         _check_record(config.record, fit.robot)
     if config.detector is not None:
@@ -106,21 +124,33 @@ def attended(config: RunConfig, fit: Fitted) -> Iterator[Policy]:
                 "the two options"
             )
         detector.check_policy(own, config.policy)
+        detector.check_every(config.execute * policy.interface.dt)
         known = detector.policy and own
         sure = "fitted to this policy" if known else "whether it was fitted to this policy is not known"
         say(
             "detector '{}' ({}): the robot slows down, rests and asks when its confidence is low", config.detector, sure
         )
         policy = Confident(policy, detector)
-    if not config.correct:
-        yield policy
+    watched = (config.detector is not None or config.table is None) and config.deadman != "keys"
+    if not config.correct and not (watched and keyboard() is not None):
+        yield policy, ()
         return
     keys = Keyboard()
     try:
-        say("tab takes over and gives back; w s a d r f move, u o i k j l turn, g opens and closes")
-        driven = Intervening(policy, Teleop(fit.robot, keys), ByHand(lambda: keys.pressed(SWITCH)), KEY_EVERY)
+        resuming = (Resuming(controller, keys),)
+        if not config.correct:
+            say("c lets the robot go on when it is held")
+            yield policy, resuming
+            return
+        say(
+            "tab takes over, b gives back; c lets the robot go on when it is held; w s a d r f move, u o i k j l turn, g opens and "
+            "closes"
+        )
+        by_hand = ByHand(lambda: keys.typed(TAKE), lambda: keys.typed(GIVE))
+        every = config.execute * policy.interface.dt
+        driven = Intervening(policy, Teleop(fit.robot, keys), by_hand, KEY_EVERY, every)
         try:
-            yield Judged(driven) if config.detector is not None else driven
+            yield Judged(driven, judge) if config.detector is not None else driven, resuming
         finally:
             driven.close()
     finally:
@@ -137,7 +167,13 @@ def succeeded(done: bool) -> tuple[bool, tuple[str, ...]]:
             f"success: {'yes' if done else 'no'} by the policy's own word; nobody was there to say (no terminal)",
         )
     while True:
-        said = input(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ").strip().lower()
+        try:
+            said = input(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ").strip().lower()
+        except (
+            KeyboardInterrupt,
+            EOFError,
+        ):  # the episode counts and is kept: leaving it out would favour who breaks off
+            return False, ("success: no; the question was broken off",)
         if said in ("y", "yes", "n", "no"):
             return said[0] == "y", ()
 

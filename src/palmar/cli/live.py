@@ -203,9 +203,11 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
         fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
         label = {"sim": "simulation", "twin": "reality twin"}[kind]
         camera = Filmmaker(world, config.instruction, label) if config.video else None
-        with _switch(config) as deadman, attended(config, fit) as driver, drawn.episode():
-            recorder = EpisodeRecorder(done=world.success) if config.record else None
-            report = _deploy(config, world, driver, obs, console, Controller(deadman=deadman), camera, recorder, drawn)
+        with _switch(config) as deadman:
+            controller = Controller(deadman=deadman)
+            with attended(config, fit, controller) as (driver, watchers), drawn.episode():
+                recorder = EpisodeRecorder(done=world.success) if config.record else None
+                report = _deploy(config, world, driver, obs, console, controller, camera, recorder, drawn, *watchers)
         success = world.success()
         notes = drawn.ended(success, report) + _recorded(config, recorder, fit.robot, scenario.task, success, report)
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
@@ -242,14 +244,19 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
             require_checked(body.embodiment, found, "")
             fit = _fitted(config, policy, body.embodiment)
         body.embodiment = fit.robot
-        fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
-        camera, note = _camera(config, body)
-        with _switch(config) as deadman, attended(config, fit) as driver, drawn.episode():
+        with _switch(config) as deadman:  # before the body's reset, which may move it
             controller = Controller(deadman=deadman)
-            recorder = EpisodeRecorder() if config.record else None
-            report = _deploy(
-                config, body, driver, body.observe(), console, controller, camera, recorder, drawn, latch=latch
-            )
+            with attended(config, fit, controller) as (driver, watchers):
+                fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
+                camera, note = _camera(config, body)
+                if deadman is not None:
+                    wait_until_held(deadman, HELD)
+                with drawn.episode():
+                    recorder = EpisodeRecorder() if config.record else None
+                    report = _deploy(
+                        config, body, driver, body.observe(), console, controller, camera, recorder, drawn, *watchers,
+                        latch=latch,
+                    )  # fmt: skip
         done = report.outcome.reason == "done"
         if config.record or config.ab:
             done, said = _succeeded(done)

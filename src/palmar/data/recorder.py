@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from palmar.policy import Policy
-from palmar.runtime.control.path import HALTS
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.types import Array, Episode, Observation, Step
 
@@ -17,7 +16,8 @@ class EpisodeRecorder(Subscriber):
     labeler: asked at every step, its first action is the label (`Step.action`); `Step.executed` is what was done.
     Without one both are the executed action. done: asked at every step whether the instruction is fulfilled by now.
     Pictures are copied: bodies may draw into the same buffer again. A step during which a chunk of a person runs is an
-    intervention (`Step.intervention`), unless the robot is held (`control.HALTS`): then what the person commands is not done.
+    intervention (`Step.intervention`). One that begins while the guards hold the robot (`Tick.held`) is recorded as what was done,
+    to stay, and is nobody's.
     """
 
     wants_frames = True
@@ -39,8 +39,10 @@ class EpisodeRecorder(Subscriber):
         self._new = True
 
     def on_tick(self, tick: Tick) -> None:
-        held = any(r.guard in HALTS for r in tick.verdict.reasons)
-        if self._new and tick.chunk is not None and tick.chunk.intervention and not held:
+        if self._new and tick.held is not None:
+            own = self.steps[-1].action if self.labeler is not None else tick.held
+            self.steps[-1] = replace(self.steps[-1], action=own, executed=tick.held)
+        elif self._new and tick.chunk is not None and tick.chunk.intervention:
             self.steps[-1] = replace(self.steps[-1], intervention=True)
         self._new = False
 

@@ -193,7 +193,9 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     )
     steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
     if config.correct and config.detector:
-        driver = Intervening(Confident(driver, Detector.load(config.detector)), Expert(world), OnAlarm())
+        every, detector = EXECUTE * driver.interface.dt, Detector.load(config.detector)
+        detector.check_every(every)
+        driver = Intervening(Confident(driver, detector), Expert(world), OnAlarm(), every=every)
     elif config.correct:
         driver = Intervening(driver, Expert(world), After(config.patience))
     driver.reset()

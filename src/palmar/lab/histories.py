@@ -60,13 +60,13 @@ class Conditions:
         return Randomization(0.0, centre=Randomization(self.strength).sample(np.random.default_rng([83, k])))
 
     def jobs(
-        self, policy: str, tasks: Sequence[str], timeout: float, robot: str = "arm7"
+        self, policy: str, tasks: Sequence[str], timeout: float, robot: str = "arm7", execute: int = 4
     ) -> tuple[list[Job], list[int]]:
-        """Every episode, and the condition it is of."""
+        """Every episode, and the condition it is of. execute: actions carried out of each chunk."""
         found: list[tuple[Job, int]] = []
         for k in range(self.count):
             config = EvalConfig(policy, self.each, tuple(tasks), seed=self.seed, randomization=self.world(k), timeout=timeout,
-                                robot=robot)  # fmt: skip
+                                robot=robot, execute=execute)  # fmt: skip
             found += [((config, task, self.seed + i), k) for i in range(self.each) for task in tasks]
         return [job for job, _ in found], [k for _, k in found]
 

@@ -12,6 +12,7 @@ from palmar.runtime.adaptation.swapping import RollBack
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, WallClock
 from palmar.runtime.confidence.conduct import Conduct, chain, judged, judged_of
+from palmar.runtime.confidence.judge import Judge, JudgeConfig
 from palmar.runtime.control.path import Control
 from palmar.runtime.fitting import check_fits
 from palmar.runtime.loop import Body, Outcome, Subscriber, brake_to_rest, rollout
@@ -26,6 +27,9 @@ from palmar.runtime.timing import Timing
 from palmar.runtime.undisturbed import undisturbed
 from palmar.runtime.worker import Threaded
 from palmar.types import ActionChunk, Observation, Prefix
+
+LATE = 0.6
+"""How long after the actions that are carried out of a chunk the next may come before the watchdog holds, at least [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ def deploy(
     later it is a chunk that does not come, and the watchdog holds. A policy that says how sure it is (`Confident`) is judged:
     careful, pause, ask and hand over are carried out (`confidence.conduct`).
 
-    realtime: new chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`).
+    execute: actions of a chunk before the policy is asked again; the controller's watchdog waits at least as long as they take
+    (`LATE`). realtime: new chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`).
     blackbox: folder to write the last seconds before each fault to (`BlackBox`).
     slowing: follow a chunk more slowly along its own path before a guard has to clip (`pacing.Pacing`).
     latch: the E-STOP of a real robot, None for a simulated one. Its run does not begin while that is pressed, stops when it is,
@@ -90,7 +95,8 @@ def deploy(
     watchers = tuple(
         _Once(s) for s in (Park(safety, clock), controller, timing, *boxes, *latching, *cameras, *subscribers)
     )
-    policy = judged(policy)
+    controller.watchdog = max(controller.watchdog, execute / body.embodiment.policy_rate + LATE)
+    policy = judged(policy, Judge(JudgeConfig(execute=execute)))
     watchers = (*watchers, *(_Once(p) for p in chain(policy) if isinstance(p, Subscriber)))
     if (judge := judged_of(policy)) is not None:
         watchers = (*watchers, _Once(Conduct(controller, judge)))
@@ -99,6 +105,7 @@ def deploy(
     for s in subscribers:
         if isinstance(s, RollBack):
             s.stalled, s.forget = s.stalled or controller.stalled_by, s.forget or worker.forget
+            s.silent = controller.watchdog if s.silent is None else s.silent
     with undisturbed(controller.finish):
         try:
             outcome = rollout(

@@ -17,7 +17,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import Clock, SimClock
-from palmar.runtime.control.path import Control
+from palmar.runtime.control.path import HALTS, Control
 from palmar.runtime.correcting import corrector
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.worker import Inline, Worker
@@ -52,7 +52,9 @@ class Tick:
     """One turn of the loop, as subscribers see it. late: how long after its time it began [s]. took: its own work [s].
 
     acting: an action of a chunk was carried out; False: the chunks had run dry and the robot held. failure: what the policy
-    raised since the last tick. speed: at which the chunk was followed, 0 … 1 of its own (`pacing`).
+    raised since the last tick. speed: at which the chunk was followed, 0 … 1 of its own (`pacing`). looked: pictures were asked
+    for. held: where a policy step begins while the guards hold the robot, the action float32[A] that was carried out in its
+    place: to stay.
     """
 
     index: int
@@ -69,6 +71,8 @@ class Tick:
     acting: bool = False
     failure: Exception | None = None
     speed: float = 1.0
+    looked: bool = False
+    held: Array | None = None
 
 
 class Subscriber:
@@ -200,8 +204,9 @@ def rollout(
         boundary = index % every == 0
         step = 1.0 / robot.policy_rate if chunks.current is None else chunks.current.dt
         asking = boundary and chunks.due(now, step) and not worker.busy
+        looked = asking or (boundary and frames)
         if index or asking:
-            obs = body.observe(images=asking or (boundary and frames))
+            obs = body.observe(images=looked)
             if (ahead := obs.time - now) > 1e-9:  # ticks were late and the body's time went on
                 epoch, now = epoch + ahead, obs.time
         if asking:
@@ -243,10 +248,12 @@ def rollout(
                 s.on_frame(obs, control.hold if sampled is None else sampled[0])
         target, verdict = control.step(sampled, share, obs, now, chunks.coming(now))
         chunks.slip((1.0 - control.speed) * tick_time)
+        halted = boundary and any(r.guard in HALTS for r in verdict.reasons)
         body.apply(verdict.command)
         report = Tick(
             index, now, obs, target, verdict, late, clock.now() - began, chunks.current, fresh is not None,
-            worker.latency, chunks.seam, sampled is not None, failure, control.speed,
+            worker.latency, chunks.seam, sampled is not None, failure, control.speed, looked,
+            control.hold if halted else None,
         )  # fmt: skip
         for s in subscribers:
             s.on_tick(report)

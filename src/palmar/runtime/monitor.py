@@ -13,16 +13,17 @@ SURE = 0.6  # probability from which a policy that says "done" is believed
 
 
 class Finished:
-    """Completion detection, asked at every policy step: the policy has said "done" in `times` chunks running."""
+    """Completion detection, asked at every policy step: the policy has said "done" in `times` chunks running, of those that say
+    anything of it."""
 
     def __init__(self, threshold: float = SURE, times: int = 2) -> None:
         self.threshold, self.times, self.count = threshold, times, 0
         self._last: float | None = None
 
     def __call__(self, obs: Observation, chunk: ActionChunk | None) -> bool:
-        if chunk is not None and chunk.t0 != self._last:
+        if chunk is not None and chunk.t0 != self._last and chunk.done is not None:
             self._last = chunk.t0
-            self.count = self.count + 1 if (chunk.done or 0.0) > self.threshold else 0
+            self.count = self.count + 1 if chunk.done > self.threshold else 0
         return self.count >= self.times
 
 

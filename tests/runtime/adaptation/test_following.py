@@ -136,7 +136,7 @@ def test_two_alarms_lead_the_folder_back_twice(versions: Versions) -> None:
 def test_a_folder_that_cannot_be_written_does_not_stop_the_robot(
     versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(reason: str) -> str:
+    def full(reason: str, alarmed: str) -> str:
         raise OSError(28, "No space left on device")
 
     following = Following(versions.root, load=Named)

@@ -22,6 +22,7 @@ from palmar.runtime.control.path import Control
 from palmar.runtime.deploy import deploy
 from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
+from palmar.runtime.monitor import Finished
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.safety.guards import GUARDS
 from palmar.runtime.supervision.controller import Controller, Mode
@@ -110,10 +111,10 @@ class Failing(Constant):
 
 
 def test_a_policy_that_raises_does_not_take_the_robot_from_the_person() -> None:
-    pressed = iter([False, False, True] + [False] * 99)  # the first at the reset
-    policy = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: next(pressed)))
+    taken = iter([False, False, True] + [False] * 99)  # the first at the reset
+    policy = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: next(taken), lambda: False))
     assert marks(recorded(policy, 2.0)) == [False] * 4 + [True] * 16
-    alone = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: False))
+    alone = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: False, lambda: False))
     with pytest.raises(RuntimeError, match="no answer"):
         recorded(alone, 2.0)
 
@@ -123,8 +124,8 @@ def test_without_confidence_nobody_takes_over() -> None:
 
 
 def test_a_key_switches_over_and_back() -> None:
-    pressed = iter([False, False, True, False, True] + [False] * 99)
-    policy = Intervening(Constant(0.0), Constant(0.001, 1), ByHand(lambda: next(pressed)))
+    taken, given = iter([False, False, True] + [False] * 99), iter([False] * 4 + [True] + [False] * 99)
+    policy = Intervening(Constant(0.0), Constant(0.001, 1), ByHand(lambda: next(taken), lambda: next(given)))
     assert marks(recorded(policy, 2.0)) == [False] * 4 + [True] * 2 + [False] * 14
 
 
@@ -223,14 +224,14 @@ class Hanging(Constant):
 def test_a_person_takes_over_from_a_policy_that_hangs_and_gives_back_when_it_answers() -> None:
     inner, asked = Hanging(0.0), 0
 
-    def pressed() -> bool:
+    def taken() -> bool:
         nonlocal asked
         asked += 1
         if asked == 20:
             inner.free.set()
-        return asked in (4, 30)  # 1 is of the reset, 2 of the answer, 3 and 4 of the policy that is silent
+        return asked == 4  # 1 is of the reset, 2 of the answer, 3 and 4 of the policy that is silent
 
-    policy = Intervening(inner, Constant(0.001, 1), ByHand(pressed), patience=0.02)
+    policy = Intervening(inner, Constant(0.001, 1), ByHand(taken, lambda: asked == 30), patience=0.02)
     seen = marks(recorded(policy, 4.0))
     assert seen[:4] == [False] * 4 and seen[4:20] == [True] * 16 and not any(seen[-8:])
     assert policy.takeovers == 1
@@ -238,7 +239,7 @@ def test_a_person_takes_over_from_a_policy_that_hangs_and_gives_back_when_it_ans
 
 def test_what_hung_is_not_handed_over_for_a_later_question() -> None:
     inner, drives = Hanging(0.0), iter([False, True, False])
-    policy = Intervening(inner, Constant(0.001, 1), ByHand(lambda: False), patience=5.0)
+    policy = Intervening(inner, Constant(0.001, 1), ByHand(lambda: False, lambda: False), patience=5.0)
     policy.rule = lambda obs, chunk, driving: next(drives)
     body = MockBody(ROBOT)
     first, second, third = (replace(body.observe(), time=t) for t in (0.0, 1.0, 2.0))
@@ -253,7 +254,7 @@ def test_what_hung_is_not_handed_over_for_a_later_question() -> None:
 
 
 def test_a_policy_that_raises_on_its_own_thread_raises_here() -> None:
-    policy = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: False), patience=5.0)
+    policy = Intervening(Failing(0.0), Constant(0.001, 1), ByHand(lambda: False, lambda: False), patience=5.0)
     with pytest.raises(RuntimeError, match="no answer"):
         recorded(policy, 2.0)
 
@@ -294,6 +295,32 @@ def test_a_slow_policy_is_heard_while_the_person_drives() -> None:
     assert not policy.driving and heard[-1] == 0.9 and 0.0 not in heard
 
 
+def test_what_a_slow_policy_said_once_counts_once() -> None:
+    """Its "done", and its calm, are of one answer, however often the person is asked until the next."""
+    judge = Judge(JudgeConfig(pause=1))
+    inner = Slow(0.5, 0.9)
+    policy = Intervening(inner, Constant(0.001, 1), OnAlarm(judge, calm=3, least=0.0), patience=0.01)
+    body = MockBody(ROBOT)
+    policy.driving, policy._heard = (
+        True,
+        replace(ActionChunk(np.zeros((8, 7), np.float32), 0.1, 0.0), confidence=0.9, done=0.9),
+    )
+    said = [policy.act(replace(body.observe(), time=0.1 * i)) for i in range(1, 8)]
+    assert [c.done for c in said] == [0.9] + [None] * 6 and all(c.intervention for c in said)
+    finished = Finished()
+    assert not any(finished(body.observe(), c) for c in said)
+    policy.close()
+
+
+def test_while_a_person_drives_the_policy_is_asked_as_often_as_while_it_drives() -> None:
+    inner = Constant(0.0, confidence=lambda t: 0.0)
+    policy = Intervening(inner, Constant(0.001, 1), OnAlarm(Judge(JudgeConfig(pause=1))), every=0.4)
+    seen = marks(recorded(policy, 4.0))
+    assert all(seen[4:]) and 9 <= len(inner.prefixes) <= 11
+    with pytest.raises(BadValue, match="every is -1"):
+        Intervening(inner, Constant(0.001, 1), After(1.0), every=-1)
+
+
 def test_a_policy_that_computes_at_the_end_of_an_episode_begins_the_next_without_memory() -> None:
     inner = Slow(0.1, 0.9)
     policy = Intervening(inner, Constant(0.001, 1), After(0.0), patience=0.01)
@@ -307,7 +334,7 @@ def test_a_policy_that_computes_at_the_end_of_an_episode_begins_the_next_without
 
 def test_closing_ends_the_wait_for_a_policy_that_hangs() -> None:
     inner = Hanging(0.0)
-    policy = Intervening(inner, Constant(0.001, 1), ByHand(lambda: False), patience=0.02)
+    policy = Intervening(inner, Constant(0.001, 1), ByHand(lambda: False, lambda: False), patience=0.02)
     body, raised = MockBody(ROBOT), []
     assert policy.act(body.observe()).t0 == 0.0
 
@@ -336,9 +363,7 @@ def test_a_person_moves_a_robot_that_is_held_because_its_policy_hangs() -> None:
         def on_tick(self, tick: Tick) -> None:
             where.append((controller.mode, float(tick.verdict.command[0])))
 
-    policy = Intervening(
-        inner, Constant(0.003, 1), ByHand(lambda: len(where) > 60 and not policy.driving), patience=0.02
-    )
+    policy = Intervening(inner, Constant(0.003, 1), ByHand(lambda: len(where) > 60, lambda: False), patience=0.02)
     deploy(body, policy, "reach", body.reset(), controller=controller, subscribers=(Seen(),), timeout=4.0)
     inner.free.set()
     held = [k for k, (mode, _) in enumerate(where) if mode is Mode.HOLD]

@@ -227,9 +227,54 @@ def test_a_chunk_that_was_finished_before_the_way_back_is_not_carried_out() -> N
     stall: list[str] = []
     back = RollBack(policy, stalled=lambda: stall[-1] if stall else "", forget=worker.forget)
     policy.swap(new, "v001")
-    seen = Values(3, lambda: stall.append("stalled"))  # within the delay of the first answer, which is of v001
-    rollout(body, worker, body.observe(), subscribers=(seen, back), timeout=2.0).check()
-    assert policy.version == "v000" and set(seen.seen) == {0.0}
+    seen = Values(19, lambda: setattr(new, "value", 0.002))
+    stalls = Values(23, lambda: stall.append("stalled"))  # within the delay of the second answer of v001
+    rollout(body, worker, body.observe(), subscribers=(seen, stalls, back), timeout=2.0).check()
+    assert policy.version == "v000" and 0.002 not in np.round(seen.seen, 6)
+
+
+class Slow(Constant):
+    """Computes until it is told to be done."""
+
+    def __init__(self, value: float, confidence: float) -> None:
+        super().__init__(value, confidence)
+        self.begun, self.go, self.while_computing = threading.Event(), threading.Event(), []
+
+    def reset(self) -> None:
+        self.while_computing.append(self.begun.is_set() and not self.go.is_set())
+
+    def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
+        self.begun.set()
+        assert self.go.wait(10)
+        return super().act(obs, prefix)
+
+
+def test_what_the_version_before_did_is_not_charged_to_the_new_one() -> None:
+    """It was asked before the swap, and its doubt arrives after it; the new one is judged by what it says itself."""
+    policy, body, told = Swappable(Constant(0.0, 0.02), "v000"), MockBody(ROBOT), []
+    worker = Inline(policy, delay=0.2)
+    back = RollBack(policy, alpha=0.1, told=told.append)
+    swap = Values(21, lambda: policy.swap(Constant(0.001, 0.9), "v001"))  # what was asked at 20 arrives at 30
+    rollout(body, worker, body.observe(), subscribers=(swap, back), timeout=2.0).check()
+    assert policy.version == "v001" and not told
+    policy.swap(Constant(0.002, 0.02), "v002")
+    rollout(body, worker, body.observe(), subscribers=(back,), timeout=1.0).check()
+    assert policy.version == "v001" and len(told) == 1
+
+
+def test_a_policy_that_computes_is_reset_when_it_acts_next() -> None:
+    old = Slow(0.0, 0.9)
+    policy = Swappable(old, "v000")
+    asking = threading.Thread(target=lambda: policy.act(MockBody(ROBOT).observe()))
+    asking.start()
+    assert old.begun.wait(10)
+    policy.swap(Constant(0.001), "v001")
+    assert policy.roll_back(Reason("swap", over=None)) and policy.version == "v000"
+    assert not old.while_computing
+    old.go.set()
+    asking.join(10)
+    policy.act(MockBody(ROBOT).observe())
+    assert old.while_computing == [False]
 
 
 def test_a_stall_that_began_before_the_swap_is_not_the_new_versions() -> None:

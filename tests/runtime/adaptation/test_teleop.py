@@ -14,7 +14,7 @@ from palmar.robots.arm7 import arm7
 from palmar.robots.bimanual14 import bimanual14
 from palmar.robots.mobile3 import mobile3
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
-from palmar.runtime.adaptation.teleop import GRIP, SWITCH, Keyboard, Teleop, bindings
+from palmar.runtime.adaptation.teleop import GIVE, GRIP, TAKE, Keyboard, Teleop, bindings
 from palmar.runtime.loop import Tick
 from palmar.runtime.mock import MockBody
 from palmar.shapes import Collision
@@ -36,6 +36,8 @@ class Fingers:
         new = key in self.new
         self.new.discard(key)
         return new
+
+    typed = pressed
 
 
 def acted(robot, *keys: str) -> np.ndarray:
@@ -71,11 +73,11 @@ def test_the_gripper_stays_as_the_policy_had_it_until_a_key_turns_it() -> None:
 
 def test_a_key_that_was_pressed_while_the_policy_drove_does_not_open_the_hand() -> None:
     keys = Fingers()
-    driven = Intervening(Still(), Teleop(ROBOT, keys), ByHand(lambda: keys.pressed(SWITCH)))
+    driven = Intervening(Still(), Teleop(ROBOT, keys), ByHand(lambda: keys.typed(TAKE), lambda: keys.typed(GIVE)))
     driven.reset()
     obs = MockBody(ROBOT).observe()
     driven.act(obs)
-    keys.new |= {GRIP, SWITCH}
+    keys.new |= {GRIP, TAKE}
     mine = driven.act(replace(obs, time=obs.time + 0.1))
     assert mine.intervention and mine.actions[0, 6] == 0.0
     keys.new.add(GRIP)
@@ -104,8 +106,8 @@ def test_who_takes_over_moves_nothing_that_no_key_is_for() -> None:
     obs = replace(MockBody(mobile3()).observe(), state=state.astype(np.float32))
     assert Teleop(base, Fingers()).act(obs).actions[0, 3] == pytest.approx(0.5)  # where it is, and not home
     keys = Fingers()
-    policy, pressed = Lowering(base), [False, True, False]
-    driven = Intervening(policy, Teleop(base, keys), ByHand(lambda: pressed.pop(0)))
+    policy, taken = Lowering(base), [False, True, False]
+    driven = Intervening(policy, Teleop(base, keys), ByHand(lambda: taken.pop(0), lambda: False))
     driven.act(obs)
     policy.good = False
     command = np.array([0.0, 0.0, 0.0, 0.37])
@@ -132,15 +134,36 @@ class Still:
         return ActionChunk(np.zeros((8, 7), np.float32), 0.1, obs.time)
 
 
-def test_tab_takes_over_and_gives_back() -> None:
+def test_tab_takes_over_and_b_gives_back() -> None:
     keys = Fingers("w")
-    policy = Intervening(Still(), Teleop(ROBOT, keys), ByHand(lambda: keys.pressed(SWITCH)))
+    policy = Intervening(Still(), Teleop(ROBOT, keys), ByHand(lambda: keys.typed(TAKE), lambda: keys.typed(GIVE)))
     policy.reset()
     obs, drove = MockBody(ROBOT).observe(), []
-    for press in (False, True, False, True, False):
-        keys.new |= {SWITCH} if press else set()
+    for typed in ("", TAKE, "", TAKE, GIVE, GIVE, GIVE + TAKE, GIVE + TAKE):
+        keys.new |= set(typed)
         drove.append(policy.act(obs).intervention)
-    assert drove == [False, True, True, False, False]
+    assert drove == [False, True, True, True, False, False, True, True]
+
+
+def test_who_hammers_on_the_key_drives_at_once() -> None:
+    """A terminal cannot tell hammering from a key that is held, and neither must keep a person from the robot."""
+    main, child = pty.openpty()
+    now = [3.0]
+    keys = Keyboard(child, lambda: now[0])
+    policy = Intervening(Still(), Teleop(ROBOT, keys), ByHand(lambda: keys.typed(TAKE), lambda: keys.typed(GIVE)))
+    policy.reset()
+    obs = MockBody(ROBOT).observe()
+    os.write(main, b"\t")
+    assert policy.act(obs).intervention
+    os.write(main, b"b")
+    assert not policy.act(obs).intervention
+    for when in (3.2, 3.5, 3.9):
+        now[0] = when
+        os.write(main, b"\t")
+        assert policy.act(obs).intervention
+    keys.close()
+    os.close(main)
+    os.close(child)
 
 
 def test_a_terminal_repeats_a_held_key_and_is_put_back() -> None:
@@ -151,16 +174,16 @@ def test_a_terminal_repeats_a_held_key_and_is_put_back() -> None:
     before = termios.tcgetattr(child)
     keys = Keyboard(child, lambda: now[0])
     os.write(main, b"w\t")
-    assert keys.held("w") and keys.pressed(SWITCH) and not keys.pressed(SWITCH)
+    assert keys.held("w") and keys.pressed(TAKE) and not keys.pressed(TAKE)
     now[0] = 0.5  # before it repeats
     assert keys.held("w")
     os.write(main, b"w\t")
-    assert keys.held("w") and not keys.pressed(SWITCH)  # a key that is held is pressed once
+    assert keys.held("w") and not keys.pressed(TAKE)  # a key that is held is pressed once
     now[0] = 0.9
     assert not keys.held("w")  # it repeated, and stopped
     os.write(main, b"\t")
     now[0] = 5.0
-    assert keys.pressed(SWITCH)
+    assert keys.pressed(TAKE)
     keys.close()
     assert termios.tcgetattr(child)[3] == before[3]
     os.close(main)

@@ -91,3 +91,12 @@ def test_foreign_folders_and_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="manifest"):
         versions.version("v000")
     assert is_history(versions.root) and not is_history(tmp_path / "a")
+
+
+def test_an_alarm_of_one_version_does_not_take_another_back(tmp_path: Path) -> None:
+    """v001 alarmed; v002 was promoted before the folder could go back."""
+    versions = begun(tmp_path)
+    for _ in range(2):
+        versions.promote(added(versions, PASSED))
+    assert versions.roll_back("late", "v001") == "" and versions.current == "v002"
+    assert versions.roll_back("its own", "v002") == "v001" == versions.current

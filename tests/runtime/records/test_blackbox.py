@@ -13,7 +13,7 @@ from palmar.robots.arm7 import arm7
 from palmar.runtime.clock import SimClock
 from palmar.runtime.control.path import Control
 from palmar.runtime.deploy import deploy
-from palmar.runtime.loop import Subscriber, rollout
+from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.mock import MockBody
 from palmar.runtime.records.blackbox import BlackBox, read_dump
 from palmar.runtime.records.rerun import find_guards, rerun, summary
@@ -22,7 +22,7 @@ from palmar.runtime.safety.guards import GUARDS
 from palmar.runtime.supervision.controller import Controller
 from palmar.runtime.worker import Inline
 from palmar.thresholds import Thresholds
-from palmar.types import ActionChunk
+from palmar.types import ActionChunk, Verdict
 
 ROBOT = arm7("channels")
 
@@ -96,6 +96,17 @@ def test_it_holds_the_seconds_before_a_fault(tmp_path):
     body = MockBody(ROBOT)
     rollout(body, Inline(Script(sway)), body.reset(), subscribers=(box,), timeout=1.0)
     assert box.written == []
+
+
+def test_no_picture_is_kept():
+    body, box = MockBody(ROBOT), BlackBox("nowhere")
+    box.on_start(body.observe(), body)
+    home = ROBOT.home
+    for i in range(3):
+        obs = body.observe()
+        assert obs.images
+        box.on_tick(Tick(i, 0.02 * i, obs, home, Verdict(home), looked=True))
+    assert len(box._ring) == 3 and not any(tick.observation.images for tick, *_ in box._ring)
 
 
 def test_no_dump_takes_the_place_of_another(tmp_path):

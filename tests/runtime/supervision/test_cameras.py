@@ -27,7 +27,7 @@ def watched(pictures, seconds=2.0, moves=True):
         if i == 0:
             watch.on_start(obs, body)
         else:
-            watch.on_tick(Tick(i, 0.1 * i, obs, home, Verdict(home)))
+            watch.on_tick(Tick(i, 0.1 * i, obs, home, Verdict(home), looked=True))
     return controller
 
 
@@ -48,6 +48,7 @@ def other(name, i, rng):
             lambda n, i, rng: other(n, i, rng) if i > 5 else noise(n, i, rng),
             f"camera {NAMES[-1]} no picture for more than 1 s",
         ),
+        (lambda n, i, rng: noise(n, i, rng) if i < 5 else None, f"camera {NAMES[0]} no picture for more than 1 s"),
     ],
 )
 def test_it_holds(pictures, said):

@@ -13,6 +13,7 @@ from attack import excess
 from palmar.errors import BadValue
 from palmar.robot_parts import Measurement
 from palmar.robots.arm7 import arm7
+from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import SimClock
 from palmar.runtime.control.path import Control
 from palmar.runtime.deploy import deploy
@@ -443,3 +444,20 @@ def test_a_policy_for_another_robot_is_refused_before_anything_moves(what, names
     with pytest.raises(BadValue, match=rf"the policy's {what} are {', '.join(names)}; arm7 has .*Next: "):
         deploy(body, policy, "go", body.reset(), timeout=1.0)
     assert body.commands == [] and policy.calls == 0
+
+
+@pytest.mark.parametrize(("execute", "waits"), [(4, 1.0), (12, 1.8), (16, 2.2)])
+def test_a_policy_that_is_asked_seldom_is_not_silent(execute, waits):
+    """The watchdog waits at least as long as the actions take that are carried out of a chunk."""
+
+    class Long(Away):
+        interface = ROBOT.interface(16)
+
+        def act(self, obs, prefix=None):
+            return ActionChunk(np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.float32), (16, 1)), 0.1, obs.time)
+
+    body, controller = MockBody(ROBOT), Controller()
+    deploy(body, Long(), "reach", body.reset(), controller=controller, execute=execute, timeout=0.1)
+    assert controller.watchdog == pytest.approx(waits)
+    simulated(controller, 6.0, policy=Long(), chunks=ChunkBuffer(execute))
+    assert controller.mode is Mode.RUN and not controller.history

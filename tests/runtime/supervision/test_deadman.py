@@ -144,7 +144,7 @@ def test_a_mistake_is_told(words, error, said):
 
 def test_nothing_moves_before_it_is_held(tmp_path):
     (tmp_path / "held").write_text("")
-    with pytest.raises(BadValue, match=r"was not held within 0\.05 s; nothing has moved"):
+    with pytest.raises(BadValue, match=r"was not held within 0\.05 s; the run has not begun"):
         wait_until_held(Touched(tmp_path / "held"), 0.05)
 
 

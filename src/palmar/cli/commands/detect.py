@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, one_thread, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
-from palmar.ranges import COUNT, Processes, Range, Seconds, Seed
+from palmar.ranges import COUNT, Count, Processes, Range, Seconds, Seed
 
 NEEDED = 10
 """Failures, and successes, that a detector is fitted on at least."""
@@ -42,6 +42,8 @@ class Detect:
     """One of the robots that can be simulated."""
     seed: Seed = 530_000
     """Of the first table."""
+    execute: Count = 4
+    """Actions carried out of each chunk before the next is asked for; `palmar run` must be told the same."""
     timeout: Seconds = 10.0
     """Of an episode [s]."""
     processes: Processes = None
@@ -56,6 +58,7 @@ class Detect:
         from palmar.lab.histories import Conditions, familiar_features, histories
         from palmar.models.checkpoint import fingerprint
         from palmar.policy import check_policy
+        from palmar.robots import robot as robot_named
         from palmar.runtime.confidence.detector import Detector
         from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
         from palmar.sim.tasks import chosen
@@ -70,7 +73,7 @@ class Detect:
                 f"--conditions {self.conditions} × --episodes {self.episodes} × {len(tasks)} tasks are {most} episodes; expected "
                 f"{2 * NEEDED} or more, of which {NEEDED} fail and {NEEDED} succeed. Next: more --episodes"
             )
-        jobs, groups = drawn.jobs(self.policy, tasks, self.timeout, self.robot)
+        jobs, groups = drawn.jobs(self.policy, tasks, self.timeout, self.robot, self.execute)
         shown = not self.json
         familiar = familiar_features(
             self.policy, tasks, self.timeout, self.robot, processes=self.processes, progress=shown
@@ -93,7 +96,8 @@ class Detect:
             ):  # both kinds to fit on, and to rank
                 scores = Detector.learned(r.take(half)).scores(r)[~half]
                 ranked.append(equal_time_auc(scores, r.lengths[~half], r.failed[~half]))
-        detector = Detector.fit(r, seed=self.seed, familiar=familiar, policy=fingerprint(self.policy))
+        every = self.execute / robot_named(self.robot).policy_rate
+        detector = Detector.fit(r, seed=self.seed, familiar=familiar, policy=fingerprint(self.policy), every=every)
         detector.save(self.out)
         auc = float(np.mean(ranked)) if ranked else None
         if auc is None:

@@ -85,7 +85,7 @@ class Following:
                 alarmed, reason = self._alarms[0]
                 try:
                     if self.versions.current == alarmed:
-                        self._seen = self.versions.roll_back(str(reason))
+                        self._seen = self.versions.roll_back(str(reason), alarmed) or self._seen
                 except (PalmarError, OSError) as error:
                     if self._told is not reason:
                         warn(

@@ -47,7 +47,8 @@ class After:
 class OnAlarm:
     """Takes over when the judge of the policy's confidence would ask a person, and gives back when it has been calm again.
 
-    calm: chunks without an alarm, one after the other, before the policy drives again. least: shortest turn of the person [s].
+    calm: answers of the policy without an alarm, one after the other, before it drives again. least: shortest turn of the person
+    [s].
     A policy that says no confidence is never taken over.
     """
 
@@ -60,6 +61,7 @@ class OnAlarm:
     def reset(self) -> None:
         self.judge.reset()
         self._since, self._quiet = 0.0, 0
+        self._counted: float | None = None
 
     def __call__(self, obs: Observation, chunk: ActionChunk, driving: bool) -> bool:
         if not driving:
@@ -67,8 +69,11 @@ class OnAlarm:
                 return False
             self._since, self._quiet = obs.time, 0
             return True
-        sure = chunk.confidence is None or chunk.confidence > self.judge.config.careful
-        self._quiet = self._quiet + 1 if sure else 0
+        if chunk.t0 != self._counted and (
+            chunk.confidence is not None or np.isfinite(chunk.actions).all()
+        ):  # an answer, once
+            sure = chunk.confidence is None or chunk.confidence > self.judge.config.careful
+            self._quiet, self._counted = self._quiet + 1 if sure else 0, chunk.t0
         if self._quiet < self.calm or obs.time - self._since < self.least - 1e-9:
             return True
         self.judge.reset()  # someone has looked: it may ask as often as at first
@@ -76,17 +81,19 @@ class OnAlarm:
 
 
 class ByHand:
-    """The person says it themselves. pressed: asked once for each chunk; True switches over, such as a key."""
+    """The person says it themselves. take, give: whether they take over, or give back, each asked once for each chunk, such as a
+    key. Taking over again does nothing, so that it may be said in haste; of both at once it is the one that counts."""
 
-    def __init__(self, pressed: Callable[[], bool]) -> None:
-        self.pressed = pressed
+    def __init__(self, take: Callable[[], bool], give: Callable[[], bool]) -> None:
+        self.take, self.give = take, give
 
     def reset(self) -> None:
         """The next episode begins with the policy."""
-        self.pressed()
+        self.take(), self.give()
 
     def __call__(self, obs: Observation, chunk: ActionChunk, driving: bool) -> bool:
-        return driving != self.pressed()
+        take, give = self.take(), self.give()
+        return take or (driving and not give)
 
 
 class Intervening(Subscriber):
@@ -95,6 +102,8 @@ class Intervening(Subscriber):
     As a subscriber of the rollout (`deploy` makes it one) it knows what was commanded last: a person who takes over begins there,
     also where the policy was held before its newest actions ran.
 
+    every: seconds between two questions to the policy while the person drives, those between two while it does: a detector of
+    failures looks at one chunk after the other, and was fitted to chunks so far apart. 0 for as often as the person is asked.
     patience: how long an answer of the policy is waited for [s] before the rule is asked without one, so that a person can take
     over from a policy that hangs; it then computes on a thread of its own. None: as long as it takes, as in simulation.
 
@@ -102,9 +111,13 @@ class Intervening(Subscriber):
     Raises `BadValue` when the person's actions are not the policy's, by name or unit.
     """
 
-    def __init__(self, policy: Policy, person: Policy, rule: Rule, patience: float | None = None) -> None:
+    def __init__(
+        self, policy: Policy, person: Policy, rule: Rule, patience: float | None = None, every: float = 0.0
+    ) -> None:
         if patience is not None and not patience > 0:
             raise BadValue(f"patience is {patience} s; expected above 0. Next: 1.0, or None to wait for the policy")
+        if not every >= 0:
+            raise BadValue(f"every is {every} s; expected 0 or more. Next: execute · dt of the policy")
         if person.interface.action_names != policy.interface.action_names:
             raise BadValue(
                 f"who takes over commands {', '.join(person.interface.action_names)}; the policy commands "
@@ -120,16 +133,18 @@ class Intervening(Subscriber):
         self.inner, self.person, self.rule = policy, person, rule
         self.interface = policy.interface
         self._worker = None if patience is None else Threaded(policy)
-        self._patience = patience
+        self._patience, self.every = patience, every
         self._asked: Observation | None = None
-        self._heard: ActionChunk | None = None  # the last answer that came late, while the person drives
+        self._heard: ActionChunk | None = None  # the last answer of the policy
+        self._said: float | None = None  # of what observation [s] it was handed on last while the person drives
+        self._wanted: float | None = None  # when it was last asked while the person drives [s]
         self._reset_due, self._episode = False, 0
         self.takeovers, self.seconds = 0, 0.0
         self.driving, self._last = False, 0.0
         self._command: Array | None = None
 
     def reset(self) -> None:
-        self._episode, self._heard, self._asked = self._episode + 1, None, None
+        self._episode, self._heard, self._asked, self._said, self._wanted = self._episode + 1, None, None, None, None
         self._reset_due = self._worker is not None and self._worker.busy  # then as soon as it is not
         if self._worker is not None:
             self._worker.forget()
@@ -174,8 +189,12 @@ class Intervening(Subscriber):
                 if not before and hasattr(self.person, "take_over") and self._command is not None:
                     self.person.take_over(self._command)
                 own = self.person.act(obs)
+                done = (
+                    None if late is not None and late.t0 == self._said else seen.done
+                )  # what it said once it says once
+                self._said = seen.t0
                 return replace(
-                    own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=seen.done
+                    own, intervention=True, execute=own.execute or 1, confidence=judged.confidence, done=done
                 )
             if raised is not None:
                 raise raised
@@ -185,8 +204,15 @@ class Intervening(Subscriber):
         """The policy's answer; None when there is none within `patience`. Raises what the policy raises. What was asked for an
         older observation is only kept as what was heard last, and not waited for while the person drives."""
         worker, patience = self._worker, self._patience
+        if self.driving and self._asked is not obs:
+            if self._wanted is not None and obs.time - self._wanted < self.every - 0.5 * self.interface.dt:
+                return None
+            self._wanted = obs.time
+        elif not self.driving:
+            self._wanted = obs.time
         if worker is None or patience is None:
-            return self.inner.act(obs, prefix)
+            self._heard = self.inner.act(obs, prefix)
+            return self._heard
         if self._asked is not obs:
             if worker.busy and (self.driving or not worker.wait(patience)):
                 return None

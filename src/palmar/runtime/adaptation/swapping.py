@@ -14,6 +14,7 @@ from palmar.runtime.correcting import corrector
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.types import ActionChunk, Observation, Policy, Prefix, Reason
 
+SILENT = 1.0  # longest time without a chunk in time where nobody says another [s]
 COMPARED = ("cameras", "state_names", "action_names", "dt", "state_units", "action_units", "offsets")
 
 
@@ -39,6 +40,8 @@ class Swappable:
         self._at = (policy, version)
         self._before: list[tuple[Policy, str]] = []  # each on trial when the next was swapped in, the first proven
         self._withdrawn: tuple[Policy, str] | None = None
+        self._stale: tuple[Policy, str] | None = None  # to be reset before it acts: what it remembers is of before
+        self._last: tuple[Policy, str] | None = None  # who answered last, or raised
         self._lock = threading.Lock()
         self.history: list[Swap] = []
 
@@ -61,14 +64,24 @@ class Swappable:
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         while True:
             at = self._at  # one read: the whole chunk is of this policy
+            if at is self._stale:
+                at[0].reset()
+                self._stale = None
             try:
                 chunk = at[0].act(obs, prefix)
             except Exception:
                 if at is not self._withdrawn:
+                    self._last = at
                     raise
                 continue
             if at is not self._withdrawn:  # rolled back while it computed
+                self._last = at
                 return chunk
+
+    @property
+    def answered_last(self) -> bool:
+        """Whether it was the version at hand that answered last, or raised."""
+        return self._last is self._at
 
     def swap(self, policy: Policy, version: str, warm: Observation | None = None) -> None:
         """The next question goes to `policy`. warm: an observation to answer once before, on the caller's thread: the first answer
@@ -104,13 +117,13 @@ class Swappable:
             self._before.clear()
 
     def roll_back(self, reason: Reason) -> bool:
-        """To the policy before the last swap; False when there is none. It is reset: what it remembers is of before. Where that
-        one was on trial itself it still is: its next alarm leads back further."""
+        """To the policy before the last swap; False when there is none. It may be computing still, so it is reset when it acts
+        next, on that thread. Where it was on trial itself it still is: its next alarm leads back further."""
         with self._lock:
             if not self._before:
                 return False
             before = self._before.pop()
-            before[0].reset()
+            self._stale = before
             self._withdrawn, self._at = self._at, before
             self.history.append(Swap(self.now(), self._at[1], reason))
         return True
@@ -140,46 +153,57 @@ def _shown(value: object) -> str:
 
 
 class RollBack(Subscriber):
-    """Goes back on the first alarm after a swap: a guard that stops the robot, a failure of the policy, no chunk that is in time,
-    or a confidence that is an alarm. told: called once with the reason, on the loop's thread, such as `Following.rolled_back`.
+    """Goes back on the first alarm of a version that was swapped in: a guard that stops the robot while a chunk of it runs, a
+    failure of it, no chunk that is in time, or a confidence that is an alarm. What the version before did meanwhile is not charged
+    to it. told: called once with the reason, on the loop's thread, such as `Following.rolled_back`.
 
     alpha: a chunk's confidence at or below it is an alarm (`JudgeConfig.alpha`); 0 for none. silent: longest time without a fresh
-    chunk that was in time to be carried out [s]; that of `Controller.watchdog`, which holds the robot then.
+    chunk that was in time to be carried out [s]; None for that of `Controller.watchdog`, which holds the robot then.
     stalled: why the robot, asked to move, does not, "" while it does. forget: that of the worker the policy computes on: what it
     had finished when it went back is not carried out. Not given, `deploy` gives those of its controller and its worker.
     """
 
     def __init__(
         self, policy: Swappable, alpha: float = 0.0, told: Callable[[Reason], object] = lambda reason: None,
-        silent: float = 1.0, stalled: Callable[[], str] | None = None, forget: Callable[[], None] | None = None,
+        silent: float | None = None, stalled: Callable[[], str] | None = None, forget: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self.policy, self.alpha, self.told, self.silent = policy, alpha, told, silent
         self.stalled, self.forget = stalled, forget
-        self._heard, self._stall = 0.0, ""
+        self._heard, self._stall, self._stopped, self._version = 0.0, "", False, policy.version
+        self._own = False  # the chunk that runs is of the version at hand
 
     def on_start(self, obs: Observation, body: Body) -> None:
-        self._heard = obs.time
+        self._heard, self._stopped, self._own = obs.time, False, False
 
     def on_tick(self, tick: Tick) -> None:
-        if (tick.new_chunk and tick.acting) or not self.policy.on_trial:
+        version = self.policy.version
+        if (tick.new_chunk and tick.acting) or not self.policy.on_trial or version != self._version:
             self._heard = tick.time
+        if version != self._version:
+            self._version, self._own = version, False
+        if tick.new_chunk and tick.chunk is not None:
+            self._own = self.policy.answered_last and not tick.chunk.intervention
         before, self._stall = self._stall, "" if self.stalled is None else self.stalled()
         stall = self._stall if self._stall != before else ""  # one that began before the swap is not its fault
         if self.policy.on_trial and (reason := self._alarm(tick, stall)) is not None and self.policy.roll_back(reason):
             if self.forget is not None:
                 self.forget()
             self.told(reason)
+        self._stopped = tick.verdict.stop
 
     def _alarm(self, tick: Tick, stall: str) -> Reason | None:
-        if tick.failure is not None:
+        if tick.failure is not None and self.policy.answered_last:
             return Reason("swap", over=None, note=f"the policy fails ({type(tick.failure).__name__}: {tick.failure})")
-        if tick.verdict.stop:
-            return next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
-        if stall:
+        if tick.verdict.stop and not self._stopped and self._own:
+            return tick.verdict.fault
+        if stall and self._own:
             return Reason("swap", over=None, note=stall)
-        if (quiet := tick.time - self._heard) > self.silent:
+        longest = SILENT if self.silent is None else self.silent
+        if (quiet := tick.time - self._heard) > longest:
             self._heard = tick.time  # the one before has as long
-            return Reason("swap", "without a chunk in time", quiet, self.silent, "s")
+            return Reason("swap", "without a chunk in time", quiet, longest, "s")
+        if not self._own:
+            return None
         if tick.new_chunk and tick.chunk is not None and not np.isfinite(tick.chunk.actions).all():
             return Reason("swap", over=None, note="actions of the policy are not finite (nan)")
         sure = tick.chunk.confidence if tick.new_chunk and tick.chunk is not None else None

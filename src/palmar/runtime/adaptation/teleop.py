@@ -1,6 +1,6 @@
 """A person at a keyboard as a policy: keys move the first frame of an arm, or drive a base; for corrections, and for nothing finer.
 
-w s  +x −x   a d  +y −y   r f  +z −z   i k, j l, u o  turn about y, x, z   g  open or close   tab  take over, give back
+w s  +x −x   a d  +y −y   r f  +z −z   i k, j l, u o  turn about y, x, z   g  open or close   tab  take over   b  give back
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from palmar.runtime.typed import Typed
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
 PAIRS = (("w", "s"), ("a", "d"), ("r", "f"), ("j", "l"), ("i", "k"), ("u", "o"))
-GRIP, SWITCH = "g", "\t"
+GRIP, TAKE, GIVE = "g", "\t", "b"
 SPEED, TURN = 0.10, 0.6
 """Of a frame while a key is held [m/s], [rad/s]; well within what an arm may do."""
 DRIVE = 0.5
@@ -26,10 +26,12 @@ DRIVE = 0.5
 
 
 class Keys(Protocol):
-    """held: whether a key is down now. pressed: whether it has gone down since this was last asked about it."""
+    """held: whether a key is down now. pressed: whether it has gone down since this was last asked about it. typed: whether it has
+    arrived at all, pressed or repeated."""
 
     def held(self, key: str) -> bool: ...
     def pressed(self, key: str) -> bool: ...
+    def typed(self, key: str) -> bool: ...
 
 
 class Keyboard:
@@ -39,10 +41,11 @@ class Keyboard:
     """
 
     def __init__(self, file: int | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self._typed, self._now = Typed("--correct keys", "run it in a terminal", file), now
+        self._terminal, self._now = Typed("--correct keys", "run it in a terminal", file), now
         self._seen: dict[str, float] = {}
         self._repeats: dict[str, bool] = {}
         self._presses: dict[str, int] = {}
+        self._arrived: set[str] = set()
 
     def held(self, key: str) -> bool:
         self._read()
@@ -54,15 +57,23 @@ class Keyboard:
         self._read()
         return self._presses.pop(key, 0) % 2 == 1
 
+    def typed(self, key: str) -> bool:
+        """A terminal cannot tell a key that is held from one that is hammered on: for what does no harm when it is said again."""
+        self._read()
+        arrived = key in self._arrived
+        self._arrived.discard(key)
+        return arrived
+
     def _read(self) -> None:
         now = self._now()
-        for key in self._typed.read():
+        for key in self._terminal.read():
             again = key in self._seen and now - self._seen[key] <= FIRST
             self._presses[key] = self._presses.get(key, 0) + (not again)
             self._repeats[key], self._seen[key] = again, now
+            self._arrived.add(key)
 
     def close(self) -> None:
-        self._typed.close()
+        self._terminal.close()
 
 
 class Teleop:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.policy import CURRENT, current_version
 from palmar.runtime.adaptation.lines import append, whole
 
-MANIFEST, HISTORY = "manifest.json", "history.jsonl"
+MANIFEST, HISTORY, DECIDING = "manifest.json", "history.jsonl", ".deciding"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,10 @@ class Versions:
     def promote(self, name: str) -> None:
         """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, that failed it, or whose gate
         compared it with another version than the one that acts, such as after a rollback."""
+        with self._deciding():
+            self._promote(name)
+
+    def _promote(self, name: str) -> None:
         version = self.version(name)
         if version.gate is None:
             self._note("rejected", name, "no gate")
@@ -136,15 +141,34 @@ class Versions:
         self._act(name)
         self._note("promoted", name, f"gate passed, after {version.parent}")
 
-    def roll_back(self, reason: str) -> str:
-        """Let the parent of the version that acts act again; its name. Raises `BadValue` when it has none."""
+    def roll_back(self, reason: str, alarmed: str | None = None) -> str:
+        """Let the parent of the version that acts act again; its name. alarmed: the version that it is about; where another acts by
+        now nothing is done, and the answer is "". Raises `BadValue` when it has no parent."""
+        with self._deciding():
+            return self._roll_back(reason, alarmed)
+
+    def _roll_back(self, reason: str, alarmed: str | None) -> str:
         name = self.current
+        if alarmed is not None and name != alarmed:
+            return ""
         parent = self.version(name).parent if name else ""
         if not parent:
             raise BadValue(f"version '{name}' has no parent to go back to. Next: begin with another checkpoint")
         self._act(parent)
         self._note("rolled back", name, reason)
         return parent
+
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """One process at a time reads which version acts and says which does. On systems without flock (Windows) any."""
+        with (self.root / DECIDING).open("w") as file:
+            try:
+                import fcntl
+            except ImportError:  # pragma: no cover
+                pass
+            else:
+                fcntl.flock(file, fcntl.LOCK_EX)  # freed when the file is closed, or the process dies
+            yield
 
     def _act(self, name: str) -> None:
         _replace(self.root / CURRENT, json.dumps({"version": name}))

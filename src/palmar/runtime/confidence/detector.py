@@ -21,7 +21,7 @@ from palmar.runtime.confidence.evidence import FORMS, Running, Usual, forms
 from palmar.runtime.confidence.learn import Rollouts, weights
 from palmar.types import Array
 
-FORMAT = "palmar failure detector 3"
+FORMAT = "palmar failure detector 4"
 KEPT = 0.5
 """Weight of the largest score so far beside the present one: what has gone wrong once is not forgotten."""
 FITTED = 0.6
@@ -32,7 +32,8 @@ FITTED = 0.6
 class Detector:
     """names: the signals, K. floor: float64[K], see `Running`. usual: of their forms, M = len(FORMS)·K, in successes.
     weights: float64[M]. band: None before calibration. familiar: of the features of training, where `distance` is a signal. policy:
-    fingerprint of the policy it was fitted to; "" when nobody said."""
+    fingerprint of the policy it was fitted to; "" when nobody said. every: seconds between two of its chunks, which the
+    signals compare one by one; 0 when nobody said."""
 
     names: tuple[str, ...]
     floor: Array
@@ -41,14 +42,16 @@ class Detector:
     band: Band | None = None
     familiar: Gaussian | None = None
     policy: str = ""
+    every: float = 0.0
 
     @classmethod
     def fit(
         cls, rollouts: Rollouts, seed: int = 0, share: float = FITTED, k: int = 3, n: int = 5, familiar: Gaussian | None = None,
-        policy: str = "",
+        policy: str = "", every: float = 0.0,
     ) -> Detector:  # fmt: skip
         """From episodes with known ends: all failures and a share of the successes fit it, the rest calibrate it. familiar: which
         the signal `distance` of the episodes was computed with. policy: its fingerprint (`models.checkpoint.fingerprint`).
+        every: see the class.
 
         Raises `BadValue` without a failure, or with fewer than 10 successes (no rate of false alarms can be promised then).
         """
@@ -59,7 +62,7 @@ class Detector:
         cut = min(max(round(share * len(good)), 1), len(good) - 1)
         own = rollouts.take(np.sort(np.concatenate([np.flatnonzero(rollouts.failed), good[:cut]])))
         made = cls.learned(own, seed).calibrated(own.successes(), rollouts.take(np.sort(good[cut:])), k, n)
-        return replace(made, familiar=familiar, policy=policy)
+        return replace(made, familiar=familiar, policy=policy, every=every)
 
     @classmethod
     def learned(cls, rollouts: Rollouts, seed: int = 0) -> Detector:
@@ -90,6 +93,15 @@ class Detector:
                 f"Next: palmar detect {called} --out FILE, which fits one to it"
             )
 
+    def check_every(self, every: float) -> None:
+        """Raise `BadValue` where the policy is asked more or less often than in the episodes it was fitted to: after as many chunks
+        another time has passed. every: seconds between two questions."""
+        if self.every and abs(every - self.every) > 0.01 * self.every:
+            raise BadValue(
+                f"the policy is asked every {every:g} s; the detector was fitted to chunks {self.every:g} s apart. Next: "
+                f"an --execute that makes it {self.every:g} s, or palmar detect with this one"
+            )
+
     def watch(self) -> Watch:
         """For one episode, chunk by chunk. Raises `BadValue` before calibration."""
         return Watch(self)
@@ -105,6 +117,7 @@ class Detector:
                 "worst": [None if np.isneginf(x) else float(x) for x in band.worst], "k": band.k, "n": band.n,
             },
             "familiar": None if self.familiar is None else self.familiar.to_dict(), "policy": self.policy,
+            "every": self.every,
         }  # fmt: skip
         part = Path(path).with_name(Path(path).name + ".part")
         part.write_text(json.dumps(about))
@@ -121,8 +134,8 @@ class Detector:
             band = None if b is None else _band(b)
             familiar = None if a["familiar"] is None else Gaussian.from_dict(a["familiar"])
             names = tuple(map(str, a["signals"]))
-            policy = str(a["policy"])
-            found = cls(names, np.array(a["floor"]), usual, np.array(a["weights"]), band, familiar, policy)
+            policy, every = str(a["policy"]), float(a["every"])
+            found = cls(names, np.array(a["floor"]), usual, np.array(a["weights"]), band, familiar, policy, every)
             width = len(FORMS) * len(found.names)
             shapes = (found.weights.shape, usual.mean.shape[1:], usual.std.shape[1:])
             if shapes != ((width,),) * 3 or len(usual.mean) != len(usual.std) or not len(usual.mean):
@@ -130,6 +143,8 @@ class Detector:
             numbers = [found.floor, found.weights, usual.mean, usual.std]
             if not all(np.isfinite(x).all() for x in numbers) or found.floor.shape != (len(found.names),):
                 raise ValueError("numbers that are not finite, or a floor of another length")
+            if not 0 <= every < np.inf:
+                raise ValueError(f"chunks {every} s apart")
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise BadFile(
                 f"'{path}' is no detector ({error!r}); expected '{FORMAT}'. Next: fit it again and save it"

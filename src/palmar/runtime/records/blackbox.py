@@ -50,6 +50,9 @@ class BlackBox(Subscriber):
     def on_tick(self, tick: Tick) -> None:
         if len(self._ring) == self._ring.maxlen:
             self._first = self._ring[0][2]
+        tick = replace(
+            tick, observation=replace(tick.observation, images={})
+        )  # pictures are not written, and are large
         self._ring.append((tick, tick.observation.state.copy(), None if self.safety is None else self.safety.state))
         if tick.verdict.stop and not self._faulty:
             self._faults.append(

@@ -101,7 +101,7 @@ def replay(robot: Embodiment, actions: Array, states: Array | None, dt: float) -
         for r in verdict.reasons:
             reasons.setdefault(r.guard, Counter())[r.quantity or "command"] += 1
         if verdict.stop and stopped is None:
-            stopped = now, str(verdict.reasons[-1])
+            stopped = now, str(verdict.fault)
     counts = {g: dict(c.most_common()) for g, c in reasons.items()}
     return Replayed(
         np.arange(count) * tick, asked, sent, start, counts, changed, stopped, outside(robot, start, sent)

@@ -118,7 +118,7 @@ def rerun(dump: Dump, robot: Embodiment | None = None, guards: Sequence[Guard] |
         if verdict.stop and now_stop is None:
             now_stop = k
             if not same:
-                told_to = _Stop(t.time, next(r for r in verdict.reasons if r.guard != CONTROLLER))
+                told_to = _Stop(t.time, verdict.fault)
     return Rerun(
         np.array([t.time for t in dump.ticks]), np.array([t.command for t in dump.ticks]), np.array(sent), tuple(reasons),
         recorded_stop, now_stop,

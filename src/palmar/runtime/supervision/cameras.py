@@ -35,7 +35,7 @@ class CameraWatch(Subscriber):
         self._look(obs, obs.time)
 
     def on_tick(self, tick: Tick) -> None:
-        if tick.observation.images:
+        if tick.looked:
             self._look(tick.observation, tick.time)
 
     def _look(self, obs: Observation, now: float) -> None:
@@ -43,7 +43,7 @@ class CameraWatch(Subscriber):
         for camera in self._robot.cameras:
             if camera.name in obs.images:
                 self._missing.pop(camera.name, None)
-            elif obs.images and now - self._missing.setdefault(camera.name, now) > self.frozen:
+            elif now - self._missing.setdefault(camera.name, now) > self.frozen:
                 self.controller.hold(f"camera {camera.name} no picture for more than {self.frozen:g} s", "camera")
         for name, image in obs.images.items():
             seen = image[::EVERY, ::EVERY]

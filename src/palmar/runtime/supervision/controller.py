@@ -176,7 +176,7 @@ class Controller(Subscriber):
             if tick.chunk.intervention:  # a person drives: what the policy does not answer holds nobody
                 self.release(WATCHDOG)
         if tick.verdict.stop:
-            fault = next((r for r in tick.verdict.reasons if r.guard != "controller"), Reason("a guard", over=None))
+            fault = tick.verdict.fault
             if fault.guard in EMERGENCIES:
                 self.emergency_stop(str(fault))
                 if self._hit is None:

@@ -145,6 +145,6 @@ def wait_until_held(switch: Deadman, seconds: float, sleep: Callable[[float], No
     while not switch():
         if time.monotonic() > until:
             raise BadValue(
-                f"the deadman switch was not held within {seconds:g} s; nothing has moved. Next: hold it while the run goes on"
+                f"the deadman switch was not held within {seconds:g} s; the run has not begun. Next: hold it while the run goes on"
             )
         sleep(0.01)
