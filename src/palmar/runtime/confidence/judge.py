@@ -2,7 +2,8 @@
 
     GO → (novel, or nearly an alarm) CAREFUL → (alarm) PAUSE → (alarm goes on) ASK → (asked too often) ESCALATE
 
-`Controller.pause` is for PAUSE, `Controller.hold` for ASK, `Controller.handoff` for ESCALATE. An alarm already means k of the last n chunks (`Band`).
+`Controller.pause` is for PAUSE, `Controller.hold` for ASK, `Controller.handoff` for ESCALATE. An alarm already means k of the
+last n chunks (`Band`).
 """
 
 from __future__ import annotations
