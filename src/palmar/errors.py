@@ -7,6 +7,7 @@ PalmarError
 │   ├── UnknownName           a name that is not in the list of known ones
 │   └── MissingPackage        an optional package (or system library) that is not installed
 └── RobotFault                the body or the controller cannot go on: exit code 3
+    └── PolicyUnreachable     the server that a remote policy runs on does not answer
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class RobotFault(PalmarError):
     """The body or the controller cannot go on (stale sensors, lost connection, latched emergency stop)."""
 
     exit_code = 3
+
+
+class PolicyUnreachable(RobotFault):
+    """The server of a remote policy is not there, was lost, or answers what it must not."""
 
 
 class UnknownName(UserError, LookupError):

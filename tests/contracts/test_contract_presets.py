@@ -15,7 +15,7 @@ import torch
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
 from palmar.models import checkpoint
-from palmar.models.acting import NeuralPolicy
+from palmar.models.acting import NeuralPolicy, act_together
 from palmar.models.base import Labels, parameters
 from palmar.models.catalogue import fitted
 from palmar.models.config import from_dict, to_dict
@@ -83,6 +83,35 @@ def test_it_builds_learns_saves_loads_and_acts(name, tmp_path):
         chunk = policy.act(Observation(images, np.zeros(4, np.float32), TEXTS[0], 0.1 * i))
     assert chunk.actions.shape == (4, 3) and np.isfinite(chunk.actions).all() and chunk.dt == 0.1
     policy.reset()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_sessions_have_memories_of_their_own_and_are_answered_together(name, tmp_path):
+    config = preset(name)
+    interface = face(config)
+    torch.manual_seed(0)
+    unit = {"state": Normalizer(np.zeros(4), np.ones(4)), "action": Normalizer(np.zeros(3), np.full(3, 0.1))}
+    one = NeuralPolicy(config.build(interface), unit["state"], unit["action"])
+    rng = np.random.default_rng(0)
+
+    def seen(i, k):
+        images = {c: rng.integers(0, 255, (*s, 3)).astype(np.uint8) for c, s in interface.cameras.items()}
+        return Observation(images, rng.normal(size=4).astype(np.float32), TEXTS[i % 2] + " now" * i, 0.1 * k)
+
+    rows = [[seen(i, k) for i in range(3)] for k in range(3)]
+    alone, sessions = [one.session() for _ in range(3)], [one.session() for _ in range(3)]
+    for row in rows:
+        single = [p.act(o) for p, o in zip(alone, row, strict=True)]
+        if one.together:
+            found = act_together(list(zip(sessions, row, strict=True)))
+        else:
+            found = [p.act(o) for p, o in zip(sessions, row, strict=True)]
+        for a, b in zip(single, found, strict=True):
+            np.testing.assert_allclose(b.actions, a.actions, atol=2e-5)
+            assert b.t0 == a.t0 and (a.done is None or b.done == pytest.approx(a.done, abs=1e-4))
+    fresh = one.session().act(rows[-1][0])
+    alone[0].reset()
+    np.testing.assert_array_equal(alone[0].act(rows[-1][0]).actions, fresh.actions)
 
 
 def labelled(given):

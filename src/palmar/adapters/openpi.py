@@ -1,30 +1,19 @@
-"""A policy on an openpi server: `openpi://host:port`. Needs numpy, websockets and msgpack, but no torch.
-
-The server speaks first (its metadata); then one binary request, one binary reply. A text frame is its error message, and
-the connection is dead after it. Source: openpi's `websocket_client_policy` and `websocket_policy_server`.
-"""
+"""A policy on an openpi server: `openpi://host:port`. Needs numpy, websockets and msgpack, but no torch."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from palmar.adapters.line import Line
 from palmar.adapters.naming import STEPS, misfit, numbered
-from palmar.adapters.wire import pack, unpack
-from palmar.errors import BadValue, RobotFault, UnknownName, need
+from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface
-from palmar.types import ActionChunk, Observation, Prefix
+from palmar.types import ActionChunk, Array, Observation, Prefix
 
-if TYPE_CHECKING:
-    from websockets.sync.client import ClientConnection
-
-LARGEST = 64 * 2**20  # bytes of a reply
 KEY = "OPENPI_API_KEY"  # environment variable
 
 
@@ -51,6 +40,59 @@ class Environment:
             raise BadValue(
                 f"state takes {count} values; the interface has {len(self.interface.state_names)}. Next: one for each name"
             )
+
+    @classmethod
+    def of(cls, interface: Interface) -> Environment:
+        """The keys of a server of palmar: observation/CAMERA, observation/state, prompt."""
+        width = len(interface.state_names)
+        return cls(
+            interface, {c: f"observation/{c}" for c in interface.cameras}, {"observation/state": width} if width else {}
+        )
+
+    def request(self, obs: Observation) -> dict[str, Any]:
+        """What is sent for an observation. Raises `BadValue` naming what does not fit `interface`."""
+        self.interface.check(obs)
+        out: dict[str, Any] = {key: np.ascontiguousarray(obs.images[camera]) for camera, key in self.images.items()}
+        start = 0
+        for key, count in self.state.items():
+            out[key] = np.asarray(obs.state[start : start + count], np.float32)
+            start += count
+        return out | {self.prompt: obs.instruction}
+
+    def observation(self, request: Mapping[str, Any], now: float) -> Observation:
+        """The inverse of `request`. Raises `BadValue` naming what is missing or is no picture, no state or no text."""
+        images, state = {}, [np.zeros(0, np.float32)]
+        for camera, key in self.images.items():
+            picture = self._array(request, key)
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+                raise BadValue(
+                    f"'{key}' is {picture.dtype}{list(picture.shape)}; expected uint8[H, W, 3] RGB. Next: RGB pictures as uint8"
+                )
+            images[camera] = picture
+        for key, count in self.state.items():
+            part = self._array(request, key)
+            if part.dtype.kind not in "iuf" or part.shape != (count,):
+                raise BadValue(
+                    f"'{key}' is {part.dtype}{list(part.shape)}; expected {count} numbers. Next: a flat array of them"
+                )
+            state.append(part.astype(np.float32))
+        prompt = request.get(self.prompt)
+        if not isinstance(prompt, str):
+            raise BadValue(
+                f"'{self.prompt}' is a {type(prompt).__name__}; expected text. Next: what the robot is asked to do"
+            )
+        return Observation(images, np.concatenate(state), prompt, now)
+
+    def _array(self, request: Mapping[str, Any], key: str) -> Array:
+        if key not in request:
+            have = ", ".join(sorted(map(str, request))[:8]) or "none"
+            raise BadValue(
+                f"'{key}' is missing (given: {have}). Next: send {', '.join((*self.images.values(), *self.state))}"
+            )
+        value = request[key]
+        if not isinstance(value, np.ndarray):
+            raise BadValue(f"'{key}' is a {type(value).__name__}; expected a numpy array. Next: pack it as one")
+        return value
 
 
 SIZE = (224, 224)  # px, to which openpi's own clients pad pictures
@@ -94,101 +136,40 @@ def load(where: str, env: str | Environment = "libero", horizon: int = 0, **opti
 
 
 class OpenPiPolicy:
-    """timeout: seconds to wait for a reply. wait: seconds to go on trying to connect. metadata: what the server said of
-    itself. timing: {policy_timing, server_timing} of the last reply [ms]."""
+    """A policy behind `Line`. timeout: seconds to wait for a reply. wait: seconds to go on trying to connect. timing:
+    {policy_timing, server_timing} of the last reply [ms]."""
 
     def __init__(self, address: str, env: Environment, timeout: float = 10.0, wait: float = 10.0) -> None:
-        need("websockets", "serve")
-        need("msgpack", "serve")
-        self.address, self.env, self.timeout, self.wait = address, env, timeout, wait
-        self.interface = env.interface
-        self.metadata: Mapping[str, Any] = {}
+        self.env, self.interface = env, env.interface
         self.timing: Mapping[str, Any] = {}
-        self._line: ClientConnection | None = None
-        self._open = ExitStack()
-        self._connect()
+        self.line = Line(address, KEY, timeout, wait, again=wait)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the server said of itself."""
+        return self.line.metadata
 
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         """The server's chunk. `prefix` has no place in the protocol. Raises `BadValue` when the observation does not
-        fit `interface`, `RobotFault` when the server fails or answers what does not fit it; the next call connects anew."""
-        request = self.request(obs)
-        line = self._line or self._connect()
-        from websockets.exceptions import WebSocketException
-
-        try:
-            line.send(pack(request))
-            reply = line.recv(timeout=self.timeout)
-        except TimeoutError as e:
-            raise self._dead(f"no answer in {self.timeout} s") from e
-        except (WebSocketException, OSError) as e:
-            raise self._dead(f"lost: {e}") from e
-        if isinstance(reply, str):
-            raise self._dead(f"reports: {reply.strip().splitlines()[-1][:300] if reply.strip() else 'an error'}")
-        try:
-            answer = unpack(reply)
-        except BadValue as e:
-            raise self._dead(f"sends {e}") from e
-        actions = answer.get("actions") if isinstance(answer, dict) else None
-        if not isinstance(actions, np.ndarray) or actions.ndim != 2 or len(actions) == 0:
-            got = type(actions).__name__ if not isinstance(actions, np.ndarray) else f"array {list(actions.shape)}"
-            raise self._dead(f"sends actions that are a {got}; expected an array [T, A]")
+        fit `interface`, `PolicyUnreachable` when the server fails or answers what does not fit it; the next call connects anew."""
+        answer = self.line.ask(self.env.request(obs))
         self.timing = {k: answer[k] for k in ("policy_timing", "server_timing") if k in answer}
+        actions = answered(self.line, answer)
         if wrong := misfit(actions, self.interface):
-            raise self._dead(f"sends {wrong}: another environment or horizon than env= and horizon= say")
+            raise self.line.failed(f"sends {wrong}: another environment or horizon than env= and horizon= say")
         return ActionChunk(actions[: self.interface.horizon].astype(np.float32), self.interface.dt, obs.time)
 
     def reset(self) -> None:
         """Nothing: the protocol has no such message, and a server keeps no memory of an episode."""
 
     def close(self) -> None:
-        self._line = None
-        self._open.close()
+        self.line.close()
 
-    def request(self, obs: Observation) -> dict[str, Any]:
-        """What is sent for an observation. Raises `BadValue` naming what does not fit `interface`."""
-        self.interface.check(obs)
-        out: dict[str, Any] = {key: np.ascontiguousarray(obs.images[camera]) for camera, key in self.env.images.items()}
-        start = 0
-        for key, count in self.env.state.items():
-            out[key] = np.asarray(obs.state[start : start + count], np.float32)
-            start += count
-        return out | {self.env.prompt: obs.instruction}
 
-    def _connect(self) -> ClientConnection:
-        from websockets.exceptions import WebSocketException
-        from websockets.sync.client import connect
-
-        key = os.environ.get(KEY)
-        headers = {"Authorization": f"Api-Key {key}"} if key else None
-        until = time.monotonic() + self.wait
-        while True:
-            try:
-                connection = connect(
-                    self.address, compression=None, max_size=LARGEST, additional_headers=headers, proxy=None,
-                    open_timeout=self.timeout, close_timeout=1.0,
-                    ping_interval=None,  # a stock server answers no ping while it computes
-                )  # fmt: skip
-                line = self._open.enter_context(connection)
-                first = line.recv(timeout=self.timeout)
-                break
-            except (OSError, WebSocketException) as e:  # TimeoutError is an OSError
-                self.close()
-                if isinstance(e, ConnectionRefusedError) and time.monotonic() < until:
-                    time.sleep(min(0.5, self.wait / 4))
-                    continue
-                raise RobotFault(
-                    f"no policy server at {self.address} ({type(e).__name__}: {e}). Next: start it, or mend the address"
-                ) from e
-        self._line = line
-        if isinstance(first, str):
-            raise self._dead(f"reports: {first[:300]}")
-        try:
-            said = unpack(first)
-        except BadValue as e:
-            raise self._dead(f"is no openpi server: it sends {e}") from e
-        self.metadata = said if isinstance(said, dict) else {}
-        return line
-
-    def _dead(self, why: str) -> RobotFault:
-        self.close()
-        return RobotFault(f"policy server {self.address} {why}. Next: look at the server's log")
+def answered(line: Line, answer: Mapping[str, Any]) -> Array:
+    """The actions [T, A] of a reply. Raises `PolicyUnreachable` where there are none."""
+    actions = answer.get("actions")
+    if not isinstance(actions, np.ndarray) or actions.ndim != 2 or len(actions) == 0:
+        got = type(actions).__name__ if not isinstance(actions, np.ndarray) else f"array {list(actions.shape)}"
+        raise line.failed(f"sends actions that are a {got}; expected an array [T, A]")
+    return actions

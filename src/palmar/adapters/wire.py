@@ -15,6 +15,8 @@ from palmar.errors import BadValue, need
 
 KINDS = "biuf"  # truth, whole numbers, floats: nothing that could hold an object
 DEEPEST = 8  # dimensions of an array
+LONGEST = 2**16  # entries of one list or map
+ELEMENTS = 200_000  # entries of all lists and maps of a message together
 
 
 def pack(value: Any) -> bytes:
@@ -29,15 +31,31 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """The value; arrays are read-only views of `data`. Raises `BadValue` when it is not what it says it is.
+    """The value; arrays are read-only views of `data`. Raises `BadValue` when it is not what it says it is, or has more than
+    `LONGEST` entries in one list or map, or `ELEMENTS` in all.
 
-    Lengths are bounded by that of `data` and nesting by msgpack, so that a small message cannot ask for much memory.
+    Arrays are bounded by the length of `data`, and nesting by msgpack, so that a small message cannot ask for much memory.
     """
     need("msgpack", "serve")
     import msgpack
 
+    left = [ELEMENTS]
+
+    def counted(value: Any) -> Any:
+        left[0] -= len(value)
+        if left[0] < 0:
+            raise BadValue(f"a message of more than {ELEMENTS} entries; expected pictures and vectors as arrays")
+        return _decode(value) if isinstance(value, dict) else value
+
     try:
-        return msgpack.unpackb(data, object_hook=_decode)
+        return msgpack.unpackb(
+            data,
+            object_hook=counted,
+            list_hook=counted,
+            max_array_len=LONGEST,
+            max_map_len=LONGEST,
+            strict_map_key=False,
+        )
     except BadValue:
         raise
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as e:

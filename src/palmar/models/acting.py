@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from palmar.models.base import Inputs, Model, PriorChunk, pixels
+from palmar.models.base import Inputs, Model, Prediction, PriorChunk, pixels
 from palmar.models.encoders import SentenceTokens
 from palmar.models.sights import Sights
 from palmar.robots import with_units
@@ -55,6 +57,14 @@ class NeuralPolicy:
         decay = getattr(model.config, "ensemble", None)
         self._averaged = None if decay is None else Averaged(self, decay)
 
+    def session(self) -> NeuralPolicy:
+        """The same weights with a memory of its own, for another episode meanwhile. Not to be used from two threads at once."""
+        other = copy(self)
+        other.sights, other._words, other._seen = Sights(self.sights.bound), None, deque()
+        if self._averaged is not None:
+            other._averaged = Averaged(other, self._averaged.decay)
+        return other
+
     @property
     def ensembles(self) -> bool:
         """Whether it averages its chunks of its own accord."""
@@ -81,11 +91,20 @@ class NeuralPolicy:
         """
         with self.drawing(obs):
             out = self.model.act(self.inputs(obs), self.normal(prefix))
-            actions = self.normalizers["action"].inverse(out.actions[0].float().cpu().numpy()).astype(np.float32)
-            done = None if out.done is None else float(out.done[0].float().sigmoid())
-            sure = None if out.confidence is None else float(out.confidence[0])
-            seen = None if out.features is None else out.features[0].float().cpu().numpy()
-            heat = {k: v[0].float().cpu().numpy() for k, v in (out.attention or {}).items()}
+        return self._chunk(out, 0, obs, prefix)
+
+    @property
+    def together(self) -> bool:
+        """Whether sessions of it can be answered with one pass through the network (`act_together`)."""
+        return not self.model.alone
+
+    def _chunk(self, out: Prediction, row: int, obs: Observation, prefix: Prefix | None) -> ActionChunk:
+        """A row of what the model answered, un-normalised."""
+        actions = self.normalizers["action"].inverse(out.actions[row].float().cpu().numpy()).astype(np.float32)
+        done = None if out.done is None else float(out.done[row].float().sigmoid())
+        sure = None if out.confidence is None else float(out.confidence[row])
+        seen = None if out.features is None else out.features[row].float().cpu().numpy()
+        heat = {k: v[row].float().cpu().numpy() for k, v in (out.attention or {}).items()}
         if prefix is not None:
             known = prefix.actions[: min(prefix.committed, len(actions))]
             actions[: len(known)] = known
@@ -151,6 +170,33 @@ class NeuralPolicy:
                 language = self.model.encode_language(Inputs({}, state.to(self.device), tokens, mask, (instruction,)))
             self._words = (instruction, tokens, mask, language)
         return self._words[1:]
+
+
+def act_together(asked: Sequence[tuple[NeuralPolicy, Observation]]) -> list[ActionChunk]:
+    """As `act` of each without a prefix, with one pass through the network: sessions of one policy, which is `together`.
+
+    Equal to asking one by one but for rounding. Raises `BadValue` as `NeuralPolicy.inputs`.
+    """
+    first = asked[0][0]
+    noise = []
+    for policy, obs in asked:
+        if first.model.noise:
+            with policy.drawing(obs):
+                noise.append(torch.randn(1, *first.model.noise, device=first.device))
+    rows = [policy.inputs(obs) for policy, obs in asked]
+    width = max(r.tokens.shape[1] for r in rows)
+    inputs = Inputs(
+        {c: torch.cat([r.images[c] for r in rows]) for c in first.interface.cameras},
+        torch.cat([r.state for r in rows]),
+        torch.cat([F.pad(r.tokens, (0, 0, 0, width - r.tokens.shape[1])) for r in rows]),
+        torch.cat([F.pad(r.mask, (0, width - r.mask.shape[1])) for r in rows]),
+        [t for r in rows for t in r.texts],
+        noise=torch.cat(noise) if noise else None,
+    )
+    with torch.no_grad():
+        out = first.model.act(inputs)
+    new = [policy._chunk(out, i, obs, None) for i, (policy, obs) in enumerate(asked)]
+    return [n if p._averaged is None else p._averaged.mean(n) for (p, _), n in zip(asked, new, strict=True)]
 
 
 @contextmanager

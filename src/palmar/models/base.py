@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -152,6 +152,8 @@ class Model(nn.Module):
 
     config: ModelConfig
     interface: Interface
+    alone: ClassVar[bool] = False
+    """Whether `act` takes one row at a time: a graph made for one, or a model that draws for its batch as a whole."""
 
     def fit(self, actions: Array, normalizer: Normalizer) -> None:
         """Take what it needs of the training actions [n, A] (in the robot's units) before the first step: bins, limits.

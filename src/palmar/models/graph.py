@@ -161,6 +161,8 @@ class Traced(Model):
     of fixed tensors cannot be guided.
     """
 
+    alone = True
+
     def __init__(self, config: TracedConfig, interface: Interface, policy: Run, words: Run) -> None:
         super().__init__()
         self.config: TracedConfig = config

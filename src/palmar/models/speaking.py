@@ -31,6 +31,8 @@ class SpeakingConfig:
 class Speaking(Model):
     """A model with a `vlm`. roles: vision and language of it; a system adds its own head."""
 
+    alone = True
+
     vlm: VLM
     roles: ClassVar[Mapping[str, Sequence[str]]] = {"vision": ("vlm.towers",), "language": ("vlm.language", "vlm.head")}
 

@@ -1,0 +1,1 @@
+"""Policies and robots for other computers: a policy server and its client."""
