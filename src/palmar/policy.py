@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from palmar.errors import BadFile, BadValue, RobotFault, UnknownName, need, regular_file
+from palmar.errors import BadFile, BadValue, PolicyUnreachable, UnknownName, need, regular_file
 from palmar.types import Policy
 
 __all__ = [
@@ -17,6 +17,9 @@ __all__ = [
 
 ADAPTERS = ("openvla", "octo", "lerobot", "openpi")
 """Published systems that `load_policy` reaches as `kind:where`; each is a module of `palmar.adapters`."""
+WEBSOCKET = ("ws://", "wss://")
+SERVED = "served"  # the kind of a policy on a server of palmar
+REMOTE = ("openpi", SERVED)
 CURRENT = "current.json"
 """In a folder of versions (`runtime.adaptation.versions`): which one acts."""
 CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [s]
@@ -26,7 +29,8 @@ def load_policy(where: str, **options: object) -> Policy:
     """A policy from a checkpoint folder, from an exported one (`palmar export`), from that of a correction (the corrected
     policy), `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
     shares a checkpoint's model, or `kind:where` of another system:
-    openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port. options: of that kind's `load`.
+    openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port; or ws://host:port (wss:// with TLS) of `palmar serve`.
+    options: of that kind's `load`.
 
     Torch keeps the number of threads it has. A small network acts fastest on one, and on busy cores many times faster: the
     commands and the processes of a pool set it when they start.
@@ -35,12 +39,12 @@ def load_policy(where: str, **options: object) -> Policy:
     none, `MissingPackage` when torch, or what the kind needs, is not installed.
     """
     kind, rest = _place(where)
-    if kind == "openpi":
+    if kind in REMOTE:
         _endpoint(rest)
     else:
         need("torch", "learn")
     if kind:
-        adapter = importlib.import_module(f"palmar.adapters.{kind}")
+        adapter = importlib.import_module("palmar.serve.client" if kind == SERVED else f"palmar.adapters.{kind}")
         loaded: Policy = adapter.load(rest, **options)
         return loaded
     from palmar.models import correction, exported
@@ -58,15 +62,16 @@ def load_policy(where: str, **options: object) -> Policy:
 def check_policy(where: str) -> None:
     """Raise what `load_policy` would, as far as that can be told within seconds: before workers start, and their progress.
 
-    A palmar checkpoint is read, a server is asked to connect at once (`RobotFault` when nobody opens), another folder has to exist.
+    A palmar checkpoint is read, a server is asked to connect at once (`PolicyUnreachable` when nobody opens), another folder has
+    to exist.
     """
     kind, rest = _place(where)
-    if kind == "openpi":
+    if kind in REMOTE:
         host, port = _endpoint(rest)
         try:
             socket.create_connection((host, port), timeout=CONNECT_TIMEOUT).close()
         except OSError as error:
-            raise RobotFault(
+            raise PolicyUnreachable(
                 f"no policy server at {host}:{port} ({error}). Next: start it, or mend the address"
             ) from error
     elif kind:
@@ -90,6 +95,8 @@ def check_policy(where: str) -> None:
 
 def _place(where: str) -> tuple[str, str]:
     """(kind, the rest): kind "" and a path that exists for a palmar checkpoint. Raises `BadFile` or `UnknownName`."""
+    if where.startswith(WEBSOCKET):
+        return SERVED, where
     kind, colon, rest = where.partition(":")
     if colon and kind in ADAPTERS:
         return kind, rest
@@ -139,7 +146,7 @@ def split_robot(where: str) -> tuple[str, str]:
 
 def _endpoint(rest: str) -> tuple[str, int]:
     """(host, port) of what follows "openpi:". Raises `BadValue`."""
-    url = rest if rest.startswith(("ws://", "wss://")) else "ws://" + rest.removeprefix("//")
+    url = rest if rest.startswith(WEBSOCKET) else "ws://" + rest.removeprefix("//")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -147,7 +154,7 @@ def _endpoint(rest: str) -> tuple[str, int]:
         host, port = None, None
     if not host or " " in host:
         raise BadValue(
-            f"'openpi:{rest}' is no address; expected openpi://HOST:PORT, such as openpi://localhost:8000. "
+            f"'{rest}' is no address of a policy server; expected //HOST:PORT after openpi:, or ws://HOST:PORT of palmar serve. "
             "Next: the address that the policy server prints"
         )
     return host, port or (443 if parts.scheme == "wss" else 80)

@@ -63,6 +63,10 @@ Share = Annotated[float, SHARE]
 Seconds = Annotated[float, DAY]
 Period = Annotated[float | None, DAY]
 Strength = Annotated[float, STRENGTH]
+Port = Annotated[int, Range(0, 65_535)]  # 0: any that is free
+Clients = Annotated[int, Range(1, 4096)]
+Hertz = Annotated[float, Range(0, 1e5, above=True, unit="Hz")]
+Bytes = Annotated[int | None, Range(1024, 2**31, unit="bytes")]
 COLLECTED = 0.7
 """Strength of the worlds that demonstrations, stills and questions are collected in, unless another is asked for."""
 

@@ -84,7 +84,7 @@ def mistaken(arguments: list[str], message: str, where: Path, monkeypatch: Any, 
         ("eval --policy [/]", "no checkpoint at '[/]'"),
         (
             "eval --policy openpi://::::",
-            "'openpi://::::' is no address; expected openpi://HOST:PORT, such as openpi://localhost",
+            "'//::::' is no address of a policy server; expected //HOST:PORT after openpi:",
         ),
         ("eval --policy opempi:x", "unknown kind of policy 'opempi'. Did you mean 'openpi'?"),
         (

@@ -68,7 +68,7 @@ class Environment:
                 raise BadValue(
                     f"'{key}' is {picture.dtype}{list(picture.shape)}; expected uint8[H, W, 3] RGB. Next: RGB pictures as uint8"
                 )
-            images[camera] = picture
+            images[camera] = picture.copy()  # what came over the wire cannot be written to
         for key, count in self.state.items():
             part = self._array(request, key)
             if part.dtype.kind not in "iuf" or part.shape != (count,):

@@ -115,7 +115,7 @@ def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
 def one_thread(policy: str) -> None:
     """Set torch to one thread in this process, for a command that acts with this policy here: a small network acts fastest so,
     and on busy cores many times faster. Nothing for the script, for a policy elsewhere, and without torch."""
-    if policy == "expert" or policy.startswith("openpi:") or find_spec("torch") is None:
+    if policy == "expert" or policy.startswith(("openpi:", "ws:", "wss:")) or find_spec("torch") is None:
         return
     import torch
 

@@ -29,6 +29,24 @@ class Worker(Protocol):
     def close(self) -> None: ...
 
 
+class Remote(Protocol):
+    """A policy that computes elsewhere."""
+
+    @property
+    def unreachable(self) -> Exception | None:
+        """Why no answer can be expected now, although nobody has asked. Costs nothing, from any thread."""
+        ...
+
+
+def remote_of(policy: object) -> Remote | None:
+    """The remote policy among a policy and those it wraps; None when it computes here."""
+    while policy is not None:
+        if hasattr(policy, "unreachable"):
+            return policy
+        policy = getattr(policy, "inner", None)
+    return None
+
+
 class Inline:
     """Computes at once and hands the chunk over `delay` seconds of the loop's clock later."""
 
@@ -74,6 +92,7 @@ class Threaded:
         self._result: ActionChunk | BaseException | None = None
         self._epoch, self._asked = 0, 0
         self._done.set()
+        self._remote, self._lost = remote_of(policy), False
         self._thread = threading.Thread(target=self._work, name="palmar-policy", daemon=True)
         self._thread.start()
 
@@ -108,6 +127,11 @@ class Threaded:
         if self.busy:  # the slot is the thread's now: not even to be read and put back
             return None
         result, self._result = self._result, None
+        if result is None and self._remote is not None:
+            lost, before = self._remote.unreachable, self._lost
+            self._lost = lost is not None
+            if lost is not None and not before:  # told once, although nobody has asked
+                raise lost
         if self._asked != self._epoch:
             return None
         if isinstance(result, BaseException):

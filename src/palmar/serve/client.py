@@ -63,7 +63,7 @@ class RemotePolicy:
             )
         try:
             return read_reply(answer, actions, asked, self.interface)
-        except BadValue as error:
+        except ValueError as error:
             raise self.line.failed(f"sends {error}") from error
 
     def reset(self) -> None:

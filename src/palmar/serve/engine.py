@@ -110,8 +110,7 @@ class Engine:
     def _answer(self, jobs: Sequence[_Job]) -> None:
         plain = [j for j in jobs if j.prefix is None]
         if len(plain) > 1 and getattr(self.policy, "together", False):
-            if self._computed(plain, lambda: self._pass(plain)):
-                jobs = [j for j in jobs if j.prefix is not None]
+            self._computed(plain, lambda: self._pass(plain))
         for job in jobs:
             if not job.answer.done():
                 self._computed([job], lambda job=job: [job.policy.act(job.observation, job.prefix)])  # type: ignore[misc]

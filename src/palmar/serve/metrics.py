@@ -8,14 +8,14 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Metrics:
-    """Of one server, in a registry of its own. wire: what a request took beside its inference [s]."""
+    """Of one server, in a registry of its own. count: requests that were answered."""
 
     def __init__(self) -> None:
         need("prometheus_client", "serve")
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-        self.content_type = CONTENT_TYPE_LATEST
+        self.content_type, self.count = CONTENT_TYPE_LATEST, 0
         self._registry = r = CollectorRegistry()
         self.sessions = Gauge("palmar_sessions", "Clients that are connected", registry=r)
         self.requests = Counter("palmar_requests", "Requests that were answered", registry=r)
@@ -29,6 +29,7 @@ class Metrics:
 
     def answered(self, total: float, inference: float, together: int) -> None:
         """A request: seconds in all and of inference, and how many shared the pass."""
+        self.count += 1
         self.requests.inc()
         self.total.observe(total)
         self.inference.observe(inference)

@@ -27,7 +27,8 @@ ARRAYS = ("spread", "features")
 
 
 def metadata(interface: Interface, policy: str, fingerprint: str) -> dict[str, Any]:
-    """What the server says first. policy: its name; fingerprint: of its weights (`models.checkpoint.fingerprint`), "" if unknown."""
+    """What the server says first. policy: its name; fingerprint: of its weights (`models.checkpoint.fingerprint`), "" where
+    it has none."""
     env = Environment.of(interface)
     keys = {"images": dict(env.images), "state": dict(env.state), "prompt": env.prompt}
     said = {"format": FORMAT, "policy": policy, "fingerprint": fingerprint, "keys": keys}
@@ -92,7 +93,7 @@ def read_request(env: Environment, message: Any, now: float) -> Asked:
             f"'{ENTRY}' of a request is {str(mine)[:80]}; expected id, time and reset. Next: a client of this version"
         )
     when = mine.get("time")
-    if type(when) not in (int, float) or not math.isfinite(when):
+    if not isinstance(when, int | float) or not math.isfinite(when):
         raise BadValue(f"time of an observation is {when!r}; expected seconds. Next: a finite number")
     obs = _checked(env, env.observation(message, float(when)))
     return Asked(obs, mine["id"], mine["reset"], _prefix(mine.get("prefix"), env.interface))
@@ -132,35 +133,36 @@ def reply(chunk: ActionChunk, asked: Asked, timing: Mapping[str, Mapping[str, fl
 
 
 def read_reply(answer: Mapping[str, Any], actions: Array, asked: Asked, interface: Interface) -> ActionChunk:
-    """actions: those of the answer [T, A]. Raises `BadValue` for what is no answer to this request."""
+    """actions: those of the answer [T, A]. Raises `ValueError` for what is no answer to this request."""
     mine = answer.get(ENTRY)
     if not isinstance(mine, dict) or mine.get("id") != asked.id:
         said = mine.get("id") if isinstance(mine, dict) else None
-        raise BadValue(f"an answer to request {said}; expected one to {asked.id}")
+        raise ValueError(f"an answer to request {said}; expected one to {asked.id}")
     if mine.get("t0") != asked.observation.time or mine.get("dt") != interface.dt:
-        raise BadValue(
+        raise ValueError(
             f"a chunk of t0 {mine.get('t0')!r}, dt {mine.get('dt')!r}; expected {asked.observation.time} and {interface.dt}"
         )
     for name in NUMBERS:
         if not (mine.get(name) is None or (type(mine[name]) in (int, float) and 0 <= mine[name] <= 1)):
-            raise BadValue(f"{name} {mine[name]!r}; expected 0 … 1")
+            raise ValueError(f"{name} {mine[name]!r}; expected 0 … 1")
     arrays = {n: _array(n, mine.get(n)) for n in ARRAYS}
     looked = mine.get("attention")
     if looked is not None and not isinstance(looked, dict):
-        raise BadValue(f"attention that is a {type(looked).__name__}; expected maps by name")
+        raise ValueError(f"attention that is a {type(looked).__name__}; expected maps by name")
     execute = mine.get("execute")
     if not (execute is None or (type(execute) is int and execute >= 1)):
-        raise BadValue(f"execute {execute!r}; expected 1 or more actions")
-    attention = None if looked is None else {str(k): _array(f"attention of {k}", v) for k, v in looked.items()}
+        raise ValueError(f"execute {execute!r}; expected 1 or more actions")
+    maps = {str(k): _array(f"attention of {k}", v) for k, v in (looked or {}).items()}
+    attention = {k: v for k, v in maps.items() if v is not None} or None
     return ActionChunk(
-        actions.astype(np.float32), interface.dt, asked.observation.time, mine.get("confidence"), mine.get("done"),
-        attention, arrays["spread"], execute, features=arrays["features"],
-    )  # type: ignore[arg-type]  # fmt: skip
+        actions.astype(np.float32), interface.dt, asked.observation.time, mine.get("confidence"), mine.get("done"), attention,
+        arrays["spread"], execute, features=arrays["features"],
+    )  # fmt: skip
 
 
 def _array(what: str, value: Any) -> Array | None:
     if value is None:
         return None
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        raise BadValue(f"{what} that is a {type(value).__name__}; expected an array of floats")
+        raise ValueError(f"{what} that is a {type(value).__name__}; expected an array of floats")
     return value

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from palmar.adapters.openpi import Environment
 from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadFile, BadValue, RobotFault, UserError, need, regular_file
+from palmar.ranges import Bytes, Clients, Hertz, Port, Seconds, check_ranges
 from palmar.serve.engine import Answer, Engine
 from palmar.serve.metrics import Metrics
 from palmar.serve.protocol import KEY, Asked, metadata, read_request, reply
@@ -44,24 +45,18 @@ class ServeConfig:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
-    connections: int = 16
-    rate: float = 200.0
-    largest: int | None = None
-    patience: float = 10.0
+    port: Port = 8000
+    connections: Clients = 16
+    rate: Hertz = 200.0
+    largest: Bytes = None
+    patience: Seconds = 10.0
     key: str = ""
     certificate: Path | None = None
     private_key: Path | None = None
     open: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
-            raise BadValue(f"port is {self.port}; expected 0 … 65535. Next: --port 8000")
-        for name in ("connections", "rate", "patience"):
-            if not getattr(self, name) > 0:
-                raise BadValue(f"{name} is {getattr(self, name)}; expected more than 0. Next: leave --{name} out")
-        if self.largest is not None and self.largest < 1024:
-            raise BadValue(f"largest is {self.largest} bytes; expected 1024 or more. Next: leave it out")
+        check_ranges(self)
         if not self.key.isascii() or any(not c.isprintable() or c.isspace() for c in self.key):
             raise BadValue(
                 f"the key in {KEY} has characters that no header holds; expected printable ASCII. Next: another key"
@@ -80,6 +75,10 @@ class ServeConfig:
             return None
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         files = regular_file(self.certificate), regular_file(self.private_key)
+        if missing := [f for f in files if not f.exists()]:
+            raise BadFile(
+                f"no file '{missing[0]}'; expected one in PEM format. Next: the path of the certificate, or of its key"
+            )
         try:
             made.load_cert_chain(*files, password=lambda: b"")
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError

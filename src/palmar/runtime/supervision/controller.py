@@ -14,6 +14,7 @@ from enum import IntEnum
 import numpy as np
 
 from palmar.embodiments import LITTLE
+from palmar.errors import PolicyUnreachable
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.safety.filter import RESTS
 from palmar.runtime.safety.guards import EMERGENCIES, Move
@@ -27,8 +28,9 @@ class Mode(IntEnum):
     ESTOP = 3
 
 
-STALL, WATCHDOG = "stall", "watchdog"
-"""What holds (`Controller.hold`) a robot that was asked to move and did not, and one whose policy is silent."""
+STALL, WATCHDOG, REMOTE = "stall", "watchdog", "remote policy"
+"""What holds (`Controller.hold`) a robot that was asked to move and did not, one whose policy is silent, and one whose policy's
+server is not there."""
 YIELDING = 2.0
 """Longest way back to the measured values [s]: a robot that sags is not followed all the way down."""
 
@@ -41,6 +43,8 @@ class Controller(Subscriber):
     does not [s]: the guards refuse all of it, or a channel pushes with nearly all its effort (`Thresholds.stall_effort`, where it
     is measured).
     deadman: asked at every tick; False is a released deadman switch, and holds.
+
+    A policy on a server that is lost (`PolicyUnreachable`) holds at once, until it answers again.
 
     HOLD is latched by `hold`; `pause` holds only until `go_on`, such as while a policy is not sure (`confidence.conduct`).
 
@@ -171,8 +175,13 @@ class Controller(Subscriber):
             self._failure = tick.failure
             if not self.acted:  # nothing has moved yet: there is nothing to wait for
                 self.finish()
+            elif isinstance(
+                tick.failure, PolicyUnreachable
+            ):  # at once: what is left of the chunk is older with every tick
+                self.hold(str(tick.failure), REMOTE)
         if tick.new_chunk and tick.acting and tick.chunk is not None and np.isfinite(tick.chunk.actions).all():
             self._fresh, self._failure, self.acted = tick.time, None, True
+            self.release(REMOTE)
             if tick.chunk.intervention:  # a person drives: what the policy does not answer holds nobody
                 self.release(WATCHDOG)
         if tick.verdict.stop:
