@@ -15,6 +15,7 @@ QUICK = {
     "02_your_own_policy.py": (["2"], "success: "),
     "03_safety.py": ([], "workspace tcp.z"),
     "06_build_a_model.py": ([], "16 actions of 7 numbers"),
+    "09_gymnasium.py": ([], "1000 steps, "),
     "07_own_body.py": (["", "", "5"], "points at the square in 5 of 5 trials"),
 }
 

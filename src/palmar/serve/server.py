@@ -204,7 +204,7 @@ class PolicyServer:
                 asked = read_request(self.env, unpack(message), time.monotonic() - began)
                 if asked.id is not None and asked.id <= last:
                     raise BadValue(
-                        f"request {asked.id} after {last}; expected a higher number: one that was sent before is not done again"
+                        f"request {asked.id} after {last}; expected a higher number. Next: what was sent before is not done again"
                     )
                 last = last if asked.id is None else asked.id
             except BadValue as error:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ METHODS = {
     "reset": "reset(seed=None) -> Observation",
     "close": "close()",
 }
-MOCK = "mock:"
-FORMS = f"{MOCK} or module:Class, such as my_arm:MyArm for the class MyArm in my_arm.py"
+MOCK, GYM = "mock:", "gym:"
+FORMS = f"{MOCK}, {GYM}ENV for a Gymnasium environment, or module:Class, such as my_arm:MyArm for the class MyArm in my_arm.py"
 
 
 class Attached:
@@ -99,6 +100,8 @@ class Found:
         arguments = _arguments(self.made, where, robot)
         try:
             inner = self.made(*arguments)
+        except BadValue:
+            raise
         except Exception as error:
             raise RobotFault(
                 f"'{where}' cannot be made: {told(error)}. Next: is the robot connected and switched on?"
@@ -124,15 +127,23 @@ class Found:
 
 
 def find_body(where: str) -> Found:
-    """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, or `mock:`
-    for one that tracks every command perfectly, with pictures of noise.
+    """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, `mock:`
+    for one that tracks every command perfectly, with pictures of noise, or `gym:ENV` for a Gymnasium environment.
 
     The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue` or `UnknownName`.
     """
     if where == MOCK:
         return Found(where, None)
+    if where.startswith(GYM) and where != GYM:
+        return Found(where, partial(_gymnasium, where.removeprefix(GYM)))
     made = _class(where)
     return Found(where, made, source_digest(made))
+
+
+def _gymnasium(name: str, robot: Embodiment) -> Any:
+    from palmar.runtime.bodies.gymnasium_body import GymnasiumBody
+
+    return GymnasiumBody(name, robot)
 
 
 def check_same(own: Embodiment, robot: Embodiment, where: str) -> None:
