@@ -183,6 +183,24 @@ def test_what_takes_too_long_is_told_and_others_are_not_told_to_wait_for_ever():
         client.close()
 
 
+def test_health_tells_that_inference_hangs():
+    with serving(config=ServeConfig(port=0, patience=0.2)) as server:
+        assert http(server.address, "/healthz")[0] == 200
+        client = load_policy(server.address)
+        with pytest.raises(PolicyUnreachable, match="no answer within"):
+            client.act(seen(instruction="hang"))
+        status, _, said = http(server.address, "/healthz")
+        assert status == 503 and "inference has hung for" in said
+        client.close()
+
+
+def test_a_policy_that_corrects_between_chunks_is_not_served():
+    policy = Counting()
+    policy.correct = lambda obs, action, position: action
+    with pytest.raises(BadValue, match="corrects each action from the newest observation"), serving(policy):
+        pytest.fail("it began")
+
+
 def test_one_memory_serves_one_client_at_a_time():
     with serving(Alone()) as server:
         assert not server.engine.shares

@@ -25,6 +25,7 @@ from palmar.runtime.deploy import Report
 from palmar.runtime.fitting import Fitted
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.supervision.controller import Controller, Mode
+from palmar.runtime.worker import remote_of
 from palmar.types import Observation
 
 if TYPE_CHECKING:
@@ -88,6 +89,14 @@ def _exact(policy: str) -> str:
     return str(checkpoint_of(folder)) + (f"@{robot}" if robot else "")
 
 
+def _fingerprint(name: str, policy: Policy | None = None) -> str:
+    """Of a policy by its name; of one on a server what that says of itself."""
+    from palmar.models.checkpoint import fingerprint
+
+    served = getattr(remote_of(policy), "served", None)
+    return fingerprint(name) if served is None else str(served.fingerprint)
+
+
 class Resuming(Subscriber):
     """Lets a robot that is held (`Controller.hold`) go on when a person types the key for it: they have looked."""
 
@@ -113,11 +122,9 @@ def attended(config: RunConfig, fit: Fitted, controller: Controller) -> Iterator
     if config.record is not None:
         _check_record(config.record, fit.robot)
     if config.detector is not None:
-        from palmar.models.checkpoint import fingerprint
-
         detector = Detector.load(config.detector)
-        own = fingerprint(config.policy)
-        other = fingerprint(config.ab) if config.ab else own
+        own = _fingerprint(config.policy, policy)
+        other = _fingerprint(config.ab) if config.ab else own
         if detector.policy and own != other:  # whichever of the two is drawn today
             raise BadValue(
                 f"--detector '{config.detector}' was fitted to one policy, and with --ab two drive in turn. Next: leave out one of "

@@ -52,6 +52,7 @@ class Engine:
         self.policy, self.most = policy, most
         self.shares = hasattr(policy, "session")
         self._taken = False
+        self._began: float | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="palmar-engine", daemon=True)
         self._thread.start()
@@ -69,6 +70,12 @@ class Engine:
     def release(self, session: Policy) -> None:
         """A session is over."""
         self._taken = self._taken and session is not self.policy
+
+    @property
+    def computing(self) -> float:
+        """How long the pass that goes on has taken so far [s]; 0 when none does."""
+        began = self._began
+        return 0.0 if began is None else time.perf_counter() - began
 
     def ask(
         self, session: Policy, obs: Observation, prefix: Prefix | None = None, reset: bool = False
@@ -121,16 +128,17 @@ class Engine:
 
         return act_together([(j.policy, j.observation) for j in jobs])  # type: ignore[misc]
 
-    @staticmethod
-    def _computed(jobs: Sequence[_Job], compute: Callable[[], Sequence[ActionChunk]]) -> bool:
+    def _computed(self, jobs: Sequence[_Job], compute: Callable[[], Sequence[ActionChunk]]) -> bool:
         """Whether the jobs are answered. What one alone raises is its answer; of several, each is to be asked alone."""
-        began = time.perf_counter()
+        began = self._began = time.perf_counter()
         try:
             chunks = compute()
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].answer.set_exception(error)
             return False
+        finally:
+            self._began = None
         took = time.perf_counter() - began
         for job, chunk in zip(jobs, chunks, strict=True):
             job.answer.set_result(Answer(chunk, took, len(jobs)))

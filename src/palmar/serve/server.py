@@ -24,6 +24,7 @@ from palmar.adapters.openpi import Environment
 from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadFile, BadValue, RobotFault, UserError, need, regular_file
 from palmar.ranges import Bytes, Clients, Hertz, Port, Seconds, check_ranges
+from palmar.runtime.correcting import corrector
 from palmar.serve.engine import Answer, Engine
 from palmar.serve.metrics import Metrics
 from palmar.serve.protocol import KEY, Asked, metadata, read_request, reply
@@ -99,7 +100,8 @@ def loopback(host: str) -> bool:
 class PolicyServer:
     """policy: what is served. name, fingerprint: what clients are told of it (`protocol.metadata`).
 
-    `run` serves until it is cancelled; `address` is where, once it does.
+    `run` serves until it is cancelled; `address` is where, once it does. Raises `BadValue` for a policy that corrects actions
+    between chunks (`runtime.correcting`).
     """
 
     def __init__(
@@ -107,6 +109,11 @@ class PolicyServer:
     ) -> None:
         need("websockets", "serve")
         need("msgpack", "serve")
+        if corrector(policy) is not None:
+            raise BadValue(
+                f"'{name}' corrects each action from the newest observation, which it cannot do from another computer. Next: serve "
+                "the policy that it corrects, or run it where the robot is"
+            )
         self.config = config or ServeConfig()
         self.context = self.config.context()
         self.engine, self.metrics = Engine(policy), Metrics()
@@ -144,6 +151,8 @@ class PolicyServer:
     def _answer_http(self, line: ServerConnection, request: Request) -> Response | None:
         """None for who may have a session; what anybody else is told."""
         if request.path == "/healthz":
+            if (hangs := self.engine.computing) > self.config.patience:
+                return line.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"inference has hung for {hangs:.0f} s\n")
             return line.respond(HTTPStatus.OK, "OK\n")
         if not self._knows(request.headers.get_all("Authorization")):
             self.metrics.refused("key")
