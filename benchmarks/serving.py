@@ -100,8 +100,8 @@ def wire_share(address: str, count: int) -> dict[str, float]:
     }
 
 
-def driven(address: str, number: int, until: float, found: list[dict[str, float]]) -> None:
-    """A client that acts ten times a second, begins an episode now and then, and connects anew now and then."""
+def driven(address: str, number: int, until: float, hertz: float, found: list[dict[str, float]]) -> None:
+    """A client that acts so many times a second, begins an episode now and then, and connects anew now and then."""
     rng, policy, asked, failures, slowest = np.random.default_rng(number), load_policy(address), 0, 0, 0.0
     while time.monotonic() < until:
         began = time.perf_counter()
@@ -115,15 +115,17 @@ def driven(address: str, number: int, until: float, found: list[dict[str, float]
             policy.reset()
         if asked % 500 == 0:
             policy.close()
-        time.sleep(max(0.0, 0.1 - (time.perf_counter() - began)))
+        time.sleep(max(0.0, 1 / hertz - (time.perf_counter() - began)))
     policy.close()
     found.append({"asked": asked, "failures": failures, "slowest": slowest})
 
 
-def endured(pid: int, address: str, clients: int, minutes: float) -> tuple[list[dict[str, float]], list[float]]:
+def endured(
+    pid: int, address: str, clients: int, minutes: float, hertz: float
+) -> tuple[list[dict[str, float]], list[float]]:
     """What each client saw, and the server's memory over time [MB]."""
     until, found, memory = time.monotonic() + 60 * minutes, [], []
-    threads = [threading.Thread(target=driven, args=(address, n, until, found)) for n in range(clients)]
+    threads = [threading.Thread(target=driven, args=(address, n, until, hertz, found)) for n in range(clients)]
     for t in threads:
         t.start()
     for _ in track(range(100), f"{clients} clients"):
@@ -172,6 +174,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--clients", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--hertz", type=float, default=10.0, help="of each client")
     parser.add_argument("--fuzz", type=int, default=0)
     parser.add_argument("--openpi", default="")
     args = parser.parse_args()
@@ -186,12 +189,12 @@ def main() -> None:
             failed = server.poll() is not None or after > 1.1 * before
             console.print(f"{args.fuzz} messages: {ends}; memory {before:.0f} → {after:.0f} MB; alive and answering")
         elif args.clients:
-            found, memory = endured(server.pid, address, args.clients, args.minutes)
+            found, memory = endured(server.pid, address, args.clients, args.minutes, args.hertz)
             asked, failures = (sum(f[k] for f in found) for k in ("asked", "failures"))
             early, late = np.median(memory[10:20]), np.median(memory[-10:])
             failed = len(found) < args.clients or failures > 0 or late > 1.1 * early
             console.print(
-                f"{args.clients} clients, {args.minutes:g} minutes: {asked:.0f} requests, {failures:.0f} failures, slowest "
+                f"{args.clients} clients, {args.minutes:g} minutes at {args.hertz:g} Hz: {asked:.0f} requests, {failures:.0f} failures, slowest "
                 f"{max(f['slowest'] for f in found):.2f} s; {args.clients - len(found)} stuck; memory {early:.0f} → {late:.0f} MB"
             )
         else:
