@@ -193,9 +193,10 @@ def main() -> None:
             asked, failures = (sum(f[k] for f in found) for k in ("asked", "failures"))
             early, late = np.median(memory[10:20]), np.median(memory[-10:])
             failed = len(found) < args.clients or failures > 0 or late > 1.1 * early
+            slowest, stuck = max(f["slowest"] for f in found), args.clients - len(found)
             console.print(
                 f"{args.clients} clients, {args.minutes:g} minutes at {args.hertz:g} Hz: {asked:.0f} requests, {failures:.0f} "
-                f"failures, slowest {max(f['slowest'] for f in found):.2f} s; {args.clients - len(found)} stuck; memory {early:.0f} → {late:.0f} MB"
+                f"failures, slowest {slowest:.2f} s; {stuck} stuck; memory {early:.0f} → {late:.0f} MB"
             )
         else:
             console.print({k: round(v, 2) for k, v in wire_share(address, args.requests).items()})
