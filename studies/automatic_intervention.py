@@ -30,7 +30,8 @@ from palmar.runtime.confidence.distance import DISTANCE
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import Randomization
-from palmar.train.adapt import AdaptConfig, adapt
+from palmar.train.adapt import adapt
+from palmar.train.adapt_config import AdaptConfig
 
 if TYPE_CHECKING:
     from making import Lab

@@ -25,7 +25,8 @@ from palmar.models import checkpoint
 from palmar.policy import shipped
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import Randomization, WorldParams
-from palmar.train.adapt import AdaptConfig, adapt
+from palmar.train.adapt import adapt
+from palmar.train.adapt_config import AdaptConfig
 
 if TYPE_CHECKING:
     from making import Lab

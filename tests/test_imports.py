@@ -109,12 +109,33 @@ def test_every_room_is_on_a_floor():
     assert files == NOUNS, f"files beside the rooms must be nouns: {files - NOUNS}"
 
 
+HEAVY = ("torch", "mujoco", "pyarrow", "av", "transformers", "matplotlib", "scipy", "PIL", "gymnasium")
+
+
+def test_the_command_line_and_the_client_of_a_server_need_only_light_packages():
+    """They explain themselves, and drive a robot by a policy elsewhere, where nothing else is installed."""
+    code = f"""
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Without())
+import palmar.serve.client, palmar.cli.live, palmar.cli.attended
+from palmar.cli.main import main
+main(["--help"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "serve" in done.stdout, done.stderr
+
+
 def test_nouns_and_runtime_need_only_light_packages():
     """Imported in a process where the heavy packages cannot be."""
-    heavy = ("torch", "mujoco", "pyarrow", "av", "transformers", "matplotlib", "scipy", "PIL")
     modules = ["palmar", *(f"palmar.{n}" for n in sorted(NOUNS))]
     files = [p.relative_to(SOURCE).with_suffix("") for p in sorted((SOURCE / "runtime").rglob("*.py"))]
     modules += [".".join(("palmar", *p.parts)) for p in files if p.stem != "__init__"]
-    code = f"import sys\nfor name in {heavy!r}: sys.modules[name] = None\n" + "\n".join(f"import {m}" for m in modules)
+    code = f"import sys\nfor name in {HEAVY!r}: sys.modules[name] = None\n" + "\n".join(f"import {m}" for m in modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,8 @@ from palmar.models.presets import preset
 from palmar.policy import current_version, load_policy
 from palmar.robots.arm7 import arm7
 from palmar.runtime.adaptation.versions import Versions
-from palmar.train.adapt import AdaptConfig, Successes, Unlabelled, adapt, shares
+from palmar.train.adapt import Successes, Unlabelled, adapt, recipe_of, shares
+from palmar.train.adapt_config import AdaptConfig
 from palmar.train.adapting import AdaptRequest, adapted_version
 from palmar.train.feed import Feed
 from palmar.train.loop import TrainConfig
@@ -116,7 +117,7 @@ def test_a_batch_holds_the_asked_shares(there: SimpleNamespace) -> None:
     sets = [Dataset(there.replay), Corrections(Dataset(there.corrections)), Corrections(Dataset(there.corrections))]
     weights = shares([36], 64) + shares([12, 12], 32)
     feed = Feed(sets, 4, validation=0.0)
-    mixture = AdaptConfig().recipe(Mixture(1.0, weights)).stages[0].data
+    mixture = recipe_of(AdaptConfig(), Mixture(1.0, weights)).stages[0].data
     for step in range(3):
         picked = mixture.draw(feed.groups, 96, 0.0, np.random.default_rng(step))
         assert abs(int(np.sum(picked < 36)) - 64) <= 1

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -20,53 +20,25 @@ from palmar.data.held import InMemory
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
 from palmar.data.view import View
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models import checkpoint
-from palmar.ranges import BATCH, COUNT, RATE, Range, Seed, check_ranges
+from palmar.ranges import COUNT, check_ranges
+from palmar.train.adapt_config import AdaptConfig
 from palmar.train.loop import TrainConfig, TrainRequest, train
 from palmar.train.lora import Lora
 from palmar.train.recipe import Recipe, Stage
 from palmar.train.resume import STATE
 from palmar.types import STILL
 
-Part = Literal["head", "lora", "all"]
 
-
-@dataclass(frozen=True)
-class AdaptConfig:
-    """How a checkpoint is adapted."""
-
-    part: Part = "all"
-    """Which weights move: the head, low-rank adapters beside the linear layers (merged at the end) with the head, or all."""
-    steps: Annotated[int, COUNT] = 60
-    """Of the optimiser."""
-    corrections: Annotated[int, BATCH] = 32
-    """Frames of corrections in a batch."""
-    replay: Annotated[int, Range(0, 10**6)] = 64
-    """Frames of old data in a batch; 0 for none, which forgets."""
-    replayed: Annotated[int, COUNT] = 4000
-    """Frames of old data to draw from, whole episodes taken evenly: reading more takes longer than the training."""
-    lr: Annotated[float, RATE] = 3e-4
-    """Highest learning rate."""
-    rank: Annotated[int, Range(1, 4096)] = 8
-    """Of the low-rank adapters."""
-    threads: int = 0
-    """Of torch; 0 for all cores."""
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.part not in get_args(Part):
-            raise UnknownName("part to adapt", self.part, get_args(Part))
-
-    def recipe(self, mixture: Mixture) -> Recipe:
-        """One stage that trains the part, of frames drawn as the mixture says."""
-        if self.part == "lora":
-            stage = Stage("adapt", lora=Lora(self.rank, float(self.rank)), train=("@lora", "@head"), data=mixture)
-        else:
-            stage = Stage("adapt", train=("@head",) if self.part == "head" else ("*",), data=mixture)
-        return Recipe(f"adapt {self.part}", (stage,))
+def recipe_of(config: AdaptConfig, mixture: Mixture) -> Recipe:
+    """One stage that trains the part, of frames drawn as the mixture says."""
+    if config.part == "lora":
+        stage = Stage("adapt", lora=Lora(config.rank, float(config.rank)), train=("@lora", "@head"), data=mixture)
+    else:
+        stage = Stage("adapt", train=("@head",) if config.part == "head" else ("*",), data=mixture)
+    return Recipe(f"adapt {config.part}", (stage,))
 
 
 @dataclass(frozen=True)
@@ -116,7 +88,7 @@ def adapt(
             lr=config.lr, ema=0.98, seed=config.seed, validation=0.0, threads=config.threads, checkpoint_minutes=1e5,
             warmup=0.05,
         ),
-        config.recipe(Mixture(temperature=1.0, sources=weights)),
+        recipe_of(config, Mixture(temperature=1.0, sources=weights)),
         embodiment=interface.embodiment, paraphrases=paraphrases, init=Path(init),
     )  # fmt: skip
     folder = train(request, out, progress=False)

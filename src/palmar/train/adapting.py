@@ -20,7 +20,8 @@ from palmar.eval.gate import GateConfig, GateVerdict
 from palmar.models import checkpoint
 from palmar.policy import checkpoint_of
 from palmar.runtime.adaptation.versions import Versions, is_history
-from palmar.train.adapt import AdaptConfig, Adapted, adapt, checked
+from palmar.train.adapt import Adapted, adapt, checked
+from palmar.train.adapt_config import AdaptConfig
 
 Gate = Callable[[str, str], GateVerdict]
 """(checkpoint before, checkpoint after) → the verdict of held-out trials."""

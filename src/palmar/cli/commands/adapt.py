@@ -12,7 +12,7 @@ from palmar.cli.shared import Answer, one_thread, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.ranges import BATCH, COUNT, RATE, SEED, Count, Processes, Range, Seconds, Seed
-from palmar.train.adapt import AdaptConfig, Part
+from palmar.train.adapt_config import AdaptConfig, Part
 
 if TYPE_CHECKING:
     from palmar.lab.before_after import Tables
