@@ -7,6 +7,8 @@ import math
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -521,3 +523,15 @@ def test_stills_alone_are_nothing_to_act_by(
 def test_mending_drops_nothing_that_it_was_not_told_to() -> None:
     assert inspect.signature(repair).parameters["drop"].default is False
     assert next(f.default for f in fields(COMMANDS["repair"]) if f.name == "drop") is False  # type: ignore[arg-type]
+
+
+def test_help_may_be_cut_off_by_who_reads_it():
+    """palmar --help | head"""
+    for words in (["--help"], ["run", "--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-m", "palmar.cli", *words], stdout=writer, stderr=subprocess.PIPE, text=True
+        )
+        os.close(writer)
+        assert done.returncode == 0 and not done.stderr, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -50,17 +51,27 @@ def main(argv: list[str] | None = None) -> int:
     # an emergency stop is pressed whatever its reason holds
     if argv[0] != "estop" and (mistake := unreadable(argv)):
         return _fail(BadValue(mistake), 2, "--json" in argv)
-    command: Command
-    if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command
-        command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
-    else:
-        command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="palmar", description=ABOUT)
+    try:
+        command = _parsed(argv)
+    except BrokenPipeError:  # its help is read by something that has read enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return 0
 
     def work(console: Screen) -> Answer:
         check_ranges(command, "--", f"palmar {argv[0]} --help")
         return command.run(console)
 
     return guarded(work, as_json=command.json)
+
+
+def _parsed(argv: list[str]) -> Command:
+    """The command that the words mean. Ends the process for --help, and for words that mean none."""
+    command: Command
+    if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command
+        command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
+    else:
+        command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="palmar", description=ABOUT)
+    return command
 
 
 def guarded(work: Callable[[Screen], Answer], as_json: bool = False) -> int:
