@@ -228,13 +228,14 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
         check_deployable(robot)
         require_checked(robot, found, config.robot)
         Latch(robot.name).require_released()
-        if config.watchdog is not None:
+        if config.watchdog is not None and not found.remote:
             check_period(config.watchdog, robot)
     drawn = _Drawn(config)
     policy = drawn.policy
     fit = None if robot is None else _fitted(config, policy, robot)
     body: HostedBody | Attached
-    body = found.connect(robot) if config.watchdog is None else HostedBody(config.body, robot, config.watchdog)
+    here = config.watchdog is None or found.remote  # a remote one has its watchdog with it
+    body = found.connect(robot) if here else HostedBody(config.body, robot, config.watchdog)  # type: ignore[arg-type]
     try:
         latch = Latch(body.embodiment.name)
         latch.require_released()

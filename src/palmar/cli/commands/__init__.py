@@ -11,7 +11,7 @@ from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.commands.robots import Robot
 from palmar.cli.commands.safety import EStop, Replay
-from palmar.cli.commands.serve import Serve
+from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.speed import Bench, Export
 from palmar.cli.shared import Command
 
@@ -22,7 +22,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
-    "export": Export, "bench": Bench, "serve": Serve,
+    "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
     "robot": Robot,
 }  # fmt: skip
 """By the word on the command line."""
@@ -30,5 +30,5 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 __all__ = [
     "COMMANDS", "Adapt", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval",
     "Export", "Ground", "Import", "Inspect", "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "Serve",
-    "SysId", "Train",
+    "ServeBody", "SysId", "Train",
 ]  # fmt: skip

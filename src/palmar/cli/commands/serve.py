@@ -1,4 +1,4 @@
-"""A policy for other computers."""
+"""A policy, or a robot, for other computers."""
 
 from __future__ import annotations
 
@@ -71,6 +71,64 @@ class Serve:
         asyncio.run(serve(server, ready))
         figures["answered"] = server.metrics.count
         console.print(f"stopped; {server.metrics.count} requests were answered")
+        return 0, figures
+
+
+@dataclass(frozen=True)
+class ServeBody:
+    """Serve a robot over the network, to palmar run --body tcp://HOST:PORT, one driver at a time, until Ctrl-C.
+
+    The watchdog is here, with the robot: it brakes when a command is missed, and when the connection ends. Limits are those of the
+    description here. The body must have passed palmar check-body on this computer. Drivers need a key where the environment
+    variable PALMAR_API_KEY holds one. It never travels, but what is said is not encrypted: beyond your own network use a tunnel
+    (SSH, WireGuard).
+    """
+
+    body: Positional[str]
+    """module:Class, from the current folder or an installed package, gym:ENV, or mock:."""
+    robot: str
+    """Name of a robot that comes with palmar, or a robot file (.toml)."""
+    host: str = "127.0.0.1"
+    """Where to listen. Other computers reach 0.0.0.0, which wants a key or --open."""
+    port: Port = 8800
+    """0 for any that is free."""
+    period: Seconds = 0.2
+    """Longest time between two commands while the robot moves [s]; then it is braked, and its E-STOP latched."""
+    open: bool = False
+    """Other computers may drive it without a key."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Screen) -> Answer:
+        import os
+        import signal
+        import sys
+
+        from palmar.description.find import find_robot
+        from palmar.runtime.bodies.find import find_body
+        from palmar.runtime.supervision.handshake import KEY
+        from palmar.serve.bodies import BodyConfig, BodyServer
+
+        config = configured(BodyConfig, self, key=os.environ.get(KEY, ""))
+        robot = find_robot(self.robot)
+        server = BodyServer(find_body(self.body), robot, config, self.robot)
+        figures: dict[str, Any] = {"body": self.body, "robot": robot.name}
+
+        def ready(address: str) -> None:
+            figures["address"] = address
+            console.print(styled("[bold]{}[/] ({}) is served at [bold]{}[/]", self.body, robot.name, address))
+            who = "with the key in " + KEY if config.key else "without a key"
+            console.print(styled("drivers {}; palmar run --body {}; Ctrl-C ends it", who, address))
+            sys.stdout.flush()  # whoever started it in the background reads it here
+
+        before = {n: signal.signal(n, lambda *_: server.stop()) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            server.run(ready)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        figures["drivers"] = server.drivers
+        console.print(f"stopped; it was driven {server.drivers} times")
         return 0, figures
 
 

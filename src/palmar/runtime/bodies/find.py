@@ -15,6 +15,7 @@ from typing import Any
 
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, RobotFault, UnknownName
+from palmar.runtime.bodies.remote import TCP, RemoteBody, address
 from palmar.runtime.mock import MockBody
 from palmar.types import Array, Observation
 
@@ -25,7 +26,10 @@ METHODS = {
     "close": "close()",
 }
 MOCK, GYM = "mock:", "gym:"
-FORMS = f"{MOCK}, {GYM}ENV for a Gymnasium environment, or module:Class, such as my_arm:MyArm for the class MyArm in my_arm.py"
+FORMS = (
+    f"{MOCK}, {GYM}ENV for a Gymnasium environment, tcp://HOST:PORT of palmar serve-body, or module:Class, such as my_arm:MyArm "
+    "for the class MyArm in my_arm.py"
+)
 
 
 class Attached:
@@ -86,6 +90,11 @@ class Found:
     made: Callable[..., Any] | None
     digest: str = ""
 
+    @property
+    def remote(self) -> bool:
+        """On another computer, where its watchdog is too."""
+        return self.where.startswith(TCP)
+
     def connect(self, robot: Embodiment | None = None, strict: bool = True) -> Attached:
         """Make it. robot: its description, None when the body's own `embodiment` is to be used. strict: as of `Attached`.
 
@@ -128,16 +137,24 @@ class Found:
 
 def find_body(where: str) -> Found:
     """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, `mock:`
-    for one that tracks every command perfectly, with pictures of noise, or `gym:ENV` for a Gymnasium environment.
+    for one that tracks every command perfectly, with pictures of noise, `gym:ENV` for a Gymnasium environment, or
+    `tcp://HOST:PORT` for one of `palmar serve-body`.
 
     The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue` or `UnknownName`.
     """
     if where == MOCK:
         return Found(where, None)
+    if where.startswith(TCP):
+        address(where)
+        return Found(where, partial(_remote, where))
     if where.startswith(GYM) and where != GYM:
         return Found(where, partial(_gymnasium, where.removeprefix(GYM)))
     made = _class(where)
     return Found(where, made, source_digest(made))
+
+
+def _remote(where: str, robot: Embodiment | None = None) -> Any:
+    return RemoteBody(where, robot)
 
 
 def _gymnasium(name: str, robot: Embodiment) -> Any:

@@ -26,7 +26,18 @@ from palmar.errors import BadValue, RobotFault
 from palmar.runtime.bodies.find import Attached, find_body
 from palmar.runtime.loop import LONGEST
 from palmar.runtime.supervision.estop import Latch
-from palmar.runtime.supervision.link import SEED, Ended, Fault, Kind, observation, receive, send
+from palmar.runtime.supervision.link import (
+    SEED,
+    Ended,
+    Fault,
+    Kind,
+    Refused,
+    answer_to,
+    fault_of,
+    observation,
+    receive,
+    send,
+)  # fmt: skip
 from palmar.runtime.supervision.watchdog import CLOSES
 from palmar.types import Array, Observation
 
@@ -91,7 +102,7 @@ class HostedBody:
                 "its words above"
             ) from error
         if kind is Kind.FAULT:
-            raise _fault(payload)
+            raise fault_of(payload)
         return self._described or parse_robot(bytes(payload).decode(), self.where)
 
     def __enter__(self) -> HostedBody:
@@ -150,21 +161,14 @@ class HostedBody:
     def _seen(self, kind: Kind, payload: bytes, timeout: float | None) -> Observation:
         if self._ended:
             raise RobotFault(self._ended)
-        self._sock.settimeout(timeout)
         try:
-            send(self._sock, kind, payload)
-            said, answer = receive(self._sock)
-            fault = _fault(answer) if said is Kind.FAULT else None
-            while said is Kind.FAULT and answer[1] == Kind.APPLY:  # of commands before; the answer is still to come
-                said, answer = receive(self._sock)
+            return observation(answer_to(self._sock, kind, payload, timeout), self.embodiment)
         except (Ended, TimeoutError) as error:
             raise self._lost(error) from error
-        if said is Kind.FAULT and answer[0] == Fault.STOPPED:  # it has braked the robot: nothing is to be sent any more
-            fault = _fault(answer)
-            self._ended = str(fault)
-        if fault is not None or said is Kind.FAULT:
-            raise fault or _fault(answer)
-        return observation(answer, self.embodiment)
+        except Refused as refused:
+            if refused.stopped:  # it has braked the robot: nothing is to be sent any more
+                self._ended = str(refused.fault)
+            raise refused.fault from None
 
     def _lost(self, error: Exception) -> RobotFault | BadValue:
         """The watchdog does not answer. When it said that it stops the robot, that is the reason; else the robot is braked
@@ -194,7 +198,7 @@ class HostedBody:
             while True:
                 kind, payload = receive(self._sock)
                 if kind is Kind.FAULT and payload[0] == Fault.STOPPED:
-                    return _fault(payload)
+                    return fault_of(payload)
         except (Ended, TimeoutError, RobotFault):
             return None
 
@@ -220,12 +224,3 @@ def check_period(period: float, robot: Embodiment) -> None:
             f"the watchdog's period is {period:g} s; {robot.name} gets {robot.control_rate:g} commands a second, expected "
             f"{least:g} … 5 s. Next: --watchdog {max(least, PERIOD):g}"
         )
-
-
-def _fault(payload: memoryview) -> RobotFault | BadValue:
-    what, said = payload[0], bytes(payload[2:]).decode(errors="replace")
-    if what == Fault.ASKED:
-        return BadValue(said)
-    if what == Fault.STOPPED:
-        return RobotFault(f"{said}; the watchdog brakes the robot. Next: look at the robot, then start again")
-    return RobotFault(said)

@@ -24,7 +24,7 @@ from enum import IntEnum
 import numpy as np
 
 from palmar.embodiments import Embodiment
-from palmar.errors import RobotFault
+from palmar.errors import BadValue, RobotFault
 from palmar.types import Array, Observation
 
 HEADER = struct.Struct("<2sBxI")
@@ -143,3 +143,36 @@ def observation(payload: memoryview, robot: Embodiment) -> Observation:
             f"an observation of {len(payload)} bytes does not fit {robot.name} ({error}). Next: palmar check-body"
         ) from error
     return Observation(images, state, words, time)
+
+
+class Refused(Exception):
+    """A request was answered by a fault. stopped: the watchdog has braked the robot."""
+
+    def __init__(self, fault: RobotFault | BadValue, stopped: bool) -> None:
+        super().__init__(str(fault))
+        self.fault, self.stopped = fault, stopped
+
+
+def answer_to(sock: socket.socket, kind: Kind, payload: bytes, timeout: float | None) -> memoryview:
+    """Ask, and return what SEEN holds. Raises `Refused` for a fault, also of a command before; `Ended`, TimeoutError."""
+    sock.settimeout(timeout)
+    send(sock, kind, payload)
+    said, answer = receive(sock)
+    fault = fault_of(answer) if said is Kind.FAULT else None
+    while said is Kind.FAULT and answer[1] == Kind.APPLY:  # of commands before; the answer is still to come
+        said, answer = receive(sock)
+    if said is Kind.FAULT and answer[0] == Fault.STOPPED:
+        raise Refused(fault_of(answer), True)
+    if fault is not None or said is Kind.FAULT:
+        raise Refused(fault or fault_of(answer), False)
+    return answer
+
+
+def fault_of(payload: memoryview) -> RobotFault | BadValue:
+    """What a FAULT message says, to be raised."""
+    what, said = payload[0], bytes(payload[2:]).decode(errors="replace")
+    if what == Fault.ASKED:
+        return BadValue(said)
+    if what == Fault.STOPPED:
+        return RobotFault(f"{said}; the watchdog brakes the robot. Next: look at the robot, then start again")
+    return RobotFault(said)

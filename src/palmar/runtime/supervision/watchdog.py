@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,14 @@ class Host:
     """Serves one body to one loop, and stops it. `serve` runs on the main thread, `watch` on one of its own.
 
     period: longest time between two commands while the robot moves [s]. latch: the E-STOP; None: of the robot's name.
+    far: the loop is on another computer, and cannot see the E-STOP of this one: it is told.
     stopped: why the watchdog has stopped the robot, "" while it has not.
     """
 
-    def __init__(self, body: Body, sock: socket.socket, period: float, latch: Latch | None = None) -> None:
-        self.body, self.sock, self.period = body, sock, period
+    def __init__(
+        self, body: Body, sock: socket.socket, period: float, latch: Latch | None = None, far: bool = False
+    ) -> None:
+        self.body, self.sock, self.period, self.far = body, sock, period, far
         self.robot: Embodiment = body.embodiment
         self.latch = latch or Latch(self.robot.name)
         self.limits, self.cameras = Limits.of(self.robot), [c.name for c in self.robot.cameras]
@@ -148,7 +152,7 @@ class Host:
 
     def _refuse_when_stopped(self) -> None:
         """A loop that was away and comes back is told why nothing moves; one that brakes for an E-STOP may look on."""
-        if self.stopped and not self.stopped.startswith("E-STOP"):
+        if self.stopped and (self.far or not self.stopped.startswith("E-STOP")):
             raise Stopped(self.stopped)
 
     # ---------------------------------------------------------------------------------------------- the watch
@@ -193,7 +197,7 @@ class Host:
         patience = max(min(self._beat + self.period - now, self.period / 2), self.limits.dt)
         self._beat = now
         threading.Thread(target=self._brake, args=(done, patience), daemon=True).start()
-        if not reason.startswith("E-STOP"):  # beside it as well: a loop that hangs reads nothing
+        if self.far or not reason.startswith("E-STOP"):  # beside it as well: a loop that hangs reads nothing
             said = (Kind.FAULT, bytes([Fault.STOPPED, 0]), reason.encode())
             threading.Thread(target=self._say, args=said, daemon=True).start()
         while not done.wait(self.period) and time.monotonic() - self._beat < self.period:
@@ -334,8 +338,9 @@ class Stopped(Exception):
     """The watchdog has stopped the robot."""
 
 
-def run(sock: socket.socket, where: str, text: str, period: float) -> None:
-    """The watchdog's process: connect the body, say so, serve it and watch. text: the robot's file, "" for the body's own."""
+def run(sock: socket.socket, where: str, text: str, period: float, far: bool = False) -> None:
+    """The watchdog's process: connect the body, say so, serve it and watch. text: the robot's file, "" for the body's own. far: see
+    `Host`."""
     try:
         body = find_body(where).connect(parse_robot(text) if text else None)
     except Exception as error:
@@ -343,7 +348,7 @@ def run(sock: socket.socket, where: str, text: str, period: float) -> None:
         what = Fault.ASKED if isinstance(error, UserError) else Fault.ROBOT
         send(sock, Kind.FAULT, bytes([what, 0]), (str(error) if known else f"{type(error).__name__}: {error}").encode())
         return
-    host = Host(body, sock, period)
+    host = Host(body, sock, period, far=far)
     signal.signal(signal.SIGTERM, lambda *_: host.end())
     threading.Thread(target=host.watch, name="palmar-watchdog", daemon=True).start()
     send(sock, Kind.HELLO, robot_text(body.embodiment).encode())
@@ -369,13 +374,17 @@ def main() -> None:
     parser.add_argument("--socket", type=int, required=True, help="file descriptor of the connection to the loop")
     parser.add_argument("--body", required=True, help="module:Class, or mock:")
     parser.add_argument("--period", type=float, required=True, help="[s]")
+    parser.add_argument(
+        "--robot", help="file of its description, whatever the loop says: the loop is on another computer"
+    )
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the loop's to handle
     sock = socket.socket(fileno=given.socket)
     try:
         kind, payload = receive(sock)
         if kind is Kind.HELLO:
-            run(sock, given.body, bytes(payload).decode(), given.period)
+            text = bytes(payload).decode() if given.robot is None else Path(given.robot).read_text("utf-8")
+            run(sock, given.body, text, given.period, far=given.robot is not None)
     except Ended:
         sys.exit(1)
 
