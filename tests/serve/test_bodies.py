@@ -140,7 +140,8 @@ def test_a_loop_that_dies_or_hangs_leaves_the_robot_at_rest(logged, tmp_path, nu
         when = time.monotonic()
         until(lambda: Latch(ROBOT.name).latched)
         assert time.monotonic() - when < 10
-        until(lambda: calls(tmp_path, "apply")[-1][6] == 0.0 and calls(tmp_path, "apply")[-3][6] == 0.0)
+        until(lambda: calls(tmp_path, "apply")[-1][6] == 0.0)
+        time.sleep(0.2)
         commands = np.array([c[3:] for c in calls(tmp_path, "apply")])
         assert max(excess(ROBOT, ROBOT.home, commands).values()) <= 0
         assert ("process ended" if number == signal.SIGKILL else "no command came for 0.3 s") in Latch(
