@@ -77,6 +77,11 @@ def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
             raise UnknownName(what, name, known)
 
 
+def brief(error: BaseException) -> str:
+    """An error in one short line: a UnicodeDecodeError holds the whole of what it could not read."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"[:160]
+
+
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

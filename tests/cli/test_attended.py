@@ -110,18 +110,18 @@ def test_an_episode_is_added_with_who_drove(tmp_path: Path) -> None:
     rollout(body, Inline(policy), body.observe(), subscribers=[recorder], timeout=1.0)
     config = RunConfig("pick up the red cube", record=tmp_path / "set")
     for i in range(2):
-        note = room.recorded(config, recorder, ROBOT, "pick", True, report())[0]
+        note = room.recorded(config, recorder, ROBOT, "pick", True, 1.0)[0]
         assert f"episode {i}" in note and "10 frames, a person drove 6" in note
     assert Dataset(tmp_path / "set").column("intervention").sum() == 12
-    assert room.recorded(config, EpisodeRecorder(), ROBOT, "pick", True, report())[0].startswith("nothing")
-    assert room.recorded(RunConfig("x"), recorder, ROBOT, "pick", True, report()) == ()
+    assert room.recorded(config, EpisodeRecorder(), ROBOT, "pick", True, 1.0)[0].startswith("nothing")
+    assert room.recorded(RunConfig("x"), recorder, ROBOT, "pick", True, 1.0) == ()
 
 
 def test_a_recording_says_what_the_policy_was_told(tmp_path: Path) -> None:
     recorder, body = EpisodeRecorder(), MockBody(ROBOT)  # a body knows of no instruction
     rollout(body, Inline(Still()), body.observe(), subscribers=[recorder], timeout=0.5)
     config = RunConfig("pick up the red cube", record=tmp_path / "set")
-    room.recorded(config, recorder, ROBOT, "", True, report())
+    room.recorded(config, recorder, ROBOT, "", True, 1.0)
     assert Dataset(tmp_path / "set").episodes[0].instruction == "pick up the red cube"
 
 
@@ -141,6 +141,32 @@ def test_without_more_the_policy_is_as_it_was() -> None:
     fit = Fitted(ROBOT, Still())
     with room.attended(RunConfig("x"), fit, Controller()) as (policy, watchers):
         assert policy is fit.policy and watchers == ()
+
+
+def test_a_policy_that_is_not_there_leaves_no_comparison(tmp_path):
+    for options in ({"policy": "shipped", "ab": "nope"}, {"policy": "nope", "ab": "shipped"}):
+        with pytest.raises(BadFile, match="nope"):
+            room.Drawn(RunConfig("x", ab_log=tmp_path / "ab.jsonl", **options))
+        assert not (tmp_path / "ab.jsonl").exists()
+    with pytest.raises(BadValue, match="ab and policy are both 'shipped'"):
+        RunConfig("x", policy="shipped", ab="shipped")
+
+
+def test_what_was_recorded_before_the_body_failed_is_kept(tmp_path):
+    config, recorder, body = RunConfig("x", record=tmp_path / "set"), EpisodeRecorder(), MockBody(ROBOT)
+    rollout(body, Inline(Still()), body.observe(), subscribers=(recorder,), timeout=1.0)
+    with pytest.raises(RobotFault, match="bus lost") as raised, room.kept(config, recorder, ROBOT):
+        raise RobotFault("bus lost")
+    assert "recorded: episode 0" in raised.value.__notes__[0]
+    kept = Dataset(tmp_path / "set").episodes
+    assert len(kept) == 1 and not kept[0].success
+
+
+def test_a_film_is_no_detector(tmp_path):
+    (tmp_path / "d.json").write_bytes(bytes(range(256)) * 400)
+    with pytest.raises(BadFile, match=r"is no detector \(UnicodeDecodeError") as raised:
+        Detector.load(tmp_path / "d.json")
+    assert len(str(raised.value)) < 500
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,11 @@
 """check-body, run --body and run --replay from the command line."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +127,7 @@ def test_guessed_limits_block_a_policy(tmp_path, capsys):
     ("words", "said"),
     [
         (["check-body", "--body", "no_such_thing:Arm"], "there is no module 'no_such_thing'"),
-        (["check-body", "--body", "faulty_bodies"], "expected mock: or module:Class"),
+        (["check-body", "--body", "faulty_bodies"], "expected mock:, gym:ENV"),
         (["check-body", "--body", "mock:"], "Next: --robot NAME"),
         (["check-body", "--body", "faulty_bodies:NoApply", "--robot", "gadget.toml"], "it has no apply"),
         (["check-body", "--body", "faulty_bodies:OtherNames", "--robot", "gadget.toml"], "channels hip, elbow"),
@@ -274,3 +279,36 @@ def test_a_period_that_cannot_be_kept_is_told_before_anything_is_connected(gadge
     words = ["run", "--robot", gadget, "--body", "mock:", "--watchdog", "0.01", "wave"]
     assert main(words) == 2
     assert "the watchdog's period is 0.01 s; gadget gets 50 commands a second" in told(capsys)[1]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_check_that_is_ended_brakes_and_lets_go(tmp_path, number, code):
+    write_robot(bodies.gadget(), tmp_path / "gadget.toml")
+    log = tmp_path / "log.jsonl"
+    log.touch()
+    paths = [str(Path(__file__).parents[1] / "runtime"), *(p for p in sys.path if p)]
+    words = ["-m", "palmar.cli", "check-body", "--robot", "gadget.toml", "--body", "logged_bodies:Logged"]
+    environment = os.environ | {"PALMAR_TEST_LOG": str(log), "PYTHONPATH": os.pathsep.join(paths)}
+    run = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def calls():
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    until = time.monotonic() + 60
+    while len({c[3] for c in calls() if c[2] == "apply"}) < 5:  # the first channel moves
+        assert time.monotonic() < until and run.poll() is None, run.communicate()
+        time.sleep(0.005)
+    run.send_signal(number)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == code and "Stopped by SIG" in err and "Traceback" not in err
+    done = calls()
+    assert done[-1][2] == "close"
+    commands = [c[3:] for c in done if c[2] == "apply"]
+    assert np.allclose(commands[-1], commands[-2], atol=1e-3)

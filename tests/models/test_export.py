@@ -143,3 +143,5 @@ def test_a_form_is_made_once_and_found_again(folder, tmp_path):
     written = (where / FILE).stat().st_mtime_ns
     in_form(one, "onnx-fp32", SEEN, where)
     assert (where / FILE).stat().st_mtime_ns == written
+    with pytest.raises(BadValue, match=r"was exported of another policy \(it does not say which\) than this \(abc\)"):
+        in_form(one, "onnx-fp32", SEEN, where, "abc")

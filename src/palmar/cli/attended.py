@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palmar.cli.shared import writable_folder
-from palmar.console import keyboard, say
+from palmar.console import keyboard, say, warn
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
@@ -45,12 +45,12 @@ class Drawn(Subscriber):
     """
 
     def __init__(self, config: RunConfig) -> None:
+        both = {
+            name: load_policy(name) for name in (config.policy, config.ab) if name
+        }  # before the log: both are there
         self.log = ABLog(config.ab_log, _exact(config.policy), _exact(config.ab)) if config.ab else None
         self.name = config.ab if self.log is not None and self.log.arm == "b" else config.policy
-        if config.ab:
-            other = config.policy if self.name == config.ab else config.ab
-            load_policy(other)  # that one of the two is not there is not for another day
-        self.policy: Policy = load_policy(self.name)
+        self.policy: Policy = both[self.name]
         self.began = self.corrected = False
 
     def on_start(self, obs: Observation, body: Body) -> None:
@@ -109,6 +109,22 @@ class Resuming(Subscriber):
     def on_tick(self, tick: Tick) -> None:
         if self.keys.typed(RESUME) and self.controller.mode is Mode.HOLD:
             self.controller.resume()
+
+
+class Telling(Subscriber):
+    """Says at once that the robot is held, and why, where nobody looks at a table of it."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller, self._mode = controller, Mode.RUN
+
+    def on_tick(self, tick: Tick) -> None:
+        mode = self.controller.mode
+        if mode is not self._mode:
+            if mode is Mode.RUN:
+                say("{:.1f} s: the robot goes on", tick.time)
+            else:
+                warn("{:.1f} s: {}, the robot rests: {}", tick.time, mode.name, self.controller.reason)
+        self._mode = mode
 
 
 @contextmanager
@@ -185,10 +201,24 @@ def succeeded(done: bool) -> tuple[bool, tuple[str, ...]]:
             return said[0] == "y", ()
 
 
+@contextmanager
+def kept(config: RunConfig, recorder: EpisodeRecorder | None, robot: Embodiment) -> Iterator[None]:
+    """What was recorded before the body failed is kept, as an episode that has not succeeded; the error says so."""
+    try:
+        yield
+    except Exception as error:
+        try:
+            for note in recorded(config, recorder, robot, "", False, 0.0):
+                error.add_note(note)
+        except Exception as another:  # the first error is the one to raise
+            error.add_note(f"what was recorded could not be kept: {another}")
+        raise
+
+
 def recorded(
-    config: RunConfig, recorder: EpisodeRecorder | None, robot: Embodiment, task: str, success: bool, report: Report
+    config: RunConfig, recorder: EpisodeRecorder | None, robot: Embodiment, task: str, success: bool, seconds: float
 ) -> tuple[str, ...]:
-    """Add the episode to the data set of `record`; what a person should know."""
+    """Add the episode of so many seconds to the data set of `record`; what a person should know."""
     if recorder is None or config.record is None:
         return ()
     if not recorder.steps:
@@ -199,7 +229,7 @@ def recorded(
         config.seed,
         "corrected" if drove else "policy",
         success,
-        duration=report.outcome.duration,
+        duration=seconds or len(recorder.steps) / robot.policy_rate,
     )
     made.instruction = config.instruction  # what the policy was told; a body of one's own knows of none
     with _writer(config.record, robot) as writer:

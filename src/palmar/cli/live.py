@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmar.cli.attended import Drawn as _Drawn
-from palmar.cli.attended import attended
+from palmar.cli.attended import Telling, attended
+from palmar.cli.attended import kept as _kept
 from palmar.cli.attended import recorded as _recorded
 from palmar.cli.attended import succeeded as _succeeded
 from palmar.cli.shared import pairs
@@ -95,6 +96,10 @@ class RunConfig:
         if self.correct and self.deadman == "keys":
             raise BadValue(
                 "correct and deadman are both 'keys'; expected one of them. Next: --deadman udp:PORT or a file"
+            )
+        if self.ab and self.ab == self.policy:
+            raise BadValue(
+                f"ab and policy are both '{self.ab}'; expected two policies. Next: the other one, --ab FOLDER"
             )
         if self.body and self.world != "sim":
             raise BadValue(
@@ -209,7 +214,9 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
                 recorder = EpisodeRecorder(done=world.success) if config.record else None
                 report = _deploy(config, world, driver, obs, console, controller, camera, recorder, drawn, *watchers)
         success = world.success()
-        notes = drawn.ended(success, report) + _recorded(config, recorder, fit.robot, scenario.task, success, report)
+        notes = drawn.ended(success, report) + _recorded(
+            config, recorder, fit.robot, scenario.task, success, report.outcome.duration
+        )
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
     finally:
         world.close()
@@ -254,15 +261,16 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
                     wait_until_held(deadman, HELD)
                 with drawn.episode():
                     recorder = EpisodeRecorder() if config.record else None
-                    report = _deploy(
-                        config, body, driver, body.observe(), console, controller, camera, recorder, drawn, *watchers,
-                        latch=latch,
-                    )  # fmt: skip
+                    with _kept(config, recorder, fit.robot):
+                        report = _deploy(
+                            config, body, driver, body.observe(), console, controller, camera, recorder, drawn, *watchers,
+                            latch=latch,
+                        )  # fmt: skip
         done = report.outcome.reason == "done"
         if config.record or config.ab:
             done, said = _succeeded(done)
             note += said
-        note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report)
+        note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report.outcome.duration)
         note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()
         film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
     finally:
@@ -324,7 +332,8 @@ def _deploy(
     latch: Latch | None = None,
 ) -> Report:
     finished, view = Finished(config.done), Terminal(config.instruction, controller)
-    watchers: Sequence[Subscriber] = [*(s for s in subscribers if s is not None), view]
+    told = [] if console is not None and console.is_terminal else [Telling(controller)]
+    watchers: Sequence[Subscriber] = [*(s for s in subscribers if s is not None), view, *told]
     with shown(view, console):
         return deploy(
             body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, realtime=config.realtime,
@@ -337,6 +346,12 @@ def _result(
     config: RunConfig, report: Report, success: bool | None, film: Film | None, notes: tuple[str, ...]
 ) -> RunResult:
     reason = report.reason or report.outcome.reason
+    if report.mode is Mode.HOLD and not report.ended_by:
+        notes = (
+            *notes,
+            "it was held to the end, and nobody let it go on. Next: mend what held it; where the machine was busy, end other "
+            "work, or a larger --execute",
+        )
     return RunResult(
         config.instruction, report.outcome.reason == "done", success, report.outcome.duration, report.mode.name, reason,
         report.timing, report.counts, film, report.off, notes, report.ended_by,

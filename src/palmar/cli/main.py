@@ -16,7 +16,7 @@ import tyro
 from palmar.cli.commands import COMMANDS
 from palmar.cli.shared import Answer, Command
 from palmar.console import Screen, printable, styled
-from palmar.errors import BadValue, PalmarError, unusable
+from palmar.errors import FULL, BadFile, BadValue, PalmarError, unusable
 from palmar.ranges import check_ranges
 
 NEXT = """[bold]palmar[/] takes a robot policy from demonstrations to a safe deployment.
@@ -89,15 +89,19 @@ def _guarded(work: Callable[[Screen], Answer], as_json: bool) -> int:
         code, figures = work(console)
     except PalmarError as error:
         return _fail(error, getattr(error, "exit_code", 1), as_json)
-    except KeyboardInterrupt:
-        Screen(stderr=True).print(styled("\n[yellow]Stopped by Ctrl-C.[/] What was finished is kept."))
-        return 130
+    except KeyboardInterrupt as error:
+        by = str(error) or "Ctrl-C"  # `undisturbed.Ended` says which signal
+        Screen(stderr=True).print(styled("\n[yellow]Stopped by {}.[/] What was finished is kept.", by))
+        return 128 + int(getattr(error, "number", 2))
     except BrokenPipeError:
         return 0
     except MemoryError as error:
         said = f"this does not fit in memory ({error}); expected less. Next: a smaller --batch-size, or fewer at a time"
         return _fail(BadValue(said), 2, as_json)
     except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            said = "the disk is full: what was being written is not whole. Next: free space, or another place"
+            return _fail(BadFile(said), 2, as_json)
         if error.errno is None or error.filename is None:
             raise
         return _fail(unusable(error), 2, as_json)
@@ -152,6 +156,8 @@ def _finite(value: Any) -> Any:
 
 def _fail(error: Exception, code: int, as_json: bool) -> int:
     Screen(stderr=True).print(styled("[bold red]palmar:[/] {}", error))
+    for note in getattr(error, "__notes__", ()):
+        Screen(stderr=True).print(styled("[yellow]{}", note))
     if as_json:
         print(json.dumps({"error": str(error), "kind": type(error).__name__}))
     return code

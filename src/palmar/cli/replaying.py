@@ -64,6 +64,8 @@ def replay_set(config: ReplayConfig, progress: bool = False) -> Replays:
         raise BadValue(f"'{config.data}' has no episodes; expected at least one. Next: another set, or record some")
     actions, states = columns.actions(data.actions), columns.states(data.states)
     notes = []
+    if data.robot_type and data.robot_type != robot.name:
+        notes.append(f"the set was recorded on '{data.robot_type}', and the limits here are those of '{robot.name}'")
     if columns.unchecked:
         notes.append(
             f"the set states no unit of {', '.join(columns.unchecked)}: taken to be the robot's. "

@@ -20,6 +20,7 @@ from palmar.eval.stats import Paired, Rate, paired
 from palmar.lab.recorded import driven
 from palmar.lab.suite import EvalConfig
 from palmar.models.acting import NeuralPolicy
+from palmar.models.checkpoint import fingerprint
 from palmar.models.form_names import EAGER, EXPORTS, precision_of
 from palmar.models.forms import in_form
 from palmar.models.parity import BOUNDS, Parity, parity
@@ -121,11 +122,12 @@ class Bench:
     def _open(self) -> None:
         policy = load_policy(self.config.policy)
         assert isinstance(policy, NeuralPolicy)
+        made_of = fingerprint(self.config.policy)
         for name in dict.fromkeys((EAGER, *self.config.forms)):
             self.say(f"making {name}")
             folder = self.config.folder / name
             try:
-                self.forms[name] = in_form(policy, name, self.observations, folder)
+                self.forms[name] = in_form(policy, name, self.observations, folder, made_of)
                 if name == EAGER:
                     self._set(name)
                     continue
@@ -217,7 +219,7 @@ def _grown(where: str, form: str, folder: str, observations: list[Observation], 
     else:
         base = load_policy(where)
         assert isinstance(base, NeuralPolicy)
-        policy = in_form(base, form, observations, Path(folder))
+        policy = in_form(base, form, observations, Path(folder), fingerprint(where))
     for obs in observations:
         policy.act(obs)
     pipe.send(_resident() - before)

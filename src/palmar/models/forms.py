@@ -21,10 +21,14 @@ from palmar.types import Observation
 ANY = Bound(1e6, 1e6)  # finite, for JSON
 
 
-def in_form(policy: NeuralPolicy, form: str, observations: Sequence[Observation], folder: Path) -> NeuralPolicy:
-    """The policy in another form; an exported one lies in `folder` afterwards, whatever its actions differ by.
+def in_form(
+    policy: NeuralPolicy, form: str, observations: Sequence[Observation], folder: Path, made_of: str = ""
+) -> NeuralPolicy:
+    """The policy in another form; an exported one lies in `folder` afterwards, whatever its actions differ by. made_of: what
+    tells the policy from others, such as its fingerprint.
 
-    Raises `UnknownName`, and what `export.export` and `graph.check_traceable` do.
+    Raises `UnknownName`, `BadValue` where `folder` holds an export of another policy, and what `export.export` and
+    `graph.check_traceable` do.
     """
     if form not in FORMS:
         raise UnknownName("form", form, FORMS)
@@ -33,8 +37,14 @@ def in_form(policy: NeuralPolicy, form: str, observations: Sequence[Observation]
     if form in EXPORTS:
         if not exported.is_exported(folder):
             to, precision = EXPORTS[form]
-            export.export(policy, folder, observations, to, precision, ANY)
-        return exported.load(folder)
+            export.export(policy, folder, observations, to, precision, ANY, made_of)
+        found = exported.load(folder)
+        if (other := found.info.get("made_of", "")) != made_of:
+            raise BadValue(
+                f"'{folder}' was exported of another policy ({other or 'it does not say which'}) than this "
+                f"({made_of or 'unnamed'}). Next: another --out, or remove that folder"
+            )
+        return found
     export.check_exportable(policy)
     policy.reset()
     with policy.drawing(observations[0]):

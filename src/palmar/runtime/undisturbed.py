@@ -12,6 +12,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+class Ended(KeyboardInterrupt):
+    """A signal other than Ctrl-C asked the process to end. number: of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal (SIGHUP) are as Ctrl-C inside: `Ended` is raised, and what is open is closed. All put back."""
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
+    names = [n for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    if threading.current_thread() is not threading.main_thread():
+        names = []
+    names = [n for n in names if signal.getsignal(getattr(signal, n)) is not signal.SIG_IGN]  # nohup
+    before = {n: signal.signal(getattr(signal, n), end) for n in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
 @contextmanager
 def undisturbed(on_interrupt: Callable[[str], None]) -> Iterator[None]:
     """First in line for a core, quick thread switches, short garbage collections, a signal to end (Ctrl-C, SIGTERM, a closed

@@ -54,6 +54,12 @@ class AdaptRequest:
     tables: tuple[int, int] | None = None
     gate: GateConfig = field(default_factory=GateConfig)
 
+    def __post_init__(self) -> None:
+        for option, folders in (("--corrections", self.corrections), ("--replay", self.replay)):
+            real = [Path(f).resolve() for f in folders]
+            if twice := next((f for f, r in zip(folders, real, strict=True) if real.count(r) > 1), None):
+                raise BadValue(f"{option} names '{twice}' twice; expected each set once. Next: leave one out")
+
 
 def adapted_version(
     request: AdaptRequest,

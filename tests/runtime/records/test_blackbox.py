@@ -252,3 +252,18 @@ def test_guards_of_ones_own(tmp_path, monkeypatch):
             find_guards(where)
     with pytest.raises(UnknownName, match="unknown name in 'guards_for_a_test' 'GARDS'"):
         find_guards("guards_for_a_test:GARDS")
+
+
+def test_a_full_disk_leaves_no_half_black_box(tmp_path, monkeypatch):
+    body, box = MockBody(ROBOT), BlackBox(tmp_path)
+    box.on_start(body.observe(), body)
+    box.on_tick(Tick(0, 0.0, body.observe(), ROBOT.home, Verdict(ROBOT.home)))
+
+    def full(self, text, encoding):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    with pytest.raises(BadFile, match="the disk is full"):
+        box.dump(tmp_path / "fault-000.jsonl")
+    assert not list(tmp_path.iterdir())

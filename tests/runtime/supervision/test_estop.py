@@ -210,3 +210,11 @@ def test_a_deployment_obeys_and_keeps_the_latch(tmp_path, monkeypatch):
         body, Turning(), "go", body.reset(), clock=SimClock(), latch=latch, subscribers=(Presses(),), timeout=5.0
     )
     assert report.mode is Mode.ESTOP and "during" in report.reason and report.outcome.duration < 2.0
+
+
+def test_a_wrong_name_says_who_goes_on(capsys, monkeypatch):
+    monkeypatch.setattr("palmar.runtime.supervision.estop.running", lambda: ["arm7"])
+    assert main(["estop", "arm77"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "arm7 is driven now, and goes on. Next: palmar estop arm7, or palmar estop for all" in said
+    assert main(["estop", "arm7"]) == 0

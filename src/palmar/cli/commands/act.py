@@ -142,9 +142,18 @@ class Run:
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}
+        for name, other in (("ab_log", "ab"), ("watchdog", "body")):
+            if getattr(self, name) != usual[name] and not getattr(self, other) and self.replay is None:
+                raise BadValue(
+                    f"--{name.replace('_', '-')} counts only with --{other}. Next: leave it out, or give --{other}"
+                )
         for name in alone if self.replay is None else driven:
             if getattr(self, name) != usual[name]:
-                what = f"--{name} {getattr(self, name)}" if name != "instruction" else f"“{self.instruction}”"
+                what = (
+                    f"--{name.replace('_', '-')} {getattr(self, name)}"
+                    if name != "instruction"
+                    else f"“{self.instruction}”"
+                )
                 where = "only with --replay" if self.replay is None else "not with --replay, where no policy acts"
                 raise BadValue(f"{what} counts {where}. Next: leave it out, or see palmar run --help")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from palmar.checks import Check, failed
 from palmar.cli.shared import Answer
 from palmar.console import Screen, styled
 from palmar.ranges import Range
+
+if TYPE_CHECKING:
+    from palmar.embodiments import Embodiment
+    from palmar.runtime.bodies.find import Found
 
 Part = Annotated[float, Range(0.002, 0.2)]
 
@@ -32,13 +36,17 @@ class CheckBody:
 
     def run(self, console: Screen) -> Answer:
         from palmar.description.find import find_robot
+        from palmar.runtime.bodies.find import find_body
+        from palmar.runtime.undisturbed import ended_by_signals
+
+        with ended_by_signals():  # the robot is braked and let go of, however it ends
+            return self._checked(console, find_body(self.body), find_robot(self.robot) if self.robot else None)
+
+    def _checked(self, console: Screen, found: Found, robot: Embodiment | None) -> Answer:
         from palmar.runtime.bodies.approval import write_result
         from palmar.runtime.bodies.check_body import check_body
-        from palmar.runtime.bodies.find import find_body
         from palmar.runtime.clock import WallClock
 
-        found = find_body(self.body)
-        robot = find_robot(self.robot) if self.robot else None
         body = found.connect(robot, strict=False)
         n, robot = len(body.embodiment.channels), body.embodiment
         console.print(

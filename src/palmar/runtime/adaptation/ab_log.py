@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, brief
 from palmar.runtime.adaptation.ab import ABConfig, Arm, Decision, Episodes
 from palmar.runtime.adaptation.lines import append, whole
 from palmar.types import Reason
@@ -31,7 +31,7 @@ class ABLog:
             self.episodes = Episodes.of(ABConfig(**first), [bool(r["success"]) for r in rest if "success" in r])
             self.fault = next((Reason("a/b", over=None, note=r["fault"]) for r in rest if "fault" in r), None)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise BadFile(f"'{self.path}' is no A/B comparison ({error!r}). Next: another --ab-log") from error
+            raise BadFile(f"'{self.path}' is no A/B comparison ({brief(error)}). Next: another --ab-log") from error
         if names != {"a": a, "b": b}:
             raise BadValue(
                 f"'{self.path}' compares '{names['a']}' with '{names['b']}', and not '{a}' with '{b}'. Next: another --ab-log"

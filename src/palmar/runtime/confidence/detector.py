@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from palmar.errors import BadFile, BadValue, regular_file
+from palmar.errors import BadFile, BadValue, brief, regular_file
 from palmar.runtime.confidence.conformal import Band
 from palmar.runtime.confidence.distance import Gaussian
 from palmar.runtime.confidence.evidence import FORMS, Running, Usual, forms
@@ -147,7 +147,7 @@ class Detector:
                 raise ValueError(f"chunks {every} s apart")
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise BadFile(
-                f"'{path}' is no detector ({error!r}); expected '{FORMAT}'. Next: fit it again and save it"
+                f"'{path}' is no detector ({brief(error)}); expected '{FORMAT}'. Next: fit it again and save it"
             ) from error
         return found
 

@@ -75,7 +75,13 @@ class BlackBox(Subscriber):
     def _write(self, path: Path, state: State | None, kept: list[Kept]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         values = [_header(self._robot, self.safety, state), *(_record(*k) for k in kept)]
-        path.write_text("".join(f"{json.dumps(v, allow_nan=False, ensure_ascii=False)}\n" for v in values), "utf-8")
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_text("".join(f"{json.dumps(v, allow_nan=False, ensure_ascii=False)}\n" for v in values), "utf-8")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise unusable(error, path, writing=True) from error
         return path
 
 
