@@ -33,7 +33,7 @@ from palmar.serve.client import RemotePolicy
 from palmar.types import Observation
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "serve"))
-from test_faults import mutated
+from test_server_faults import mutated
 
 STOCK = """
 import sys, time, numpy as np

@@ -42,9 +42,9 @@ def test_a_module_of_the_current_folder_is_found(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("where", "error", "said"),
     [
-        ("nothing", BadValue, "expected mock: or module:Class"),
-        ("my arm:Arm", BadValue, "expected mock: or module:Class"),
-        ("../arm:Arm", BadValue, "expected mock: or module:Class"),
+        ("nothing", BadValue, "expected mock:, gym:ENV"),
+        ("my arm:Arm", BadValue, "expected mock:, gym:ENV"),
+        ("../arm:Arm", BadValue, "expected mock:, gym:ENV"),
         ("my_arm", BadValue, "Next: --body my_arm:Class"),
         ("my_arm.py:MyArm", BadValue, "Next: a module, not a path: --body my_arm:MyArm"),
         ("my_arm.py", BadValue, "Next: a module, not a path: --body my_arm:Class"),

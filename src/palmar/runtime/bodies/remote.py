@@ -11,6 +11,7 @@ import numpy as np
 from palmar.description.file import parse_robot
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, RobotFault
+from palmar.runtime.bodies.same import check_equal
 from palmar.runtime.loop import LONGEST
 from palmar.runtime.supervision.handshake import KEY, enter
 from palmar.runtime.supervision.link import SEED, Ended, Kind, Refused, answer_to, fault_of, observation, receive, send
@@ -22,7 +23,6 @@ CONNECT, ANSWERS = 5.0, 30.0
 """Longest wait for a connection, and for a body to answer [s]: cameras may have to warm up."""
 SENDS = 1.0
 """Longest time for a command to be taken by the network [s]."""
-LIMITS = ("lower", "upper", "velocity", "acceleration", "jerk", "home")
 
 
 def address(where: str) -> tuple[str, int]:
@@ -131,18 +131,3 @@ def tuned(sock: socket.socket) -> None:
     for name, value in (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 4000)):
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def check_equal(theirs: Embodiment, ours: Embodiment, where: str) -> None:
-    """Raise `BadValue` naming the first thing in which the robot that is served and its description here differ."""
-    from palmar.runtime.bodies.find import check_same
-
-    check_same(theirs, ours, where)
-    for quantity in LIMITS:
-        there, here = theirs.array(quantity), ours.array(quantity)
-        if len(differ := np.flatnonzero(~((there == here) | (np.isnan(there) & np.isnan(here))))):
-            i = int(differ[0])
-            raise BadValue(
-                f"{quantity} of '{ours.channels[i].name}' is {here[i]:g} here and {there[i]:g} at {where}. Next: leave --robot "
-                "out, for the description that is served"
-            )

@@ -132,7 +132,7 @@ def test_a_loop_that_dies_or_hangs_leaves_the_robot_at_rest(logged, tmp_path, nu
     with served(logged, period=0.3) as server:
         paths = [str(Path(__file__).parent), str(HERE), *(p for p in sys.path if p)]
         loop = subprocess.Popen(
-            [sys.executable, "-c", "import sys, test_bodies; test_bodies.drive(sys.argv[1])", server.address],
+            [sys.executable, "-c", "import sys, test_served_bodies; test_served_bodies.drive(sys.argv[1])", server.address],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
         until(lambda: len(calls(tmp_path, "apply")) > 40)
