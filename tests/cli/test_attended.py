@@ -1,5 +1,6 @@
 """`palmar run` with a second policy and a recording: what an episode leaves behind."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,23 @@ def test_a_detector_of_another_policy_is_refused_whichever_of_two_is_drawn(tmp_p
         room.attended(seldom, fit, Controller()),
     ):
         pytest.fail("it began")
+
+
+def test_it_is_said_that_the_robot_rests_and_why(monkeypatch):
+    said, controller, body = [], Controller(watchdog=9.0), MockBody(ROBOT)
+    monkeypatch.setattr(room, "warn", lambda template, *values: said.append(template.format(*values)))
+
+    class Hands(Subscriber):
+        def on_tick(self, tick):
+            if tick.index == 20:
+                controller.hold("looked odd", "test")
+            if tick.index == 40:
+                controller.resume()
+
+    rollout(
+        body, Inline(Still()), body.observe(), subscribers=(controller, Hands(), room.Telling(controller)), timeout=1.5
+    )
+    until = time.monotonic() + 5
+    while len(said) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert sorted(said) == ["0.4 s: HOLD, the robot rests: looked odd", "0.8 s: the robot goes on"]

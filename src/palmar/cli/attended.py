@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,18 +113,17 @@ class Resuming(Subscriber):
 
 
 class Telling(Subscriber):
-    """Says at once that the robot is held, and why, where nobody looks at a table of it."""
+    """Says at once that the robot is held, and why, where nobody looks at a table of it. On a thread of its own: who reads it may
+    be slow, or gone."""
 
     def __init__(self, controller: Controller) -> None:
         self.controller, self._mode = controller, Mode.RUN
 
     def on_tick(self, tick: Tick) -> None:
-        mode = self.controller.mode
+        mode, reason = self.controller.mode, self.controller.reason
         if mode is not self._mode:
-            if mode is Mode.RUN:
-                say("{:.1f} s: the robot goes on", tick.time)
-            else:
-                warn("{:.1f} s: {}, the robot rests: {}", tick.time, mode.name, self.controller.reason)
+            said = "the robot goes on" if mode is Mode.RUN else f"{mode.name}, the robot rests: {reason}"
+            threading.Thread(target=warn, args=("{}: {}", f"{tick.time:.1f} s", said), daemon=True).start()
         self._mode = mode
 
 
