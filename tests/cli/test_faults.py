@@ -53,7 +53,7 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
     needed = {
         "run": ["reach"], "replay": ["x"], "check-body": ["--body", "mock:"], "train": ["--data", "x"], "collect": ["--out", "x"],
         "questions": ["--out", "x"], "doctor": ["x"], "export": ["x", "--out", "y"], "adapt": ["x", "--out", "y"],
-        "preflight": ["--data", "x"],
+        "preflight": ["--data", "x"], "serve-body": ["mock:", "--robot", "arm7"],
     }  # fmt: skip
     whole = {n: w for n, _, w in ranges(kind)}[name]
     for value in VALUES:
@@ -78,8 +78,8 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
         (["eval", "--policy", "expert", "--world", f"twins:{'9' * 5000}"], "world is 'twins:999"),
         (["ground", "--world", "twin:1e308"], "world is 'twin:1e308'; expected sim, twin or twin:SEED"),
         (["run", "reach", "--world", "twin:-1"], "world is 'twin:-1'; expected sim, twin or twin:SEED"),
-        (["eval", "--policy", "openpi://x:99999999"], "is no address; expected openpi://HOST:PORT"),
-        (["eval", "--policy", "openpi://x:-1"], "is no address; expected openpi://HOST:PORT"),
+        (["eval", "--policy", "openpi://x:99999999"], "is no address of a policy server; expected //HOST:PORT"),
+        (["eval", "--policy", "openpi://x:-1"], "is no address of a policy server; expected //HOST:PORT"),
     ],
 )
 def test_a_number_inside_a_name_is_bounded_too(words: list[str], message: str, capsys) -> None:
