@@ -13,10 +13,8 @@ import gymnasium
 import numpy as np
 from gymnasium.wrappers import RescaleAction
 
-import palmar.sim.registered as palmar_environments
+import palmar.sim.registered  # noqa: F401 - makes palmar/Table-v0 known
 
-if "palmar/Table-v0" not in gymnasium.registry:  # known without this where palmar was installed by pip
-    palmar_environments.register()
 LOW = np.float32(-1.0)
 env = RescaleAction(gymnasium.make("palmar/Table-v0", task="reach", images=False, reward="dense"), LOW, -LOW)
 if sys.argv[1:] == ["ppo"]:

@@ -12,21 +12,14 @@ from palmar.robots import robot, robots
 from palmar.sim import tasks
 from palmar.sim.environment import TableEnv, action_box
 from palmar.sim.experts import Expert
-from palmar.sim.registered import register
+from palmar.sim.registered import NAME
 
 WORLDS = [(r, t) for r in robots() for t in tasks.names(r)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def registered():
-    """Also where the package was installed before it had this entry point."""
-    if "palmar/Table-v0" not in gymnasium.registry:
-        register()
-
-
 @pytest.mark.parametrize(("name", "task"), WORLDS)
 def test_gymnasiums_checker_passes(name, task):
-    env = gymnasium.make("palmar/Table-v0", task=task, robot=name, render_mode="rgb_array", disable_env_checker=True)
+    env = gymnasium.make(NAME, task=task, robot=name, render_mode="rgb_array", disable_env_checker=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*(infinity|symmetric|minimum value|maximum value).*")
@@ -116,3 +109,9 @@ def test_several_at_once():
     obs, reward, terminated, _, info = envs.step(np.zeros((2, 7), np.float32))
     assert reward.shape == (2,) and not terminated.any() and list(info["is_success"]) == [False, False]
     envs.close()
+
+
+def test_it_is_known_by_one_word():
+    env = gymnasium.make("palmar.sim.registered:palmar/Table-v0", images=False)
+    assert isinstance(env.unwrapped, TableEnv)
+    env.close()

@@ -1,4 +1,5 @@
-"""A task at a simulated robot as a Gymnasium environment: `gymnasium.make("palmar/Table-v0", task="pick")`.
+"""A task at a simulated robot as a Gymnasium environment: `gymnasium.make("palmar/Table-v0", task="pick")`
+(`palmar.sim.registered`).
 
 One step is one action of a policy, carried out by the loop's own control path: action space → guards → command, at the robot's
 control rate. Needs gymnasium (`pip install palmar[gym]`).

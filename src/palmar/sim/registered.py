@@ -1,10 +1,16 @@
-"""What Gymnasium finds of palmar when it is imported (an entry point): names alone, nothing of the simulator is loaded."""
+"""Imported, it makes palmar's worlds known to Gymnasium: names alone, nothing of the simulator is loaded.
 
+    import gymnasium
+    import palmar.sim.registered
 
-def register() -> None:
-    """`palmar/Table-v0`."""
-    from gymnasium.envs.registration import namespace
-    from gymnasium.envs.registration import register as add
+    env = gymnasium.make("palmar/Table-v0", task="pick")
 
-    with namespace("palmar"):
-        add(id="Table-v0", entry_point="palmar.sim.environment:TableEnv")
+or in one word: gymnasium.make("palmar.sim.registered:palmar/Table-v0", task="pick").
+"""
+
+from gymnasium.envs.registration import register, registry
+
+NAME = "palmar/Table-v0"
+
+if NAME not in registry:
+    register(id=NAME, entry_point="palmar.sim.environment:TableEnv")
