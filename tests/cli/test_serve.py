@@ -11,7 +11,7 @@ import pytest
 
 from palmar.cli.main import main
 from palmar.policy import load_policy
-from palmar.serve.protocol import KEY
+from palmar.runtime.supervision.handshake import KEY
 from palmar.types import Observation
 
 

@@ -21,9 +21,10 @@ from palmar.adapters import wire
 from palmar.errors import BadFile, BadValue, PolicyUnreachable
 from palmar.models.acting import NeuralPolicy
 from palmar.policy import check_policy, load_policy
+from palmar.runtime.supervision.handshake import KEY
 from palmar.serve.engine import Engine
-from palmar.serve.protocol import KEY
-from palmar.serve.server import Allowance, ServeConfig, loopback
+from palmar.serve.reach import loopback
+from palmar.serve.server import Allowance, ServeConfig
 from palmar.types import Prefix
 
 

@@ -120,9 +120,11 @@ class Telling(Subscriber):
         self.controller, self._mode = controller, Mode.RUN
 
     def on_tick(self, tick: Tick) -> None:
-        mode, reason = self.controller.mode, self.controller.reason
+        mode = self.controller.mode
         if mode is not self._mode:
-            said = "the robot goes on" if mode is Mode.RUN else f"{mode.name}, the robot rests: {reason}"
+            said = (
+                "the robot goes on" if mode is Mode.RUN else f"{mode.name}, the robot rests: {self.controller.reason}"
+            )
             threading.Thread(target=warn, args=("{}: {}", f"{tick.time:.1f} s", said), daemon=True).start()
         self._mode = mode
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +19,9 @@ from palmar.runtime.bodies.approval import require_checked
 from palmar.runtime.bodies.find import Found
 from palmar.runtime.bodies.remote import PORT, tuned
 from palmar.runtime.supervision.estop import Latch
-from palmar.runtime.supervision.handshake import KEY, Entry, challenge
-from palmar.runtime.supervision.hosted import PERIOD, check_period
-from palmar.serve.server import loopback
+from palmar.runtime.supervision.handshake import Entry, challenge
+from palmar.runtime.supervision.hosted import PERIOD, check_period, watchdog_process
+from palmar.serve.reach import check_reach
 
 ENDS = 1.0
 """How long a watchdog's process may take to end after its driver has closed the body [s]."""
@@ -43,11 +41,7 @@ class BodyConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if not self.key and not self.open and not loopback(self.host):
-            raise BadValue(
-                f"'{self.host}' is reached from other computers, and there is no key. Next: a key in the environment variable "
-                f"{KEY}, or --open for anybody to drive the robot"
-            )
+        check_reach(self.host, self.key, self.open, "drive the robot")
 
 
 class BodyServer:
@@ -120,23 +114,22 @@ class BodyServer:
                 tuned(line)
                 knows = challenge(line, self.config.key)
                 with self._entering:
-                    driven = knows and self._driven()
-                    entry = (
-                        Entry.KEY
-                        if not knows
-                        else Entry.ESTOP
-                        if self.latch.latched
-                        else Entry.BUSY
-                        if driven
-                        else Entry.WELCOME
-                    )
+                    entry = self._entry() if knows else Entry.KEY
                     line.sendall(bytes([entry]))
                     if entry is Entry.WELCOME:
                         line.settimeout(None)
-                        self._driver = self._watchdog(line, file)
+                        self._driver = watchdog_process(
+                            line, self.found.where, self.config.period, "--robot", str(file)
+                        )
                         self.drivers += 1
             except OSError:
                 return  # it left, or said nothing in time
+
+    def _entry(self) -> Entry:
+        """For one who has the key."""
+        if self.latch.latched:
+            return Entry.ESTOP
+        return Entry.BUSY if self._driven() else Entry.WELCOME
 
     def _driven(self) -> bool:
         """Whether somebody drives; one who has just closed the body is waited for."""
@@ -147,17 +140,6 @@ class BodyServer:
         except subprocess.TimeoutExpired:
             return True
         return False
-
-    def _watchdog(self, line: socket.socket, file: Path) -> subprocess.Popen[bytes]:
-        paths = [p or str(Path.cwd()) for p in sys.path]
-        return subprocess.Popen(
-            [
-                sys.executable, "-m", "palmar.runtime.supervision.watchdog", "--socket", str(line.fileno()), "--body",
-                self.found.where, "--period", repr(self.config.period), "--robot", str(file),
-            ],
-            pass_fds=(line.fileno(),), stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
 
     def _end(self) -> None:
         """The watchdog brakes, lets go of the body and ends."""

@@ -8,7 +8,8 @@ from typing import Any
 from palmar.adapters.line import Line
 from palmar.adapters.openpi import Environment, answered
 from palmar.errors import BadValue, PolicyUnreachable
-from palmar.serve.protocol import KEY, Asked, Served, read_reply, request
+from palmar.runtime.supervision.handshake import KEY
+from palmar.serve.protocol import Asked, Served, read_reply, request
 from palmar.types import ActionChunk, Observation, Prefix
 
 AGAIN = 0.0

@@ -20,8 +20,6 @@ from palmar.types import ActionChunk, Array, Observation, Prefix
 
 FORMAT = 1
 ENTRY = "palmar"
-KEY = "PALMAR_API_KEY"
-"""Environment variable that holds the key of a server, for itself and for its clients."""
 NUMBERS = ("confidence", "done")
 ARRAYS = ("spread", "features")
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +24,11 @@ from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadFile, BadValue, RobotFault, UserError, need, regular_file
 from palmar.ranges import Bytes, Clients, Hertz, Port, Seconds, check_ranges
 from palmar.runtime.correcting import corrector
+from palmar.runtime.supervision.handshake import KEY
 from palmar.serve.engine import Answer, Engine
 from palmar.serve.metrics import Metrics
-from palmar.serve.protocol import KEY, Asked, metadata, read_request, reply
+from palmar.serve.protocol import Asked, metadata, read_request, reply
+from palmar.serve.reach import check_reach
 from palmar.types import Policy
 
 if TYPE_CHECKING:
@@ -62,11 +63,7 @@ class ServeConfig:
             raise BadValue(
                 f"the key in {KEY} has characters that no header holds; expected printable ASCII. Next: another key"
             )
-        if not self.key and not self.open and not loopback(self.host):
-            raise BadValue(
-                f"'{self.host}' is reached from other computers, and there is no key. Next: a key in the environment variable "
-                f"{KEY}, or --open for anybody to drive the policy"
-            )
+        check_reach(self.host, self.key, self.open, "drive the policy")
         if (self.certificate is None) != (self.private_key is None):
             raise BadValue("TLS needs --certificate and --private-key, and one is missing. Next: give both")
 
@@ -87,14 +84,6 @@ class ServeConfig:
                 f"'{files[0]}' and '{files[1]}' are no certificate with its key ({error}). Next: both as PEM, the key unencrypted"
             ) from error
         return made
-
-
-def loopback(host: str) -> bool:
-    """Whether only this computer reaches what listens there."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class PolicyServer:

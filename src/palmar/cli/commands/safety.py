@@ -62,13 +62,12 @@ class EStop:
         names = [_name(self.robot)] if self.robot else driven
         if not names:
             raise BadValue("no robot is driven from this machine now, and none is named. Next: palmar estop ROBOT")
-        pressed, missed = [Latch(name).press(self.reason) for name in names], list[str]()
+        pressed = [Latch(name).press(self.reason) for name in names]
         for one in pressed:
             going = "its run is stopping" if one.robot in driven else "no run of it goes on here now"
-            missed = [*missed, one.robot] if one.robot not in driven else missed
             console.print(styled("[bold red]E-STOP[/] of [bold]{}[/] is latched: {}; {}", one.robot, str(one), going))
             console.print(styled("release it with: palmar estop --release {}", one.robot))
-        if goes_on := [r for r in driven if missed and r not in names]:
+        if goes_on := [r for r in driven if r not in names and not set(names) <= set(driven)]:
             moving = ", ".join(goes_on)
             console.print(
                 styled(

@@ -51,7 +51,7 @@ class Serve:
         import sys
 
         from palmar.policy import check_policy, load_policy
-        from palmar.serve.protocol import KEY
+        from palmar.runtime.supervision.handshake import KEY
         from palmar.serve.server import PolicyServer, ServeConfig, serve
 
         config = configured(ServeConfig, self, key=os.environ.get(KEY, ""))

@@ -61,8 +61,9 @@ class GymnasiumBody:
         """Raises `RobotFault` when the environment is over, and for a command outside its action space."""
         if self._ended:
             raise RobotFault(f"'{self.name}' {self._ended}. Next: reset it")
-        if ((command < self._low - 1e-6) | (command > self._high + 1e-6)).any():
-            i = int(np.argmax((command < self._low - 1e-6) | (command > self._high + 1e-6)))
+        outside = (command < self._low - 1e-6) | (command > self._high + 1e-6)
+        if outside.any():
+            i = int(np.argmax(outside))
             raise RobotFault(
                 f"command {command[i]:g} of {self.embodiment.channel_names[i]} is outside the environment's {self._low[i]:g} … "
                 f"{self._high[i]:g}. Next: limits in the robot file that are within them"

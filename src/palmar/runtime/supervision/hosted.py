@@ -67,21 +67,7 @@ class HostedBody:
         self._moving = False
         self._last: Array | None = None
         ours, theirs = socket.socketpair()
-        words = [
-            sys.executable,
-            "-m",
-            "palmar.runtime.supervision.watchdog",
-            "--socket",
-            str(theirs.fileno()),
-            "--body",
-            where,
-        ]
-        paths = [p or str(Path.cwd()) for p in sys.path]
-        self.process = subprocess.Popen(
-            [*words, "--period", repr(period)],
-            pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
+        self.process = watchdog_process(theirs, where, period)
         theirs.close()
         self._sock = ours
         try:
@@ -214,6 +200,17 @@ class HostedBody:
     def _kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def watchdog_process(sock: socket.socket, where: str, period: float, *more: str) -> subprocess.Popen[bytes]:
+    """The process that holds the body `where` and speaks to its loop by `sock`. more: further options of `watchdog.main`."""
+    words = ["--socket", str(sock.fileno()), "--body", where, "--period", repr(period), *more]
+    paths = [p or str(Path.cwd()) for p in sys.path]
+    return subprocess.Popen(
+        [sys.executable, "-m", "palmar.runtime.supervision.watchdog", *words],
+        pass_fds=(sock.fileno(),), stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
 
 
 def check_period(period: float, robot: Embodiment) -> None:
