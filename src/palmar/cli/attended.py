@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from palmar.cli.shared import writable_folder
 from palmar.console import keyboard, say, warn
@@ -16,8 +16,8 @@ from palmar.errors import BadValue
 from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
-from palmar.runtime.adaptation.teleop import GIVE, TAKE, Keyboard, Teleop
-from palmar.runtime.adaptation.versions import is_history
+from palmar.runtime.adaptation.teleop import GIVE, TAKE, Keyboard, Keys, Teleop, bindings
+from palmar.runtime.adaptation.versions import Version, Versions, is_history
 from palmar.runtime.confidence.conduct import Judged
 from palmar.runtime.confidence.confident import Confident
 from palmar.runtime.confidence.detector import Detector
@@ -32,6 +32,7 @@ from palmar.types import Observation
 if TYPE_CHECKING:
     from palmar.cli.live import RunConfig
     from palmar.data.writer import DatasetWriter
+    from palmar.serve.page.run import RunPage
 
 RESUME = "c"
 """The key that lets a held robot go on."""
@@ -129,10 +130,29 @@ class Telling(Subscriber):
         self._mode = mode
 
 
+def acting(drawn: Drawn) -> dict[str, Any]:
+    """What can be said of versions and of a comparison: of each version its name, whether it acts, its gate, when it was made."""
+    said: dict[str, Any] = {"ab": "" if drawn.log is None else str(drawn.log.decision), "versions": None}
+    folder, _ = split_robot(drawn.name)
+    if is_history(folder):
+        history = Versions(folder)
+        versions = [history.version(name) for name in history.names()]
+        said["versions"] = [
+            {"name": v.name, "acts": v.name == history.current, "made": v.made, "gate": _gate(v)} for v in versions
+        ]
+    return said
+
+
+def _gate(version: Version) -> str:
+    return "none" if version.gate is None else "passed" if version.passed else "not passed"
+
+
 @contextmanager
-def attended(config: RunConfig, fit: Fitted, controller: Controller) -> Iterator[tuple[Policy, tuple[Subscriber, ...]]]:
+def attended(
+    config: RunConfig, fit: Fitted, controller: Controller, page: RunPage | None = None
+) -> Iterator[tuple[Policy, tuple[Subscriber, ...]]]:
     """The fitted policy with a detector, and with a person who may take over, where they are asked for; and what watches for the
-    keys that they type in a terminal.
+    keys that they type in a terminal, or on a page.
 
     Raises what recording into `record` would, before anything moves.
     """
@@ -157,50 +177,73 @@ def attended(config: RunConfig, fit: Fitted, controller: Controller) -> Iterator
         )
         policy = Confident(policy, detector)
     watched = (config.detector is not None or config.table is None) and config.deadman != "keys"
-    if not config.correct and not (watched and keyboard() is not None):
-        yield policy, ()
-        return
-    keys = Keyboard()
+    terminal = Keyboard() if config.correct or (watched and keyboard() is not None) else None
     try:
-        resuming = (Resuming(controller, keys),)
-        if not config.correct:
+        watchers: tuple[Subscriber, ...] = () if terminal is None else (Resuming(controller, terminal),)
+        watchers += () if page is None else (page,)
+        keys = _driving_keys(terminal if config.correct else None, fit.robot, page)
+        if terminal is not None and config.correct:
+            say(
+                "tab takes over, b gives back; c lets the robot go on when it is held; w s a d r f move, u o i k j l turn, "
+                "g opens and closes"
+            )
+        elif terminal is not None:
             say("c lets the robot go on when it is held")
-            yield policy, resuming
+        if keys is None:
+            yield policy, watchers
             return
-        say(
-            "tab takes over, b gives back; c lets the robot go on when it is held; w s a d r f move, u o i k j l turn, g opens and "
-            "closes"
-        )
-        by_hand = ByHand(lambda: keys.typed(TAKE), lambda: keys.typed(GIVE))
+        take = (lambda: keys.typed(TAKE)) if page is None else (lambda: keys.typed(TAKE) | page.take())
+        give = (lambda: keys.typed(GIVE)) if page is None else (lambda: keys.typed(GIVE) | page.give())
         every = config.execute * policy.interface.dt
-        driven = Intervening(policy, Teleop(fit.robot, keys), by_hand, KEY_EVERY, every)
+        driven = Intervening(policy, Teleop(fit.robot, keys), ByHand(take, give), KEY_EVERY, every)
         try:
-            yield Judged(driven, judge) if config.detector is not None else driven, resuming
+            yield Judged(driven, judge) if config.detector is not None else driven, watchers
         finally:
             driven.close()
     finally:
-        keys.close()
+        if terminal is not None:
+            terminal.close()
 
 
-def succeeded(done: bool) -> tuple[bool, tuple[str, ...]]:
+def _driving_keys(terminal: Keyboard | None, robot: Embodiment, page: RunPage | None) -> Keys | None:
+    """What a person drives the robot by, once they have taken over; None where nobody can. A page says why it cannot."""
+    if page is None:
+        return terminal
+    from palmar.serve.page.keys import EitherKeys
+
+    try:
+        bindings(robot)
+    except BadValue as error:
+        page.drivable(str(error))
+        return terminal
+    page.drivable()
+    return page.keys if terminal is None else EitherKeys(terminal, page.keys)
+
+
+def succeeded(done: bool, page: RunPage | None = None) -> tuple[bool, tuple[str, ...]]:
     """Whether the episode on a real body succeeded: a person says, and where nobody can be asked, the policy does, which is told.
 
-    done: what the policy says.
+    done: what the policy says. page: where they are asked, if there is one.
     """
+    if page is not None:
+        said = page.ask(f"Did it succeed? The policy says {'yes' if done else 'no'}.")
+        if said is None:
+            return done, (f"success: {'yes' if done else 'no'} by the policy's own word; nobody answered on the page",)
+        return said, ()
     if keyboard() is None:
         return done, (
             f"success: {'yes' if done else 'no'} by the policy's own word; nobody was there to say (no terminal)",
         )
     while True:
         try:
-            said = input(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ").strip().lower()
+            answer = input(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ").strip().lower()
         except (
             KeyboardInterrupt,
             EOFError,
         ):  # the episode counts and is kept: leaving it out would favour who breaks off
             return False, ("success: no; the question was broken off",)
-        if said in ("y", "yes", "n", "no"):
-            return said[0] == "y", ()
+        if answer in ("y", "yes", "n", "no"):
+            return answer[0] == "y", ()
 
 
 @contextmanager

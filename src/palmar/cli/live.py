@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmar.cli.attended import Drawn as _Drawn
-from palmar.cli.attended import Telling, attended
+from palmar.cli.attended import Telling, acting, attended
 from palmar.cli.attended import kept as _kept
 from palmar.cli.attended import recorded as _recorded
 from palmar.cli.attended import succeeded as _succeeded
@@ -40,9 +40,11 @@ from palmar.types import Observation
 if TYPE_CHECKING:
     from palmar.eval.results import Film
     from palmar.lab.film import Filmmaker
+    from palmar.serve.page.run import RunPage
 
 HELD = 30.0  # longest time to wait for a deadman switch to be held [s]
 BUSY = 0.1  # share of late ticks from which a run may have failed for want of time
+ON_PAGE = "page"  # the word of --deadman for a button on the page
 FILMING = {"mujoco": "sim", "av": "data", "PIL": "data"}  # what a film needs
 
 
@@ -173,18 +175,19 @@ class RunResult:
         }
 
 
-def run(config: RunConfig, console: Screen | None = None) -> RunResult:
+def run(config: RunConfig, console: Screen | None = None, page: RunPage | None = None) -> RunResult:
     """Deploy a policy in real time: in a simulated world, or on a body that has passed its check.
 
-    console: shows what the robot does while it does it, where it is a terminal. Raises `UserError` for what does not exist
+    console: shows what the robot does while it does it, where it is a terminal. page: shows it in a browser, and says what people
+    there want. Raises `UserError` for what does not exist
     or does not fit, `RobotFault` when the body fails.
     """
     if config.table is not None:
-        return _on_table(config, config.table, console)
-    return _on_body(config, console)
+        return _on_table(config, config.table, console, page)
+    return _on_body(config, console, page)
 
 
-def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> RunResult:
+def _on_table(config: RunConfig, world_name: str, console: Screen | None, page: RunPage | None) -> RunResult:
     """Lay a table for the instruction, and judge by the simulator whether it is fulfilled."""
     from palmar.lab.film import Filmmaker
     from palmar.lab.worlds import world_named
@@ -208,9 +211,10 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
         fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
         label = {"sim": "simulation", "twin": "reality twin"}[kind]
         camera = Filmmaker(world, config.instruction, label) if config.video else None
-        with _switch(config) as deadman:
+        with _switch(config, page) as deadman:
             controller = Controller(deadman=deadman)
-            with attended(config, fit, controller) as (driver, watchers), drawn.episode():
+            with attended(config, fit, controller, page) as (driver, watchers), drawn.episode():
+                _tell(page, config, fit, controller, drawn, world=label)
                 recorder = EpisodeRecorder(done=world.success) if config.record else None
                 report = _deploy(config, world, driver, obs, console, controller, camera, recorder, drawn, *watchers)
         success = world.success()
@@ -223,7 +227,7 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None) -> Run
     return _result(config, report, success, film, (*fit.notes, *notes))
 
 
-def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
+def _on_body(config: RunConfig, console: Screen | None, page: RunPage | None) -> RunResult:
     """On a body that has passed `check_body` as this robot."""
     if not config.instruction.strip():
         raise BadValue(
@@ -252,14 +256,15 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
             require_checked(body.embodiment, found, "")
             fit = _fitted(config, policy, body.embodiment)
         body.embodiment = fit.robot
-        with _switch(config) as deadman:  # before the body's reset, which may move it
+        with _switch(config, page) as deadman:  # before the body's reset, which may move it
             controller = Controller(deadman=deadman)
-            with attended(config, fit, controller) as (driver, watchers):
+            with attended(config, fit, controller, page) as (driver, watchers):
                 fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
                 camera, note = _camera(config, body)
                 if deadman is not None:
                     wait_until_held(deadman, HELD)
                 with drawn.episode():
+                    _tell(page, config, fit, controller, drawn, world=config.body, latch=fit.robot.name)
                     recorder = EpisodeRecorder() if config.record else None
                     with _kept(config, recorder, fit.robot):
                         report = _deploy(
@@ -268,7 +273,7 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
                         )  # fmt: skip
         done = report.outcome.reason == "done"
         if config.record or config.ab:
-            done, said = _succeeded(done)
+            done, said = _succeeded(done, page)
             note += said
         note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report.outcome.duration)
         note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()
@@ -278,19 +283,36 @@ def _on_body(config: RunConfig, console: Screen | None) -> RunResult:
     return _result(config, report, None, film, (*fit.notes, *note))
 
 
+def _tell(
+    page: RunPage | None, config: RunConfig, fit: Fitted, controller: Controller, drawn: _Drawn, **about: Any
+) -> None:
+    """The page what it can say before anything moves."""
+    if page is not None:
+        from palmar.runtime.safety.filter import Safety
+
+        about |= {"policy": drawn.name, "robot": fit.robot.name, "off": Safety(fit.robot).off, **acting(drawn)}
+        page.began(config.instruction, controller, **about)
+
+
 @contextmanager
-def _switch(config: RunConfig) -> Iterator[Deadman | None]:
+def _switch(config: RunConfig, page: RunPage | None) -> Iterator[Deadman | None]:
     """The deadman switch once it is held, None where none is asked for."""
     if not config.deadman:
         yield None
         return
-    switch = deadman_of(config.deadman)
+    if config.deadman == ON_PAGE:
+        if page is None:
+            raise BadValue("--deadman page is a button of the page, and there is none. Next: add --page")
+        page.holding(True)
+    switch: Deadman = page.deadman if page is not None and config.deadman == ON_PAGE else deadman_of(config.deadman)
     try:
         say("hold the deadman switch ({}): the robot moves while it is held", config.deadman)
         wait_until_held(switch, HELD)
         yield switch
     finally:
         switch.close()
+        if page is not None:
+            page.holding(False)
 
 
 def _fitted(config: RunConfig, policy: Policy, robot: Embodiment) -> Fitted:

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING
 
 from palmar.adapters.openpi import Environment
 from palmar.adapters.wire import pack, unpack
-from palmar.errors import BadFile, BadValue, RobotFault, UserError, need, regular_file
+from palmar.errors import BadValue, RobotFault, UserError, need
 from palmar.ranges import Bytes, Clients, Hertz, Port, Seconds, check_ranges
 from palmar.runtime.correcting import corrector
-from palmar.runtime.supervision.handshake import KEY
 from palmar.serve.engine import Answer, Engine
 from palmar.serve.metrics import Metrics
 from palmar.serve.protocol import Asked, metadata, read_request, reply
-from palmar.serve.reach import check_reach
+from palmar.serve.reach import check_certificate, check_key, check_reach, tls_context
 from palmar.types import Policy
 
 if TYPE_CHECKING:
@@ -59,31 +58,13 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if not self.key.isascii() or any(not c.isprintable() or c.isspace() for c in self.key):
-            raise BadValue(
-                f"the key in {KEY} has characters that no header holds; expected printable ASCII. Next: another key"
-            )
+        check_key(self.key)
         check_reach(self.host, self.key, self.open, "drive the policy")
-        if (self.certificate is None) != (self.private_key is None):
-            raise BadValue("TLS needs --certificate and --private-key, and one is missing. Next: give both")
+        check_certificate(self.certificate, self.private_key)
 
     def context(self) -> ssl.SSLContext | None:
         """For TLS; None without. Raises `BadFile` for a certificate or key that cannot be used."""
-        if self.certificate is None or self.private_key is None:
-            return None
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        files = regular_file(self.certificate), regular_file(self.private_key)
-        if missing := [f for f in files if not f.exists()]:
-            raise BadFile(
-                f"no file '{missing[0]}'; expected one in PEM format. Next: the path of the certificate, or of its key"
-            )
-        try:
-            made.load_cert_chain(*files, password=lambda: b"")
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise BadFile(
-                f"'{files[0]}' and '{files[1]}' are no certificate with its key ({error}). Next: both as PEM, the key unencrypted"
-            ) from error
-        return made
+        return tls_context(self.certificate, self.private_key)
 
 
 class PolicyServer:

@@ -15,7 +15,7 @@ from palmar.pictures import FIT, Fit
 from palmar.ranges import SEED, Count, Period, Seconds, Seed
 
 if TYPE_CHECKING:
-    from palmar.cli.live import RunResult
+    from palmar.cli.live import RunConfig, RunResult
 
 FILM = Path("palmar-run.mp4")
 
@@ -67,8 +67,8 @@ class Run:
     """With --body: longest time without a command before the watchdog, a process of its own, brakes the robot [s]. None for no
     watchdog."""
     deadman: str = ""
-    """A switch that a person holds while the robot may move: keys (any key of this terminal), udp:PORT, or a file that
-    something writes to."""
+    """A switch that a person holds while the robot may move: keys (any key of this terminal), page (a button of --page), udp:PORT,
+    or a file that something writes to."""
     detector: Path | None = None
     """File of a failure detector (docs/confidence.md): the robot slows down, rests, asks and is handed over by its confidence."""
     correct: str = ""
@@ -89,6 +89,18 @@ class Run:
     """With --replay: this episode alone."""
     plot: Path | None = None
     """With --replay: write a PNG of the episode that is changed most."""
+    page: bool = False
+    """Show the run in a browser, stop it there, drive it there; it then waits for the next instruction, until the page ends it or
+    Ctrl-C. Browsers need a key where the environment variable PALMAR_API_KEY holds one. --deadman page: a button there."""
+    page_address: str = "127.0.0.1:8080"
+    """With --page: HOST:PORT where it listens; port 0 for any that is free. Other computers reach 0.0.0.0, which wants a key or
+    --open."""
+    certificate: Path | None = None
+    """With --page: PEM file, for TLS (https://)."""
+    private_key: Path | None = None
+    """With --page: PEM file, not encrypted."""
+    open: bool = False
+    """With --page: other computers may open it without a key."""
     force: bool = False
     """Replace the files of --video and --plot when they are there."""
     json: bool = False
@@ -112,9 +124,24 @@ class Run:
             writable(file, self.force or self.video == FILM)
         writable_folder(self.blackbox)
         writable_folder(self.record)
+        if self.page:
+            return self._on_page(settings, console)
         result = live.run(settings, console)
         print_result(result, console)
         return result.exit_code, result.to_dict()
+
+    def _on_page(self, settings: RunConfig, console: Screen) -> Answer:
+        import os
+
+        from palmar.cli.operated import operated
+        from palmar.runtime.supervision.handshake import KEY
+        from palmar.serve.page.config import PageConfig, host_and_port
+
+        host, port = host_and_port(self.page_address)
+        config = configured(PageConfig, self, host=host, port=port, key=os.environ.get(KEY, ""))
+        results = operated(settings, config, console, print_result)
+        ended = results[-1].exit_code if results and results[-1].ended_by else 0
+        return ended, {"runs": [r.to_dict() for r in results]}
 
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that says something only with --replay, or only without."""
@@ -139,10 +166,12 @@ class Run:
             "record",
             "ab",
             "ab_log",
+            "page",
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}
-        for name, other in (("ab_log", "ab"), ("watchdog", "body")):
+        paged = ("page_address", "certificate", "private_key", "open")
+        for name, other in (("ab_log", "ab"), ("watchdog", "body"), *((n, "page") for n in paged)):
             if getattr(self, name) != usual[name] and not getattr(self, other) and self.replay is None:
                 raise BadValue(
                     f"--{name.replace('_', '-')} counts only with --{other}. Next: leave it out, or give --{other}"
