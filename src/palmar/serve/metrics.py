@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from palmar.errors import need
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Metrics:
-    """Of one server, in a registry of its own. count: requests that were answered."""
+    """Of one server, in a registry of its own. count: requests that were answered, refusals: that were not."""
 
     def __init__(self) -> None:
         need("prometheus_client", "serve")
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-        self.content_type, self.count = CONTENT_TYPE_LATEST, 0
+        self.content_type, self.count, self.refusals = CONTENT_TYPE_LATEST, 0, 0
+        self._latencies = [0] * (len(SECONDS) + 1)
         self._registry = r = CollectorRegistry()
         self.sessions = Gauge("palmar_sessions", "Clients that are connected", registry=r)
         self.requests = Counter("palmar_requests", "Requests that were answered", registry=r)
@@ -32,12 +35,18 @@ class Metrics:
         self.count += 1
         self.requests.inc()
         self.total.observe(total)
+        self._latencies[bisect_left(SECONDS, inference)] += 1
         self.inference.observe(inference)
         self.together.observe(together)
 
     def refused(self, reason: str) -> None:
         """reason: key, connections, request, size, timeout, failed, not reading."""
+        self.refusals += 1
         self._refused.labels(reason).inc()
+
+    def latencies(self) -> list[int]:
+        """Requests by seconds of inference: up to each of `SECONDS`, and above."""
+        return list(self._latencies)
 
     def text(self) -> str:
         """In Prometheus' text format."""

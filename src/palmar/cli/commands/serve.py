@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, one_thread
 from palmar.console import Screen, styled
+from palmar.errors import BadValue
 from palmar.ranges import Bytes, Clients, Hertz, Port, Seconds
+
+if TYPE_CHECKING:
+    from palmar.serve.page.server import ServerPage
+    from palmar.serve.server import PolicyServer
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,10 @@ class Serve:
     """PEM file, not encrypted."""
     open: bool = False
     """Other computers may connect without a key."""
+    page: bool = False
+    """Show in a browser how the server does."""
+    page_address: str = "127.0.0.1:8080"
+    """With --page: HOST:PORT where it listens; port 0 for any that is free. The same key, certificate and --open count."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
@@ -56,9 +65,12 @@ class Serve:
 
         config = configured(ServeConfig, self, key=os.environ.get(KEY, ""))
         config.context()  # before the policy is loaded
+        if not self.page and self.page_address != type(self).page_address:
+            raise BadValue("--page-address counts only with --page. Next: leave it out, or give --page")
         check_policy(self.policy)
         one_thread(self.policy)
         server = PolicyServer(load_policy(self.policy), config, self.policy, _fingerprint(self.policy))
+        page = self._page(server, config.key, console) if self.page else None
         figures: dict[str, Any] = {"policy": self.policy}
 
         def ready(address: str) -> None:
@@ -68,10 +80,23 @@ class Serve:
             console.print(styled("clients {}; palmar run --policy {}; Ctrl-C ends it", who, address))
             sys.stdout.flush()  # whoever started it in the background reads it here
 
-        asyncio.run(serve(server, ready))
+        try:
+            asyncio.run(serve(server, ready))
+        finally:
+            if page is not None:
+                page.close()
         figures["answered"] = server.metrics.count
         console.print(f"stopped; {server.metrics.count} requests were answered")
         return 0, figures
+
+    def _page(self, server: PolicyServer, key: str, console: Screen) -> ServerPage:
+        from palmar.serve.page.config import PageConfig, host_and_port
+        from palmar.serve.page.server import ServerPage
+
+        host, port = host_and_port(self.page_address)
+        page = ServerPage(configured(PageConfig, self, host=host, port=port, key=key), server, self.policy)
+        console.print(styled("the page is at [bold]{}[/]", page.address))
+        return page
 
 
 @dataclass(frozen=True)
