@@ -72,6 +72,16 @@ class RunPage(Subscriber):
     def address(self) -> str:
         return self.process.address
 
+    @property
+    def controller(self) -> Controller | None:
+        """Of the run that goes on."""
+        return self._controller
+
+    @property
+    def ticks(self) -> int:
+        """Of the run that goes on, or the last."""
+        return self._ticks
+
     # ------------------------------------------------------------------------------------------------ for who runs it
 
     def instruction(self) -> str | None:
