@@ -10,7 +10,7 @@ PIP := -q --no-compile
 demo: setup
 	$(BIN)/palmar demo --force $(ARGS)
 
-test: setup $(VENV)/.dev
+test: setup $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/ruff check src tests benchmarks examples studies
 	$(BIN)/ruff format --check src tests benchmarks examples studies
 	$(BIN)/mypy
@@ -29,6 +29,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install $(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# A browser for the tests of the page: Debian's, or playwright's own; without either they are skipped, by name.
+$(VENV)/.browser: | $(VENV)/.dev
+	@$(BIN)/python tests/browser/chromium.py || scripts/apt.sh chromium || true
+	@$(BIN)/python tests/browser/chromium.py || $(BIN)/playwright install --with-deps chromium || echo "no Chromium: the tests of the page are skipped"
 	@touch $@
 
 # Headless rendering: install Mesa's EGL only when it is not there.

@@ -2,9 +2,9 @@
 
     python benchmarks/page.py --stops 200
 
-A mock body in real time at 50 Hz with two cameras of 480 × 640, a policy that computes half of the time, a second browser that
-shows all of it, and a viewer that never reads. A press is timed in Chromium, the command in the process that runs the loop, both on the
-wall clock of this machine. Then the page's own process is killed, as often: how long until the robot is held. Needs playwright and
+A mock body in real time at 50 Hz with two cameras of 480 × 640, a policy that computes a quarter of the time, a second browser that
+shows all of it, and a viewer that never reads. A press is timed in Chromium, the command in the process that runs the loop, both on
+the wall clock of this machine. Then the page's own process is killed: how long until the robot is held. Needs playwright and
 Chromium (tests/browser).
 """
 
@@ -29,9 +29,11 @@ from websockets.sync.client import connect  # noqa: E402
 from palmar.runtime.mock import MockBody  # noqa: E402
 from palmar.runtime.supervision.controller import Mode  # noqa: E402
 
-PRESSED = """() => { window.pressedWall = 0; addEventListener("keydown", e => { if (e.key === "Escape" && !e.repeat)
-  window.pressedWall = performance.timeOrigin + performance.now(); }, {capture: true}); document.getElementById("stop").addEventListener(
-  "pointerdown", () => { window.pressedWall = performance.timeOrigin + performance.now(); }, {capture: true}); }"""
+PRESSED = """() => {
+  const pressed = () => { window.pressedWall = performance.timeOrigin + performance.now(); };
+  addEventListener("keydown", e => { if (e.key === "Escape" && !e.repeat) pressed(); }, {capture: true});
+  document.getElementById("stop").addEventListener("pointerdown", pressed, {capture: true});
+}"""
 
 
 def told(name: str, seconds: list[float]) -> None:
