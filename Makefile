@@ -37,7 +37,7 @@ $(VENV)/.dev: $(VENV)/.installed
 
 # Headless rendering: install Mesa's EGL only when it is not there.
 $(VENV)/.gl: | $(VENV)/.installed
-	@$(BIN)/python -c 'from palmar.sim.camera import check; check()' 2>/dev/null || scripts/apt.sh libegl1 libegl-mesa0 libgl1-mesa-dri
+	@$(BIN)/python -c 'from palmar.sim.camera import check; check()' 2>/dev/null || scripts/apt.sh libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0
 	@$(BIN)/python -c 'from palmar.sim.camera import check; check()'
 	@touch $@
 
