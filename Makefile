@@ -1,20 +1,24 @@
-# make demo: the main job. make test: the tests. Each sets up all it needs on a fresh Debian or Ubuntu machine.
+# make demo: the main job. make test: the tests. make package: wheel and sdist, each extra
+# installed alone and used. Each sets up all it needs on a fresh Debian or Ubuntu machine.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported: most of what is installed never is.
 PIP := -q --no-compile
 
-.PHONY: demo test setup lint bench checkpoint clean
+.PHONY: demo test package setup lint clean
 
 demo: setup
 	$(BIN)/palmar demo --force $(ARGS)
 
 test: setup $(VENV)/.dev $(VENV)/.browser
-	$(BIN)/ruff check src tests benchmarks examples studies
-	$(BIN)/ruff format --check src tests benchmarks examples studies
+	$(BIN)/ruff check src tests benchmarks examples studies scripts deploy
+	$(BIN)/ruff format --check src tests benchmarks examples studies scripts deploy
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+package: setup
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/packages.py $(ARGS)
 
 setup: $(VENV)/.installed $(VENV)/.gl
 
@@ -39,13 +43,13 @@ $(VENV)/.browser: | $(VENV)/.dev
 
 # Headless rendering: install Mesa's EGL only when it is not there.
 $(VENV)/.gl: | $(VENV)/.installed
-	@$(BIN)/python -c 'from palmar.sim.camera import check; check()' 2>/dev/null || scripts/apt.sh libegl1 libegl-mesa0 libgl1-mesa-dri
+	@$(BIN)/python -c 'from palmar.sim.camera import check; check()' 2>/dev/null || scripts/apt.sh libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0
 	@$(BIN)/python -c 'from palmar.sim.camera import check; check()'
 	@touch $@
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check --fix src tests benchmarks examples studies
-	$(BIN)/ruff format src tests benchmarks examples studies
+	$(BIN)/ruff check --fix src tests benchmarks examples studies scripts deploy
+	$(BIN)/ruff format src tests benchmarks examples studies scripts deploy
 	$(BIN)/mypy
 
 clean:

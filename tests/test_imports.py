@@ -31,7 +31,7 @@ NOUNS = {
     "types", "errors", "checks", "console", "ranges", "magnitudes", "kinematics", "units", "pictures", "robot_parts", "embodiments",
     "links",
     "tables", "shapes", "thresholds",
-    "mapping", "policy",
+    "mapping", "policy", "choices",
 }  # fmt: skip
 ALLOWED = {
     ("policy.py", "palmar.models.checkpoint"): "load_policy is the one place where any policy is loaded by its name.",
@@ -139,3 +139,38 @@ def test_nouns_and_runtime_need_only_light_packages():
     code = f"import sys\nfor name in {HEAVY!r}: sys.modules[name] = None\n" + "\n".join(f"import {m}" for m in modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def loaded(code: str) -> set[str]:
+    """The packages from elsewhere that a fresh process imports for this code, by the names they are imported under."""
+    program = f"""
+import contextlib, io, sys
+before = set(sys.modules)
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    {code}
+print(*{{name.partition(".")[0] for name in set(sys.modules) - before}} - set(sys.stdlib_module_names) - {{"palmar"}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+LIGHT = {"rich", "tyro", "docstring_parser", "typeguard", "typing_extensions"}
+
+
+def test_importing_palmar_loads_nothing_else_until_a_name_is_asked_for():
+    assert loaded("import palmar") == set()
+    assert loaded("from palmar import load_policy") == {"numpy"}
+    assert loaded("import palmar; [getattr(palmar, name) for name in palmar.__all__]") == {"numpy"}
+
+
+@pytest.mark.parametrize("words", (["--help"], ["serve", "--help"], ["estop", "--help"], []), ids=" ".join)
+def test_help_loads_what_the_command_line_is_made_of_and_not_numpy(words):
+    assert loaded(f"from palmar.cli import main; main({words!r})") <= LIGHT
+
+
+def test_palmar_says_its_names_and_no_others():
+    assert set(palmar.__all__) == set(palmar.WHERE) <= set(dir(palmar))
+    assert palmar.load_policy is palmar.policy.load_policy
+    with pytest.raises(AttributeError, match="'palmar' has no attribute 'load_polcy'"):
+        palmar.load_polcy  # noqa: B018

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palmar.choices import FIT
 from palmar.cli.commands.act import Run
 from palmar.cli.live import RunConfig
 from palmar.data.mapped import MappedData
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface, MappedPolicy, Mapping
-from palmar.pictures import FIT, fit
+from palmar.pictures import fit
 from palmar.robots.arm7 import arm7
 from palmar.runtime.fitting import fitted
 from palmar.types import ActionChunk, Observation, Prefix

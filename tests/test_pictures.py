@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palmar.choices import FITS
 from palmar.errors import BadValue, UnknownName
-from palmar.pictures import FITS, Resizer, fit, size_for, sizes_for
+from palmar.pictures import Resizer, fit, size_for, sizes_for
 
 
 def noise(*shape, seed=0):

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from palmar.choices import FIT, FITS, Fit
 from palmar.errors import BadValue, UnknownName
-from palmar.pictures import FIT, FITS, Fit, fit
+from palmar.pictures import fit
 from palmar.types import ActionChunk, Array, Observation, Policy, Prefix
 from palmar.units import UNKNOWN, check_unit, conversion
 

@@ -8,17 +8,13 @@ time or many.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
 
 import numpy as np
 
+from palmar.choices import FIT, FITS, Fit
 from palmar.errors import BadValue, UnknownName
 from palmar.types import Array
 
-Fit = Literal["stretch", "crop", "pad"]
-FITS: tuple[Fit, ...] = get_args(Fit)
-FIT: Fit = "stretch"
-"""How pictures are made to fit where nothing else is said: in training, in a mapping and when acting alike."""
 ImageSize = int | tuple[int, int] | Mapping[str, tuple[int, int]]
 """The short side [px], (height, width) of every camera, or {camera: (height, width)}."""
 ONE = 256  # the weights of an output pixel add up to it

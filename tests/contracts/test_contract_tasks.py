@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from palmar.choices import SPLITS
 from palmar.robots import robot, robots
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
@@ -14,7 +15,6 @@ from palmar.runtime.monitor import SafetyCounts
 from palmar.sim import instructions, tasks
 from palmar.sim.experts import Expert
 from palmar.sim.reality import twin
-from palmar.sim.scenario import SPLITS
 from palmar.sim.things import DESTINATIONS, KINDS
 from palmar.sim.world import World
 

@@ -1,11 +1,14 @@
 """Headless rendering: a backend is chosen when nobody chose one, and its absence names the package to install."""
 
+import builtins
+import ctypes
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
-from palmar.description.gl import import_mujoco, no_gl
+from palmar.description.gl import LIBRARIES, import_mujoco, no_gl
 from palmar.errors import MissingPackage
 from palmar.sim import camera
 
@@ -24,7 +27,7 @@ def test_no_opengl_says_what_to_install(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "egl")
     said = (
         "no OpenGL for headless rendering (MUJOCO_GL=egl: libEGL.so.1 not found). "
-        "Next: apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri (or: make setup)"
+        "Next: apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0 (or: make setup)"
     )
     assert str(no_gl(OSError("libEGL.so.1 not found"))) == said
 
@@ -41,3 +44,22 @@ def test_no_opengl_says_what_to_install(monkeypatch):
 
 def test_check_renders():
     camera.check()
+
+
+def test_egl_without_opengl_says_what_to_install(monkeypatch):
+    """What PyOpenGL raises on a Debian with libegl1 and without libopengl0."""
+    usual = builtins.__import__
+
+    def broken(name: str, *rest: object):
+        if name == "mujoco":
+            raise ctypes.ArgumentError("argument 1: AttributeError: 'NoneType' object has no attribute 'glGetError'")
+        return usual(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    with pytest.raises(MissingPackage, match=f"glGetError.*Next: apt-get install -y {LIBRARIES}"):
+        import_mujoco()
+
+
+@pytest.mark.parametrize("name", ["Makefile", "deploy/Containerfile"])
+def test_setup_and_container_install_the_same_libraries(name):
+    assert LIBRARIES in (Path(__file__).parents[2] / name).read_text()

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from palmar.choices import SPLITS
 from palmar.errors import BadValue, UnknownName
 from palmar.sim import instructions, tasks
 from palmar.sim.instructions import Request, parse
-from palmar.sim.scenario import HELD_OUT, SPLITS, TEST_SEED, Scenario, Scene, lay_out
+from palmar.sim.scenario import HELD_OUT, TEST_SEED, Scenario, Scene, lay_out
 from palmar.sim.tasks import push, reach, sample
 from palmar.sim.things import COLOURS, SHAPES, Item
 

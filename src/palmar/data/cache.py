@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from palmar.choices import FIT
 from palmar.console import warn
 from palmar.data.progress import counting
-from palmar.pictures import FIT, Resizer
+from palmar.pictures import Resizer
 from palmar.types import Array
 
 FOLDER = ".cache"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from palmar.choices import FIT, Fit
 from palmar.mapping import Interface, Mapping
-from palmar.pictures import FIT, Fit
 from palmar.robots import with_units
 from palmar.types import Array
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from types import ModuleType
 
 from palmar.errors import MissingPackage, need
+
+LIBRARIES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
+"""The Debian packages of Mesa that drawing without a display needs."""
 
 
 def import_mujoco() -> ModuleType:
@@ -19,7 +23,7 @@ def import_mujoco() -> ModuleType:
     os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa: one thread a process; palmar runs one process a core
     try:
         import mujoco
-    except (ImportError, OSError, AttributeError) as error:
+    except (ImportError, OSError, AttributeError, ctypes.ArgumentError) as error:  # the last: libEGL without libOpenGL
         raise no_gl(error) from error
     return mujoco
 
@@ -28,5 +32,5 @@ def no_gl(error: Exception) -> MissingPackage:
     backend = os.environ.get("MUJOCO_GL", "default")
     return MissingPackage(
         f"no OpenGL for headless rendering (MUJOCO_GL={backend}: {error}). "
-        "Next: apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri (or: make setup)"
+        f"Next: apt-get install -y {LIBRARIES} (or: make setup)"
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palmar.choices import Split
 from palmar.data.video import url
 from palmar.errors import BadValue, need
 from palmar.eval.results import Film, Results, Trial
@@ -20,7 +21,6 @@ from palmar.lab.suite import EvalConfig, run
 from palmar.lab.worlds import Loaded
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.sim.rooms import Viewpoint
-from palmar.sim.scenario import Split
 from palmar.types import Array, Observation
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.choices import SPLITS, Split
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
 from palmar.lab.worlds import Loaded
@@ -24,7 +25,7 @@ from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.reality import check_world
-from palmar.sim.scenario import SPLITS, TEST_SEED, Split, check_seed, phrase
+from palmar.sim.scenario import TEST_SEED, check_seed, phrase
 from palmar.sim.things import SHAPES
 from palmar.sim.world import World
 from palmar.types import ActionChunk, Array, Observation

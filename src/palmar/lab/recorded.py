@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from palmar.data.reader import Dataset
 from palmar.errors import BadValue
-from palmar.eval.open_loop import Fit
 from palmar.eval.results import Results
 from palmar.lab.suite import EvalConfig, as_json, run
 from palmar.lab.worlds import Loaded
@@ -71,20 +67,6 @@ def simulated(policy: Policy, count: int, tasks: tuple[str, ...] = ("all",), see
             run(loaded, (config, task, config.splits[0], seed + table))
         table += 1
     return chosen(watched.asked, count)
-
-
-def from_data(policy: Policy, data: Path, count: int, keys: dict[str, Any] | None = None) -> list[Observation]:
-    """Frames of a LeRobot set, `count` of them evenly over its episodes. Raises `BadValue` when it does not fit the policy."""
-    dataset = Dataset(data, cache=False, keys=keys)
-    fit = Fit.of(policy, dataset)
-    rows = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
-    out = []
-    for i in rows:
-        frame = dataset.frame(int(i))
-        images = {c: np.ascontiguousarray(frame["images"][c]) for c in fit.cameras}
-        state = np.asarray(frame["state"], np.float32)[fit.states]
-        out.append(Observation(images, state, str(frame["task"]), float(frame["timestamp"])))
-    return out
 
 
 def chosen(asked: list[Observation], count: int) -> list[Observation]:

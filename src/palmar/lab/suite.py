@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from palmar.choices import SPLITS, Split
 from palmar.errors import BadValue, check_names
 from palmar.eval.results import Results, Trial
 from palmar.lab.worlds import Loaded, fitted_here
@@ -26,7 +27,7 @@ from palmar.sim import tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.reality import check_world
-from palmar.sim.scenario import SPLITS, TEST_SEED, Scenario, Split, check_seed
+from palmar.sim.scenario import TEST_SEED, Scenario, check_seed
 from palmar.sim.things import DESTINATIONS
 from palmar.types import ActionChunk, Observation
 

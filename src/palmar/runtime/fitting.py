@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
 
+from palmar.choices import FIT, Fit
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.mapping import Interface, MappedPolicy, Mapping
-from palmar.pictures import FIT, Fit
 from palmar.policy import Policy
 from palmar.robot_parts import Channel
 

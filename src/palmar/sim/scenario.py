@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palmar.choices import SPLITS, Split
 from palmar.errors import BadValue, check_names
 from palmar.sim.rooms import TABLE, Room
 from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS, SHAPES, Item, apart
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from palmar.sim.task import Task
 
 HELD_OUT = (("red", "ball"), ("green", "cylinder"), ("blue", "cube"))  # never in a training scene
-Split = Literal["seen", "layout", "pair", "wording"]
-SPLITS: tuple[Split, ...] = ("seen", "layout", "pair", "wording")
 TEST_SEED = 1_000_000  # seeds below it make training scenes, seeds from it on make test scenes
 Direction = tuple[float, float]
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from palmar.errors import BadValue, UnknownName
 from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, TEMPERATURE, Range, Seed
-from palmar.types import STILL
 
 if TYPE_CHECKING:
     from palmar.data.webdata import WebData
@@ -99,6 +98,7 @@ def prepare(settings: TrainSettings, say: Say = lambda text: None) -> TrainReque
     """
     from palmar.sim.instructions import paraphrases
     from palmar.train.loop import TrainConfig, TrainRequest
+    from palmar.types import STILL
 
     plan, init = checked(settings)
     model = model_of(settings, init)

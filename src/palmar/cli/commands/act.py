@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
+from palmar.choices import FIT, Fit
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
-from palmar.pictures import FIT, Fit
 from palmar.ranges import SEED, Count, Period, Seconds, Seed
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, one_thread, writable
@@ -54,6 +53,8 @@ class Detect:
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        import numpy as np
+
         from palmar.eval.detection import equal_time_auc
         from palmar.lab.histories import Conditions, familiar_features, histories
         from palmar.models.checkpoint import fingerprint

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional
 
+from palmar.choices import Split
 from palmar.cli.shared import Answer, configured, one_thread, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.ranges import LATENCY, Count, Processes, Seed, Strength
-from palmar.sim.scenario import Split
 
 
 @dataclass(frozen=True)

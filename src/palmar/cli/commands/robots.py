@@ -14,13 +14,13 @@ from tyro.conf import Positional, arg, subcommand
 
 from palmar.cli.shared import Answer, writable
 from palmar.console import Screen, printable, styled
-from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue
 from palmar.ranges import Range, check_ranges
-from palmar.robot_parts import Channel
 
 if TYPE_CHECKING:
     from palmar.data.reader import Dataset
+    from palmar.embodiments import Embodiment
+    from palmar.robot_parts import Channel
 
 MARKS = {"description file": "f", "data sheet": "s", "data": "d", "user": "u", "guess": "?"}
 Rate = Annotated[float | None, Range(0.1, 10_000, unit="Hz")]

@@ -212,13 +212,14 @@ def table_of(rows: list[Row]) -> Table:
 
 
 def _observations(policy: NeuralPolicy, data: Path | None, keys: tuple[str, ...], count: int) -> list[Observation]:
-    from palmar.lab.recorded import from_data, simulated
-
     if data is None:
         if keys:
             raise BadValue("--keys counts only with --data. Next: leave --keys out")
+        from palmar.lab.recorded import simulated
+
         return simulated(policy, count)
     from palmar.data.roles import parse_keys
+    from palmar.eval.frames import from_data
 
     return from_data(policy, data, count, parse_keys(keys))
 

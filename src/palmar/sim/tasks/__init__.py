@@ -6,8 +6,9 @@ import importlib
 import pkgutil
 from functools import cache
 
+from palmar.choices import Split
 from palmar.errors import UnknownName, check_names
-from palmar.sim.scenario import Scenario, Split, draw
+from palmar.sim.scenario import Scenario, draw
 from palmar.sim.task import Task
 
 ALL = ("all",)  # in place of names: every task that fits the robot

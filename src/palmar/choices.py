@@ -1,0 +1,14 @@
+"""Words that options take. Light: the command line reads them before numpy is there."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Fit = Literal["stretch", "crop", "pad"]
+FITS: tuple[Fit, ...] = get_args(Fit)
+FIT: Fit = "stretch"
+"""How pictures are made to fit where nothing else is said: in training, in a mapping and when acting alike."""
+
+Split = Literal["seen", "layout", "pair", "wording"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""What is new in an evaluation's scenes: nothing, the table, the pair of colour and object, the sentence."""
