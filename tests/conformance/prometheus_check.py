@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python tests/conformance/prometheus_check.py
 
-Starts `palmar serve` with a client, `palmar run --metrics` and Prometheus with the scrape file that ships, then asks Prometheus every
-query of the dashboard that ships: each has to be valid, and to answer where something happened. Exits with 1 when one does not.
+Starts `palmar serve` with a client, `palmar run --metrics` and Prometheus with the scrape file that ships, then asks Prometheus
+every query of the dashboard that ships: each has to be valid, and to answer where something happened. Exits with 1 when one does
+not.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def client(address: str, over: threading.Event) -> None:
     while not over.is_set():
         images = {c: rng.integers(0, 256, (*size, 3), np.uint8) for c, size in cameras}
         with suppress(PolicyUnreachable):  # the first answer of a busy machine may be late
-            policy.act(Observation(images, np.zeros(len(policy.interface.state_names), np.float32), "pick up the red cube"))
+            policy.act(
+                Observation(images, np.zeros(len(policy.interface.state_names), np.float32), "pick up the red cube")
+            )
         over.wait(0.2)
 
 
@@ -93,7 +96,17 @@ def main() -> int:
             ]))  # fmt: skip
             # a table on which the policy is still busy when it is asked: an unlikely word of "done"
             log = f"{folder}/log.jsonl"
-            run = [sys.executable, "-m", "palmar.cli", "run", "put the green ball on the blue plate", "--video", "None", "--log", log]
+            run = [
+                sys.executable,
+                "-m",
+                "palmar.cli",
+                "run",
+                "put the green ball on the blue plate",
+                "--video",
+                "None",
+                "--log",
+                log,
+            ]
             subprocess.run([*run, "--timeout", "1"], check=False, stdout=subprocess.DEVNULL)  # a run before this one
             code = "import palmar.runtime.monitor as m; m.Finished.__call__ = lambda *_: False; "
             code += "import sys; from palmar.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -113,10 +126,14 @@ def main() -> int:
                 wrong += not good
                 empty += none
                 shown = [f"{v['value'][1][:8]}" for v in values[:3]]
-                print(f"{'WRONG' if not good else 'EMPTY' if none else 'ok':5} {title:32} {', '.join(shown):30} {query}")
+                print(
+                    f"{'WRONG' if not good else 'EMPTY' if none else 'ok':5} {title:32} {', '.join(shown):30} {query}"
+                )
                 if not good:
                     print("      ", said_.get("error"))
-            print(f"{len(expressions())} queries: {wrong} wrong, {empty} without an answer; {_ticks(web):.0f} ticks were scraped")
+            print(
+                f"{len(expressions())} queries: {wrong} wrong, {empty} without an answer; {_ticks(web):.0f} ticks were scraped"
+            )
             return int(bool(wrong or empty))
         finally:
             over.set()

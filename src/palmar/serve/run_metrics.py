@@ -47,7 +47,9 @@ class RunMetrics(Subscriber):
         self.modes: Counter[str] = Counter()
         self.ticks = self.late = self.changed = self.slowed = 0
         self.work, self.lateness, self.inference = _Buckets(TICKS), _Buckets(TICKS), _Buckets(SECONDS)
-        self.guards: Counter[str] = Counter({guard_name(g): 0 for g in GUARDS})  # 0: what is absent has no rate in Prometheus
+        self.guards: Counter[str] = Counter(
+            {guard_name(g): 0 for g in GUARDS}
+        )  # 0: what is absent has no rate in Prometheus
         self.confidence: float | None = None
         self.failures = 0
         self.episodes: Counter[str] = Counter()

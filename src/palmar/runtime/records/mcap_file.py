@@ -18,6 +18,7 @@ import base64
 import io
 import json
 import math
+import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import need, regular_file
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.records.background import PATIENCE, Background
+from palmar.runtime.records.modes import Modes
 from palmar.runtime.records.operations import reason_values
 from palmar.runtime.supervision.controller import Controller
 from palmar.types import Array, Observation
@@ -89,7 +91,7 @@ class McapRecorder(Subscriber):
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._robot = body.embodiment
-        self._seen = 0 if self.controller is None else len(self.controller.history)
+        self._modes = Modes(self.controller)
         file = _File(self.path, self._robot, self.about, time.time() - obs.time)
         self._line = Background(file.write, str(self.path), WAITING, again=False, finish=file.close)
         self._t = obs.time
@@ -117,22 +119,19 @@ class McapRecorder(Subscriber):
             for camera, picture in obs.images.items():
                 if self._line is not None:  # copied: a body may draw into the same buffer again
                     self._line.put(_Message(f"/camera/{camera}", obs.time, picture.copy()), picture.nbytes)
-        self._modes()
+        self._changes(tick)
 
     def on_end(self, reason: str) -> None:
-        self._modes()
+        self._changes(None)
 
     def close(self, patience: float = PATIENCE) -> None:
         """Write what waits, and the index."""
         if self._line is not None:
             self._line.close(patience)
 
-    def _modes(self) -> None:
-        if self.controller is None:
-            return
-        for _, mode, words in self.controller.history[self._seen :]:
-            self._seen += 1
-            self._put("/mode", self._t, {"mode": mode.name, "source": self.controller.source, "reason": words})
+    def _changes(self, tick: Tick | None) -> None:
+        for c in self._modes.changes(tick):
+            self._put("/mode", self._t, {"mode": c.mode.name, "source": c.source, "reason": c.words})
 
     def _put(self, topic: str, t: float, value: Mapping[str, Any]) -> None:
         if self._line is not None:
@@ -227,7 +226,7 @@ def read_messages(path: str | Path) -> Iterator[tuple[str, int, dict[str, Any]]]
                     topics[record.id] = record.topic
                 elif isinstance(record, Message):
                     yield topics[record.channel_id], record.log_time, json.loads(record.data)
-        except McapError:
+        except (McapError, struct.error, ValueError):  # cut off in the middle of a record
             return
 
 

@@ -29,7 +29,8 @@ from palmar.runtime.deploy import Report
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.records.background import PATIENCE, Background
 from palmar.runtime.records.durations import Durations
-from palmar.runtime.supervision.controller import Controller, Mode
+from palmar.runtime.records.modes import Modes
+from palmar.runtime.supervision.controller import Controller
 from palmar.types import Array, Observation, Reason
 
 FORMAT = 1
@@ -80,8 +81,7 @@ class OperationsLog(Subscriber):
 
         robot = body.embodiment
         self.begun, self._start, self._now = True, obs.time, obs.time
-        self._source = ""
-        self._seen = 0 if self.controller is None else len(self.controller.history)
+        self._modes = Modes(self.controller)
         self._stopping = self._driven = False
         self._since, self._driven_for, self._takeovers = 0.0, 0.0, 0
         self._failing, self._failures = "", 0
@@ -126,12 +126,12 @@ class OperationsLog(Subscriber):
         self._stopping = tick.verdict.stop
         if person != self._driven:
             self._taken(person)
-        self._modes(tick)
+        self._changes(tick)
 
     def on_end(self, reason: str) -> None:
         if self._driven:
             self._taken(False)
-        self._modes(None)
+        self._changes(None)
 
     def ended(self, success: bool, by: str, report: Report) -> None:
         """by: who says whether it succeeded: simulator, person or policy."""
@@ -156,7 +156,7 @@ class OperationsLog(Subscriber):
         seen = np.array(self._confidence)
         confidence = {"n": len(seen), "mean": float(seen.mean()), "min": float(seen.min())} if len(seen) else None
         self._add(
-            "ended", **values, source=self._source, failures=self._failures,
+            "ended", **values, source=self._modes.source, failures=self._failures,
             interventions={"n": self._takeovers, "seconds": self._driven_for}, confidence=confidence,
             latency=self._latency.to_dict(), took=self._took.to_dict(), actions=self._actions.to_dict(),
         )  # fmt: skip
@@ -170,16 +170,10 @@ class OperationsLog(Subscriber):
             self._driven_for += self._now - self._since
             self._add("intervention", what="ended", seconds=self._now - self._since)
 
-    def _modes(self, tick: Tick | None) -> None:
-        if self.controller is None:
-            return
-        for _, mode, words in self.controller.history[self._seen :]:
-            self._seen += 1
-            fault = tick.verdict.fault if tick is not None and tick.verdict.stop else None
-            self._source = self.controller.source or (fault.guard if fault else self._source or mode.name.lower())
-            self._source = "" if mode is Mode.RUN else self._source
-            values = None if fault is None else reason_values(fault)
-            self._add("mode", mode=mode.name, words=words, source=self._source, reason=values)
+    def _changes(self, tick: Tick | None) -> None:
+        for c in self._modes.changes(tick):
+            values = None if c.reason is None else reason_values(c.reason)
+            self._add("mode", mode=c.mode.name, words=c.words, source=c.source, reason=values)
 
     def _add(self, event: str, **values: Any) -> None:
         row = {"palmar": FORMAT, "run": self.id, "event": event, "at": _stamp(), "t": self._now - self._start}
