@@ -109,7 +109,8 @@ def exact_lower(successes: int, n: int, alpha: float) -> float:
     """Lower bound of a success rate, wrong with probability at most alpha (Clopper and Pearson 1934); 0 where none succeeded."""
     if not 0 <= successes <= n or not 0 < alpha < 1:
         raise BadValue(
-            f"{successes} successes of {n}, alpha {alpha:g}; expected 0 ≤ successes ≤ n and alpha between 0 and 1"
+            f"{successes} successes of {n}, alpha {alpha:g}; expected 0 ≤ successes ≤ n and alpha between 0 and 1. "
+            "Next: counts of the same runs, and alpha 0.05"
         )
     low, high = 0.0, successes / n if successes else 0.0
     for _ in range(60):
