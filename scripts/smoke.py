@@ -256,6 +256,35 @@ def gym() -> None:
     assert info["instruction"]
 
 
+def mcap() -> None:
+    """A run is recorded, and opened again by the mcap package."""
+    from mcap.reader import make_reader
+
+    from palmar.robots.arm7 import arm7
+    from palmar.runtime.loop import rollout
+    from palmar.runtime.mock import MockBody
+    from palmar.runtime.records.mcap_file import McapRecorder
+    from palmar.types import ActionChunk
+
+    robot = arm7()
+
+    class Still:
+        interface = robot.interface(2)
+
+        def reset(self) -> None:
+            pass
+
+        def act(self, obs, prefix=None) -> ActionChunk:
+            return ActionChunk(np.zeros((2, len(robot.action_names)), np.float32), 0.1, obs.time)
+
+    body, recorder = MockBody(robot), McapRecorder("run.mcap", {"policy": "still"})
+    rollout(body, Still(), body.reset(), subscribers=[recorder], timeout=1.0)
+    recorder.close()
+    with Path("run.mcap").open("rb") as file:
+        topics = [channel.topic for _, channel, _ in make_reader(file).iter_messages()]
+    assert topics.count("/command") == 50, topics
+
+
 def track() -> None:
     """A row of training lies in a Trackio run, kept on this machine, and in an offline run of W&B."""
     os.environ |= {"TRACKIO_DIR": str(Path("trackio").absolute()), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}

@@ -64,6 +64,7 @@ Seconds = Annotated[float, DAY]
 Period = Annotated[float | None, DAY]
 Strength = Annotated[float, STRENGTH]
 Port = Annotated[int, Range(0, 65_535)]  # 0: any that is free
+MetricsPort = Annotated[int | None, Range(0, 65_535)]
 Clients = Annotated[int, Range(1, 4096)]
 Hertz = Annotated[float, Range(0, 1e5, above=True, unit="Hz")]
 Bytes = Annotated[int | None, Range(1024, 2**31, unit="bytes")]

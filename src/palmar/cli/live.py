@@ -14,6 +14,7 @@ from palmar.cli.attended import Telling, acting, attended
 from palmar.cli.attended import kept as _kept
 from palmar.cli.attended import recorded as _recorded
 from palmar.cli.attended import succeeded as _succeeded
+from palmar.cli.observing import Observers, observed
 from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
 from palmar.console import Screen, say
@@ -24,7 +25,7 @@ from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
 from palmar.pictures import FIT, Fit
 from palmar.policy import Policy
-from palmar.ranges import Count, Period, Seconds, Seed, Share, check_ranges
+from palmar.ranges import Count, MetricsPort, Period, Seconds, Seed, Share, check_ranges
 from palmar.runtime.bodies.approval import require_checked
 from palmar.runtime.bodies.find import Attached, find_body
 from palmar.runtime.deploy import Report, deploy
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from palmar.eval.results import Film
     from palmar.lab.film import Filmmaker
     from palmar.serve.page.run import RunPage
+    from palmar.serve.run_metrics import RunMetrics
 
 HELD = 30.0  # longest time to wait for a deadman switch to be held [s]
 BUSY = 0.1  # share of late ticks from which a run may have failed for want of time
@@ -64,6 +66,8 @@ class RunConfig:
     detector: file of a failure detector; the robot slows down, rests, asks and is handed over by its confidence. correct: "keys"
     for a person who may take over (`adaptation.teleop`). record: folder of a data set that the episode is added to, with who
     drove. ab: a second policy; which of the two drives is drawn from ab_log, a file that each episode is added to.
+    log: operations log that the run is added to. mcap: file that it is recorded in, which replaces what is there. metrics: port
+    that they are served at (`observing`).
     """
 
     instruction: str = ""
@@ -90,6 +94,9 @@ class RunConfig:
     record: Path | None = None
     ab: str = ""
     ab_log: Path = Path("palmar-ab.jsonl")
+    log: Path | None = None
+    mcap: Path | None = None
+    metrics: MetricsPort = None
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -175,19 +182,24 @@ class RunResult:
         }
 
 
-def run(config: RunConfig, console: Screen | None = None, page: RunPage | None = None) -> RunResult:
+def run(
+    config: RunConfig, console: Screen | None = None, page: RunPage | None = None, metrics: RunMetrics | None = None
+) -> RunResult:
     """Deploy a policy in real time: in a simulated world, or on a body that has passed its check.
 
     console: shows what the robot does while it does it, where it is a terminal. page: shows it in a browser, and says what people
-    there want. Raises `UserError` for what does not exist
+    there want. metrics: of the session that this is one run of. Raises `UserError` for what does not exist
     or does not fit, `RobotFault` when the body fails.
     """
-    if config.table is not None:
-        return _on_table(config, config.table, console, page)
-    return _on_body(config, console, page)
+    with observed(config, metrics) as seen:
+        if config.table is not None:
+            return _on_table(config, config.table, console, seen, page)
+        return _on_body(config, console, seen, page)
 
 
-def _on_table(config: RunConfig, world_name: str, console: Screen | None, page: RunPage | None) -> RunResult:
+def _on_table(
+    config: RunConfig, world_name: str, console: Screen | None, seen: Observers, page: RunPage | None
+) -> RunResult:
     """Lay a table for the instruction, and judge by the simulator whether it is fulfilled."""
     from palmar.lab.film import Filmmaker
     from palmar.lab.worlds import world_named
@@ -216,18 +228,20 @@ def _on_table(config: RunConfig, world_name: str, console: Screen | None, page: 
             with attended(config, fit, controller, page) as (driver, watchers), drawn.episode():
                 _tell(page, config, fit, controller, drawn, world=label)
                 recorder = EpisodeRecorder(done=world.success) if config.record else None
+                watchers += seen.of(drawn.name, drawn.policy, fit.robot, controller)
                 report = _deploy(config, world, driver, obs, console, controller, camera, recorder, drawn, *watchers)
         success = world.success()
         notes = drawn.ended(success, report) + _recorded(
             config, recorder, fit.robot, scenario.task, success, report.outcome.duration
         )
+        notes += seen.ended(success, "simulator", report)
         film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
     finally:
         world.close()
     return _result(config, report, success, film, (*fit.notes, *notes))
 
 
-def _on_body(config: RunConfig, console: Screen | None, page: RunPage | None) -> RunResult:
+def _on_body(config: RunConfig, console: Screen | None, seen: Observers, page: RunPage | None) -> RunResult:
     """On a body that has passed `check_body` as this robot."""
     if not config.instruction.strip():
         raise BadValue(
@@ -266,16 +280,18 @@ def _on_body(config: RunConfig, console: Screen | None, page: RunPage | None) ->
                 with drawn.episode():
                     _tell(page, config, fit, controller, drawn, world=config.body, latch=fit.robot.name)
                     recorder = EpisodeRecorder() if config.record else None
+                    watchers += seen.of(drawn.name, drawn.policy, fit.robot, controller)
                     with _kept(config, recorder, fit.robot):
                         report = _deploy(
                             config, body, driver, body.observe(), console, controller, camera, recorder, drawn, *watchers,
                             latch=latch,
                         )  # fmt: skip
         done = report.outcome.reason == "done"
-        if config.record or config.ab:
+        if config.record or config.ab or config.log:
             done, said = _succeeded(done, page)
             note += said
         note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report.outcome.duration)
+        note += seen.ended(done, "", report)
         note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()
         film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
     finally:

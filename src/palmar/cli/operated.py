@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 from palmar.cli.live import RunConfig, RunResult, run
+from palmar.cli.observing import served_metrics
 from palmar.console import Screen, styled, warn
 from palmar.errors import PalmarError
 from palmar.serve.page.config import PageConfig
@@ -23,12 +26,13 @@ def operated(
     page = RunPage(page_config, {"policy": config.policy, "robot": config.robot, "world": config.body or config.world})
     who = "with the key" if page_config.key else "without a key"
     results: list[RunResult] = []
-    try:
+    with closing(page), served_metrics(config) as metrics:
         console.print(styled("the page is at [bold]{}[/] ({}); Ctrl-C ends it", page.address, who))
         instruction, first = config.instruction.strip() or page.instruction(), bool(config.instruction.strip())
         while instruction is not None:
             try:
-                result = run(replace(config, instruction=instruction), console, page)
+                one = replace(config, instruction=instruction, mcap=_numbered(config.mcap, len(results)))
+                result = run(one, console, page, metrics)
             except PalmarError as error:
                 page.failed(str(error))
                 if first:
@@ -42,9 +46,12 @@ def operated(
                     break
             first = False
             instruction = page.instruction()
-    finally:
-        page.close()
     return results
+
+
+def _numbered(path: Path | None, before: int) -> Path | None:
+    """A file of its own for every run after the first."""
+    return path if path is None or not before else path.with_stem(f"{path.stem}-{before + 1}")
 
 
 def _summary(instruction: str, result: RunResult) -> dict[str, object]:

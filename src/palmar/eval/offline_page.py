@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -11,32 +11,9 @@ import numpy as np
 from palmar.eval import plots
 from palmar.eval.bootstrap import Estimate
 from palmar.eval.offline_results import BASELINES, MOMENTS, POLICY, OfflineResults
+from palmar.eval.pages import table, whole
 
 PANELS, DRAWN = 16, 20  # channels and chunks of the open-loop plot at most
-STYLE = """
-:root { --ground: #fbfaf8; --card: #fff; --ink: #1c1b19; --soft: #6f6b64; --line: #e4e0d9; --good: #2f6f62; --bad: #b4532a;
-  --c0: #2f6f62; --c1: #b4692a; --c2: #44699f; --c3: #9c4672; --c4: #6f7326; }
-@media (prefers-color-scheme: dark) { :root { --ground: #151413; --card: #1d1c1a; --ink: #eceae6; --soft: #9b968d; --line: #33312d;
-  --good: #7cc4b3; --bad: #e58f63; --c0: #7cc4b3; --c1: #e0a35c; --c2: #8fb0e6; --c3: #dd8db6; --c4: #bfc36a; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 "Inter", "Helvetica Neue", "Segoe UI", sans-serif;
-  font-variant-numeric: tabular-nums; }
-main { max-width: 960px; margin: 0 auto; padding: 48px 24px 72px; }
-h1 { font-size: 30px; line-height: 1.2; letter-spacing: -.02em; font-weight: 650; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 18px; font-weight: 650; margin: 44px 0 6px; }
-p { color: var(--soft); margin: 0 0 14px; max-width: 72ch; overflow-wrap: anywhere; }
-ul { padding: 0; margin: 20px 0; list-style: none; }
-li { padding: 3px 0 3px 14px; border-left: 3px solid var(--bad); margin-bottom: 8px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-thead th { color: var(--soft); font-weight: 400; font-size: 13px; }
-td small { color: var(--soft); display: block; font-size: 12px; }
-td.text { text-align: left; white-space: normal; }
-tr.still td { color: var(--soft); }
-svg { width: 100%; max-width: 760px; height: auto; display: block; }
-"""
 
 
 def page(r: OfflineResults) -> str:
@@ -50,7 +27,7 @@ def page(r: OfflineResults) -> str:
         "<ul>" + "".join(f"<li>{escape(n)}</li>" for n in r.notes) + "</ul>" if r.notes else "",
         f"<h2>Errors over all channels that move</h2><p>Mean absolute error in standard deviations of the recorded actions, over "
         f"{escape(', '.join(r.moving))}.</p>",
-        _table(
+        table(
             ("", "first action", when, "whole chunk"),
             [[escape(w), *(_cell(by[m]) for m in MOMENTS)] for w, by in figures.items()]
             + [[f"policy less {w}", *(_cell(r.versus[w][m], signed=True) for m in MOMENTS)] for w in BASELINES],
@@ -67,11 +44,7 @@ def page(r: OfflineResults) -> str:
         ),
         _trace(r),
     ]  # fmt: skip
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><meta name="color-scheme" content="light dark"><title>{escape(title)}</title><style>{STYLE}</style>'
-        f"</head><body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    return whole(title, "".join(parts))
 
 
 def execution_text(r: OfflineResults) -> str:
@@ -109,7 +82,7 @@ def _ablations(r: OfflineResults) -> str:
     return (
         "<h2>Without its cameras, and with other words</h2><p>The same policy on the same frames with one input exchanged: how "
         "much its error over the chunk rises, and how far its actions move.</p>"
-        + _table(("", "error rises by", "actions move", ""), rows)
+        + table(("", "error rises by", "actions move", ""), rows)
     )
 
 
@@ -123,7 +96,7 @@ def _channels(r: OfflineResults, when: str) -> str:
         ]  # fmt: skip
         rows.append(cells)
     head = ("channel", "σ", "first action", when, "whole chunk", "policy [σ]", "hold still [σ]", "difference [σ]")
-    return _table(head, rows, still=[not c.moving for c in r.channels])
+    return table(head, rows, still=[not c.moving for c in r.channels])
 
 
 def _trace(r: OfflineResults) -> str:
@@ -148,16 +121,6 @@ def _trace(r: OfflineResults) -> str:
 
 def _spacing(chunks: Sequence[tuple[int, object]]) -> int:
     return chunks[1][0] - chunks[0][0] if len(chunks) > 1 else 1
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], still: Sequence[bool] = ()) -> str:
-    lines = []
-    for k, row in enumerate(rows):
-        kind = ' class="still"' if k < len(still) and still[k] else ""
-        cells = "".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in row)
-        lines.append(f"<tr{kind}>{cells}</tr>")
-    names = "".join(f"<th>{escape(h)}</th>" for h in head)
-    return f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def _cell(e: Estimate, unit: str = "", signed: bool = False) -> str:

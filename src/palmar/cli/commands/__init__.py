@@ -9,6 +9,7 @@ from palmar.cli.commands.data import Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
 from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
+from palmar.cli.commands.monitor import Monitor
 from palmar.cli.commands.robots import Robot
 from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
@@ -16,7 +17,7 @@ from palmar.cli.commands.speed import Bench, Export
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
-    "run": Run, "check-body": CheckBody, "estop": EStop, "replay": Replay,
+    "run": Run, "check-body": CheckBody, "estop": EStop, "replay": Replay, "monitor": Monitor,
     "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
     "repair": Repair, "questions": Questions,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
@@ -29,6 +30,6 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 __all__ = [
     "COMMANDS", "Adapt", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval",
-    "Export", "Ground", "Import", "Inspect", "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "Serve",
-    "ServeBody", "SysId", "Train",
+    "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run",
+    "Serve", "ServeBody", "SysId", "Train",
 ]  # fmt: skip

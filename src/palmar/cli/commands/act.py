@@ -12,7 +12,7 @@ from palmar.choices import FIT, Fit
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
-from palmar.ranges import SEED, Count, Period, Seconds, Seed
+from palmar.ranges import SEED, Count, MetricsPort, Period, Seconds, Seed
 
 if TYPE_CHECKING:
     from palmar.cli.live import RunConfig, RunResult
@@ -79,6 +79,12 @@ class Run:
     """A second policy: which of the two drives is drawn, and each run is an episode of a comparison that stops by itself."""
     ab_log: Path = Path("palmar-ab.jsonl")
     """With --ab: where the episodes are kept."""
+    log: Path | None = None
+    """Append what happens to this operations log (JSON lines), for palmar monitor."""
+    mcap: Path | None = None
+    """Record states, commands, reasons and pictures to this MCAP file, for Foxglove."""
+    metrics: MetricsPort = None
+    """Port of this computer at which Prometheus reads the run's metrics (/metrics), 0 for any that is free."""
     replay: Path | None = None
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
     keys: tuple[str, ...] = ()
@@ -102,7 +108,7 @@ class Run:
     open: bool = False
     """With --page: other computers may open it without a key."""
     force: bool = False
-    """Replace the files of --video and --plot when they are there."""
+    """Replace the files of --video, --mcap and --plot when they are there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
@@ -122,6 +128,7 @@ class Run:
         settings = configured(live.RunConfig, self)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
+        writable(self.mcap, self.force)
         writable_folder(self.blackbox)
         writable_folder(self.record)
         if self.page:
@@ -167,6 +174,9 @@ class Run:
             "ab",
             "ab_log",
             "page",
+            "log",
+            "mcap",
+            "metrics",
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}

@@ -83,6 +83,11 @@ class Controller(Subscriber):
         """Of the mode: the first that led to it."""
         return next(iter(tuple(self._latched.get(self.mode, {}).values())), self._paused)
 
+    @property
+    def source(self) -> str:
+        """What led to the mode first, such as a guard, watchdog or deadman; "confidence" of a pause, "" where nothing said."""
+        return next(iter(tuple(self._latched.get(self.mode, {}))), "confidence" if self._paused else "")
+
     def stalled_by(self) -> str:
         """Why it holds a robot that was asked to move and did not; "" when it holds none for that."""
         return self._latched.get(Mode.HOLD, {}).get(STALL, "")
