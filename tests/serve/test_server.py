@@ -419,3 +419,15 @@ def test_the_metadata_is_plain(server, stock):
     line, metadata = stock(server.address)
     assert json.loads(json.dumps(metadata))["palmar"]["format"] == 1
     line.close()
+
+
+def test_it_answers_once_before_anybody_asks():
+    """And a policy that cannot answer a black picture is served all the same."""
+    policy = Alone()
+    server = PolicyServer(policy, ServeConfig(port=0))
+    server.warm()
+    assert policy.asked == 0 and len(policy.seen) == 1  # reset again
+    assert server.metrics.count == 0
+    policy.act = lambda obs, prefix=None: 1 / 0
+    server.warm()
+    server.engine.close()

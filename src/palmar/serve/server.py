@@ -19,6 +19,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from palmar.adapters.openpi import Environment
 from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadValue, RobotFault, UserError, need
@@ -28,7 +30,7 @@ from palmar.serve.engine import Answer, Engine
 from palmar.serve.metrics import Metrics
 from palmar.serve.protocol import Asked, metadata, read_request, reply
 from palmar.serve.reach import check_certificate, check_key, check_reach, tls_context
-from palmar.types import Policy
+from palmar.types import Observation, Policy
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
@@ -92,6 +94,20 @@ class PolicyServer:
         self.first = pack(metadata(policy.interface, name, fingerprint))
         self.sessions = 0
         self.address = ""
+
+    def warm(self) -> None:
+        """One answer before anybody asks: the first reads files and fills caches, and a client may not wait so long."""
+        face = self.engine.policy.interface
+        pictures = {c: np.zeros((*size, 3), np.uint8) for c, size in face.cameras.items()}
+        blank = Observation(pictures, np.zeros(len(face.state_names), np.float32), "reach")
+        session = self.engine.open()
+        try:
+            self.engine.ask(session, blank, reset=True).result()
+            session.reset()
+        except Exception as error:  # a black picture may be none that it answers
+            log.info("no answer to a first, black picture: %s", error)
+        finally:
+            self.engine.release(session)
 
     async def run(self, ready: Callable[[str], None] | None = None) -> None:
         """ready: called with the address once clients can connect. Raises `BadValue` where it cannot listen there."""

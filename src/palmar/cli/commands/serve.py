@@ -70,6 +70,7 @@ class Serve:
         check_policy(self.policy)
         one_thread(self.policy)
         server = PolicyServer(load_policy(self.policy), config, self.policy, _fingerprint(self.policy))
+        server.warm()
         page = self._page(server, config.key, console) if self.page else None
         figures: dict[str, Any] = {"policy": self.policy}
 
