@@ -24,7 +24,7 @@ from palmar.policy import check_policy, load_policy
 from palmar.runtime.supervision.handshake import KEY
 from palmar.serve.engine import Engine
 from palmar.serve.reach import loopback
-from palmar.serve.server import Allowance, ServeConfig
+from palmar.serve.server import Allowance, PolicyServer, ServeConfig
 from palmar.types import Prefix
 
 
