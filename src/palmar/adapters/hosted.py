@@ -19,9 +19,11 @@ from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models import checkpoint
+from palmar.models.assets import without_names
 from palmar.models.base import Batch, Inputs, Labels, Model, ModelConfig, pixels, skip_pretrained
 from palmar.models.config import from_dict, to_dict
 from palmar.models.encoders import SentenceTokens
+from palmar.models.fits import check_interface
 from palmar.models.presets import KINDS
 from palmar.pictures import fit
 from palmar.sim import truth
@@ -63,6 +65,7 @@ class HostedModel(nn.Module):
     ) -> HostedModel:
         """A new one. stats: of `state` and `action` as `Normalizer.from_stats` wants them; a missing one leaves the numbers as
         they are. actions: float[n, A] of the training data, for heads that take bins or limits from them."""
+        check_no_folder(config)
         model = config.build(interface)
         names = {"state": interface.state_names, "action": interface.action_names}
         normalizers = {
@@ -91,11 +94,12 @@ class HostedModel(nn.Module):
         try:
             about = json.loads(text)
             config: ModelConfig = from_dict(KINDS[about["kind"]], about["config"])
-            interface = interface_from_dict(about["interface"])
+            interface = interface_from_dict(check_interface(about["interface"]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise BadValue(
                 f"the description of the model is damaged ({type(e).__name__}: {e}). Next: copy the folder again from its source"
             ) from e
+        check_no_folder(config)
         with skip_pretrained():
             model = config.build(interface)
         blank = {
@@ -164,7 +168,9 @@ class HostedModel(nn.Module):
         """float32[B, T, A], the next actions in the robot's units. Raises `BadValue` for what does not fit the interface."""
         with torch.no_grad():
             if self.model.alone and len(state) > 1:
-                rows = [({c: x[i : i + 1] for c, x in images.items()}, state[i : i + 1], [t]) for i, t in enumerate(texts)]
+                rows = [
+                    ({c: x[i : i + 1] for c, x in images.items()}, state[i : i + 1], [t]) for i, t in enumerate(texts)
+                ]
                 return torch.cat([self.act(*row) for row in rows])
             said = self.model.act(self._inputs(images, state, texts)).actions.float()
             actions = said * self.action_scale + self.action_offset
@@ -204,7 +210,18 @@ class HostedModel(nn.Module):
         return pixels(raw)
 
 
+def check_no_folder(config: ModelConfig) -> None:
+    """Raise `BadValue` for a model that stands on a folder of this machine, which another does not have."""
+    if without_names(config) != to_dict(config):
+        raise BadValue(
+            f"'{config.preset}' stands on a folder of pretrained weights or words, which a policy of another tool cannot carry. "
+            "Next: a preset without one, such as palmar-tiny, or palmar train"
+        )
+
+
 def normal(x: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
     """[..., width] in natural units → unit scale; dimensions of scale 0 are constant, and 0."""
     still = scale == 0
-    return torch.where(still, torch.zeros_like(x), (x - offset) / torch.where(still, torch.ones_like(scale), scale)).float()
+    return torch.where(
+        still, torch.zeros_like(x), (x - offset) / torch.where(still, torch.ones_like(scale), scale)
+    ).float()

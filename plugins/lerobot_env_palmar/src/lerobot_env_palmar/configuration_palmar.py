@@ -52,7 +52,9 @@ class PalmarEnvConfig(EnvConfig):
                 raise UnknownName(f"action space of {self.robot}", self.action_space, body.action_spaces)
             body = body.with_action_space(self.action_space)  # type: ignore[arg-type]
         if not self.task or "," in self.task:
-            raise BadValue(f"task is '{self.task or ''}'; expected one task. Next: --env.task=reach, and a run for each task")
+            raise BadValue(
+                f"task is '{self.task or ''}'; expected one task. Next: --env.task=reach, and a run for each task"
+            )
         tasks.chosen((self.task,), self.robot)
         if self.split not in SPLITS:
             raise UnknownName("split", self.split, SPLITS)

@@ -47,7 +47,9 @@ class PalmarConfig(PreTrainedConfig):
             try:
                 interface = interface_from_dict(json.loads(self.built)["interface"])
             except (ValueError, KeyError, TypeError) as e:
-                raise BadValue(f"`built` is damaged ({type(e).__name__}). Next: copy the folder again from its source") from e
+                raise BadValue(
+                    f"`built` is damaged ({type(e).__name__}). Next: copy the folder again from its source"
+                ) from e
             self.chunk_size, self._offsets = interface.horizon, interface.offsets
         elif self.checkpoint:
             from palmar.models.checkpoint import read_interface

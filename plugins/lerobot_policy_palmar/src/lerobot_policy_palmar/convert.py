@@ -31,7 +31,9 @@ def to_palmar(policy: str | Path, out: str | Path) -> Path:
         raise BadFile(f"no policy at '{policy}'. Next: the folder pretrained_model that lerobot-train wrote")
     config = PreTrainedConfig.from_pretrained(policy, cli_overrides=["--device=cpu"])
     if not isinstance(config, PalmarConfig):
-        raise BadFile(f"'{policy}' holds a policy of type '{config.type}'; expected palmar. Next: palmar run --policy lerobot:{policy}")
+        raise BadFile(
+            f"'{policy}' holds a policy of type '{config.type}'; expected palmar. Next: palmar run --policy lerobot:{policy}"
+        )
     loaded = PalmarPolicy.from_pretrained(policy, config=config, strict=True)
     return loaded.hosted.save_checkpoint(_new(out), {"trained by": "lerobot"})
 

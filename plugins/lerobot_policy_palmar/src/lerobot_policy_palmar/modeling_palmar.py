@@ -29,7 +29,9 @@ class PalmarPolicy(PreTrainedPolicy):
     config_class = PalmarConfig
     name = "palmar"
 
-    def __init__(self, config: PalmarConfig, dataset_stats: Any = None, dataset_meta: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, config: PalmarConfig, dataset_stats: Any = None, dataset_meta: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(config)
         truths = () if dataset_meta is None else described(dataset_meta.features, fmt.PRIVILEGED)
         if config.built:
@@ -38,10 +40,15 @@ class PalmarPolicy(PreTrainedPolicy):
             hosted = HostedModel.of_checkpoint(config.checkpoint, truths)
         else:
             config.validate_features()
-            model, texts = presets.preset(config.preset), () if dataset_meta is None else tuple(dataset_meta.tasks.index)
+            model, texts = (
+                presets.preset(config.preset),
+                () if dataset_meta is None else tuple(dataset_meta.tasks.index),
+            )
             model = model.for_texts(texts)
             interface = interface_of(config, model.offsets, dataset_meta)
-            stats = {what: dataset_stats[key] for what, key in (("state", OBS_STATE), ("action", ACTION)) if dataset_stats}
+            stats = {
+                what: dataset_stats[key] for what, key in (("state", OBS_STATE), ("action", ACTION)) if dataset_stats
+            }
             stats = {what: {k: np.asarray(v) for k, v in rows.items()} for what, rows in stats.items()}
             actions = None if dataset_meta is None else training_actions(Path(dataset_meta.root))
             hosted = HostedModel.fresh(model, interface, stats, actions, truths)
