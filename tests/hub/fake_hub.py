@@ -74,10 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None: ...
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    do_POST = do_PUT = do_DELETE = do_HEAD = do_GET
+    def __getattr__(self, name: str) -> Any:
+        """do_GET, do_POST, …: one answer for all."""
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
 
     def _answer(self) -> None:
         body = self._body()
@@ -129,7 +130,11 @@ class _Handler(BaseHTTPRequestHandler):
         if verb == "preupload":
             files = json.loads(body)["files"]
             modes = [
-                {"path": f["path"], "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular", "shouldIgnore": False}
+                {
+                    "path": f["path"],
+                    "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular",
+                    "shouldIgnore": False,
+                }
                 for f in files
             ]
             return self._say(200, {"files": modes})
@@ -178,7 +183,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _batch(self, asked: dict[str, Any]) -> None:
         rows = [
-            {"oid": o["oid"], "size": o["size"], "actions": {"upload": {"href": f"{self.hub.address}/upload/{o['oid']}"}}}
+            {
+                "oid": o["oid"],
+                "size": o["size"],
+                "actions": {"upload": {"href": f"{self.hub.address}/upload/{o['oid']}"}},
+            }
             for o in asked["objects"]
         ]
         self._say(200, {"transfer": "basic", "objects": rows}, kind="application/vnd.git-lfs+json")
@@ -190,7 +199,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
         data = at[1][path]
         etag = hashlib.sha256(data).hexdigest() if path.endswith(LARGE) else git_digest(data)
-        headers = {"X-Repo-Commit": at[0], "ETag": f'"{etag}"', "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(data))}
+        headers = {
+            "X-Repo-Commit": at[0],
+            "ETag": f'"{etag}"',
+            "X-Linked-Etag": f'"{etag}"',
+            "X-Linked-Size": str(len(data)),
+        }
         if path in self.hub.wrong:
             data = bytes(len(data))
         begin = 0

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from palmar.data.augment import Augment, recoloured, shifted
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
@@ -138,8 +139,9 @@ class HostedModel(nn.Module):
         texts: Sequence[str],
         truths: Tensor | None = None,
         done: Tensor | None = None,
+        augment: Augment | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What to minimise and its parts by name (detached).
+        """What to minimise and its parts by name (detached). augment: how pictures are shifted and recoloured in training mode.
 
         state [B, S], actions [B, T, A] in the robot's units; pad: bool[B, T], True after the end of the episode; truths: [B, P] of
         `truth_names`; done: bool[B], already fulfilled. Raises `BadValue` for what does not fit the interface.
@@ -149,12 +151,20 @@ class HostedModel(nn.Module):
             raise BadValue(
                 f"actions are {list(actions.shape)}; expected [batch, {horizon}, {width}]. Next: a chunk of {horizon} actions"
             )
-        inputs = self._inputs(images, state, texts)
         still = self.action_scale == 0
         importance = torch.where(still, 0.0, 1.0) if not bool(still.all()) else torch.ones_like(self.action_scale)
-        labels = None
+        made = None
         if truths is not None and self.label_maker is not None:
             made = self.label_maker(truths.detach().cpu().numpy(), state.detach().cpu().numpy())
+        raw = {camera: self._picture(camera, images) for camera in self.interface.cameras}
+        changed = augment if self.training else None
+        if changed is not None and changed.shift:
+            rng = np.random.default_rng(int(torch.randint(2**31, ())))
+            moved, made = shifted({c: x.cpu().numpy() for c, x in raw.items()}, made, changed.shift, rng)
+            raw = {c: torch.from_numpy(x).to(state.device) for c, x in moved.items()}
+        inputs = self._inputs(raw, state, texts, changed)
+        labels = None
+        if made is not None:
             labels = Labels(**{k: torch.from_numpy(np.ascontiguousarray(v)).to(state.device) for k, v in made.items()})
         batch = Batch(
             inputs.images, inputs.state, inputs.tokens, inputs.mask, inputs.texts,
@@ -172,26 +182,31 @@ class HostedModel(nn.Module):
                     ({c: x[i : i + 1] for c, x in images.items()}, state[i : i + 1], [t]) for i, t in enumerate(texts)
                 ]
                 return torch.cat([self.act(*row) for row in rows])
-            said = self.model.act(self._inputs(images, state, texts)).actions.float()
+            raw = {camera: self._picture(camera, images) for camera in self.interface.cameras}
+            said = self.model.act(self._inputs(raw, state, texts)).actions.float()
             actions = said * self.action_scale + self.action_offset
             for i in range(actions.shape[-1]):
                 if (ends := BOUNDS.get(self.interface.unit("action", i))) is not None:
                     actions[..., i] = actions[..., i].clip(*ends)
             return actions
 
-    def _inputs(self, images: Images, state: Tensor, texts: Sequence[str]) -> Inputs:
+    def _inputs(self, raw: Images, state: Tensor, texts: Sequence[str], augment: Augment | None = None) -> Inputs:
         if state.ndim != 2 or state.shape[1] != len(self.interface.state_names) or len(texts) != len(state):
             raise BadValue(
                 f"state is {list(state.shape)} with {len(texts)} texts; expected [batch, {len(self.interface.state_names)}] and a "
                 f"text each. Next: the state of {', '.join(self.interface.state_names)}"
             )
         tokens, mask = self.sentences(list(texts))
+        seen = {c: pixels(x) for c, x in raw.items()}
+        if augment is not None:
+            seen = {c: recoloured(x, augment) for c, x in seen.items()}
         return Inputs(
-            {camera: self._picture(camera, images) for camera in self.interface.cameras},
+            seen,
             normal(state, self.state_offset, self.state_scale), tokens.to(state.device), mask.to(state.device), tuple(texts),
         )  # fmt: skip
 
     def _picture(self, camera: str, images: Images) -> Tensor:
+        """uint8[B, (K,) H, W, 3] of the interface's size."""
         if camera not in images:
             raise BadValue(
                 f"camera '{camera}' is missing (given: {', '.join(images) or 'none'}). Next: rename or add the camera"
@@ -206,8 +221,8 @@ class HostedModel(nn.Module):
             )
         raw = (given.detach() * 255).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1)
         if tuple(given.shape[-2:]) != size:
-            raw = torch.from_numpy(fit(raw.cpu().numpy(), *size)).to(given.device)
-        return pixels(raw)
+            raw = torch.from_numpy(fit(raw.cpu().numpy(), size[0], size[1])).to(given.device)
+        return raw
 
 
 def check_no_folder(config: ModelConfig) -> None:

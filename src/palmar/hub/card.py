@@ -12,6 +12,7 @@ from palmar.errors import BadValue
 from palmar.eval.results import Results
 from palmar.eval.stats import Rate
 from palmar.mapping import Interface
+from palmar.robots import with_units
 
 LICENCES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "other")
 Row = tuple[str, str]
@@ -40,7 +41,7 @@ def model_card(folder: Path, name: str, licence: str, results: Results | None = 
     from palmar.models import checkpoint
 
     config, interface, _, info, _ = checkpoint.check(folder)
-    rows = [("model", config.preset), *_of_interface(interface)]
+    rows = [("model", config.preset), *_of_interface(with_units(interface))]
     rows += [
         (key, str(info[key]))
         for key in ("frames", "step", "minutes", "palmar")
@@ -55,19 +56,19 @@ def dataset_card(folder: Path, name: str, licence: str) -> str:
     from palmar.data.mapped import interface_of
     from palmar.data.reader import Dataset
 
-    with_cards = Dataset(folder)
+    found = Dataset(folder)
     try:
-        judged = [e.success for e in with_cards.episodes if e.success is not None]
+        judged = [e.success for e in found.episodes if e.success is not None]
         rows: list[Row] = [
-            ("robot", str(with_cards.robot_type or "not stated")),
-            *_of_interface(interface_of(with_cards, 1))[1:],
+            ("robot", str(found.robot_type or "not stated")),
+            *_of_interface(interface_of(found, 1))[1:],
         ]
-        rows += [("episodes", str(len(with_cards.episodes))), ("frames", str(len(with_cards)))]
-        texts = [" ".join(t.split()) for t in with_cards.tasks[:8]]
-        more = f" … and {len(with_cards.tasks) - 8} more" if len(with_cards.tasks) > 8 else ""
+        rows += [("episodes", str(len(found.episodes))), ("frames", str(len(found)))]
+        texts = [" ".join(t.split()) for t in found.tasks[:8]]
+        more = f" … and {len(found.tasks) - 8} more" if len(found.tasks) > 8 else ""
         rows.append(("instructions", "; ".join(texts) + more))
     finally:
-        with_cards.close()
+        found.close()
     said = f"{Rate(sum(judged), len(judged))} of the episodes succeed, by their own marks." if judged else "Not marked."
     head = [
         "task_categories:", "- robotics", *_tags("LeRobot", "robotics", "palmar"), "configs:", "- config_name: default",

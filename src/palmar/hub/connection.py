@@ -92,8 +92,8 @@ def told(repository: Repository, doing: str) -> Iterator[None]:
     except hf.RepositoryNotFoundError as e:
         other = Repository(repository.name, "model" if repository.kind == "dataset" else "dataset")
         raise BadFile(
-            f"there is no {repository.kind} {where}, or {'this HF_TOKEN' if token() else 'nobody without HF_TOKEN'} may not read "
-            f"it. Next: check the name ({other} would be another), or the token"
+            f"there is no {repository.kind} {where}, or none that can be read {'with this' if token() else 'without'} HF_TOKEN. "
+            f"Next: check the name ({other} would be another), or the token"
         ) from e
     except hf.RevisionNotFoundError as e:
         raise BadFile(f"{where} has no such revision. Next: a branch, a tag or a commit that it has") from e

@@ -48,29 +48,28 @@ def look(folder: str | Path) -> Contents:
             f"'{root}' is no checkpoint (config.json, model.safetensors) and no data set (meta/info.json). Next: the folder that "
             "palmar train or palmar collect wrote"
         )
-    files, left_out = [], []
+    files: list[str] = []
+    left_out: list[str] = []
     for path in sorted(root.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
         name = path.relative_to(root).as_posix()
         regular_file(path)
-        inside = path.resolve().is_relative_to(root.resolve())
-        wanted = inside and safe(name) and path.suffix in TAKEN and name not in OWN
+        own = path.resolve().is_relative_to(root.resolve())
+        wanted = own and inside(name) and not hidden(name) and path.suffix in TAKEN and name not in OWN
         if kind == "dataset" and not name.startswith(TREES) and name != CARD:
             wanted = False
         (files if wanted else left_out).append(name)
     return Contents(root, kind, tuple(files), tuple(left_out))
 
 
-def safe(name: str) -> bool:
-    """Whether a name from elsewhere stays inside the folder it is written to, and is none of a hidden file."""
+def inside(name: str) -> bool:
+    """Whether a name from elsewhere stays inside the folder it is written to."""
     parts = PurePosixPath(name).parts
-    return (
-        bool(parts)
-        and name.isprintable()
-        and "\\" not in name
-        and ":" not in name
-        and name == "/".join(parts)
-        and not any(part.startswith(".") for part in parts)
-        and not name.startswith("/")
-    )
+    plain = name.isprintable() and "\\" not in name and ":" not in name and not name.startswith("/")
+    return bool(parts) and plain and name == "/".join(parts) and ".." not in parts
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or a folder above it begins with a dot: such are left."""
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)

@@ -12,7 +12,7 @@ from typing import Any
 
 from palmar.errors import BadFile, brief, unusable
 from palmar.hub.connection import Repository, connect, endpoint, token, told
-from palmar.hub.contents import PICKLES, TAKEN, safe
+from palmar.hub.contents import PICKLES, TAKEN, hidden, inside
 
 PIECE = 1 << 20
 
@@ -93,12 +93,12 @@ def _chosen(repository: Repository, info: Any) -> tuple[list[Any], list[str]]:
         )
     files = list(info.siblings or ())
     for f in files:
-        if not safe(f.rfilename) and not f.rfilename.startswith("."):
+        if not inside(f.rfilename):
             raise BadFile(
                 f"'{repository}' has a file called '{f.rfilename}', which is no name inside a folder. Next: do not use it"
             )
-    wanted = [f for f in files if Path(f.rfilename).suffix in TAKEN and safe(f.rfilename)]
-    left = [f.rfilename for f in files if f not in wanted and not f.rfilename.startswith(".")]
+    wanted = [f for f in files if Path(f.rfilename).suffix in TAKEN and not hidden(f.rfilename)]
+    left = [f.rfilename for f in files if f not in wanted and not hidden(f.rfilename)]
     names, pickled = {f.rfilename for f in wanted}, [n for n in left if Path(n).suffix.lower() in PICKLES]
     needed = ("meta/info.json",) if repository.kind == "dataset" else ("config.json", "model.safetensors")
     if missing := [n for n in needed if n not in names]:

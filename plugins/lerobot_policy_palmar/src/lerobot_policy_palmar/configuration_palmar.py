@@ -17,6 +17,7 @@ class PalmarConfig(PreTrainedConfig):
     """preset: which model (`palmar models` lists them). checkpoint: folder of a palmar checkpoint to begin from instead, whose
     model, horizon and normalisation are taken. chunk_size: actions of a chunk. n_action_steps: how many of them are carried out
     before the next is asked for. image_size: short side [px] to which pictures are resized, 0 for what suits the preset.
+    augment: shift and recolour the pictures in training, as palmar does.
 
     built: JSON of the model, written when the policy is made; what is saved needs no preset and no checkpoint any more.
     Normalisation happens inside the policy, so that the processors leave numbers as they are.
@@ -27,6 +28,7 @@ class PalmarConfig(PreTrainedConfig):
     chunk_size: int = 16
     n_action_steps: int = 8
     image_size: int = 0
+    augment: bool = True
     built: str = ""
     normalization_mapping: dict[str, NormalizationMode] = field(
         default_factory=lambda: dict.fromkeys(("VISUAL", "STATE", "ACTION", "ENV"), NormalizationMode.IDENTITY)

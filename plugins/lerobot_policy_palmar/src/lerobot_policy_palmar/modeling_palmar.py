@@ -14,6 +14,7 @@ from lerobot_policy_palmar.configuration_palmar import PalmarConfig
 from lerobot_policy_palmar.features import checked, described, interface_of, training_actions
 from palmar.adapters.hosted import HostedModel
 from palmar.data import format as fmt
+from palmar.data.augment import Augment
 from palmar.models import presets
 
 Batch = dict[str, Any]
@@ -76,7 +77,9 @@ class PalmarPolicy(PreTrainedPolicy):
         actions = batch[ACTION]
         pad = batch.get(f"{ACTION}_is_pad")
         pad = torch.zeros(actions.shape[:2], dtype=torch.bool, device=actions.device) if pad is None else pad
-        loss, parts = self.hosted.loss(self._images(batch), state, actions, pad, self._texts(batch), truths)
+        augment = Augment() if self.config.augment else None
+        images, texts = self._images(batch), self._texts(batch)
+        loss, parts = self.hosted.loss(images, state, actions, pad, texts, truths, augment=augment)
         return loss, {name: float(value) for name, value in parts.items()}
 
     @torch.no_grad()
