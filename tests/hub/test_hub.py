@@ -133,8 +133,10 @@ def test_measured_success_is_in_the_card(hub: FakeHub, run: Path, tmp_path: Path
     assert "| layout | 90.0 % [69.9, 97.2] (n=20) |" in files(hub, "models/me/pick")["README.md"].decode()
 
 
-def test_a_card_of_ones_own_is_kept_and_needs_no_licence(hub: FakeHub, run: Path) -> None:
+def test_a_card_of_ones_own_is_kept_and_needs_no_licence(hub: FakeHub, run: Path, capsys) -> None:
     (run / "README.md").write_text("# mine")
+    assert main(["push", str(run), "me/pick", "--license", "mit"]) == 2
+    assert "is the card already" in capsys.readouterr().err
     assert main(["push", str(run), "me/pick", "--public"]) == 0
     assert files(hub, "models/me/pick")["README.md"] == b"# mine"
     assert not hub.repositories["models/me/pick"].private
@@ -207,12 +209,15 @@ def test_a_token_that_is_missing_wrong_or_could_be_read(
     for address, message in (
         ("http://example.org", "over which HF_TOKEN would travel readable. Next: https"),
         ("ftp://example.org", "HF_ENDPOINT is 'ftp://example.org'; expected the address of a hub"),
+        ("http://[1", "HF_ENDPOINT is 'http://[1'; expected the address of a hub"),
         ("https://me:pw@example.org", "HF_ENDPOINT holds a user or a password"),
     ):
         monkeypatch.setenv("HF_ENDPOINT", address)
         assert main(push) == 2
         err = capsys.readouterr().err
         assert message in err and ":pw@" not in err
+    monkeypatch.setenv("HF_TOKEN", "hf_a\tb")
+    assert main(push) == 2 and "HF_TOKEN holds a space or characters" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ fetched whole or not at all
@@ -271,6 +276,7 @@ def test_what_is_not_there_is_told(hub: FakeHub, stored: str, tmp_path: Path, ca
         (["datasets/me/pick"], "(me/pick would be another)"),
         (["me/pick", "--revision", "v9"], "has no such revision"),
         (["me"], "'me' is no repository of a hub"),
+        (["me/a--b"], "'me/a--b' is no name for a hub"),
     ):
         assert main(["pull", *words, "--out", str(tmp_path / "got")]) == 2
         assert message in capsys.readouterr().err

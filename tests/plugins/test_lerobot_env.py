@@ -75,6 +75,7 @@ def test_the_end_of_an_episode_says_whether_it_succeeded(worlds: gymnasium.vecto
     [
         ({"task": "juggle"}, UnknownName, "unknown task 'juggle'"),
         ({"task": "reach,pick"}, BadValue, "task is 'reach,pick'; expected one task"),
+        ({"task": "all"}, BadValue, "task is 'all'; expected one task"),
         ({"task": None}, BadValue, "expected one task"),
         ({"robot": "arm8"}, UnknownName, "Did you mean 'arm7'"),
         ({"robot": "mobile3", "task": "stack"}, UnknownName, "unknown task"),

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from palmar.errors import BadValue
+from palmar.errors import BadFile, BadValue
 from palmar.eval.results import Results
 from palmar.eval.stats import Rate
-from palmar.mapping import Interface
+from palmar.mapping import Interface, interface_from_dict
 from palmar.robots import with_units
 
 LICENCES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "other")
@@ -34,6 +34,8 @@ def model_card(folder: Path, name: str, licence: str, results: Results | None = 
     if about.get("format") != "palmar-checkpoint":
         kind = about.get("type")
         rows = [("policy type of LeRobot", kind if isinstance(kind, str) else "not stated")]
+        if kind == "palmar":
+            rows += _of_interface(with_units(_built(folder / "config.json", about)))
         use = f"lerobot-eval --policy.path={name} --env.type=…"
         return _card(
             name, ["library_name: lerobot", *_tags("robotics", "lerobot")], licence, rows, _measured(results), use
@@ -49,6 +51,16 @@ def model_card(folder: Path, name: str, licence: str, results: Results | None = 
     ]
     use = f"palmar pull {name} --out runs/{name.partition('/')[2]}"
     return _card(name, ["library_name: palmar", *_tags("robotics", "palmar")], licence, rows, _measured(results), use)
+
+
+def _built(path: Path, about: dict[str, Any]) -> Interface:
+    """The interface of a policy that the LeRobot plugin saved."""
+    try:
+        return interface_from_dict(json.loads(about["built"])["interface"])
+    except (KeyError, TypeError, ValueError, RecursionError) as e:
+        raise BadFile(
+            f"'{path}' does not say what the policy is built for ({type(e).__name__}). Next: copy it again"
+        ) from e
 
 
 def dataset_card(folder: Path, name: str, licence: str) -> str:

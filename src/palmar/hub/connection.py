@@ -50,7 +50,10 @@ class Repository:
 def endpoint() -> str:
     """The hub's address. Raises `BadValue` for one that is none, and for one over which a token would travel readable."""
     address = os.environ.get("HF_ENDPOINT", "").rstrip("/") or PUBLIC
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadValue(
             f"HF_ENDPOINT is '{address}'; expected the address of a hub. Next: such as {PUBLIC}, or unset it"
@@ -65,8 +68,11 @@ def endpoint() -> str:
 
 
 def token() -> str:
-    """HF_TOKEN, "" where it is not set."""
-    return os.environ.get("HF_TOKEN", "").strip()
+    """HF_TOKEN, "" where it is not set. Raises `BadValue` for one that no header can carry."""
+    found = os.environ.get("HF_TOKEN", "").strip()
+    if not (found.isascii() and found.isprintable()) or " " in found:
+        raise BadValue("HF_TOKEN holds a space or characters that no token has. Next: set it again")
+    return found
 
 
 def connect() -> Any:
@@ -97,6 +103,8 @@ def told(repository: Repository, doing: str) -> Iterator[None]:
         ) from e
     except hf.RevisionNotFoundError as e:
         raise BadFile(f"{where} has no such revision. Next: a branch, a tag or a commit that it has") from e
+    except hf.HFValidationError as e:
+        raise BadValue(f"'{repository}' is no name for a hub: {brief(e)}. Next: another name") from e
     except hf.OfflineModeIsEnabled as e:
         raise BadFile(f"{where} cannot be {doing}: HF_HUB_OFFLINE is set. Next: unset it") from e
     except hf.HfHubHTTPError as e:

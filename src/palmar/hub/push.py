@@ -43,6 +43,11 @@ def push(
         raise BadValue(f"'{folder}' holds a checkpoint; '{name}' is the name of a data set. Next: {repository}")
     if results is not None and contents.kind == "dataset":
         raise BadValue(f"results '{results}' for a data set; expected them of a checkpoint. Next: leave --results out")
+    if contents.has_card and (licence or results is not None):
+        raise BadValue(
+            f"'{contents.folder / CARD}' is the card already; a licence and results are for one that is written. Next: leave "
+            "--license and --results out, or take README.md away"
+        )
     tag = _checked(contents)
     card = None if contents.has_card else _card(contents, repository.name, licence, results)
     if not token():

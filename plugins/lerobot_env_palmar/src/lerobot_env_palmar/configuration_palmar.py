@@ -51,7 +51,7 @@ class PalmarEnvConfig(EnvConfig):
             if self.action_space not in body.action_spaces:
                 raise UnknownName(f"action space of {self.robot}", self.action_space, body.action_spaces)
             body = body.with_action_space(self.action_space)  # type: ignore[arg-type]
-        if not self.task or "," in self.task:
+        if not self.task or "," in self.task or self.task == "all":
             raise BadValue(
                 f"task is '{self.task or ''}'; expected one task. Next: --env.task=reach, and a run for each task"
             )

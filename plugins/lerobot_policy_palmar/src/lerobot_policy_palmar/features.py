@@ -9,11 +9,13 @@ from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
 from lerobot_policy_palmar.configuration_palmar import PalmarConfig
+from palmar.adapters.hosted import HostedModel
 from palmar.data import format as fmt
 from palmar.errors import BadFile, BadValue
 from palmar.mapping import Interface
 from palmar.models.presets import picture_side
 from palmar.pictures import sizes_for
+from palmar.train.scale import misfit
 
 
 def described(features: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -73,15 +75,30 @@ def checked(config: PalmarConfig, interface: Interface, features: Mapping[str, A
             )
 
 
-def training_actions(root: Path) -> np.ndarray | None:
-    """float32[n, A] of every frame of a data set that lies in a folder; None where its files are elsewhere (streaming)."""
+def column(root: Path, key: str) -> np.ndarray | None:
+    """float32[n, width] of every frame of a data set that lies in a folder; None where its files are elsewhere (streaming)."""
     import pyarrow.parquet as pq
 
     columns = []
     for path in sorted((root / "data").glob("*/*.parquet")):
         try:
-            column = pq.read_table(path, columns=[ACTION]).column(ACTION).combine_chunks()
+            found = pq.read_table(path, columns=[key]).column(key).combine_chunks()
         except (OSError, ValueError, KeyError) as e:
             raise BadFile(f"'{path}' cannot be read ({str(e).splitlines()[0]}). Next: palmar repair {root}") from e
-        columns.append(np.asarray(column.flatten(), np.float32).reshape(len(column), -1))
+        columns.append(np.asarray(found.flatten(), np.float32).reshape(len(found), -1))
     return np.concatenate(columns) if columns else None
+
+
+def check_scale(root: Path, hosted: HostedModel, begun_from: str) -> None:
+    """Raise `BadValue` where the data are of another scale than the normalisers of the checkpoint that is gone on from."""
+    for what, key, names in (
+        ("state", OBS_STATE, hosted.interface.state_names),
+        ("action", ACTION, hosted.interface.action_names),
+    ):
+        offset, scale = (getattr(hosted, f"{what}_{part}").double().numpy() for part in ("offset", "scale"))
+        values = column(root, key)
+        if values is not None and (wrong := misfit(names, offset, scale, values)):
+            raise BadValue(
+                f"the data are of another scale than checkpoint '{begun_from}' was trained on, whose normaliser is kept: {what}: "
+                f"{wrong}. Next: convert the data, or train from a preset"
+            )

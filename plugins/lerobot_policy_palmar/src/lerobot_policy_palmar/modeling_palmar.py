@@ -11,7 +11,7 @@ from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_STATE
 from torch import Tensor
 
 from lerobot_policy_palmar.configuration_palmar import PalmarConfig
-from lerobot_policy_palmar.features import checked, described, interface_of, training_actions
+from lerobot_policy_palmar.features import check_scale, checked, column, described, interface_of
 from palmar.adapters.hosted import HostedModel
 from palmar.data import format as fmt
 from palmar.data.augment import Augment
@@ -51,9 +51,11 @@ class PalmarPolicy(PreTrainedPolicy):
                 what: dataset_stats[key] for what, key in (("state", OBS_STATE), ("action", ACTION)) if dataset_stats
             }
             stats = {what: {k: np.asarray(v) for k, v in rows.items()} for what, rows in stats.items()}
-            actions = None if dataset_meta is None else training_actions(Path(dataset_meta.root))
+            actions = None if dataset_meta is None else column(Path(dataset_meta.root), ACTION)
             hosted = HostedModel.fresh(model, interface, stats, actions, truths)
         checked(config, hosted.interface, None if dataset_meta is None else dataset_meta.features)
+        if config.checkpoint and dataset_meta is not None:
+            check_scale(Path(dataset_meta.root), hosted, config.checkpoint)
         self.hosted = hosted
         config.built, config.checkpoint, config._offsets = hosted.description, None, hosted.interface.offsets
         self.cameras = {fmt.camera_name(key): key for key in config.image_features}
