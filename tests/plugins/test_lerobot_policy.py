@@ -284,7 +284,9 @@ def test_data_of_another_robot_are_refused_by_name(meta: SimpleNamespace, tmp_pa
 
 
 def test_data_of_another_scale_than_the_checkpoint_are_refused(meta: SimpleNamespace) -> None:
-    with pytest.raises(BadValue, match=r"another scale than checkpoint '.*' was trained on, whose normaliser is kept: state: "):
+    with pytest.raises(
+        BadValue, match=r"another scale than checkpoint '.*' was trained on, whose normaliser is kept: state: "
+    ):
         policy_of(meta, checkpoint=str(shipped()))  # its states are noise of one size in every channel
 
 
