@@ -12,8 +12,8 @@ demo: setup
 	$(BIN)/palmar demo --force $(ARGS)
 
 test: setup $(VENV)/.dev $(VENV)/.browser
-	$(BIN)/ruff check src tests benchmarks examples studies scripts deploy
-	$(BIN)/ruff format --check src tests benchmarks examples studies scripts deploy
+	$(BIN)/ruff check src tests benchmarks examples studies scripts deploy plugins
+	$(BIN)/ruff format --check src tests benchmarks examples studies scripts deploy plugins
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
@@ -48,8 +48,8 @@ $(VENV)/.gl: | $(VENV)/.installed
 	@touch $@
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check --fix src tests benchmarks examples studies scripts deploy
-	$(BIN)/ruff format src tests benchmarks examples studies scripts deploy
+	$(BIN)/ruff check --fix src tests benchmarks examples studies scripts deploy plugins
+	$(BIN)/ruff format src tests benchmarks examples studies scripts deploy plugins
 	$(BIN)/mypy
 
 clean:

@@ -285,6 +285,16 @@ def mcap() -> None:
     assert topics.count("/command") == 50, topics
 
 
+def hub() -> None:
+    """A push without a token is refused before anything is sent, and a hub that is not there is named."""
+    record(Path("set"))
+    os.environ |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    os.environ.pop("HF_TOKEN", None)
+    assert "HF_TOKEN" in palmar("push", "set", "me/set", "--license", "mit", code=2)
+    said = palmar("pull", "me/set", "--out", "got", code=2)
+    assert "http://127.0.0.1:9" in said and not Path("got").exists(), said
+
+
 def track() -> None:
     """A row of training lies in a Trackio run, kept on this machine, and in an offline run of W&B."""
     os.environ |= {"TRACKIO_DIR": str(Path("trackio").absolute()), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}

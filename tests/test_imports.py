@@ -22,7 +22,7 @@ FLOORS = (
     "lab",
     "train",
     "transfer",
-    "serve",
+    "serve hub",
     "agent",
     "cli",
 )

@@ -17,6 +17,7 @@ WRITING = [
     ["demo", "--out", "{}"],
     ["eval", "--policy", "nothing", "--out", "{}.json"],
     ["eval", "--policy", "nothing", "--data", "nothing", "--html", "{}.html"],
+    ["pull", "me/pick", "--out", "{}"],
     ["sysid", "--out", "{}.json"],
     ["run", "--replay", "nothing", "--plot", "{}.png"],
     ["run", "pick up the red cube", "--policy", "nothing", "--video", "{}.mp4"],

@@ -13,6 +13,7 @@ from palmar.cli.commands.monitor import Monitor
 from palmar.cli.commands.robots import Robot
 from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
+from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
 from palmar.cli.shared import Command
 
@@ -24,12 +25,12 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
-    "robot": Robot,
+    "robot": Robot, "push": Push, "pull": Pull,
 }  # fmt: skip
 """By the word on the command line."""
 
 __all__ = [
     "COMMANDS", "Adapt", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval",
-    "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run",
-    "Serve", "ServeBody", "SysId", "Train",
+    "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions", "Repair", "Replay",
+    "Robot", "Run", "Serve", "ServeBody", "SysId", "Train",
 ]  # fmt: skip
