@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported: most of what is installed never is.
 PIP := -q --no-compile
 
-.PHONY: demo test setup lint bench checkpoint clean
+ROS := .venv-ros
+
+.PHONY: demo test setup lint bench checkpoint clean ros
 
 demo: setup
 	$(BIN)/palmar demo --force $(ARGS)
 
-test: setup $(VENV)/.dev
+test: setup $(VENV)/.dev ros
 	$(BIN)/ruff check src tests benchmarks examples studies
 	$(BIN)/ruff format --check src tests benchmarks examples studies
 	$(BIN)/mypy
@@ -31,6 +33,13 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install $(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# The real rclpy and Fast DDS from pip, built by a third party, for tests alone: in an environment of its own, and of no other use.
+# Where they are not to be had the tests of ROS 2 are skipped by name.
+ros: | $(VENV)/bin/python
+	@test -f $(ROS)/.installed || { $(VENV)/bin/python -m venv $(ROS) && $(ROS)/bin/python -m pip install $(PIP) -c constraints.txt \
+	  'ros-jazzy-rclpy[fastrtps]' ros-jazzy-sensor-msgs ros-jazzy-std-msgs ros-jazzy-std-srvs numpy rich tyro websockets msgpack \
+	  && touch $(ROS)/.installed; } || { rm -rf $(ROS); echo "no rclpy from pip: the tests of ROS 2 are skipped"; }
+
 # Headless rendering: install Mesa's EGL only when it is not there.
 $(VENV)/.gl: | $(VENV)/.installed
 	@$(BIN)/python -c 'from palmar.sim.camera import check; check()' 2>/dev/null || scripts/apt.sh libegl1 libegl-mesa0 libgl1-mesa-dri
@@ -43,4 +52,4 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo build
+	rm -rf $(VENV) $(ROS) demo build

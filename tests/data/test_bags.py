@@ -177,7 +177,7 @@ def test_a_bag_without_instructions_needs_one(tmp_path):
         ({"names": ["a", "b", "c", "d"]}, ARM, "ros2:", "commands name a, b, c, d"),
         ({}, replace(ARM, cameras=(Camera("top", 24, 24), ARM.cameras[1])), "ros2:", "sends 64 × 48 px"),
         ({}, ARM, "ros2:joint_states=/arm/states", "/arm/states is not there; it holds /joint_commands"),
-        ({}, ONE, "ros2:top=/top/image_raw,joint_states=/wrist/image_raw", "is sensor_msgs/msg/Image; expected sensor_msgs/msg/JointS"),
+        ({}, ONE, "ros2:top=/top/image_raw,joint_states=/wrist/image_raw", "is sensor_msgs/msg/Image; expected sensor_msgs/"),
         ({}, ARM, "ros2:joint_states=/top/image_raw", "two of its topics are '/top/image_raw'"),
     ],
 )  # fmt: skip

@@ -35,6 +35,7 @@ class Player:
         rad = np.array([np.pi / 180 if c.unit == "deg" else 1.0 for c in robot.channels])  # ROS has no degrees
         self.at = rad * [c.home for c in robot.channels]
         self.goal, self.rate = self.at.copy(), np.zeros(len(self.at))
+        self.stops = rad * [c.lower for c in robot.channels], rad * [c.upper for c in robot.channels]
         self.fastest = rad * [c.velocity for c in robot.channels]
         self.muted: set[str] = set()
         self.log: list[tuple[float, float, list[float]]] = []
@@ -72,6 +73,7 @@ class Player:
         self.at = np.where(
             self.speeds, self.goal, self.at + np.clip(FOLLOWS * (self.goal - self.at) / self.hertz, -step, step)
         )
+        self.at = np.clip(self.at, *self.stops)
         self.rate = (self.at - before) * self.hertz
         if "joints" in self.muted:
             return

@@ -19,7 +19,7 @@ from typing import Any
 from palmar.console import say, warn
 from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, RobotFault
+from palmar.errors import BadValue, RobotFault, UserError
 from palmar.policy import Policy
 from palmar.ranges import Count, Hertz, Period, Seconds, check_ranges
 from palmar.runtime.bodies.approval import require_checked
@@ -80,7 +80,8 @@ class PolicyNode(Subscriber):
     """Drives one robot by what it is told on the instruction's topic, until `end`.
 
     A new instruction ends the one before, the robot brakes to rest between them; an empty one only ends it. Nothing is driven while
-    the E-STOP is latched, or the monitor is not heard: that is told, and published. asked: what was asked for `robot`, in messages.
+    the E-STOP is latched, or the monitor is not heard: that is told, and published, as is what fails in a run. asked: what was
+    asked for `robot`, in messages.
 
     Raises `BadValue` when the policy does not fit the robot, the robot has guessed limits, or the body has not passed
     `palmar check-body`; `MissingPackage` where there is no ROS 2.
@@ -164,13 +165,9 @@ class PolicyNode(Subscriber):
         say("“{}”", text)
         try:
             self._deployed(text)
-        except RobotFault as error:  # of the robot or of a remote policy: the next instruction may find it well again
-            self._say("fault", text, str(error))
+        except (RobotFault, UserError) as error:  # the next instruction may find robot, policy and E-STOP well again
+            self._say("fault" if isinstance(error, RobotFault) else "refused", text, str(error))
             warn("“{}”: {}", text, str(error))
-        except BadValue as error:
-            if not self.latch.latched:  # pressed after we looked
-                raise
-            self._say("refused", text, str(error))
         finally:
             self._controller = None
 

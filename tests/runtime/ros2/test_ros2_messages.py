@@ -125,9 +125,7 @@ PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 def image(pixels, encoding, pad=0):
     rows = np.zeros((4, 6 * pixels.shape[2] + pad), np.uint8)
     rows[:, : 6 * pixels.shape[2]] = pixels.reshape(4, -1)
-    return Message(
-        **{"height": 4, "width": 6, "encoding": encoding, "step": rows.shape[1], "data": rows.tobytes()} | other
-    )
+    return Message(height=4, width=6, encoding=encoding, step=rows.shape[1], data=rows.tobytes())
 
 
 @pytest.mark.parametrize("pad", [0, 5])

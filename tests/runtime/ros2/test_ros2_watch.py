@@ -69,6 +69,7 @@ def test_a_bad_command_stops_it_until_a_person_has_looked(bad, said):
 
 def test_commands_that_were_held_up_and_arrive_together_are_no_fault():
     watch, now = watched(command_at=lambda t: command(min(0.9 * t, 0.9) - 0.5), until=0.6)
+    watch.joints(joints(0.0, 8.0), now + 0.4)
     for k in range(4):  # 0.3 s late, all at once, each 0.1 s further
         watch.command(command(0.04 + 0.09 * (k + 1)), now + 0.4 + 0.001 * k)
     assert watch.judge(now + 0.41).stop == ""

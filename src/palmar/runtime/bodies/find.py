@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, RobotFault, UnknownName
+from palmar.errors import BadValue, MissingPackage, RobotFault, UnknownName
 from palmar.runtime.bodies.remote import TCP, RemoteBody, address
 from palmar.runtime.bodies.same import check_same
 from palmar.runtime.mock import MockBody
@@ -111,7 +111,7 @@ class Found:
         arguments = _arguments(self.made, where, robot)
         try:
             inner = self.made(*arguments)
-        except BadValue:
+        except (BadValue, MissingPackage):
             raise
         except Exception as error:
             raise RobotFault(
