@@ -99,21 +99,21 @@ def driven(player):
     """Its shoulder swings and its wheel turns at the speed that was asked for. On a machine that is busier than the robot's sensors
     may be late it is stopped meanwhile, as it should be; then it begins again."""
 
+    said = 0.0
+
     def steady(report):
-        path = np.array([x for *_, x in report["log"][-4:]]).reshape(-1, 4)
-        if report["status"]["state"] not in ("running", "idle") or (
-            report["states"] and report["states"][-1][1]["stopped"]
-        ):
-            player.ask("release")
-            player.ask("clear")
-            player.ask("say sweep")
-            time.sleep(1.0)
+        nonlocal said
+        stopped = bool(report["states"]) and report["states"][-1][1]["stopped"]
+        if (report["status"]["state"] != "running" or stopped) and time.monotonic() - said > 3.0:
+            for request in ("release", "clear", "say sweep"):
+                player.ask(request)
+            said = time.monotonic()
             return False
+        path = np.array([x for *_, x in report["log"][-4:]]).reshape(-1, 4)
         wheel, way = path[:, 3:], np.abs(np.diff(path[:, :1], axis=0))
         return len(path) == 4 and bool((np.abs(wheel - WHEEL) < 0.02).all() and (way > 0.004).any())
 
     player.ask("clear")
-    player.ask("say sweep")
     until(player, steady, 60.0)
 
 
