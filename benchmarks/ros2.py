@@ -4,11 +4,11 @@
     OMP_NUM_THREADS=1 python benchmarks/ros2.py                  # a minute of commands, twenty stops of each kind
     OMP_NUM_THREADS=1 python benchmarks/ros2.py --seconds 600
 
-Five processes over loopback: a robot (camera 30 Hz, joint states 200 Hz), the node, its watchdog with the body, the safety
+Five processes over loopback: a robot (camera 30 Hz, joint states 190 Hz), the node, its watchdog with the body, the safety
 monitor, and a policy server here. Latency is from the stamp of the joint states that a command answers until the robot has the
-command, on the robot's clock: two hops of DDS, the loop's tick without inference, and the age of the newest joint states, 0 … 5 ms.
-Beside it a bare rclpy node that answers every twentieth joint state at once. Stops: from the call of the service, or the last joint
-states, until the first command that brakes is with the robot.
+command, on the robot's clock: two hops of DDS, the loop's tick without inference, and the age of the newest joint states at the
+tick, 0 … 5.3 ms evenly (190 Hz and 50 Hz do not keep step). Beside it a bare rclpy node that answers every twentieth joint state at
+once. Stops: from the call of the service, or the last joint states, until the first command that brakes is with the robot.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def main() -> None:
 
         named = ["--robot", str(folder / "rosarm.toml")]
         try:
-            player = start(str(ROOT / "tests" / "serve" / "ros2_player.py"), named[1], "200", "0", ready="ready")
+            player = start(str(ROOT / "tests" / "serve" / "ros2_player.py"), named[1], "190", "0", ready="ready")
             relay = start("-c", RELAY, ready="relays")
             time.sleep(1.0)
             _, bare = latencies(player, min(given.seconds, 20.0))
@@ -134,22 +134,21 @@ def main() -> None:
         finally:
             for process in reversed(processes):
                 process.end()
-    table = Table("figure", "median", "p99", "largest", "aim")
+    table = Table("figure, ms", "least", "median", "p99", "largest", "aim")
     rate = (len(times) - 1) / (times[-1] - times[0])
     gaps = 1e3 * np.diff(times)
+    more = f"palmar takes {np.median(taken) - np.median(bare):.2f} ms more"
     rows = (
-        (f"period of {len(times)} commands [ms]", gaps, f"10 Hz; it is {rate:.3f}"),
-        ("joint states → command, palmar [ms]", taken, "median ≤ 5"),
-        (
-            "joint states → command, bare rclpy [ms]",
-            bare,
-            f"palmar takes {np.median(taken) - np.median(bare):.2f} ms more",
-        ),
-        (f"stop service → braking command, {given.stops} times [ms]", np.array(stops), "≤ 50"),
-        (f"last joint states → braking command, {given.stops} times [ms]", np.array(stale), "300, and a tick"),
+        (f"period of {len(times)} commands", gaps, f"10 Hz; it is {rate:.3f}"),
+        ("joint states → command, palmar", taken, "median ≤ 5"),
+        ("joint states → command, bare rclpy", bare, more),
+        (f"stop service → braking command, {given.stops} times", np.array(stops), "≤ 50"),
+        (f"last joint states → braking command, {given.stops} times", np.array(stale), "300, and a tick"),
     )
     for said, values, aim in rows:
-        table.add_row(said, *(f"{v:.2f}" for v in (np.median(values), np.percentile(values, 99), values.max())), aim)
+        table.add_row(
+            said, *(f"{v:.2f}" for v in (values.min(), np.median(values), np.percentile(values, 99), values.max())), aim
+        )
     Console().print(table)
 
 
