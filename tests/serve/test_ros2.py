@@ -11,7 +11,7 @@ from serving import serving
 from palmar.description.write import write_robot
 
 pytestmark = pytest.mark.skipif(not ros_python(), reason="no Python with rclpy: make ros (or PALMAR_ROS_PYTHON)")
-LONG = ["--silence", "8"]
+LONG = ["--silence", "5"]
 """A test on a busy machine is no dead process."""
 
 
@@ -222,6 +222,30 @@ def test_joints_of_other_names_are_refused(checked, monitor, started, place, pol
     finally:
         check.end()
         player.end()
+
+
+def test_a_single_run_needs_no_node_and_sends_every_command(player, monitor, checked, policy, nodes, started, place):
+    for node in nodes:  # one drives a robot at a time
+        node.end()
+    assert player.ask("release")["success"]
+    player.ask("clear")
+    words = [
+        "--robot",
+        place / "rosarm.toml",
+        "--body",
+        "ros2:",
+        "--policy",
+        policy,
+        "--timeout",
+        "2",
+        "--watchdog",
+        "5",
+    ]
+    run = started("-m", "palmar.cli", "run", "sweep", *words, "--video", "None", "--json")
+    assert run.process.wait(60) in (1, 3), run.said()  # the policy is never done; 3 where a busy machine held the robot
+    figures = json.loads(run.said().strip().splitlines()[-1])
+    log = player.ask("report")["log"]
+    assert figures["timing"]["ticks"] > 20 and len(log) > 0.8 * figures["timing"]["ticks"]
 
 
 def test_without_a_monitor_nothing_is_driven(player, monitor, checked, policy, started, place):
