@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported: most of what is installed never is.
 PIP := -q --no-compile
 
-.PHONY: demo test package setup lint clean
+ROS := .venv-ros
+
+.PHONY: demo test package setup lint clean ros
 
 demo: setup
 	$(BIN)/palmar demo --force $(ARGS)
 
-test: setup $(VENV)/.dev $(VENV)/.browser
+test: setup $(VENV)/.dev $(VENV)/.browser ros
 	$(BIN)/ruff check src tests benchmarks examples studies scripts deploy plugins
 	$(BIN)/ruff format --check src tests benchmarks examples studies scripts deploy plugins
 	$(BIN)/mypy
@@ -41,6 +43,13 @@ $(VENV)/.browser: | $(VENV)/.dev
 	@$(BIN)/python tests/browser/chromium.py || $(BIN)/playwright install --with-deps chromium || echo "no Chromium: the tests of the page are skipped"
 	@touch $@
 
+# The real rclpy and Fast DDS from pip, built by a third party, for tests alone: in an environment of its own, and of no other use.
+# Where they are not to be had the tests of ROS 2 are skipped by name.
+ros: | $(VENV)/bin/python
+	@test -f $(ROS)/.installed || { $(VENV)/bin/python -m venv $(ROS) && $(ROS)/bin/python -m pip install $(PIP) -c constraints.txt \
+	  'ros-jazzy-rclpy[fastrtps]' ros-jazzy-sensor-msgs ros-jazzy-std-msgs ros-jazzy-std-srvs numpy rich tyro websockets msgpack \
+	  && touch $(ROS)/.installed; } || { rm -rf $(ROS); echo "no rclpy from pip: the tests of ROS 2 are skipped"; }
+
 # Headless rendering: install Mesa's EGL only when it is not there.
 $(VENV)/.gl: | $(VENV)/.installed
 	@$(BIN)/python -c 'from palmar.sim.camera import check; check()' 2>/dev/null || scripts/apt.sh libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0
@@ -53,4 +62,4 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo build
+	rm -rf $(VENV) $(ROS) demo build

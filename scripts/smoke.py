@@ -69,13 +69,13 @@ def data() -> None:
     assert figures("inspect", "set")["episodes"] == 3
 
 
-def record(root: Path) -> None:
-    """Three episodes of twelve steps, each picture a gradient that moves."""
+def record(root: Path, space: str = "ee_delta") -> None:
+    """Three episodes of twelve steps, each picture a gradient that moves. space: of the actions."""
     from palmar.data.writer import DatasetWriter
     from palmar.robots.arm7 import arm7
     from palmar.types import Episode, Observation, Step
 
-    robot = arm7()
+    robot = arm7().with_action_space(space)
     y, x = np.mgrid[:96, :96]
     with DatasetWriter(root, robot, 10) as writer:
         for seed in range(3):
@@ -293,6 +293,14 @@ def hub() -> None:
     assert "HF_TOKEN" in palmar("push", "set", "me/set", "--license", "mit", code=2)
     said = palmar("pull", "me/set", "--out", "got", code=2)
     assert "http://127.0.0.1:9" in said and not Path("got").exists(), said
+
+
+def ros() -> None:
+    """A data set becomes a bag of ROS 2, and is read back."""
+    record(Path("set"), "channels")
+    assert figures("bag", "set", "--out", "bag", "--robot", "arm7")["frames"] == 36
+    found = figures("import", "bag", "--out", "back", "--robot", "arm7", "--instruction", "reach")
+    assert figures("inspect", "back")["episodes"] == 3, found
 
 
 def track() -> None:

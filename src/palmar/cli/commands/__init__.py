@@ -5,12 +5,13 @@ from collections.abc import Callable
 from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
 from palmar.cli.commands.body import CheckBody
-from palmar.cli.commands.data import Collect, Import, Inspect, Questions, Repair
+from palmar.cli.commands.data import Bag, Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
 from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.commands.monitor import Monitor
 from palmar.cli.commands.robots import Robot
+from palmar.cli.commands.ros2 import Ros2, Ros2Monitor
 from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.share import Pull, Push
@@ -20,17 +21,18 @@ from palmar.cli.shared import Command
 COMMANDS: dict[str, Callable[..., Command]] = {
     "run": Run, "check-body": CheckBody, "estop": EStop, "replay": Replay, "monitor": Monitor,
     "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
-    "repair": Repair, "questions": Questions,
+    "repair": Repair, "questions": Questions, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
+    "ros2": Ros2, "ros2-monitor": Ros2Monitor,
     "robot": Robot, "push": Push, "pull": Pull,
 }  # fmt: skip
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval",
+    "COMMANDS", "Adapt", "Bag", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval",
     "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions", "Repair", "Replay",
-    "Robot", "Run", "Serve", "ServeBody", "SysId", "Train",
+    "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train",
 ]  # fmt: skip

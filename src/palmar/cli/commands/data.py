@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
-from palmar.ranges import COLLECTED, Count, Processes, Range, Seconds, Seed, Share, Strength
+from palmar.ranges import COLLECTED, SEED, Count, Processes, Range, Seconds, Seed, Share, Strength
 
 if TYPE_CHECKING:
     from palmar.sim.params import Randomization
@@ -209,27 +209,39 @@ class Inspect:
 
 @dataclass(frozen=True)
 class Import:
-    """Write a LeRobotDataset of any version (v2.0 to v3) anew as v3.0 with LeRobot's standard names; the source is only read.
+    """Write a LeRobotDataset of any version (v2.0 to v3), or a ROS 2 bag (MCAP), anew as v3.0; the source is only read.
 
     Videos are copied as they are, statistics counted. What is killed half-way leaves no set.
     """
 
     source: Positional[Path]
-    """Folder of a LeRobotDataset."""
+    """Folder of a LeRobotDataset, or of a ROS 2 bag (or its .mcap file)."""
     out: Path
     """Folder of the new set; it must not be there."""
     keys: tuple[str, ...] = ()
     """Which features are what, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     join: bool = False
     """Put the videos of many episodes into few files, without encoding them anew; else each keeps its own file."""
+    robot: str = ""
+    """Of a bag: whose joints, cameras and rate these are: a robot that comes with palmar, or a robot file (.toml)."""
+    topics: str = "ros2:"
+    """Of a bag: topics that are not the usual ones, as of --body ros2: (docs/ros2.md)."""
+    instruction: str = ""
+    """Of a bag without /task_instruction: what was done, in one episode."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        from palmar.data.bags import is_bag
         from palmar.data.importer import import_set
         from palmar.data.roles import parse_keys
 
         writable_folder(self.out)
+        if is_bag(self.source):
+            return self._bag(console)
+        for name, usual in (("robot", ""), ("topics", "ros2:"), ("instruction", "")):
+            if getattr(self, name) != usual:
+                raise BadValue(f"--{name} counts only for a ROS 2 bag, and '{self.source}' is none. Next: leave it out")
         done = import_set(self.source, self.out, parse_keys(self.keys), self.join)
         for note in done.notes:
             console.print(note)
@@ -237,6 +249,62 @@ class Import:
             f"{done.episodes} episodes, {done.frames} frames of a {done.version} set in '{done.root}'. "
             f"Next: palmar inspect {done.root}"
         )
+        return 0, asdict(done) | {"root": str(done.root)}
+
+    def _bag(self, console: Screen) -> Answer:
+        from palmar.data.bags import import_bag
+        from palmar.description.find import find_robot
+        from palmar.runtime.ros2.topics import topics_of
+
+        if not self.robot:
+            raise BadValue(
+                f"'{self.source}' is a ROS 2 bag, and no robot is named; expected whose joints and cameras these are. Next: "
+                "--robot NAME or --robot FILE.toml"
+            )
+        if self.keys or self.join:
+            raise BadValue(
+                "--keys and --join count only for a LeRobotDataset. Next: leave them out; --topics for a bag"
+            )
+        done = import_bag(self.source, self.out, find_robot(self.robot), topics_of(self.topics), self.instruction)
+        for note in done.notes:
+            console.print(styled("[yellow]{}", note))
+        found = f"{done.episodes} episodes, {done.frames} frames of a bag"
+        console.print(styled("{} in '{}'. Next: palmar inspect {}", found, done.root, done.root))
+        return 0, asdict(done) | {"root": str(done.root)}
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Write a data set as a ROS 2 bag (MCAP): joint states, commands, pictures and instructions, for ros2 bag and Foxglove.
+
+    A run becomes one by palmar run --record SET and this. palmar import reads it back.
+    """
+
+    data: Positional[Path]
+    """Folder of a LeRobotDataset."""
+    out: Path
+    """Folder of the bag; it must not be there."""
+    robot: str
+    """Whose set it is: a robot that comes with palmar, or a robot file (.toml)."""
+    episode: Annotated[tuple[int, ...], SEED] = ()
+    """Only these; all when not given."""
+    topics: str = "ros2:"
+    """Topics that are not the usual ones, as of --body ros2: (docs/ros2.md)."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Screen) -> Answer:
+        from palmar.data.bags import write_bag
+        from palmar.description.find import find_robot
+        from palmar.runtime.ros2.topics import topics_of
+
+        writable_folder(self.out)
+        robot = find_robot(self.robot).with_action_space("channels")
+        done = write_bag(self.data, self.out, robot, topics_of(self.topics), self.episode, self.json)
+        console.print(
+            styled("{} episodes, {} frames, {} messages in '{}'", done.episodes, done.frames, done.messages, done.root)
+        )
+        console.print(styled("topics: {}", ", ".join(done.topics)))
         return 0, asdict(done) | {"root": str(done.root)}
 
 

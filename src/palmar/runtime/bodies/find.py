@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, RobotFault, UnknownName
+from palmar.errors import BadValue, MissingPackage, RobotFault, UnknownName
 from palmar.runtime.bodies.remote import TCP, RemoteBody, address
 from palmar.runtime.bodies.same import check_same
 from palmar.runtime.mock import MockBody
+from palmar.runtime.ros2.topics import ROS2, topics_of
 from palmar.types import Array, Observation
 
 METHODS = {
@@ -28,8 +29,8 @@ METHODS = {
 }
 MOCK, GYM = "mock:", "gym:"
 FORMS = (
-    f"{MOCK}, {GYM}ENV for a Gymnasium environment, tcp://HOST:PORT of palmar serve-body, or module:Class, such as my_arm:MyArm "
-    "for the class MyArm in my_arm.py"
+    f"{MOCK}, {GYM}ENV for a Gymnasium environment, {ROS2} for one on ROS 2, tcp://HOST:PORT of palmar serve-body, or "
+    "module:Class, such as my_arm:MyArm for the class MyArm in my_arm.py"
 )
 
 
@@ -110,7 +111,7 @@ class Found:
         arguments = _arguments(self.made, where, robot)
         try:
             inner = self.made(*arguments)
-        except BadValue:
+        except (BadValue, MissingPackage):
             raise
         except Exception as error:
             raise RobotFault(
@@ -138,8 +139,8 @@ class Found:
 
 def find_body(where: str) -> Found:
     """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, `mock:`
-    for one that tracks every command perfectly, with pictures of noise, `gym:ENV` for a Gymnasium environment, or
-    `tcp://HOST:PORT` for one of `palmar serve-body`.
+    for one that tracks every command perfectly, with pictures of noise, `gym:ENV` for a Gymnasium environment, `ros2:` for one on
+    ROS 2 (`runtime.ros2.topics`), or `tcp://HOST:PORT` for one of `palmar serve-body`.
 
     The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue` or `UnknownName`.
     """
@@ -150,6 +151,9 @@ def find_body(where: str) -> Found:
         return Found(where, partial(_remote, where))
     if where.startswith(GYM) and where != GYM:
         return Found(where, partial(_gymnasium, where.removeprefix(GYM)))
+    if where.startswith(ROS2):
+        usual = topics_of(where).robot.where  # what is behind the topics has to be checked
+        return Found(usual, partial(_ros2, where), hashlib.sha256(usual.encode()).hexdigest())
     made = _class(where)
     return Found(where, made, source_digest(made))
 
@@ -162,6 +166,12 @@ def _gymnasium(name: str, robot: Embodiment) -> Any:
     from palmar.runtime.bodies.gymnasium_body import GymnasiumBody
 
     return GymnasiumBody(name, robot)
+
+
+def _ros2(where: str, robot: Embodiment) -> Any:
+    from palmar.runtime.ros2.body import Ros2Body
+
+    return Ros2Body(where, robot)
 
 
 def source_digest(made: Callable[..., Any]) -> str:

@@ -379,6 +379,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the loop's to handle
+    sys.setswitchinterval(0.0002)  # threads of the body, such as a driver's, must not keep commands waiting
     sock = socket.socket(fileno=given.socket)
     try:
         kind, payload = receive(sock)
