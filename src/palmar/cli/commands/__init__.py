@@ -5,6 +5,7 @@ from collections.abc import Callable
 from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
 from palmar.cli.commands.body import CheckBody
+from palmar.cli.commands.certify import Certify
 from palmar.cli.commands.data import Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
 from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "repair": Repair, "questions": Questions,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
+    "certify": Certify,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
     "robot": Robot,
@@ -28,7 +30,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Bench", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval",
-    "Export", "Ground", "Import", "Inspect", "Models", "Preflight", "Questions", "Repair", "Replay", "Robot", "Run", "Serve",
-    "ServeBody", "SysId", "Train",
+    "COMMANDS", "Adapt", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
+    "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Preflight", "Questions", "Repair", "Replay", "Robot",
+    "Run", "Serve", "ServeBody", "SysId", "Train",
 ]  # fmt: skip

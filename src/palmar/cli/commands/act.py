@@ -79,6 +79,8 @@ class Run:
     """A second policy: which of the two drives is drawn, and each run is an episode of a comparison that stops by itself."""
     ab_log: Path = Path("palmar-ab.jsonl")
     """With --ab: where the episodes are kept."""
+    certified: Path | None = None
+    """A certificate (palmar certify): nothing moves unless it holds for this policy and this robot."""
     replay: Path | None = None
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
     keys: tuple[str, ...] = ()
@@ -108,6 +110,10 @@ class Run:
 
         one_thread(self.policy)
         settings = configured(live.RunConfig, self)
+        if self.certified is not None:
+            from palmar.cli.certified import require_for_run
+
+            require_for_run(self.certified, settings)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
         writable_folder(self.blackbox)
@@ -139,6 +145,7 @@ class Run:
             "record",
             "ab",
             "ab_log",
+            "certified",
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}
