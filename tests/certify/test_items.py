@@ -10,7 +10,7 @@ from certified import NOW, case
 
 from palmar.certify import evaluation, improvement, operations, performance, safety
 from palmar.certify.checklist import GROUPS, certify
-from palmar.certify.item import CertifyConfig, Check, Found
+from palmar.certify.item import CertifyConfig, Check, Found, Item
 from palmar.certify.page import page, rows
 from palmar.cli.commands.certify import offered
 from palmar.errors import BadValue, PolicyUnreachable, UnknownName
@@ -24,11 +24,11 @@ from palmar.runtime.adaptation.certificate import ITEMS
 from palmar.runtime.confidence.conformal import Band
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.learn import Rollouts
+from palmar.runtime.safety.filter import Safety
 from palmar.runtime.supervision.controller import Controller
 from palmar.runtime.supervision.estop import Latch
 from palmar.shapes import Collision
 from palmar.thresholds import Thresholds
-from palmar.types import Verdict
 
 PLAIN = arm7("channels")
 FEELS = replace(
@@ -159,17 +159,21 @@ def test_limits_bind(tmp_path: Path) -> None:
 
 
 def test_limits_that_do_not_bind_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    robot = case(tmp_path, "so101").robot
-    monkeypatch.setattr(
-        safety.Safety,
-        "check",
-        lambda self, target, obs, now: Verdict(np.clip(np.nan_to_num(target), -1e3, 1e3), (), False),
-    )
-    here = case(tmp_path, "so101", hostile=200)
+    """A safety layer that takes the limits for wider than they are."""
+
+    def wider(robot):
+        more = tuple(
+            replace(c, lower=c.lower - 9, upper=c.upper + 9, velocity=1.3 * c.velocity, acceleration=1.3 * c.acceleration)
+            if c.moves_joint else c
+            for c in robot.channels
+        )  # fmt: skip
+        return Safety(replace(robot, channels=more))
+
+    monkeypatch.setattr(safety, "Safety", wider)
+    here = case(tmp_path, "so101", hostile=600)
     for check in LIMITS:
         found = check(here)
-        assert not found.met and "no, " in found.finding
-    assert robot.name == "so101"
+        assert not found.met and "no, " in found.finding, found
 
 
 def test_an_estop_stops_and_stays(tmp_path: Path) -> None:
@@ -393,6 +397,11 @@ def test_a_check_that_breaks_is_an_item_without_evidence(monkeypatch: pytest.Mon
     checks(monkeypatch, lambda case: (_ for _ in ()).throw(PolicyUnreachable("gone")))
     with pytest.raises(PolicyUnreachable):
         certify(CertifyConfig(), ["force"], progress=False)
+
+
+def test_a_figure_that_is_no_number_is_written_as_none() -> None:
+    made = Item("a", "safety", "b", False, "c", {"x": [float("nan"), 1.0], "y": {"z": float("inf")}})
+    assert made.to_dict()["evidence"] == {"x": [None, 1.0], "y": {"z": None}}
 
 
 def test_a_name_that_is_no_item_is_told() -> None:

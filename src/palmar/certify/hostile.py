@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Embodiment
+from palmar.errors import BadValue
 from palmar.types import Array
 
 Attack = Callable[[Array], Array]
+MOST = 5000
+"""Of the ticks of a braking path."""
 MODES = ("anywhere", "limit", "beyond", "swing", "face", "near", "broken", "huge", "home")
 
 
@@ -41,9 +44,10 @@ def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
             state["goal"] = np.where(rng.random(n) < 0.5, low - wide * rng.random(n), high + wide * rng.random(n))
         if state["mode"] == "face":  # a point outside the box, behind a random face
             frame = boxed[rng.integers(len(boxed))]
-            point = rng.uniform(*frame.workspace)
+            box = np.asarray(frame.workspace)
+            point: Array = rng.uniform(box[0], box[1])
             axis, side = rng.integers(3), rng.integers(2)
-            point[axis] = frame.workspace[side, axis] + (side * 2 - 1) * rng.uniform(0.0, 0.1)
+            point[axis] = box[side, axis] + (side * 2 - 1) * rng.uniform(0.0, 0.1)
             state["goal"], state["frame"] = point, frame
 
     def attack(command: Array) -> Array:
@@ -92,7 +96,10 @@ def braking_paths(robot: Embodiment, q: Array, v: Array, a: Array) -> Array:
         a = np.where(moves, np.clip(wanted, a - step, a + step), 0.0)
         v = v + a * dt
         path.append(path[-1] + v * dt)
-        assert len(path) < 5000, "braking does not end"
+        if len(path) >= MOST:
+            raise BadValue(
+                f"braking does not end within {MOST} ticks. Next: look at the acceleration and jerk of the robot file"
+            )
     return np.stack(path, axis=1)
 
 

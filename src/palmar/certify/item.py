@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,8 +37,19 @@ class Item:
     how: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        out: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"evidence": plain(self.evidence)}, allow_nan=False))
+        out: dict[str, Any] = json.loads(
+            json.dumps(asdict(self) | {"evidence": finite(plain(self.evidence))}, allow_nan=False)
+        )
         return out
+
+
+def finite(value: Any) -> Any:
+    """The same, with None for a number that JSON does not know."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -80,9 +79,11 @@ class Certify:
             word = {True: "[green]met", False: "[red]not met", None: "not applicable"}[item.met]
             table.add_row(item.name, word, styled("{}", item.finding))
 
-        with nullcontext() if self.json or not console.is_terminal else console.status("certify …") as status:
-            say = (lambda text: None) if status is None else (lambda text: status.update(styled("{} …", text)))
-            made = certify(config, self.only, False if status is not None else not self.json, say, found)
+        def say(text: str) -> None:
+            if not self.json:
+                console.print(styled("[dim]{} …", text))
+
+        made = certify(config, self.only, not self.json, say, found)
         console.print(table)
         if self.out is not None and page is not None:
             self.out.parent.mkdir(parents=True, exist_ok=True)
