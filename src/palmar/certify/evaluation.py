@@ -1,4 +1,4 @@
-"""Does it do what it is asked to: success, objects, light, how it fails, and whether it knows."""
+"""Evaluation: success, objects, light, failure modes, and whether the confidence is calibrated."""
 
 from __future__ import annotations
 

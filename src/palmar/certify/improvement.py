@@ -1,4 +1,4 @@
-"""Can it get better: what a person shows is recorded, learned from, and compared, and nothing replaces a policy by itself."""
+"""Improvement: corrections are recorded and learned from, versions are compared, and none acts without its gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can it be watched: records that play again, success over time, what the policy looks at, and a page for it."""
+"""Operations: records that play again, success over time, attention of the policy, and a page for it."""
 
 from __future__ import annotations
 

@@ -9,13 +9,7 @@ from typing import Any
 from palmar.errors import need
 from palmar.runtime.adaptation.certificate import Certificate
 
-TITLES = {
-    "evaluation": "Does it do what it is asked to",
-    "safety": "Is it held",
-    "performance": "Is it fast enough",
-    "operations": "Can it be watched",
-    "improvement": "Can it get better",
-}
+TITLES = {g: g.capitalize() for g in ("evaluation", "safety", "performance", "operations", "improvement")}
 WORDS = {True: "met", False: "not met", None: "not applicable"}
 
 

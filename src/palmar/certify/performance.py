@@ -1,4 +1,4 @@
-"""Is it fast enough, in which forms, at what cost, and what happens when it is not there."""
+"""Performance: latency, the quantised form, memory and CPU, and what happens when the policy fails."""
 
 from __future__ import annotations
 

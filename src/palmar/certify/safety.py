@@ -1,4 +1,4 @@
-"""Is it held: every limit binds, and whoever may stop the robot stops it. Nothing moves but a mock of the robot."""
+"""Safety: every limit binds, and whoever may stop the robot stops it. Nothing moves but a mock of the robot."""
 
 from __future__ import annotations
 
@@ -222,9 +222,8 @@ def deadman(case: Case) -> Found:
         and bool(silent["latched"])
     )
     said = f"let go: held {late:.2f} s later, at rest" if let_go else "let go: the robot was not held"
-    return Found(
-        met, f"{said}; a loop that falls silent: braked and latched by the watchdog: {silent['latched']}", evidence
-    )
+    latched = "braked, and latched by the watchdog" if silent["latched"] else "not stopped by the watchdog"
+    return Found(met, f"{said}; a loop that falls silent: {latched}", evidence)
 
 
 class _Held(Subscriber):

@@ -77,7 +77,7 @@ class Certify:
 
         def found(item: Any) -> None:
             word = {True: "[green]met", False: "[red]not met", None: "not applicable"}[item.met]
-            table.add_row(item.name, word, styled("{}", item.finding))
+            table.add_row(item.name, styled(word), styled("{}", item.finding))
 
         def say(text: str) -> None:
             if not self.json:
