@@ -28,7 +28,7 @@ from palmar.shapes import Collision
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "runtime"))
-from attack import attacker, excess
+from palmar.certify.hostile import attacker, excess
 
 ROBOT = arm7()
 

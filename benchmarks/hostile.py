@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/hostile.py --commands 10000000 --processes 2
 
-Random, adversarial and non-finite targets (`tests/runtime/attack.py`), spread evenly over every robot and rate; the judge knows
+Random, adversarial and non-finite targets (`palmar.certify.hostile`), spread evenly over every robot and rate; the judge knows
 nothing of the safety layer. Every command is held to the robot's position, velocity, acceleration, jerk and workspace, and of
 every `--every` commands one to the whole braking path after it. Exits with 1 when one is outside.
 """
@@ -10,25 +10,21 @@ every `--every` commands one to the whole braking path after it. Exits with 1 wh
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from palmar.certify.hostile import attacker, excess
 from palmar.robots import robot as robot_named
 from palmar.robots import robots
 from palmar.runtime.safety.filter import Safety
 from palmar.types import Observation
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "runtime"))
-from attack import attacker, excess
 
 RATES = (50.0, 200.0, 1000.0)
 PIECE = 2000

@@ -24,6 +24,7 @@ FLOORS = (
     "transfer",
     "serve hub",
     "agent",
+    "certify",
     "cli",
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attack import attacker, excess
 
+from palmar.certify.hostile import attacker, excess
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.kinematics import Chain

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from attack import braking_paths
 
+from palmar.certify.hostile import braking_paths
 from palmar.embodiments import LITTLE, Embodiment
 from palmar.runtime.safety.filter import Safety
 from palmar.types import Observation

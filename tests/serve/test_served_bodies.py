@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attack import excess
 from faulty_bodies import gadget
 
+from palmar.certify.hostile import excess
 from palmar.errors import BadValue, RobotFault
 from palmar.runtime.bodies import approval
 from palmar.runtime.bodies.find import find_body

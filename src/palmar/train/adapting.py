@@ -29,7 +29,8 @@ Gate = Callable[[str, str], GateVerdict]
 
 @dataclass(frozen=True)
 class NewVersion:
-    """name: of the version. adapted: its training. verdict: None when nobody tried it. promoted: it acts now."""
+    """name: of the version. adapted: its training. verdict: None when nobody tried it. promoted: it acts now; one that passed
+    its gate and needs a certificate as well does not yet."""
 
     name: str
     parent: str
@@ -103,7 +104,7 @@ def adapted_version(
             where.name, parent, _about(request, sets), None if verdict is None else verdict.to_dict(),
             asdict(request.config) | {"seconds": round(done.seconds, 2), "tables": request.tables},
         )  # fmt: skip
-        promoted = verdict is not None and verdict.passed
+        promoted = verdict is not None and verdict.passed and not versions.certified
         if promoted:
             versions.promote(where.name)
         return NewVersion(where.name, parent, where, done, verdict, promoted, time.perf_counter() - began)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attack import attacker, excess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palmar.certify.hostile import attacker, excess
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.control.path import Control

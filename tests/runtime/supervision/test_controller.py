@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attack import excess
 
+from palmar.certify.hostile import excess
 from palmar.errors import BadValue
 from palmar.robot_parts import Measurement
 from palmar.robots.arm7 import arm7

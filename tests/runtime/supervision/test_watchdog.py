@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attack import attacker, excess
 from faulty_bodies import gadget
 
+from palmar.certify.hostile import attacker, excess
 from palmar.description.write import write_robot
 from palmar.robots import robot as robot_named
 from palmar.robots import robots

@@ -85,6 +85,8 @@ class Run:
     """Record states, commands, reasons and pictures to this MCAP file, for Foxglove."""
     metrics: MetricsPort = None
     """Port of this computer at which Prometheus reads the run's metrics (/metrics), 0 for any that is free."""
+    certified: Path | None = None
+    """A certificate (palmar certify): nothing moves unless it holds for this policy and this robot."""
     replay: Path | None = None
     """Folder of a data set whose recorded actions are played through the safety layer. Nothing moves."""
     keys: tuple[str, ...] = ()
@@ -126,6 +128,10 @@ class Run:
 
         one_thread(self.policy)
         settings = configured(live.RunConfig, self)
+        if self.certified is not None:
+            from palmar.cli.certified import require_for_run
+
+            require_for_run(self.certified, settings)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
         writable(self.mcap, self.force)
@@ -177,6 +183,7 @@ class Run:
             "log",
             "mcap",
             "metrics",
+            "certified",
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}

@@ -62,10 +62,20 @@ class Adapt:
     seed: Seed = 0
     processes: Processes = None
     """Of the trials; one a core when not given."""
+    certified: str = ""
+    """Name or file of the robot: from now on no version of --out acts without a certificate for it (palmar certify)."""
+    promote: str = ""
+    """Nothing is learned: this version of POLICY, a folder of versions, which has passed its gate, acts from now on."""
+    certificate: Path | None = None
+    """With --promote: the certificate of that version."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        if self.promote:
+            return self._promote(console)
+        if self.certificate is not None:
+            raise BadValue("--certificate counts only with --promote. Next: --promote VERSION, or leave it out")
         from palmar.eval.gate import GateConfig
         from palmar.lab.before_after import judge
         from palmar.sim.instructions import paraphrases
@@ -91,6 +101,12 @@ class Adapt:
             )
         writable_folder(self.out)
         one_thread("shipped")  # training sets its own number and puts this one back
+        if self.certified:
+            from palmar.description.find import find_robot
+            from palmar.runtime.adaptation.versions import Versions
+
+            find_robot(self.certified)
+            Versions(self.out).require_certificates(self.certified)
         used = None if seed is None else (seed, seed + self.trials)
         request = AdaptRequest(self.policy, self.corrections, self.replay, self.out, config, used, gate)
 
@@ -110,6 +126,11 @@ class Adapt:
             why = "; ".join(map(str, made.verdict.reasons))
             if made.promoted:
                 console.print(styled("[green]{} acts now[/]", made.name))
+            elif made.verdict.passed:
+                console.print(styled("[yellow]{} passed its gate and needs a certificate.[/]", made.name))
+                console.print(
+                    styled("{} goes on acting. Next: palmar certify {} --out FILE.json", made.parent, made.path)
+                )
             else:
                 console.print(styled("[yellow]{} goes on acting[/]: {}", made.parent, why))
         return int(not made.promoted), {
@@ -117,6 +138,19 @@ class Adapt:
             "training_seconds": made.adapted.seconds, "seconds": made.seconds, "person_seconds": made.adapted.person,
             "table_seed": seed, "gate": None if made.verdict is None else made.verdict.to_dict(), "training": asdict(config),
         }  # fmt: skip
+
+    def _promote(self, console: Screen) -> Answer:
+        from palmar.runtime.adaptation.versions import Versions, is_history
+
+        if not is_history(self.policy):
+            raise BadValue(
+                f"'{self.policy}' is no folder of versions; --promote needs one. Next: the --out of palmar adapt"
+            )
+        versions = Versions(self.policy)
+        before = versions.current
+        versions.promote(self.promote, self.certificate)
+        console.print(styled("[green]{} acts now[/], after {}", self.promote, before))
+        return 0, {"version": self.promote, "parent": before, "promoted": True}
 
     def _table_seed(self) -> int:
         from palmar.lab.before_after import Tables

@@ -18,11 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, regular_file
 from palmar.policy import CURRENT, current_version
+from palmar.runtime.adaptation.certificate import read_certificate, require_certificate
 from palmar.runtime.adaptation.lines import append, whole
 
 MANIFEST, HISTORY, DECIDING = "manifest.json", "history.jsonl", ".deciding"
+CERTIFIED = ".certified"
+"""In a folder of versions: none is promoted without a certificate (`palmar certify`)."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +117,40 @@ class Versions:
         _replace(self.root / name / MANIFEST, json.dumps(asdict(version), indent=1))
         return name
 
-    def promote(self, name: str) -> None:
-        """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, that failed it, or whose gate
-        compared it with another version than the one that acts, such as after a rollback."""
-        with self._deciding():
-            self._promote(name)
+    @property
+    def certified(self) -> bool:
+        """Whether a version needs a certificate to act, beside its gate."""
+        return (self.root / CERTIFIED).exists()
 
-    def _promote(self, name: str) -> None:
+    def require_certificates(self, robot: str) -> None:
+        """From now on a version needs a certificate for this robot (a name or a robot file) to act; it stays so."""
+        _replace(self.root / CERTIFIED, robot)
+
+    def promote(self, name: str, certificate: Path | None = None) -> None:
+        """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, that failed it, or whose gate
+        compared it with another version than the one that acts, such as after a rollback; and for one without a certificate that
+        holds, where one is given or needed (`require_certificates`)."""
+        with self._deciding():
+            self._promote(name, certificate)
+
+    def _check_certificate(self, name: str, certificate: Path | None) -> None:
+        if certificate is None and not self.certified:
+            return
+        robot = (self.root / CERTIFIED).read_text("utf-8").strip() if self.certified else ""
+        try:
+            if certificate is None:
+                raise BadValue(
+                    f"version {name} has no certificate, which every version in '{self.root}' needs. Next: palmar certify "
+                    f"{self.path(name)} --robot {robot} --out FILE.json, then palmar adapt {self.root} --promote {name} "
+                    "--certificate FILE.json"
+                )
+            robot = robot or read_certificate(certificate).robot
+            require_certificate(certificate, str(self.path(name)), robot)
+        except PalmarError as error:
+            self._note("rejected", name, str(error))
+            raise
+
+    def _promote(self, name: str, certificate: Path | None = None) -> None:
         version = self.version(name)
         if version.gate is None:
             self._note("rejected", name, "no gate")
@@ -138,8 +168,9 @@ class Versions:
             raise BadValue(
                 f"version {name} cannot act: {why}. Next: palmar adapt {self.root}, from the version that acts"
             )
+        self._check_certificate(name, certificate)
         self._act(name)
-        self._note("promoted", name, f"gate passed, after {version.parent}")
+        self._note("promoted", name, f"gate passed, after {version.parent}" + (", certified" if certificate else ""))
 
     def roll_back(self, reason: str, alarmed: str | None = None) -> str:
         """Let the parent of the version that acts act again; its name. alarmed: the version that it is about; where another acts by

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from palmar.embodiments import Embodiment
+from palmar.errors import BadValue
+from palmar.types import Array
 
-Attack = Callable[[np.ndarray], np.ndarray]
+Attack = Callable[[Array], Array]
+MOST = 5000
+"""Of the ticks of a braking path."""
 MODES = ("anywhere", "limit", "beyond", "swing", "face", "near", "broken", "huge", "home")
 
 
-def spans(robot: Embodiment) -> tuple[np.ndarray, np.ndarray]:
+def spans(robot: Embodiment) -> tuple[Array, Array]:
     """Lowest and highest values to aim at: ±3 turns for a joint without limits."""
     return np.maximum(robot.lower, -20.0 if np.isinf(robot.lower).any() else -np.inf), np.minimum(
         robot.upper, 20.0 if np.isinf(robot.upper).any() else np.inf
@@ -22,10 +27,10 @@ def spans(robot: Embodiment) -> tuple[np.ndarray, np.ndarray]:
 def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
     """From the last command [N] to the next target [N]; changes its way every 1 to 40 ticks, seldom 200."""
     low, high = spans(robot)
-    wide, N = high - low, len(robot.channels)
+    wide, n = high - low, len(robot.channels)
     fixed = ~robot.moves_joint
     boxed = [f for f in robot.frames if f.workspace is not None]
-    state = {"left": 0, "mode": "", "goal": np.zeros(N), "tick": 0, "frame": None}
+    state: dict[str, Any] = {"left": 0, "mode": "", "goal": np.zeros(n), "tick": 0, "frame": None}
 
     def renew() -> None:
         state["left"] = int(rng.integers(1, 41))
@@ -34,22 +39,24 @@ def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
         if state["mode"] in ("limit", "beyond") and rng.random() < 0.3:
             state["left"] = 200  # long enough to get there
         if state["mode"] == "limit":
-            state["goal"] = np.where(rng.random(N) < 0.5, low, high)
+            state["goal"] = np.where(rng.random(n) < 0.5, low, high)
         if state["mode"] == "beyond":
-            state["goal"] = np.where(rng.random(N) < 0.5, low - wide * rng.random(N), high + wide * rng.random(N))
+            state["goal"] = np.where(rng.random(n) < 0.5, low - wide * rng.random(n), high + wide * rng.random(n))
         if state["mode"] == "face":  # a point outside the box, behind a random face
             frame = boxed[rng.integers(len(boxed))]
-            point = rng.uniform(*frame.workspace)
+            box = np.asarray(frame.workspace)
+            point: Array = rng.uniform(box[0], box[1])
             axis, side = rng.integers(3), rng.integers(2)
-            point[axis] = frame.workspace[side, axis] + (side * 2 - 1) * rng.uniform(0.0, 0.1)
+            point[axis] = box[side, axis] + (side * 2 - 1) * rng.uniform(0.0, 0.1)
             state["goal"], state["frame"] = point, frame
 
-    def attack(command: np.ndarray) -> np.ndarray:
+    def attack(command: Array) -> Array:
         if state["left"] == 0:
             renew()
         state["left"] -= 1
         state["tick"] += 1
-        mode, goal = state["mode"], state["goal"]
+        mode: str = state["mode"]
+        goal: Array = state["goal"]
         if mode == "swing":
             goal = low if state["tick"] % 2 else high
         elif mode == "face":
@@ -58,13 +65,13 @@ def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
             down = np.diag([1.0, -1.0, -1.0]) if frame.rotates else None
             goal[robot.path(frame)] = robot.commands(frame, frame.chain.step_towards(q, state["goal"], down, home))
         elif mode == "near":
-            goal = command + rng.normal(0, 0.005, N) * wide
+            goal = command + rng.normal(0, 0.005, n) * wide
         elif mode == "home":
             goal = robot.home.copy()
         elif mode == "huge":
-            goal = rng.choice([-1e308, 1e308, 1e12, -1e30], N)
+            goal = rng.choice([-1e308, 1e308, 1e12, -1e30], n)
         elif mode == "broken":
-            goal = np.where(rng.random(N) < 0.3, rng.choice([np.nan, np.inf, -np.inf], N), command)
+            goal = np.where(rng.random(n) < 0.3, rng.choice([np.nan, np.inf, -np.inf], n), command)
         goal = goal.copy()
         if mode != "broken":
             goal[fixed] = rng.choice([-3.0, 0.0, 0.3, 0.5, 1.0, 7.0], int(fixed.sum())) * wide[fixed]
@@ -73,7 +80,7 @@ def attacker(robot: Embodiment, rng: np.random.Generator) -> Attack:
     return attack
 
 
-def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray, a: np.ndarray) -> np.ndarray:
+def braking_paths(robot: Embodiment, q: Array, v: Array, a: Array) -> Array:
     """Values [M, n, N] of the joint channels at each tick of full braking from q, rates v and their changes a [M, N]; other
     channels stay. Tick by tick: brake as hard as can be taken back, within acceleration and jerk, by the time v is 0."""
     dt = 1 / robot.control_rate
@@ -89,11 +96,14 @@ def braking_paths(robot: Embodiment, q: np.ndarray, v: np.ndarray, a: np.ndarray
         a = np.where(moves, np.clip(wanted, a - step, a + step), 0.0)
         v = v + a * dt
         path.append(path[-1] + v * dt)
-        assert len(path) < 5000, "braking does not end"
+        if len(path) >= MOST:
+            raise BadValue(
+                f"braking does not end within {MOST} ticks. Next: look at the acceleration and jerk of the robot file"
+            )
     return np.stack(path, axis=1)
 
 
-def excess(robot: Embodiment, start: np.ndarray | None, commands: np.ndarray, every: int = 1) -> dict[str, float]:
+def excess(robot: Embodiment, start: Array | None, commands: Array, every: int = 1) -> dict[str, float]:
     """How far the worst command is outside each of the robot's own limits; none may be above 0.
 
     Relative to the limit for velocity, acceleration and jerk, to the range for positions and braking; [m] for the boxes.

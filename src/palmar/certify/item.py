@@ -1,0 +1,163 @@
+"""An item of the checklist as a value, and what every check is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from palmar.embodiments import Embodiment
+from palmar.errors import BadFile, BadValue
+from palmar.eval.report import plain
+from palmar.models.acting import NeuralPolicy
+from palmar.policy import Policy, load_policy
+from palmar.ranges import Count, Processes, Range, Seed, check_ranges
+from palmar.runtime.adaptation.certificate import Fingerprints, sha256
+
+AGE = 30.0
+"""Oldest evidence that is taken [days]."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the checklist. met: None where it does not apply to this robot. finding: what was found, in a sentence. evidence:
+    figures, intervals, counts, seeds, and the SHA-256 of files. how: the way to it, where it is not met."""
+
+    name: str
+    group: str
+    requirement: str
+    met: bool | None
+    finding: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    how: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        out: dict[str, Any] = json.loads(
+            json.dumps(asdict(self) | {"evidence": finite(plain(self.evidence))}, allow_nan=False)
+        )
+        return out
+
+
+def finite(value: Any) -> Any:
+    """The same, with None for a number that JSON does not know."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found; the rest of an `Item` is written beside the check."""
+
+    met: bool | None
+    finding: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """name: of the item. requirement: a sentence. how: the way to it where it is not met. run: finds out."""
+
+    name: str
+    requirement: str
+    how: str
+    run: Callable[[Case], Found]
+
+
+@dataclass(frozen=True)
+class CertifyConfig:
+    """What is certified, and how much is run. policy: a checkpoint folder or "shipped". robot: a name or a robot file. data: the
+    training data. evidence: folder where results are kept, and taken from. episodes: tables a task in each split. quick: a tenth,
+    which certifies nothing. commands: {command: its options} that the command line has."""
+
+    policy: str = "shipped"
+    robot: str = "arm7"
+    data: Path | None = None
+    evidence: Path | None = None
+    episodes: Count = 50
+    hostile: Annotated[int, Range(100, 10**8)] = 20_000
+    quick: bool = False
+    seed: Seed = 20_000
+    days: Annotated[float, Range(0, 36_500)] = AGE
+    processes: Processes = None
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def tables(self) -> int:
+        return max(self.episodes // 10, 1) if self.quick else self.episodes
+
+    @property
+    def attacks(self) -> int:
+        return max(self.hostile // 10, 100) if self.quick else self.hostile
+
+
+@dataclass
+class Case:
+    """One certification as it goes. robot: what is certified on. prints: of everything. folder: for files of evidence. scratch: for
+    what is thrown away. progress: bars are shown."""
+
+    config: CertifyConfig
+    robot: Embodiment
+    prints: Fingerprints
+    folder: Path
+    scratch: Path
+    progress: bool = True
+    say: Callable[[str], None] = lambda text: None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def policy(self) -> Policy:
+        return load_policy(self.config.policy)
+
+    @property
+    def neural(self) -> NeuralPolicy:
+        """Raises `BadValue` for a policy whose model is not here."""
+        if not isinstance(self.policy, NeuralPolicy):
+            raise BadValue(
+                f"'{self.config.policy}' is a {type(self.policy).__name__}; expected a palmar checkpoint. Next: its folder"
+            )
+        return self.policy
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What several items need, made once."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        return self.shared[name]
+
+    def kept(self, name: str, make: Callable[[Path], None]) -> Path:
+        """A file of evidence: the one in the folder when it is of the same checkpoint, robot, data and palmar, and not too old, or
+        else made anew. A file that was changed after it was stamped is made anew."""
+        path, stamp = self.folder / name, self.folder / f"{name}.stamp"
+        if path.exists() and self._stamped(path, stamp):
+            self.say(f"taken from the evidence: {name}")
+            return path
+        path.unlink(missing_ok=True)
+        stamp.unlink(missing_ok=True)
+        make(path)
+        write_stamp(path, self.prints, self.now())
+        return path
+
+    def _stamped(self, path: Path, stamp: Path) -> bool:
+        try:
+            said = json.loads(stamp.read_text("utf-8"))
+            old = self.now() - datetime.fromisoformat(said["made"]) > timedelta(days=self.config.days)
+            return not old and said["of"] == asdict(self.prints) and said["sha256"] == sha256(path)
+        except (OSError, ValueError, KeyError, TypeError, BadFile):
+            return False
+
+
+def write_stamp(path: Path, prints: Fingerprints, now: datetime) -> None:
+    """Beside a file of evidence: of what it is, and when it was made."""
+    about = {"of": asdict(prints), "made": now.isoformat(timespec="seconds"), "sha256": sha256(path)}
+    path.with_name(f"{path.name}.stamp").write_text(json.dumps(about, indent=1), "utf-8")
