@@ -64,7 +64,9 @@ def test_a_server_that_is_killed_holds_the_robot_at_once_and_comes_back():
     watching, said = Watching(controller), {}
 
     def kill() -> None:
-        time.sleep(1.0)
+        until = time.monotonic() + 60.0
+        while not getattr(controller, "acted", False) and time.monotonic() < until:  # it drives
+            time.sleep(0.05)
         said["killed"] = time.monotonic()
         server.send_signal(signal.SIGKILL)
         server.wait()
