@@ -16,7 +16,7 @@ from palmar.errors import BadValue
 from palmar.policy import Policy, checkpoint_of, load_policy, split_robot
 from palmar.runtime.adaptation.ab_log import ABLog
 from palmar.runtime.adaptation.intervening import ByHand, Intervening
-from palmar.runtime.adaptation.teleop import GIVE, TAKE, Keyboard, Teleop
+from palmar.runtime.adaptation.teleop import GIVE, TAKE, Keyboard, Keys, Teleop
 from palmar.runtime.adaptation.versions import is_history
 from palmar.runtime.confidence.conduct import Judged
 from palmar.runtime.confidence.confident import Confident
@@ -101,7 +101,7 @@ def _fingerprint(name: str, policy: Policy | None = None) -> str:
 class Resuming(Subscriber):
     """Lets a robot that is held (`Controller.hold`) go on when a person types the key for it: they have looked."""
 
-    def __init__(self, controller: Controller, keys: Keyboard) -> None:
+    def __init__(self, controller: Controller, keys: Keys) -> None:
         self.controller, self.keys = controller, keys
 
     def on_start(self, obs: Observation, body: Body) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, RobotFault, UnknownName
+from palmar.errors import BadValue, RobotFault, UnknownName, UserError
+from palmar.runtime.bodies.lerobot_device import LEROBOT, asked, digest
 from palmar.runtime.bodies.remote import TCP, RemoteBody, address
 from palmar.runtime.bodies.same import check_same
 from palmar.runtime.mock import MockBody
@@ -28,8 +29,8 @@ METHODS = {
 }
 MOCK, GYM = "mock:", "gym:"
 FORMS = (
-    f"{MOCK}, {GYM}ENV for a Gymnasium environment, tcp://HOST:PORT of palmar serve-body, or module:Class, such as my_arm:MyArm "
-    "for the class MyArm in my_arm.py"
+    f"{MOCK}, {GYM}ENV for a Gymnasium environment, {LEROBOT}TYPE for a robot of lerobot, tcp://HOST:PORT of palmar serve-body, or "
+    "module:Class, such as my_arm:MyArm for the class MyArm in my_arm.py"
 )
 
 
@@ -110,7 +111,7 @@ class Found:
         arguments = _arguments(self.made, where, robot)
         try:
             inner = self.made(*arguments)
-        except BadValue:
+        except (UserError, RobotFault):
             raise
         except Exception as error:
             raise RobotFault(
@@ -138,10 +139,10 @@ class Found:
 
 def find_body(where: str) -> Found:
     """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, `mock:`
-    for one that tracks every command perfectly, with pictures of noise, `gym:ENV` for a Gymnasium environment, or
-    `tcp://HOST:PORT` for one of `palmar serve-body`.
+    for one that tracks every command perfectly, with pictures of noise, `gym:ENV` for a Gymnasium environment,
+    `lerobot:TYPE?NAME=VALUE&…` for a robot of lerobot, or `tcp://HOST:PORT` for one of `palmar serve-body`.
 
-    The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue` or `UnknownName`.
+    The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue`, `UnknownName` or `MissingPackage`.
     """
     if where == MOCK:
         return Found(where, None)
@@ -150,6 +151,8 @@ def find_body(where: str) -> Found:
         return Found(where, partial(_remote, where))
     if where.startswith(GYM) and where != GYM:
         return Found(where, partial(_gymnasium, where.removeprefix(GYM)))
+    if where.startswith(LEROBOT):
+        return Found(where, partial(_lerobot, where), digest(asked(where)))
     made = _class(where)
     return Found(where, made, source_digest(made))
 
@@ -162,6 +165,12 @@ def _gymnasium(name: str, robot: Embodiment) -> Any:
     from palmar.runtime.bodies.gymnasium_body import GymnasiumBody
 
     return GymnasiumBody(name, robot)
+
+
+def _lerobot(where: str, robot: Embodiment) -> Any:
+    from palmar.runtime.bodies.lerobot_body import LeRobotBody
+
+    return LeRobotBody(where, robot)
 
 
 def source_digest(made: Callable[..., Any]) -> str:
