@@ -16,6 +16,9 @@ if [ ! -f "$venv/.done" ]; then
     'imageio[ffmpeg]' termcolor pyserial
   touch "$venv/.done"
 fi
+# for its robots: the servos' package, and palmar's base, which drives them in this environment
+"$venv/bin/python" -c "import scservo_sdk, rich, tyro, websockets, msgpack" 2>/dev/null ||
+  "$venv/bin/pip" --disable-pip-version-check -q install feetech-servo-sdk rich tyro websockets msgpack
 # torchcodec wants FFmpeg's libraries under their plain names: PyAV carries them.
 libs=$("$venv/bin/python" -c "import av, pathlib; print(pathlib.Path(av.__file__).parents[1] / 'av.libs')")
 mkdir -p "$venv/ffmpeg"
@@ -45,4 +48,6 @@ rm -rf "$work"
 echo "--- policies: what lerobot's ACT and diffusion answer (lerobot_policies.py), and what palmar makes of their files"
 env -u LD_LIBRARY_PATH PALMAR_LEROBOT_VENV="$venv" "$python" -m pytest -q -p no:cacheprovider \
   "$repo/tests/adapters/test_adapters.py::test_lerobot_says_the_same"
+echo "--- robots and teleoperators: an SO-101 on a simulated bus, recorded, trained for, served and driven"
+"$python" "$here/lerobot_robots.py" "$venv/bin/python"
 echo "conformance with lerobot 0.4.4: passed"

@@ -39,6 +39,25 @@ class Constant:
         pass
 
 
+class Between(Inline):
+    """Answers between two ticks: it is busy in the tick it is asked in, and not in the next. Asked again, it forgets the answer."""
+
+    def __init__(self, policy, clock):
+        super().__init__(policy)
+        self.clock, self.asked_at = clock, -1.0
+
+    def request(self, obs, now, prefix=None):
+        super().request(obs, now, prefix)
+        self.asked_at = self.clock.now()
+
+    @property
+    def busy(self):
+        return self.asked_at == self.clock.now()
+
+    def poll(self, now):
+        return None if self.busy else super().poll(now)
+
+
 class Recorder(Subscriber):
     def __init__(self):
         self.ticks, self.frames, self.ends = [], [], []
@@ -319,3 +338,22 @@ def test_a_body_that_refuses_a_command_is_braked_by_the_next(refused, rests):
         brake_to_rest(body, safety, clock)
     assert not safety.moving
     assert np.array_equal(body.commands[-1], safety.command) == rests
+
+
+@pytest.mark.parametrize(("rate", "execute"), [(50.0, 1), (10.0, 1), (50.0, 3)])
+def test_an_answer_is_heard_before_the_policy_is_asked_again(rate, execute):
+    """Also where it is asked at every tick."""
+    robot, clock, seen = replace(ROBOT, policy_rate=rate), SimClock(), Recorder()
+    body, policy = MockBody(robot), Constant()
+    policy.act = lambda obs, prefix=None: ActionChunk(np.tile(policy.action, (16, 1)), 1 / rate, obs.time)
+    rollout(
+        body,
+        Between(policy, clock),
+        body.reset(),
+        clock=clock,
+        chunks=ChunkBuffer(execute),
+        subscribers=(seen,),
+        timeout=1.0,
+    )
+    assert not seen.ticks[0].acting and all(t.acting for t in seen.ticks[1:])
+    assert sum(t.new_chunk for t in seen.ticks) == pytest.approx(rate / execute, abs=1)

@@ -102,7 +102,7 @@ def _fingerprint(name: str, policy: Policy | None = None) -> str:
 class Resuming(Subscriber):
     """Lets a robot that is held (`Controller.hold`) go on when a person types the key for it: they have looked."""
 
-    def __init__(self, controller: Controller, keys: Keyboard) -> None:
+    def __init__(self, controller: Controller, keys: Keys) -> None:
         self.controller, self.keys = controller, keys
 
     def on_start(self, obs: Observation, body: Body) -> None:

@@ -197,11 +197,27 @@ def rollout(
         s.on_start(obs, body)
     start, epoch, index, late, reason = clock.now(), obs.time, 0, 0.0, "timeout"
     first, failures, error, asked = start, 0, None, chunks.epoch
+    fresh: ActionChunk | None = None
+    failure: Exception | None = None
+
+    def hear(now: float) -> None:
+        """Take over what the worker has answered."""
+        nonlocal fresh, failures, error, failure
+        try:
+            if (answer := worker.poll(now)) is not None:
+                chunks.push(_fitting(answer, robot), now, asked)
+                fresh = answer
+        except Exception as raised:
+            failures, error, failure = failures + 1, raised, raised
+
     worker.forget()  # what was asked for in another episode
     while clock.now() - first < timeout - 1e-9:
         began = clock.now()
         now = epoch + index * tick_time  # time as the body stamps it: what observations, chunks and guards go by
         boundary = index % every == 0
+        fresh, failure = None, None
+        if not worker.busy:  # an answer that came since the last tick is lost when the worker is asked again
+            hear(now)
         step = 1.0 / robot.policy_rate if chunks.current is None else chunks.current.dt
         asking = boundary and chunks.due(now, step) and not worker.busy
         looked = asking or (boundary and frames)
@@ -213,13 +229,7 @@ def rollout(
             worker.request(obs, now, chunks.rest(now))
             chunks.asked(now)
             asked = chunks.epoch
-        fresh, failure = None, None
-        try:
-            if (answer := worker.poll(now)) is not None:
-                chunks.push(_fitting(answer, robot), now, asked)
-                fresh = answer
-        except Exception as raised:
-            failures, error, failure = failures + 1, raised, raised
+        hear(now)
         if stop is not None and stop():
             reason = "stopped"
             break

@@ -38,8 +38,8 @@ class Run:
     """Name of a robot that comes with palmar, or a robot file (.toml). When not given: arm7, the
     body's own, or with --replay the one that the set names."""
     body: str = ""
-    """module:Class of a body of your own, from the current folder or an installed package; mock: for one that only tracks
-    commands. The simulated world when not given."""
+    """module:Class of a body of your own, from the current folder or an installed package; "lerobot:TYPE?NAME=VALUE&…" for a robot
+    of lerobot; mock: for one that only tracks commands. The simulated world when not given."""
     names: tuple[str, ...] = ()
     """POLICY=ROBOT … for channels that the two call differently; with --replay ROBOT=RECORDING."""
     cameras: tuple[str, ...] = ()

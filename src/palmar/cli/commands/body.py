@@ -26,7 +26,8 @@ class CheckBody:
     """
 
     body: str
-    """module:Class, from the current folder or an installed package, or mock:."""
+    """module:Class, from the current folder or an installed package, "lerobot:TYPE?NAME=VALUE&…" for a robot of lerobot, gym:ENV,
+    or mock:."""
     robot: str = ""
     """Name of a robot that comes with palmar, or a robot file (.toml). The body's own `embodiment` when not given."""
     share: Part = 0.03

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,10 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
-from palmar.ranges import COLLECTED, SEED, Count, Processes, Range, Seconds, Seed, Share, Strength
+from palmar.ranges import COLLECTED, SEED, Count, Period, Processes, Range, Seconds, Seed, Share, Strength
+
+ROBOT = "arm7"
+"""Whose demonstrations the scripted experts record where no robot is named."""
 
 if TYPE_CHECKING:
     from palmar.sim.params import Randomization
@@ -19,14 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Collect:
-    """Record demonstrations of the scripted experts in randomised simulation as a LeRobot v3 data set."""
+    """Record demonstrations as a LeRobot v3 data set: of the scripted experts in randomised simulation, or with --teleop of a
+    person on a body of your own.
+
+    With --teleop, keys of the terminal: space begins an episode; y ends it as a success, n as a failure, x without keeping it,
+    q ends the session. Each that is kept is on the disk before the next.
+    """
 
     out: Path
     """Folder of the data set."""
     episodes: Count = 100
     """How many to save; failed demonstrations are not saved."""
-    robot: str = "arm7"
-    """A robot that comes with palmar (docs/robots.md)."""
+    robot: str | None = None
+    """A robot that comes with palmar (docs/robots.md); arm7 when not given. With --teleop also a robot file (.toml), or the body's
+    own when not given."""
     tasks: tuple[str, ...] = ("all",)
     """Which tasks take turns; all: those that fit the robot."""
     seed: Seed = 0
@@ -53,10 +62,26 @@ class Collect:
     """Go on with a data set that is there until it holds --episodes."""
     processes: Processes = None
     """One a core when not given."""
+    teleop: str = ""
+    """A person drives: keys, or "lerobot:TYPE?NAME=VALUE&…" for a teleoperator of lerobot, such as
+    "lerobot:so101_leader?port=/dev/ttyACM1&id=left"."""
+    body: str = ""
+    """With --teleop: module:Class, "lerobot:TYPE?…", gym:ENV, tcp://HOST:PORT or mock:."""
+    instruction: str = ""
+    """With --teleop: what is done, such as "pick up the red cube"."""
+    names: tuple[str, ...] = ()
+    """With --teleop: LEADER=ROBOT … where the two call a channel differently."""
+    longest: Seconds = 60.0
+    """With --teleop: longest episode [s]. Its pictures are in memory until it ends."""
+    watchdog: Period = 0.2
+    """With --teleop: longest time without a command before the watchdog, a process of its own, brakes the robot [s]."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
+        self._check_mode()
+        if self.teleop:
+            return self._by_hand(console)
         from palmar.lab.collect import CollectConfig, collect
         from palmar.lab.stills import StillsConfig, collect_stills
         from palmar.sim.params import Randomization
@@ -69,7 +94,7 @@ class Collect:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
             done = collect_stills(self.out, photographs, self.processes, self.resume, progress=not self.json)
         else:
-            config = configured(CollectConfig, self, randomization=worlds)
+            config = configured(CollectConfig, self, randomization=worlds, robot=self.robot or ROBOT)
             one_thread(self.driver)
             done = collect(self.out, config, self.processes, self.resume, progress=not self.json)
         before = f", beside {done.there} that were there" if done.there else ""
@@ -83,6 +108,39 @@ class Collect:
         return int(done.short > 0), {"root": str(done.root)} | {
             n: getattr(done, n) for n in ("saved", "there", "tried", "frames", "short")
         }
+
+    def _check_mode(self) -> None:
+        """Raise `BadValue` for an option that counts only with --teleop, or only without."""
+        by_hand = ("body", "instruction", "names", "longest", "watchdog")
+        scripted = (
+            "tasks", "strength", "driver", "beta", "correct", "patience", "detector", "world", "identified", "stills", "processes",
+        )  # fmt: skip
+        usual = {f.name: f.default for f in fields(self)}
+        for name in scripted if self.teleop else by_hand:
+            if getattr(self, name) != usual[name]:
+                where = "not with --teleop, where a person drives" if self.teleop else "only with --teleop"
+                raise BadValue(
+                    f"--{name} {getattr(self, name)} counts {where}. Next: leave it out, or see palmar collect --help"
+                )
+        if self.teleop and not self.body:
+            raise BadValue(
+                "--teleop drives no body; expected one. Next: --body module:Class, or --body mock: to try it"
+            )
+
+    def _by_hand(self, console: Screen) -> Answer:
+        from palmar.cli.teleoperated import TeleopConfig, teleoperate
+
+        config = configured(TeleopConfig, self, timeout=self.longest, robot=self.robot or "")
+        writable_folder(self.out)
+        done = teleoperate(config, console)
+        before = f", beside {done.there} that were there" if done.there else ""
+        console.print(
+            styled("[bold]{}[/] episodes, {} frames in [bold]{}[/]{}; {} of them failures, {} not kept ({}).", done.saved,
+                   done.frames, done.root, before, done.failures, done.discarded, done.reason)
+        )  # fmt: skip
+        if done.saved:
+            console.print(f"Next: palmar inspect {done.root} --quality")
+        return done.exit_code, asdict(done) | {"root": str(done.root)}
 
 
 def _identified(path: Path, strength: float) -> Randomization:

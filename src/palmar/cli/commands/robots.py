@@ -48,7 +48,8 @@ class Make:
     """A robot file (TOML) from a description, a data set, or both, to read and edit. Replaces no file."""
 
     source: Positional[str]
-    """A URDF or MJCF file, a data set folder, or a robot file to go on from. Meshes need not be there."""
+    """A URDF or MJCF file, a data set folder, a robot file to go on from, or "lerobot:TYPE?NAME=VALUE&…" for what a robot of
+    lerobot says of itself. Meshes need not be there."""
     out: Path
     """The robot file to write."""
     data: Path | None = None
@@ -83,7 +84,8 @@ class Make:
             raise BadFile(f"'{self.out}' is there already; a robot file may hold a person's work. Next: another --out")
         writable(self.out)
         robot = self.made()
-        sources = [Path(p).name for p in (self.source, self.description, self.data) if p]
+        given = (p for p in (self.source, self.description, self.data) if p)
+        sources = [str(p).partition("?")[0] if str(p).startswith("lerobot:") else Path(p).name for p in given]
         write_robot(robot, self.out, " and ".join(sources))
         _print(console, robot)
         console.print(styled("Written to [bold]{}[/].", self.out))
@@ -102,10 +104,19 @@ class Make:
         from palmar.description.dataset import from_dataset
         from palmar.description.file import read_robot
         from palmar.description.join import joined, with_data
+        from palmar.runtime.bodies.lerobot_device import LEROBOT
+        from palmar.runtime.bodies.lerobot_robot import robot_of
 
         frames = self.frames or None
         source = Path(self.source)
-        if source.suffix == ".toml":
+        if self.source.startswith(LEROBOT):
+            if self.data or self.description or self.frames:
+                raise BadValue(
+                    f"'{self.source}' is a robot of lerobot; expected no --data, --description or --frames. Next: make its file "
+                    "first, then go on from that"
+                )
+            robot = robot_of(self.source)
+        elif source.suffix == ".toml":
             robot = read_robot(source)
             if not self.description and not self.data:
                 raise BadValue(
@@ -133,7 +144,7 @@ class Make:
                 source, limits=_limits(self.velocity, self.position), guess=self.guess, frames=frames, openings=self.openings
             )  # fmt: skip
         if (self.velocity or self.position or self.guess or self.openings) and (
-            self.data or source.suffix == ".toml" or source.is_dir()
+            self.data or source.suffix == ".toml" or source.is_dir() or self.source.startswith(LEROBOT)
         ):
             raise BadValue(
                 "--velocity, --position, --openings and --guess are for a description alone; with data or a robot file expected "

@@ -111,7 +111,7 @@ class ServeBody:
     """
 
     body: Positional[str]
-    """module:Class, from the current folder or an installed package, gym:ENV, or mock:."""
+    """module:Class, from the current folder or an installed package, "lerobot:TYPE?NAME=VALUE&…", gym:ENV, or mock:."""
     robot: str
     """Name of a robot that comes with palmar, or a robot file (.toml)."""
     host: str = "127.0.0.1"

@@ -37,11 +37,13 @@ class Keys(Protocol):
 class Keyboard:
     """The keys of a terminal, which repeats those that are held and never says that one is let go.
 
-    Raises `BadValue` where there is no terminal. `close` puts it back.
+    option: what asks for it, in messages. Raises `BadValue` where there is no terminal. `close` puts it back.
     """
 
-    def __init__(self, file: int | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self._terminal, self._now = Typed("--correct keys", "run it in a terminal", file), now
+    def __init__(
+        self, file: int | None = None, now: Callable[[], float] = time.monotonic, option: str = "--correct keys"
+    ) -> None:
+        self._terminal, self._now = Typed(option, "run it in a terminal", file), now
         self._seen: dict[str, float] = {}
         self._repeats: dict[str, bool] = {}
         self._presses: dict[str, int] = {}

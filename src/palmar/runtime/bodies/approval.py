@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -66,9 +67,8 @@ def require_checked(robot: Embodiment, body: Found | Attached, asked: str = "ROB
     has. asked: how the robot was asked for, for the message."""
     if not body.digest:
         return
-    command = (
-        f"palmar check-body --robot {asked} --body {body.where}" if asked else f"palmar check-body --body {body.where}"
-    )
+    where = shlex.quote(body.where)
+    command = f"palmar check-body --robot {asked} --body {where}" if asked else f"palmar check-body --body {where}"
     found = _read(state_folder() / f"{key(robot, body.where, body.digest)}.json")
     if found is not None and not found.failed:
         return

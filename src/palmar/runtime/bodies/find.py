@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, MissingPackage, RobotFault, UnknownName
+from palmar.errors import BadValue, RobotFault, UnknownName, UserError
+from palmar.runtime.bodies.lerobot_device import LEROBOT, asked, digest
 from palmar.runtime.bodies.remote import TCP, RemoteBody, address
 from palmar.runtime.bodies.same import check_same
 from palmar.runtime.mock import MockBody
@@ -29,7 +30,8 @@ METHODS = {
 }
 MOCK, GYM = "mock:", "gym:"
 FORMS = (
-    f"{MOCK}, {GYM}ENV for a Gymnasium environment, {ROS2} for one on ROS 2, tcp://HOST:PORT of palmar serve-body, or "
+    f"{MOCK}, {GYM}ENV for a Gymnasium environment, {LEROBOT}TYPE for a robot of lerobot, {ROS2} for one on ROS 2, "
+    "tcp://HOST:PORT of palmar serve-body, or "
     "module:Class, such as my_arm:MyArm for the class MyArm in my_arm.py"
 )
 
@@ -111,7 +113,7 @@ class Found:
         arguments = _arguments(self.made, where, robot)
         try:
             inner = self.made(*arguments)
-        except (BadValue, MissingPackage):
+        except (UserError, RobotFault):
             raise
         except Exception as error:
             raise RobotFault(
@@ -139,10 +141,11 @@ class Found:
 
 def find_body(where: str) -> Found:
     """A body by its class, not connected yet: `module:Class`, from the current folder or an installed package, `mock:`
-    for one that tracks every command perfectly, with pictures of noise, `gym:ENV` for a Gymnasium environment, `ros2:` for one on
-    ROS 2 (`runtime.ros2.topics`), or `tcp://HOST:PORT` for one of `palmar serve-body`.
+    for one that tracks every command perfectly, with pictures of noise, `gym:ENV` for a Gymnasium environment,
+    `lerobot:TYPE?NAME=VALUE&…` for a robot of lerobot, `ros2:` for one on ROS 2 (`runtime.ros2.topics`), or `tcp://HOST:PORT` for
+    one of `palmar serve-body`.
 
-    The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue` or `UnknownName`.
+    The current folder stays on `sys.path`, as with `python -m`. Raises `BadValue`, `UnknownName` or `MissingPackage`.
     """
     if where == MOCK:
         return Found(where, None)
@@ -154,6 +157,8 @@ def find_body(where: str) -> Found:
     if where.startswith(ROS2):
         usual = topics_of(where).robot.where  # what is behind the topics has to be checked
         return Found(usual, partial(_ros2, where), hashlib.sha256(usual.encode()).hexdigest())
+    if where.startswith(LEROBOT):
+        return Found(where, partial(_lerobot, where), digest(asked(where)))
     made = _class(where)
     return Found(where, made, source_digest(made))
 
@@ -172,6 +177,12 @@ def _ros2(where: str, robot: Embodiment) -> Any:
     from palmar.runtime.ros2.body import Ros2Body
 
     return Ros2Body(where, robot)
+
+
+def _lerobot(where: str, robot: Embodiment) -> Any:
+    from palmar.runtime.bodies.lerobot_body import LeRobotBody
+
+    return LeRobotBody(where, robot)
 
 
 def source_digest(made: Callable[..., Any]) -> str:
