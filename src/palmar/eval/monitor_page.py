@@ -22,7 +22,7 @@ def page(m: Monitored) -> str:
     alarms = "".join(f"<li>{escape(name)}: {escape(str(a))}</li>" for name, a in m.alarms)
     damaged = f" {m.log.damaged} damaged lines were left out." if m.log.damaged else ""
     parts = [
-        f"<h1>{escape(title)}</h1><p>{len(m.log.runs)} runs of {len(m.versions)} versions.{damaged} Brackets are 95 % Wilson "
+        f"<h1>{escape(title)}</h1><p>{len(m.log.runs)} runs of {len(m.versions)} version{'' if len(m.versions) == 1 else 's'}.{damaged} Brackets are 95 % Wilson "
         f"intervals. The chance that a version whose success has not dropped ever raises the alarm is at most "
         f"{100 * m.config.alpha:g} %, and the same for the shift of its actions.</p>",
         f"<ul>{alarms}</ul>" if alarms else "<p><b>No alarm.</b></p>",
@@ -41,11 +41,10 @@ def _version(v: Version, m: Monitored) -> str:
         f"<h2>{escape(v.name)}</h2><p>{escape(success_words(v))}</p>",
         "".join(f"<p>{escape(n)}.</p>" for n in v.notes),
     ]
+    if len(kept) > 1:
+        out.append(plots.trend({"success": kept}, f"Success of {c.block} runs each, by run", "run"))
     if kept:
-        out += [
-            plots.trend({"success": kept}, f"Success of {c.block} runs each, by run", "run"),
-            table(("runs", "from", "success"), windows[-12:]),
-        ]
+        out.append(table(("runs", "from", "success"), windows[-12:]))
     out.append("<h2>Time</h2>" + _time(v, m))
     out.append(
         f"<h2>People</h2><p>A person took over in {escape(str(v.taken))} of the runs: {v.takeovers} times, {v.driven:.0f} s of "
