@@ -21,8 +21,9 @@ def page(m: Monitored) -> str:
     title = f"Operations of {m.log.path.name}"
     alarms = "".join(f"<li>{escape(name)}: {escape(str(a))}</li>" for name, a in m.alarms)
     damaged = f" {m.log.damaged} damaged lines were left out." if m.log.damaged else ""
+    versions = "one version" if len(m.versions) == 1 else f"{len(m.versions)} versions"
     parts = [
-        f"<h1>{escape(title)}</h1><p>{len(m.log.runs)} runs of {len(m.versions)} version{'' if len(m.versions) == 1 else 's'}.{damaged} Brackets are 95 % Wilson "
+        f"<h1>{escape(title)}</h1><p>{len(m.log.runs)} runs of {versions}.{damaged} Brackets are 95 % Wilson "
         f"intervals. The chance that a version whose success has not dropped ever raises the alarm is at most "
         f"{100 * m.config.alpha:g} %, and the same for the shift of its actions.</p>",
         f"<ul>{alarms}</ul>" if alarms else "<p><b>No alarm.</b></p>",
