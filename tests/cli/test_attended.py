@@ -185,12 +185,13 @@ def test_a_person_says_whether_a_real_robot_succeeded(monkeypatch):
     monkeypatch.setattr(room, "keyboard", lambda: None)
     assert room.succeeded(True) == (
         True,
+        "policy",
         ("success: yes by the policy's own word; nobody was there to say (no terminal)",),
     )
     monkeypatch.setattr(room, "keyboard", lambda: 0)
     answers = iter(["", "perhaps", "N"])
     monkeypatch.setattr("builtins.input", lambda words: next(answers))
-    assert room.succeeded(True) == (False, ())
+    assert room.succeeded(True) == (False, "person", ())
 
 
 @pytest.mark.parametrize("breaks", [KeyboardInterrupt, EOFError])
@@ -200,7 +201,7 @@ def test_who_breaks_the_question_off_loses_no_episode(monkeypatch, breaks):
 
     monkeypatch.setattr(room, "keyboard", lambda: 0)
     monkeypatch.setattr("builtins.input", asked)
-    assert room.succeeded(True) == (False, ("success: no; the question was broken off",))
+    assert room.succeeded(True) == (False, "person", ("success: no; the question was broken off",))
 
 
 def test_a_person_lets_a_held_robot_go_on():

@@ -84,7 +84,8 @@ class Operated:
         if teleop:
             by_hand = ByHand(self.page.take, self.page.give)
             driven = Intervening(driven, Teleop(self.body.embodiment, self.page.keys), by_hand, 0.1)
-        self.page.began(instruction, self.controller)
+        self.page._heard({"t": "instruct", "text": instruction})
+        self.page.began(self.page.instruction(), self.controller)
 
         def work():
             try:
@@ -147,7 +148,7 @@ class Browser:
         self.live = self._lines.enter_context(connect(where + "/live", max_size=None, **options))
         self.live.send(json.dumps({"key": key, "name": name}))
         self.state, self.about, self.pictures, self.told, self.heads = {}, {}, {}, [], {}
-        self.closed = threading.Event()
+        self.closed, self.beat = threading.Event(), 0
         for work in (self._look, self._listen):
             threading.Thread(target=work, daemon=True).start()
 
@@ -172,10 +173,14 @@ class Browser:
     def _listen(self):
         with contextlib.suppress(Exception):
             for message in self.hand:
-                self.told.append(json.loads(message))
+                said = json.loads(message)
+                if said["t"] == "beat":
+                    self.beat = said["n"]
+                else:
+                    self.told.append(said)
 
     def say(self, kind, **more):
-        self.hand.send(json.dumps({"t": kind} | more))
+        self.hand.send(json.dumps({"t": kind} | ({"beat": self.beat} if kind == "keys" else {}) | more))
 
     def heard(self, kind):
         """The newest message of a kind, waited for."""

@@ -145,3 +145,17 @@ def test_a_browser_that_says_no_key_in_time_is_let_go(shown):
     with connect(shown.address.replace("http", "ws", 1) + "/hand") as line, pytest.raises(ConnectionClosed) as closed:
         line.recv(PATIENCE)
     assert closed.value.rcvd.code == 4401
+
+
+def test_a_stop_that_is_too_long_is_refused_before_it_is_read():
+    """Without the key, nobody fills the memory of the robot's computer."""
+    with operated(PageConfig(port=0, key="secret")) as session:
+        host, port = session.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
+            line.sendall(b"POST /stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 8192)
+            assert line.recv(4096).split(b"\r\n")[0].split()[1] == b"401"
+
+
+def test_a_policy_server_cannot_be_stopped_from_its_page():
+    with operated(kind="server") as session:
+        until(lambda: answer_of(session.address + "/stop", b"{}")[0] == 404, "it says that it stops something")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from palmar.serve.page.app import policy_of
-from palmar.serve.page.hub import IN_FLIGHT, SURE, Allowance, Hub, Viewer
+from palmar.serve.page.hub import IN_FLIGHT, LAG, SURE, Allowance, Hub, Viewer
 from palmar.serve.page.messages import Broken, framed, receive, text_of
 
 
@@ -117,3 +117,29 @@ def test_messages_between_the_processes():
 
 def test_the_policy_of_contents_names_every_script():
     assert policy_of("<script>1</script><style>2</style><script>3</script>").count("'sha256-") == 3
+
+
+def test_what_a_slow_line_says_is_held_is_held_no_more():
+    """It is told the time and says it again: what is older than `LAG` counts for nothing."""
+    hub, said = Hub(), []
+    hub.say = said.append
+    hand = hub.enter("ann")
+    hub.wants(hand, {"t": "drive", "on": True})
+    hub.beat()
+    beat = [hand.told.get_nowait() for _ in range(hand.told.qsize())][-1]
+    assert beat["t"] == "beat"
+    late = beat["n"] - round(1000 * LAG) - 50
+    for n, fresh in ((beat["n"], True), (late, False), (beat["n"] + 60_000, False), (None, False), ("1", False)):
+        said.clear()
+        hub.wants(hand, {"t": "keys", "down": ["w"], "beat": n})
+        assert bool(said) is fresh, n
+
+
+def test_nobody_types_what_is_no_key_of_the_page():
+    hub, said = Hub(), []
+    hub.say = said.append
+    hand = hub.enter("ann")
+    hub.wants(hand, {"t": "drive", "on": True})
+    for key in ("\t", "enable", 7, None, "w"):
+        hub.wants(hand, {"t": "press", "key": key})
+    assert [h["key"] for h in said] == ["", "", "", "", "w"]

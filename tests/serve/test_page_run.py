@@ -12,12 +12,13 @@ from paged import PATIENCE, Browser, Waves, operated, robot, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, RobotFault
 from palmar.runtime.mock import MockBody
-from palmar.runtime.supervision.controller import Mode
+from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.estop import Latch
 from palmar.serve.page import process as page_process
 from palmar.serve.page.config import PageConfig, host_and_port
+from palmar.serve.page.messages import framed
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_the_page_is_killed_and_comes_back(shown):
     browser.close()
 
 
-def test_a_page_that_hangs_holds_the_robot_and_is_started_anew(shown, monkeypatch):
+def test_a_page_that_hangs_holds_the_robot_and_is_started_anew(shown):
     shown.run()
     before = shown.page.process.pid
     os.kill(before, signal.SIGSTOP)
@@ -216,14 +217,17 @@ def test_a_stop_latches_the_emergency_stop_of_a_real_robot(tmp_path, monkeypatch
         browser.close()
 
 
-def test_the_loop_waits_for_no_page(monkeypatch):
-    """A page's process that takes nothing costs the loop no time: what is shown is dropped, not queued."""
-    with operated(body=MockBody(robot(480, 640), noise=False)) as session:
+def test_the_loop_waits_for_no_page():
+    """A page's process that takes nothing costs the loop no time: what is shown is dropped, not queued; and another takes its
+    place, also where a picture is larger than what the line holds."""
+    with operated(body=MockBody(robot(720, 1280), noise=False)) as session:
         session.run()
-        os.kill(session.page.process.pid, signal.SIGSTOP)
+        before = session.page.process.pid
+        os.kill(before, signal.SIGSTOP)
         ticks = session.page.ticks
         until(lambda: session.page.ticks > ticks + 100, "the loop stands still")
         assert len(session.page.process._pictures) <= 2
+        until(lambda: session.page.process.pid != before, "no new page")
         session.controller.finish()
         session.over()
 
@@ -310,3 +314,81 @@ def test_a_wrong_key_and_a_right_one():
         browser = Browser(session.address, "secret")
         assert browser.heard("role")["you"].startswith("test")
         browser.close()
+
+
+def test_a_stop_while_a_run_is_prepared_stops_it(shown, browser):
+    """The policy is loaded, the body connected; nothing has a controller yet."""
+    browser.say("stop", id=5)
+    assert browser.heard("did")["what"] == "nothing moves"
+    controller = Controller()
+    shown.page.began("wave", controller)
+    assert controller.mode is Mode.ESTOP and controller.reason.startswith("stopped from the page (test")
+    shown.page.failed("stopped")
+    until(lambda: browser.state.get("note") == "stopped", "not shown")
+
+
+def test_a_stop_takes_back_what_was_asked_for_and_an_instruction_after_it_counts(shown, browser):
+    driving(browser)
+    browser.say("instruct", text="one")
+    browser.say("stop", id=6)
+    browser.heard("did")
+    browser.say("instruct", text="two")
+    assert shown.page.instruction() == "two"
+    controller = Controller()
+    shown.page.began("two", controller)
+    assert controller.mode is Mode.RUN
+    shown.page.failed("")
+
+
+def test_a_stop_after_the_end_of_the_loop_is_answered(shown, browser):
+    """While the film is made, and somebody is asked whether it succeeded."""
+    shown.run()
+    shown.controller.finish()
+    shown.thread.join(PATIENCE)
+    browser.say("stop", id=9)
+    assert browser.heard("did")["what"] == "nothing moves"
+    shown.over()
+
+
+def test_a_hold_is_not_taken_back_by_an_older_go_on(shown):
+    controller = Controller()
+    shown.page.began("wave", controller)
+    shown.page._heard({"t": "go on"})
+    shown.page._heard({"t": "hold"})
+    assert controller.mode is Mode.HOLD and not shown.page._taken("go on")
+    shown.page.failed("")
+
+
+def test_who_drives_from_a_terminal_is_not_waited_for_on_the_page(shown):
+    page = shown.page
+    page._heard({"t": "take"})
+    assert page.take() and page._by_page
+    assert page.take(elsewhere=True) and not page._by_page
+    assert not page.take() and page.give(elsewhere=True) and not page.give()
+
+
+def test_a_request_that_fails_does_not_end_the_page(shown, browser, monkeypatch, capsys):
+    def fails(head):
+        raise RuntimeError("not that")
+
+    heard = shown.page.process.heard
+    shown.page.process.heard = fails
+    browser.say("hold")
+    until(lambda: "a request of the page failed: RuntimeError: not that" in capsys.readouterr().err, "nobody is told")
+    shown.page.process.heard = heard
+    browser.say("stop", id=2)
+    assert browser.heard("did")["what"] == "nothing moves"
+
+
+def test_a_page_that_cannot_start(monkeypatch):
+    monkeypatch.setattr(page_process.sys, "executable", "/bin/false")
+    monkeypatch.setattr(page_process, "STARTS", 0.5)
+    with pytest.raises(RobotFault, match="the page's process did not start within"):
+        page_process.PageProcess(PageConfig(port=0), print)
+
+
+def test_large_maps_of_attention_are_shown_coarsely_and_large_messages_not_at_all():
+    found = page_process.attention_of({"front.target": np.ones((700, 900))}, "front")["target"]
+    assert found["h"] <= page_process.GRID and found["w"] <= page_process.GRID
+    with pytest.raises(ValueError, match="expected at most"):
+        framed({"t": "state", "x": "y" * 2_000_000})

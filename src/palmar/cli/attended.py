@@ -192,8 +192,9 @@ def attended(
         if keys is None:
             yield policy, watchers
             return
-        take = (lambda: keys.typed(TAKE)) if page is None else (lambda: keys.typed(TAKE) | page.take())
-        give = (lambda: keys.typed(GIVE)) if page is None else (lambda: keys.typed(GIVE) | page.give())
+        typed = (lambda key: False) if terminal is None or not config.correct else terminal.typed
+        take = (lambda: typed(TAKE)) if page is None else (lambda: page.take(typed(TAKE)))
+        give = (lambda: typed(GIVE)) if page is None else (lambda: page.give(typed(GIVE)))
         every = config.execute * policy.interface.dt
         driven = Intervening(policy, Teleop(fit.robot, keys), ByHand(take, give), KEY_EVERY, every)
         try:
@@ -220,20 +221,20 @@ def _driving_keys(terminal: Keyboard | None, robot: Embodiment, page: RunPage | 
     return page.keys if terminal is None else EitherKeys(terminal, page.keys)
 
 
-def succeeded(done: bool, page: RunPage | None = None) -> tuple[bool, tuple[str, ...]]:
-    """Whether the episode on a real body succeeded: a person says, and where nobody can be asked, the policy does, which is told.
+def succeeded(done: bool, page: RunPage | None = None) -> tuple[bool, str, tuple[str, ...]]:
+    """Whether the episode on a real body succeeded, who says so, and what a person should know: a person says, and where nobody can
+    be asked, the policy does, which is told.
 
     done: what the policy says. page: where they are asked, if there is one.
     """
+    word = f"success: {'yes' if done else 'no'} by the policy's own word"
     if page is not None:
         said = page.ask(f"Did it succeed? The policy says {'yes' if done else 'no'}.")
         if said is None:
-            return done, (f"success: {'yes' if done else 'no'} by the policy's own word; nobody answered on the page",)
-        return said, ()
+            return done, "policy", (f"{word}; nobody answered on the page",)
+        return said, "person", ()
     if keyboard() is None:
-        return done, (
-            f"success: {'yes' if done else 'no'} by the policy's own word; nobody was there to say (no terminal)",
-        )
+        return done, "policy", (f"{word}; nobody was there to say (no terminal)",)
     while True:
         try:
             answer = input(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ").strip().lower()
@@ -241,9 +242,9 @@ def succeeded(done: bool, page: RunPage | None = None) -> tuple[bool, tuple[str,
             KeyboardInterrupt,
             EOFError,
         ):  # the episode counts and is kept: leaving it out would favour who breaks off
-            return False, ("success: no; the question was broken off",)
+            return False, "person", ("success: no; the question was broken off",)
         if answer in ("y", "yes", "n", "no"):
-            return answer[0] == "y", ()
+            return answer[0] == "y", "person", ()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from palmar.data.recorder import EpisodeRecorder
 from palmar.description.find import find_robot
 from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadValue, RobotFault, UnknownName
 from palmar.pictures import FIT, Fit
 from palmar.policy import Policy
 from palmar.ranges import Count, MetricsPort, Period, Seconds, Seed, Share, check_ranges
@@ -135,7 +135,8 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class RunResult:
-    """done: the policy said the instruction is fulfilled. success: so says the simulator; None where there is none.
+    """done: the policy said the instruction is fulfilled. success: so says the simulator, or a person who was asked; None where
+    nobody does. by: who says whether it succeeded: simulator, person, or policy, by its "done".
 
     off: what the safety layer does not guard on this robot, and why. notes: what else a person should know.
     """
@@ -152,6 +153,7 @@ class RunResult:
     off: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     ended_by: str = ""
+    by: str = "simulator"
 
     @property
     def exit_code(self) -> int:
@@ -273,12 +275,12 @@ def _on_body(config: RunConfig, console: Screen | None, seen: Observers, page: R
         with _switch(config, page) as deadman:  # before the body's reset, which may move it
             controller = Controller(deadman=deadman)
             with attended(config, fit, controller, page) as (driver, watchers):
+                _tell(page, config, fit, controller, drawn, world=config.body, latch=fit.robot.name)
                 fit.policy.act(replace(body.reset(config.seed), instruction=config.instruction))
                 camera, note = _camera(config, body)
                 if deadman is not None:
                     wait_until_held(deadman, HELD)
                 with drawn.episode():
-                    _tell(page, config, fit, controller, drawn, world=config.body, latch=fit.robot.name)
                     recorder = EpisodeRecorder() if config.record else None
                     watchers += seen.of(drawn.name, drawn.policy, fit.robot, controller)
                     with _kept(config, recorder, fit.robot):
@@ -287,16 +289,17 @@ def _on_body(config: RunConfig, console: Screen | None, seen: Observers, page: R
                             latch=latch,
                         )  # fmt: skip
         done = report.outcome.reason == "done"
-        if config.record or config.ab or config.log:
-            done, said = _succeeded(done, page)
+        by = "policy"
+        if config.record or config.ab or config.log or page is not None:
+            done, by, said = _succeeded(done, page)
             note += said
         note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report.outcome.duration)
-        note += seen.ended(done, "", report)
+        note += seen.ended(done, by, report)
         note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()
         film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
     finally:
         body.close()
-    return _result(config, report, None, film, (*fit.notes, *note))
+    return _result(config, report, done if by == "person" else None, film, (*fit.notes, *note), by)
 
 
 def _tell(
@@ -308,6 +311,8 @@ def _tell(
 
         about |= {"policy": drawn.name, "robot": fit.robot.name, "off": Safety(fit.robot).off, **acting(drawn)}
         page.began(config.instruction, controller, **about)
+        if controller.mode is Mode.ESTOP:
+            raise RobotFault(f"{controller.reason}, before the run began. Next: look at the robot, then ask again")
 
 
 @contextmanager
@@ -381,7 +386,12 @@ def _deploy(
 
 
 def _result(
-    config: RunConfig, report: Report, success: bool | None, film: Film | None, notes: tuple[str, ...]
+    config: RunConfig,
+    report: Report,
+    success: bool | None,
+    film: Film | None,
+    notes: tuple[str, ...],
+    by: str = "simulator",
 ) -> RunResult:
     reason = report.reason or report.outcome.reason
     if report.mode is Mode.HOLD and not report.ended_by:
@@ -392,5 +402,5 @@ def _result(
         )
     return RunResult(
         config.instruction, report.outcome.reason == "done", success, report.outcome.duration, report.mode.name, reason,
-        report.timing, report.counts, film, report.off, notes, report.ended_by,
+        report.timing, report.counts, film, report.off, notes, report.ended_by, by,
     )  # fmt: skip

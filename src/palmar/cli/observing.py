@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palmar.console import keyboard, say
+from palmar.console import say
 from palmar.embodiments import Embodiment
 from palmar.errors import MissingPackage, need
 from palmar.policy import Policy, checkpoint_of
@@ -61,9 +61,7 @@ class Observers:
         return tuple(s for s in (self.log, self.mcap, self.metrics) if s is not None)
 
     def ended(self, success: bool, by: str, report: Report) -> tuple[str, ...]:
-        """The run is over; what a person should know. by: who says whether it succeeded; "" for a person where one is there, else
-        the policy."""
-        by = by or ("policy" if keyboard() is None else "person")
+        """The run is over; what a person should know. by: who says whether it succeeded: simulator, person or policy."""
         if self.log is not None:
             self.log.ended(success, by, report)
         if self.metrics is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from palmar.cli.live import RunConfig, RunResult, run
@@ -21,43 +22,53 @@ def operated(
     """Run the instruction of `config`, if it has one, then those of the page, until somebody ends the session there.
 
     told: prints a result. Raises what the first run raises where its instruction is that of `config`; a later one that cannot
-    begin, or that the robot's fault ends, is shown on the page. Raises `BadValue` where the page cannot be served.
+    begin, or that an error ends, is shown on the page. Raises `BadValue` where the page cannot be served.
     """
     page = RunPage(page_config, {"policy": config.policy, "robot": config.robot, "world": config.body or config.world})
     who = "with the key" if page_config.key else "without a key"
     results: list[RunResult] = []
     with closing(page), served_metrics(config) as metrics:
         console.print(styled("the page is at [bold]{}[/] ({}); Ctrl-C ends it", page.address, who))
-        instruction, first = config.instruction.strip() or page.instruction(), bool(config.instruction.strip())
-        while instruction is not None:
+        given = config.instruction.strip()
+        for number in itertools.count():
+            instruction = given if given and not number else page.instruction()
+            if instruction is None:
+                break
             try:
-                one = replace(config, instruction=instruction, mcap=_numbered(config.mcap, len(results)))
-                result = run(one, console, page, metrics)
-            except PalmarError as error:
-                page.failed(str(error))
-                if first:
+                result = run(_one(config, instruction, number), console, page, metrics)
+            except Exception as error:
+                page.failed(str(error) if isinstance(error, PalmarError) else f"{type(error).__name__}: {error}")
+                if given and not number:
                     raise
-                warn("{}", error)
-            else:
-                results.append(result)
-                told(result, console)
-                page.ended(_summary(instruction, result))
-                if result.ended_by:
-                    break
-            first = False
-            instruction = page.instruction()
+                warn("{}", f"{type(error).__name__}: {error}" if not isinstance(error, PalmarError) else error)
+                continue
+            results.append(result)
+            told(result, console)
+            page.ended(_summary(instruction, result))
+            if result.ended_by:
+                break
     return results
 
 
-def _numbered(path: Path | None, before: int) -> Path | None:
-    """A file of its own for every run after the first."""
-    return path if path is None or not before else path.with_stem(f"{path.stem}-{before + 1}")
+def _one(config: RunConfig, instruction: str, number: int) -> RunConfig:
+    """Of the run of this number. Files that were asked for are one for each run; the usual film is that of the last."""
+    usual = {f.name: f.default for f in fields(RunConfig)}
+    video = config.video if config.video == usual["video"] else _free(config.video, number)
+    return replace(config, instruction=instruction, mcap=_free(config.mcap, number), video=video)
+
+
+def _free(path: Path | None, number: int) -> Path | None:
+    """The file itself for the first run; for a later one the next name that nothing has."""
+    if path is None or not number:
+        return path
+    names = (path.with_stem(f"{path.stem}-{n}") for n in itertools.count(number + 1))
+    return next(p for p in names if not p.exists() and not p.with_suffix(".jpg").exists())
 
 
 def _summary(instruction: str, result: RunResult) -> dict[str, object]:
     """success: by the simulator, or whoever was asked; the policy's word where nobody was."""
     return {
-        "instruction": instruction, "seconds": result.seconds, "notes": result.notes,
+        "instruction": instruction, "seconds": result.seconds, "notes": result.notes, "by": result.by,
         "success": result.done if result.success is None else result.success,
         "reason": "" if result.reason == "done" else result.reason,
     }  # fmt: skip

@@ -212,7 +212,9 @@ def print_result(result: RunResult, console: Screen) -> None:
         console.print(styled("[bold]“{}”[/]: the policy {}.", result.instruction, ended))
     else:
         judged = styled("[green]success" if result.success else "[red]not fulfilled")
-        console.print(styled("[bold]“{}”[/]: the policy {}; the simulator says {}.", result.instruction, ended, judged))
+        console.print(
+            styled("[bold]“{}”[/]: the policy {}; the {} says {}.", result.instruction, ended, result.by, judged)
+        )
     period = f"period p50 {t['period_p50']:.2f}, p99 {t['period_p99']:.2f}, worst jitter {t['jitter_max']:.2f} ms"
     console.print(
         f"control {period} · {t['late_ticks']:.0f} of {t['ticks']:.0f} ticks late · "

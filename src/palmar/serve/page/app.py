@@ -41,6 +41,7 @@ NO_KEY, FULL, SLOW, MANY = 4401, 4403, 4408, 4429
 def page_app(hub: Hub, key: str, host: str, viewers: int, patience: float, pressed: Callable[[str], None]) -> Starlette:
     """host: where it listens. viewers: browsers at a time. pressed: called first when somebody stops the robot, with their name."""
     from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect
     from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
     from starlette.routing import Route, WebSocketRoute
     from starlette.websockets import WebSocketDisconnect
@@ -65,12 +66,13 @@ def page_app(hub: Hub, key: str, host: str, viewers: int, patience: float, press
         if not _own_host(request, host) or not _own_origin(request):
             return JSONResponse({"error": "from another page"}, 403)
         try:
-            body = await asyncio.wait_for(request.body(), patience)
-            said = json.loads(body[:LONGEST])
-        except (ValueError, TimeoutError):
+            said = json.loads(await asyncio.wait_for(_body(request), patience))
+        except (ValueError, TimeoutError, RecursionError, ClientDisconnect):
             said = {}
         if not isinstance(said, dict) or not knows(said.get("key")):
             return JSONResponse({"error": "a key is needed"}, 401)
+        if hub.about.get("kind") == "server":
+            return JSONResponse({"error": "this is the page of a policy server; the robot is elsewhere"}, 404)
         who = str(said.get("name", "a browser"))[:24]
         hub.say({"t": "stop", "who": who, "id": "/0"})
         pressed(who)
@@ -157,6 +159,16 @@ def page_app(hub: Hub, key: str, host: str, viewers: int, patience: float, press
             WebSocketRoute("/live", live), WebSocketRoute("/hand", hand),
         ]
     )  # fmt: skip
+
+
+async def _body(request: Request) -> bytes:
+    """Raises ValueError for one that is too long, before all of it is here."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST:
+            raise ValueError(f"more than {LONGEST} bytes")
+    return body
 
 
 async def _show(ws: WebSocket, hub: Hub, viewer: Viewer, patience: float) -> None:

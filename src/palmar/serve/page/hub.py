@@ -11,6 +11,8 @@ from typing import Any
 
 from palmar.serve.page.messages import Head, framed, text_of
 
+LAG = 0.3
+"""How old what a driver holds may be, there and back [s]: on a slower line nothing counts as held."""
 IN_FLIGHT = 2
 """Rounds of what is shown that a browser has not confirmed yet, at most: a slow line shows fewer, not older ones."""
 SURE = 600
@@ -133,6 +135,8 @@ class Hub:
         elif kind == "drive":
             self._drive(hand, bool(head.get("on")))
         elif kind in DRIVES:
+            if kind == "keys" and not self._fresh(head.get("beat")):
+                return
             if self.driver is not hand:
                 if kind != "keys":
                     who = "nobody drives" if self.driver is None else f"{self.driver.name} drives"
@@ -141,6 +145,15 @@ class Hub:
             self.say(said | _checked(kind, head))
         else:
             self._tell(hand, {"t": "refused", "what": kind[:20], "why": "there is no such request"})
+
+    def beat(self) -> None:
+        """Who drives is told the time, to be said again with what is held."""
+        if self.driver is not None:
+            self._tell(self.driver, {"t": "beat", "n": round(time.monotonic() * 1000)})
+
+    @staticmethod
+    def _fresh(beat: Any) -> bool:
+        return isinstance(beat, int) and 0 <= time.monotonic() - beat / 1000 + 0.001 <= LAG
 
     def _drive(self, hand: Hand, on: bool) -> None:
         if on and self.driver is None:
@@ -217,7 +230,8 @@ def _checked(kind: str, head: Head) -> Head:
         down = head.get("down")
         return {"down": [k for k in down[:16] if isinstance(k, str) and len(k) <= 16] if isinstance(down, list) else []}
     if kind == "press":
-        return {"key": str(head.get("key"))[:16]}
+        key = head.get("key")
+        return {"key": key if isinstance(key, str) and len(key) == 1 and key.isalpha() else ""}
     if kind == "instruct":
         return {"text": " ".join(str(head.get("text", "")).split())[:500]}
     if kind == "answer":

@@ -27,9 +27,11 @@ class Broken(Exception):
 
 
 def framed(head: Head, payload: bytes | memoryview = b"") -> tuple[bytes, bytes | memoryview]:
-    """What is sent for a message, one after the other."""
+    """What is sent for a message, one after the other. Raises ValueError for one that the other side would refuse."""
     words = text_of(head).encode("utf-8", "backslashreplace")
     size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
+    if len(words) > WORDS or size > LARGEST:
+        raise ValueError(f"'{head['t']}' has {len(words)} and {size} bytes; expected at most {WORDS} and {LARGEST}")
     return SIZES.pack(len(words), size) + words, payload
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -15,26 +17,31 @@ from typing import Any
 
 import numpy as np
 
-from palmar.errors import need
+from palmar.console import warn
+from palmar.errors import RobotFault, need
 from palmar.serve.page.config import PageConfig
 from palmar.serve.page.messages import Broken, Head, framed, receive
 from palmar.serve.reach import tls_context
 from palmar.types import Array
 
 STALLS = 2.0
-"""How long the page's process may take nothing of what it is told before it is ended and started anew [s]."""
-AGAIN = 0.5
-"""Between the end of one process and the start of the next [s]."""
+"""How long the page's process may say nothing, or take nothing of what it is told, before it is ended and started anew [s]."""
+STARTS = 60.0
+"""How long it may take to start [s]."""
+AGAIN, MOST_AGAIN = 0.5, 30.0
+"""Between the end of one process and the start of the next, the first time and at most: it doubles [s]."""
 MOST = 256
 """Messages that wait for the page's process: the oldest are dropped."""
+GRID = 64
+"""Rows and columns of attention that are shown, at most."""
 
 
 class PageProcess:
     """A process that serves the page on a socket which is bound here, so that another can take its place.
 
     heard: called with every message of the page, on a thread of its own. lost: called when the process has died or hangs; it is
-    started anew. address: of the page. silent: seconds since its last sign of life, 0 before the first.
-    Raises `BadValue` where it cannot listen, `BadFile` for a certificate that cannot be used.
+    started anew. address: of the page. silent: seconds since its last sign of life, inf while there is none.
+    Raises `BadValue` where it cannot listen, `BadFile` for a certificate that cannot be used, `RobotFault` when it does not start.
     """
 
     def __init__(
@@ -46,15 +53,24 @@ class PageProcess:
         self.config, self.heard, self.lost = config, heard, lost
         self._listening = config.listen()
         self.address = config.address(self._listening)
-        self._changed = threading.Condition()
+        self._changed, self._life = threading.Condition(), threading.Lock()
         self._said: deque[tuple[Head, bytes]] = deque(maxlen=MOST)
         self._about: Head = {"t": "about"}
         self._state: Head | None = None
+        self._last_state: Head | None = None
         self._pictures: dict[str, tuple[Head, Array]] = {}
-        self._closed, self._alive = False, 0.0
-        self._start()
-        for work in (self._write, self._read):
-            threading.Thread(target=work, name="palmar-page", daemon=True).start()
+        self._closed, self._alive, self._ready = False, 0.0, threading.Event()
+        try:
+            self._start()
+        except OSError as error:
+            self._listening.close()
+            raise RobotFault(f"the page's process cannot be started ({error}). Next: end other programs") from error
+        self._threads = [threading.Thread(target=w, name="palmar-page", daemon=True) for w in (self._write, self._read)]
+        for thread in self._threads:
+            thread.start()
+        if not self._ready.wait(STARTS):
+            self.close()
+            raise RobotFault(f"the page's process did not start within {STARTS:g} s. Next: see its words above")
 
     # ------------------------------------------------------------------------------------------------ what is said
 
@@ -68,7 +84,7 @@ class PageProcess:
     def state(self, state: Head) -> None:
         """The newest takes the place of one that was not sent yet."""
         with self._changed:
-            self._state = state | {"t": "state"}
+            self._state = self._last_state = state | {"t": "state"}
             self._changed.notify()
 
     def picture(self, camera: str, image: Array, attention: dict[str, Head] | None = None) -> None:
@@ -86,19 +102,22 @@ class PageProcess:
     def close(self) -> None:
         """What was said is sent first, for a second at most."""
         until = time.monotonic() + 1.0
-        while (self._said or self._state) and time.monotonic() < until:
+        while (self._said or self._state) and self._alive and time.monotonic() < until:
             time.sleep(0.01)
-        self._closed = True
+        with self._life:  # nobody starts another meanwhile
+            self._closed = True
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
         with self._changed:
             self._changed.notify()
-        self._listening.close()
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(STALLS + 1.0)
         try:
             self._process.wait(3.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._listening.close()
         self._sock.close()
 
     @property
@@ -107,31 +126,33 @@ class PageProcess:
 
     @property
     def silent(self) -> float:
-        return time.monotonic() - self._alive if self._alive else 0.0
+        return time.monotonic() - self._alive if self._alive else math.inf
 
     # ------------------------------------------------------------------------------------------------ threads
 
     def _start(self) -> None:
+        """Raises OSError."""
         ours, theirs = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        config = {
-            "host": self.config.host, "key": self.config.key, "viewers": self.config.viewers,
-            "patience": self.config.patience, "certificate": str(self.config.certificate or ""),
-            "private_key": str(self.config.private_key or ""),
-        }  # fmt: skip
-        files = (self._listening.fileno(), theirs.fileno())
-        words = [sys.executable, "-m", "palmar.serve.page.served", *map(str, files)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            words, pass_fds=files, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, env=environment
-        )  # fmt: skip
-        theirs.close()
-        ours.sendall(b"".join(framed({"t": "config"} | config)))  # the key is on no command line
+        with theirs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            config = {
+                "host": self.config.host, "key": self.config.key, "viewers": self.config.viewers,
+                "patience": self.config.patience, "certificate": str(self.config.certificate or ""),
+                "private_key": str(self.config.private_key or ""),
+            }  # fmt: skip
+            files = (self._listening.fileno(), theirs.fileno())
+            words = [sys.executable, "-m", "palmar.serve.page.served", *map(str, files)]
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                words, pass_fds=files, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, env=environment
+            )  # fmt: skip
         ours.settimeout(STALLS)
+        with suppress(OSError):  # it has died already: the reader sees it
+            ours.sendall(b"".join(framed({"t": "config"} | config)))  # the key is on no command line
         with self._changed:
             self._sock = ours
             self._said.append((self._about, b""))
-            self._alive = 0.0
+            self._state = self._last_state
             self._changed.notify()
 
     def _write(self) -> None:
@@ -148,41 +169,78 @@ class PageProcess:
                 pictures, self._pictures = self._pictures, {}
             try:
                 for head, payload in messages:
-                    sock.sendall(b"".join(framed(head, payload)))
+                    self._send(sock, head, payload)
                 for head, image in pictures.values():
-                    first, rest = framed(head, np.ascontiguousarray(image).reshape(-1).data)
-                    sock.sendall(first)
-                    sock.sendall(rest)
+                    self._send(sock, head, np.ascontiguousarray(image).reshape(-1).data)
             except OSError:  # gone, or takes nothing: the reader starts another
                 with suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
                 time.sleep(AGAIN / 4)
 
+    @staticmethod
+    def _send(sock: socket.socket, head: Head, payload: bytes | memoryview) -> None:
+        """Raises OSError. What is larger than the page takes is left out, and somebody is told."""
+        try:
+            parts = framed(head, payload)
+        except ValueError as error:
+            warn("the page does not show it: {}", error)
+            return
+        for part in parts:
+            sock.sendall(part)
+
     def _read(self) -> None:
+        pause = AGAIN
         while not self._closed:
-            sock = self._sock
-            receiving = sock.dup()
-            receiving.settimeout(None)
-            try:
-                while True:
-                    head, _ = receive(receiving)
-                    self._alive = time.monotonic()
-                    if head["t"] != "alive":
-                        self.heard(head)
-            except Broken:
-                pass
-            finally:
-                receiving.close()
+            began = time.monotonic()
+            self._listen(self._sock)
             if self._closed:
                 return
             self._alive = 0.0
-            self.lost()
+            self._told(self.lost)
             self._process.kill()
             self._process.wait()
-            sock.close()
-            time.sleep(AGAIN)
-            if not self._closed:
+            pause = AGAIN if time.monotonic() - began > MOST_AGAIN else min(2 * pause, MOST_AGAIN)
+            if pause >= 8 * AGAIN:
+                warn("the page's process ended again; the next is started in {} s. Next: see its words above", pause)
+            while not self._closed and not self._again(pause):
+                pause = min(2 * pause, MOST_AGAIN)
+
+    def _again(self, pause: float) -> bool:
+        """Whether another process has been started, after a pause."""
+        until = time.monotonic() + pause
+        while time.monotonic() < until and not self._closed:
+            time.sleep(0.05)
+        with self._life:
+            if self._closed:
+                return True
+            self._sock.close()
+            try:
                 self._start()
+            except OSError as error:
+                warn("the page's process cannot be started ({}); it is tried again", error)
+                return False
+        return True
+
+    def _listen(self, sock: socket.socket) -> None:
+        """Until the process is gone or silent."""
+        wait = STARTS
+        try:
+            while select.select([sock], [], [], wait)[0]:
+                head, _ = receive(sock)
+                self._alive, wait = time.monotonic(), STALLS
+                self._ready.set()
+                if head["t"] != "alive":
+                    self._told(self.heard, head)
+        except (Broken, OSError, ValueError):
+            return
+
+    @staticmethod
+    def _told(whom: Callable[..., None], *what: Any) -> None:
+        """What goes wrong there ends no thread of the page: it goes on hearing stops."""
+        try:
+            whom(*what)
+        except Exception as error:
+            warn("a request of the page failed: {}", f"{type(error).__name__}: {error}")
 
 
 def attention_of(attention: Any, camera: str) -> dict[str, Head]:
@@ -193,7 +251,8 @@ def attention_of(attention: Any, camera: str) -> dict[str, Head]:
     for name, heat in (attention or {}).items():
         where, _, what = name.partition(".")
         if where == camera and np.isfinite(heat).all() and heat.max() > 0:
-            grid = np.round(heat / heat.max() * 255).clip(0, 255).astype(np.uint8)
+            rows, columns = (math.ceil(n / GRID) for n in heat.shape)
+            grid = np.round(heat[::rows, ::columns] / heat.max() * 255).clip(0, 255).astype(np.uint8)
             found[what or "attention"] = {
                 "h": grid.shape[0], "w": grid.shape[1], "v": base64.b64encode(grid.tobytes()).decode(),
             }  # fmt: skip

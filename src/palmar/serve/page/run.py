@@ -50,7 +50,9 @@ class RunPage(Subscriber):
         self._controller: Controller | None = None
         self._running = False
         self._flags: set[str] = set()
-        self._stops: deque[tuple[Any, float]] = deque()
+        self._by_page = False
+        self._stopped = ""
+        self._stops: deque[tuple[Any, float]] = deque(maxlen=64)
         self._wanted: deque[str] = deque(maxlen=1)
         self._answers: dict[int, bool] = {}
         self._asked = itertools.count(1)
@@ -98,23 +100,35 @@ class RunPage(Subscriber):
         return self._over
 
     def began(self, instruction: str, controller: Controller, **about: Any) -> None:
-        """A run begins under this controller. about: what else is known now."""
+        """A run begins under this controller, before anything moves: a stop since it was asked for stops it now. about: what else
+        is known now."""
         self._reset(instruction)
-        self._controller, self._running = controller, True
+        with self._woken:
+            self._controller, self._running = controller, True
+            if self._stopped:
+                controller.emergency_stop(f"stopped from the page ({self._stopped})")
+                self._stopped = ""
         self._about |= about
         self.process.about(self._about)
 
     def ended(self, summary: Head) -> None:
         """A run is over. summary: instruction, success (None where nobody says), seconds, reason, notes."""
-        self._controller, self._running = None, False
+        self._rests()
         self._runs.append(summary)
         self._note = ""
         self._show()
 
     def failed(self, why: str) -> None:
         """It could not begin, or ended by an error."""
-        self._controller, self._running, self._note = None, False, why
+        self._rests()
+        self._note = why
         self._show()
+
+    def _rests(self) -> None:
+        """Nothing moves any more, until the next run begins."""
+        with self._woken:
+            self._controller, self._running = None, False
+        self._answer_stops("the robot is at rest")
 
     def drivable(self, why_not: str = "") -> None:
         """Whether a person can take over from the page."""
@@ -127,23 +141,29 @@ class RunPage(Subscriber):
         self.process.about(self._about)
         self._show()
 
-    def take(self) -> bool:
-        return self._taken("take")
+    def take(self, elsewhere: bool = False) -> bool:
+        """Whether a person takes over, from the page or `elsewhere`, such as a terminal; who did so last drives."""
+        wanted = self._taken("take")
+        if wanted or elsewhere:
+            self._by_page = not elsewhere
+        return wanted or elsewhere
 
-    def give(self) -> bool:
-        return self._taken("give")
+    def give(self, elsewhere: bool = False) -> bool:
+        """Whether they give back."""
+        return self._taken("give") | elsewhere
 
     def ask(self, question: str, seconds: float = 120.0) -> bool | None:
-        """Yes or no of who drives; None when nobody answers within so many seconds."""
+        """Yes or no of who drives; None when nobody answers within so many seconds, or before the next instruction."""
         number = next(self._asked)
-        self._question = {"id": number, "words": question}
+        with self._woken:
+            self._question = {"id": number, "words": question}
         self._show()
         try:
             with self._woken:
-                self._woken.wait_for(lambda: number in self._answers or self._over, seconds)
+                self._woken.wait_for(lambda: number in self._answers or self._wanted or self._over, seconds)
+                self._question = None
                 return self._answers.pop(number, None)
         finally:
-            self._question = None
             self._show()
 
     def close(self) -> None:
@@ -161,6 +181,7 @@ class RunPage(Subscriber):
         elif kind == "press":
             self.keys.press(str(head.get("key", "")))
         elif kind == "hold" and controller is not None:
+            self._flags.discard("go on")  # which was said before
             controller.hold(f"held from the page ({who})", PAGE)
         elif kind == "finish" and controller is not None:
             controller.finish()
@@ -172,6 +193,7 @@ class RunPage(Subscriber):
             with self._woken:
                 if kind == "instruct":
                     self._wanted.append(str(head.get("text", "")))
+                    self._stopped = ""  # whoever asks for something after a stop means it
                 elif kind == "end":
                     self._over = True
                 elif self._question is not None and head.get("id") == self._question["id"]:
@@ -181,19 +203,32 @@ class RunPage(Subscriber):
                 controller.finish()  # brakes to rest; then the next begins
 
     def _stop(self, head: Head, who: str) -> None:
-        came, controller = time.monotonic(), self._controller
-        if controller is None or not self._running:
-            said = {"what": "nothing moves", "ms": 0.0}
-            if robot := self._about.get("latch"):
-                try:
-                    Latch(robot).press("stopped from the page", by=who)
-                    said["what"] = "latched: nothing drives the robot before palmar estop --release"
-                except BadFile as error:
-                    said["what"] = str(error)
-            self.process.say({"t": "did", "id": head.get("id")} | said)
+        came = time.monotonic()
+        self._flags.discard("go on")
+        with self._woken:
+            if (controller := self._controller) is None:  # also a run that is being prepared does not begin
+                self._wanted.clear()
+                self._stopped = who
+        if controller is not None and self._running:
+            self._stops.append((head.get("id"), came))
+            controller.emergency_stop(f"stopped from the page ({who})")
+            if not self._running:  # the run has just ended
+                self._answer_stops("the robot is at rest")
             return
-        self._stops.append((head.get("id"), came))
-        controller.emergency_stop(f"stopped from the page ({who})")
+        what = "nothing moves"
+        if robot := self._about.get("latch"):
+            try:
+                Latch(robot).press("stopped from the page", by=who)
+                what = "latched: nothing drives the robot before palmar estop --release"
+            except BadFile as error:
+                what = str(error)
+        self.process.say({"t": "did", "id": head.get("id"), "what": what, "ms": 0.0})
+
+    def _answer_stops(self, what: str) -> None:
+        while self._stops:
+            number, came = self._stops.popleft()
+            took = 1e3 * (time.monotonic() - came)
+            self.process.say({"t": "did", "id": number, "what": what, "ms": took})
 
     def _lost(self) -> None:
         if (controller := self._controller) is not None:
@@ -229,28 +264,23 @@ class RunPage(Subscriber):
         if tick.looked:
             for camera, image in tick.observation.images.items():
                 self.process.picture(camera, image, attention_of(chunk and chunk.attention, camera))
-        braked = any(r.guard == "controller" for r in tick.verdict.reasons)
-        while braked and self._stops:
-            number, came = self._stops.popleft()
-            took = 1e3 * (time.monotonic() - came)
-            self.process.say({"t": "did", "id": number, "what": "the robot brakes", "ms": took})
+        if self._stops and any(r.guard == "controller" for r in tick.verdict.reasons):
+            self._answer_stops("the robot brakes")
         self._supervise(controller)
         if (now := time.monotonic()) - self._shown >= EVERY:
             self._shown = now
             self._show()
 
     def on_end(self, reason: str) -> None:
-        while self._stops:  # the run was over when it came
-            number, came = self._stops.popleft()
-            took = 1e3 * (time.monotonic() - came)
-            self.process.say({"t": "did", "id": number, "what": "the robot is at rest", "ms": took})
+        self._running = False
+        self._answer_stops("the robot is at rest")
         self._show()
 
     def _supervise(self, controller: Controller) -> None:
         if self._taken("go on") and controller.mode in (Mode.HOLD, Mode.HANDOFF):
             controller.resume()
         gone = self._taken("gone")
-        if self._driving and (gone or self.keys.quiet > QUIET):
+        if self._driving and self._by_page and (gone or self.keys.quiet > QUIET):
             controller.hold("who drives from the page is not heard any more", DRIVER)
         if self.process.silent > SILENT:
             controller.hold("the page's process does not answer: nobody could stop the robot from there", PAGE)

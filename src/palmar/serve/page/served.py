@@ -18,8 +18,8 @@ from palmar.serve.page.app import LONGEST, page_app
 from palmar.serve.page.hub import Hub
 from palmar.serve.page.messages import Broken, Head, receive_async, text_of
 
-ALIVE = 0.2
-"""Between two signs of life [s]."""
+ALIVE, BEAT = 0.2, 0.05
+"""Between two signs of life to the run, and two to who drives [s]."""
 QUALITY = 80
 """Of the JPEG pictures."""
 LAST = 1.0
@@ -44,9 +44,12 @@ async def serve_page(listening: socket.socket, pipe: socket.socket) -> None:
     config, _ = await receive_async(reader)
     hub = Hub(writer)
 
+    pressing: list[threading.Thread] = []
+
     def pressed(who: str) -> None:
-        if robot := hub.about.get("latch"):  # on a thread: a disk may be slow, and the run has been told already
-            threading.Thread(target=_press, args=(robot, who), daemon=True).start()
+        if (robot := hub.about.get("latch")) and not any(t.is_alive() for t in pressing):
+            pressing[:] = [threading.Thread(target=_press, args=(robot, who), daemon=True)]
+            pressing[0].start()  # a disk may be slow, and the run has been told already
 
     app = page_app(hub, config["key"], config["host"], config["viewers"], config["patience"], pressed)
     settings = uvicorn.Config(
@@ -78,8 +81,12 @@ async def _hear(hub: Hub, reader: asyncio.StreamReader) -> None:
             woken.clear()
             for camera in list(waiting):
                 head, pixels = waiting.pop(camera)
-                if hub.viewers or camera not in hub.pictures:
+                if not hub.viewers and camera in hub.pictures:
+                    continue
+                try:
                     hub.picture(camera, await asyncio.to_thread(shown, head, pixels))
+                except (ValueError, OSError, KeyError) as error:  # the next may be one
+                    print(f"palmar page: no picture of {camera}: {error}", file=sys.stderr, flush=True)
 
     drawing = asyncio.create_task(pictures())
     try:
@@ -100,7 +107,9 @@ async def _alive(hub: Hub) -> None:
     with suppress(OSError):
         while True:
             hub.say({"t": "alive"})
-            await asyncio.sleep(ALIVE)
+            for _ in range(round(ALIVE / BEAT)):
+                hub.beat()
+                await asyncio.sleep(BEAT)
 
 
 def _press(robot: str, who: str) -> None:
