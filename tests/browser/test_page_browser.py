@@ -111,11 +111,9 @@ def test_nobody_answers(opened, chromium):
     """The page's process is stopped: the page says so in large letters."""
     with operated() as session:
         page = connected(opened(address=session.address))
-        session.page.process.lost = lambda: None
         os.kill(session.page.process.pid, signal.SIGSTOP)
         page.click("#stop")
         page.wait_for_selector("#said.bad:has-text('NO ANSWER')")
-        os.kill(session.page.process.pid, signal.SIGCONT)
 
 
 def test_take_over_and_drive_by_keys_and_by_the_pad(shown, opened):
