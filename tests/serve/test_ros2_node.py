@@ -9,7 +9,9 @@ from ros2_stand_in import Message, without_ros
 
 from palmar.runtime.mock import MockBody
 from palmar.runtime.ros2.topics import INSTRUCTION, STATUS
-from palmar.serve import ros2_node
+from palmar.runtime.supervision.estop import Latch
+from palmar.serve import ros2_monitor, ros2_node
+from palmar.serve.ros2_monitor import SafetyMonitor
 from palmar.serve.ros2_node import NodeConfig, PolicyNode
 
 
@@ -86,3 +88,19 @@ def test_of_several_instructions_the_newest_counts(node):
     for text in ("first", "second", ""):
         node._ros.heard[INSTRUCTION](Message(data=text))
     assert (node._taken(), node._taken()) == ("", None)
+
+
+def test_a_monitor_that_watches_other_topics_than_the_node_has_stops_the_robot(node, monkeypatch, tmp_path):
+    without_ros(monkeypatch, ros2_monitor)
+    node._tell()
+    told = next(message for topic, message in reversed(node._ros.sent) if topic == STATUS)
+    found = {}
+    for commands in ("/joint_commands", "/arm/joint_commands"):
+        monitor = SafetyMonitor(robot(), joint_commands=commands, latch=Latch("rosarm", tmp_path))
+        monitor._ros.heard[STATUS](told)
+        monitor._look()
+        found[commands] = monitor.stopped, monitor.reason
+        monitor.close()
+    assert found["/joint_commands"] == (False, "")
+    stopped, reason = found["/arm/joint_commands"]
+    assert stopped and "the policy node has joint_commands on /joint_commands" in reason

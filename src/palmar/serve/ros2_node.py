@@ -108,6 +108,7 @@ class PolicyNode(Subscriber):
         self._text = ""
         self._stopped, self._monitored = False, -float("inf")
         self._state: dict[str, Any] = {"state": "idle", "robot": robot.name, "instruction": "", "ticks": 0}
+        self._state["topics"] = topics_of(self.config.body).watched  # which the monitor must watch
         self._ros = Spinning("palmar")
         try:
             self._connect()
