@@ -122,9 +122,11 @@ def built(work: Path) -> tuple[Path, Path]:
 
 
 def tracked() -> list[str]:
-    """The files of the tree that git knows or would add."""
+    """The files of the tree that git knows or would add, and none that .gitignore names, even where git knows it."""
     listed = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    ignored = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--ignored", "--exclude-per-directory=.gitignore")
+    names = dict.fromkeys(listed.split("\0"))  # once each
+    return [n for n in names if n and n not in ignored.split("\0") and (ROOT / n).is_file()]
 
 
 def hashes(wheel: Path) -> dict[str, str]:

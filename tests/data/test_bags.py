@@ -97,7 +97,8 @@ def test_an_outside_reader_finds_the_values_in_ros_units(tmp_path):
 
 def live(path, robot=ARM, hertz=50.0, seconds=2.0, instruct=True, gap=None, names=None):
     """A bag as `ros2 bag record` makes one of a robot that moves at 0.1 a second: sensors at their own rates, commands at 10 Hz a
-    little after, and no velocities of joints. gap: when the camera is silent [s]."""
+    little after, and no velocities of joints. instruct: None for the topic without a message. gap: when the camera is silent [s].
+    """
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
@@ -135,6 +136,8 @@ def live(path, robot=ARM, hertz=50.0, seconds=2.0, instruct=True, gap=None, name
         events.append((ns, "/joint_commands", "sensor_msgs/msg/JointState", command))
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         kinds = {topic: kind for _, topic, kind, _ in events}
+        if instruct is None:
+            kinds["/task_instruction"] = "std_msgs/msg/String"
         links = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in kinds.items()}
         for ns, topic, kind, message in sorted(events, key=lambda e: e[0]):
             writer.write(links[topic], ns + 10**18, store.serialize_cdr(message, kind))
@@ -167,6 +170,22 @@ def test_a_bag_without_instructions_needs_one(tmp_path):
         import_bag(bag, tmp_path / "set", ARM)
     assert not (tmp_path / "set").exists()
     done = import_bag(next(bag.glob("*.mcap")), tmp_path / "set", ARM, instruction="wave")
+    assert (done.episodes, Dataset(tmp_path / "set", cache=False).tasks) == (1, ["wave"])
+
+
+def test_an_instruction_for_a_bag_that_has_its_own_is_refused(tmp_path):
+    bag = live(tmp_path / "bag")
+    for source in (bag, next(bag.glob("*.mcap"))):
+        with pytest.raises(
+            BadValue, match=r"instructions on /task_instruction.* is 'lift'; .*Next: leave --instruction out"
+        ):
+            import_bag(source, tmp_path / "set", ARM, instruction="lift")
+        assert not (tmp_path / "set").exists()
+
+
+def test_a_topic_on_which_nobody_instructed_is_as_none(tmp_path):
+    bag = live(tmp_path / "bag", instruct=None)
+    done = import_bag(bag, tmp_path / "set", ARM, instruction="wave")
     assert (done.episodes, Dataset(tmp_path / "set", cache=False).tasks) == (1, ["wave"])
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ LINES = [
     for line in re.sub(r"\\\n", " ", (ROOT / "deploy/Containerfile").read_text()).splitlines()
     if line.strip() and not line.startswith("#")
 ]
+MADE = "deploy/.env", "deploy/secrets/key.pem", "deploy/secrets/cert.pem", "deploy/robot/arm.toml"
+"""What docs/deploy.md has people make in this tree."""
 
 
 def stages() -> dict[str, tuple[str, list[str]]]:
@@ -64,6 +67,30 @@ def test_what_is_copied_is_there():
             assert words[0].removeprefix("--from=") in stages()
         else:
             assert all((ROOT / w).exists() for w in words[:-1]), line
+
+
+def test_the_builder_gets_what_is_copied_and_nothing_else():
+    copied = {w for x in LINES if x.startswith("COPY") and "--from=" not in x for w in x.split()[1:-1]}
+    kept = [x for x in (ROOT / ".dockerignore").read_text().splitlines() if x and not x.startswith("#")]
+    let = [x.removeprefix("!") for x in kept if x.startswith("!")]
+    assert kept[0] == "*" and copied and sorted(let) == sorted(copied)
+    # what the page has people make is not inside of it
+    assert not any(made == x or made.startswith(f"{x}/") for made in MADE for x in let)
+
+
+def test_the_keys_that_the_page_asks_for_are_in_no_repository(tmp_path):
+    page = (ROOT / "docs/deploy.md").read_text()
+    assert all(Path(name).name in page for name in MADE if not name.endswith(".toml"))
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    for name in (*MADE, "deploy/compose.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    git = ["git", "-C", tmp_path]
+    subprocess.run([*git, "init", "-q"], check=True)
+    listed = subprocess.run(
+        [*git, "ls-files", "--others", "--exclude-per-directory=.gitignore"], check=True, capture_output=True, text=True
+    )
+    assert listed.stdout.split() == [".gitignore", "deploy/compose.yaml"]
 
 
 def test_packages_are_pinned_and_their_extras_are_there():

@@ -39,12 +39,14 @@ class Stored:
 @dataclass
 class FakeHub:
     """repositories: by "models/OWNER/NAME" or "datasets/OWNER/NAME". cut: names of files whose bytes stop in the middle, each time.
-    wrong: files that come with other bytes of the same length. requests: (method, path, token)."""
+    wrong: files that come with other bytes of the same length. unsaid: files of which
+    no digest and no size is named. requests: (method, path, token)."""
 
     address: str = ""
     repositories: dict[str, Stored] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
     wrong: set[str] = field(default_factory=set)
+    unsaid: set[str] = field(default_factory=set)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
 
@@ -155,14 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(200, self._info(name, found, *at))
         return self._say(404, {"error": f"no such request: {verb}"})
 
-    @staticmethod
-    def _info(name: str, found: Stored, sha: str, files: dict[str, bytes]) -> dict[str, Any]:
+    def _info(self, name: str, found: Stored, sha: str, files: dict[str, bytes]) -> dict[str, Any]:
         rows = []
         for path, data in files.items():
             row: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": git_digest(data)}
             if path.endswith(LARGE):
                 row["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
-            rows.append(row)
+            rows.append({"rfilename": path} if path in self.hub.unsaid else row)
         return {"id": name, "sha": sha, "private": found.private, "siblings": rows}
 
     def _commit(self, found: Stored, body: bytes) -> None:

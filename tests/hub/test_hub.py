@@ -318,6 +318,16 @@ def test_other_bytes_than_the_hub_said_are_refused(hub: FakeHub, stored: str, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_that_cannot_be_compared_is_not_fetched(
+    name: str, hub: FakeHub, stored: str, tmp_path: Path, capsys
+) -> None:
+    hub.unsaid = {name}
+    assert main(["pull", "me/pick", "--out", str(tmp_path / "got")]) == 2
+    assert f"the hub names no digest of '{name}' of 'me/pick'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [] and not any("resolve" in path for _, path, _ in hub.requests)
+
+
 def test_nobody_there_is_told(run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     with fake_hub() as gone:
         address = gone.address

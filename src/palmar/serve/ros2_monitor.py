@@ -16,7 +16,7 @@ from typing import Any
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile
 from palmar.runtime.ros2.spinning import Spinning
-from palmar.runtime.ros2.topics import JOINT_COMMANDS, JOINT_STATES, MONITOR, STATUS
+from palmar.runtime.ros2.topics import JOINT_COMMANDS, JOINT_STATES, MONITOR, STATUS, Topics
 from palmar.runtime.ros2.watch import SILENCE, Watch
 from palmar.runtime.supervision.estop import Latch
 
@@ -27,8 +27,8 @@ TELLS = 0.1
 
 
 class SafetyMonitor:
-    """Watches one robot. silence: of the policy node, as of `Watch`. latch: its E-STOP, by default that of its name on this
-    machine.
+    """Watches one robot, and stops it where a policy node names other topics in its status. silence: of the policy node, as of
+    `Watch`. latch: its E-STOP, by default that of its name on this machine.
 
     Raises `BadValue` for a robot that JointState cannot tell, `MissingPackage` where there is no ROS 2.
     """
@@ -42,7 +42,8 @@ class SafetyMonitor:
         silence: float = SILENCE,
         latch: Latch | None = None,
     ) -> None:
-        self.robot, self.watch, self.latch = robot, Watch(robot, silence), latch or Latch(robot.name)
+        self.robot, self.latch = robot, latch or Latch(robot.name)
+        self.watch = Watch(robot, silence, Topics(joint_states, joint_commands))
         self.latch.prepare()
         self.reason = ""
         self.stopped, self.stops = False, 0

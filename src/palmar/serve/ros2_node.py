@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Any
 
 from palmar.console import say, warn
@@ -35,6 +36,7 @@ from palmar.runtime.ros2.watch import SILENCE
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.hosted import PERIOD, HostedBody, check_period
+from palmar.types import Observation
 
 TELLS = 0.1
 """How often it publishes its status [s]."""
@@ -100,11 +102,13 @@ class PolicyNode(Subscriber):
         self.latch = Latch(robot.name)
         self.runs = 0
         self._ended, self._due = threading.Event(), threading.Event()
-        self._instruction: str | None = None
+        self._instructions: SimpleQueue[str] = SimpleQueue()  # heard, and not yet taken
         self._controller: Controller | None = None
         self._body: Body | None = None
+        self._text = ""
         self._stopped, self._monitored = False, -float("inf")
         self._state: dict[str, Any] = {"state": "idle", "robot": robot.name, "instruction": "", "ticks": 0}
+        self._state["topics"] = topics_of(self.config.body).watched  # which the monitor must watch
         self._ros = Spinning("palmar")
         try:
             self._connect()
@@ -177,9 +181,9 @@ class PolicyNode(Subscriber):
         # the first call warms the caches: not on the robot's time
         self.policy.act(replace(body.observe(), instruction=text))
         controller = self._controller = Controller()
-        if self._stopped or self._ended.is_set() or self._instruction is not None:  # meanwhile
+        if self._stopped or self._ended.is_set() or not self._instructions.empty():  # meanwhile
             return
-        self._say("running", text)
+        self._text = text
         self.runs += 1
         config = self.config
         report = deploy(
@@ -234,6 +238,10 @@ class PolicyNode(Subscriber):
 
     # ---------------------------------------------------------------------------------------------- heard and told
 
+    def on_start(self, obs: Observation, body: Body) -> None:
+        """The next thing the loop does is to send commands: before, the monitor would miss them."""
+        self._say("running", self._text)
+
     def on_tick(self, tick: Tick) -> None:
         self._state["ticks"] = tick.index + 1
         controller = self._controller
@@ -244,7 +252,7 @@ class PolicyNode(Subscriber):
                 controller.handoff(f"the safety monitor is silent for {quiet:.1f} > {self.config.silence:g} s")
 
     def _on_instruction(self, message: Any) -> None:
-        self._instruction = str(message.data)
+        self._instructions.put(str(message.data))
         if (controller := self._controller) is not None:
             controller.finish("new instruction")
         self._due.set()
@@ -262,7 +270,10 @@ class PolicyNode(Subscriber):
             self.latch.release()
 
     def _taken(self) -> str | None:
-        text, self._instruction = self._instruction, None
+        """The newest instruction that was not taken yet, None for none."""
+        text = None
+        while not self._instructions.empty():
+            text = self._instructions.get()
         return text
 
     def _say(self, state: str, instruction: str, reason: str = "", mode: Mode = Mode.RUN) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from palmar.embodiments import Embodiment
 from palmar.robot_parts import Channel
+from palmar.runtime.ros2.topics import Topics, topics_of
 from palmar.runtime.ros2.watch import Watch
 
 ROBOT = Embodiment(
@@ -128,3 +129,33 @@ def test_a_status_that_is_none_stops_it():
     watch, now = watched()
     watch.status("hello", now)
     assert "no JSON object" in watch.judge(now).stop
+
+
+@pytest.mark.parametrize(
+    ("node", "monitor", "said"),
+    [
+        ("ros2:joint_commands=/arm/go", Topics(), "has joint_commands on /arm/go, the monitor watches /joint_commands"),
+        (
+            "ros2:",
+            Topics(joint_states="/arm/states"),
+            "has joint_states on /joint_states, the monitor watches /arm/states",
+        ),
+        ("ros2:joint_states=arm/states", Topics(joint_states="/arm/states"), ""),
+        ("ros2:stopped=/halt,rate=10", Topics(), ""),
+    ],
+)
+def test_a_policy_node_on_topics_that_are_not_watched_is_stopped_until_they_are(node, monitor, said):
+    watch = Watch(ROBOT, topics=monitor)
+    text = json.dumps({"state": "idle", "topics": topics_of(node).watched})
+    for now in (1.0, 2.0):  # again after a person has looked
+        watch.status(text, now)
+        stop = watch.judge(now).stop
+        assert (said in stop and "Next: palmar ros2-monitor --joint-" in stop) if said else stop == ""
+        watch.forget()
+
+
+@pytest.mark.parametrize("topics", [None, [], {"joint_states": None}, "/joint_states"])
+def test_topics_that_cannot_be_read_end_no_monitor(topics):
+    watch = Watch(ROBOT)
+    watch.status(json.dumps({"state": "idle", "topics": topics}), 1.0)
+    assert isinstance(watch.judge(1.0).stop, str) and watch.judge(1.0).said["policy"] == "idle"

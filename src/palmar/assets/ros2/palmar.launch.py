@@ -12,8 +12,8 @@ ARGUMENTS = {
     "robot": ("", "Name of a robot that comes with palmar, or a robot file."),
     "policy": ("shipped", "As of palmar run; ws://HOST:PORT where this Python has no torch."),
     "body": ("ros2:", "Topics that are not the usual ones: ros2:joint_states=/a,CAMERA=/b/image_raw."),
-    "joint_states": ("/joint_states", "For the monitor; the same as in body."),
-    "joint_commands": ("/joint_commands", "For the monitor; the same as in body."),
+    "joint_states": ("/joint_states", "For the monitor; the same as in body, or it stops the robot."),
+    "joint_commands": ("/joint_commands", "For the monitor; the same as in body, or it stops the robot."),
     "rate": ("10.0", "Commands a second."),
 }
 

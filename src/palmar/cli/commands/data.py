@@ -285,7 +285,7 @@ class Import:
     topics: str = "ros2:"
     """Of a bag: topics that are not the usual ones, as of --body ros2: (docs/ros2.md)."""
     instruction: str = ""
-    """Of a bag without /task_instruction: what was done, in one episode."""
+    """Of a bag without instructions on /task_instruction: what was done, in one episode."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 

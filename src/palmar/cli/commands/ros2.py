@@ -90,9 +90,9 @@ class Ros2Monitor:
     robot: str
     """Name of a robot that comes with palmar, or a robot file (.toml): joint names and limits."""
     joint_states: str = "/joint_states"
-    """Topic of the joint states."""
+    """Topic of the joint states; that of palmar ros2 --body, or the robot is stopped."""
     joint_commands: str = "/joint_commands"
-    """Topic of the commands."""
+    """Topic of the commands; likewise."""
     status: str = "/palmar/status"
     """Topic of what the policy node does."""
     silence: Seconds = 1.0

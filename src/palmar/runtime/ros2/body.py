@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy as np
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, PalmarError, RobotFault
 from palmar.runtime.ros2.merged import Merged
-from palmar.runtime.ros2.messages import CommandWriter, JointReader, picture, seconds
+from palmar.runtime.ros2.messages import LISTS, CommandWriter, JointReader, picture, seconds
 from palmar.runtime.ros2.spinning import Spinning
 from palmar.runtime.ros2.stamps import Stamps
 from palmar.runtime.ros2.topics import MONITOR, topics_of
@@ -30,6 +30,8 @@ STALE = 0.3
 """Age from which a sensor is stale [s]; that of the loop's guard (`Safety.stale_after`)."""
 FIRST = 5.0
 """Longest wait for a new message of every sensor, and for who takes commands [s]."""
+NAMED = 12
+"""Joints that are named where none of them is the robot's."""
 NODE = "palmar_body"
 STEP = 1e-6
 """Between the times of two observations that nothing new came for [s]."""
@@ -53,7 +55,8 @@ class Ros2Body:
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._joints = Merged(robot)
-        self._stamps: dict[object, Stamps] = {}
+        self._stamps = lru_cache(LISTS)(lambda names: Stamps())  # of who sends these joints
+        self._camera_stamps = {c.name: Stamps() for c in robot.cameras}
         self._pictures: dict[str, tuple[Any, float]] = {}  # newest message, when it was captured
         self._stamp: Any = None
         self._seen: set[str] = set()
@@ -142,7 +145,7 @@ class Ros2Body:
         names = np.array(self._reader.names)
         late = []
         if len(missing := names[np.isneginf(self._joints.captured)]):
-            said = f"; it names {', '.join(sorted(self._seen)[:12])}" if self._seen else ""
+            said = f"; it names {', '.join(sorted(self._seen))}" if self._seen else ""
             late.append(f"no joint states of {', '.join(missing)} on {self.topics.joint_states}{said}")
         elif len(old := names[now - self._joints.captured > STALE]):
             late.append(f"no new joint states of {', '.join(old)} on {self.topics.joint_states}")
@@ -192,16 +195,16 @@ class Ros2Body:
             return
         with self._lock:
             if not len(joints.channels):
-                self._seen.update(message.name)
+                self._seen.update(message.name[: NAMED - len(self._seen)])
                 return
             stamp = seconds(message.header.stamp)
-            captured = self._stamps.setdefault(tuple(message.name), Stamps()).captured(stamp, arrival)
+            captured = self._stamps(tuple(message.name)).captured(stamp, arrival)
             if self._joints.take(joints, captured):
                 self._stamp = message.header.stamp
 
     def _on_picture(self, name: str, message: Any) -> None:
         arrival = time.monotonic()
         with self._lock:
-            captured = self._stamps.setdefault(name, Stamps()).captured(seconds(message.header.stamp), arrival)
+            captured = self._camera_stamps[name].captured(seconds(message.header.stamp), arrival)
             if captured > self._pictures.get(name, (None, -np.inf))[1]:
                 self._pictures[name] = message, captured

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from palmar.units import conversion
 ENCODINGS = {"rgb8": 3, "bgr8": 3, "mono8": 1, "rgba8": 4, "bgra8": 4}
 """{encoding of sensor_msgs/Image: bytes a pixel}."""
 LATEST = 10**9  # nanoseconds a second
+LISTS = 32
+"""So many lists of joint names are kept in mind, the newest: a sender that changes its list with each message fills no memory."""
 
 
 def seconds(stamp: Any) -> float:
@@ -85,15 +88,13 @@ class JointReader:
         check_ros_robot(robot)
         self.robot, self.names = robot, joint_names(robot)
         self._scale, self._offset = scales(robot)
-        self._known: dict[tuple[str, ...], tuple[Array, Array]] = {}
+        self._known = lru_cache(LISTS)(self._places)
         self._speeds = robot.speeds
 
     def read(self, message: Any) -> Joints:
         """Raises `BadValue` for joints named twice and for lists of other lengths than the names'."""
         names = tuple(message.name)
-        if names not in self._known:
-            self._known[names] = self._places(names)
-        here, there = self._known[names]
+        here, there = self._known(names)
         position, velocity, effort = (
             self._values(getattr(message, what), names, what)[there] for what in ("position", "velocity", "effort")
         )

@@ -71,6 +71,11 @@ class Topics:
         return ROS2 + ",".join([*words, *([f"rate={self.rate!r}"] if self.rate else [])])
 
     @property
+    def watched(self) -> dict[str, str]:
+        """{what: topic} that the safety monitor and the policy node must have in common."""
+        return {"joint_states": self.joint_states, "joint_commands": self.joint_commands}
+
+    @property
     def robot(self) -> Topics:
         """Where the robot is, whatever the rate and the monitor."""
         return replace(self, rate=0.0, stopped=STOPPED)

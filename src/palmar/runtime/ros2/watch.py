@@ -17,6 +17,7 @@ from palmar.embodiments import LITTLE, Embodiment
 from palmar.errors import BadValue
 from palmar.runtime.ros2.body import STALE
 from palmar.runtime.ros2.messages import CommandWriter, JointReader, seconds
+from palmar.runtime.ros2.topics import Topics
 from palmar.types import Array, Reason
 
 DRIVEN = 0.5
@@ -42,12 +43,12 @@ class Finding:
 class Watch:
     """Of one robot. `command`, `joints` and `status` are told what arrived and when [s]; `judge` says what it comes to.
 
-    silence: longest time without a sign of life of the policy node [s]. A fault of a message is kept until `forget`, when a person
-    has looked.
+    silence: longest time without a sign of life of the policy node [s]. topics: where commands and joint states are watched; a
+    policy node that names others is a fault. A fault of a message is kept until `forget`, when a person has looked.
     """
 
-    def __init__(self, robot: Embodiment, silence: float = SILENCE) -> None:
-        self.silence = silence
+    def __init__(self, robot: Embodiment, silence: float = SILENCE, topics: Topics | None = None) -> None:
+        self.silence, self.topics = silence, (topics or Topics()).watched
         self.robot, self._writer, self._reader = robot, CommandWriter(robot), JointReader(robot)
         n = len(robot.channels)
         self._slack = LITTLE * robot.widths
@@ -127,6 +128,7 @@ class Watch:
         except (ValueError, KeyError, TypeError):
             self._fail("the policy node's status is no JSON object with a state")
             return
+        self._compare(said.get("topics"))
         running = state == "running"
         self._began = min(self._began, now) if running else np.inf
         self._status, self._status_at = said, now
@@ -162,6 +164,16 @@ class Watch:
             if running and now - max(self._began, self._commanded) > self.silence:
                 stop = stop or f"the policy node drives and sends no commands for {self.silence:g} s"
         return Finding(stop, said)
+
+    def _compare(self, topics: Any) -> None:
+        """Unwatched is who commands, or is measured, on another topic."""
+        for what, ours in self.topics.items() if isinstance(topics, dict) else ():
+            theirs = str(topics.get(what, ours))
+            if theirs.lstrip("/") != ours.lstrip("/"):
+                self._fail(
+                    f"the policy node has {what} on {theirs}, the monitor watches {ours}; expected the same. "
+                    f"Next: palmar ros2-monitor --{what.replace('_', '-')} {theirs}"
+                )
 
     def _fail(self, why: str) -> None:
         self._fault = self._fault or why

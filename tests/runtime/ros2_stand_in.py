@@ -1,0 +1,52 @@
+"""ROS 2 without ROS: a node that keeps what is published, and message classes with any fields."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+class Message(SimpleNamespace):
+    """Of any kind: the fields that it is made with."""
+
+    Request, Response = SimpleNamespace, SimpleNamespace
+
+
+class Node:
+    """In place of `Spinning`: nothing runs by itself. sent: (topic, message) in order. heard: {topic: who takes its messages}."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.failed = name, None
+        self.node = SimpleNamespace(create_service=lambda *_: None)
+        self.sent: list[tuple[str, Any]] = []
+        self.heard: dict[str, Callable[[Any], None]] = {}
+
+    def publisher(self, message: Any, topic: str, kind: str) -> Any:
+        return SimpleNamespace(publish=lambda said: self.sent.append((topic, said)))
+
+    def subscribe(self, message: Any, topic: str, kind: str, heard: Callable[[Any], None]) -> None:
+        self.heard[topic] = heard
+
+    def every(self, period: float, call: Callable[[], None]) -> None: ...
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def without_ros(patch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """What `module` imports of ROS, and its `Spinning`, are the stand-ins."""
+    for package, names in (
+        ("sensor_msgs", ("Image", "JointState")), ("std_msgs", ("Bool", "String")), ("std_srvs", ("Trigger",)),
+    ):  # fmt: skip
+        kind = "srv" if package == "std_srvs" else "msg"
+        made = ModuleType(f"{package}.{kind}")
+        for name in names:
+            setattr(made, name, Message)
+        patch.setitem(sys.modules, package, ModuleType(package))
+        patch.setitem(sys.modules, made.__name__, made)
+    patch.setattr(module, "Spinning", Node)

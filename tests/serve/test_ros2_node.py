@@ -1,0 +1,106 @@
+"""The policy node without ROS: in which order it tells, asks and drives, and that it hears every instruction."""
+
+import json
+import sys
+
+import pytest
+from ros2_processes import Sweep, robot
+from ros2_stand_in import Message, without_ros
+
+from palmar.runtime.mock import MockBody
+from palmar.runtime.ros2.topics import INSTRUCTION, STATUS
+from palmar.runtime.supervision.estop import Latch
+from palmar.serve import ros2_monitor, ros2_node
+from palmar.serve.ros2_monitor import SafetyMonitor
+from palmar.serve.ros2_node import NodeConfig, PolicyNode
+
+
+@pytest.fixture
+def node(monkeypatch, tmp_path):
+    """On a body that nothing moves but its commands, without watchdog and monitor."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    without_ros(monkeypatch, ros2_node)
+    monkeypatch.setattr(ros2_node, "require_checked", lambda *_: None)
+    made = PolicyNode(robot(), Sweep(), NodeConfig(watchdog=None, monitor=False, timeout=1.0))
+    yield made
+    made.close()
+
+
+def test_it_says_that_it_drives_when_nothing_but_commands_is_left_to_do(node, monkeypatch):
+    events = []
+
+    class Logged(MockBody):
+        def reset(self, seed=None):
+            events.append("reset")
+            return super().reset(seed)
+
+        def apply(self, command):
+            events.append("command")
+            super().apply(command)
+
+    monkeypatch.setattr(node, "_connected", lambda: Logged(robot()))
+    monkeypatch.setattr(node.policy, "reset", lambda: events.append("policy reset"))
+    tell = node._tell
+
+    def told():
+        events.append(node._state["state"])
+        tell()
+
+    monkeypatch.setattr(node, "_tell", told)
+    node._drive("sweep")
+    assert events.index("running") > max(events.index("reset"), events.index("policy reset"))
+    assert events[events.index("running") + 1] == "command" and events[-1] == "idle"
+    said = [json.loads(message.data) for topic, message in node._ros.sent if topic == STATUS]
+    assert [(s["state"], s["instruction"]) for s in said] == [("running", "sweep"), ("idle", "sweep")]
+
+
+def test_an_instruction_that_comes_while_another_is_taken_is_not_lost(node):
+    """It comes between any two steps of `_taken`, one after the other, until there is none left."""
+    hear, moment, came = node._ros.heard[INSTRUCTION], 0, True
+    while came:
+        came, steps = False, 0
+
+        def step(frame, event, _, at=moment):
+            nonlocal came, steps
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                if steps == at:
+                    came = True
+                    hear(Message(data="second"))
+                steps += 1
+            return step
+
+        hear(Message(data="first"))
+        before = sys.gettrace()
+        sys.settrace(lambda frame, event, arg, step=step: step if frame.f_code is PolicyNode._taken.__code__ else None)
+        try:
+            taken = [node._taken()]
+        finally:
+            sys.settrace(before)
+        taken.append(node._taken())
+        assert taken in (["first", None], ["second", None], ["first", "second"])
+        assert not came or "second" in taken, f"lost at step {moment}"
+        moment += 1
+    assert moment > 5
+
+
+def test_of_several_instructions_the_newest_counts(node):
+    for text in ("first", "second", ""):
+        node._ros.heard[INSTRUCTION](Message(data=text))
+    assert (node._taken(), node._taken()) == ("", None)
+
+
+def test_a_monitor_that_watches_other_topics_than_the_node_has_stops_the_robot(node, monkeypatch, tmp_path):
+    without_ros(monkeypatch, ros2_monitor)
+    node._tell()
+    told = next(message for topic, message in reversed(node._ros.sent) if topic == STATUS)
+    found = {}
+    for commands in ("/joint_commands", "/arm/joint_commands"):
+        monitor = SafetyMonitor(robot(), joint_commands=commands, latch=Latch("rosarm", tmp_path))
+        monitor._ros.heard[STATUS](told)
+        monitor._look()
+        found[commands] = monitor.stopped, monitor.reason
+        monitor.close()
+    assert found["/joint_commands"] == (False, "")
+    stopped, reason = found["/arm/joint_commands"]
+    assert stopped and "the policy node has joint_commands on /joint_commands" in reason
