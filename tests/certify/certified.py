@@ -30,10 +30,10 @@ def certificate(
 
 
 def case(folder: Path, robot: str = "arm7", **options) -> Case:
-    """Of the shipped checkpoint, with nothing run yet."""
+    """Of the shipped checkpoint on a shipped robot, with nothing run yet."""
     evidence, scratch = folder / "evidence", folder / "scratch"
     evidence.mkdir(exist_ok=True)
     scratch.mkdir(exist_ok=True)
     config = CertifyConfig(robot=robot, **options)
-    prints = Fingerprints({"model.safetensors": "0"}, "1", "", "0.1.0")
+    prints = Fingerprints.of(config.policy, config.robot)
     return Case(config, robot_named(robot), prints, evidence, scratch, False, now=lambda: NOW)

@@ -59,6 +59,12 @@ def test_quick_certifies_nothing(verdicts, capsys: pytest.CaptureFixture[str]) -
     assert "--quick certifies nothing" in capsys.readouterr().out
 
 
+def test_less_than_the_defaults_certifies_nothing(verdicts, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["certify", "--hostile", "100", "--days", "36500"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--hostile and --days ask for less than by default, which certifies nothing" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

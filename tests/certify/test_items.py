@@ -1,5 +1,6 @@
 """Every item is met where its evidence is there, and refused where it is not."""
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,23 +11,26 @@ from certified import NOW, case
 
 from palmar.certify import evaluation, improvement, operations, performance, safety
 from palmar.certify.checklist import GROUPS, certify
-from palmar.certify.item import CertifyConfig, Check, Found, Item
+from palmar.certify.item import AGE, CertifyConfig, Check, Found, Item
 from palmar.certify.page import page, rows
 from palmar.cli.commands.certify import offered
-from palmar.errors import BadValue, PolicyUnreachable, UnknownName
+from palmar.errors import BadFile, BadValue, PolicyUnreachable, UnknownName
+from palmar.eval import monitoring
 from palmar.eval.results import Results, Trial
 from palmar.lab.bench import Latency, Row
 from palmar.models.parity import Parity
+from palmar.policy import shipped as shipped_folder
 from palmar.robot_parts import Measurement
 from palmar.robots.arm7 import arm7
 from palmar.runtime.adaptation.ab_log import ABLog
-from palmar.runtime.adaptation.certificate import ITEMS
+from palmar.runtime.adaptation.certificate import ITEMS, Fingerprints
 from palmar.runtime.confidence.conformal import Band
 from palmar.runtime.confidence.detector import Detector
 from palmar.runtime.confidence.learn import Rollouts
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.supervision.controller import Controller
 from palmar.runtime.supervision.estop import Latch
+from palmar.serve.page.run import RunPage
 from palmar.shapes import Collision
 from palmar.thresholds import Thresholds
 
@@ -279,9 +283,7 @@ def test_a_run_is_written_and_plays_again(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory):
     """The shipped policy, recorded once with a person who takes over."""
-    here = case(
-        tmp_path_factory.mktemp("shipped"), commands=offered() | {"monitor": (), "run": (*offered()["run"], "page")}
-    )
+    here = case(tmp_path_factory.mktemp("shipped"), commands=offered())
     improvement.recorded_run(here)
     return here
 
@@ -299,11 +301,39 @@ def test_success_is_tracked_where_there_is_a_command_for_it(shipped) -> None:
     shipped.config, before = replace(shipped.config, commands={}), shipped.config
     try:
         found = operations.success_tracking(shipped)
-        assert not found.met and "no command for it" in found.finding
-        assert not improvement.feedback(shipped).met and not operations.dashboard(shipped).met
+        assert not found.met and "this palmar has no palmar monitor and no palmar run --log" in found.finding
+        assert not improvement.feedback(shipped).met
     finally:
         shipped.config = before
-    assert improvement.feedback(shipped).met and operations.dashboard(shipped).met
+    assert improvement.feedback(shipped).met
+
+
+def test_success_over_time_is_that_of_the_runs_that_were_logged(shipped) -> None:
+    found = operations.success_tracking(shipped).evidence
+    assert found["runs logged"] == 24 and found["success of 6 runs each"] == [6, 6, 0, 0]
+    assert found["alarms after 12 runs that succeeded"] == [] and "success below 95.0 %" in str(
+        found["alarms after 12 more that did not"]
+    )
+
+
+def test_a_monitor_that_raises_no_alarm_is_refused(shipped, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "drop_of", lambda *args: None)
+    found = operations.success_tracking(shipped)
+    assert not found.met and "after it: no alarm" in found.finding
+
+
+def test_a_page_shows_a_run_and_stops_it(tmp_path: Path) -> None:
+    found = operations.dashboard(case(tmp_path, commands=offered()))
+    assert found.met and found.evidence["GET /healthz"] == 200 and found.evidence["mode"] == "ESTOP"
+    assert found.evidence["braked to rest within the limits"]
+    assert not operations.dashboard(case(tmp_path)).met  # a command line that has no page
+
+
+def test_a_page_that_stops_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunPage, "_stop", lambda self, head, who: None)
+    monkeypatch.setattr(operations, "STOPPED", 0.2, raising=False)
+    found = operations.dashboard(case(tmp_path, commands=offered()))
+    assert not found.met and found.evidence["mode"] != "ESTOP" and "was not stopped by it" in found.finding
 
 
 def test_a_candidate_acts_only_behind_its_gate(shipped) -> None:
@@ -363,7 +393,8 @@ def test_evidence_is_taken_only_of_the_same_things_and_in_time(tmp_path: Path) -
     here.now = lambda: NOW + timedelta(days=31)
     here.kept("x.json", make)
     assert len(made) == 2  # too old
-    here.prints = replace(here.prints, robot="another")
+    here.config = replace(here.config, robot="so101")
+    here.prints = Fingerprints.of("shipped", "so101")
     here.kept("x.json", make)
     assert len(made) == 3
     file.write_text("by hand")
@@ -372,6 +403,49 @@ def test_evidence_is_taken_only_of_the_same_things_and_in_time(tmp_path: Path) -
     (tmp_path / "evidence" / "x.json.stamp").unlink()
     here.kept("x.json", make)
     assert len(made) == 5
+
+
+def copied(folder: Path) -> Path:
+    """The shipped checkpoint, to change."""
+    return Path(shutil.copytree(shipped_folder(), folder))
+
+
+def test_a_checkpoint_that_is_written_meanwhile_gives_no_evidence(tmp_path: Path) -> None:
+    policy = copied(tmp_path / "policy")
+    here = case(tmp_path, policy=str(policy))
+
+    def make(path: Path) -> None:
+        path.write_text("found with the new weights")
+        (policy / "model.safetensors").write_bytes(b"new weights")
+
+    with pytest.raises(BadFile, match=r"changed while it was certified: checkpoint: model\.safetensors has changed"):
+        here.kept("x.json", make)
+    assert not (tmp_path / "evidence" / "x.json.stamp").exists()
+
+
+def test_a_checkpoint_that_is_written_meanwhile_gets_no_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = copied(tmp_path / "policy")
+
+    def run(here) -> Found:
+        (policy / "model.safetensors").write_bytes(b"new weights")
+        return Found(True, "as it was")
+
+    checks(monkeypatch, run)
+    with pytest.raises(BadFile, match=r"model\.safetensors has changed.* Next: palmar certify again"):
+        certify(CertifyConfig(str(policy)), ["force"], progress=False)
+
+
+@pytest.mark.parametrize("less", [{"hostile": 19_999}, {"days": AGE + 1}, {"episodes": 49}])
+def test_less_evidence_than_by_default_certifies_nothing(less: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    for group, own in list(GROUPS.items()):
+        met = tuple(replace(c, run=lambda here: Found(True, "met")) for c in own)
+        monkeypatch.setitem(GROUPS, group, met)
+    assert certify(CertifyConfig(), progress=False).certified
+    weak = certify(CertifyConfig(**less), progress=False)
+    assert not weak.missing and not weak.certified
+    assert any("less than the defaults" in p for p in weak.problems(weak.fingerprints))
 
 
 def test_every_item_of_the_list_has_a_check() -> None:

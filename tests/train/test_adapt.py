@@ -167,6 +167,18 @@ def test_a_version_acts_only_with_its_gate_passed(there: SimpleNamespace, tmp_pa
         adapted_version(request, None, say=lambda text: None)
 
 
+def test_a_folder_that_needs_certificates_is_marked_before_a_version_acts(
+    there: SimpleNamespace, tmp_path: Path
+) -> None:
+    out = tmp_path / "versions"
+    request = AdaptRequest(str(there.init), [there.corrections], [there.replay], out, SHORT, certified="arm7")
+    passed = adapted_version(request, lambda a, b: GOOD, say=lambda text: None)
+    assert not passed.promoted and Versions(out).certified and current_version(out) == "v000"
+    words = ["--out", str(tmp_path / "none"), "--certified", "arm7"]
+    assert main(["adapt", str(there.init), "--corrections", str(tmp_path / "missing"), *words]) == 2
+    assert not (tmp_path / "none").exists() or not any((tmp_path / "none").iterdir())
+
+
 def episodes(*successes: bool) -> SimpleNamespace:
     return SimpleNamespace(episodes=[SimpleNamespace(success=s, source="policy") for s in successes])
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from palmar.certify import evaluation, improvement, operations, performance, safety
-from palmar.certify.item import Case, CertifyConfig, Check, Found, Item
+from palmar.certify.item import Case, CertifyConfig, Changed, Check, Found, Item, check_unchanged
 from palmar.description.find import find_robot
 from palmar.errors import PalmarError, PolicyUnreachable, brief, check_names
 from palmar.eval.report import Machine, plain
@@ -36,8 +36,8 @@ def certify(
 ) -> Certificate:
     """Run the checklist, or the items named in `only`. found: called with each item when it is there.
 
-    Raises what is wrong with the policy, the robot or the data before anything is run, and `PolicyUnreachable`. What fails in a
-    check is that item's finding.
+    Raises what is wrong with the policy, the robot or the data before anything is run, `PolicyUnreachable`, and `Changed` where
+    one of them was changed meanwhile. What fails in a check is that item's finding.
     """
     check_names("item", only or ITEMS, ITEMS)
     check_policy(config.policy)
@@ -54,6 +54,7 @@ def certify(
                     say(f"{group}: {check.name}")
                     items.append(_item(group, check, case))
                     found(items[-1])
+        check_unchanged(config, prints)
     about = {
         "machine": asdict(Machine.here()),
         "episodes a task": config.tables,
@@ -63,14 +64,14 @@ def certify(
     }
     made = datetime.now(UTC).isoformat(timespec="seconds")
     return Certificate(
-        made, config.policy, config.robot, config.quick, prints, tuple(i.to_dict() for i in items), plain(about)
+        made, config.policy, config.robot, not config.certifies, prints, tuple(i.to_dict() for i in items), plain(about)
     )
 
 
 def _item(group: str, check: Check, case: Case) -> Item:
     try:
         found = check.run(case)
-    except PolicyUnreachable:
+    except (PolicyUnreachable, Changed):
         raise
     except PalmarError as error:
         found = Found(False, f"could not be run: {' '.join(str(error).split())}")

@@ -74,8 +74,9 @@ class Check:
 @dataclass(frozen=True)
 class CertifyConfig:
     """What is certified, and how much is run. policy: a checkpoint folder or "shipped". robot: a name or a robot file. data: the
-    training data. evidence: folder where results are kept, and taken from. episodes: tables a task in each split. quick: a tenth,
-    which certifies nothing. commands: {command: its options} that the command line has."""
+    training data. evidence: folder where results are kept, and taken from. episodes: tables a task in each split. hostile: commands
+    of the attack. quick: a tenth, which certifies nothing. days: oldest evidence that is taken. commands: {command: its options}
+    that the command line has."""
 
     policy: str = "shipped"
     robot: str = "arm7"
@@ -91,6 +92,21 @@ class CertifyConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    @property
+    def weaker(self) -> tuple[str, ...]:
+        """The options that ask for less evidence, or take older, than the defaults."""
+        less = {
+            "episodes": self.episodes < CertifyConfig.episodes,
+            "hostile": self.hostile < CertifyConfig.hostile,
+            "days": self.days > CertifyConfig.days,
+        }
+        return tuple(name for name, so in less.items() if so)
+
+    @property
+    def certifies(self) -> bool:
+        """Whether what is found can certify anything."""
+        return not self.quick and not self.weaker
 
     @property
     def tables(self) -> int:
@@ -137,7 +153,7 @@ class Case:
 
     def kept(self, name: str, make: Callable[[Path], None]) -> Path:
         """A file of evidence: the one in the folder when it is of the same checkpoint, robot, data and palmar, and not too old, or
-        else made anew. A file that was changed after it was stamped is made anew."""
+        else made anew. A file that was changed after it was stamped is made anew. Raises `Changed`."""
         path, stamp = self.folder / name, self.folder / f"{name}.stamp"
         if path.exists() and self._stamped(path, stamp):
             self.say(f"taken from the evidence: {name}")
@@ -145,7 +161,7 @@ class Case:
         path.unlink(missing_ok=True)
         stamp.unlink(missing_ok=True)
         make(path)
-        write_stamp(path, self.prints, self.now())
+        write_stamp(path, self.config, self.prints, self.now())
         return path
 
     def _stamped(self, path: Path, stamp: Path) -> bool:
@@ -157,7 +173,21 @@ class Case:
             return False
 
 
-def write_stamp(path: Path, prints: Fingerprints, now: datetime) -> None:
-    """Beside a file of evidence: of what it is, and when it was made."""
+class Changed(BadFile):
+    """What is certified was changed while it was looked at."""
+
+
+def check_unchanged(config: CertifyConfig, prints: Fingerprints) -> None:
+    """Raise `Changed` where checkpoint, robot or data are not those of these fingerprints any more."""
+    if changes := prints.changes(Fingerprints.of(config.policy, config.robot, config.data)):
+        raise Changed(
+            f"'{config.policy}' on '{config.robot}' was changed while it was certified: {'; '.join(changes)}. Next: palmar certify "
+            "again, while nothing writes to it"
+        )
+
+
+def write_stamp(path: Path, config: CertifyConfig, prints: Fingerprints, now: datetime) -> None:
+    """Beside a file of evidence: of what it is, and when it was made. Raises `Changed`."""
+    check_unchanged(config, prints)
     about = {"of": asdict(prints), "made": now.isoformat(timespec="seconds"), "sha256": sha256(path)}
     path.with_name(f"{path.name}.stamp").write_text(json.dumps(about, indent=1), "utf-8")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palmar.cli.certified import require_for_run
 from palmar.cli.shared import writable_folder
 from palmar.console import keyboard, say, warn
 from palmar.data.recorder import EpisodeRecorder
@@ -47,10 +48,11 @@ class Drawn(Subscriber):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        both = {
-            name: load_policy(name) for name in (config.policy, config.ab) if name
-        }  # before the log: both are there
-        self.log = ABLog(config.ab_log, _exact(config.policy), _exact(config.ab)) if config.ab else None
+        names = {name: exact(name) for name in (config.policy, config.ab) if name}
+        both = {name: load_policy(own) for name, own in names.items()}  # before the log: both are there
+        for own in names.values():  # hashed before by `live.run`; now of what was loaded
+            require_for_run(config, own)
+        self.log = ABLog(config.ab_log, names[config.policy], names[config.ab]) if config.ab else None
         self.name = config.ab if self.log is not None and self.log.arm == "b" else config.policy
         self.policy: Policy = both[self.name]
         self.began = self.corrected = False
@@ -83,7 +85,7 @@ class Drawn(Subscriber):
         return (f"a/b: {self.name} drove{person}. {self.log.ended(success and not self.corrected, fault)}",)
 
 
-def _exact(policy: str) -> str:
+def exact(policy: str) -> str:
     """The name of a policy, and of a folder of versions the one that acts: after another does, it is another policy."""
     folder, robot = split_robot(policy)
     if not is_history(folder):

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from palmar.cli.attended import Drawn as _Drawn
 from palmar.cli.attended import Telling, acting, attended
+from palmar.cli.attended import exact as _exact
 from palmar.cli.attended import kept as _kept
 from palmar.cli.attended import recorded as _recorded
 from palmar.cli.attended import succeeded as _succeeded
+from palmar.cli.certified import require_for_run
 from palmar.cli.observing import Observers, observed
 from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
@@ -67,7 +69,7 @@ class RunConfig:
     for a person who may take over (`adaptation.teleop`). record: folder of a data set that the episode is added to, with who
     drove. ab: a second policy; which of the two drives is drawn from ab_log, a file that each episode is added to.
     log: operations log that the run is added to. mcap: file that it is recorded in, which replaces what is there. metrics: port
-    that they are served at (`observing`).
+    that they are served at (`observing`). certified: a certificate without which nothing moves.
     """
 
     instruction: str = ""
@@ -97,6 +99,7 @@ class RunConfig:
     log: Path | None = None
     mcap: Path | None = None
     metrics: MetricsPort = None
+    certified: Path | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -193,6 +196,7 @@ def run(
     there want. metrics: of the session that this is one run of. Raises `UserError` for what does not exist
     or does not fit, `RobotFault` when the body fails.
     """
+    require_for_run(config, _exact(config.policy))
     with observed(config, metrics) as seen:
         if config.table is not None:
             return _on_table(config, config.table, console, seen, page)

@@ -45,7 +45,8 @@ class NewVersion:
 class AdaptRequest:
     """policy: a checkpoint folder, "shipped", or a folder of versions, whose current one is adapted; then `out` may be the same.
     corrections, replay: folders of data sets. out: folder of the versions. tables: seeds of the gate's held-out tables, the first
-    and the one after the last, for the manifest."""
+    and the one after the last, for the manifest. certified: the robot for which every version needs a certificate from now on
+    (`Versions.require_certificates`), "" for none."""
 
     policy: str
     corrections: Sequence[Path]
@@ -54,6 +55,7 @@ class AdaptRequest:
     config: AdaptConfig = field(default_factory=AdaptConfig)
     tables: tuple[int, int] | None = None
     gate: GateConfig = field(default_factory=GateConfig)
+    certified: str = ""
 
     def __post_init__(self) -> None:
         for option, folders in (("--corrections", self.corrections), ("--replay", self.replay)):
@@ -91,6 +93,8 @@ def adapted_version(
                 f"'{request.out}' holds versions of a policy already ({', '.join(there)}), and '{request.policy}' is not it. "
                 f"Next: palmar adapt {request.out}, or another --out"
             )
+        if request.certified:
+            versions.require_certificates(request.certified)
         parent = versions.current
         where = versions.room()
         done = adapt(versions.path(parent), sets[0], sets[1], where, request.config, paraphrases)

@@ -128,10 +128,6 @@ class Run:
 
         one_thread(self.policy)
         settings = configured(live.RunConfig, self)
-        if self.certified is not None:
-            from palmar.cli.certified import require_for_run
-
-            require_for_run(self.certified, settings)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
         writable(self.mcap, self.force)
@@ -146,10 +142,12 @@ class Run:
     def _on_page(self, settings: RunConfig, console: Screen) -> Answer:
         import os
 
+        from palmar.cli.certified import require_for_run
         from palmar.cli.operated import operated
         from palmar.runtime.supervision.handshake import KEY
         from palmar.serve.page.config import PageConfig, host_and_port
 
+        require_for_run(settings, settings.policy)  # now, and again before each run
         host, port = host_and_port(self.page_address)
         config = configured(PageConfig, self, host=host, port=port, key=os.environ.get(KEY, ""))
         results = operated(settings, config, console, print_result)

@@ -103,12 +103,12 @@ class Adapt:
         one_thread("shipped")  # training sets its own number and puts this one back
         if self.certified:
             from palmar.description.find import find_robot
-            from palmar.runtime.adaptation.versions import Versions
 
-            find_robot(self.certified)
-            Versions(self.out).require_certificates(self.certified)
+            find_robot(self.certified)  # what is wrong with it is told before anything is read
         used = None if seed is None else (seed, seed + self.trials)
-        request = AdaptRequest(self.policy, self.corrections, self.replay, self.out, config, used, gate)
+        request = AdaptRequest(
+            self.policy, self.corrections, self.replay, self.out, config, used, gate, self.certified
+        )  # fmt: skip
 
         def judged(before: str, after: str):  # type: ignore[no-untyped-def]
             assert tables is not None

@@ -21,8 +21,8 @@ from palmar.ranges import Count, Processes, Range, Seed
 class Certify:
     """Run the release checklist of a policy on a robot: every item is met with its evidence, or refused.
 
-    Exit code 0: certified (with --only: these items are met); 1: an item is not met, or --quick. With --verify nothing is run: a
-    certificate is held to the checkpoint, robot and data that are there now.
+    Exit code 0: certified (with --only: these items are met); 1: an item is not met, --quick, or less evidence than by default.
+    With --verify nothing is run: a certificate is held to the checkpoint, robot and data that are there now.
     """
 
     policy: Positional[str] = "shipped"
@@ -38,13 +38,13 @@ class Certify:
     evidence: Path | None = None
     """Folder where results are kept; those that are there of the same checkpoint, robot, data and version are taken."""
     days: Annotated[float, Range(0, 36_500)] = 30.0
-    """Oldest evidence that is taken [days]."""
+    """Oldest evidence that is taken [days]; with more than 30 it certifies nothing."""
     only: tuple[str, ...] = ()
     """Names of items to run alone; what comes out is no certificate of the whole list."""
     episodes: Count = 50
-    """Tables of each task in each test set."""
+    """Tables of each task in each test set; with fewer than 50 it certifies nothing."""
     hostile: Annotated[int, Range(100, 10**8)] = 20_000
-    """Commands that try to get past the limits."""
+    """Commands that try to get past the limits; with fewer than 20 000 it certifies nothing."""
     quick: bool = False
     """A tenth of everything: to see that it works. It certifies nothing."""
     seed: Seed = 20_000
@@ -97,13 +97,19 @@ class Certify:
             )
         elif self.quick:
             console.print(styled("[yellow]--quick certifies nothing.[/] Next: without it"))
+        elif weaker := " and ".join(f"--{name}" for name in config.weaker):
+            console.print(
+                styled(
+                    "[yellow]{} ask for less than by default, which certifies nothing.[/] Next: without them", weaker
+                )
+            )
         elif self.only:
             console.print(
                 styled("{} of the named items are met; the others were not run", f"{sum(ran.values())} of {len(ran)}")
             )
         if refused := [n for n, good in ran.items() if not good]:
             console.print(styled("[red]not met: {}[/]. It is not to be promoted.", ", ".join(refused)))
-        good = not self.quick and all(ran.values()) and (made.certified or bool(self.only))
+        good = config.certifies and all(ran.values()) and (made.certified or bool(self.only))
         return int(not good), made.to_dict()
 
     def _verify(self, console: Screen, file: Path) -> Answer:

@@ -12,8 +12,9 @@ import hmac
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import palmar
@@ -49,11 +50,8 @@ class Fingerprints:
     @classmethod
     def of(cls, policy: str, robot: str, data: Path | None = None) -> Fingerprints:
         """Of what is there now. Raises `BadFile`, `BadValue` or `UnknownName` for what is not."""
-        text = robot_text(find_robot(robot)).encode()
-        return cls(
-            checkpoint_files(policy), hashlib.sha256(text).hexdigest(), "" if data is None else folder_digest(data),
-            palmar.__version__,
-        )  # fmt: skip
+        of_data = "" if data is None else folder_digest(data)
+        return cls(checkpoint_files(policy), robot_digest(robot), of_data, palmar.__version__)
 
     def changes(self, now: Fingerprints) -> list[str]:
         """What differs from these, in words."""
@@ -71,6 +69,11 @@ class Fingerprints:
         if self.palmar != now.palmar:
             out.append(f"palmar: version {self.palmar} then, {now.palmar} now")
         return out
+
+
+def robot_digest(robot: str) -> str:
+    """SHA-256 of a robot, by its name or its file, as the text of its file. Raises what `find_robot` does."""
+    return hashlib.sha256(robot_text(find_robot(robot)).encode()).hexdigest()
 
 
 def checkpoint_files(policy: str) -> dict[str, str]:
@@ -132,9 +135,9 @@ class Certificate:
 
     @property
     def missing(self) -> list[str]:
-        """Names of the checklist's items that are not met, or not there."""
-        good = {i["name"] for i in self.items if i["met"] is not False}
-        return [name for name in ITEMS if name not in good]
+        """Names of the checklist's items that are not met, or not there once."""
+        verdicts = {name: [i["met"] for i in self.items if i["name"] == name] for name in ITEMS}
+        return [name for name, met in verdicts.items() if len(met) != 1 or not (met[0] is True or met[0] is None)]
 
     @property
     def certified(self) -> bool:
@@ -154,7 +157,7 @@ class Certificate:
             now = Fingerprints(now.checkpoint, now.robot, was.data, now.palmar)
         out = was.changes(now)
         if self.quick:
-            out.append("made with --quick, which certifies nothing")
+            out.append("made with --quick, or with less than the defaults, which certifies nothing")
         return out + [f"item not met: {name}" for name in self.missing]
 
 
@@ -170,8 +173,10 @@ def read_certificate(path: str | Path) -> Certificate:
         said = read.pop("certified")
         read["fingerprints"] = Fingerprints(**read["fingerprints"])
         items = read["items"]
-        if not all(isinstance(i["name"], str) and i["met"] in (True, False, None) for i in items):
+        if not all(isinstance(i["name"], str) and type(i["met"]) in (bool, NoneType) for i in items):
             raise ValueError("items without name or verdict")
+        if len({i["name"] for i in items}) < len(items):
+            raise ValueError("an item is there twice")
         found = Certificate(**read | {"items": tuple(items)})
     except FileNotFoundError:
         raise BadFile(f"no certificate at '{path}'. Next: palmar certify --out {path}") from None
@@ -191,11 +196,17 @@ def read_certificate(path: str | Path) -> Certificate:
     return found
 
 
-def require_certificate(path: str | Path, policy: str, robot: str, data: Path | None = None) -> Certificate:
+def require_certificate(
+    path: str | Path, policy: str, robot: str, data: Path | None = None, digest: str = ""
+) -> Certificate:
     """The certificate in a file, once it is known to hold for this policy and this robot; the data are compared where they are
-    given. Raises `BadValue` with what is missing or has changed, and what `read_certificate` does."""
+    given. digest: `robot_digest` of the robot where it is known; its file is then not read. Raises `BadValue` with what is missing
+    or has changed, and what `read_certificate` does."""
     found = read_certificate(path)
-    if problems := found.problems(Fingerprints.of(policy, robot, data), data is not None):
+    now = Fingerprints(checkpoint_files(policy), digest or robot_digest(robot), "", palmar.__version__)
+    if data is not None:
+        now = replace(now, data=folder_digest(data))
+    if problems := found.problems(now, data is not None):
         raise BadValue(
             f"the certificate '{path}' does not hold for '{policy}' on '{robot}': {'; '.join(problems)}. "
             f"Next: palmar certify {policy} --robot {robot}, and mend what is not met"

@@ -20,12 +20,12 @@ from typing import Any
 
 from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, regular_file
 from palmar.policy import CURRENT, current_version
-from palmar.runtime.adaptation.certificate import read_certificate, require_certificate
+from palmar.runtime.adaptation.certificate import read_certificate, require_certificate, robot_digest
 from palmar.runtime.adaptation.lines import append, whole
 
 MANIFEST, HISTORY, DECIDING = "manifest.json", "history.jsonl", ".deciding"
 CERTIFIED = ".certified"
-"""In a folder of versions: none is promoted without a certificate (`palmar certify`)."""
+"""In a folder of versions: none is promoted without a certificate (`palmar certify`) for the robot whose SHA-256 it holds."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,20 @@ class Versions:
         return (self.root / CERTIFIED).exists()
 
     def require_certificates(self, robot: str) -> None:
-        """From now on a version needs a certificate for this robot (a name or a robot file) to act; it stays so."""
-        _replace(self.root / CERTIFIED, robot)
+        """From now on a version needs a certificate for this robot (a name or a robot file) as it is now to act; it stays so.
+        Raises what `find_robot` does."""
+        _replace(self.root / CERTIFIED, json.dumps({"robot": robot, "sha256": robot_digest(robot)}))
+
+    def _certified_robot(self) -> tuple[str, str]:
+        """The robot as it was named, and its SHA-256. Raises `BadFile`."""
+        file = self.root / CERTIFIED
+        try:
+            said = json.loads(regular_file(file).read_text("utf-8"))
+            return str(said["robot"]), str(said["sha256"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadFile(
+                f"'{file}' does not say for which robot certificates are needed ({error}). Next: palmar adapt --certified ROBOT"
+            ) from error
 
     def promote(self, name: str, certificate: Path | None = None) -> None:
         """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, that failed it, or whose gate
@@ -136,8 +148,8 @@ class Versions:
     def _check_certificate(self, name: str, certificate: Path | None) -> None:
         if certificate is None and not self.certified:
             return
-        robot = (self.root / CERTIFIED).read_text("utf-8").strip() if self.certified else ""
         try:
+            robot, digest = self._certified_robot() if self.certified else ("", "")
             if certificate is None:
                 raise BadValue(
                     f"version {name} has no certificate, which every version in '{self.root}' needs. Next: palmar certify "
@@ -145,7 +157,7 @@ class Versions:
                     "--certificate FILE.json"
                 )
             robot = robot or read_certificate(certificate).robot
-            require_certificate(certificate, str(self.path(name)), robot)
+            require_certificate(certificate, str(self.path(name)), robot, digest=digest)
         except PalmarError as error:
             self._note("rejected", name, str(error))
             raise
