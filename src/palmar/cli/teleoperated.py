@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.text import Text
+
 from palmar.cli.attended import Resuming, Telling
 from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
-from palmar.console import Screen, say
+from palmar.console import Screen, say, styled
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.description.find import find_robot
@@ -189,8 +191,8 @@ class Session:
         there, reason, code = len(self.writer), "all episodes are recorded", 0
         say("{}", KEYS)
         while self.saved < self.config.episodes and not code:
-            words = "episode {}: the robot rests; space begins, q ends the session"
-            if _asked(self.keys, BEGIN + STOP, words, len(self.writer)) == STOP:
+            words = styled("episode {}: the robot rests; space begins, q ends the session", len(self.writer))
+            if _asked(self.keys, BEGIN + STOP, words) == STOP:
                 reason = "ended by the person"
                 break
             recorder, said = EpisodeRecorder(), Said(self.keys, self.driver)
@@ -199,8 +201,9 @@ class Session:
                 verdict, reason = FAILURE, report.reason or "stopped"
                 code = 3 if report.mode >= Mode.HANDOFF else 130
             elif not (verdict := said.key):
-                words = "it ended: {}. y: a success, n: a failure, x: do not keep it"
-                verdict = _asked(self.keys, VERDICTS, words, report.reason or "its longest time")
+                why = report.reason or "its longest time"
+                words = styled("it ended: {}. y: a success, n: a failure, x: do not keep it", why)
+                verdict = _asked(self.keys, VERDICTS, words)
             self._judged(recorder, verdict, report.outcome.duration)
             if verdict == STOP:
                 reason = "ended by the person"
@@ -265,10 +268,10 @@ def _typed(keys: Keys, wanted: str = BEGIN + VERDICTS) -> str:
     return arrived[0] if arrived else ""
 
 
-def _asked(keys: Keys, wanted: str, template: str, *values: object) -> str:
+def _asked(keys: Keys, wanted: str, words: Text) -> str:
     """Say something, and wait until one of these keys is typed; what was typed before counts for nothing."""
     _typed(keys)
-    say(template, *values)
+    say("{}", words)
     while not (key := _typed(keys, wanted)):
         time.sleep(TYPED)
     return key

@@ -76,8 +76,8 @@ class Certify:
         table = Table("item", "", "finding")
 
         def found(item: Any) -> None:
-            word = {True: "[green]met", False: "[red]not met", None: "not applicable"}[item.met]
-            table.add_row(item.name, styled(word), styled("{}", item.finding))
+            words = {True: styled("[green]met"), False: styled("[red]not met"), None: styled("not applicable")}
+            table.add_row(item.name, words[item.met], styled("{}", item.finding))
 
         def say(text: str) -> None:
             if not self.json:
