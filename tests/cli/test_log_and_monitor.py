@@ -11,8 +11,10 @@ from palmar.cli import attended as room
 from palmar.cli import live, observing
 from palmar.cli.live import RunConfig
 from palmar.cli.main import main
+from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.records.runs import read_log
+from palmar.serve.run_metrics import RunMetrics
 from palmar.types import ActionChunk
 
 RUN = ["run", "pick up the red cube", "--video", "None"]
@@ -30,6 +32,10 @@ def test_a_run_is_logged_with_who_says_it_succeeded(tmp_path: Path, capsys: pyte
     assert main(["monitor", str(log), "--share", "1"]) == 0  # however late this machine is
     said = capsys.readouterr().out
     assert f"shipped {run.fingerprint[:8]}" in said and "no alarm" in said and "timeout" in said
+    assert (
+        "raises the alarm is at most 5 %, and the same for the shift of its actions; the alarm of latency has no such bound"
+        in (" ".join(said.split()))
+    )
 
 
 def test_on_a_body_the_policy_says_so_where_no_person_can(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -53,7 +59,7 @@ def test_on_a_body_the_policy_says_so_where_no_person_can(tmp_path: Path, monkey
     assert "by the policy's own word" in capsys.readouterr().out
 
 
-def test_a_run_that_an_error_ends_is_in_the_log(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_run_that_an_error_ends_is_in_the_log_and_the_metrics(tmp_path: Path, monkeypatch, capsys) -> None:
     class Failing:
         def __init__(self, inner) -> None:
             self.inner, self.interface, self.asked = inner, inner.interface, 0
@@ -75,6 +81,15 @@ def test_a_run_that_an_error_ends_is_in_the_log(tmp_path: Path, monkeypatch, cap
     (run,) = read_log(log).runs
     assert (run.ended, run.success, run.by, run.cause) == (True, False, "error", "fault")
     assert run.words == "OSError: the weights are gone"
+    metrics = RunMetrics()  # of a session
+    again = RunConfig("pick up the red cube", video=None, log=log)
+    for before in (1, 2):
+        with pytest.raises(OSError, match="the weights are gone"):
+            live.run(again, metrics=metrics)
+        assert metrics.episodes == {"fault": before + 1} and metrics.successes == 0
+    with pytest.raises(BadValue, match="instruction is empty"):  # nothing had begun
+        live.run(RunConfig("", video=None), metrics=metrics)
+    assert metrics.episodes == {"fault": 3}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +122,7 @@ def test_what_could_not_be_written_is_noted_and_the_run_is_what_it_was(tmp_path,
 
     result = run(RunConfig("pick up the red cube", timeout=0.5, video=None, log=tmp_path / "log.jsonl"))
     assert result.timing["ticks"] > 0
-    assert any("2 records could not be written (the disk is full)" in n for n in result.notes)
+    assert any("3 records could not be written (the disk is full)" in n for n in result.notes)
 
 
 def test_mcap_of_a_run(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from palmar.errors import BadValue
-from palmar.eval.drop import RATES, DropAlarm, drop_of, exact_lower, started
+from palmar.eval.drop import RATES, DropAlarm, drop_of, started
 from palmar.types import Array
 
 
@@ -100,15 +100,12 @@ def test_a_baseline_from_runs_keeps_the_bound() -> None:
     assert drop_of([], 0.05, 0.9) is not None
 
 
-def test_the_exact_lower_bound() -> None:
+def test_a_baseline_of_many_runs() -> None:
+    """Of as many as their binomial coefficients are beyond what a float holds."""
     from scipy.stats import beta
 
-    for k, n, a in ((48, 50, 0.025), (190, 200, 0.025), (1, 10, 0.05), (10, 10, 0.01)):
-        assert exact_lower(k, n, a) == pytest.approx(beta.ppf(a, k, n - k + 1), abs=1e-9)
-    assert exact_lower(0, 10, 0.05) == 0.0
-    for wrong in ((11, 10, 0.05), (-1, 10, 0.05), (1, 10, 0.0)):
-        with pytest.raises(BadValue):
-            exact_lower(*wrong)
+    found = drop_of([*[True] * 600, *[False] * 500], 0.05, None, 1100)
+    assert found is not None and found.baseline == pytest.approx(beta.ppf(0.025, 600, 501), abs=1e-9)
 
 
 @pytest.mark.parametrize(

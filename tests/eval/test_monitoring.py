@@ -93,6 +93,34 @@ def test_a_run_without_an_end_has_crashed_once_its_time_is_over(tmp_path: Path) 
     assert (late.runs, late.unfinished, late.rate.value, dict(late.causes)) == (4, 0, 0.75, {"crashed": 1})
 
 
+def test_a_run_that_a_person_is_asked_about_has_not_crashed(tmp_path: Path) -> None:
+    rows = [*log_of(tmp_path / "a", [True] * 3), started(3), row(3, "judging")]
+    write(path := tmp_path / "log", rows)
+    late = monitored(read_log(path), now=BEGAN + timedelta(hours=3)).versions[0]
+    assert (late.runs, late.unfinished, late.rate.value, dict(late.causes)) == (3, 1, 1.0, {})
+    never = monitored(read_log(path), now=BEGAN + timedelta(hours=25)).versions[
+        0
+    ]  # leaving it out would favour who breaks off
+    assert (never.runs, never.unfinished, dict(never.causes)) == (4, 0, {"not judged": 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "blocks", "said"),
+    [
+        ({"alpha": 1e-5}, 1, "can no longer be told: the level of block 2 is 8.3e-07, and no p is below 5e-06. Next: a new --log"),
+        ({"reference": 3, "block": 2}, 34, "no p is below 0.2: 3 runs are the reference, and 2 are compared at a time. Next: "),
+        ({"reference": 75, "block": 1}, 0, "a shift cannot be told: the level of block 1 is 0.025, and no p is below 0.026"),
+    ],
+)  # fmt: skip
+def test_a_shift_that_can_never_be_told_is_noted(settings, blocks: int, said: str, tmp_path: Path) -> None:
+    log_of(path := tmp_path / "log", [True] * 71)
+    (v,) = monitored(read_log(path), MonitorConfig(baseline=0.9, **settings)).versions
+    assert len(v.shifts) == blocks
+    assert any(said in note for note in v.notes)
+    (calm,) = monitored(read_log(path), MonitorConfig(baseline=0.9)).versions
+    assert calm.notes == () and len(calm.shifts) == 1
+
+
 def test_people_and_causes_are_counted(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [

@@ -1,10 +1,13 @@
 """The shift of actions: a level that holds for all channels and blocks together, and what it finds."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from palmar.errors import BadValue
-from palmar.eval.shift import shifts, summaries
+from palmar.eval.drop import started
+from palmar.eval.shift import least, shifts, summaries
 
 NAMES = ("x", "y", "z")
 
@@ -59,3 +62,15 @@ def test_channels_that_never_move_say_nothing() -> None:
     (one,) = shifts(values, NAMES, 0.05)
     assert one.p == 1.0 and not one.alarm
     np.testing.assert_array_equal(summaries([np.zeros(3)] * 2, [np.ones(3)] * 2), [[0, 0, 0, 1, 1, 1]] * 2)
+
+
+def test_no_p_is_below_the_least() -> None:
+    """Runs that are as far away as can be, at a level that only the first block can reach."""
+    rng = np.random.default_rng(4)
+    alpha = 1e-5
+    found = shifts(np.concatenate([runs(rng, 30), 1000 + runs(rng, 30)]), NAMES, alpha, 30, 15)
+    assert [s.p for s in found] == [least(30, 15)] * 2 and [s.alarm for s in found] == [True, False]
+    assert alpha * started(2) < least(30, 15) < alpha * started(1)
+    sums = [abs(sum(chosen)) for chosen in combinations((-2, -1, 0, 1, 2), 2)]  # ranks of 3 and 2 runs, less their mean
+    assert least(3, 2) == pytest.approx(np.mean([s == max(sums) for s in sums])) == pytest.approx(0.2)
+    assert least(10**8, 10**8) == least(50, 20)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palmar.errors import BadValue
-from palmar.eval.stats import Rate, paired, trials_needed
+from palmar.eval.stats import Rate, exact_upper, paired, trials_needed
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,19 @@ def test_trials_needed_agrees_with_the_textbook():
     assert trials_needed(0.5, 0.7, power=0.95) > trials_needed(0.5, 0.7)
     with pytest.raises(BadValue, match="two different numbers"):
         trials_needed(0.5, 0.5)
+
+
+@pytest.mark.parametrize("n", [1, 10, 200, 1100, 100_000])
+@pytest.mark.parametrize("alpha", [0.01, 0.025, 0.5])
+def test_the_exact_bound_is_that_of_the_beta_distribution(n: int, alpha: float) -> None:
+    from scipy.stats import beta
+
+    for found in {0, n // 50, n // 2, n - 1}:
+        assert exact_upper(found, n, alpha) == pytest.approx(beta.ppf(1 - alpha, found + 1, n - found), abs=1e-9)
+    assert exact_upper(n, n, alpha) == 1.0
+
+
+def test_counts_that_cannot_be_have_no_bound() -> None:
+    for wrong in ((11, 10, 0.05), (-1, 10, 0.05), (1, 10, 0.0)):
+        with pytest.raises(BadValue, match="Next: counts of the same trials"):
+            exact_upper(*wrong)

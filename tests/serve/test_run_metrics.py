@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import palmar
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
+from palmar.runtime import timing
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.control.path import Control
 from palmar.runtime.loop import Subscriber, rollout
@@ -27,6 +28,7 @@ from palmar.runtime.supervision.controller import Controller
 from palmar.runtime.worker import Inline
 from palmar.serve import run_metrics
 from palmar.serve.metrics import Metrics
+from palmar.serve.reach import own_host
 from palmar.serve.run_metrics import READERS, RunMetrics, scraped
 from palmar.types import ActionChunk
 
@@ -36,21 +38,26 @@ ASSETS = Path(palmar.__file__).parent / "assets" / "monitoring"
 
 class Far:
     interface = ROBOT.interface(8)
+    person = (0.4, 0.8)
 
     def act(self, obs, prefix=None) -> ActionChunk:
         if obs.time > 1.5:
             raise ConnectionError("gone")
         actions = np.tile(np.append(ROBOT.home[:7] + 1.0, 1.0), (8, 1)).astype(np.float32)
-        return ActionChunk(actions, 0.1, obs.time, 0.25, intervention=0.4 <= obs.time < 0.8)
+        return ActionChunk(actions, 0.1, obs.time, 0.25, intervention=self.person[0] <= obs.time < self.person[1])
 
     def reset(self) -> None: ...
 
 
-def drive(metrics: RunMetrics, timeout: float = 3.0, *more: Subscriber) -> None:
+class ByHand(Far):
+    person = (0.0, 9.0)
+
+
+def drive(metrics: RunMetrics, timeout: float = 3.0, *more: Subscriber, policy: Far | None = None) -> None:
     controller = metrics.controller = Controller(watchdog=0.6)
     body, safety = MockBody(ROBOT), Safety(ROBOT, guards=(*GUARDS, controller))
     rollout(
-        body, Inline(Far()), body.reset(), chunks=ChunkBuffer(), control=Control(ROBOT, safety),
+        body, Inline(policy or Far()), body.reset(), chunks=ChunkBuffer(), control=Control(ROBOT, safety),
         subscribers=(controller, metrics, *more), timeout=timeout,
     )  # fmt: skip
 
@@ -101,8 +108,20 @@ def test_what_happened_is_what_is_read() -> None:
         > 0
     )
     assert v["palmar_run_episodes_total{outcome=timeout}"] == 1 and v["palmar_run_successes_total"] == 0
-    assert v["palmar_run_inference_seconds_count"] == 4 and v["palmar_run_inference_seconds_bucket{le=5.0}"] == 4
+    # asked four times, and once a person drove
+    assert v["palmar_run_inference_seconds_count"] == 3 and v["palmar_run_inference_seconds_bucket{le=5.0}"] == 3
     assert any(k.startswith("palmar_run_info{policy=mi") and x == 1 for k, x in v.items())
+
+
+def test_what_a_person_does_says_nothing_of_the_policy() -> None:
+    metrics = RunMetrics()
+    drive(metrics, 1.0, policy=ByHand())
+    assert metrics.driven == pytest.approx(1.0, abs=0.05)
+    assert sum(metrics.inference.counts) == 0 and metrics.confidence is None
+
+
+def test_a_tick_is_late_for_the_report_and_for_the_metrics_alike() -> None:
+    assert run_metrics.SLACK is timing.SLACK and timing.Timing().slack == timing.SLACK
 
 
 def test_an_emergency_stop_is_counted_once() -> None:
@@ -165,6 +184,35 @@ def test_only_metrics_are_there_and_only_for_this_computer() -> None:
             pass
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address, timeout=10)
+
+
+def asked_as(address: str, host: str) -> int:
+    """Status of a request for this address under another name."""
+    request = urllib.request.Request(address, headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_metrics_are_not_read_by_a_name_that_a_stranger_gave_this_computer() -> None:
+    with scraped(RunMetrics(), 0) as address:
+        assert asked_as(address, "rebound.example:9470") == 421 == asked_as(address, "localhost.rebound.example")
+        for own in ("LocalHost:9470", "127.0.0.1", "[::1]:9470", socket.gethostname().upper()):
+            assert asked_as(address, own) == 200, own
+
+
+@pytest.mark.parametrize(
+    ("host", "listens", "own"),
+    [
+        ("robot.lab:8000", "Robot.Lab", True), ("ROBOT.lab", "robot.lab", True), ("192.168.0.7:8000", "0.0.0.0", True),
+        ("[fe80::1]:8000", "::", True), ("", "", False), ("[", "0.0.0.0", False), ("robot.lab.example", "robot.lab", False),
+        ("127.0.0.1.example", "127.0.0.1", False),
+    ],
+)  # fmt: skip
+def test_a_name_of_this_computer(host: str, listens: str, own: bool) -> None:
+    assert own_host(host, listens) is own
 
 
 def exposed() -> set[str]:

@@ -13,9 +13,8 @@ import numpy as np
 from palmar.certify.item import Case, Check, Found
 from palmar.errors import BadValue
 from palmar.eval.detection import equal_time_auc
-from palmar.eval.gate import most
 from palmar.eval.results import Results, Trial
-from palmar.eval.stats import Rate
+from palmar.eval.stats import Rate, exact_upper
 from palmar.lab.histories import Conditions, familiar_features, histories
 from palmar.lab.suite import EvalConfig, evaluate
 from palmar.models.checkpoint import fingerprint
@@ -149,14 +148,15 @@ def failure_modes(case: Case) -> Found:
         for name, t in failed
     ]
     shares = {
-        m: f"{k} of {n} trials, at most {100 * most(k, n):.1f} % (one-sided 95 %)" for m, k in modes.most_common()
+        m: f"{k} of {n} trials, at most {100 * exact_upper(k, n):.1f} % (one-sided 95 %)"
+        for m, k in modes.most_common()
     }
     evidence = {
         "trials": n,
         "failures": len(failed),
         "modes": shares,
         "failed": listed,
-        "a mode that was not seen": f"at most {100 * most(0, n):.1f} % of trials (one-sided 95 %)",
+        "a mode that was not seen": f"at most {100 * exact_upper(0, n):.1f} % of trials (one-sided 95 %)",
         "sha256": {path.name: sha256(path) for _, path in sets.values()},
     }
     if n < LEAST:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from palmar.models.acting import NeuralPolicy
 from palmar.policy import Policy, load_policy
 from palmar.ranges import Count, Processes, Range, Seed, check_ranges
 from palmar.runtime.adaptation.certificate import Fingerprints, sha256
+from palmar.runtime.adaptation.lines import finite
 
 AGE = 30.0
 """Oldest evidence that is taken [days]."""
@@ -41,15 +41,6 @@ class Item:
             json.dumps(asdict(self) | {"evidence": finite(plain(self.evidence))}, allow_nan=False)
         )
         return out
-
-
-def finite(value: Any) -> Any:
-    """The same, with None for a number that JSON does not know."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Observers:
         if self.metrics is not None:
             self.metrics.about = about | {"robot": robot.name}
             self.metrics.controller = controller
-            if not self.metrics.episodes:  # the first run of this process
+            if not self.metrics.went_on:  # the first run of this process
                 self.metrics.go_on(_earlier(c.log, robot.name))
         return tuple(s for s in (self.log, self.mcap, self.metrics) if s is not None)
 
@@ -74,6 +74,8 @@ class Observers:
             return ()
         self.over = True
         kept = [f for f in (self.log, self.mcap) if f is not None]
+        if self.metrics is not None and self.metrics.begun:
+            self.metrics.ended("fault", False)
         if self.log is not None:
             self.log.close(error)
         if self.mcap is not None:
@@ -96,7 +98,8 @@ def served_metrics(config: RunConfig) -> Iterator[RunMetrics | None]:
 
 @contextmanager
 def observed(config: RunConfig, metrics: RunMetrics | None = None) -> Iterator[Observers]:
-    """metrics: of a session, to count on in; None for this run's own. What an error ends is logged as a run that failed.
+    """metrics: of a session, to count on in; None for this run's own. What an error ends is logged and counted as a run that
+    failed.
 
     Raises `BadFile` for files that cannot be written, `BadValue` for a port that is taken, and `MissingPackage`, before anything
     moves.

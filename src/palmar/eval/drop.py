@@ -22,11 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 
 from palmar.errors import BadValue
+from palmar.eval.stats import exact_upper
 
 RATES = np.arange(12) / 12
 """Rates q that are bet on, as shares of the baseline."""
@@ -93,7 +93,7 @@ def drop_of(successes: Sequence[bool], alpha: float, baseline: float | None = No
         return _over(successes, baseline, alpha, alpha, 0)
     if len(successes) < reference:
         return None
-    low = exact_lower(sum(successes[:reference]), reference, alpha / 2)
+    low = 1 - exact_upper(reference - sum(successes[:reference]), reference, alpha / 2)
     return None if low <= 0 else _over(successes[reference:], low, alpha / 2, alpha, reference)
 
 
@@ -103,18 +103,3 @@ def _over(successes: Sequence[bool], baseline: float, level: float, alpha: float
         alarm.add(success)
     capital = alarm.largest * level / alpha  # so that the alarm is at 1 / alpha for either kind of baseline
     return Drop(baseline, alpha, alarm.at, capital, alarm.n, reference)
-
-
-def exact_lower(successes: int, n: int, alpha: float) -> float:
-    """Lower bound of a success rate, wrong with probability at most alpha (Clopper and Pearson 1934); 0 where none succeeded."""
-    if not 0 <= successes <= n or not 0 < alpha < 1:
-        raise BadValue(
-            f"{successes} successes of {n}, alpha {alpha:g}; expected 0 ≤ successes ≤ n and alpha between 0 and 1. "
-            "Next: counts of the same runs, and alpha 0.05"
-        )
-    low, high = 0.0, successes / n if successes else 0.0
-    for _ in range(60):
-        p = (low + high) / 2
-        tail = sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(successes, n + 1))
-        low, high = (p, high) if tail < alpha else (low, p)
-    return low

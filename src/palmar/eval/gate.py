@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, exp, lgamma, log, log1p, sqrt
+from math import ceil, log, log1p, sqrt
 from typing import Any
 
 from palmar.errors import BadValue
-from palmar.eval.stats import paired, quantile
+from palmar.eval.stats import exact_upper, paired, quantile
 from palmar.types import Reason
 
 
@@ -94,21 +94,8 @@ def change(before: Sequence[bool], after: Sequence[bool], level: float = 0.95) -
     p = paired(before, after)
     lost, gained = (p.only_a + 1) / (p.n + 2), (p.only_b + 1) / (p.n + 2)
     half = quantile(level) * sqrt((lost + gained - (gained - lost) ** 2) / (p.n + 2))
-    low = gained - lost - half if p.only_b else min(gained - lost - half, -most(p.only_a, p.n, level))
+    low = gained - lost - half if p.only_b else min(gained - lost - half, -exact_upper(p.only_a, p.n, 1 - level))
     return Change(p.n, sum(before), sum(after), p.only_a, p.only_b, p.difference, max(-1.0, low))
-
-
-def most(found: int, n: int, level: float = 0.95) -> float:
-    """One-sided exact upper bound of a rate of which `found` of n were seen, 0 … 1 (Clopper and Pearson)."""
-    if found >= n:
-        return 1.0
-    ways = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(found + 1)]
-    low, high = found / n, 1.0
-    for _ in range(60):
-        q = (low + high) / 2
-        below = sum(exp(w + k * log(q) + (n - k) * log1p(-q)) for k, w in enumerate(ways))
-        low, high = (q, high) if below > 1 - level else (low, q)
-    return high
 
 
 def gate(old: Change, new: Change, config: GateConfig | None = None) -> GateVerdict:

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from palmar.eval import plots
-from palmar.eval.monitoring import Monitored, Version, success_words
+from palmar.eval.monitoring import Monitored, Version, bound_words, success_words
 from palmar.eval.pages import table, whole
 from palmar.eval.stats import Rate
 
@@ -24,8 +24,7 @@ def page(m: Monitored) -> str:
     versions = "one version" if len(m.versions) == 1 else f"{len(m.versions)} versions"
     parts = [
         f"<h1>{escape(title)}</h1><p>{len(m.log.runs)} runs of {versions}.{damaged} Brackets are 95 % Wilson "
-        f"intervals. The chance that a version whose success has not dropped ever raises the alarm is at most "
-        f"{100 * m.config.alpha:g} %, and the same for the shift of its actions.</p>",
+        f"intervals. {bound_words(m.config).capitalize()}.</p>",
         f"<ul>{alarms}</ul>" if alarms else "<p><b>No alarm.</b></p>",
         *(_version(v, m) for v in m.versions),
     ]

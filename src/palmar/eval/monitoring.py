@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
-from palmar.eval.drop import Drop, drop_of
-from palmar.eval.shift import Shift, shifts, summaries
+from palmar.eval.drop import Drop, drop_of, started
+from palmar.eval.shift import MOST, Shift, least, shifts, summaries
 from palmar.eval.stats import Rate
 from palmar.ranges import Count, Range, Share, check_ranges
 from palmar.runtime.records.durations import Durations
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 ACTIVE = 20
 """Versions that drove one of the last so many runs are in use: their alarms count."""
 GRACE = 60.0
-"""How long after its longest time a run that has not ended is taken to have crashed [s]."""
+"""How long after its longest time a run that has not ended, and is not being judged, is taken to have crashed [s]."""
+ANSWER = 86_400.0
+"""How long after its longest time a run that is being judged has not succeeded: nobody will say any more [s]."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def monitored(
 def _version(
     name: str, every: Sequence[Run], active: bool, config: MonitorConfig, training: Training | None, now: datetime
 ) -> Version:
-    runs = [r for r in every if r.ended or now > r.at + timedelta(seconds=r.timeout + GRACE)]
+    runs = [r for r in every if r.ended or now > r.at + timedelta(seconds=r.timeout + (ANSWER if r.judging else GRACE))]
     successes = [r.success for r in runs]
     windows = []
     for start in range(0, len(runs), config.block):
@@ -189,16 +191,32 @@ def _shifted(
         return (), ()
     names = acted[-1].actions.names
     used = [r.actions for r in acted if r.actions is not None and r.actions.names == names]
-    found = shifts(
-        summaries([a.mean for a in used], [a.std for a in used]), names, config.alpha,
-        config.reference if training is None else _columns(training, names), config.block,
-    )  # fmt: skip
+    reference = config.reference if training is None else _columns(training, names)
+    found = tuple(
+        shifts(summaries([a.mean for a in used], [a.std for a in used]), names, config.alpha, reference, config.block)
+    )
+    compared = reference if isinstance(reference, int) else len(reference)
+    if blind := _blind(len(found) + 1, compared, config):
+        return found, (blind,)
     if found:
-        return tuple(found), ()
+        return found, ()
     first = "" if training is not None else f"{config.reference} make the reference, and "
     return (), (
         f"a shift of the actions is not looked for yet: {len(used)} runs; {first}{config.block} are compared at a time",
     )
+
+
+def _blind(block: int, reference: int, config: MonitorConfig) -> str:
+    """Why this block and later ones can never alarm; "" while they can."""
+    level, p = config.alpha * started(block), least(reference, config.block)
+    if p <= level:
+        return ""
+    can = "can no longer" if block > 1 else "cannot"
+    said = f"a shift {can} be told: the level of block {block} is {level:.2g}, and no p is below {p:.2g}"
+    if p > 1 / (MOST + 1):
+        few = f"{reference} runs are the reference, and {config.block} are compared at a time"
+        return f"{said}: {few}. Next: a larger --block, or a new reference of more runs"
+    return f"{said}. Next: a new --log, with a new reference"
 
 
 def training_of(dataset: Dataset) -> Training:
@@ -226,6 +244,14 @@ def _columns(training: Training, names: Sequence[str]) -> Array:
 def _late(n: int, over: int, durations: Durations, share: float) -> Late:
     alarm = n > 0 and Rate(min(over, n), n).interval[0] > share
     return Late(n, over, durations.percentile(50), durations.percentile(99), alarm)
+
+
+def bound_words(config: MonitorConfig) -> str:
+    """What is known of false alarms, in a sentence without its end."""
+    return (
+        f"the chance that a version whose success has not dropped ever raises the alarm is at most {100 * config.alpha:g} %, "
+        "and the same for the shift of its actions; the alarm of latency has no such bound"
+    )
 
 
 def success_words(v: Version) -> str:

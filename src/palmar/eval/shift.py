@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp, lgamma
 
 import numpy as np
 
@@ -77,6 +78,13 @@ def shifts(
         _compared(base, later[j * block : (j + 1) * block], names, j + 1, offset + j * block, alpha)
         for j in range(len(later) // block)
     ]
+
+
+def least(reference: int, block: int) -> float:
+    """The smallest p that the test gives of so many runs: of the (reference + block choose block) assignments two are the most
+    extreme, one to each side, and at most `MOST` are drawn."""
+    ways = lgamma(reference + block + 1) - lgamma(reference + 1) - lgamma(block + 1)
+    return max(1 / (MOST + 1), min(2 * exp(-ways), 1.0))
 
 
 def _compared(base: Array, later: Array, names: Sequence[str], block: int, first: int, alpha: float) -> Shift:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, erf, sqrt
+from math import comb, erf, exp, lgamma, log, log1p, sqrt
 
 from palmar.errors import BadValue
 
@@ -97,6 +97,25 @@ def trials_needed(p_a: float, p_b: float, power: float = 0.8) -> int:
     mean = (p_a + p_b) / 2
     spread = Z95 * sqrt(2 * mean * (1 - mean)) + zb * sqrt(p_a * (1 - p_a) + p_b * (1 - p_b))
     return int(-(-(spread**2) // (p_a - p_b) ** 2))
+
+
+def exact_upper(found: int, n: int, alpha: float = 0.05) -> float:
+    """Upper bound of a rate of which `found` of n were seen, wrong with probability at most alpha (Clopper and Pearson 1934); 1
+    where all were. 1 less that of the failures is the lower bound of a success rate."""
+    if not 0 <= found <= n or not 0 < alpha < 1:
+        raise BadValue(
+            f"{found} of {n}, alpha {alpha:g}; expected a count from 0 to all of them and alpha between 0 and 1. "
+            "Next: counts of the same trials, and alpha 0.05"
+        )
+    if found == n:
+        return 1.0
+    ways = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(found + 1)]
+    low, high = found / n, 1.0
+    for _ in range(60):
+        q = (low + high) / 2
+        below = sum(exp(w + k * log(q) + (n - k) * log1p(-q)) for k, w in enumerate(ways))
+        low, high = (q, high) if below > alpha else (low, q)
+    return high
 
 
 def quantile(p: float) -> float:

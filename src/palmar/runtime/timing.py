@@ -9,11 +9,14 @@ import numpy as np
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.types import Array, Observation
 
+SLACK = 0.002
+"""A tick that begins later than this counts as late [s]."""
+
 
 class Timing(Subscriber):
-    """How well the loop kept time. slack: a tick that begins later than this counts as late [s]."""
+    """How well the loop kept time. slack: as `SLACK`."""
 
-    def __init__(self, slack: float = 0.002) -> None:
+    def __init__(self, slack: float = SLACK) -> None:
         self.slack = slack
 
     def on_start(self, obs: Observation, body: Body) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +17,20 @@ def loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def own_host(host: str, listens: str) -> bool:
+    """Whether a browser asked by an address or a name of this computer: a name that somebody else gave it may be a stranger's (DNS
+    rebinding). host: the header Host. listens: where the server does."""
+    name = (host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]).lower()
+    here = socket.gethostname().lower()
+    if name and name in {"localhost", listens.lower(), here, f"{here}.local"}:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def check_reach(host: str, key: str, open: bool, what: str) -> None:

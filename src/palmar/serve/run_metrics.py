@@ -20,7 +20,9 @@ from palmar.runtime.records.runs import Run
 from palmar.runtime.safety.filter import guard_name
 from palmar.runtime.safety.guards import GUARDS
 from palmar.runtime.supervision.controller import Controller, Mode
+from palmar.runtime.timing import SLACK
 from palmar.serve.metrics import SECONDS
+from palmar.serve.reach import own_host
 from palmar.types import Observation
 
 if TYPE_CHECKING:
@@ -31,19 +33,18 @@ PATIENCE = 5.0
 READERS = 8
 """Readers that are answered at a time; others are turned away."""
 TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-SLACK = 0.002
-"""A tick that begins later than this counts as late [s], as in `timing.Timing`."""
 
 
 class RunMetrics(Subscriber):
     """Of all runs of this process. about: labels of `palmar_run_info`. controller: whose mode is told.
 
-    `ended` counts the episode. `go_on` counts on from earlier runs.
+    `ended` counts the episode. `go_on` counts on from earlier runs. begun: one has begun that has not `ended`. went_on: `go_on` was
+    called, which one process does once.
     """
 
     def __init__(self, about: Mapping[str, str] | None = None, controller: Controller | None = None) -> None:
         self.about, self.controller = dict(about or {}), controller
-        self.running = False
+        self.running = self.begun = self.went_on = False
         self.modes: Counter[str] = Counter()
         self.ticks = self.late = self.changed = self.slowed = 0
         self.work, self.lateness, self.inference = _Buckets(TICKS), _Buckets(TICKS), _Buckets(SECONDS)
@@ -60,6 +61,7 @@ class RunMetrics(Subscriber):
     def go_on(self, before: Iterable[Run]) -> None:
         """Episodes, successes, interventions and E-STOPs count on from earlier runs of the robot, such as of its operations log:
         what a short run ends with is between two scrapes, and the next run's process still tells it."""
+        self.went_on = True
         for r in (r for r in before if r.ended):
             self.ended(r.outcome, r.success)
             self.stops += r.mode == Mode.ESTOP.name
@@ -70,7 +72,7 @@ class RunMetrics(Subscriber):
         self._tick_time = 1.0 / body.embodiment.control_rate
         self._now = obs.time
         self._driving = self._pressed = False
-        self.running = True
+        self.running = self.begun = True
 
     def on_tick(self, tick: Tick) -> None:
         passed = max(tick.time - self._now, 0.0) or self._tick_time
@@ -85,7 +87,7 @@ class RunMetrics(Subscriber):
         if tick.verdict.reasons:
             self.changed += 1
             self.guards.update(r.guard for r in tick.verdict.reasons)
-        if tick.new_chunk and tick.chunk is not None:
+        if tick.new_chunk and tick.chunk is not None and not tick.chunk.intervention:
             self.inference.add(tick.latency)
             self.confidence = tick.chunk.confidence
         if tick.failure is not None:
@@ -102,6 +104,7 @@ class RunMetrics(Subscriber):
 
     def ended(self, outcome: str, success: bool) -> None:
         """An episode is over. outcome: done, timeout, stopped or fault."""
+        self.begun = False
         self.episodes[outcome] += 1
         self.successes += success
 
@@ -172,6 +175,7 @@ class _Buckets:
 def scraped(metrics: RunMetrics, port: int, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve the metrics at /metrics while the block runs; the address. port: 0 for any that is free.
 
+    Who asks for it by a name that is not this computer's is refused (`own_host`).
     Raises `BadValue` where it cannot listen there, `MissingPackage` without prometheus-client.
     """
     need("prometheus_client", "serve")
@@ -202,7 +206,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = READERS
 
     def __init__(self, address: tuple[str, int], registry: Any) -> None:
-        self.registry, self._free = registry, threading.BoundedSemaphore(READERS)
+        self.registry, self.listens, self._free = registry, address[0], threading.BoundedSemaphore(READERS)
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -230,6 +234,9 @@ class _Handler(BaseHTTPRequestHandler):
 
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404, "Next: /metrics")
+            return
+        if not own_host(self.headers.get("Host", ""), self.server.listens):  # type: ignore[attr-defined]
+            self.send_error(421, "not known by that name. Next: localhost")
             return
         text = generate_latest(self.server.registry)  # type: ignore[attr-defined]
         self.send_response(200)

@@ -4,14 +4,17 @@ import errno
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from palmar.certify import item
 from palmar.errors import BadFile
 from palmar.robots.arm7 import arm7
+from palmar.runtime.adaptation.lines import finite
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.control.path import Control
 from palmar.runtime.deploy import Report
@@ -89,8 +92,8 @@ def test_a_run_leaves_what_it_was_and_how_it_went(tmp_path: Path) -> None:
     log, report = driven(path, Sway())
     log.ended(True, "person", report)
     log.close()
-    first, last = rows(path)
-    assert log.lost == "" and first["event"] == "started" and last["event"] == "ended"
+    first, over, last = rows(path)
+    assert log.lost == "" and first["event"] == "started" and (over["event"], last["event"]) == ("judging", "ended")
     assert first | ABOUT == first and first["robot"] == "arm7" and first["control_rate"] == 50
     assert (last["outcome"], last["success"], last["by"], last["mode"]) == ("timeout", True, "person", "RUN")
     assert last["timing"] == {"ticks": 100, "late_ticks": 2} and last["confidence"]["mean"] == pytest.approx(0.8)
@@ -121,6 +124,22 @@ def test_a_person_a_failing_policy_and_a_hold_are_events_with_reasons(tmp_path: 
     assert run.mode == "HOLD" and run.cause == "HOLD: watchdog"
     # what the person did is not counted as the policy's
     assert run.actions is not None and run.actions.n < 12
+    assert run.latency.n == rows(path)[-1]["confidence"]["n"] == 1  # asked at 0, and at 0.4 and 0.8 of the person
+
+
+def test_a_run_that_is_being_judged_is_known_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log, report = driven(path, Sway())
+    deadline = time.monotonic() + 30
+    while len(path.read_text().splitlines() if path.exists() else []) < 2:  # it writes on a thread of its own
+        assert time.monotonic() < deadline, "nothing was written at the end of the loop"
+        log._file._thread.join(0.001)
+    (run,) = read_log(path).runs
+    assert (run.ended, run.judging, run.cause) == (False, True, "not judged")
+    log.ended(True, "person", report)
+    log.close()
+    (run,) = read_log(path).runs
+    assert (run.ended, run.judging, run.cause) == (True, False, "")
 
 
 def test_a_guard_that_stops_is_logged_as_values(tmp_path: Path) -> None:
@@ -145,7 +164,7 @@ def test_a_run_that_an_error_ends_has_not_succeeded(tmp_path: Path) -> None:
     log.close()
     last = rows(path)[-1]
     assert (last["outcome"], last["success"], last["by"]) == ("fault", False, "error")
-    assert last["words"] == "OSError: the cable is out" and len(rows(path)) == 2
+    assert last["words"] == "OSError: the cable is out" and len(rows(path)) == 3
     assert read_log(path).runs[0].cause == "fault"
     nothing = OperationsLog(tmp_path / "none.jsonl", ABOUT)
     nothing.close()
@@ -169,7 +188,7 @@ def test_what_a_crash_cuts_off_stays_a_line_of_its_own(tmp_path: Path, lost: int
     log.close()
     after = read_log(path)
     assert after.damaged == damaged and len(after.runs) == 3 and after.runs[2].success
-    assert [r.cause for r in after.runs] == ["", "crashed" if damaged else "", ""]
+    assert [r.cause for r in after.runs] == ["", "not judged" if damaged else "", ""]
 
 
 def test_damage_anywhere_costs_the_lines_that_have_it(tmp_path: Path) -> None:
@@ -225,12 +244,12 @@ def test_a_full_disk_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(operations, "append", append)
     log, report = driven(path, Sway(person=(0.4, 0.9)))
     assert report.outcome.ticks == 100 and report.mode is Mode.RUN
-    while log._file.failed < 3:
+    while log._file.failed < 4:
         log._file._thread.join(0.001)
     full[0] = False  # somebody made room
     log.ended(True, "policy", report)
     log.close()
-    assert "3 records could not be written (the disk is full)" in log.lost
+    assert "4 records could not be written (the disk is full)" in log.lost
     (run,) = read_log(path).runs  # known by its end alone
     assert run.ended and run.success
 
@@ -283,4 +302,5 @@ def test_numbers_that_json_does_not_know_are_none(tmp_path: Path) -> None:
     log.ended(False, "policy", replace(report, timing={"ticks": 5, "period_p50": float("inf")}))
     log.close()
     text = path.read_text()
+    assert finite({1: (float("nan"), 2.0)}) == {"1": [None, 2.0]} and item.finite is finite  # of a certificate too
     assert "NaN" not in text and "Infinity" not in text and rows(path)[0]["seed"] is None

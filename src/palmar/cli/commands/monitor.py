@@ -76,6 +76,8 @@ class Monitor:
 
 
 def _print(console: Screen, m: Monitored) -> None:
+    from palmar.eval.monitoring import bound_words
+
     if not m.log.runs:
         console.print("the log holds no runs yet")
     for version in m.versions:
@@ -85,12 +87,7 @@ def _print(console: Screen, m: Monitored) -> None:
     for name, reason in m.alarms:
         console.print(styled("[bold red]ALARM[/] {}: {}", name, str(reason)))
     if m.log.runs and not m.alarms:
-        console.print(
-            styled(
-                "[green]no alarm[/]: the chance that a version ever raises a false one is at most {}",
-                f"{m.config.alpha:g}",
-            )
-        )
+        console.print(styled("[green]no alarm[/]: {}", bound_words(m.config)))
 
 
 def _print_version(console: Screen, v: Version) -> None:

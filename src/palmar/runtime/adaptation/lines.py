@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from palmar.errors import regular_file
 
@@ -22,3 +24,12 @@ def append(path: Path, row: Mapping[str, object]) -> None:
 def whole(path: Path) -> list[str]:
     """The lines that are there to their end."""
     return [x for x in regular_file(path).read_text("utf-8", "replace").splitlines() if x.endswith("}")]
+
+
+def finite(value: Any) -> Any:
+    """None for a number that JSON does not know."""
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

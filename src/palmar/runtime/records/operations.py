@@ -1,17 +1,17 @@
 """The operations log: what happened in each run, one JSON object a line, appended by every run to the same file.
 
     {"palmar": 1, "run": "5f0c…", "event": "started", "at": "2026-11-27T06:40:12.001Z", "t": 0.0, "policy": …, "robot": …}
-    … "mode" · "fault" · "intervention" …
+    … "mode" · "fault" · "intervention" … "judging"
     {"palmar": 1, "run": "5f0c…", "event": "ended", "at": …, "t": 9.4, "outcome": "done", "success": true, "by": "simulator", …}
 
 `runs.read_log` reads it. A line is appended with one write and flushed to the disk, on a thread of its own (`background`). What a
-crash cuts off stays a line of its own that readers leave out; a run without "ended" has crashed, or goes on.
+crash cuts off stays a line of its own that readers leave out. "judging": the loop is over, and who says whether the run succeeded
+may be asked still. A run without it and without "ended" has crashed, or goes on.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from palmar.errors import BadFile, regular_file, unusable
-from palmar.runtime.adaptation.lines import append
+from palmar.runtime.adaptation.lines import append, finite
 from palmar.runtime.deploy import Report
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.records.background import PATIENCE, Background
@@ -111,10 +111,11 @@ class OperationsLog(Subscriber):
         if tick.verdict.reasons:
             self._guards.update(r.guard for r in tick.verdict.reasons)
         if tick.new_chunk and tick.chunk is not None:
-            self._latency.add(tick.latency)
             self._failing = ""
-            if tick.chunk.confidence is not None:
-                self._confidence.append(float(tick.chunk.confidence))
+            if not tick.chunk.intervention:  # a person's chunk says nothing of the policy
+                self._latency.add(tick.latency)
+                if tick.chunk.confidence is not None:
+                    self._confidence.append(float(tick.chunk.confidence))
         if tick.failure is not None:
             self._failures += 1
             if (kind := type(tick.failure).__name__) != self._failing:  # once, until a chunk comes
@@ -132,6 +133,7 @@ class OperationsLog(Subscriber):
         if self._driven:
             self._taken(False)
         self._changes(None)
+        self._add("judging")
 
     def ended(self, success: bool, by: str, report: Report) -> None:
         """by: who says whether it succeeded: simulator, person or policy."""
@@ -211,15 +213,6 @@ class Moments:
 def reason_values(reason: Reason) -> dict[str, Any]:
     """For JSON: the fields of a reason; None for a number that there is not."""
     return dict(finite(asdict(reason)))
-
-
-def finite(value: Any) -> Any:
-    """None for a number that JSON does not know."""
-    if isinstance(value, dict):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _stamp() -> str:

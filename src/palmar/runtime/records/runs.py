@@ -30,7 +30,8 @@ class Actions:
 
 @dataclass(frozen=True)
 class Run:
-    """at: when it began. where: the simulated world, or the body. ended: False: it has crashed, or goes on.
+    """at: when it began. where: the simulated world, or the body. ended: False: it has crashed, or goes on. judging: its loop
+    is over, so that it has not crashed, and nobody has said yet whether it succeeded.
 
     outcome: done, timeout, stopped or fault; "" while it has not ended. by: who said whether it succeeded. mode, source, words: of
     the controller at the end, what led to it, and why. seconds, ticks, late_ticks, guards {guard: commands changed}. latency, took:
@@ -47,6 +48,7 @@ class Run:
     instruction: str = ""
     timeout: float = 0.0
     ended: bool = False
+    judging: bool = False
     outcome: str = ""
     success: bool = False
     by: str = ""
@@ -76,7 +78,7 @@ class Run:
         if self.success:
             return ""
         if not self.ended:
-            return "crashed"
+            return "not judged" if self.judging else "crashed"
         if self.mode not in ("", "RUN"):
             return f"{self.mode}: {self.source}" if self.source else self.mode
         return "not fulfilled" if self.outcome == "done" else self.outcome
@@ -126,6 +128,8 @@ def _with(run: Run | None, row: Mapping[str, Any]) -> Run | None:
             where = str(row.get("body") or row.get("world") or "")
             words = {k: str(row.get(k) or "") for k in ("policy", "fingerprint", "robot", "instruction")}
             return replace(run, at=at, where=where, timeout=float(row.get("timeout") or 0.0), **words)  # type: ignore[arg-type]
+        if row["event"] == "judging":
+            return replace(run, judging=True)
         return _ended(run, row) if row["event"] == "ended" else run
     except (KeyError, TypeError, ValueError, AttributeError, BadValue):
         return None
@@ -134,9 +138,10 @@ def _with(run: Run | None, row: Mapping[str, Any]) -> Run | None:
 def _ended(run: Run, row: Mapping[str, Any]) -> Run:
     timing, hands, sure = row["timing"], row["interventions"], row["confidence"]
     return replace(
-        run, ended=True, outcome=str(row["outcome"]), success=row["success"] is True, by=str(row["by"]), mode=str(row["mode"]),
-        source=str(row["source"]), words=str(row["words"]), seconds=float(row["seconds"]), ticks=int(timing.get("ticks", 0)),
-        late_ticks=int(timing.get("late_ticks", 0)), guards={str(k): int(n) for k, n in row["guards"].items()},
+        run, ended=True, judging=False, outcome=str(row["outcome"]), success=row["success"] is True, by=str(row["by"]),
+        mode=str(row["mode"]), source=str(row["source"]), words=str(row["words"]), seconds=float(row["seconds"]),
+        ticks=int(timing.get("ticks", 0)), late_ticks=int(timing.get("late_ticks", 0)),
+        guards={str(k): int(n) for k, n in row["guards"].items()},
         latency=Durations.from_dict(row["latency"]), took=Durations.from_dict(row["took"]),
         confidence=None if sure is None else float(sure["mean"]), actions=_actions(row["actions"]), takeovers=int(hands["n"]),
         driven=float(hands["seconds"]), failures=int(row["failures"]),
