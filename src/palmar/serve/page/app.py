@@ -15,15 +15,14 @@ import hashlib
 import hmac
 import json
 import re
-import socket
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palmar.serve.page.hub import Allowance, Hand, Hub, Viewer
 from palmar.serve.page.messages import text_of
+from palmar.serve.reach import own_host
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -55,15 +54,18 @@ def page_app(hub: Hub, key: str, host: str, viewers: int, patience: float, press
         return not key or hmac.compare_digest(str(said).encode("utf-8", "replace"), key.encode())
 
     async def page(request: Request) -> Response:
-        if not _own_host(request, host):
-            return PlainTextResponse("this page is not known by that name\n", 421)
+        if not own_host(request.headers.get("host", ""), host):
+            return PlainTextResponse(
+                "this page is not known by that name. Next: the address of this computer, or --page-address NAME:PORT\n",
+                421,
+            )
         return HTMLResponse(html, headers=headers)
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("the run has ended\n", 503) if hub.over else PlainTextResponse("OK\n")
 
     async def stop(request: Request) -> Response:
-        if not _own_host(request, host) or not _own_origin(request):
+        if not own_host(request.headers.get("host", ""), host) or not _own_origin(request):
             return JSONResponse({"error": "from another page"}, 403)
         try:
             said = json.loads(await asyncio.wait_for(_body(request), patience))
@@ -80,7 +82,7 @@ def page_app(hub: Hub, key: str, host: str, viewers: int, patience: float, press
 
     async def entered(ws: WebSocket) -> str | None:
         """The name of a browser that may come in; None for one that was told why not."""
-        if not _own_host(ws, host) or not _own_origin(ws):
+        if not own_host(ws.headers.get("host", ""), host) or not _own_origin(ws):
             await ws.close(1008)
             return None
         await ws.accept()
@@ -230,26 +232,7 @@ def policy_of(html: str) -> str:
     )
 
 
-def _own_host(request: HTTPConnection, listens: str) -> bool:
-    """Whether the browser reached this page by an address or a name of this machine: a name that somebody else gave it may be a
-    stranger's (DNS rebinding)."""
-    name = _hostname(request.headers.get("host", ""))
-    if name in {"localhost", listens, socket.gethostname(), f"{socket.gethostname()}.local"}:
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _own_origin(request: HTTPConnection) -> bool:
     """Whether it is this page that asks; who sends no origin is no browser."""
     origin = request.headers.get("origin")
     return origin is None or origin.partition("://")[2] == request.headers.get("host", "")
-
-
-def _hostname(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]

@@ -15,6 +15,7 @@ from palmar.eval.stats import Rate
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.estop import Latch
+from palmar.runtime.timing import SLACK
 from palmar.serve.metrics import SECONDS
 from palmar.serve.page.config import PageConfig
 from palmar.serve.page.keys import PageDeadman, PageKeys
@@ -251,7 +252,7 @@ class RunPage(Subscriber):
         if controller is None:
             return
         self._tick, self._ticks = tick, self._ticks + 1
-        self._worst, self._late = max(self._worst, tick.late), self._late + (tick.late > 0.002)
+        self._worst, self._late = max(self._worst, tick.late), self._late + (tick.late > SLACK)
         if tick.verdict.reasons:
             self._changed += 1
             self._counts.update(r.guard for r in tick.verdict.reasons)
