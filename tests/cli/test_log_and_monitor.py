@@ -203,3 +203,10 @@ def test_the_episodes_of_training_are_what_actions_are_compared_with(tmp_path: P
 def test_nothing_is_watched_unless_it_is_asked_for() -> None:
     with observing.observed(RunConfig("reach")) as seen:
         assert seen.of("x", None, None, None) == ()  # type: ignore[arg-type]
+
+
+def test_the_page_does_not_replace_the_log(tmp_path, capsys):
+    log = tmp_path / "ops.jsonl"
+    log.write_text("{}\n")
+    assert main(["monitor", str(log), "--html", str(log), "--force"]) == 2
+    assert "the log itself" in capsys.readouterr().err and log.read_text() == "{}\n"

@@ -392,3 +392,64 @@ def test_large_maps_of_attention_are_shown_coarsely_and_large_messages_not_at_al
     assert found["h"] <= page_process.GRID and found["w"] <= page_process.GRID
     with pytest.raises(ValueError, match="expected at most"):
         framed({"t": "state", "x": "y" * 2_000_000})
+
+
+def test_a_stop_while_a_run_is_being_prepared_says_so(shown, browser):
+    driving(browser)
+    browser.say("instruct", text="wave")
+    assert shown.page.instruction() == "wave"
+    until(lambda: browser.state.get("mode") == "STARTING", "it does not say that it starts")
+    browser.say("stop", id=1)
+    assert browser.heard("did")["what"] == "the run that is being prepared does not begin"
+    controller = Controller()
+    shown.page.began("wave", controller)
+    assert controller.mode is Mode.ESTOP
+    shown.page.failed("stopped")
+
+
+def test_the_newest_instruction_takes_the_place_of_one_that_is_being_prepared(shown, browser):
+    driving(browser)
+    browser.say("instruct", text="one")
+    assert shown.page.instruction() == "one"
+    browser.say("instruct", text="two")
+    until(lambda: shown.page._wanted, "not heard")
+    controller = Controller()
+    shown.page.began("one", controller)
+    assert controller._finishing  # it ends before its first command
+    shown.page.failed("")
+    assert shown.page.instruction() == "two"
+    shown.page.failed("")
+
+
+def test_a_stop_empties_what_waits_and_so_does_leaving(shown):
+    shown.run()
+    browser = Browser(shown.address)
+    driving(browser)
+    browser.say("instruct", text="two")
+    until(lambda: shown.page._wanted, "not heard")
+    browser.say("stop", id=1)
+    until(lambda: not shown.page._wanted, "it waits on")
+    shown.over()
+    browser.say("instruct", text="three")
+    until(lambda: shown.page._wanted, "not heard")
+    browser.close()
+    until(lambda: not shown.page._wanted, "it waits for nobody")
+
+
+def test_after_its_end_a_run_is_finished_and_not_running(shown, browser):
+    shown.run()
+    shown.controller.finish()
+    shown.thread.join(PATIENCE)
+    until(lambda: browser.state.get("mode") == "FINISHED", "it seems to run on")
+    shown.over()
+
+
+def test_a_latched_emergency_stop_is_the_heading(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    Latch("mock").press("a test")
+    with operated(latch="mock") as session:
+        browser = Browser(session.address)
+        session.page.failed("x" * 10_000)
+        until(lambda: browser.state.get("mode") == "ESTOP", "not shown")
+        assert "palmar estop --release mock" in browser.state["reason"] and len(browser.state["note"]) < 500
+        browser.close()

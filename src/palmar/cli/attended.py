@@ -231,7 +231,11 @@ def succeeded(done: bool, page: RunPage | None = None) -> tuple[bool, str, tuple
     """
     word = f"success: {'yes' if done else 'no'} by the policy's own word"
     if page is not None:
-        said = page.ask(f"Did it succeed? The policy says {'yes' if done else 'no'}.")
+        try:
+            said = page.ask(f"Did it succeed? The policy says {'yes' if done else 'no'}.")
+        except KeyboardInterrupt:  # the episode counts and is kept; then the session ends
+            said = None
+            page.end()
         if said is None:
             return done, "policy", (f"{word}; nobody answered on the page",)
         return said, "person", ()

@@ -237,11 +237,10 @@ def _on_table(
                 watchers += seen.of(drawn.name, drawn.policy, fit.robot, controller)
                 report = _deploy(config, world, driver, obs, console, controller, camera, recorder, drawn, *watchers)
         success = world.success()
-        notes = drawn.ended(success, report) + _recorded(
-            config, recorder, fit.robot, scenario.task, success, report.outcome.duration
-        )
-        notes += seen.ended(success, "simulator", report)
-        film = camera.save(config.video, success, kind, task=scenario.task) if camera and config.video else None
+        notes = drawn.ended(success, report) + seen.ended(success, "simulator", report)
+        filmed = camera if report.outcome.ticks else None  # stopped before it began
+        film = filmed.save(config.video, success, kind, task=scenario.task) if filmed and config.video else None
+        notes += _saved(config, recorder, fit.robot, scenario.task, success, report)
     finally:
         world.close()
     return _result(config, report, success, film, (*fit.notes, *notes))
@@ -297,13 +296,26 @@ def _on_body(config: RunConfig, console: Screen | None, seen: Observers, page: R
         if config.record or config.ab or config.log or page is not None:
             done, by, said = _succeeded(done, page)
             note += said
-        note += drawn.ended(done, report) + _recorded(config, recorder, fit.robot, "", done, report.outcome.duration)
-        note += seen.ended(done, by, report)
+        note += drawn.ended(done, report) + seen.ended(done, by, report)
         note += (f"the E-STOP could not be latched: {report.unlatched}",) if report.unlatched else ()
-        film = camera.save(config.video, None, fit.robot.name) if camera and config.video else None
+        filmed = camera if report.outcome.ticks else None
+        film = filmed.save(config.video, None, fit.robot.name) if filmed and config.video else None
+        note += _saved(config, recorder, fit.robot, "", done, report)
     finally:
         body.close()
     return _result(config, report, done if by == "person" else None, film, (*fit.notes, *note), by)
+
+
+def _saved(
+    config: RunConfig, recorder: EpisodeRecorder | None, robot: Embodiment, task: str, success: bool, report: Report
+) -> tuple[str, ...]:
+    """The episode is recorded, last of all: where that fails, the run itself has been counted, and the error says how it went."""
+    try:
+        return _recorded(config, recorder, robot, task, success, report.outcome.duration)
+    except Exception as error:
+        how = f"{report.outcome.reason} after {report.outcome.duration:.1f} s, {'a' if success else 'no'} success"
+        error.add_note(f"the run itself: {how}; it was not recorded")
+        raise
 
 
 def _tell(

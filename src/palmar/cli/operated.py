@@ -11,7 +11,9 @@ from pathlib import Path
 from palmar.cli.live import RunConfig, RunResult, run
 from palmar.cli.observing import served_metrics
 from palmar.console import Screen, styled, warn
+from palmar.description.find import find_robot
 from palmar.errors import PalmarError
+from palmar.runtime.undisturbed import ended_by_signals
 from palmar.serve.page.config import PageConfig
 from palmar.serve.page.run import RunPage
 
@@ -24,21 +26,27 @@ def operated(
     told: prints a result. Raises what the first run raises where its instruction is that of `config`; a later one that cannot
     begin, or that an error ends, is shown on the page. Raises `BadValue` where the page cannot be served.
     """
-    page = RunPage(page_config, {"policy": config.policy, "robot": config.robot, "world": config.body or config.world})
+    about = {"policy": config.policy, "robot": config.robot, "world": config.body or config.world}
+    if config.table is None and config.robot:
+        about |= {"robot": (name := find_robot(config.robot).name), "latch": name}
+    page = RunPage(page_config, about)
     who = "with the key" if page_config.key else "without a key"
     results: list[RunResult] = []
-    with closing(page), served_metrics(config) as metrics:
+    with ended_by_signals(), closing(page), served_metrics(config) as metrics:
         console.print(styled("the page is at [bold]{}[/] ({}); Ctrl-C ends it", page.address, who))
         given = config.instruction.strip()
         for number in itertools.count():
-            instruction = given if given and not number else page.instruction()
+            first = bool(given) and not number
+            instruction = given if first else page.instruction()
             if instruction is None:
                 break
+            if first:
+                page.starting(given)
             try:
                 result = run(_one(config, instruction, number), console, page, metrics)
             except Exception as error:
                 page.failed(str(error) if isinstance(error, PalmarError) else f"{type(error).__name__}: {error}")
-                if given and not number:
+                if first:
                     raise
                 warn("{}", f"{type(error).__name__}: {error}" if not isinstance(error, PalmarError) else error)
                 continue

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, writable
 from palmar.console import Screen, styled
+from palmar.errors import BadValue
 from palmar.ranges import LATENCY, SHARE, Count, Share
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Monitor:
         from palmar.eval.monitoring import MonitorConfig, monitored, training_of
         from palmar.runtime.records.runs import read_log
 
+        if self.html is not None and self.html.resolve() == self.log.resolve():
+            raise BadValue(f"--html is '{self.html}', the log itself. Next: another name")
         writable(self.html, self.force)
         config = configured(MonitorConfig, self)
         training = None

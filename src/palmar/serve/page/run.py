@@ -31,6 +31,8 @@ QUIET = 0.5
 """Longest time that a person who drives from the page may be unheard [s]; then the robot is held."""
 PAGE, DRIVER = "page", "page's driver"
 """What holds the controller (`Controller.hold`)."""
+LONG = 400
+"""Characters of an error that are shown."""
 TAIL = 30
 """Changes of the state that are shown."""
 
@@ -51,7 +53,7 @@ class RunPage(Subscriber):
         self._controller: Controller | None = None
         self._running = False
         self._flags: set[str] = set()
-        self._by_page = False
+        self._by_page = self._starting = False
         self._stopped = ""
         self._stops: deque[tuple[Any, float]] = deque(maxlen=64)
         self._wanted: deque[str] = deque(maxlen=1)
@@ -93,7 +95,16 @@ class RunPage(Subscriber):
         with self._woken:
             while not self._wanted and not self._over:
                 self._woken.wait(0.5)
-            return None if self._over else self._wanted.popleft()
+            words = None if self._over else self._wanted.popleft()
+        if words is not None:
+            self.starting(words)
+        return words
+
+    def starting(self, instruction: str) -> None:
+        """A run for this is being prepared; `began` follows, or `failed`."""
+        self._reset(instruction)
+        self._starting = True
+        self._show()
 
     @property
     def over(self) -> bool:
@@ -105,10 +116,12 @@ class RunPage(Subscriber):
         is known now."""
         self._reset(instruction)
         with self._woken:
-            self._controller, self._running = controller, True
+            self._controller, self._running, self._starting = controller, True, False
             if self._stopped:
                 controller.emergency_stop(f"stopped from the page ({self._stopped})")
                 self._stopped = ""
+            elif self._wanted or self._over:  # something else was asked for meanwhile
+                controller.finish()
         self._about |= about
         self.process.about(self._about)
 
@@ -122,13 +135,13 @@ class RunPage(Subscriber):
     def failed(self, why: str) -> None:
         """It could not begin, or ended by an error."""
         self._rests()
-        self._note = why
+        self._note = why if len(why) < LONG else why[:LONG] + " …"
         self._show()
 
     def _rests(self) -> None:
         """Nothing moves any more, until the next run begins."""
         with self._woken:
-            self._controller, self._running = None, False
+            self._controller, self._running, self._starting = None, False, False
         self._answer_stops("the robot is at rest")
 
     def drivable(self, why_not: str = "") -> None:
@@ -167,6 +180,12 @@ class RunPage(Subscriber):
         finally:
             self._show()
 
+    def end(self) -> None:
+        """The session is over after this run."""
+        with self._woken:
+            self._over = True
+            self._woken.notify_all()
+
     def close(self) -> None:
         self.process.close()
 
@@ -190,6 +209,7 @@ class RunPage(Subscriber):
             self._flags.add(kind)
         elif kind == "gone":
             self._flags.add("gone")
+            self._wanted.clear()  # what nobody waits for any more
         elif kind in ("instruct", "end", "answer"):
             with self._woken:
                 if kind == "instruct":
@@ -207,8 +227,8 @@ class RunPage(Subscriber):
         came = time.monotonic()
         self._flags.discard("go on")
         with self._woken:
+            self._wanted.clear()
             if (controller := self._controller) is None:  # also a run that is being prepared does not begin
-                self._wanted.clear()
                 self._stopped = who
         if controller is not None and self._running:
             self._stops.append((head.get("id"), came))
@@ -216,7 +236,7 @@ class RunPage(Subscriber):
             if not self._running:  # the run has just ended
                 self._answer_stops("the robot is at rest")
             return
-        what = "nothing moves"
+        what = "the run that is being prepared does not begin" if self._starting else "nothing moves"
         if robot := self._about.get("latch"):
             try:
                 Latch(robot).press("stopped from the page", by=who)
@@ -292,6 +312,7 @@ class RunPage(Subscriber):
         self._instruction = instruction
         self._ticks = self._changed = self._late = 0
         self._worst, self._tick, self._driving = 0.0, None, False
+        self._note = ""
         self._counts: Counter[str] = Counter()
         self._sure: deque[list[float]] = deque(maxlen=20)
         self._flags.clear()
@@ -303,10 +324,11 @@ class RunPage(Subscriber):
         controller, tick = self._controller, self._tick
         successes = [r["success"] for r in self._runs if r.get("success") is not None]
         rate = Rate(sum(successes), len(successes))
+        mode, reason = self._mode(controller)
         state: Head = {
-            "running": self._running, "instruction": self._instruction, "question": self._question, "note": self._note,
-            "mode": "WAITING" if controller is None else controller.mode.name,
-            "reason": "" if controller is None else controller.reason,
+            "mode": mode, "reason": reason, "running": self._running, "instruction": self._instruction,
+            "question": self._question, "note": self._note,
+            "pending": self._wanted[0] if self._wanted else "",
             "history": [] if controller is None else [[t, m.name, why] for t, m, why in controller.history[-TAIL:]],
             "driving": self._driving, "runs": self._runs[-TAIL:], "of": len(self._runs),
             "success": {"k": rate.successes, "n": rate.n, "low": rate.interval[0], "high": rate.interval[1]},
@@ -324,6 +346,16 @@ class RunPage(Subscriber):
                 "channels": self._channels(tick.verdict.command),
             }  # fmt: skip
         return state
+
+    def _mode(self, controller: Controller | None) -> tuple[str, str]:
+        if controller is not None and (self._running or controller.mode is not Mode.RUN):
+            return controller.mode.name, controller.reason
+        if controller is not None:
+            return "FINISHED", "the robot is at rest; what is asked for is being written"
+        robot = self._about.get("latch")
+        if robot and (pressed := Latch(robot).read()) is not None:
+            return Mode.ESTOP.name, f"latched: {pressed}. Next: look at the robot, then palmar estop --release {robot}"
+        return ("STARTING", "") if self._starting else ("WAITING", "")
 
     def _channels(self, command: Array) -> list[list[Any]]:
         """Of each: name, value, unit, and where it is in its range, 0 … 1, None for an endless one."""
