@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from palmar.choices import FIT
 from palmar.cli.commands.act import Run
-from palmar.cli.live import RunConfig
+from palmar.cli.runs import RunConfig
 from palmar.data.mapped import MappedData
 from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface, MappedPolicy, Mapping

@@ -11,6 +11,7 @@ from certified import certificate, checkpoint
 
 from palmar.cli import attended, live, operated
 from palmar.cli.main import main
+from palmar.cli.runs import RunConfig, RunResult
 from palmar.description.write import write_robot
 from palmar.errors import BadFile, BadValue
 from palmar.robots.arm7 import arm7
@@ -256,9 +257,9 @@ def test_every_run_of_a_session_needs_a_certificate_for_the_version_that_acts(
     file = written(certificate(versions.root), tmp_path / "c.json")
     page, drove = Page(lambda: versions.promote("v001")), []
 
-    def drive(config, *rest) -> live.RunResult:
+    def drive(config, *rest) -> RunResult:
         drove.append(versions.current)
-        return live.RunResult(config.instruction, True, True, 1.0, "RUN", "done", defaultdict(float), {})
+        return RunResult(config.instruction, True, True, 1.0, "RUN", "done", defaultdict(float), {})
 
     monkeypatch.setattr(live, "_on_table", drive)
     monkeypatch.setattr(operated, "RunPage", lambda *args: page)
@@ -309,7 +310,7 @@ def test_the_version_that_was_certified_is_the_one_that_is_loaded(
     versions.begin(checkpoint(tmp_path / "first"), "first")
     monkeypatch.setattr(attended, "load_policy", loaded.append)
     file = written(certificate(versions.root), tmp_path / "c.json")
-    drawn = attended.Drawn(live.RunConfig("x", str(versions.root), certified=file))
+    drawn = attended.Drawn(RunConfig("x", str(versions.root), certified=file))
     assert loaded == [str(versions.root / "v000")] and drawn.name == str(versions.root)
 
 

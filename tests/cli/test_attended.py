@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from palmar.cli import attended as room
-from palmar.cli.live import RunConfig
 from palmar.cli.main import main
+from palmar.cli.runs import RunConfig
 from palmar.data.reader import Dataset
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter

@@ -9,8 +9,8 @@ from oplog import log_of, write
 
 from palmar.cli import attended as room
 from palmar.cli import live, observing
-from palmar.cli.live import RunConfig
 from palmar.cli.main import main
+from palmar.cli.runs import RunConfig
 from palmar.errors import BadValue
 from palmar.robots.arm7 import arm7
 from palmar.runtime.records.runs import read_log

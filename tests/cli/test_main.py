@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from palmar.cli import live
 from palmar.cli.commands import COMMANDS
 from palmar.cli.demo import DemoConfig
 from palmar.cli.main import guarded, main
+from palmar.cli.runs import RunConfig, RunResult
 from palmar.cli.shared import tidy, writable, writable_folder
 from palmar.data.repair import repair
 from palmar.lab import grounding, suite
@@ -266,7 +266,7 @@ def test_help_is_about_what_was_typed(arguments: str, code: int, message: str, c
 @pytest.mark.parametrize(
     ("command", "config"),
     [
-        ("run", live.RunConfig),
+        ("run", RunConfig),
         ("demo", DemoConfig),
         ("collect", CollectConfig),
         ("train", TrainConfig),
@@ -285,7 +285,7 @@ def test_an_option_defaults_to_what_its_configuration_does(command: str, config:
 @pytest.mark.parametrize(("late", "says"), [(5, None), (30, "the machine was busy: 30 % of ticks late")])
 def test_a_run_says_that_the_machine_was_busy(late: int, says: str | None) -> None:
     timing = {"late_ticks": late, "ticks": 100}
-    result = live.RunResult("", False, False, 20.0, "RUN", "timeout", timing, {})
+    result = RunResult("", False, False, 20.0, "RUN", "timeout", timing, {})
     assert (result.busy or "").startswith(says or "") and (result.busy is None) is (says is None)
     assert result.to_dict()["busy"] == result.busy
 

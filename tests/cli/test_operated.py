@@ -7,7 +7,7 @@ import pytest
 from paged import PATIENCE, Browser, until
 
 from palmar.cli import operated as session
-from palmar.cli.live import RunConfig, RunResult
+from palmar.cli.runs import RunConfig, RunResult
 from palmar.console import Screen
 from palmar.errors import BadValue
 from palmar.runtime.supervision.controller import Controller

@@ -15,6 +15,7 @@ import pytest
 
 from palmar.cli import attended, live
 from palmar.cli.main import main
+from palmar.cli.runs import RunConfig
 from palmar.data.writer import DatasetWriter
 from palmar.description.write import write_robot
 from palmar.embodiments import Embodiment
@@ -105,7 +106,7 @@ def test_the_mock_needs_no_check_and_is_filmed_by_its_camera(gadget, capsys):
 
 
 def test_running_is_a_call(gadget):
-    result = live.run(live.RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None))
+    result = live.run(RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None))
     assert result.exit_code == 0 and result.done and result.film is None
 
 
@@ -271,7 +272,7 @@ def test_a_recording_in_degrees_is_replayed_on_a_robot_in_radians(gadget, tmp_pa
 
 def test_the_body_lives_in_this_process_without_a_watchdog(gadget, monkeypatch):
     monkeypatch.setattr(live, "HostedBody", None)
-    result = live.run(live.RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None, watchdog=None))
+    result = live.run(RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None, watchdog=None))
     assert result.exit_code == 0
 
 

@@ -31,7 +31,7 @@ from palmar.runtime.worker import remote_of
 from palmar.types import Observation
 
 if TYPE_CHECKING:
-    from palmar.cli.live import RunConfig
+    from palmar.cli.runs import RunConfig
     from palmar.data.writer import DatasetWriter
     from palmar.serve.page.run import RunPage
 

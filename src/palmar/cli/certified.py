@@ -8,7 +8,7 @@ from palmar.errors import BadValue
 from palmar.runtime.adaptation.certificate import require_certificate
 
 if TYPE_CHECKING:
-    from palmar.cli.live import RunConfig
+    from palmar.cli.runs import RunConfig
 
 ROBOT = "arm7"
 """Of the simulated table, where no robot is named."""

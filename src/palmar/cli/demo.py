@@ -175,7 +175,8 @@ def adapt(config: DemoConfig, policy: Path, identified: Any) -> Path:
 
 
 def deploy_typed(config: DemoConfig, policy: Path, console: Screen) -> list[Any]:
-    from palmar.cli.live import RunConfig, run
+    from palmar.cli.live import run
+    from palmar.cli.runs import RunConfig
     from palmar.errors import UserError
 
     runs = []

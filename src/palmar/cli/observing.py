@@ -21,7 +21,7 @@ from palmar.runtime.worker import remote_of
 from palmar.serve.run_metrics import RunMetrics, scraped
 
 if TYPE_CHECKING:
-    from palmar.cli.live import RunConfig
+    from palmar.cli.runs import RunConfig
 
 
 class Observers:

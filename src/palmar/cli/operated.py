@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 
-from palmar.cli.live import RunConfig, RunResult, run
+from palmar.cli.live import run
 from palmar.cli.observing import served_metrics
+from palmar.cli.runs import RunConfig, RunResult
 from palmar.console import Screen, styled, warn
 from palmar.description.find import find_robot
 from palmar.errors import PalmarError

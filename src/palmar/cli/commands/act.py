@@ -15,7 +15,7 @@ from palmar.errors import BadValue
 from palmar.ranges import SEED, Count, MetricsPort, Period, Seconds, Seed
 
 if TYPE_CHECKING:
-    from palmar.cli.live import RunConfig, RunResult
+    from palmar.cli.runs import RunConfig, RunResult
 
 FILM = Path("palmar-run.mp4")
 
@@ -125,9 +125,10 @@ class Run:
             )  # fmt: skip
             return run_replay(config, console, progress=not self.json)
         from palmar.cli import live
+        from palmar.cli.runs import RunConfig
 
         one_thread(self.policy)
-        settings = configured(live.RunConfig, self)
+        settings = configured(RunConfig, self)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
         writable(self.mcap, self.force)
