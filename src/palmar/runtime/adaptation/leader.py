@@ -43,20 +43,7 @@ class Leader:
                 f"channel of {robot.name}. Next: a leader arm, or --teleop keys"
             )
         self._joined = joined(self.where, units, robot, names)
-        try:
-            calibrated = connect(self.device, self.close)
-        except Exception as error:
-            raise RobotFault(
-                f"'{self.where}' cannot be connected: {said(error)}. Next: cable, power, and the port (lerobot-find-port)"
-            ) from error
-        if not calibrated:
-            self.close()
-            settings = " ".join(
-                f"--teleop.{n}={v}" for n, v in wanted.settings.items() if n in ("port", "id", "calibration_dir")
-            )
-            raise BadValue(
-                f"'{self.where}' is not calibrated as its file says. Next: lerobot-calibrate --teleop.type={wanted.kind} {settings}"
-            )
+        connect(self.device, wanted, self.where, "teleop", self.close)
 
     def reset(self) -> None:
         self._start = None

@@ -47,7 +47,7 @@ class LeRobotBody:
                 raise BadValue(
                     f"camera '{name}' of '{self.where}' gives {mode}; expected rgb. Next: leave color_mode out"
                 )
-        self._connect(wanted)
+        connect(self.device, wanted, self.where, "robot", self._let_go)
         self._began = time.monotonic()
 
     def observe(self, images: bool = True) -> Observation:
@@ -77,23 +77,6 @@ class LeRobotBody:
                 raise RobotFault(
                     f"'{self.where}' cannot be let go of: {said(error)}. Next: switch its power off"
                 ) from error
-
-    def _connect(self, wanted: Asked) -> None:
-        try:
-            calibrated = connect(self.device, self._let_go)
-        except Exception as error:
-            raise RobotFault(
-                f"'{self.where}' cannot be connected: {said(error)}. Next: cable, power, and the port (lerobot-find-port)"
-            ) from error
-        if not calibrated:
-            self.close()
-            settings = " ".join(
-                f"--robot.{n}={v}" for n, v in wanted.settings.items() if n in ("port", "id", "calibration_dir")
-            )
-            file = getattr(self.device, "calibration_fpath", "its calibration file")
-            raise BadValue(
-                f"'{self.where}' is not calibrated as '{file}' says. Next: lerobot-calibrate --robot.type={wanted.kind} {settings}"
-            )
 
     def _call(self, call: Callable[[], Any]) -> Any:
         try:

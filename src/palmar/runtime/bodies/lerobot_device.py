@@ -17,7 +17,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from palmar.errors import BadValue, MissingPackage, UnknownName
+from palmar.errors import BadValue, MissingPackage, RobotFault, UnknownName
 from palmar.units import check_unit
 
 LEROBOT = "lerobot:"
@@ -206,9 +206,28 @@ def _choice(base: Any, package: Any, kind: str, what: str) -> Any:
     return known[kind]
 
 
-def connect(device: Any, let_go: Callable[[], object]) -> bool:
-    """Connect a device, without calibrating it, which asks a person; whether it is calibrated. It waits for a hundred answers, of
-    which a busy machine may miss one: so it is tried `TRIES` times. Raises what lerobot raises, each time after `let_go`."""
+def connect(device: Any, wanted: Asked, where: str, option: str, let_go: Callable[[], object]) -> None:
+    """Connect a device, without calibrating it, which asks a person. It waits for a hundred answers, of which a busy machine may
+    miss one: so it is tried `TRIES` times, each after `let_go`. option: robot or teleop, as lerobot's commands call it.
+
+    Raises `RobotFault` for what lerobot raises, `BadValue` for a device that is not calibrated as its file says.
+    """
+    try:
+        calibrated = _connected(device, let_go)
+    except Exception as error:
+        raise RobotFault(
+            f"'{where}' cannot be connected: {said(error)}. Next: cable, power, and the port (lerobot-find-port)"
+        ) from error
+    if not calibrated:
+        let_go()
+        words = [f"--{option}.{n}={v}" for n, v in wanted.settings.items() if n in ("port", "id", "calibration_dir")]
+        file = getattr(device, "calibration_fpath", "its calibration file")
+        command = " ".join((f"--{option}.type={wanted.kind}", *words))
+        raise BadValue(f"'{where}' is not calibrated as '{file}' says. Next: lerobot-calibrate {command}")
+
+
+def _connected(device: Any, let_go: Callable[[], object]) -> bool:
+    """Whether it is calibrated. Raises what lerobot raises."""
     for left in range(TRIES - 1, -1, -1):
         try:
             device.connect(calibrate=False)
