@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -453,3 +456,41 @@ def test_a_latched_emergency_stop_is_the_heading(tmp_path, monkeypatch):
         until(lambda: browser.state.get("mode") == "ESTOP", "not shown")
         assert "palmar estop --release mock" in browser.state["reason"] and len(browser.state["note"]) < 500
         browser.close()
+
+
+def cpu(pid):
+    """Seconds of processor time."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_viewer_that_has_not_confirmed_yet_costs_nothing(shown):
+    """The page's process waits for it, and does not ask over and over."""
+    with connect(shown.address.replace("http", "ws", 1) + "/live", max_size=None) as lazy:
+        lazy.send("{}")
+        shown.page.failed("something new")  # a round, of which no confirmation comes
+        lazy.recv(PATIENCE)
+        pid = shown.page.process.pid
+        before, began = cpu(pid), time.monotonic()
+        time.sleep(2.0)
+        assert cpu(pid) - before < 0.5 * (time.monotonic() - began)
+
+
+def test_the_page_ends_with_its_run():
+    """Whatever its viewers do, also where the run's process is killed."""
+    script = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from paged import operated\n"
+        "with operated() as s:\n"
+        "    print(s.address, s.page.process.pid, flush=True); time.sleep(600)"
+    )
+    words = [sys.executable, "-c", script, str(Path(__file__).parent)]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    address, pid = run.stdout.readline().split()
+    with connect(address.replace("http", "ws", 1) + "/live", max_size=None) as lazy:
+        lazy.send("{}")
+        lazy.recv(PATIENCE)
+        run.kill()
+        run.wait()
+        run.stdout.close()
+        until(lambda: not Path(f"/proc/{pid}").exists(), "it lives on")

@@ -174,40 +174,26 @@ async def _body(request: Request) -> bytes:
 
 
 async def _show(ws: WebSocket, hub: Hub, viewer: Viewer, patience: float) -> None:
-    """Rounds, one after the other; a browser that takes none for `patience` seconds is let go."""
+    """Rounds, one after the other; a browser that confirms none for `patience` seconds is let go."""
     from starlette.websockets import WebSocketDisconnect
 
+    clock = asyncio.get_running_loop().time
+    since = clock()  # it confirmed something, or had nothing to confirm
     try:
         while True:
-            waiting = viewer.sent > viewer.confirmed
-            try:
-                await asyncio.wait_for(viewer.wake.wait(), patience if waiting else None)
-            except TimeoutError:
-                break
-            viewer.wake.clear()
-            before = viewer.confirmed
             for message in hub.round(viewer):
                 sending = ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message)
                 await asyncio.wait_for(sending, patience)
-            if viewer.sent > viewer.confirmed and viewer.confirmed == before:
-                await _confirmed(viewer, patience)
+            before = viewer.confirmed
+            since = clock() if viewer.sent == before else since
+            left = None if viewer.sent == before else max(0.0, patience - (clock() - since))
+            await asyncio.wait_for(viewer.wake.wait(), left)
+            viewer.wake.clear()
+            since = clock() if viewer.confirmed > before else since
     except (TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
         pass
     with suppress(RuntimeError, OSError, WebSocketDisconnect):
         await ws.close(SLOW)
-
-
-async def _confirmed(viewer: Viewer, patience: float) -> None:
-    """Wait while too much is unconfirmed. Raises TimeoutError."""
-    from palmar.serve.page.hub import IN_FLIGHT
-
-    async def wait() -> None:
-        while viewer.sent - viewer.confirmed >= IN_FLIGHT:
-            await viewer.wake.wait()
-            viewer.wake.clear()
-
-    await asyncio.wait_for(wait(), patience)
-    viewer.wake.set()  # something may be new
 
 
 async def _tell(ws: WebSocket, hand: Hand, patience: float) -> None:

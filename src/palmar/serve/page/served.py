@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 import sys
 import threading
@@ -68,6 +69,8 @@ async def serve_page(listening: socket.socket, pipe: socket.socket) -> None:
     alive.cancel()
     server.should_exit = True
     await asyncio.wait({serving}, timeout=3.0)
+    sys.stderr.flush()
+    os._exit(0)  # nothing here is worth waiting for: the socket and the robot are the run's
 
 
 async def _hear(hub: Hub, reader: asyncio.StreamReader) -> None:
