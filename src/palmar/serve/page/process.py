@@ -30,6 +30,8 @@ STARTS = 60.0
 """How long it may take to start [s]."""
 AGAIN, MOST_AGAIN = 0.5, 30.0
 """Between the end of one process and the start of the next, the first time and at most: it doubles [s]."""
+LIVES = 10.0
+"""A process that lived so long is followed by another at once [s]."""
 MOST = 256
 """Messages that wait for the page's process: the oldest are dropped."""
 GRID = 64
@@ -199,7 +201,7 @@ class PageProcess:
             self._told(self.lost)
             self._process.kill()
             self._process.wait()
-            pause = AGAIN if time.monotonic() - began > MOST_AGAIN else min(2 * pause, MOST_AGAIN)
+            pause = AGAIN if time.monotonic() - began > LIVES else min(2 * pause, MOST_AGAIN)
             if pause >= 8 * AGAIN:
                 warn("the page's process ended again; the next is started in {} s. Next: see its words above", pause)
             while not self._closed and not self._again(pause):
