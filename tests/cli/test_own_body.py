@@ -111,7 +111,7 @@ def test_running_is_a_call(gadget):
 
 
 def test_a_body_that_fails_while_it_is_driven_is_a_fault_of_the_robot(gadget, monkeypatch, capsys):
-    monkeypatch.setattr(live, "require_checked", lambda *_: None)
+    monkeypatch.setattr("palmar.runtime.supervision.hosted.require_checked", lambda *_: None)
     words = ["run", "--robot", gadget, "--body", "faulty_bodies:Raises", "--video", "None", "wave"]
     assert main(words) == 3
     assert "'faulty_bodies:Raises' raised in apply: OSError: the bus does not answer" in told(capsys)[1]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from palmar.serve.allowance import Allowance
 from palmar.serve.page.app import policy_of
-from palmar.serve.page.hub import IN_FLIGHT, LAG, SURE, Allowance, Hub, Viewer
+from palmar.serve.page.hub import IN_FLIGHT, LAG, SURE, Hub, Viewer
 from palmar.serve.page.messages import Broken, framed, receive, text_of
 
 

@@ -22,9 +22,10 @@ from palmar.errors import BadFile, BadValue, PolicyUnreachable
 from palmar.models.acting import NeuralPolicy
 from palmar.policy import check_policy, load_policy
 from palmar.runtime.supervision.handshake import KEY
+from palmar.serve.allowance import Allowance
 from palmar.serve.engine import Engine
 from palmar.serve.reach import loopback
-from palmar.serve.server import Allowance, PolicyServer, ServeConfig
+from palmar.serve.server import PolicyServer, ServeConfig
 from palmar.types import Prefix
 
 

@@ -34,7 +34,7 @@ from palmar.runtime.monitor import Finished
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.deadman import Deadman, deadman_of, wait_until_held
 from palmar.runtime.supervision.estop import Latch
-from palmar.runtime.supervision.hosted import HostedBody, check_period
+from palmar.runtime.supervision.hosted import HostedBody, require_ready
 from palmar.types import Observation
 
 if TYPE_CHECKING:
@@ -115,12 +115,8 @@ def _on_body(config: RunConfig, console: Screen | None, seen: Observers, page: R
         )
     found = find_body(config.body)
     robot = find_robot(config.robot) if config.robot else None
-    if robot is not None:  # all that can be said before anything is switched on
-        check_deployable(robot)
-        require_checked(robot, found, config.robot)
-        Latch(robot.name).require_released()
-        if config.watchdog is not None and not found.remote:
-            check_period(config.watchdog, robot)
+    if robot is not None:
+        require_ready(found, robot, config.robot, config.watchdog)
     drawn = _Drawn(config)
     policy = drawn.policy
     fit = None if robot is None else _fitted(config, policy, robot)

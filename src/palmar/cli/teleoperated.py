@@ -33,7 +33,7 @@ from palmar.runtime.bodies.lerobot_device import LEROBOT, asked
 from palmar.runtime.deploy import Report, deploy
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.estop import Latch
-from palmar.runtime.supervision.hosted import PERIOD, HostedBody, check_period
+from palmar.runtime.supervision.hosted import PERIOD, HostedBody, require_ready
 from palmar.runtime.undisturbed import ended_by_signals
 from palmar.types import ActionChunk, Observation
 
@@ -127,12 +127,8 @@ def teleoperate(config: TeleopConfig, console: Screen | None = None, keys: Keys 
     """
     found = find_body(config.body)
     robot = find_robot(config.robot) if config.robot else None
-    if robot is not None:  # all that can be said before anything is switched on
-        check_deployable(robot)
-        require_checked(robot, found, config.robot)
-        Latch(robot.name).require_released()
-        if config.watchdog is not None and not found.remote:
-            check_period(config.watchdog, robot)
+    if robot is not None:
+        require_ready(found, robot, config.robot, config.watchdog)
     typed = keys or Keyboard(option="--teleop")
     try:
         with ended_by_signals():

@@ -9,6 +9,24 @@ from palmar.errors import need
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
+class Buckets:
+    """Counts of durations up to each bound [s]."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        out, seen = [], 0
+        for bound, n in zip([*map(str, self.bounds), "+Inf"], tuple(self.counts), strict=True):
+            seen += n
+            out.append((bound, float(seen)))
+        return out
+
+
 class Metrics:
     """Of one server, in a registry of its own. count: requests that were answered, refusals: that were not."""
 
@@ -18,7 +36,7 @@ class Metrics:
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
         self.content_type, self.count, self.refusals = CONTENT_TYPE_LATEST, 0, 0
-        self._latencies = [0] * (len(SECONDS) + 1)
+        self._latencies = Buckets(SECONDS)
         self._registry = r = CollectorRegistry()
         self.sessions = Gauge("palmar_sessions", "Clients that are connected", registry=r)
         self.requests = Counter("palmar_requests", "Requests that were answered", registry=r)
@@ -35,7 +53,7 @@ class Metrics:
         self.count += 1
         self.requests.inc()
         self.total.observe(total)
-        self._latencies[bisect_left(SECONDS, inference)] += 1
+        self._latencies.add(inference)
         self.inference.observe(inference)
         self.together.observe(together)
 
@@ -46,7 +64,7 @@ class Metrics:
 
     def latencies(self) -> list[int]:
         """Requests by seconds of inference: up to each of `SECONDS`, and above."""
-        return list(self._latencies)
+        return list(self._latencies.counts)
 
     def text(self) -> str:
         """In Prometheus' text format."""

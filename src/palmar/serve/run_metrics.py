@@ -7,7 +7,6 @@ thread that answers. A reader that is slow, hangs or sends nothing costs a threa
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from palmar.runtime.safety.filter import guard_name
 from palmar.runtime.safety.guards import GUARDS
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.timing import SLACK
-from palmar.serve.metrics import SECONDS
+from palmar.serve.metrics import SECONDS, Buckets
 from palmar.serve.reach import own_host
 from palmar.types import Observation
 
@@ -47,7 +46,7 @@ class RunMetrics(Subscriber):
         self.running = self.begun = self.went_on = False
         self.modes: Counter[str] = Counter()
         self.ticks = self.late = self.changed = self.slowed = 0
-        self.work, self.lateness, self.inference = _Buckets(TICKS), _Buckets(TICKS), _Buckets(SECONDS)
+        self.work, self.lateness, self.inference = Buckets(TICKS), Buckets(TICKS), Buckets(SECONDS)
         self.guards: Counter[str] = Counter(
             {guard_name(g): 0 for g in GUARDS}
         )  # 0: what is absent has no rate in Prometheus
@@ -151,24 +150,6 @@ class RunMetrics(Subscriber):
             ("inference_seconds", "From the question to the policy to its chunk", self.inference),
         ):  # fmt: skip
             yield HistogramMetricFamily(f"palmar_run_{name}", words, buckets=b.cumulative(), sum_value=b.total)
-
-
-class _Buckets:
-    """Counts of durations up to each bound [s]."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        out, seen = [], 0
-        for bound, n in zip([*map(str, self.bounds), "+Inf"], tuple(self.counts), strict=True):
-            seen += n
-            out.append((bound, float(seen)))
-        return out
 
 
 @contextmanager

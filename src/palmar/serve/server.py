@@ -26,6 +26,7 @@ from palmar.adapters.wire import pack, unpack
 from palmar.errors import BadValue, RobotFault, UserError, need
 from palmar.ranges import Bytes, Clients, Hertz, Port, Seconds, check_ranges
 from palmar.runtime.correcting import corrector
+from palmar.serve.allowance import Allowance
 from palmar.serve.engine import Answer, Engine
 from palmar.serve.metrics import Metrics
 from palmar.serve.protocol import Asked, metadata, read_request, reply
@@ -240,20 +241,6 @@ class PolicyServer:
 
     async def _send(self, line: ServerConnection, message: str | bytes) -> None:
         await asyncio.wait_for(line.send(message), self.config.patience)
-
-
-class Allowance:
-    """Requests on credit: `rate` a second on average, as many at once."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate, self._credit, self._last = rate, rate, -1.0
-
-    def wait(self, now: float) -> float:
-        """Seconds until the request that came now may be answered."""
-        if self._last >= 0:
-            self._credit = min(self.rate, self._credit + (now - self._last) * self.rate)
-        self._last, self._credit = now, self._credit - 1.0
-        return max(0.0, -self._credit / self.rate)
 
 
 def _largest_pictures(policy: Policy) -> list[tuple[int, int]]:

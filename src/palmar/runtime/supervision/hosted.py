@@ -20,10 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from palmar.description.file import parse_robot
+from palmar.description.guesses import check_deployable
 from palmar.description.write import robot_text
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, RobotFault
-from palmar.runtime.bodies.find import Attached, find_body
+from palmar.runtime.bodies.approval import require_checked
+from palmar.runtime.bodies.find import Attached, Found, find_body
 from palmar.runtime.loop import LONGEST
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.link import (
@@ -211,6 +213,20 @@ def watchdog_process(sock: socket.socket, where: str, period: float, *more: str)
         pass_fds=(sock.fileno(),), stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     )  # fmt: skip
+
+
+def require_ready(found: Found, robot: Embodiment, asked: str, period: float | None) -> None:
+    """All that can be said of a body before anything is switched on. asked: how the robot was asked for. period: of the watchdog,
+    None for none.
+
+    Raises `BadValue` for limits that are guesses, a body that has not been checked as this robot, a latched E-STOP and a period
+    that is too short.
+    """
+    check_deployable(robot)
+    require_checked(robot, found, asked)
+    Latch(robot.name).require_released()
+    if period is not None and not found.remote:
+        check_period(period, robot)
 
 
 def check_period(period: float, robot: Embodiment) -> None:

@@ -20,7 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palmar.serve.page.hub import Allowance, Hand, Hub, Viewer
+from palmar.serve.allowance import Allowance
+from palmar.serve.page.hub import COMMANDS, Hand, Hub, Viewer
 from palmar.serve.page.messages import text_of
 from palmar.serve.reach import own_host
 
@@ -129,7 +130,7 @@ def page_app(hub: Hub, key: str, host: str, viewers: int, patience: float, press
             return
         hands += 1
         here = hub.enter(name)
-        allowed = Allowance()
+        allowed = Allowance(COMMANDS)
         telling = asyncio.create_task(_tell(ws, here, patience))
         code = 1000
         try:

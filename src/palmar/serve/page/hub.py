@@ -204,22 +204,6 @@ class Hub:
         return messages
 
 
-class Allowance:
-    """Messages on credit: `rate` a second on average."""
-
-    def __init__(self, rate: float = COMMANDS) -> None:
-        self.rate, self._credit, self._last = rate, rate, time.monotonic()
-
-    def take(self) -> bool:
-        now = time.monotonic()
-        self._credit = min(self.rate, self._credit + (now - self._last) * self.rate)
-        self._last = now
-        if self._credit < 1:
-            return False
-        self._credit -= 1
-        return True
-
-
 def _number(value: Any) -> int:
     return value if isinstance(value, int) and 0 <= value < 2**53 else 0
 

@@ -16,7 +16,7 @@ from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.timing import SLACK
-from palmar.serve.metrics import SECONDS
+from palmar.serve.metrics import SECONDS, Buckets
 from palmar.serve.page.config import PageConfig
 from palmar.serve.page.keys import PageDeadman, PageKeys
 from palmar.serve.page.messages import Head
@@ -63,7 +63,7 @@ class RunPage(Subscriber):
         self._over = False
         self._runs: list[Head] = []
         self._question: Head | None = None
-        self._hist = [0] * (len(SECONDS) + 1)
+        self._latency = Buckets(SECONDS)
         self._ticks = self._changed = self._late = 0
         self._worst, self._driving = 0.0, False
         self._tick: Tick | None = None
@@ -279,7 +279,7 @@ class RunPage(Subscriber):
         chunk = tick.chunk
         self._driving = chunk is not None and chunk.intervention and controller.mode < Mode.HANDOFF
         if tick.new_chunk and chunk is not None and not chunk.intervention:
-            self._hist[int(np.searchsorted(SECONDS, tick.latency))] += 1
+            self._latency.add(tick.latency)
             if chunk.confidence is not None:
                 self._sure.append([round(tick.time, 2), round(float(chunk.confidence), 4)])
         if tick.looked:
@@ -332,7 +332,7 @@ class RunPage(Subscriber):
             "history": [] if controller is None else [[t, m.name, why] for t, m, why in controller.history[-TAIL:]],
             "driving": self._driving, "runs": self._runs[-TAIL:], "of": len(self._runs),
             "success": {"k": rate.successes, "n": rate.n, "low": rate.interval[0], "high": rate.interval[1]},
-            "latency": {"edges": SECONDS, "counts": list(self._hist)},
+            "latency": {"edges": SECONDS, "counts": list(self._latency.counts)},
             "ticks": {"n": self._ticks, "late": self._late, "worst": self._worst},
             "safety": {"changed": self._changed, "counts": dict(self._counts.most_common())},
             "confidence": list(self._sure),
