@@ -48,7 +48,6 @@ def test_on_a_body_the_policy_says_so_where_no_person_can(tmp_path: Path, monkey
         def reset(self) -> None: ...
 
     monkeypatch.setattr(room, "load_policy", lambda name: Done())
-    monkeypatch.setattr(live, "require_checked", lambda *_: None)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     log = tmp_path / "log.jsonl"
     on_body = ["--policy", "ws://x:1", "--robot", "arm7", "--body", "mock:", "--watchdog", "None", "--timeout", "5"]

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 from faulty_bodies import gadget
 
-from palmar.cli import attended, live
+from palmar.cli import attended
 from palmar.cli.main import main
+from palmar.runtime.supervision import hosted
 from palmar.types import ActionChunk
 
 
@@ -61,5 +62,5 @@ if __name__ == "__main__":
     else:
         policy = Process() if sys.argv[1] == "process" else Waves()
         attended.load_policy = lambda where: policy
-        live.require_checked = lambda *_: None
+        hosted.require_checked = lambda *_: None
         sys.exit(main(["run", *sys.argv[2:]]))
