@@ -6,8 +6,7 @@
 
 Five processes over loopback: a robot (camera 30 Hz, joint states 190 Hz), the node, its watchdog with the body, the safety
 monitor, and a policy server here. Latency is from the stamp of the joint states that a command answers until the robot has the
-command, on the robot's clock: two hops of DDS, the loop's tick without inference, and the age of the newest joint states at the
-tick, 0 … 5.3 ms evenly (190 Hz and 50 Hz do not keep step). Beside it a bare rclpy node that answers every twentieth joint state at
+command, on the robot's clock: two hops of DDS and the loop's tick without inference. Beside it a bare rclpy node that answers every twentieth joint state at
 once. Stops: from the call of the service, or the last joint states, until the first command that brakes is with the robot.
 """
 

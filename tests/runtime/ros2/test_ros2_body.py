@@ -1,15 +1,17 @@
 """The body of ROS 2 without ROS: what it keeps of messages."""
 
 import gc
+import time
 import weakref
 
+import numpy as np
 import pytest
 from ros2_processes import robot
 from ros2_stand_in import Message, without_ros
 
 from palmar.runtime.ros2 import body as module
 from palmar.runtime.ros2.body import Ros2Body
-from palmar.runtime.ros2.messages import JointReader
+from palmar.runtime.ros2.messages import JointReader, seconds
 
 
 class Name(str):
@@ -45,3 +47,51 @@ def test_names_of_no_joint_of_the_robot_fill_no_memory_and_some_are_told(body):
     assert alive(body._ros.heard["/joint_states"], "base") < 100
     (late, *_) = body._late(0.0)
     assert "no joint states of shoulder, elbow, jaw, wheel on /joint_states; it names base, other0, other1" in late
+
+
+def joints(stamp, position=0.5):
+    """Joint states of the whole robot, stamped then [s]."""
+    names = ["shoulder", "elbow", "jaw", "wheel"]
+    sec, rest = divmod(stamp, 1.0)
+    header = Message(stamp=Message(sec=int(sec), nanosec=round(1e9 * rest)))
+    return Message(name=names, position=[position, 0.5, 0.0, 0.0], velocity=[], effort=[], header=header)
+
+
+def heard(body, period, count=8):
+    """A driver has sent joint states each `period` seconds until now; the last stamp [s]."""
+    began = time.monotonic()
+    for i in range(count):
+        while time.monotonic() < began + i * period:
+            time.sleep(1e-4)
+        body._ros.heard["/joint_states"](joints(began + i * period))
+    return began + (count - 1) * period
+
+
+@pytest.mark.parametrize(("rate", "waited"), [(190.0, True), (130.0, True), (60.0, False), (20.0, False)])
+def test_joint_states_that_are_due_are_waited_for(body, monkeypatch, rate, waited):
+    last = heard(body, 1 / rate)
+
+    def arrives(done, longest):
+        assert not done() and 1 / rate < longest <= 0.5 / robot().control_rate
+        body._ros.heard["/joint_states"](joints(last + 1 / rate, 0.75))
+        assert done()
+
+    monkeypatch.setattr(body._came, "wait_for", arrives)
+    assert body.observe(images=False).state[0] == (0.75 if waited else 0.5)
+
+
+def test_joint_states_that_have_stopped_are_not_waited_for(body, monkeypatch):
+    heard(body, 1 / 190)
+    time.sleep(0.03)
+    monkeypatch.setattr(body._came, "wait_for", lambda *_: pytest.fail("waits for what does not come"))
+    assert body.observe(images=False).state[0] == 0.5
+
+
+def test_the_stamp_of_a_command_is_of_the_joint_states_that_it_answers(body, monkeypatch):
+    last = heard(body, 1 / 60)
+    body.observe(images=False)
+    body._ros.heard["/joint_states"](joints(last + 0.001, 0.75))
+    monkeypatch.setattr(body, "_message", lambda: Message(header=Message()))
+    body.apply(np.zeros(4))
+    ((topic, sent),) = body._ros.sent
+    assert topic == "/joint_commands" and seconds(sent.header.stamp) == pytest.approx(last, abs=1e-6)

@@ -35,12 +35,17 @@ NAMED = 12
 NODE = "palmar_body"
 STEP = 1e-6
 """Between the times of two observations that nothing new came for [s]."""
+OFTEN = 0.5
+"""Joint states that come more often than this part of the control period are waited for: the age of the newest at a tick, half
+their period on average, would be the larger part of the latency."""
 
 
 class Ros2Body:
     """where: as `topics_of` reads it. robot: its description; cameras and joints are found by its names.
 
-    Commands go out as JointState. Its stamp is that of the newest joint states it answers, on the clock of who stamped them. With a
+    Joint states that come at twice the control rate or more are waited for in `observe`, so that what is observed has just been
+    measured. Commands go out as JointState. Its stamp is that of the newest joint states it answers, on the clock of who stamped
+    them. With a
     `rate` only a part of the loop's commands is sent: samples of the same path, within the same limits. While the robot is being
     stopped (the monitor's topic `stopped` is true, or a sensor is stale) each of them is.
 
@@ -53,12 +58,15 @@ class Ros2Body:
         self.embodiment, self.topics = robot, topics
         self._reader, self._writer, self._every = JointReader(robot), CommandWriter(robot), topics.every(robot)
         self._lock = threading.RLock()
+        self._came = threading.Condition(self._lock)  # joint states of every joint, newer than before
+        self._apart = np.inf  # between those, smoothed [s]
         self._began = time.monotonic()
         self._joints = Merged(robot)
         self._stamps = lru_cache(LISTS)(lambda names: Stamps())  # of who sends these joints
         self._camera_stamps = {c.name: Stamps() for c in robot.cameras}
         self._pictures: dict[str, tuple[Any, float]] = {}  # newest message, when it was captured
-        self._stamp: Any = None
+        self._stamp: Any = None  # of the newest joint states
+        self._answered: Any = None  # of those that were observed last
         self._seen: set[str] = set()
         self._fault: PalmarError | None = None
         self._stopped, self._told = False, -np.inf
@@ -104,12 +112,13 @@ class Ros2Body:
     def observe(self, images: bool = True) -> Observation:
         self._check()
         with self._lock:
+            self._wait_for_joints()
             robot, now = self.embodiment, time.monotonic()
             captured = float(self._joints.captured.min())
             kept = dict(self._pictures)
             for _, when in kept.values():
                 captured = min(captured, when) if now - when > STALE else captured
-            state = self._joints.state()
+            state, self._answered = self._joints.state(), self._stamp
         fresh = captured - self._began
         self._told = fresh if fresh < self._told - STALE / 2 else max(fresh, self._told + STEP)
         seen = {}
@@ -133,6 +142,14 @@ class Ros2Body:
         self._ros.close()
 
     # ---------------------------------------------------------------------------------------------- inside
+
+    def _wait_for_joints(self) -> None:
+        """Until joint states come that are newer than now, where they are due within `OFTEN` of a control period. The lock is
+        held before and after."""
+        newest = float(self._joints.captured.min())
+        longest = min(1.5 * self._apart, OFTEN / self.embodiment.control_rate)
+        if self._apart <= longest and time.monotonic() - newest < 2 * self._apart:
+            self._came.wait_for(lambda: self._joints.captured.min() > newest, longest)
 
     def _check(self) -> None:
         if self._fault is not None:
@@ -172,8 +189,8 @@ class Ros2Body:
             return
         fields, message = self._writer.write(self._unsent), self._message()
         message.name, message.position, message.velocity = list(fields.name), fields.position, fields.velocity
-        if self._stamp is not None:
-            message.header.stamp = self._stamp
+        if self._answered is not None:
+            message.header.stamp = self._answered
         self._commands.publish(message)
         self._unsent, self._since = None, 0
 
@@ -199,8 +216,12 @@ class Ros2Body:
                 return
             stamp = seconds(message.header.stamp)
             captured = self._stamps(tuple(message.name)).captured(stamp, arrival)
+            before = float(self._joints.captured.min())
             if self._joints.take(joints, captured):
                 self._stamp = message.header.stamp
+            if (apart := float(self._joints.captured.min()) - before) > 0:
+                self._apart = apart if not np.isfinite(self._apart) else self._apart + 0.05 * (apart - self._apart)
+                self._came.notify_all()
 
     def _on_picture(self, name: str, message: Any) -> None:
         arrival = time.monotonic()
