@@ -6,8 +6,9 @@
 
 Five processes over loopback: a robot (camera 30 Hz, joint states 190 Hz), the node, its watchdog with the body, the safety
 monitor, and a policy server here. Latency is from the stamp of the joint states that a command answers until the robot has the
-command, on the robot's clock: two hops of DDS and the loop's tick without inference. Beside it a bare rclpy node that answers every twentieth joint state at
-once. Stops: from the call of the service, or the last joint states, until the first command that brakes is with the robot.
+command, on the robot's clock: two hops of DDS and the loop's tick without inference. Beside it a bare rclpy node that answers every
+twentieth joint state at once. Stops: from the call of the service, or the last joint states, until the first command that brakes is
+with the robot.
 """
 
 from __future__ import annotations
@@ -54,15 +55,26 @@ def latencies(player: Process, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     return times, 1e3 * (times - stamps)
 
 
-def driven(player: Process) -> None:
+def driven(player: Process, refusals: list[str]) -> None:
+    """It drives steadily. It is asked again when it refused, or was stopped: the reasons go to `refusals`."""
     player.ask("clear")
     player.ask("say sweep")
-    end = time.monotonic() + 30
+    end, ran = time.monotonic() + 60, False
     while True:
-        log = player.ask("report")["log"][-4:]
+        report = player.ask("report")
+        log = report["log"][-4:]
         if len(log) == 4 and all(abs(x[3] - WHEEL) < 1e-3 for *_, x in log):
             return
-        assert time.monotonic() < end, log
+        state = report["status"].get("state")
+        ran = ran or state == "running"
+        if state in ("refused", "fault") or (ran and state == "idle"):
+            refusals.append(report["status"].get("reason", ""))
+            player.ask("release")
+            time.sleep(0.2)
+            player.ask("say sweep")
+            time.sleep(0.2)
+            ran = False
+        assert time.monotonic() < end, (report["status"], log)
         time.sleep(0.05)
 
 
@@ -118,17 +130,18 @@ def main() -> None:
             start("-m", "palmar.cli", "ros2-monitor", *named, ready="is watched")
             words = ["ros2", *named, "--policy", server.address, "--watchdog", given.watchdog, "--timeout", "3600"]
             start("-m", "palmar.cli", *words, ready="drives")
-            driven(player)
+            refusals: list[str] = []
+            driven(player, refusals)
             times, taken = latencies(player, given.seconds)
             idle(player)
             stops, stale = [], []
             for _ in range(given.stops):
-                driven(player)
+                driven(player, refusals)
                 player.ask("clear")
                 stops.append(brakes(player, player.ask("stop")["called"]))
                 idle(player)
             for _ in range(given.stops):
-                driven(player)
+                driven(player, refusals)
                 player.ask("clear")
                 player.ask("mute joints")
                 stale.append(brakes(player, player.ask("report")["last_states"]))
@@ -152,6 +165,8 @@ def main() -> None:
             said, *(f"{v:.2f}" for v in (values.min(), np.median(values), np.percentile(values, 99), values.max())), aim
         )
     Console().print(table)
+    for reason in refusals:
+        Console().print(f"asked again, because: {reason}", markup=False)
 
 
 if __name__ == "__main__":
