@@ -92,6 +92,8 @@ def test_damage_is_a_clear_error_and_nothing_else(noise, at, byte):
         ({b"dtype": "<c8"}, "dtype is '<c8'"),
         ({b"dtype": "nonsense"}, "dtype is"),
         ({b"dtype": None}, "dtype is None"),
+        ({b"dtype": ","}, "dtype is ','"),  # numpy would hand these to Python's parser
+        ({b"dtype": "(2,"}, r"dtype is '\(2,'"),
         ({b"shape": [3]}, "expected as many"),
         ({b"shape": [-1]}, "expected as many"),
         ({b"shape": [2**40, 2**40]}, "expected as many"),
@@ -105,6 +107,18 @@ def test_an_array_must_be_what_it_says(change, message):
     value = {b"__ndarray__": True, b"data": bytes(8), b"dtype": "<f4", b"shape": [2]} | change
     with pytest.raises(BadValue, match=message.replace("|", r"\|")):
         wire.unpack(msgpack.packb(value))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("<>|=?,()[]{}0123456789abcdefghilmuOSUV ", max_size=9), st.sampled_from([300, -1, 2**63, 1e300, True]))
+def test_any_name_of_a_dtype_and_any_number_is_read_or_refused(name, number):
+    import msgpack
+
+    generic = {b"__npgeneric__": True, b"data": number, b"dtype": name}
+    array = {b"__ndarray__": True, b"data": bytes(8), b"dtype": name, b"shape": [2]}
+    for value in (generic, array):
+        with contextlib.suppress(BadValue):
+            wire.unpack(msgpack.packb(value))
 
 
 def test_objects_are_not_sent():

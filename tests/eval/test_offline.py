@@ -266,9 +266,10 @@ def test_means_have_intervals_over_episodes() -> None:
 
 def test_options_say_when_they_count() -> None:
     from palmar.cli.commands import Eval
+    from palmar.cli.shared import check_only_with
 
-    with pytest.raises(BadValue, match="--html counts only with --data"):
-        Eval(html=Path("page.html")).run(Console())
+    with pytest.raises(BadValue, match=r"--html page.html counts only with --data"):
+        check_only_with(Eval(html=Path("page.html")))
     with pytest.raises(BadValue, match="--swap counts in simulation only, and not with --data"):
         Eval(data=Path("set"), swap=True).run(Console())
     with pytest.raises(BadFile, match="there is no data set"):

@@ -7,6 +7,7 @@ An array is a map with *bytes* keys: `__ndarray__` true, `data` (C order), `dtyp
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,12 @@ def unpack(data: bytes) -> Any:
         )
     except BadValue:
         raise
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as e:
+    except (ValueError, TypeError, ArithmeticError, msgpack.UnpackException, RecursionError) as e:
         raise BadValue(f"{len(data)} bytes that are no msgpack message: {type(e).__name__} {e}") from e
+
+
+NAMED = re.compile(r"[<>=|]?[A-Za-z?][A-Za-z0-9]{0,7}")
+"""Of one type: numpy reads a name with a comma or a bracket as a record, with Python's own parser."""
 
 
 def _encode(value: Any) -> Any:
@@ -94,14 +99,15 @@ def _decode(value: dict[Any, Any]) -> Any:
         data = value.get(b"data")
         if not isinstance(data, bool | int | float):
             raise BadValue(f"a numpy scalar that is a {type(data).__name__}; expected a number")
-        return _dtype(value).type(data)
+        with np.errstate(over="raise"):
+            return _dtype(value).type(data)
     return value
 
 
 def _dtype(value: dict[Any, Any]) -> np.dtype[Any]:
     name = value.get(b"dtype")
     try:
-        dtype = np.dtype(name) if isinstance(name, str) and len(name) < 8 else None
+        dtype = np.dtype(name) if isinstance(name, str) and NAMED.fullmatch(name) else None
     except TypeError:
         dtype = None
     if dtype is None or dtype.kind not in KINDS:

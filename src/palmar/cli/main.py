@@ -14,7 +14,7 @@ import rich
 import tyro
 
 from palmar.cli.commands import COMMANDS
-from palmar.cli.shared import Answer, Command
+from palmar.cli.shared import Answer, Command, check_only_with
 from palmar.console import Screen, printable, styled
 from palmar.errors import FULL, BadFile, BadValue, PalmarError, unusable
 from palmar.ranges import check_ranges
@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work(console: Screen) -> Answer:
         check_ranges(command, "--", f"palmar {argv[0]} --help")
+        check_only_with(command)
         return command.run(console)
 
     return guarded(work, as_json=command.json)

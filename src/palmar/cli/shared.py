@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from importlib.util import find_spec
@@ -19,11 +19,26 @@ C = TypeVar("C")
 
 
 class Command(Protocol):
-    """A frozen dataclass: a field is an option, its docstring the help."""
+    """A frozen dataclass: a field is an option, its docstring the help.
+
+    `only_with`, a class variable where there are any: {option: the option without which it says nothing}.
+    """
 
     @property
     def json(self) -> bool: ...
     def run(self, console: Screen) -> Answer: ...
+
+
+def check_only_with(command: object) -> None:
+    """Raise `BadValue` for an option that was given without the one it counts with (`only_with`)."""
+    pairs: Mapping[str, str] = getattr(command, "only_with", {})
+    usual = {f.name: f.default for f in fields(command) if f.name in pairs}  # type: ignore[arg-type]
+    for name, other in pairs.items():
+        if getattr(command, name) != usual[name] and not getattr(command, other):
+            option, needed = (f"--{n.replace('_', '-')}" for n in (name, other))
+            raise BadValue(
+                f"{option} {getattr(command, name)} counts only with {needed}. Next: leave it out, or give {needed}"
+            )
 
 
 def configured(kind: type[C], command: object, **more: Any) -> C:

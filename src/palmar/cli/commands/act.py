@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import Positional
 
@@ -113,6 +113,10 @@ class Run:
     """Replace the files of --video, --mcap and --plot when they are there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {
+        "ab_log": "ab", "watchdog": "body", "page_address": "page", "certificate": "page", "private_key": "page", "open": "page",
+        "keys": "replay", "unit": "replay", "episode": "replay", "plot": "replay",
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()
@@ -131,6 +135,10 @@ class Run:
         settings = configured(RunConfig, self)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
+        if self.mcap is not None and self.mcap.suffix != ".mcap":
+            raise BadValue(
+                f"--mcap is '{self.mcap}'; expected a name that ends in .mcap. Next: --mcap {self.mcap.with_suffix('.mcap')}"
+            )
         writable(self.mcap, self.force)
         writable_folder(self.blackbox)
         writable_folder(self.record)
@@ -156,8 +164,7 @@ class Run:
         return ended, {"runs": [r.to_dict() for r in results]}
 
     def _check_mode(self) -> None:
-        """Raise `BadValue` for an option that says something only with --replay, or only without."""
-        alone = ("keys", "unit", "episode", "plot")
+        """Raise `BadValue` for an option that does not count with --replay."""
         driven = (
             "policy",
             "world",
@@ -186,21 +193,16 @@ class Run:
             "instruction",
         )
         usual = {f.name: f.default for f in fields(self)}
-        paged = ("page_address", "certificate", "private_key", "open")
-        for name, other in (("ab_log", "ab"), ("watchdog", "body"), *((n, "page") for n in paged)):
-            if getattr(self, name) != usual[name] and not getattr(self, other) and self.replay is None:
-                raise BadValue(
-                    f"--{name.replace('_', '-')} counts only with --{other}. Next: leave it out, or give --{other}"
-                )
-        for name in alone if self.replay is None else driven:
+        for name in () if self.replay is None else driven:
             if getattr(self, name) != usual[name]:
                 what = (
                     f"--{name.replace('_', '-')} {getattr(self, name)}"
                     if name != "instruction"
                     else f"“{self.instruction}”"
                 )
-                where = "only with --replay" if self.replay is None else "not with --replay, where no policy acts"
-                raise BadValue(f"{what} counts {where}. Next: leave it out, or see palmar run --help")
+                raise BadValue(
+                    f"{what} counts not with --replay, where no policy acts. Next: leave it out, or see palmar run --help"
+                )
 
 
 def print_result(result: RunResult, console: Screen) -> None:

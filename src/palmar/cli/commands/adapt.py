@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import Positional
 
@@ -70,12 +70,11 @@ class Adapt:
     """With --promote: the certificate of that version."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"certificate": "promote"}
 
     def run(self, console: Screen) -> Answer:
         if self.promote:
             return self._promote(console)
-        if self.certificate is not None:
-            raise BadValue("--certificate counts only with --promote. Next: --promote VERSION, or leave it out")
         from palmar.eval.gate import GateConfig
         from palmar.lab.before_after import judge
         from palmar.sim.instructions import paraphrases

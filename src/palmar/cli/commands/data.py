@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import Positional
 
@@ -77,6 +77,10 @@ class Collect:
     """With --teleop: longest time without a command before the watchdog, a process of its own, brakes the robot [s]."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {
+        "patience": "correct", "detector": "correct", "body": "teleop", "instruction": "teleop", "names": "teleop",
+        "longest": "teleop", "watchdog": "teleop",
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()
@@ -110,17 +114,16 @@ class Collect:
         }
 
     def _check_mode(self) -> None:
-        """Raise `BadValue` for an option that counts only with --teleop, or only without."""
-        by_hand = ("body", "instruction", "names", "longest", "watchdog")
+        """Raise `BadValue` for an option that does not count with --teleop."""
         scripted = (
             "tasks", "strength", "driver", "beta", "correct", "patience", "detector", "world", "identified", "stills", "processes",
         )  # fmt: skip
         usual = {f.name: f.default for f in fields(self)}
-        for name in scripted if self.teleop else by_hand:
+        for name in scripted if self.teleop else ():
             if getattr(self, name) != usual[name]:
-                where = "not with --teleop, where a person drives" if self.teleop else "only with --teleop"
                 raise BadValue(
-                    f"--{name} {getattr(self, name)} counts {where}. Next: leave it out, or see palmar collect --help"
+                    f"--{name} {getattr(self, name)} counts not with --teleop, where a person drives. Next: leave it out, or see "
+                    "palmar collect --help"
                 )
         if self.teleop and not self.body:
             raise BadValue(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from rich.table import Table
 from rich.text import Text
@@ -68,6 +68,7 @@ class Eval:
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"keys": "data", "frames": "data", "every": "data", "html": "data"}
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()
@@ -106,8 +107,7 @@ class Eval:
         return 0, figures
 
     def _check_mode(self) -> None:
-        """Raise `BadValue` for an option that says something only with --data, or only without."""
-        with_data = ("keys", "frames", "every", "html")
+        """Raise `BadValue` for an option of the simulation with --data."""
         simulated = (
             "robot",
             "tasks",
@@ -122,10 +122,11 @@ class Eval:
             "processes",
         )
         usual = {f.name: f.default for f in fields(self)}
-        for name in with_data if self.data is None else simulated:
+        for name in () if self.data is None else simulated:
             if getattr(self, name) != usual[name]:
-                where = "only with --data" if self.data is None else "in simulation only, and not with --data"
-                raise BadValue(f"--{name} counts {where}. Next: leave --{name} out, or see palmar eval --help")
+                raise BadValue(
+                    f"--{name} counts in simulation only, and not with --data. Next: leave --{name} out, or see palmar eval --help"
+                )
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, configured, one_thread
 from palmar.console import Screen, styled
-from palmar.errors import BadValue
 from palmar.ranges import Bytes, Clients, Hertz, Port, Seconds
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ class Serve:
     """With --page: HOST:PORT where it listens; port 0 for any that is free. The same key, certificate and --open count."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"page_address": "page"}
 
     def run(self, console: Screen) -> Answer:
         import asyncio
@@ -65,8 +65,6 @@ class Serve:
 
         config = configured(ServeConfig, self, key=os.environ.get(KEY, ""))
         config.context()  # before the policy is loaded
-        if not self.page and self.page_address != type(self).page_address:
-            raise BadValue("--page-address counts only with --page. Next: leave it out, or give --page")
         check_policy(self.policy)
         one_thread(self.policy)
         server = PolicyServer(load_policy(self.policy), config, self.policy, _fingerprint(self.policy))

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from rich.table import Table
 from tyro.conf import Positional
@@ -61,6 +61,7 @@ class Export:
     """First table of the closed loop."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"keys": "data", "tasks": "closed_loop", "seed": "closed_loop"}
 
     def run(self, console: Screen) -> Answer:
         from palmar.models.export import check_exportable, check_form, export
@@ -151,6 +152,7 @@ class Bench:
     """Also measure memory, with a process for each form."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"keys": "data", "tasks": "closed_loop", "seed": "closed_loop"}
 
     def run(self, console: Screen) -> Answer:
         if self.forms != ("all",):
@@ -213,8 +215,6 @@ def table_of(rows: list[Row]) -> Table:
 
 def _observations(policy: NeuralPolicy, data: Path | None, keys: tuple[str, ...], count: int) -> list[Observation]:
     if data is None:
-        if keys:
-            raise BadValue("--keys counts only with --data. Next: leave --keys out")
         from palmar.lab.recorded import simulated
 
         return simulated(policy, count)
