@@ -13,7 +13,7 @@ from palmar.sim.params import WorldParams
 from palmar.sim.rooms import Room
 from palmar.types import Array
 
-RINGS = 3  # of a shadow's half-shadow
+RINGS = 2  # discs that a shadow is made of: its core and its half-shadow
 FADE = 0.12  # a thing so far over the ground has half its shadow [m]
 
 # Where clutter stands: shares of the ground's half length along x and y from its middle; half sides [m] at a table; hue.
@@ -59,7 +59,7 @@ def shadows(room: Room, params: WorldParams, things: list[tuple[Array, float]]) 
         x = float(centre[0]) - 0.1 * over
         y = float(centre[1]) - 0.5 * params["light_x"] * over
         for ring in range(RINGS):
-            wide = radius * (1.05 + softness * (ring / (RINGS - 1) - 0.5) * 2 * 0.5)
+            wide = radius * (1.05 + softness * (ring / (RINGS - 1) - 0.5))
             pos, turn = surface(room, params, x, y, 6e-4 + 2e-4 * (RINGS * k + ring))
             out.append(Drawn(True, (wide, wide, 5e-5), pos, turn, (0.0, 0.0, 0.0, alpha)))
     return out

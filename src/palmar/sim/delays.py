@@ -11,7 +11,7 @@ from palmar.embodiments import Embodiment
 from palmar.sim.params import WorldParams
 from palmar.types import Array
 
-BANDS = 3
+BANDS = 2
 """Stripes of a picture that a rolling shutter takes one after another."""
 
 
@@ -93,7 +93,7 @@ class Frames:
         if not self._roll:
             return [self._before(self._late)]
         ends = self._before(self._late + self._roll), self._before(self._late)
-        if np.abs(ends[1] - ends[0]).max() < 1e-5:
+        if np.abs(ends[1] - ends[0]).max() < 1e-4:
             return [ends[1]]
         return [self._before(self._late + self._roll * (1 - (k + 0.5) / BANDS)) for k in range(BANDS)]
 

@@ -351,12 +351,10 @@ class World:
         return np.maximum(seen, 0.0)
 
     def _decor(self) -> list[Drawn]:
-        """What is seen beside the model: clutter, and the shadows of the things and of the gripper."""
+        """What is seen beside the model: clutter, and the shadows of the things."""
         if self.params["shadow"] <= 0:
             return self._around
         things = [(self.item(i), float(half_extent(x)[0])) for i, x in enumerate(self.scenario.items)]
-        if self.embodiment.frames:
-            things.append((self.tcp, 0.04))
         return self._around + shadows(tasks.task(self.scenario.task).scene.room, self.params, things)
 
     def _pixel(self, c: Camera, i: int) -> list[float]:
