@@ -23,9 +23,9 @@ def fields(model):
     for prefix, part in (("", model), ("stat.", model.stat), ("headlight.", model.vis.headlight), ("opt.", model.opt)):
         for name in dir(part):
             value = getattr(part, name) if not name.startswith("_") else None
-            if (isinstance(value, np.ndarray) and value.dtype.kind in "iufb") or isinstance(value, int | float):
-                if name not in UNLIKE:
-                    out[prefix + name] = np.asarray(value)
+            numbers = isinstance(value, np.ndarray) and value.dtype.kind in "iufb"
+            if name not in UNLIKE and (numbers or isinstance(value, int | float)):
+                out[prefix + name] = np.asarray(value)
     return out
 
 
@@ -83,7 +83,7 @@ def test_a_thousand_edits_do_not_drift(table):
 
 
 def test_inertia_follows_mass_and_size(table):
-    one, made, scenario = parts("arm7", "place")
+    scenario = parts("arm7", "place")[2]
     i = table.model.body("item0").id
     table.apply(NOMINAL, scenario)
     before = table.model.body_inertia[i].copy()

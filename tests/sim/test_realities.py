@@ -215,7 +215,8 @@ def test_methods_never_read_what_is_hidden(path):
 
 def test_it_would_be_seen(tmp_path):
     for text in (
-        "from palmar.sim.reality import hidden", "from palmar.sim.effects import lens", "x = world.reality.hidden", "p = body.params",
+        "from palmar.sim.reality import hidden", "from palmar.sim.effects import lens", "x = world.reality.hidden",
+        "p = body.params",
         "from palmar.sim import reality", "v = twin.hidden", "import palmar.sim.reality",
     ):  # fmt: skip
         path = tmp_path / "method.py"

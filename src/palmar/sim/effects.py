@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from palmar.description.gl import import_mujoco
 from palmar.embodiments import Embodiment
 from palmar.robot_parts import Camera
 from palmar.types import Array
@@ -250,8 +251,7 @@ def another_table(model: Any, grippers: tuple[str, ...], seed: int) -> None:
 
 def _joints(model: Any, actuator: int) -> list[int]:
     """Joints that an actuator drives, directly or by a tendon."""
-    import mujoco
-
+    mujoco = import_mujoco()
     first = int(model.actuator_trnid[actuator, 0])
     if model.actuator_trntype[actuator] != mujoco.mjtTrn.mjTRN_TENDON:
         return [first]

@@ -6,6 +6,7 @@ body (`cell.Cell`) and never read `hidden`; only reports do, to compare.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -62,7 +63,7 @@ FAR: dict[str, dict[str, tuple[float, float]]] = {
 CAUSES = 2
 """Of the causes, a far reality has so many; all else is as near."""
 
-FAULTS: dict[str, tuple[type[Fault], float, float]] = {
+FAULTS: dict[str, tuple[Callable[[Embodiment, np.random.Generator, float], Fault], float, float]] = {
     "eccentric gears": (faults.Eccentric, 1.2, 2.0),
     "dead band": (faults.DeadBand, 0.6, 1.2),
     "lost commands": (faults.Lost, 0.15, 0.35),
@@ -172,11 +173,20 @@ def other(seed: int = 0) -> Reality:
     for name in _some(FAULTS, SEVERAL, seed):
         kind, least, most = FAULTS[name]
         size = least + uniform(seed, f"other size {name}") * (most - least)
-        several.append(Effect(name, begins=partial(kind, size=size)))
+        several.append(Effect(name, begins=partial(_of_size, kind, size)))
     pads = 0.3 + 0.15 * uniform(seed, "other worn pads")
     several.append(Effect("worn pads", model=partial(faults.worn_pads, friction=pads)))
     several.append(Effect("another table", model=partial(faults.another_table, seed=seed)))
     return replace(near(seed), name=f"other:{seed}", effects=tuple(several))
+
+
+def _of_size(
+    kind: Callable[[Embodiment, np.random.Generator, float], Fault],
+    size: float,
+    robot: Embodiment,
+    rng: np.random.Generator,
+) -> Fault:
+    return kind(robot, rng, size)
 
 
 def _some(names: Any, count: int, seed: int) -> list[str]:
