@@ -1,5 +1,7 @@
 """The parameter space: what is drawn lies in its range, and one seed means one world."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from palmar.sim.params import (
     subset,
     uniform,
 )
+from palmar.sim.space import table
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -157,3 +160,10 @@ def test_bounds_hold_twice_the_range_and_no_more(name):
     for wrong in (p.least - 1e-3, p.most + 1e-3, np.nan, np.inf, True):
         with pytest.raises(BadValue, match=f"world parameter {name} is "):
             WorldParams({name: wrong})
+
+
+def test_the_page_holds_the_table_of_the_space():
+    """Made anew by: python -c "from palmar.sim.space import table; print(table())" """
+    page = (Path(__file__).parents[2] / "docs" / "realities.md").read_text()
+    assert page.partition("<!-- space -->\n")[2].partition("\n<!-- end space -->")[0] == table()
+    assert f"one vector of {len(SPACE)} named" in page

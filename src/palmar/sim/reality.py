@@ -239,6 +239,15 @@ def _seeds(name: str) -> range | None:
     return found if len(found) else None
 
 
+def several(name: str) -> list[str]:
+    """The realities that a name means in turn: GRADE:FIRST-LAST, twins:N, or one alone. Raises `BadValue` for none."""
+    check_world(name, many=True)
+    worlds, kind = _seeds(name), name.partition(":")[0]
+    assert worlds is not None
+    one = len(worlds) == 1 and kind != "twins" and "-" not in name
+    return [name] if one else [f"{kind.removesuffix('s')}:{k}" for k in worlds]
+
+
 def stage(name: str, seed: int) -> str:
     """The reality that the table of a seed stands in, of several in turn: GRADE:FIRST-LAST, or twins:N for the first N twins.
 
@@ -247,7 +256,7 @@ def stage(name: str, seed: int) -> str:
     check_world(name, many=True)
     worlds, kind = _seeds(name), name.partition(":")[0]
     assert worlds is not None
-    if len(worlds) == 1 and kind != "twins":
+    if len(worlds) == 1 and kind != "twins" and "-" not in name:
         return name
     return f"{kind.removesuffix('s')}:{worlds[seed % len(worlds)]}"
 

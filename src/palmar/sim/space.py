@@ -119,3 +119,16 @@ SPACE: dict[str, Param] = {
 
 SPREAD = (1.0, -1.0, 0.5, -0.5, 0.25, -0.25, 0.75, -0.75)
 """Which share of a spread each object of a scene takes, the object asked for first."""
+
+
+def table() -> str:
+    """The space as a Markdown table for docs/realities.md; the zero offsets, alike but for their number, in one row."""
+    rows = ["| parameter | nominal | range | unit | what it is | range from |", "|---|---|---|---|---|---|"]
+    for group in GROUPS:
+        rows.append(f"| **{group}** | | | | | |")
+        for p in SPACE.values():
+            if p.group == group and not (p.name.startswith("zero_") and p.name != "zero_1"):
+                name = f"`zero_1` … `zero_{ZEROS}`" if p.name == "zero_1" else f"`{p.name}`"
+                meaning = p.meaning.replace("joint 1 reads", "joint 1, 2 … reads")
+                rows.append(f"| {name} | {p.nominal:g} | {p.low:g} … {p.high:g} | {p.unit} | {meaning} | {p.source} |")
+    return "\n".join(rows)
