@@ -139,6 +139,9 @@ def test_realities_by_name():
         assert reality.reality(f"{grade}:7").name == f"{grade}:7"
         assert reality.reality(grade).name == f"{grade}:0"
         assert [reality.stage(f"{grade}:4-6", s) for s in range(4)] == [f"{grade}:{k}" for k in (4, 5, 6, 4)]
+        assert reality.several(f"{grade}:4-6") == [f"{grade}:{k}" for k in (4, 5, 6)]
+        assert reality.several(f"{grade}:3-3") == reality.several(f"{grade}:3") == [f"{grade}:3"]
+    assert reality.several("twins:2") == ["twin:0", "twin:1"] and reality.several("sim") == ["sim"]
     assert (
         reality.stage("twins:2", 5) == "twin:1"
         and reality.stage("far:3", 9) == "far:3"
@@ -185,6 +188,7 @@ def test_a_cell_is_a_body_and_nothing_else():
 
 
 TRUTH = {"hidden", "near", "far", "other", "FAR", "FAULTS", "MAKERS", "TWIN_ROWS"}
+HIDING = ("palmar.sim.effects", "palmar.sim.faults", "palmar.sim.causes")
 BODIES = ("world", "body", "twin", "cell", "robot", "real")
 METHODS = [
     p for room in ("transfer", "train", "models", "adapters", "serve") for p in sorted((SOURCE / room).rglob("*.py"))
@@ -198,13 +202,15 @@ def test_methods_never_read_what_is_hidden(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             names = {a.name for a in node.names}
-            assert node.module != "palmar.sim.effects", f"line {node.lineno} imports effects"
+            assert node.module not in HIDING, f"line {node.lineno} imports {node.module}"
             if node.module == "palmar.sim.reality":
                 assert not names & TRUTH, f"line {node.lineno} imports {names & TRUTH}"
             if node.module == "palmar.sim":
-                assert not names & {"effects", "reality"}, f"line {node.lineno} imports {names}"
+                assert not names & {m.rpartition(".")[2] for m in (*HIDING, "palmar.sim.reality")}, (
+                    f"line {node.lineno} imports {names}"
+                )
         elif isinstance(node, ast.Import):
-            assert not {a.name for a in node.names} & {"palmar.sim.effects", "palmar.sim.reality"}, node.lineno
+            assert not {a.name for a in node.names} & {*HIDING, "palmar.sim.reality"}, node.lineno
         elif isinstance(node, ast.Attribute):
             assert node.attr != "reality", f"line {node.lineno} reads .reality"
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
@@ -217,7 +223,7 @@ def test_it_would_be_seen(tmp_path):
     for text in (
         "from palmar.sim.reality import hidden", "from palmar.sim.effects import lens", "x = world.reality.hidden",
         "p = body.params",
-        "from palmar.sim import reality", "v = twin.hidden", "import palmar.sim.reality",
+        "from palmar.sim import causes", "v = twin.hidden", "import palmar.sim.reality",
     ):  # fmt: skip
         path = tmp_path / "method.py"
         path.write_text(text)

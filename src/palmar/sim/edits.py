@@ -174,12 +174,12 @@ class ModelEdits:
         m.light_pos[0], m.light_dir[0] = at, np.array(towards) / np.linalg.norm(towards)
         m.light_diffuse[0] = direct
         m.mat_texrepeat[self._table] = params["table_grain"]
-        *wall, repeat = wall_colours(params)
+        wall, other, repeat = wall_colours(params)
         m.mat_texrepeat[self._wall] = repeat
-        colours = (*table_colours(params), *wall)
+        colours = (table_colours(params), (wall, other))
         if colours == self._painted:
             return False
-        for name, one, two in (("table", *colours[:2]), ("wall", *colours[2:])):
+        for name, (one, two) in zip(("table", "wall"), colours, strict=True):
             _paint_checker(m, name, one, two)
         self._painted = colours
         return True
