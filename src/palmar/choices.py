@@ -12,3 +12,10 @@ FIT: Fit = "stretch"
 Split = Literal["seen", "layout", "pair", "wording"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 """What is new in an evaluation's scenes: nothing, the table, the pair of colour and object, the sentence."""
+
+GRADES = ("twin", "near", "far", "other")
+"""Kinds of realities, stand-ins for the real robot: GRADE:SEED is one (`palmar.sim.reality`)."""
+WHERE = {
+    "sim": "simulation", "twin": "reality twin", "near": "near reality", "far": "far reality", "other": "other reality",
+}  # fmt: skip
+"""Kinds of worlds in words."""

@@ -5,7 +5,7 @@ import pytest
 
 from palmar.robots import arm7 as parts
 from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
-from palmar.sim import scenes, tasks
+from palmar.sim import derived, scenes, tasks
 from palmar.sim.params import NOMINAL, SPACE
 from palmar.sim.scenario import Scenario
 from palmar.sim.things import SHAPES, Item
@@ -83,7 +83,7 @@ def test_the_front_camera_goes_where_it_is_put(model):
 
 
 def test_paint_stays_a_colour_however_bright(model):
-    assert scenes.paint("yellow", NOMINAL.replace(object_value=1.3))[:3] <= (1.0, 1.0, 1.0)
+    assert derived.paint("yellow", NOMINAL.replace(object_value=1.3))[:3] <= (1.0, 1.0, 1.0)
     bright = scenes.build(ROBOT, PARTS, SCENE, NOMINAL.replace(table_value=1.15))  # strength 2 reaches it
     table = bright.tex_data[bright.tex_adr[0] : bright.tex_adr[0] + 3]
     assert table.min() > 230, "MuJoCo wraps what is over 1 round to dark"

@@ -7,11 +7,12 @@ import pytest
 
 from palmar.errors import BadValue
 from palmar.kinematics import matrix_to_rotvec
+from palmar.robots import robot
 from palmar.robots.arm7 import arm7
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import Subscriber, rollout
 from palmar.runtime.worker import Inline
-from palmar.sim import camera, tasks
+from palmar.sim import camera, lens, tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import NOMINAL, SPACE, Randomization
 from palmar.sim.scenario import Scenario
@@ -143,11 +144,67 @@ def everything(world, params):
     return (model, seen.state, *seen.images.values(), world.data.qpos.copy(), world.data.ctrl.copy())
 
 
+BESIDE = {
+    "shadow_softness": {"shadow": 0.3}, "table_grain": {"table_pattern": 0.5}, "action_jitter": {"action_delay": 1.0},
+}  # fmt: skip
+"""What a parameter changes something of."""
+
+
+def zero_of_a_robot_with_more_joints(name):
+    def arrives(world, plain, changed):
+        many = World(robot("bimanual14"), images=False)
+        scene = tasks.sample("hand_reach", "seen", 1)
+        i = int(name.removeprefix("zero_")) - 1
+        states = [many.load(scene, p).state for p in (plain, changed)]
+        turning = many.embodiment.moves_joint.sum()
+        return (i < turning) != np.array_equal(*states)
+
+    return arrives
+
+
+def depth_is_noisy(world, plain, changed):
+    seen = [(world.load(SCENE, p), world.depth(ROBOT.cameras[0]))[1] for p in (plain, changed)]
+    return np.std(seen[1] - seen[0]) == pytest.approx(changed["depth_noise"], rel=0.05)
+
+
+def success_must_hold(world, plain, changed):
+    world.load(SCENE, changed)
+    world._held = round(0.4 * ROBOT.control_rate)
+    return not world.success() and world.success(0.3)
+
+
+def a_jump_is_slower(world, plain, changed):
+    steps = []
+    for params in (plain, changed):
+        world.load(SCENE, params)
+        start = world.data.ctrl[:7].copy()
+        world.apply(np.append(start + 0.3, 1.0))
+        steps.append(world.data.ctrl[:7] - start)
+    speed = np.array([c.velocity for c in ROBOT.channels[:7]]) / ROBOT.control_rate
+    return steps[0] == pytest.approx(0.3) and steps[1] == pytest.approx(changed["rate_limit"] * speed)
+
+
+def pictures_are_lost(world, plain, changed):
+    seen = [(world.load(SCENE, p, 1), sway(world, 25, look_every=1))[1] for p in (plain, changed)]
+    return any((a.images["wrist"] != b.images["wrist"]).any() for a, b in zip(*seen, strict=True))
+
+
+AFTERWARDS = {
+    "rate_limit": a_jump_is_slower, "frame_drop": pictures_are_lost,
+    **{f"zero_{i}": zero_of_a_robot_with_more_joints(f"zero_{i}") for i in range(8, 15)},
+    "depth_noise": depth_is_noisy, "hold": success_must_hold,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", SPACE)
 def test_every_parameter_arrives(world, name):
     p = SPACE[name]
     moved = p.high if p.high > p.nominal else p.low
-    plain, changed = everything(world, NOMINAL), everything(world, NOMINAL.replace(**{name: moved}))
+    params = NOMINAL.replace(**BESIDE.get(name, {}))
+    if name in AFTERWARDS:
+        assert AFTERWARDS[name](world, params, params.replace(**{name: moved}))
+        return
+    plain, changed = everything(world, params), everything(world, params.replace(**{name: moved}))
     assert not all(np.array_equal(a, b) for a, b in zip(plain, changed, strict=True))
 
 
@@ -184,7 +241,7 @@ def test_noise_has_the_size_it_says(world):
     q = np.array([world.observe(images=False).state[:7] for _ in range(200)])
     assert np.std(q - world.data.qpos[:7]) == pytest.approx(0.01, rel=0.1)
     grey = np.full((96, 96, 3), 128, np.uint8)
-    noisy = camera.develop(grey, world.params, np.random.default_rng(0)).astype(float) / 255
+    noisy = lens.develop(grey, world.params, np.random.default_rng(0)).astype(float) / 255
     assert np.std(noisy) == pytest.approx(0.02, rel=0.05)
     held, sent = np.append(world.data.qpos[:7], 1.0), []
     for _ in range(100):
@@ -196,13 +253,13 @@ def test_noise_has_the_size_it_says(world):
 def test_the_camera_develops_light():
     grey = np.full((4, 4, 3), 100, np.uint8)
     rng = np.random.default_rng(0)
-    assert camera.develop(grey, NOMINAL, rng) is grey
-    assert camera.develop(grey, NOMINAL.replace(brightness=1.2), rng)[0, 0].tolist() == [120] * 3
-    assert camera.develop(grey, NOMINAL.replace(contrast=0.8), rng)[0, 0, 0] == 106  # towards the middle
-    assert camera.develop(grey, NOMINAL.replace(hue=0.1), rng)[0, 0].tolist() == [100] * 3  # grey has no hue
+    assert lens.develop(grey, NOMINAL, rng) is grey
+    assert lens.develop(grey, NOMINAL.replace(brightness=1.2), rng)[0, 0].tolist() == [120] * 3
+    assert lens.develop(grey, NOMINAL.replace(contrast=0.8), rng)[0, 0, 0] == 106  # towards the middle
+    assert lens.develop(grey, NOMINAL.replace(hue=0.1), rng)[0, 0].tolist() == [100] * 3  # grey has no hue
     red = np.zeros((2, 2, 3), np.uint8)
     red[..., 0] = 200
-    turned = camera.develop(red, NOMINAL.replace(hue=1 / 3), rng)[0, 0]
+    turned = lens.develop(red, NOMINAL.replace(hue=1 / 3), rng)[0, 0]
     assert turned.tolist() == [0, 200, 0]
 
 

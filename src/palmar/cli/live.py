@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from palmar.choices import WHERE
 from palmar.cli.attended import Drawn as _Drawn
 from palmar.cli.attended import Telling, acting, attended
 from palmar.cli.attended import exact as _exact
@@ -88,7 +89,7 @@ def _on_table(
     try:
         obs = world.load(scenario, seed=config.seed)
         fit.policy.act(obs)  # the first call reads the sentence and warms the caches: not on the robot's time
-        label = {"sim": "simulation", "twin": "reality twin"}[kind]
+        label = WHERE[kind]
         camera = Filmmaker(world, config.instruction, label) if config.video else None
         with _switch(config, page) as deadman:
             controller = Controller(deadman=deadman)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palmar.choices import GRADES
 from palmar.errors import BadValue, UnknownName
 from palmar.pictures import FIT, Fit
 from palmar.ranges import Count, MetricsPort, Period, Seconds, Seed, Share, check_ranges
@@ -24,9 +25,9 @@ BUSY = 0.1  # share of late ticks from which a run may have failed for want of t
 class RunConfig:
     """What to do, where, and with which policy.
 
-    policy: as `load_policy` takes it. world: sim, twin or twin:SEED, where no body is given. robot: name of a robot that
+    policy: as `load_policy` takes it. world: sim, or GRADE:SEED of a reality, where no body is given. robot: name of a robot that
     comes with palmar, or a robot file; "" for the table's, or the body's own. body: `module:Class`, `mock:`, or sim: and
-    twin:SEED as --world. seed: of the table, or of the body's reset. timeout: [s]. done: probability at which the
+    GRADE:SEED as --world. seed: of the table, or of the body's reset. timeout: [s]. done: probability at which the
     policy's own "fulfilled" is believed. execute: actions carried out of each chunk.
     realtime: real-time chunking (`ChunkBuffer.realtime`). names, cameras: POLICY=ROBOT where
     the two are called differently. hold: NAME=VALUE of a channel that the policy does not command. fit: how pictures of
@@ -101,7 +102,7 @@ class RunConfig:
         kind, colon, _ = self.body.partition(":")
         if not self.body:
             return self.world
-        return self.body.removesuffix(":") if colon and kind in ("sim", "twin") else None
+        return self.body.removesuffix(":") if colon and kind in ("sim", *GRADES) else None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from palmar.choices import GRADES
 from palmar.cli.attended import Resuming, Telling
 from palmar.cli.shared import pairs
 from palmar.cli.terminal import Terminal, shown
@@ -85,7 +86,7 @@ class TeleopConfig:
             )
         elif self.names:
             raise BadValue("--names joins a leader's names, and keys have none. Next: leave it out")
-        if self.body.partition(":")[0] in ("sim", "twin"):
+        if self.body.partition(":")[0] in ("sim", *GRADES):
             raise BadValue(
                 f"body is '{self.body}'; a person drives a body of their own. Next: --body module:Class, or mock:"
             )

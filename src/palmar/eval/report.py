@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from palmar.choices import WHERE
 from palmar.errors import BadFile, need
 from palmar.eval import plots
 from palmar.eval.plots import Identified
@@ -28,7 +29,7 @@ from palmar.eval.stats import Paired, Rate, paired, trials_needed
 from palmar.runtime.pool import cores
 
 LIMIT = 8.0  # size of the page [MB]; films beyond it are named, not shown
-WORLDS = {"sim": "simulation", "twin": "reality twin", "robot": "robot"}
+WORLDS = {**WHERE, "robot": "robot"}
 SPLITS = {
     "seen": "training tables",
     "layout": "new tables",

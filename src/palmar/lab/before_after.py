@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from palmar.choices import GRADES
 from palmar.errors import BadValue
 from palmar.eval.gate import Change, GateConfig, GateVerdict, change, gate
 from palmar.eval.results import Results, shared
@@ -37,11 +38,11 @@ class Tables:
 
 
 def condition(words: Sequence[str]) -> tuple[str, Randomization]:
-    """(world, randomization) of sim, twin, twin:SEED, or of parameters that differ from nominal: camera_yaw=20 light=0.2.
+    """(world, randomization) of sim, GRADE:SEED, or of parameters that differ from nominal: camera_yaw=20 light=0.2.
 
     Raises `BadValue` or `UnknownName`.
     """
-    if len(words) == 1 and words[0].partition(":")[0] in ("sim", "twin"):
+    if len(words) == 1 and words[0].partition(":")[0] in ("sim", *GRADES):
         check_world(words[0])
         return words[0], NO_RANDOMIZATION
     values: dict[str, float] = {}
@@ -53,7 +54,8 @@ def condition(words: Sequence[str]) -> tuple[str, Randomization]:
             equals = ""
         if not equals:
             raise BadValue(
-                f"condition has '{word}'; expected sim, twin:SEED, or NAME=VALUE of {', '.join(SPACE)}. Next: camera_yaw=20"
+                f"condition has '{word}'; expected sim, {':SEED, '.join(GRADES)}:SEED, or NAME=VALUE "
+                f"of {', '.join(SPACE)}. Next: camera_yaw=20"
             )
     return "sim", replace(NO_RANDOMIZATION, centre=WorldParams(values))
 

@@ -6,6 +6,7 @@ filming takes none of the loop's time and changes nothing about a trial: not eve
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palmar.choices import Split
+from palmar.choices import WHERE, Split
 from palmar.data.video import url
 from palmar.errors import BadValue, need
 from palmar.eval.results import Film, Results, Trial
@@ -52,7 +53,7 @@ class Filmmaker(Subscriber):
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._body, robot = body, body.embodiment
-        self._model, self._data = getattr(body, "model", None), getattr(body, "data", None)
+        self._model, self._data = copy.copy(getattr(body, "model", None)), getattr(body, "data", None)
         self._view = getattr(body, "view", Viewpoint())
         self._every = max(1, round(robot.control_rate / self._wanted))
         self.fps, self._tick_time = robot.control_rate / self._every, 1.0 / robot.control_rate
@@ -164,7 +165,7 @@ def film(
     """Film one trial of an evaluation: the same trial, to the last digit, as `evaluate` counts it. loaded: worlds and policies
     of the caller, for many films."""
     kind = config.stage(seed).partition(":")[0]
-    camera = Filmmaker(label={"sim": "simulation", "twin": "reality twin"}[kind] + (f", {arm}" if arm else ""), fps=fps)
+    camera = Filmmaker(label=WHERE[kind] + (f", {arm}" if arm else ""), fps=fps)
     trial = run(loaded or Loaded(), (config, task, split, seed), (camera,))
     return camera.save(path, trial.success, kind, why(trial), task=task, split=split, seed=seed, arm=arm)
 

@@ -26,7 +26,7 @@ from palmar.runtime.worker import Inline
 from palmar.sim import tasks
 from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
-from palmar.sim.reality import check_world
+from palmar.sim.reality import stage
 from palmar.sim.scenario import TEST_SEED, Scenario, check_seed
 from palmar.sim.things import DESTINATIONS
 from palmar.types import ActionChunk, Observation
@@ -37,8 +37,9 @@ class EvalConfig:
     """What to evaluate.
 
     robot: one of `palmar.robots`; tasks: names, or "all" that fit it. episodes: per task and split. seed: first test seed;
-    the same seeds make the same scenes for every policy. world: sim, twin:SEED for a reality twin, or twins:N for the first
-    N twins in turn (scene SEED stands in twin SEED mod N). swap: ask for another object in the scene than the seed's own, and
+    the same seeds make the same scenes for every policy. world: sim, GRADE:SEED for a reality (twin,
+    near, far or other), or GRADE:FIRST-LAST for several in turn (scene SEED stands in reality FIRST + SEED mod their number;
+    twins:N is twin:0-(N - 1)). swap: ask for another object in the scene than the seed's own, and
     count which one the robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the
     simulated clock. ensemble: average the chunks that overlap (temporal ensembling) instead of taking the newest. realtime:
     chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`). unaided: a
@@ -81,9 +82,7 @@ class EvalConfig:
 
     def stage(self, seed: int) -> str:
         """Which world the table of a seed stands in. Raises `BadValue` when there is no such world."""
-        check_world(self.world, many=True)
-        kind, _, number = self.world.partition(":")
-        return f"twin:{seed % int(number)}" if kind == "twins" else self.world
+        return stage(self.world, seed)
 
 
 def evaluate(

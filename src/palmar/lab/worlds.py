@@ -19,7 +19,7 @@ WORLDS, POLICIES = 8, 2  # kept at once
 
 
 def world_named(name: str, images: bool = True, robot: Embodiment | None = None) -> World:
-    """A new world. name: sim, twin or twin:SEED. Raises `BadValue` for anything else."""
+    """A new world. name: sim, or GRADE:SEED of a reality. Raises `BadValue` for anything else."""
     return World(robot, images, reality=reality(name))
 
 

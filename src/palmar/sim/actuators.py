@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,17 @@ from palmar.errors import BadValue
 from palmar.links import Mechanics, Servo
 from palmar.types import Array
 
+STRIBECK = 0.05  # speed at which most of the friction of rest is gone [rad/s]
+
 
 class Actuators:
     """The channels of a robot in a compiled model.
 
     moving: int64[M] channels that move joints. scale: float64[N], joint position [rad], [m] (or speed) a unit of the channel.
+    zeros: float64[M'] what the encoders of the channels that turn joints read too much, in their order [rad]; 0 for the rest.
     """
 
-    def __init__(self, robot: Embodiment, mechanics: Mechanics, model: Any) -> None:
+    def __init__(self, robot: Embodiment, mechanics: Mechanics, model: Any, zeros: Sequence[float] = ()) -> None:
         self.robot = robot
         self.servos: dict[str, Servo] = {s.channel: s for s in mechanics.servos}
         self._sliding = {j.name for link in mechanics.links for j in link.joints if j.slides}
@@ -31,6 +35,13 @@ class Actuators:
         self.moving = np.flatnonzero(robot.moves_joint)
         pairs = [self._conversion(i) for i in range(len(robot.channels))]
         self.scale, self.offset = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+        turning = [i for i in self.moving if robot.channels[i].kind != "prismatic"]
+        for i, zero in zip(turning, zeros, strict=False):
+            self.offset[i] -= zero  # who reads too much stops short
+        moving = [self.servos[c.name] for c in robot.channels if c.moves_joint and c.name in self.servos]
+        self._dry = np.array([int(model.joint(j).dofadr[0]) for s in moving for j in s.joints], int)
+        self._force = np.array([s.force for s in moving for _ in s.joints])
+        self._friction = model.dof_frictionloss[self._dry].copy()
         self._ctrl = np.array([model.actuator(c.name).id for c in robot.channels])
         self._joints = [
             [(int(model.joint(j).qposadr[0]), int(model.joint(j).dofadr[0])) for j in self.servos[c.name].joints]
@@ -51,6 +62,13 @@ class Actuators:
     def send(self, data: Any, command: Array) -> None:
         """Set the controls to a command float64[N]."""
         data.ctrl[self._ctrl] = command * self.scale + self.offset
+
+    def stick(self, model: Any, data: Any, share: float) -> None:
+        """Set the dry friction of the joints at their present speed v: beside Coulomb's, share · force · exp(-(v / 0.05)²) as
+        of a joint that is about to rest (Stribeck; Armstrong-Hélouvry et al. 1994)."""
+        if share:
+            speed = data.qvel[self._dry] / STRIBECK
+            model.dof_frictionloss[self._dry] = self._friction + share * self._force * np.exp(-speed * speed)
 
     def put(self, data: Any, command: Array) -> None:
         """Put the joints where a command float64[N] would have them."""

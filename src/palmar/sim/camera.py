@@ -1,9 +1,9 @@
-"""Pictures of a world: fast rendering, and what a real camera adds to them."""
+"""Pictures of a world: fast rendering, and where in them a point is seen."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from palmar.description.gl import import_mujoco, no_gl
 from palmar.errors import BadValue
 from palmar.robot_parts import Camera
-from palmar.sim.params import WorldParams
+from palmar.sim.decor import Drawn, draw
+from palmar.sim.lens import distort
 from palmar.types import Array
 
 mujoco = import_mujoco()
@@ -72,20 +73,42 @@ class Renderer:
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 self._scene.flags[flag] = 0
 
-    def __call__(self, data: Any, camera: str | Any) -> Array:
-        """uint8[H, W, 3] RGB. camera: a name, or an `MjvCamera`."""
+    def __call__(self, data: Any, camera: str | Any, drawn: Sequence[Drawn] = ()) -> Array:
+        """uint8[H, W, 3] RGB. camera: a name, or an `MjvCamera`. drawn: what is seen beside the model."""
+        self._update(data, camera, drawn)
+        seen = np.empty((self._picture.height, self._picture.width, 3), np.uint8)
+        self._read(seen, None)
+        return np.ascontiguousarray(seen[::-1])  # OpenGL's rows go up
+
+    def depth(self, data: Any, camera: str | Any) -> Array:
+        """float32[H, W]: distance from the camera's plane [m] of what each pixel shows."""
+        self._update(data, camera, ())
+        seen = np.empty((self._picture.height, self._picture.width), np.float32)
+        self._read(None, seen)
+        extent, clip = self._model.stat.extent, self._model.vis.map
+        near, far = clip.znear * extent, clip.zfar * extent
+        return np.ascontiguousarray(near / (1 - seen[::-1] * (1 - near / far)))
+
+    def upload(self) -> None:
+        """Give the graphics side the model's textures again, after they were changed."""
+        with self._gl.current():
+            for i in range(self._model.ntex):
+                mujoco.mjr_uploadTexture(self._model, self._context, i)
+
+    def _update(self, data: Any, camera: str | Any, drawn: Sequence[Drawn]) -> None:
         view = camera
         if isinstance(camera, str):
             view = mujoco.MjvCamera()
             view.type, view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, self._model.camera(camera).id
         everything = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(self._model, data, self._option, None, view, everything, self._scene)
-        seen = np.empty((self._picture.height, self._picture.width, 3), np.uint8)
+        draw(self._scene, drawn, mujoco)
+
+    def _read(self, colours: Array | None, depth: Array | None) -> None:
         with self._gl.current():
             mujoco.mjr_restoreBuffer(self._context)  # another renderer may have drawn last
             mujoco.mjr_render(self._picture, self._scene, self._context)
-            mujoco.mjr_readPixels(seen, None, self._picture, self._context)
-        return np.ascontiguousarray(seen[::-1])  # OpenGL's rows go up
+            mujoco.mjr_readPixels(colours, depth, self._picture, self._context)
 
     def close(self) -> None:
         """Free what it holds on the graphics side. It draws nothing after that."""
@@ -98,38 +121,21 @@ class Renderer:
         self.close()
 
 
-def develop(image: Array, params: WorldParams, rng: np.random.Generator) -> Array:
-    """What the camera makes of the light: contrast, brightness, hue and noise. uint8[H, W, 3] in and out."""
-    brightness, contrast, hue, noise = (params[n] for n in ("brightness", "contrast", "hue", "image_noise"))
-    if brightness == 1.0 and contrast == 1.0 and hue == 0.0 and noise == 0.0:
-        return image
-    x = image.astype(np.float32) / 255.0
-    if hue:
-        x = x @ _hue_matrix(hue).T
-    x = (x - 0.5) * contrast + 0.5
-    x *= brightness
-    if noise:
-        x += rng.standard_normal(x.shape, dtype=np.float32) * noise
-    return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def project(data: Any, model: Any, camera: Camera, point: Array) -> tuple[Array, Array, Array]:
+def project(
+    data: Any, model: Any, camera: Camera, point: Array, bend: tuple[float, float] = (0.0, 0.0)
+) -> tuple[Array, Array, Array]:
     """Image coordinates u (right), v (down) in 0 … 1 and depth [m] of world points [..., 3] [m] (pinhole, vertical field of
-    view); each has the shape [...]."""
+    view; bend: k1, k2 of `lens.distort`); each has the shape [...]."""
     i = model.camera(camera.name).id
     R = data.cam_xmat[i].reshape(3, 3)
     x, y, z = np.moveaxis((point - data.cam_xpos[i]) @ R, -1, 0)
     f = 0.5 / np.tan(np.deg2rad(model.cam_fovy[i]) / 2)
+    if any(bend):
+        away = np.maximum(-z, 1e-6)
+        x, y = distort(x / away, y / away, *bend)
+        return 0.5 + x * f * camera.height / camera.width, 0.5 - y * f, -z
     scale = f / np.maximum(-z, 1e-6)
     return 0.5 + x * scale * camera.height / camera.width, 0.5 - y * scale, -z
-
-
-def _hue_matrix(turn: float) -> Array:
-    """Rotation [3, 3] of RGB about the grey axis by `turn` of a full turn: a hue shift that keeps the mean of R, G, B."""
-    c, s = np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)
-    k = 1 / 3
-    K = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) * np.sqrt(k)
-    return (c * np.eye(3) + (1 - c) * k * np.ones((3, 3)) + s * K).astype(np.float32)
 
 
 def check() -> None:

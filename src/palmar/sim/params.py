@@ -1,90 +1,21 @@
-"""Everything that may differ between simulation and reality: one named, bounded vector.
+"""Everything that may differ between simulation and reality: one named, bounded vector, and how it is drawn.
 
-Randomisation samples it, identification estimates it, a reality twin is a hidden point of it. A new parameter is a row of
-`SPACE` and the place that reads it (`world.py`, `scenes.py` or `camera.py`).
+Randomisation samples it, identification estimates it, a reality is a hidden point of it. The rows are in `space.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from palmar.errors import BadValue, UnknownName
 from palmar.ranges import Strength, check_ranges
+from palmar.sim.space import GROUPS, SPACE, Group, Param
 
-Group = Literal["visual", "dynamics", "sensor", "geometric"]
-GROUPS: tuple[Group, ...] = ("visual", "dynamics", "sensor", "geometric")
-
-
-@dataclass(frozen=True)
-class Param:
-    """One parameter: what it is in plain simulation, the range reality may lie in, and the bounds beyond which it means
-    nothing (a damping below 0 makes energy)."""
-
-    name: str
-    group: Group
-    nominal: float
-    low: float
-    high: float
-    unit: str
-    meaning: str
-    least: float
-    most: float
-
-
-SPACE: dict[str, Param] = {
-    p.name: p
-    for p in (
-        Param("light", "visual", 1.0, 0.3, 3.0, "×", "light intensity", 0, 20),
-        Param("light_x", "visual", 0.0, -0.6, 0.6, "m", "where the lamp hangs, sideways", -5, 5),
-        Param("temperature", "visual", 5500.0, 3000.0, 8000.0, "K", "colour temperature of the light", 300, 40000),
-        Param("camera_x", "visual", 0.0, -0.02, 0.02, "m", "front camera, towards the robot", -1, 1),
-        Param("camera_y", "visual", 0.0, -0.02, 0.02, "m", "front camera, sideways", -1, 1),
-        Param("camera_z", "visual", 0.0, -0.02, 0.02, "m", "front camera, height", -1, 1),
-        Param("camera_pitch", "visual", 0.0, -5.0, 5.0, "deg", "front camera, up and down", -90, 90),
-        Param("camera_yaw", "visual", 0.0, -5.0, 5.0, "deg", "front camera, left and right", -90, 90),
-        Param("fov", "visual", 60.0, 55.0, 75.0, "deg", "front camera, vertical field of view", 5, 150),
-        Param("table_hue", "visual", 0.08, 0.0, 1.0, "turn", "table colour", -10, 10),
-        Param("table_saturation", "visual", 0.15, 0.0, 0.35, "", "table colour", 0, 1),
-        Param("table_value", "visual", 0.75, 0.35, 0.95, "", "table colour", 0, 1.5),
-        Param("table_pattern", "visual", 0.0, 0.0, 1.0, "", "strength of a pattern on the table", 0, 2.8),
-        Param(
-            "background", "visual", 0.0, 0.0, 1.0, "", "which of the procedural walls stands behind the robot", 0, 10
-        ),
-        Param("object_hue", "visual", 0.0, -0.03, 0.03, "turn", "paint of the objects", -10, 10),
-        Param("object_value", "visual", 1.0, 0.8, 1.15, "×", "paint of the objects, brightness", 0, 3),
-        Param("brightness", "visual", 1.0, 0.7, 1.3, "×", "camera brightness", 0, 5),
-        Param("contrast", "visual", 1.0, 0.8, 1.2, "×", "camera contrast", 0, 5),
-        Param("hue", "visual", 0.0, -0.1, 0.1, "turn", "camera hue", -10, 10),
-        Param("friction", "dynamics", 1.0, 0.5, 1.5, "×", "friction of objects, table and pads", 0, 10),
-        Param("mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass of the objects", 0.001, 1000),
-        Param("link_mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass and inertia of the arm's links", 0.01, 100),
-        Param("damping", "dynamics", 1.0, 0.9, 1.1, "×", "joint damping", 0, 100),
-        Param("gain", "dynamics", 1.0, 0.8, 1.2, "×", "stiffness of the joint servos", 0.001, 100),
-        Param("action_noise", "dynamics", 0.0, 0.0, 0.01, "rad", "standard deviation on joint commands", 0, 1),
-        Param("action_delay", "dynamics", 0.0, 0.0, 3.0, "ticks", "control ticks a command is late", 0, 100),
-        Param("image_noise", "sensor", 0.0, 0.0, 0.02, "of 1", "standard deviation on pixels", 0, 1),
-        Param("proprio_noise", "sensor", 0.0, 0.0, 0.01, "rad", "standard deviation on joint angles", 0, 1),
-        Param("image_latency", "sensor", 0.0, 0.0, 2.0, "ticks", "control ticks a picture is late", 0, 100),
-        Param("object_scale", "geometric", 1.0, 0.9, 1.1, "×", "size of the objects", 0.2, 5),
-        Param(
-            "table_height",
-            "geometric",
-            0.0,
-            -0.01,
-            0.01,
-            "m",
-            "height of the table under the robot's idea of it",
-            -0.5,
-            0.5,
-        ),
-    )
-}
-
-# Ranges are relative to the control rate in `embodiments.py`: at 50 Hz one tick is 20 ms.
+__all__ = ["GROUPS", "NOMINAL", "NO_RANDOMIZATION", "SPACE", "Group", "Param", "Randomization", "WorldParams"]
 
 
 @dataclass(frozen=True)
@@ -126,43 +57,98 @@ class Randomization:
     """How a world is drawn for each episode.
 
     strength: 0 … 2, the share of each parameter's range around nominal (at 2 the range is doubled, but signs and physical
-    minima hold). groups: which parameters move. centre: the point the ranges are around (nominal, or an identified one).
-    ranges: {name: (low, high)} replaces the range of a parameter, unscaled: intervals from identification go here.
+    minima hold). groups: which parameters move; names: where given, these alone move, of whatever group. centre: the point
+    the ranges are around (nominal, or an identified one). ranges: {name: (low, high)} replaces the range of a parameter,
+    unscaled: intervals from identification go here.
+
+    Raises `BadValue` for no groups or no names at all, and for a range that is not finite, inside out or outside the
+    parameter's bounds; `UnknownName` for a group or a parameter that is none.
     """
 
     strength: Strength = 1.0
     groups: tuple[Group, ...] = GROUPS
     centre: WorldParams = field(default_factory=WorldParams)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        for what, chosen in (("groups", self.groups), ("names", self.names)):
+            if chosen is not None and not len(chosen):
+                raise BadValue(
+                    f"{what} of the parameters that move are empty; expected at least one. "
+                    f"Next: {', '.join(GROUPS)}, names of parameters, or strength 0 for none"
+                )
         for g in self.groups:
             if g not in GROUPS:
                 raise UnknownName("parameter group", g, GROUPS)
-        for name in self.ranges:
+        for name in (*(self.names or ()), *self.ranges):
             if name not in SPACE:
                 raise UnknownName("world parameter", name, SPACE)
+        for name, (low, high) in self.ranges.items():
+            p = SPACE[name]
+            if not (np.isfinite([low, high]).all() and p.least <= low <= high <= p.most):
+                raise BadValue(
+                    f"range of {name} is {low:g} … {high:g}; expected low ≤ high within {p.least:g} … {p.most:g}"
+                    f"{p.unit and ' ' + p.unit}. Next: ({p.low:g}, {p.high:g}), its ordinary one"
+                )
 
     def sample(self, rng: np.random.Generator) -> WorldParams:
-        """One world, uniform in every range. Draws a number for every parameter, so one seed means one world whatever moves."""
+        """One world, uniform in every range. Takes one number from `rng`, the seed of the world; each parameter is drawn from
+        that seed and its own name, so that neither what else moves nor another row changes it."""
+        return self.drawn(int(rng.integers(2**63)))
+
+    def drawn(self, seed: int) -> WorldParams:
+        """The world of a seed, uniform in every range."""
         values = dict(self.centre.values)
         for p in SPACE.values():
-            u = rng.uniform()
             if p.name in self.ranges:
                 low, high = self.ranges[p.name]
-            elif self.strength > 0 and p.group in self.groups:
+            elif self.strength > 0 and self.moves(p):
                 low, high = self._range(p)
             else:
                 continue
-            values[p.name] = low + u * (high - low)
+            values[p.name] = min(low + uniform(seed, p.name) * (high - low), high)
         return WorldParams(values)
+
+    def moves(self, p: Param) -> bool:
+        """Whether it is among the parameters that are drawn."""
+        return p.name in self.names if self.names is not None else p.group in self.groups
 
     def _range(self, p: Param) -> tuple[float, float]:
         c = self.centre[p.name]
         low, high = c + self.strength * (p.low - p.nominal), c + self.strength * (p.high - p.nominal)
         positive = p.low >= 0
         return max(0.1 * p.low if positive else low, low, p.least), min(high, p.most)
+
+
+def uniform(seed: int, name: str) -> float:
+    """0 ≤ u < 1, a function of a whole number and a word alone (BLAKE2b, 53 bits)."""
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) * 2.0**-53
+
+
+def subset(words: Sequence[str], strength: float = 1.0) -> Randomization:
+    """Randomisation of groups and parameters by their names, mixed: `subset(["visual", "friction"])`.
+
+    Raises `BadValue` for no words, `UnknownName` for one that is neither a group nor a parameter.
+    """
+    for w in words:
+        if w not in GROUPS and w not in SPACE:
+            raise UnknownName("parameter or group of parameters", w, (*GROUPS, *SPACE))
+    return Randomization(strength, names=tuple(n for n, p in SPACE.items() if n in words or p.group in words))
+
+
+def randomized(strength: float, words: Sequence[str] = ()) -> Randomization:
+    """`subset` of the words, or of everything where there are none. Raises what it does, and `BadValue` for words at strength 0,
+    where nothing moves."""
+    if not words:
+        return Randomization(strength)
+    if not strength:
+        raise BadValue(
+            f"strength is 0, and {', '.join(words)} should vary; expected more than 0. Next: --strength 1, or nothing to vary"
+        )
+    return subset(words, strength)
 
 
 NOMINAL = WorldParams()

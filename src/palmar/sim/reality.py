@@ -1,37 +1,36 @@
-"""Realities a policy may meet: plain simulation, and twins, stand-ins for the real robot.
+"""Realities a policy may meet: plain simulation, and stand-ins for the real robot, graded by how far they are from it.
 
-A reality is a value: a hidden point of the parameter space, and effects that the simulator does not model. Training and
-identification never read `hidden`; only reports do, to compare.
+A reality is a value: a hidden point of the parameter space, and effects that the simulator does not model. Methods meet one as a
+body (`cell.Cell`) and never read `hidden`; only reports do, to compare.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from palmar.choices import GRADES
+from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.sim.params import SPACE, Param, WorldParams
+from palmar.sim import effects
+from palmar.sim.causes import CAUSES, FAR, FAULTS, SEVERAL
+from palmar.sim.effects import GRAVITY_COMPENSATION, GRIP_FORCE, TWIN_EFFECTS, Effect, Fault, lens
+from palmar.sim.params import SPACE, Param, WorldParams, uniform
 from palmar.types import Array
 
-GRAVITY_COMPENSATION = 0.99  # the real controller's model of its own weight is not perfect
-GRIP_FORCE = 0.8  # share of the simulated gripper's force
-VIGNETTE, GAMMA, BLUR = 0.25, 1.12, 0.25  # a real lens and sensor: dark corners, tone curve, share of a 3×3 blur
+__all__ = ["GRAVITY_COMPENSATION", "GRIP_FORCE", "Effect", "Fault", "lens"]
 
-
-@dataclass(frozen=True)
-class Effect:
-    """Something the simulator does not model. name: in reports.
-
-    model: changes a compiled MuJoCo model, given the names of the actuators that close grippers. picture: changes what a
-    camera gives, uint8[H, W, 3] in and out.
-    """
-
-    name: str
-    model: Callable[[Any, tuple[str, ...]], None] | None = None
-    picture: Callable[[Array], Array] | None = None
+TWIN_ROWS = (
+    "light", "light_x", "temperature", "camera_x", "camera_y", "camera_z", "camera_pitch", "camera_yaw", "fov", "table_hue",
+    "table_saturation", "table_value", "table_pattern", "background", "object_hue", "object_value", "brightness", "contrast",
+    "hue", "friction", "mass", "link_mass", "damping", "gain", "action_noise", "action_delay", "image_noise", "proprio_noise",
+    "image_latency", "object_scale", "table_height",
+)  # fmt: skip
+"""What differs in a twin, in the order of its draws: more rows of the space change no twin."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,24 @@ class Reality:
     hidden: WorldParams | None = None
     effects: tuple[Effect, ...] = ()
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether effects change the compiled model, which must then be compiled for each scene."""
+        return any(e.model is not None for e in self.effects)
+
     def modify(self, model: Any, grippers: tuple[str, ...]) -> None:
         """Change a compiled model as the effects say."""
         for effect in self.effects:
             if effect.model is not None:
                 effect.model(model, grippers)
+
+    def begin(self, robot: Embodiment, seed: int) -> list[Fault]:
+        """The effects of an episode of a robot, in their order; equal seeds, equal episodes."""
+        return [
+            effect.begins(robot, np.random.default_rng([17, seed, k]))
+            for k, effect in enumerate(self.effects)
+            if effect.begins is not None
+        ]
 
     def photograph(self, image: Array) -> Array:
         """What its cameras make of a picture, uint8[H, W, 3]."""
@@ -59,69 +71,150 @@ class Reality:
 SIMULATION = Reality()
 
 
-def _weigh(model: Any, grippers: tuple[str, ...]) -> None:
-    model.body_gravcomp[model.body_gravcomp > 0] = GRAVITY_COMPENSATION
-
-
-def _weaken(model: Any, grippers: tuple[str, ...]) -> None:
-    for name in grippers:
-        model.actuator_forcerange[model.actuator(name).id] *= GRIP_FORCE
-
-
-def lens(image: Array) -> Array:
-    """Vignette, tone curve and blur of a cheap lens. uint8[H, W, 3] in and out."""
-    x = image.astype(np.float32) / 255.0
-    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    h, w = x.shape[:2]
-    box = sum(padded[i : i + h, j : j + w] for i in range(3) for j in range(3)) / 9.0
-    x = (1 - BLUR) * x + BLUR * box
-    v, u = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
-    x = np.clip(x, 0, 1) ** GAMMA * (1 - VIGNETTE * (u**2 + v**2) / 2)[..., None]
-    return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-TWIN_EFFECTS = (
-    Effect("gravity compensation", model=_weigh), Effect("grip force", model=_weaken), Effect("lens", picture=lens),
-)  # fmt: skip
-
-
 def twin(seed: int = 0) -> Reality:
-    """A stand-in for the real robot, another for each seed. Raises `BadValue` for a seed below 0."""
+    """A stand-in for the real robot with 31 parameters inside their ranges and three effects, another for each seed. The first
+    that palmar had; `near` has all parameters. Raises `BadValue` for a seed below 0."""
     return Reality(f"twin:{seed}", hidden(seed), TWIN_EFFECTS)
 
 
 def hidden(seed: int = 0) -> WorldParams:
-    """A twin's parameters: away from nominal in everything, inside the ranges, different for each seed.
+    """A twin's parameters: away from nominal in all of `TWIN_ROWS`, inside the ranges, different for each seed.
 
     Raises `BadValue` for a seed below 0.
     """
-    if seed < 0:
-        raise BadValue(f"twin is {seed}; expected 0 or more. Next: --twin 0")
+    _check(seed, "twin")
     rng = np.random.default_rng([23, seed])
-    return WorldParams({p.name: _away(p, rng) for p in SPACE.values()})
+    return WorldParams({n: _away(SPACE[n], rng.uniform(0.4, 0.8), rng.uniform() < 0.5) for n in TWIN_ROWS})
 
 
-def _away(p: Param, rng: np.random.Generator) -> float:
-    """A value at 40 … 80 % of the way from nominal to one end of the range."""
-    u, side = rng.uniform(0.4, 0.8), rng.uniform() < 0.5
-    end = p.low if (side and p.low < p.nominal) or p.high <= p.nominal else p.high
-    value = float(p.nominal + u * (end - p.nominal))
+def near(seed: int = 0) -> Reality:
+    """Every parameter but the task's differs from nominal, by 40 … 80 % of the way to an end of its range; no effects beside.
+    Raises `BadValue` for a seed below 0."""
+    _check(seed, "near")
+    values = {}
+    for p in SPACE.values():
+        if p.group != "task":
+            u, side = (uniform(seed, f"near {what} {p.name}") for what in ("share", "side"))
+            values[p.name] = _away(p, 0.4 + 0.4 * u, side < 0.5)
+    return Reality(f"near:{seed}", WorldParams(values))
+
+
+def far(seed: int = 0) -> Reality:
+    """As near, but `CAUSES` of the causes in `FAR` put their parameters outside the ranges.
+
+    Raises `BadValue` for a seed below 0.
+    """
+    _check(seed, "far")
+    values = dict((near(seed).hidden or WorldParams()).values)
+    for cause in _some(FAR, CAUSES, seed):
+        for name, (least, most) in FAR[cause].items():
+            p = SPACE[name]
+            u, side = (uniform(seed, f"far {what} {name}") for what in ("size", "side"))
+            below = p.high <= p.nominal or (p.low < p.nominal and side < 0.5 and p.nominal - most >= p.least)
+            value = p.nominal + (least + u * (most - least)) * (-1 if below else 1)
+            values[name] = min(max(float(round(value)) if p.unit == "ticks" else value, p.least), p.most)
+    return Reality(f"far:{seed}", WorldParams(values))
+
+
+def other(seed: int = 0) -> Reality:
+    """As near, with effects that the simulator has no parameter for: `SEVERAL` of `FAULTS`, worn pads, another table. Raises
+    `BadValue` for a seed below 0."""
+    _check(seed, "other")
+    several = []
+    for name in _some(FAULTS, SEVERAL, seed):
+        kind, least, most = FAULTS[name]
+        size = least + uniform(seed, f"other size {name}") * (most - least)
+        several.append(Effect(name, begins=partial(_of_size, kind, size)))
+    pads = 0.3 + 0.15 * uniform(seed, "other worn pads")
+    several.append(Effect("worn pads", model=partial(effects.worn_pads, friction=pads)))
+    several.append(Effect("another table", model=partial(effects.another_table, seed=seed)))
+    return replace(near(seed), name=f"other:{seed}", effects=tuple(several))
+
+
+def _of_size(
+    kind: Callable[[Embodiment, np.random.Generator, float], Fault],
+    size: float,
+    robot: Embodiment,
+    rng: np.random.Generator,
+) -> Fault:
+    return kind(robot, rng, size)
+
+
+def _some(names: Any, count: int, seed: int) -> list[str]:
+    """So many of the names, drawn from the seed."""
+    return sorted(names, key=lambda n: uniform(seed, f"chosen {n}"))[:count]
+
+
+def _check(seed: int, kind: str) -> None:
+    if seed < 0:
+        raise BadValue(f"{kind} is {seed}; expected 0 or more. Next: {kind}:0")
+
+
+def _away(p: Param, share: float, down: bool) -> float:
+    """A value at a share of the way from nominal to one end of the range."""
+    end = p.low if (down and p.low < p.nominal) or p.high <= p.nominal else p.high
+    value = float(p.nominal + share * (end - p.nominal))
     return float(round(value)) if p.unit == "ticks" else value
 
 
+MAKERS = {"twin": twin, "near": near, "far": far, "other": other}
+
+
 def check_world(name: str, many: bool = False) -> None:
-    """Raise `BadValue` with every form there is unless `name` is a reality. many: several twins in turn are one too."""
-    kind, _, number = name.partition(":")
-    whole = number.isdecimal() and len(number) < 19  # fits 64 bits
-    known = name in ("sim", "twin") or (kind == "twin" and whole)
-    if known or (many and kind == "twins" and whole and int(number)):
+    """Raise `BadValue` with every form there is unless `name` is a reality. many: several in turn are one too."""
+    try:
+        worlds = _seeds(name)
+    except ValueError:
+        worlds = None
+    if worlds is not None and (many or len(worlds) == 1):
         return
-    forms = "sim, twin, twin:SEED or twins:N (N twins in turn)" if many else "sim, twin or twin:SEED"
-    raise BadValue(f"world is '{name}'; expected {forms}. Next: sim, or twin:0")
+    kinds = ", ".join(f"{g}:SEED" for g in GRADES)
+    forms = f"sim, {kinds}" + (", GRADE:FIRST-LAST or twins:N (several in turn)" if many else "")
+    raise BadValue(f"world is '{name}'; expected {forms}. Next: sim, or near:0")
+
+
+def _seeds(name: str) -> range | None:
+    """Seeds of the realities that a name means, range(1) for plain simulation; None for what is no name."""
+    kind, _, number = name.partition(":")
+    if name in ("sim", *GRADES):
+        return range(1)
+    first, dash, last = number.partition("-")
+    for part in (first, last) if dash else (first,):
+        if not (part.isdecimal() and part.isascii() and len(part) < 19):  # fits 64 bits
+            return None
+    if kind == "twins" and not dash:
+        return range(int(first)) if int(first) else None
+    if kind not in GRADES:
+        return None
+    found = range(int(first), int(last if dash else first) + 1)
+    return found if len(found) else None
+
+
+def several(name: str) -> list[str]:
+    """The realities that a name means in turn: GRADE:FIRST-LAST, twins:N, or one alone. Raises `BadValue` for none."""
+    check_world(name, many=True)
+    worlds, kind = _seeds(name), name.partition(":")[0]
+    assert worlds is not None
+    one = len(worlds) == 1 and kind != "twins" and "-" not in name
+    return [name] if one else [f"{kind.removesuffix('s')}:{k}" for k in worlds]
+
+
+def stage(name: str, seed: int) -> str:
+    """The reality that the table of a seed stands in, of several in turn: GRADE:FIRST-LAST, or twins:N for the first N twins.
+
+    Raises `BadValue` for a name that is none.
+    """
+    check_world(name, many=True)
+    worlds, kind = _seeds(name), name.partition(":")[0]
+    assert worlds is not None
+    if len(worlds) == 1 and kind != "twins" and "-" not in name:
+        return name
+    return f"{kind.removesuffix('s')}:{worlds[seed % len(worlds)]}"
 
 
 def reality(name: str) -> Reality:
-    """sim: the simulator. twin or twin:SEED: a twin. Raises `BadValue` for anything else."""
+    """sim: the simulator. twin, near, far or other with :SEED behind it (0 where it is missing): such a reality. Raises
+    `BadValue` for anything else."""
     check_world(name)
     kind, _, number = name.partition(":")
-    return twin(int(number or 0)) if kind == "twin" else SIMULATION
+    return MAKERS[kind](int(number.partition("-")[0] or 0)) if kind in MAKERS else SIMULATION

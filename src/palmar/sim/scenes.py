@@ -5,21 +5,35 @@
 
 from __future__ import annotations
 
-import colorsys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from palmar.description.gl import import_mujoco
 from palmar.embodiments import Embodiment
-from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
+from palmar.kinematics import matrix_to_quat
 from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Servo, Shape
 from palmar.robot_parts import Camera
 from palmar.sim import tasks
-from palmar.sim.params import SPACE, WorldParams
+from palmar.sim.derived import (
+    camera_pose,
+    contact,
+    item_mass,
+    item_pose,
+    item_scale,
+    lamp,
+    line_colour,
+    paint,
+    sliding,
+    surface,
+    table_colours,
+    wall_colours,
+)  # fmt: skip
+from palmar.sim.params import WorldParams
 from palmar.sim.rooms import TABLE, Room
 from palmar.sim.scenario import Scenario
-from palmar.sim.things import COLOURS, DESTINATIONS, Item
+from palmar.sim.things import DESTINATIONS, Item
 
 mujoco = import_mujoco()
 
@@ -36,7 +50,7 @@ def build(
     add_room(spec, params, room, shadows=quality)
     add_robot(spec, robot, mechanics, params)
     for i, item in enumerate(scenario.items):
-        add_item(spec, f"item{i}", item, params, ground(room, params))
+        add_item(spec, f"item{i}", item, params, i, room)
     return spec.compile()
 
 
@@ -60,60 +74,56 @@ def new_spec(timestep: float = 0.004, quality: bool = False) -> Any:
     return spec
 
 
-def ground(room: Room, params: WorldParams) -> float:
-    """Height of the ground that things stand on [m]."""
-    return params["table_height"] if room.rises else 0.0
-
-
 def add_room(spec: Any, params: WorldParams, room: Room = TABLE, shadows: bool = False) -> None:
     world = spec.worldbody
-    warm = np.array(_kelvin(params["temperature"]))
-    level = params["light"]
-    spec.visual.headlight.ambient = list(0.28 * warm * level**0.5)
-    spec.visual.headlight.diffuse = list(0.22 * warm * level**0.5)
+    ambient, around, direct, at, towards = lamp(params)
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = list(ambient), list(around)
     spec.visual.headlight.specular = [0, 0, 0]
-    lamp = world.add_light(pos=[0.6, params["light_x"], 1.6], dir=[-0.1, -params["light_x"] * 0.5, -1.0])
-    lamp.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
-    lamp.castshadow = shadows
-    lamp.diffuse = list(0.5 * warm * level**0.5)
-    lamp.specular = [0.1, 0.1, 0.1]
-    table = colorsys.hsv_to_rgb(params["table_hue"] % 1.0, params["table_saturation"], params["table_value"])
-    dim = 1.0 - 0.35 * params["table_pattern"]
-    _checker(spec, "table", table, [c * dim for c in table], 6)
-    wall = colorsys.hsv_to_rgb((0.58 + 3.1 * params["background"]) % 1.0, 0.12 + 0.4 * params["background"], 0.72)
-    other = colorsys.hsv_to_rgb((0.3 + 7.7 * params["background"]) % 1.0, 0.3, 0.72 - 0.5 * params["background"])
-    _checker(spec, "wall", wall, other, 2 + int(6 * params["background"]))
-    top = ground(room, params)
+    light = world.add_light(name="lamp", pos=at, dir=towards)
+    light.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    light.castshadow = shadows
+    light.diffuse = list(direct)
+    light.specular = [0.1, 0.1, 0.1]
+    _checker(spec, "table", *table_colours(params), params["table_grain"])
+    _checker(spec, "wall", *wall_colours(params))
+    pos, turn = surface(room, params, *room.centre, -0.02)
     world.add_geom(
-        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[*room.size, 0.02], pos=[*room.centre, top - 0.02],
-        material="table", friction=_friction(params), condim=4,
+        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[*room.size, 0.02], pos=pos, quat=matrix_to_quat(turn),
+        material="table", friction=_friction(params), solref=contact(params), condim=4,
     )  # fmt: skip
-    for name, size, pos in room.walls:
-        world.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, pos=pos, material="wall", **_ghost())
-    for (x, y), (half_x, half_y) in room.lines:
-        line = [c * 0.45 for c in table]
-        world.add_geom(type=_BOX, size=[half_x, half_y, 2e-4], pos=[x, y, top + 2e-4], rgba=[*line, 1.0], **_ghost())
+    for name, size, middle in room.walls:
+        world.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, pos=middle, material="wall", **_ghost())
+    for i, ((x, y), (half_x, half_y)) in enumerate(room.lines):
+        pos, turn = surface(room, params, x, y, 2e-4)
+        world.add_geom(
+            name=f"line{i}", type=_BOX, size=[half_x, half_y, 2e-4], pos=pos, quat=matrix_to_quat(turn),
+            rgba=line_colour(params), **_ghost(),
+        )  # fmt: skip
 
 
 def add_robot(spec: Any, robot: Embodiment, mechanics: Mechanics, params: WorldParams) -> None:
     """Links, joints, servos and cameras of a robot; every joint, servo, site and camera keeps the name it has there."""
     bodies: dict[str, Any] = {"": spec.worldbody}
+    moves = {c.name for c in robot.channels if c.moves_joint}
+    dry = {j: params["joint_friction"] * s.force for s in mechanics.servos if s.channel in moves for j in s.joints}
     for link in mechanics.links:
-        bodies[link.name] = _add_link(bodies[link.parent], link, params)
+        bodies[link.name] = _add_link(bodies[link.parent], link, params, dry)
     for point in mechanics.points:
         bodies[point.link].add_site(name=point.name, pos=point.pos, quat=point.quat, group=5)
     cameras = {c.name: c for c in robot.cameras}
     for mount in mechanics.mounts:
         if mount.camera in cameras:
             _add_camera(bodies[mount.link], mount, cameras[mount.camera], params)
-    moves = {c.name for c in robot.channels if c.moves_joint}
+    grippers = set(mechanics.grippers.values())
     for servo in mechanics.servos:
-        _add_servo(spec, servo, params["gain"] if servo.channel in moves else 1.0)
+        moving = servo.channel in moves
+        strength = params["servo_strength"] if moving else params["grip_strength"] if servo.channel in grippers else 1.0
+        _add_servo(spec, servo, params["gain"] if moving else 1.0, strength)
     for drive in mechanics.drives:
         _add_drive(spec, drive, params["gain"])
 
 
-def _add_link(parent: Any, link: Link, params: WorldParams) -> Any:
+def _add_link(parent: Any, link: Link, params: WorldParams, dry: Mapping[str, float]) -> Any:
     body = parent.add_body(name=link.name, pos=link.pos, quat=link.quat, gravcomp=1.0 if link.floats else 0.0)
     if link.inertia:
         scale = 1.0 if link.tool else params["link_mass"]
@@ -124,27 +134,27 @@ def _add_link(parent: Any, link: Link, params: WorldParams) -> Any:
         else:
             body.fullinertia = inertia
     for joint in link.joints:
-        _add_joint(body, joint, 1.0 if link.tool else params["damping"])
+        _add_joint(body, joint, 1.0 if link.tool else params["damping"], dry.get(joint.name, 0.0))
     for shape in link.shapes:
         _add_shape(body, shape, params)
     return body
 
 
-def _add_joint(body: Any, joint: LinkJoint, damping: float) -> None:
+def _add_joint(body: Any, joint: LinkJoint, damping: float, dry: float) -> None:
     kind = mujoco.mjtJoint.mjJNT_SLIDE if joint.slides else mujoco.mjtJoint.mjJNT_HINGE
     j = body.add_joint(name=joint.name, type=kind, axis=joint.axis)
     if joint.lower is not None and joint.upper is not None:
         j.range = [joint.lower, joint.upper]
     j.damping, j.armature = [joint.damping * damping, 0, 0], joint.armature
-    if joint.friction:
-        j.frictionloss = joint.friction * damping
+    if joint.friction or dry:
+        j.frictionloss = joint.friction * damping + dry
 
 
 def _add_shape(body: Any, shape: Shape, params: WorldParams) -> None:
     more: dict[str, Any] = _ghost()
     if shape.solid:
         friction = [shape.grip * f for f in _friction(params)]
-        more = {"friction": friction, "condim": 4, "contype": 2, "conaffinity": 1}
+        more = {"friction": friction, "solref": contact(params), "condim": 4, "contype": 2, "conaffinity": 1}
     size = [*shape.size, 0, 0][:3]
     if shape.end is not None:
         where: dict[str, Any] = {"fromto": [*shape.at, *shape.end]}
@@ -154,18 +164,11 @@ def _add_shape(body: Any, shape: Shape, params: WorldParams) -> None:
 
 
 def _add_camera(body: Any, mount: Mount, camera: Camera, params: WorldParams) -> None:
-    """A camera on the robot as it is; one that stands beside the robot is moved and turned by the parameters."""
-    if mount.link:
-        body.add_camera(name=camera.name, pos=mount.pos, quat=matrix_to_quat(mount.rotation), fovy=camera.fov)
-        return
-    eye = np.array(mount.pos) + [params["camera_x"], params["camera_y"], params["camera_z"]]
-    pitch, yaw = np.deg2rad(params["camera_pitch"]), np.deg2rad(params["camera_yaw"])
-    R = mount.rotation @ rotvec_to_matrix(np.array([pitch, 0, 0])) @ rotvec_to_matrix(np.array([0, yaw, 0]))
-    fov = params["fov"] + (camera.fov - SPACE["fov"].nominal)
-    body.add_camera(name=camera.name, pos=eye, quat=matrix_to_quat(R), fovy=fov)
+    pos, quat, fov = camera_pose(mount, camera, params)
+    body.add_camera(name=camera.name, pos=pos, quat=quat, fovy=fov)
 
 
-def _add_servo(spec: Any, servo: Servo, gain: float) -> None:
+def _add_servo(spec: Any, servo: Servo, gain: float, strength: float = 1.0) -> None:
     """A servo is named after its channel. Joints that move alike are tied together, and it drives their mean."""
     if len(servo.joints) == 1:
         a = spec.add_actuator(name=servo.channel, target=servo.joints[0], trntype=mujoco.mjtTrn.mjTRN_JOINT)
@@ -182,7 +185,7 @@ def _add_servo(spec: Any, servo: Servo, gain: float) -> None:
     a.gaintype, a.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
     kp, kd = servo.kp * gain, servo.kd * gain
     a.gainprm[0], a.biasprm[1], a.biasprm[2] = kp, -kp, -kd
-    a.forcelimited, a.forcerange = True, [-servo.force, servo.force]
+    a.forcelimited, a.forcerange = True, [-servo.force * strength, servo.force * strength]
     if servo.travel is not None:
         a.ctrllimited, a.ctrlrange = True, sorted(servo.travel)
 
@@ -195,34 +198,35 @@ def _add_drive(spec: Any, drive: Drive, gain: float) -> None:
     a.forcelimited, a.forcerange = True, [-drive.force, drive.force]
 
 
-def add_item(spec: Any, name: str, item: Item, params: WorldParams, top: float) -> None:
-    """A thing on the ground at height `top`: a free body, or a fixed one where it has no mass of its own."""
+def add_item(spec: Any, name: str, item: Item, params: WorldParams, index: int = 0, room: Room = TABLE) -> None:
+    """A thing on the ground: a free body, or a fixed one where it has no mass of its own. index: its place in the scene."""
     rgba = paint(item.colour, params)
+    pos, turn = item_pose(item, index, room, params)
+    body = spec.worldbody.add_body(name=name, pos=pos, quat=matrix_to_quat(turn))
     if item.shape in DESTINATIONS:
-        body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top])
         _add_destination(body, item.shape, rgba, params)
         return
-    scale = params["object_scale"]
-    size = np.array(item.size) * scale
-    body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top + item.rest_height * scale + 0.0005])
-    body.quat = matrix_to_quat(rotvec_to_matrix(np.array([0, 0, item.yaw])))
+    size = np.array(item.size) * item_scale(index, params)
     if item.mass:
         body.add_freejoint(name=name)
-    friction = _friction(params)
-    geom = body.add_geom(name=name, type=_GEOMS[item.kind.geom], size=size, rgba=rgba, friction=friction, condim=4)
+    friction = [sliding(params, index), *_friction(params)[1:]]
+    geom = body.add_geom(
+        name=name,
+        type=_GEOMS[item.kind.geom],
+        size=size,
+        rgba=rgba,
+        friction=friction,
+        solref=contact(params),
+        condim=4,
+    )
     if item.mass:
-        geom.mass = item.mass * params["mass"]
+        geom.mass = item.mass * item_mass(index, params)
     if item.kind.geom != "box":
         geom.condim, geom.friction = 6, [friction[0], friction[1], 0.003]  # round things come to rest
 
 
-def paint(colour: str, params: WorldParams) -> tuple[float, float, float, float]:
-    h, s, v = COLOURS[colour]
-    return (*colorsys.hsv_to_rgb((h + params["object_hue"]) % 1.0, s, min(1.0, v * params["object_value"])), 1.0)
-
-
 def _add_destination(body: Any, shape: str, rgba: tuple[float, ...], params: WorldParams) -> None:
-    solid = {"friction": _friction(params), "condim": 4, "rgba": rgba}
+    solid = {"friction": _friction(params), "solref": contact(params), "condim": 4, "rgba": rgba}
     if shape == "plate":
         body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[0.065, 0.004, 0], pos=[0, 0, 0.004], **solid)
         return
@@ -234,7 +238,7 @@ def _add_destination(body: Any, shape: str, rgba: tuple[float, ...], params: Wor
 
 
 def _friction(params: WorldParams) -> list[float]:
-    return [0.8 * params["friction"], 0.01, 0.0002]
+    return [sliding(params), 0.01, 0.0002]
 
 
 def _ghost() -> dict[str, Any]:
@@ -242,7 +246,7 @@ def _ghost() -> dict[str, Any]:
     return {"contype": 0, "conaffinity": 0, "mass": 0.0}
 
 
-def _checker(spec: Any, name: str, one: Any, two: Any, repeat: int) -> None:
+def _checker(spec: Any, name: str, one: Any, two: Any, repeat: float) -> None:
     spec.add_texture(
         name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
         rgb1=np.clip(one, 0, 1), rgb2=np.clip(two, 0, 1), width=64, height=64,  # MuJoCo wraps what is over 1 to dark
@@ -251,13 +255,6 @@ def _checker(spec: Any, name: str, one: Any, two: Any, repeat: int) -> None:
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
     material.texrepeat = [repeat, repeat]
     material.specular, material.reflectance = 0.0, 0.0
-
-
-def _kelvin(temperature: float) -> tuple[float, float, float]:
-    """RGB of a black body, green = 1 at daylight. Piecewise-linear through tabulated points of the Planckian locus."""
-    t = [3000, 4000, 5500, 6500, 8000]
-    r, g, b = [1.12, 1.08, 1.0, 0.97, 0.92], [0.9, 0.97, 1.0, 1.0, 0.99], [0.6, 0.8, 1.0, 1.06, 1.14]
-    return tuple(float(np.interp(temperature, t, c)) for c in (r, g, b))  # type: ignore[return-value]
 
 
 _BOX, _CAPSULE = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CAPSULE

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -15,13 +13,18 @@ from palmar.robot_parts import Camera, Frame
 from palmar.robots import mechanics
 from palmar.robots.arm7 import arm7
 from palmar.sim import camera as cameras
-from palmar.sim import tasks, truth
+from palmar.sim import lens, tasks, truth
 from palmar.sim.actuators import Actuators
+from palmar.sim.decor import Drawn, clutter, shadows
+from palmar.sim.delays import Commands, Frames
+from palmar.sim.derived import ground, item_scale
 from palmar.sim.params import NOMINAL, WorldParams
 from palmar.sim.reality import SIMULATION, Reality
 from palmar.sim.rooms import Viewpoint
 from palmar.sim.scenario import Scenario
-from palmar.sim.scenes import build, ground, mujoco
+from palmar.sim.scenery import Scenes
+from palmar.sim.scenes import mujoco
+from palmar.sim.space import ZEROS
 from palmar.sim.things import DESTINATIONS, half_extent
 from palmar.types import Array, Observation
 
@@ -61,10 +64,13 @@ class World:
         self.mechanics = mechanics(self.embodiment)
         self.reality = reality
         self._images, self._quality = images, quality
-        self._renderers: dict[tuple[int, int], cameras.Renderer] = {}
+        self._scenes = Scenes(self.embodiment, self.mechanics, quality)
 
     def load(self, scenario: Scenario, params: WorldParams = NOMINAL, seed: int | None = None) -> Observation:
         """Lay out the scene, put the robot near its start pose and look. A reality's own parameters replace those given.
+
+        A scene of the same kind as one of the last is not compiled again (`scenery.Scenes`); `model` and `data` are then the
+        same objects, changed.
 
         Raises `BadValue` for a task that does not fit the robot.
         """
@@ -76,14 +82,15 @@ class World:
             )
         self.scenario, self.params = scenario, self.reality.hidden or params
         self._seed = scenario.seed if seed is None else seed
-        self.model = build(robot, self.mechanics, scenario, self.params, quality=self._quality)
+        self._laid = self._scenes.lay(scenario, self.params, anew=self.reality.rebuilds)
+        self.model, self.data = self._laid.model, self._laid.data
         self.reality.modify(self.model, tuple(self.mechanics.grippers.values()))
-        self.data = mujoco.MjData(self.model)
-        self._close_renderers()
         self._substeps = round(1.0 / robot.control_rate / self.model.opt.timestep)
         self._bodies = [self.model.body(f"item{i}").id for i in range(len(scenario.items))]
-        self._actuators = Actuators(robot, self.mechanics, self.model)
+        zeros = [float(np.deg2rad(self.params[f"zero_{i + 1}"])) for i in range(ZEROS)]
+        self._actuators = Actuators(robot, self.mechanics, self.model, zeros)
         self._ground = ground(task.scene.room, self.params)
+        self._around = clutter(task.scene.room, self.params)
         return self.reset()
 
     def reset(self, seed: int | None = None) -> Observation:
@@ -106,16 +113,16 @@ class World:
             self.data.qpos[self.model.joint(joint).qposadr[0]] = self._rng.uniform(*ends)
         self._actuators.put(self.data, command)
         self._actuators.send(self.data, command)
-        delay = round(self.params["action_delay"])
-        self._pending: deque[Array] = deque([command] * delay)
-        self._poses: deque[Array] = deque(maxlen=round(self.params["image_latency"]) + 1)
+        late, self._faults = np.random.default_rng([12, self._seed]), self.reality.begin(robot, self._seed)
+        self._commands = Commands(robot, self.params, self._actuators.scale, command, late)
+        self._actuators.stick(self.model, self.data, self.params["stribeck"])
         self._ticks = self._held = 0
         mujoco.mj_forward(self.model, self.data)
         for _ in range(10):  # let the objects settle
             mujoco.mj_step(self.model, self.data)
         self._check_stable()
         self.data.time = 0.0
-        self._poses.append(self.data.qpos.copy())
+        self._frames = Frames(self.params, robot.control_rate, self.data.qpos.copy(), late)
         return self.observe()
 
     def observe(self, images: bool = True) -> Observation:
@@ -123,8 +130,13 @@ class World:
         state = self._state()
         if images and self._images:
             seen = {c.name: self.photograph(c) for c in self.embodiment.cameras}
-        time = self._ticks / self.embodiment.control_rate
-        return Observation(seen, state, self.scenario.instruction, time, self.privileged() if images else None)
+        truth = self.privileged() if images else None
+        return Observation(seen, state, self.scenario.instruction, self.time, truth)
+
+    @property
+    def time(self) -> float:
+        """Since the start of the episode [s]."""
+        return self._ticks / self.embodiment.control_rate
 
     def _state(self) -> Array:
         """float32[S]: what the sensors say, joint positions with noise, poses of frames by the robot's own kinematics."""
@@ -132,6 +144,8 @@ class World:
         position, velocity, force = self._actuators.measured(self.data)
         noise = self._rng.normal(0, self.params["proprio_noise"] + 1e-12, len(moving))
         position[moving] += noise / np.abs(self._actuators.scale[moving])
+        for fault in self._faults:
+            position = fault.measured(position, self.time)
         state = robot.state_from(position, velocity, force)
         for i, m in enumerate(robot.state):
             if m.quantity == "other" and m.name in self.mechanics.sensors:
@@ -144,11 +158,14 @@ class World:
         if noise := self.params["action_noise"]:
             moving = self._actuators.moving
             command[moving] += self._rng.normal(0, noise, len(moving)) / np.abs(self._actuators.scale[moving])
-        self._pending.append(command)
-        self._actuators.send(self.data, self._pending.popleft())
+        sent = self._commands(command)
+        for fault in self._faults:
+            sent = fault.command(sent, self.time)
+        self._actuators.send(self.data, sent)
+        self._actuators.stick(self.model, self.data, self.params["stribeck"])
         mujoco.mj_step(self.model, self.data, self._substeps)
         self._check_stable()
-        self._poses.append(self.data.qpos.copy())
+        self._frames.push(self.data.qpos.copy())
         self._ticks += 1
         self._held = self._held + 1 if tasks.task(self.scenario.task).success(self) else 0
 
@@ -171,8 +188,8 @@ class World:
             self.data.qpos[start : start + 3] = centre
         self.data.qvel[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
-        self._poses.clear()
-        self._poses.append(self.data.qpos.copy())
+        late = np.random.default_rng([12, self._seed])
+        self._frames = Frames(self.params, self.embodiment.control_rate, self.data.qpos.copy(), late)
 
     def _check(self, command: Array) -> None:
         """Raise `BadValue` for joints or openings that are not finite or outside their limits."""
@@ -195,10 +212,12 @@ class World:
                 )
 
     def close(self) -> None:
-        self._close_renderers()
+        """Free what is held on the graphics side."""
+        self._scenes.close()
 
-    def success(self, hold: float = 0.3) -> bool:
-        """The task's test has held for the last `hold` seconds."""
+    def success(self, hold: float | None = None) -> bool:
+        """The task's test has held for the last `hold` seconds; None: as long as the parameter `hold` says."""
+        hold = self.params["hold"] if hold is None else hold
         return self._held >= hold * self.embodiment.control_rate
 
     @property
@@ -305,29 +324,44 @@ class World:
         return self._boxed(camera, i)[0]
 
     def picture(self, camera: str = "front", height: int = 240, width: int = 320) -> Array:
-        """A picture for people, without camera noise: uint8[height, width, 3]."""
-        return self._renderer(height, width)(self.data, camera)
+        """A picture for people, without what a camera adds: uint8[height, width, 3]."""
+        return self._laid.renderer(height, width)(self.data, camera, self._decor())
 
     def photograph(self, camera: Camera) -> Array:
         """What one camera of the robot sees: uint8[H, W, 3]."""
-        picture = self._renderer(camera.height, camera.width)(self._past(), camera.name)
-        return self.reality.photograph(cameras.develop(picture, self.params, self._rng))
+        render, decor = self._laid.renderer(camera.height, camera.width), self._decor()
+        if self._frames.live:
+            picture = render(self.data, camera.name, decor)
+        else:
+            stripes = self._frames.shown()
+            parts = [render(self._laid.at(q), camera.name, decor) for q in stripes]
+            rows = np.linspace(0, camera.height, len(stripes) + 1).astype(int)
+            picture = np.concatenate([p[a:b] for p, (a, b) in zip(parts, itertools.pairwise(rows), strict=True)])
+        fov = float(self.model.camera(camera.name).fovy[0])
+        picture = lens.develop(picture, self.params, self._rng, fov, self.time)
+        for fault in self._faults:
+            picture = fault.picture(picture, camera, self.time)
+        return self.reality.photograph(picture)
 
-    def _past(self) -> Any:
-        """The data as the cameras see it: `image_latency` ticks ago."""
-        if len(self._poses) < 2:
-            return self.data
-        past = mujoco.MjData(self.model)
-        past.qpos[:] = self._poses[0]
-        mujoco.mj_kinematics(self.model, past)
-        mujoco.mj_camlight(self.model, past)
-        return past
+    def depth(self, camera: Camera) -> Array:
+        """What a depth camera in its place would measure: float32[H, W], distance from the camera's plane [m]."""
+        seen = self._laid.renderer(camera.height, camera.width).depth(self.data, camera.name)
+        if noise := self.params["depth_noise"]:
+            seen = seen + self._rng.normal(0, noise, seen.shape).astype(np.float32)
+        return np.maximum(seen, 0.0)
+
+    def _decor(self) -> list[Drawn]:
+        """What is seen beside the model: clutter, and the shadows of the things."""
+        if self.params["shadow"] <= 0:
+            return self._around
+        things = [(self.item(i), float(half_extent(x)[0])) for i, x in enumerate(self.scenario.items)]
+        return self._around + shadows(tasks.task(self.scenario.task).scene.room, self.params, things)
 
     def _pixel(self, c: Camera, i: int) -> list[float]:
         """u, v, visible of an item: inside the picture and the first thing on the line of sight."""
         body = self._bodies[i]
         point = self.data.xpos[body]
-        u, v, depth = cameras.project(self.data, self.model, c, point)
+        u, v, depth = cameras.project(self.data, self.model, c, point, self._bend)
         inside = depth > 0 and 0 <= u <= 1 and 0 <= v <= 1
         if inside:
             eye = self.data.cam_xpos[self.model.camera(c.name).id]
@@ -336,16 +370,20 @@ class World:
             inside = hit[0] >= 0 and self.model.geom_bodyid[hit[0]] == body
         return [float(np.clip(u, 0, 1)), float(np.clip(v, 0, 1)), float(inside)]
 
+    @property
+    def _bend(self) -> tuple[float, float]:
+        return self.params["lens_k1"], self.params["lens_k2"]
+
     def _corners(self, i: int) -> Array:
         """float64[8, 3] of the cuboid around a thing, base frame [m]. A destination's origin is its foot."""
         item = self.scenario.items[i]
-        half = half_extent(item) * (1.0 if item.shape in DESTINATIONS else self.params["object_scale"])
+        half = half_extent(item) * (1.0 if item.shape in DESTINATIONS else item_scale(i, self.params))
         lift = np.array([0, 0, half[2]]) if item.shape in DESTINATIONS else np.zeros(3)
         return self.item(i) + (CORNERS * half + lift) @ self.rotation(i).T
 
     def _boxed(self, camera: Camera, i: int) -> tuple[tuple[float, float, float, float], float]:
         """The box around a thing, and how far before the lens its nearest corner is [m]."""
-        u, v, depth = cameras.project(self.data, self.model, camera, self._corners(i))
+        u, v, depth = cameras.project(self.data, self.model, camera, self._corners(i), self._bend)
         return (float(u.min()), float(v.min()), float(u.max()), float(v.max())), float(depth.min())
 
     def _seen_box(self, camera: Camera, i: int | None) -> list[float]:
@@ -366,14 +404,3 @@ class World:
         x, y = axes[:2, np.abs(axes[2]).argmin()]
         yaw = np.arctan2(y, x)
         return [np.cos(4 * yaw), np.sin(4 * yaw)]
-
-    def _renderer(self, height: int, width: int) -> cameras.Renderer:
-        size = (height, width)
-        if size not in self._renderers:
-            self._renderers[size] = cameras.Renderer(self.model, height, width, self._quality)
-        return self._renderers[size]
-
-    def _close_renderers(self) -> None:
-        for r in self._renderers.values():
-            r.close()
-        self._renderers = {}

@@ -11,8 +11,7 @@ from palmar.embodiments import Embodiment
 from palmar.robots import mechanics
 from palmar.robots.arm7 import GRIPPER_WIDTH
 from palmar.sim.params import WorldParams
-from palmar.sim.rooms import TABLE
-from palmar.sim.scenes import add_item, add_robot, add_room, ground, mujoco, new_spec
+from palmar.sim.scenes import add_item, add_robot, add_room, mujoco, new_spec
 from palmar.sim.things import Item
 from palmar.transfer.search import GRAVITY
 from palmar.types import Array
@@ -107,6 +106,6 @@ def simulate_slide(friction: Array, speed: Array, ticks: int, dt: float, timeste
 def _slide_model(friction: float, timestep: float) -> Any:
     spec, params = new_spec(timestep), WorldParams({"friction": friction})
     add_room(spec, params)
-    add_item(spec, "item0", Item("cube", "red", 0.0, 0.0), params, ground(TABLE, params))
+    add_item(spec, "item0", Item("cube", "red", 0.0, 0.0), params)
     next(g for g in spec.geoms if g.name == "table").size = [3.0, 3.0, 0.02]  # a long table: only the way matters
     return spec.compile()

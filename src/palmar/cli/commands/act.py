@@ -33,7 +33,7 @@ class Run:
     policy: str = "shipped"
     """Checkpoint folder, "shipped" for the one inside palmar, or openpi://HOST:PORT for a policy server."""
     world: str = "sim"
-    """sim, twin or twin:SEED: where the robot stands."""
+    """Where the robot stands: sim, or twin:SEED, near:SEED, far:SEED, other:SEED for a reality (docs/realities.md)."""
     robot: str = ""
     """Name of a robot that comes with palmar, or a robot file (.toml). When not given: arm7, the
     body's own, or with --replay the one that the set names."""

@@ -35,7 +35,7 @@ class Adapt:
     out: Path = Path("runs/adapted")
     """Folder of the versions."""
     new: tuple[str, ...] = ()
-    """Held-out tables like those of the corrections: twin:SEED, sim, or parameters of the world: camera_yaw=20 light=0.2."""
+    """Held-out tables like those of the corrections: sim, GRADE:SEED, or parameters of the world: camera_yaw=20 light=0.2."""
     old: tuple[str, ...] = ("sim",)
     """Held-out tables like those before, in the same words."""
     tasks: tuple[str, ...] = ("all",)

@@ -42,6 +42,8 @@ class Collect:
     """Of the first table; below 1 000 000, where the test seeds begin."""
     strength: Strength = COLLECTED
     """Domain randomisation, 0 (none) … 2."""
+    vary: tuple[str, ...] = ()
+    """Only these groups and parameters of the worlds differ (docs/realities.md), such as visual friction. None named: all."""
     driver: str = "expert"
     """"expert", or a checkpoint that drives while the expert labels (DAgger)."""
     beta: Share = 0.0
@@ -53,7 +55,7 @@ class Collect:
     detector: str = ""
     """With --correct: a failure detector's file (`palmar detect`); it takes over on its alarms and gives back."""
     world: str = "sim"
-    """sim, twin or twin:SEED: where the robot stands."""
+    """Where the robot stands: sim, or twin:SEED, near:SEED, far:SEED, other:SEED for a reality (docs/realities.md)."""
     identified: Path | None = None
     """Draw the parameters that `palmar sysid --out` identified from their intervals."""
     stills: bool = False
@@ -88,9 +90,9 @@ class Collect:
             return self._by_hand(console)
         from palmar.lab.collect import CollectConfig, collect
         from palmar.lab.stills import StillsConfig, collect_stills
-        from palmar.sim.params import Randomization
+        from palmar.sim.params import randomized
 
-        worlds = Randomization(self.strength)
+        worlds = randomized(self.strength, self.vary)
         if self.identified:
             worlds = _identified(self.identified, self.strength)
         writable_folder(self.out)
@@ -116,7 +118,8 @@ class Collect:
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that does not count with --teleop."""
         scripted = (
-            "tasks", "strength", "driver", "beta", "correct", "patience", "detector", "world", "identified", "stills", "processes",
+            "tasks", "strength", "vary", "driver", "beta", "correct", "patience", "detector", "world", "identified", "stills",
+            "processes",
         )  # fmt: skip
         usual = {f.name: f.default for f in fields(self)}
         for name in scripted if self.teleop else ():

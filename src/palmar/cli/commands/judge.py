@@ -47,9 +47,11 @@ class Eval:
     splits: tuple[Split, ...] = ("layout",)
     """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
     world: str = "sim"
-    """sim, twin, twin:SEED, or twins:N for N twins in turn."""
+    """sim; a reality, twin:SEED, near:SEED, far:SEED or other:SEED (docs/realities.md); or several in turn: near:0-11."""
     strength: Strength = 0.0
     """Domain randomisation of the test worlds."""
+    vary: tuple[str, ...] = ()
+    """With --strength: only these groups and parameters (docs/realities.md), such as visual friction. None named: all."""
     ensemble: bool = False
     """Average overlapping chunks (temporal ensembling)."""
     realtime: bool = False
@@ -83,9 +85,9 @@ class Eval:
                 episodes=self.episodes, frames=self.frames, execute=self.execute, every=self.every, seed=self.seed,
             )  # fmt: skip
         from palmar.lab.suite import EvalConfig, evaluate
-        from palmar.sim.params import Randomization
+        from palmar.sim.params import randomized
 
-        config = configured(EvalConfig, self, randomization=Randomization(self.strength))
+        config = configured(EvalConfig, self, randomization=randomized(self.strength, self.vary))
         results = evaluate(config, self.processes, progress=not self.json)
         if self.out:
             results.save(self.out)
@@ -114,6 +116,7 @@ class Eval:
             "splits",
             "world",
             "strength",
+            "vary",
             "ensemble",
             "realtime",
             "swap",
@@ -139,7 +142,7 @@ class Ground:
     split: Split = "layout"
     seed: Seed = 0
     world: str = "sim"
-    """sim, twin or twin:SEED."""
+    """sim, or a reality: twin:SEED, near:SEED, far:SEED, other:SEED."""
     strength: Strength = 0.0
     """Domain randomisation of the test worlds."""
     processes: Processes = None
