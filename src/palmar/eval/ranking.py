@@ -4,12 +4,13 @@
     ρ        Spearman's: of their ranks, equal rates sharing the mean rank
     MMRV     1/N Σ_i max_j |real_i − real_j| · [(sim_i < sim_j) ≠ (real_i < real_j)]
 
-MMRV, the mean maximum rank violation, is in success rates: what the worst wrong order costs, averaged over policies; 0 is best. Source:
-Li et al. 2024 (SIMPLER), arXiv 2405.05941.
+MMRV, the mean maximum rank violation, is in success rates: what the worst wrong order costs, averaged over policies; 0 is best.
+Source: Li et al. 2024 (SIMPLER), arXiv 2405.05941.
 
-Intervals are percentiles of 2 000 resamplings of the policies, and of the trials of each. They are of the figures *as measured with that
-many trials*: noise of few trials pulls r and ρ towards 0 and MMRV up, whatever the simulator is worth. What the noise alone would leave of
-a simulator in which every policy has the very success rate that it has in reality is therefore reported beside them (`perfect`).
+Intervals are percentiles of 2 000 resamplings of the policies, and of the trials of each. They are of the figures *as measured
+with that many trials*: noise of few trials pulls r and ρ towards 0 and MMRV up, whatever the simulator is worth. What the noise
+alone would leave of a simulator in which every policy has the very success rate that it has in reality is therefore reported
+beside them (`perfect`).
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def ranking(policies: Sequence[Scored], seed: int = 0) -> Ranking:
     for p in policies:
         for where, rate in (("simulation", p.sim), ("reality", p.real)):
             if not rate.n:
-                raise BadValue(f"'{p.name}' has no trial in {where}; expected at least one. Next: run some, or leave it out")
+                raise BadValue(
+                    f"'{p.name}' has no trial in {where}; expected at least one. Next: run some, or leave it out"
+                )
     if len({p.name for p in policies}) < len(policies):
         raise BadValue("a policy is named twice; expected each once, for it would count twice. Next: leave one out")
     sim, real = ([getattr(p, w) for p in policies] for w in ("sim", "real"))
@@ -109,7 +112,11 @@ def ranking(policies: Sequence[Scored], seed: int = 0) -> Ranking:
     everyone = np.broadcast_to(np.arange(N), (RESAMPLES, N))
     noise = [_redrawn(rates, pooled, everyone, rng) for rates in (sim, real)]
     found = {name: _estimate(float(of(*measured)), of(*again), N) for name, of in FIGURES.items()}
-    perfect = {name: _estimate(float(np.nanmean(v)), v, N) for name, of in FIGURES.items() if np.isfinite(v := of(*noise)).any()}
+    perfect = {
+        name: _estimate(float(np.nanmean(v)), v, N)
+        for name, of in FIGURES.items()
+        if np.isfinite(v := of(*noise)).any()
+    }
     return Ranking(tuple(policies), found["pearson"], found["spearman"], found["mmrv"], perfect)
 
 

@@ -1,18 +1,19 @@
-"""May this policy go to work? A test of few real trials that may be looked at after every one, with a stated risk of a wrong answer.
+"""May this policy go to work? A test of few real trials that may be looked at after every one, with a stated risk of a wrong
+answer.
 
-Two bettors watch the trials. One bets against "each succeeds with at most `need`, whatever came before", the other against "with at least
-`want`". For a rate q above `need` (below `want`) a bettor's capital is the likelihood ratio
+Two bettors watch the trials. One bets against "each succeeds with at most `need`, whatever came before", the other against
+"with at least `want`". For a rate q above `need` (below `want`) a bettor's capital is the likelihood ratio
 
     product of  q / p  for a success,  (1 − q) / (1 − p)  for a failure,      p = need (want)
 
-a non-negative supermartingale under what is bet against; so is its mean over q. By Ville's inequality (1939) it ever reaches 1 / risk with
-a probability of at most `risk`. The first that does gives the verdict:
+a non-negative supermartingale under what is bet against; so is its mean over q. By Ville's inequality (1939) it ever
+reaches 1 / risk with a probability of at most `risk`. The first that does gives the verdict:
 
     go      a policy with a success rate of at most `need` ever gets it with a probability of at most `risk`
     no-go   a policy with a success rate of at least `want` ever gets it with a probability of at most `risk`
 
-Half of each bettor's money is on the other's rate, which makes it Wald's sequential probability ratio test (1945) there, and half is
-spread over ten others. Between `need` and `want` either verdict is right. No number of trials is fixed beforehand.
+Half of each bettor's money is on the other's rate, which makes it Wald's sequential probability ratio test (1945) there, and
+half is spread over ten others. Between `need` and `want` either verdict is right. No number of trials is fixed beforehand.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class GoConfig:
 @dataclass(frozen=True)
 class Outlook:
     """Of trials yet to come, at success rates that are plausible. go, no_go: chances of the verdicts within 2 000 more. median,
-    most: how many more until one (half, and nine of ten, of the futures have it by then), None: more than 2 000. least: how many more if
-    every one succeeds."""
+    most: how many more until one (half, and nine of ten, of the futures have it by then), None: more than 2 000. least: how
+    many more if every one succeeds."""
 
     go: float
     no_go: float
@@ -87,12 +88,15 @@ class GoVerdict:
     def __str__(self) -> str:
         """Verdict and evidence in a sentence."""
         c, t = self.config, self.trials
-        said = f"{t.successes} of {t.n} real trials succeeded; rates in [{100 * self.low:.0f}, {100 * self.high:.0f}] % are not excluded"
+        span = f"[{100 * self.low:.0f}, {100 * self.high:.0f}] %"
+        said = f"{t.successes} of {t.n} real trials succeeded; rates in {span} are not excluded"
         if self.verdict == "go":
             return f"go after {self.at}: {said}, and {100 * c.need:g} % or less is, at a risk of {100 * c.risk:g} %"
         if self.verdict == "no-go":
             return f"no-go after {self.at}: {said}, and {100 * c.want:g} % or more is, at a risk of {100 * c.risk:g} %"
-        return f"not yet: {said}; evidence for go {self.for_go:.3g} and for no-go {self.for_no_go:.3g} of {1 / c.risk:g}"
+        return (
+            f"not yet: {said}; evidence for go {self.for_go:.3g} and for no-go {self.for_no_go:.3g} of {1 / c.risk:g}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"trials": self.trials.to_dict()}
@@ -111,25 +115,31 @@ def log_capital(p: float, other: float, successes: Array, failures: Array) -> Ar
     return np.asarray((top + np.log((weight * np.exp(grown - top)).sum(-1, keepdims=True)))[..., 0])
 
 
-def go_test(successes: Sequence[bool], config: GoConfig | None = None, rates: Array | None = None) -> GoVerdict:
+def go_test(
+    successes: Sequence[bool], config: GoConfig | None = None, rates: Array | None = None, look: bool = True
+) -> GoVerdict:
     """The verdict on real trials, in the order in which they were made; of none it is "not yet".
 
     rates: float[K] plausible success rates for the outlook, such as those that simulation predicts; what the trials alone leave
-    open when not given.
+    open when not given. look: whether to say how many more there will be, which takes 0.1 s.
     """
     c = config or GoConfig()
     outcome = np.array([bool(s) for s in successes], bool)
     s, f = np.cumsum(outcome), np.cumsum(~outcome)
     yes, no = log_capital(c.need, c.want, s, f), log_capital(c.want, c.need, s, f)
     limit = np.log(1 / c.risk)
-    first = {name: int(np.argmax(v >= limit)) if (v >= limit).any() else None for name, v in (("go", yes), ("no-go", no))}
+    first = {
+        name: int(np.argmax(v >= limit)) if (v >= limit).any() else None for name, v in (("go", yes), ("no-go", no))
+    }
     reached = sorted((i, name) for name, i in first.items() if i is not None)
     verdict: Answer = reached[0][1] if reached else "not yet"  # type: ignore[assignment]
     k, n = int(outcome.sum()), len(outcome)
     low, high = sequence(k, n, c.risk)
-    look = None if reached else outlook(k, n - k, c, rates)
+    ahead = outlook(k, n - k, c, rates) if look and not reached else None
     largest = [float(np.exp(min(v.max(initial=0.0), 700.0))) for v in (yes, no)]
-    return GoVerdict(verdict, reached[0][0] + 1 if reached else None, Rate(k, n), largest[0], largest[1], low, high, c, look)
+    return GoVerdict(
+        verdict, reached[0][0] + 1 if reached else None, Rate(k, n), largest[0], largest[1], low, high, c, ahead
+    )
 
 
 def outlook(successes: int, failures: int, config: GoConfig, rates: Array | None = None, seed: int = 0) -> Outlook:
@@ -158,8 +168,8 @@ def _when(hit: Array) -> Array:
 
 
 def _enough(p: float, other: float, risk: float, most: int) -> Array:
-    """int[most + 1]: how many successes bring a bettor against p, who bets on the higher rate `other`, to 1 / risk with 0, 1 … failures.
-    Failures are successes of the opposite question, with 1 − p and 1 − other."""
+    """int[most + 1]: how many successes bring a bettor against p, who bets on the higher rate `other`, to 1 / risk with 0, 1 …
+    failures. Failures are successes of the opposite question, with 1 − p and 1 − other."""
     f = np.arange(most + 1)
     low, high = np.zeros(most + 1, np.int64), np.full(most + 1, 1 << 40)
     for _ in range(41):  # the capital grows with every success

@@ -1,9 +1,9 @@
 """Worlds drawn from what an identification knows and does not know.
 
-Identified parameters come from their joint posterior: a Gaussian with the correlation of the estimates, each margin with the half-widths
-of its interval on either side (equal ones make a multivariate normal), cut off at the physical bounds. The rest is drawn as ranges say;
-what the motions could not tell keeps its range, or gets a wider one. A fit that ended at a bound of its search stretches the range to that
-bound: the truth lies there or beyond.
+Identified parameters come from their joint posterior: a Gaussian with the correlation of the estimates, each margin with the
+half-widths of its interval on either side (equal ones make a multivariate normal), cut off at the physical bounds. The rest is
+drawn as ranges say; what the motions could not tell keeps its range, or gets a wider one. A fit that ended at a bound of its
+search stretches the range to that bound: the truth lies there or beyond.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ class Posterior:
 
     def __post_init__(self) -> None:
         P = len(self.names)
-        rho = np.array(self.correlation, float).reshape(P, -1) if P else np.zeros((0, 0))
-        if rho.shape != (P, P) or {len(self.values), len(self.below), len(self.above)} != {P}:
+        sizes = {len(self.values), len(self.below), len(self.above), len(self.correlation), *map(len, self.correlation)}
+        if sizes != {P}:
             raise BadValue(
-                f"{P} names, {len(self.values)} values, correlation {rho.shape}; expected one of each and {P} × {P}. "
+                f"{P} names, {len(self.values)} values, correlation of {len(self.correlation)} rows; expected {P} of each. "
                 "Next: posterior(Identification.load(FILE))"
             )
+        rho = np.array(self.correlation, float).reshape(P, P)
         good = np.isfinite(rho).all() and np.allclose(rho, rho.T, atol=1e-6) and np.allclose(np.diag(rho), 1, atol=1e-6)
         if P and not (good and np.linalg.eigvalsh(rho)[0] > -1e-6):
             raise BadValue(
@@ -58,7 +59,8 @@ class Posterior:
         check_spans({n: (v, v) for n, v in zip(self.names, self.values, strict=True)})
 
     def sample(self, rng: np.random.Generator) -> WorldParams:
-        """One world. The rest takes as many numbers of `rng` as without an identification, so that it is the same world but for what is known."""
+        """One world. The rest takes as many numbers of `rng` as without an identification, so that it is the same world but for
+        what is known."""
         world = self.rest.sample(rng)
         own = np.random.default_rng(rng.integers(2**63))
         return world.replace(**dict(zip(self.names, self._joint(own).tolist(), strict=True)))
@@ -89,8 +91,8 @@ def posterior(
     `Randomization`; at strength 0 nothing but the identified ones moves. widen: factor, 1 … 10, on the range around
     nominal of each parameter that was looked for and not identified.
 
-    Raises `BadValue` for a factor outside its range and an estimate outside its interval, `BadFile` for a correlation that names other
-    parameters on one side than on the other.
+    Raises `BadValue` for a factor outside its range and an estimate outside its interval, `BadFile` for a correlation that
+    names other parameters on one side than on the other.
     """
     check_ranges(_Widened(widen))
     known = [n for n, e in found.estimates.items() if e.identified]
@@ -114,9 +116,17 @@ def posterior(
         if not e.identified and strength > 0 and SPACE[n].group in groups:
             spans[n] = _unknown(n, strength * widen, e.bound)
     rest = Randomization(strength, tuple(groups), WorldParams(), check_spans(spans))
-    down, up = ([(abs(getattr(found.estimates[n], side) - found.estimates[n].value)) / Z95 for n in known] for side in ("low", "high"))
+    down, up = (
+        [(abs(getattr(found.estimates[n], side) - found.estimates[n].value)) / Z95 for n in known]
+        for side in ("low", "high")
+    )
     return Posterior(
-        tuple(known), tuple(found.estimates[n].value for n in known), tuple(down), tuple(up), tuple(map(tuple, rho)), rest
+        tuple(known),
+        tuple(found.estimates[n].value for n in known),
+        tuple(down),
+        tuple(up),
+        tuple(map(tuple, rho)),
+        rest,
     )
 
 

@@ -1,14 +1,15 @@
 """What success rate a policy will have in reality, from simulated trials in worlds that reality may be.
 
-Reality is one world of those that are still plausible: a draw of the posterior (`transfer.posterior`), or of the ranges where nothing was
-identified. The policy is run in M such worlds, some trials in each. Its rate differs from world to world; the model is
+Reality is one world of those that are still plausible: a draw of the posterior (`transfer.posterior`), or of the ranges where
+nothing was identified. The policy is run in M such worlds, some trials in each. Its rate differs from world to world; the model
+is
 
     trials in world m succeed with p_m;   p_m ~ Beta(μ κ, (1 − μ) κ),   1 / (1 + κ) = ρ = s²
     μ uniform in (0, 1);   s half normal with scale 0.4, below 0.8:  the spread between worlds as a share of its largest
 
-and the real rate is one more p_m, its interval that of its predictive distribution: chance of the trials, few worlds and what the
-identification left open are all in it. What the simulator has no parameter for is not. (Beta-binomial model: Gelman et al. 2013, "Bayesian Data
-Analysis", ch. 5.)
+and the real rate is one more p_m, its interval that of its predictive distribution: chance of the trials, few worlds and what
+the identification left open are all in it. What the simulator has no parameter for is not. (Beta-binomial model: Gelman et al.
+2013, "Bayesian Data Analysis", ch. 5.)
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ class Predicted:
     def __str__(self) -> str:
         """ "91 % [78, 98] (10 worlds, 80 trials)" """
         low, high = self.interval
-        return f"{100 * self.value:.0f} % [{100 * low:.0f}, {100 * high:.0f}] ({len(self.worlds)} worlds, {self.simulated.n} trials)"
+        of = f"({len(self.worlds)} worlds, {self.simulated.n} trials)"
+        return f"{100 * self.value:.0f} % [{100 * low:.0f}, {100 * high:.0f}] {of}"
 
     def to_dict(self) -> dict[str, Any]:
         low, high = self.interval
@@ -106,8 +108,8 @@ def predicted(outcomes: Sequence[Sequence[bool]], seed: int = 0) -> Predicted:
     if len(outcomes) < LEAST_WORLDS or not all(outcomes):
         empty = sum(not o for o in outcomes)
         raise BadValue(
-            f"{len(outcomes)} worlds, {empty} of them without a trial; expected {LEAST_WORLDS} or more, each with trials: how much success "
-            "differs from one to another is part of the interval. Next: more worlds"
+            f"{len(outcomes)} worlds, {empty} of them without a trial; expected {LEAST_WORLDS} or more, each with trials: how much "
+            "success differs from one to another is part of the interval. Next: more worlds"
         )
     return Predicted(tuple((sum(map(bool, o)), len(o)) for o in outcomes), seed)
 
@@ -150,5 +152,7 @@ def jobs(policy: EvalConfig, worlds: Worlds, config: PredictConfig) -> list[list
         world = worlds.sample(np.random.default_rng([37, config.seed, m]))
         setting = replace(policy, world="sim", randomization=Randomization(0.0, centre=world), seed=config.seed)
         first = config.seed + m * config.tables
-        out.append([(setting, t, s, first + i) for s in policy.splits for i in range(config.tables) for t in policy.tasks])
+        out.append(
+            [(setting, t, s, first + i) for s in policy.splits for i in range(config.tables) for t in policy.tasks]
+        )
     return out
