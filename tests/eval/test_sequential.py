@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from palmar.errors import BadValue
-from palmar.eval.sequential import GoConfig, go_test, log_capital, outlook, sequence
+from palmar.eval.sequential import GoConfig, bounds, go_test, log_capital, outlook
 
 C = GoConfig(0.8, 0.95, 0.05)
 
@@ -36,7 +36,10 @@ def test_good_policies_go_and_bad_ones_do_not():
     good, bad = go_test([True] * 19), go_test([False] * 4)
     assert (good.verdict, good.at) == ("go", 19) and good.outlook is None
     assert bad.verdict == "no-go" and bad.at <= 3
-    assert str(good).startswith("go after 19: 19 of 19 real trials succeeded") and "80 % or less is" in str(good)
+    assert str(good).startswith("go after 19: 19 of 19 real trials succeeded") and "80 % or less is excluded" in str(
+        good
+    )
+    assert good.low > 0.8 and bad.high < 0.95
 
 
 def test_the_first_verdict_stands():
@@ -63,13 +66,21 @@ def test_the_outlook_knows_what_simulation_predicts():
     assert never.median is None and never.go + never.no_go < 0.5
 
 
-def test_the_confidence_sequence_holds_the_rate_at_every_look():
-    rng, missed = np.random.default_rng(2), 0
+def test_each_end_of_the_interval_holds_at_every_look():
+    rng, missed = np.random.default_rng(2), [0, 0]
     for _ in range(100):
         s = np.cumsum(rng.uniform(size=60) < 0.85)
-        missed += any(not low <= 0.85 <= high for low, high in (sequence(int(k), n + 1, 0.05) for n, k in enumerate(s)))
-    assert missed <= 5
-    assert sequence(0, 0, 0.05) == (0.0, 1.0)
+        ends = [bounds(int(k), n + 1 - int(k), C) for n, k in enumerate(s)]
+        missed = [missed[0] + any(low > 0.85 for low, _ in ends), missed[1] + any(high < 0.85 for _, high in ends)]
+    assert max(missed) <= 8
+    assert bounds(0, 0, C) == (0.0, 1.0)
+
+
+def test_the_interval_and_the_verdict_agree():
+    for s, f in product(range(0, 40, 3), range(12)):
+        low, high = bounds(s, f, C)
+        assert (low >= C.need) == (log_capital(C.need, C.want, np.array(s), np.array(f)) >= np.log(20))
+        assert (high <= C.want) == (log_capital(C.want, C.need, np.array(s), np.array(f)) >= np.log(20))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Automatic domain randomisation on pretend policies: ranges find where a policy fails, and a stopped run goes on as if it had not been."""
+"""Automatic domain randomisation on pretend policies: ranges find where a policy fails, and a stopped run goes on unchanged."""
 
 import json
 from dataclasses import replace

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import inf, lgamma
+from math import inf
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -71,8 +71,8 @@ class Outlook:
 class GoVerdict:
     """verdict: the first that was reached. at: after which trial, None: not yet. trials: all that are there, also later ones.
 
-    for_go, for_no_go: the largest capital of each bettor; the verdict comes at 1 / risk. low, high: the success rates that
-    are not excluded at the risk, valid at every look (of all trials).
+    for_go, for_no_go: the largest capital of each bettor; the verdict comes at 1 / risk. low, high: rates below and above are
+    excluded by all trials, each at the risk (`bounds`).
     """
 
     verdict: Answer
@@ -88,12 +88,13 @@ class GoVerdict:
     def __str__(self) -> str:
         """Verdict and evidence in a sentence."""
         c, t = self.config, self.trials
-        span = f"[{100 * self.low:.0f}, {100 * self.high:.0f}] %"
-        said = f"{t.successes} of {t.n} real trials succeeded; rates in {span} are not excluded"
+        said = f"{t.successes} of {t.n} real trials succeeded"
+        left = f"a rate in {100 * self.low:.0f} … {100 * self.high:.0f} % is left"
         if self.verdict == "go":
-            return f"go after {self.at}: {said}, and {100 * c.need:g} % or less is, at a risk of {100 * c.risk:g} %"
+            return f"go after {self.at}: {said}; {100 * c.need:g} % or less is excluded at a risk of {100 * c.risk:g} %, {left}"
         if self.verdict == "no-go":
-            return f"no-go after {self.at}: {said}, and {100 * c.want:g} % or more is, at a risk of {100 * c.risk:g} %"
+            return f"no-go after {self.at}: {said}; {100 * c.want:g} % or more is excluded at a risk of {100 * c.risk:g} %, {left}"
+        said += f", {left}"
         return (
             f"not yet: {said}; evidence for go {self.for_go:.3g} and for no-go {self.for_no_go:.3g} of {1 / c.risk:g}"
         )
@@ -134,7 +135,7 @@ def go_test(
     reached = sorted((i, name) for name, i in first.items() if i is not None)
     verdict: Answer = reached[0][1] if reached else "not yet"  # type: ignore[assignment]
     k, n = int(outcome.sum()), len(outcome)
-    low, high = sequence(k, n, c.risk)
+    low, high = bounds(k, n - k, c)
     ahead = outlook(k, n - k, c, rates) if look and not reached else None
     largest = [float(np.exp(min(v.max(initial=0.0), 700.0))) for v in (yes, no)]
     return GoVerdict(
@@ -179,19 +180,20 @@ def _enough(p: float, other: float, risk: float, most: int) -> Array:
     return high
 
 
-def sequence(successes: int, n: int, risk: float) -> tuple[float, float]:
-    """Success rates whose bettor has less than 1 / risk: a confidence sequence, valid at every look together.
+def bounds(successes: int, failures: int, config: GoConfig) -> tuple[float, float]:
+    """(low, high): rates below low, and above high, are excluded by the bettors who bet against them. Each end is wrong at any
+    look with a probability of at most `risk`, and `need` is below low where the verdict is go on these trials."""
+    low = _below(successes, failures, config.want, config.risk)
+    return low, 1 - _below(failures, successes, 1 - config.need, config.risk)
 
-    The bettor's money is spread as Beta(1/2, 1/2) over all rates (Robbins 1970; Howard et al. 2021, arXiv 1810.08240).
-    """
-    f = n - successes
-    mixture = lgamma(successes + 0.5) + lgamma(f + 0.5) - lgamma(n + 1) - 2 * lgamma(0.5)
-    p = np.linspace(0, 1, 2001)[1:-1]
-    inside = mixture - successes * np.log(p) - f * np.log1p(-p) < np.log(1 / risk)
-    kept = p[inside]
-    if not len(kept):
-        return successes / n, successes / n
-    step = p[1] - p[0]
-    low = 0.0 if kept[0] <= p[0] and successes == 0 else max(0.0, float(kept[0] - step))
-    high = 1.0 if kept[-1] >= p[-1] and f == 0 else min(1.0, float(kept[-1] + step))
-    return low, high
+
+def _below(successes: int, failures: int, other: float, risk: float) -> float:
+    """The highest rate, below the share of successes, whose bettor has 1 / risk; 0 where there is none. Half of the money is on
+    `other`; against a rate that is higher, on the middle between it and 1."""
+    s, f = np.array(successes), np.array(failures)
+    low, high = 0.0, successes / max(successes + failures, 1)
+    for _ in range(40):  # there the capital falls as the rate rises
+        mid = (low + high) / 2
+        there = mid > 0 and log_capital(mid, other if mid < other else (1 + mid) / 2, s, f) >= np.log(1 / risk)
+        low, high = (mid, high) if there else (low, mid)
+    return low
