@@ -192,7 +192,7 @@ def _below(successes: int, failures: int, other: float, risk: float) -> float:
     `other`; against a rate that is higher, on the middle between it and 1."""
     s, f = np.array(successes), np.array(failures)
     low, high = 0.0, successes / max(successes + failures, 1)
-    for _ in range(40):  # there the capital falls as the rate rises
+    for _ in range(30):  # there the capital falls as the rate rises
         mid = (low + high) / 2
         there = mid > 0 and log_capital(mid, other if mid < other else (1 + mid) / 2, s, f) >= np.log(1 / risk)
         low, high = (mid, high) if there else (low, mid)
