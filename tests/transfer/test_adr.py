@@ -66,6 +66,7 @@ def test_one_parameter_is_at_its_end_and_the_rest_inside():
     for b in ran:
         assert b.params[b.parameter] == state.ranges[b.parameter][("low", "high").index(b.side)]
         assert all(low <= b.params[n] <= high for n, (low, high) in state.ranges.items())
+    assert ("action_delay", "low") not in {(b.parameter, b.side) for b in ran}, "there is nothing below 0"
     assert worlds(SMALL, state).ranges == state.ranges
 
 
@@ -143,6 +144,7 @@ def test_a_damaged_history_is_refused(tmp_path, change):
             {"limits": {"friction": (1.2, 1.5)}},
             r"centre of friction is 1, outside its limits 1.2 … 1.5; .* Next: wider",
         ),
+        ({"parameters": ("mass",), "limits": {"mass": (1, 1)}}, r"no end of mass can move: .* Next: wider limits"),
         ({"buffer": 0}, r"buffer is 0; expected 1"),
         ({"widen": 0.0}, r"widen is 0.0; expected above 0"),
         ({"threshold": 1.5}, r"threshold is 1.5; expected 0 … 1"),

@@ -60,10 +60,20 @@ class AdrConfig:
                     f"centre of {name} is {self.centre[name]:g}, outside its limits {low:g} … {high:g}; expected it inside. "
                     "Next: wider limits, or none"
                 )
+        if not self.ends():
+            raise BadValue(
+                f"no end of {', '.join(self.parameters)} can move: all limits are at the centre. Next: wider limits, or none"
+            )
 
     def bounds(self, name: str) -> tuple[float, float]:
         p = SPACE[name]
         return self.limits.get(name, (p.least, p.most))
+
+    def ends(self) -> list[tuple[str, Side]]:
+        """(parameter, side) of the ends that can move: a delay of 0 ticks has nothing below it."""
+        return [
+            (n, s) for n in self.parameters for s, b in zip(SIDES, self.bounds(n), strict=True) if b != self.centre[n]
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """As it comes back from JSON."""
@@ -150,9 +160,9 @@ def episodes(config: AdrConfig, state: AdrState) -> list[Boundary]:
     """The boundary episodes of the next iteration."""
     rng = np.random.default_rng([101, config.seed, state.iteration])
     out = []
-    inside = worlds(config, state)
+    inside, ends = worlds(config, state), config.ends()
     for i in range(config.episodes):
-        name, side = config.parameters[rng.integers(len(config.parameters))], SIDES[rng.integers(2)]
+        name, side = ends[rng.integers(len(ends))]
         params = inside.sample(rng).replace(**{name: state.ranges[name][SIDES.index(side)]})
         out.append(Boundary(params, name, side, state.iteration * config.episodes + i))
     return out
