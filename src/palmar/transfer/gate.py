@@ -86,9 +86,7 @@ def transfer_gate(
     if len(evidence) >= LEAST and all(e.real.rate.n and e.sim.n for e in evidence):
         order = ranking([Scored(e.name, e.sim, e.real.rate) for e in evidence])
     elif len(evidence) < LEAST:
-        notes.append(
-            f"{len(evidence)} policies have no rank correlation; {LEAST} or more have, and 8 one that says much"
-        )
+        notes.append(f"no rank correlation: it takes {LEAST} policies or more, and 8 for one that says much")
     return TransferGate(tuple(policies), order, tuple(dict.fromkeys(notes)), about or {})
 
 

@@ -7,6 +7,7 @@ from html import escape
 from palmar.eval import ranking_plot
 from palmar.eval.bootstrap import Estimate
 from palmar.eval.pages import table, whole
+from palmar.eval.report import plain
 from palmar.eval.sequential import GoVerdict
 from palmar.transfer.gate import TransferGate
 
@@ -40,7 +41,7 @@ def page(gate: TransferGate, title: str = "From simulation to reality") -> str:
         "looked at.</p>",
         "".join(f"<p>{escape(n)}.</p>" for n in gate.notes),
         "<h2>Policies</h2>",
-        table(("", "policy", "simulation", "predicted", "real", "in its interval", "verdict"), _rows(gate)),
+        table(("policy", "verdict", "simulation", "predicted", "real", "in its interval"), _rows(gate)),
     ]
     if gate.held.n:
         parts.append(
@@ -62,7 +63,9 @@ def page(gate: TransferGate, title: str = "From simulation to reality") -> str:
     if gate.about:
         parts.append(
             "<h2>Settings</h2>"
-            + table(("", ""), [[escape(k), f'<td class="text">{escape(str(x))}</td>'] for k, x in gate.about.items()])
+            + table(
+                ("", ""), [[escape(k), f'<td class="text">{escape(str(plain(x)))}</td>'] for k, x in gate.about.items()]
+            )
         )
     return whole(title, "".join(parts))
 
@@ -72,16 +75,12 @@ def _rows(gate: TransferGate) -> list[list[str]]:
     for i, j in enumerate(gate.policies):
         e = j.evidence
         held = {True: "yes", False: "no", None: "–"}[j.held]
-        predicted = "–" if e.predicted is None else escape(str(e.predicted))
-        out.append(
-            [
-                str(i + 1),
-                escape(e.name),
-                escape(str(e.sim)),
-                predicted,
-                escape(str(e.real.rate)),
-                held,
-                escape(j.verdict.verdict),
-            ]
-        )
+        cells = [str(e.sim), "–" if e.predicted is None else str(e.predicted), str(e.real.rate)]
+        out.append([f"{i + 1} · {escape(e.name)}", escape(j.verdict.verdict), *map(_under, cells), held])
     return out
+
+
+def _under(text: str) -> str:
+    """A rate, with its interval under it in small print."""
+    rate, bracket, rest = text.partition(" [")
+    return f"{escape(rate)}<small>{escape(bracket.strip() + rest)}</small>" if bracket else escape(text)
