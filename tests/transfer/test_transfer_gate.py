@@ -224,3 +224,17 @@ def test_mistakes_of_adr_end_with_code_2(words, message, tmp_path, monkeypatch, 
     assert main(["adr", "expert", "--out", "h.json", *words]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("wide")
+def test_adr_trains_the_policy_on_in_the_present_ranges(tmp_path, capsys):
+    pytest.importorskip("torch")
+    from palmar.data.reader import Dataset
+
+    words = ["adr", "shipped", "--out", str(tmp_path / "h.json"), "--parameters", "gain", "--tasks", "reach", "--timeout", "4"]
+    words += ["--episodes", "1", "--train", str(tmp_path / "rounds"), "--every", "1", "--demonstrations", "1", "--steps", "1"]
+    assert main([*words, "--batch-size", "2", "--iterations", "1", "--processes", "1", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["policy"] == str(tmp_path / "rounds/round-00001")
+    assert (tmp_path / "rounds/round-00001/config.json").exists()
+    assert len(Dataset(tmp_path / "rounds/data-00001", cache=False).episodes) == 1

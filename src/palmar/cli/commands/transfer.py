@@ -132,9 +132,9 @@ class Transfer:
         if twice := next((p for p in self.policies if self.policies.count(p) > 1), None):
             raise BadValue(f"'{twice}' is named twice; expected each policy once. Next: leave one out")
         if bool(self.body) == bool(self.real):
-            given = "both --body and --real" if self.body else "neither --body nor --real"
+            said = "both --body and --real" if self.body else "neither --body nor --real"
             raise BadValue(
-                f"{given} say where the real trials are from; expected one. Next: --body twin:0, or --real FILE.json "
+                f"{said} say where the real trials are from; expected one. Next: --body twin:0, or --real FILE.json "
                 "of palmar eval --out or palmar run --log"
             )
         for name, given in (("real", self.real), ("sim", self.sim)):
