@@ -254,6 +254,9 @@ ROWS = {  # what an arm of each study measures
     "failing_twins": DETECTED | {"_success": RATE, "_successes": [3, 2]},
     "slowing": {f"{k}: both": RATE for k in ("moving", "tight")}
     | {f"_{k} reached": SEEN for k in ("moving", "tight")},
+    "ranking": {
+        "simulation": RATE, "twins 0 … 3": RATE, "predicted for one twin": "50 %", "_worlds": [[5, 10]] * 3, "_twins": [RATE] * 4,
+    },
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from palmar.eval.gate import Change, GateConfig, GateVerdict, change, gate
 from palmar.eval.results import Results, shared
 from palmar.lab.suite import EvalConfig, evaluate
 from palmar.sim import tasks
+from palmar.sim.draws import Worlds
 from palmar.sim.params import NO_RANDOMIZATION, SPACE, Randomization, WorldParams
 from palmar.sim.reality import check_world
 
@@ -21,7 +22,7 @@ class Tables:
 
     trials: int
     world: str = "sim"
-    randomization: Randomization = NO_RANDOMIZATION
+    randomization: Worlds = NO_RANDOMIZATION
     tasks: tuple[str, ...] = tasks.ALL
     seed: int = 500_000
     timeout: float = 10.0

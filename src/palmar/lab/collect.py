@@ -25,6 +25,7 @@ from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks, truth
+from palmar.sim.draws import Worlds
 from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
 from palmar.sim.reality import check_world
@@ -58,7 +59,7 @@ class CollectConfig:
     episodes: Count = 100
     tasks: tuple[str, ...] = tasks.ALL
     seed: Seed = 0
-    randomization: Randomization = field(default_factory=lambda: Randomization(COLLECTED))
+    randomization: Worlds = field(default_factory=lambda: Randomization(COLLECTED))
     noises: tuple[float, ...] = NOISES
     driver: str = "expert"
     beta: Share = 0.0

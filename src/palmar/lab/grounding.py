@@ -23,7 +23,8 @@ from palmar.robot_parts import Camera
 from palmar.robots.arm7 import arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
-from palmar.sim.params import NO_RANDOMIZATION, Randomization
+from palmar.sim.draws import Worlds
+from palmar.sim.params import NO_RANDOMIZATION
 from palmar.sim.reality import check_world
 from palmar.sim.scenario import TEST_SEED, check_seed, phrase
 from palmar.sim.things import SHAPES
@@ -44,7 +45,7 @@ class GroundingConfig:
     seed: int = 0
     world: str = "sim"
     camera: str = "front"
-    randomization: Randomization = NO_RANDOMIZATION
+    randomization: Worlds = NO_RANDOMIZATION
 
     def __post_init__(self) -> None:
         if self.tables < 1:

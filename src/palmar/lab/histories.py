@@ -17,6 +17,7 @@ from palmar.runtime.confidence.learn import Rollouts
 from palmar.runtime.confidence.recorded import CHUNK_SIGNALS, rollouts
 from palmar.runtime.loop import Subscriber, Tick
 from palmar.runtime.pool import spread
+from palmar.sim.draws import Worlds
 from palmar.sim.params import Randomization
 from palmar.types import ActionChunk
 
@@ -100,7 +101,7 @@ def histories(
 
 def familiar_features(
     policy: str, tasks: Sequence[str], timeout: float, robot: str = "arm7", tables: int = 15, processes: int | None = None,
-    progress: bool = True, worlds: Sequence[Randomization] = (Randomization(COLLECTED),),
+    progress: bool = True, worlds: Sequence[Worlds] = (Randomization(COLLECTED),),
 ) -> Gaussian | None:  # fmt: skip
     """Of what the policy makes of what it sees where it succeeds: `tables` of each task in each of `worlds`, which are drawn as
     demonstrations are collected in. None for a policy that gives no features, or that never succeeds there."""

@@ -22,6 +22,7 @@ from palmar.ranges import COLLECTED
 from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks, truth
+from palmar.sim.draws import Worlds
 from palmar.sim.params import Randomization
 from palmar.sim.scenario import HELD_OUT, Scenario, check_seed
 from palmar.sim.things import DESTINATIONS, SHAPES, Item, apart
@@ -43,7 +44,7 @@ class StillsConfig:
     frames: int = 6
     seed: int = 400_000
     alike: float = 0.5
-    randomization: Randomization = field(default_factory=lambda: Randomization(COLLECTED))
+    randomization: Worlds = field(default_factory=lambda: Randomization(COLLECTED))
     extents: bool = False
 
     def __post_init__(self) -> None:

@@ -24,8 +24,9 @@ from palmar.runtime.monitor import Finished, SafetyCounts, Smoothness
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks
+from palmar.sim.draws import Worlds
 from palmar.sim.experts import Expert
-from palmar.sim.params import NO_RANDOMIZATION, Randomization
+from palmar.sim.params import NO_RANDOMIZATION
 from palmar.sim.reality import stage
 from palmar.sim.scenario import TEST_SEED, Scenario, check_seed
 from palmar.sim.things import DESTINATIONS
@@ -53,7 +54,7 @@ class EvalConfig:
     splits: tuple[Split, ...] = ("layout",)
     world: str = "sim"
     seed: Seed = 0
-    randomization: Randomization = NO_RANDOMIZATION
+    randomization: Worlds = NO_RANDOMIZATION
     swap: bool = False
     execute: Count = 4
     latency: Annotated[float, LATENCY] = 0.0

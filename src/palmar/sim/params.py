@@ -13,6 +13,7 @@ import numpy as np
 
 from palmar.errors import BadValue, UnknownName
 from palmar.ranges import Strength, check_ranges
+from palmar.sim.choosing import check_spans, chosen
 from palmar.sim.space import GROUPS, SPACE, Group, Param
 
 __all__ = ["GROUPS", "NOMINAL", "NO_RANDOMIZATION", "SPACE", "Group", "Param", "Randomization", "WorldParams"]
@@ -73,25 +74,16 @@ class Randomization:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        for what, chosen in (("groups", self.groups), ("names", self.names)):
-            if chosen is not None and not len(chosen):
-                raise BadValue(
-                    f"{what} of the parameters that move are empty; expected at least one. "
-                    f"Next: {', '.join(GROUPS)}, names of parameters, or strength 0 for none"
-                )
+        if not self.groups:
+            raise BadValue(
+                f"groups of the parameters that move are empty; expected at least one. Next: {', '.join(GROUPS)}, or strength 0"
+            )
         for g in self.groups:
             if g not in GROUPS:
                 raise UnknownName("parameter group", g, GROUPS)
-        for name in (*(self.names or ()), *self.ranges):
-            if name not in SPACE:
-                raise UnknownName("world parameter", name, SPACE)
-        for name, (low, high) in self.ranges.items():
-            p = SPACE[name]
-            if not (np.isfinite([low, high]).all() and p.least <= low <= high <= p.most):
-                raise BadValue(
-                    f"range of {name} is {low:g} … {high:g}; expected low ≤ high within {p.least:g} … {p.most:g}"
-                    f"{p.unit and ' ' + p.unit}. Next: ({p.low:g}, {p.high:g}), its ordinary one"
-                )
+        if self.names is not None:
+            object.__setattr__(self, "names", chosen(self.names))
+        check_spans(self.ranges)
 
     def sample(self, rng: np.random.Generator) -> WorldParams:
         """One world, uniform in every range. Takes one number from `rng`, the seed of the world; each parameter is drawn from
@@ -129,14 +121,8 @@ def uniform(seed: int, name: str) -> float:
 
 
 def subset(words: Sequence[str], strength: float = 1.0) -> Randomization:
-    """Randomisation of groups and parameters by their names, mixed: `subset(["visual", "friction"])`.
-
-    Raises `BadValue` for no words, `UnknownName` for one that is neither a group nor a parameter.
-    """
-    for w in words:
-        if w not in GROUPS and w not in SPACE:
-            raise UnknownName("parameter or group of parameters", w, (*GROUPS, *SPACE))
-    return Randomization(strength, names=tuple(n for n, p in SPACE.items() if n in words or p.group in words))
+    """Randomisation of groups and parameters by their names, mixed: `subset(["visual", "friction"])`. Raises what `chosen` does."""
+    return Randomization(strength, names=chosen(words))
 
 
 def randomized(strength: float, words: Sequence[str] = ()) -> Randomization:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
+from palmar.cli.commands.adr import Adr
 from palmar.cli.commands.body import CheckBody
 from palmar.cli.commands.certify import Certify
 from palmar.cli.commands.data import Bag, Collect, Import, Inspect, Questions, Repair
@@ -17,6 +18,7 @@ from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
+from palmar.cli.commands.transfer import Transfer
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -25,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "repair": Repair, "questions": Questions, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
+    "adr": Adr, "transfer": Transfer,
     "certify": Certify,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
@@ -34,7 +37,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
+    "COMMANDS", "Adapt", "Adr", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
     "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions",
-    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train",
+    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train", "Transfer",
 ]  # fmt: skip

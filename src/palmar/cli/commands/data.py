@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import Positional
 
+from palmar.cli.identified import identified
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
-from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.errors import BadValue
 from palmar.ranges import COLLECTED, SEED, Count, Period, Processes, Range, Seconds, Seed, Share, Strength
 
 ROBOT = "arm7"
 """Whose demonstrations the scripted experts record where no robot is named."""
 
 if TYPE_CHECKING:
-    from palmar.sim.params import Randomization
+    from palmar.sim.draws import Worlds
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Collect:
     world: str = "sim"
     """Where the robot stands: sim, or twin:SEED, near:SEED, far:SEED, other:SEED for a reality (docs/realities.md)."""
     identified: Path | None = None
-    """Draw the parameters that `palmar sysid --out` identified from their intervals."""
+    """Draw the parameters that `palmar sysid --out` identified from their joint posterior."""
+    widen: Annotated[float, Range(1, 10)] = 1.0
+    """With --identified: factor on the ranges of the parameters that were looked for and not identified."""
     stills: bool = False
     """Photograph that many tables instead, six arrangements each: cheap labels of where to look."""
     resume: bool = False
@@ -81,7 +84,7 @@ class Collect:
     """One JSON object with every figure on stdout."""
     only_with: ClassVar = {
         "patience": "correct", "detector": "correct", "body": "teleop", "instruction": "teleop", "names": "teleop",
-        "longest": "teleop", "watchdog": "teleop",
+        "longest": "teleop", "watchdog": "teleop", "widen": "identified",
     }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
@@ -92,9 +95,13 @@ class Collect:
         from palmar.lab.stills import StillsConfig, collect_stills
         from palmar.sim.params import randomized
 
-        worlds = randomized(self.strength, self.vary)
+        worlds: Worlds = randomized(self.strength, self.vary)
         if self.identified:
-            worlds = _identified(self.identified, self.strength)
+            if self.vary:
+                raise BadValue(
+                    f"--vary {' '.join(self.vary)} does not count with --identified, which says what moves. Next: leave one out"
+                )
+            worlds = identified(self.identified, self.strength, self.widen)
         writable_folder(self.out)
         if self.stills:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
@@ -118,7 +125,8 @@ class Collect:
     def _check_mode(self) -> None:
         """Raise `BadValue` for an option that does not count with --teleop."""
         scripted = (
-            "tasks", "strength", "vary", "driver", "beta", "correct", "patience", "detector", "world", "identified", "stills",
+            "tasks", "strength", "vary", "driver", "beta", "correct", "patience", "detector", "world", "identified", "widen",
+            "stills",
             "processes",
         )  # fmt: skip
         usual = {f.name: f.default for f in fields(self)}
@@ -147,33 +155,6 @@ class Collect:
         if done.saved:
             console.print(f"Next: palmar inspect {done.root} --quality")
         return done.exit_code, asdict(done) | {"root": str(done.root)}
-
-
-def _identified(path: Path, strength: float) -> Randomization:
-    """Worlds drawn from a file of `palmar sysid --out`. Raises `BadFile`, which names the file."""
-    import json
-
-    from palmar.transfer.identification import Identification
-
-    regular_file(path)
-    why = "it is not JSON"
-    try:
-        if path.exists():
-            json.loads(path.read_text("utf-8"))
-        why = "it lacks what one has, or holds something else in its place"
-        found = Identification.load(path)
-        for name, e in found.estimates.items():
-            if not e.low <= e.value <= e.high:
-                why = f"{name} is {e.value}, outside its interval {e.low} … {e.high}"
-                raise BadValue(why)
-        return found.randomization(strength)
-    except (ValueError, TypeError, LookupError, AttributeError, BadFile) as error:  # whatever an edited file holds
-        if not path.exists():
-            raise
-        why = str(error) if isinstance(error, UnknownName) else why
-        raise BadFile(
-            f"'{path}' is no identification: {why}. Next: palmar sysid --out FILE.json, which writes one"
-        ) from error
 
 
 @dataclass(frozen=True)
