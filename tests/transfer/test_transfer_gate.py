@@ -231,8 +231,30 @@ def test_adr_trains_the_policy_on_in_the_present_ranges(tmp_path, capsys):
     pytest.importorskip("torch")
     from palmar.data.reader import Dataset
 
-    words = ["adr", "shipped", "--out", str(tmp_path / "h.json"), "--parameters", "gain", "--tasks", "reach", "--timeout", "4"]
-    words += ["--episodes", "1", "--train", str(tmp_path / "rounds"), "--every", "1", "--demonstrations", "1", "--steps", "1"]
+    words = [
+        "adr",
+        "shipped",
+        "--out",
+        str(tmp_path / "h.json"),
+        "--parameters",
+        "gain",
+        "--tasks",
+        "reach",
+        "--timeout",
+        "4",
+    ]
+    words += [
+        "--episodes",
+        "1",
+        "--train",
+        str(tmp_path / "rounds"),
+        "--every",
+        "1",
+        "--demonstrations",
+        "1",
+        "--steps",
+        "1",
+    ]
     assert main([*words, "--batch-size", "2", "--iterations", "1", "--processes", "1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["policy"] == str(tmp_path / "rounds/round-00001")
