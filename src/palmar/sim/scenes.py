@@ -16,6 +16,7 @@ from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
 from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Servo, Shape
 from palmar.robot_parts import Camera
 from palmar.sim import tasks
+from palmar.sim.compounds import BUILDERS, Look
 from palmar.sim.params import SPACE, WorldParams
 from palmar.sim.rooms import TABLE, Room
 from palmar.sim.scenario import Scenario
@@ -198,27 +199,45 @@ def _add_drive(spec: Any, drive: Drive, gain: float) -> None:
 def add_item(spec: Any, name: str, item: Item, params: WorldParams, top: float) -> None:
     """A thing on the ground at height `top`: a free body, or a fixed one where it has no mass of its own."""
     rgba = paint(item.colour, params)
-    if item.shape in DESTINATIONS:
-        body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top])
-        _add_destination(body, item.shape, rgba, params)
-        return
     scale = params["object_scale"]
+    if item.kind.foot or item.kind.geom in BUILDERS:
+        _add_compound(spec, name, item, rgba, params, top)
+        return
     size = np.array(item.size) * scale
     body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top + item.rest_height * scale + 0.0005])
     body.quat = matrix_to_quat(rotvec_to_matrix(np.array([0, 0, item.yaw])))
     if item.mass:
         body.add_freejoint(name=name)
-    friction = _friction(params)
+    friction = [item.kind.slip * f for f in _friction(params)]
     geom = body.add_geom(name=name, type=_GEOMS[item.kind.geom], size=size, rgba=rgba, friction=friction, condim=4)
     if item.mass:
         geom.mass = item.mass * params["mass"]
-    if item.kind.geom != "box":
+    if item.kind.slip != 1.0:
+        geom.condim, geom.priority = 3, 1  # its own friction counts, whatever it touches
+    elif item.kind.geom != "box":
         geom.condim, geom.friction = 6, [friction[0], friction[1], 0.003]  # round things come to rest
 
 
 def paint(colour: str, params: WorldParams) -> tuple[float, float, float, float]:
     h, s, v = COLOURS[colour]
     return (*colorsys.hsv_to_rgb((h + params["object_hue"]) % 1.0, s, min(1.0, v * params["object_value"])), 1.0)
+
+
+def _add_compound(
+    spec: Any, name: str, item: Item, rgba: tuple[float, ...], params: WorldParams, top: float
+) -> None:
+    """What stands fast, with its origin at its foot, and what is made of several boxes."""
+    if item.shape in DESTINATIONS:
+        body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top])
+        _add_destination(body, item.shape, rgba, params)
+        return
+    scale, share = params["object_scale"], params["friction"]
+    height = 0.0 if item.kind.foot else item.rest_height * scale + 0.0005
+    body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top + height])
+    body.quat = matrix_to_quat(rotvec_to_matrix(np.array([0, 0, item.yaw])))
+    if item.mass:
+        body.add_freejoint(name=name)
+    BUILDERS[item.kind.geom](spec, body, name, item, Look(rgba, _friction(params), share, scale, params["mass"]))
 
 
 def _add_destination(body: Any, shape: str, rgba: tuple[float, ...], params: WorldParams) -> None:
