@@ -15,6 +15,9 @@ from palmar.sim.world import World
 from palmar.types import Array, Observation
 
 
+AT_HAND = 0.03  # nearer than this to the gripper a thing is where the gripper is taken to be [m]
+
+
 class Belief:
     """A `State` for plans. params: believed. measured: False leaves poses to simulator truth, so that only plans that read
     parameters (friction, sizes) can be wrong.
@@ -71,7 +74,10 @@ class Belief:
         return ground(room, self.params)
 
     def item(self, i: int) -> Array:
-        return self._seen(self.world.item(i))
+        """As a wrist camera shows it from the gripper where it is at hand, else as the camera beside the robot does."""
+        item = self.world.item(i)
+        away = item - self.world.tcp if self._poses else np.full(3, np.inf)
+        return self.tcp + away if np.linalg.norm(away) < AT_HAND else self._seen(item)
 
     def rotation(self, i: int) -> Array:
         return self.world.rotation(i)

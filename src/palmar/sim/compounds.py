@@ -21,6 +21,8 @@ Vector = tuple[float, float, float]
 
 BALLS = 6  # in a cup
 BALL = 0.007  # their radius [m]
+CLEARANCE = 0.002  # between a peg in the middle of its hole and the walls [m]
+FIRM = (0.008, 1.0)  # time constant [s] and damping of contacts of what must not creep between fingers: two steps of the simulation
 POST = (0.009, 0.025)  # radius and half length of the handle of a drawer or door: a round post that stands on its top [m]
 POST_HEIGHT = 0.068  # of its middle over the ground [m]
 TRAVEL = 0.09  # how far a drawer comes out [m]
@@ -74,8 +76,10 @@ def _zone(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
 
 
 def _socket(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
-    """A block with a square hole down to the ground. size: half side of the block, half side of the hole, half height."""
+    """A block with a square hole down to the ground. size: half side of the block, half side of the hole, half height. The hole
+    is cut to its peg: larger by `CLEARANCE` all around, whatever the size of things."""
     half, hole, height = item.size
+    hole = (hole - CLEARANCE) * look.scale + CLEARANCE
     wall = (half - hole) / 2
     for size, pos in _walls(hole + wall, hole + wall, height, wall):
         _box(body, size, pos, **look.solid)
@@ -85,9 +89,10 @@ def _cup(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
     """A square cup, open at the top, with balls in it. size: half side, wall, half height."""
     half, wall, height = (look.scale * s for s in item.size)
     heavy = item.mass * look.mass / 5
-    _box(body, (half, half, wall / 2), (0, 0, -height + wall / 2), mass=heavy, **look.solid)
+    firm = look.solid | {"solref": FIRM, "priority": 1}
+    _box(body, (half, half, wall / 2), (0, 0, -height + wall / 2), mass=heavy, **firm)
     for size, (x, y, _) in _walls(half - wall / 2, half - wall / 2, height, wall / 2):
-        _box(body, size, (x, y, 0.0), mass=heavy, **look.solid)
+        _box(body, size, (x, y, 0.0), mass=heavy, **firm)
     grid = 0.0135
     for k in range(BALLS):
         x, y, z = (k % 2 - 0.5) * grid, (k // 2 % 2 - 0.5) * grid, -height + wall + BALL * (1.1 + 2.05 * (k // 4))
@@ -95,7 +100,7 @@ def _cup(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
         ball.add_freejoint(name=f"{name}_ball{k}")
         ball.add_geom(
             type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[BALL, 0, 0], rgba=[0.96, 0.95, 0.9, 1.0], mass=0.002 * look.mass,
-            friction=[0.5 * look.friction[0], 0.005, 5e-4], condim=6,
+            friction=[0.5 * look.friction[0], 0.005, 1e-4], condim=3,
         )  # fmt: skip
 
 

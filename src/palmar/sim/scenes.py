@@ -16,7 +16,7 @@ from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
 from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Servo, Shape
 from palmar.robot_parts import Camera
 from palmar.sim import tasks
-from palmar.sim.compounds import BUILDERS, Look
+from palmar.sim.compounds import BUILDERS, FIRM, Look
 from palmar.sim.params import SPACE, WorldParams
 from palmar.sim.rooms import TABLE, Room
 from palmar.sim.scenario import Scenario
@@ -212,6 +212,8 @@ def add_item(spec: Any, name: str, item: Item, params: WorldParams, top: float) 
     geom = body.add_geom(name=name, type=_GEOMS[item.kind.geom], size=size, rgba=rgba, friction=friction, condim=4)
     if item.mass:
         geom.mass = item.mass * params["mass"]
+    if item.kind.firm:
+        geom.solref, geom.priority = FIRM, 1
     if item.kind.slip != 1.0:
         geom.condim, geom.priority = 3, 1  # its own friction counts, whatever it touches
     elif item.kind.geom != "box":

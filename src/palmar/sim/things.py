@@ -30,7 +30,8 @@ class Form:
     its origin over the ground at rest [m]. mass [kg]; 0: it stands fast. room: how far the middle of another thing must be
     from it, beside that thing's own `room` [m]. square: looks alike after a quarter turn. nouns: the first is the usual one.
     foot: its origin is its foot, it stands fast and keeps its size; else the origin is the centre. slip: its own friction as
-    a share of that of other things, where it slides more easily than they do.
+    a share of that of other things, where it slides more easily than they do. firm: its contacts are stiff, so that it does
+    not creep between fingers.
     """
 
     geom: Literal["box", "cylinder", "sphere", "plate", "tray", "zone", "socket", "cup", "bowl", "drawer", "door"]
@@ -43,6 +44,7 @@ class Form:
     square: bool = False
     foot: bool = False
     slip: float = 1.0
+    firm: bool = False
 
 
 KINDS: dict[str, Form] = {
@@ -58,7 +60,7 @@ KINDS: dict[str, Form] = {
     ),
     "puck": Form("cylinder", (0.028, 0.014, 0.0), (0.028, 0.028, 0.014), 0.014, 0.06, 0.05, ("puck", "disc"), slip=0.025),
     "zone": Form("zone", (0.035, 0.0005, 0.0), (0.035, 0.035, 0.0005), 0.0, 0.0, 0.0, ("zone", "spot"), foot=True),
-    "peg": Form("cylinder", (0.012, 0.035, 0.0), (0.012, 0.012, 0.035), 0.035, 0.05, 0.045, ("peg", "pin")),
+    "peg": Form("box", (0.012, 0.012, 0.035), (0.012, 0.012, 0.035), 0.035, 0.05, 0.045, ("peg", "pin"), square=True, firm=True),
     "socket": Form(
         "socket", (0.036, 0.014, 0.015), (0.036, 0.036, 0.015), 0.0, 0.0, 0.075, ("socket", "hole"), square=True, foot=True
     ),

@@ -20,7 +20,7 @@ WITHIN = 0.035  # middle of the puck from the middle of the zone, at most [m]
 SLIP = 0.02  # friction of a puck on the table in plain simulation (`scenes`, `Form.slip`)
 GRAVITY = 9.81  # [m/s²]
 PAD = 0.012  # from the TCP to the front of closed fingers [m]
-LAG = 0.12  # of the gripper's speed behind what is asked of it [s]
+LAG, TICK = 0.12, 0.02  # of the gripper's speed behind what is asked of it, and a control tick [s]
 
 
 def side(s: State) -> float:
@@ -54,7 +54,7 @@ def plan(w: State) -> Go:
         if gap > 0.004:  # touch it first: a knock would throw it
             return Go(np.array([puck[0], tip[1] + 0.05 * along, low]), CLOSED, 0.006)
         decay = SLIP * w.params["friction"] * GRAVITY
-        speed = np.sqrt(2 * decay * left) - decay * LAG
+        speed = np.sqrt(2 * decay * left) - decay * (LAG + TICK * w.params["action_delay"])
         return Go(np.array([puck[0], tip[1] + 0.2 * along, low]), CLOSED, 0.1 * float(speed))
     start = np.array([puck[0], puck[1] - (PAD + half + 0.012) * along])
     away = float(np.linalg.norm(tip[:2] - start))
