@@ -28,7 +28,7 @@ from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
 from palmar.sim.reality import check_world
 from palmar.sim.scenario import TEST_SEED, Scenario, check_seed
-from palmar.sim.things import DESTINATIONS
+from palmar.sim.things import MOVING
 from palmar.types import ActionChunk, Observation
 
 
@@ -36,7 +36,8 @@ from palmar.types import ActionChunk, Observation
 class EvalConfig:
     """What to evaluate.
 
-    robot: one of `palmar.robots`; tasks: names, or "all" that fit it. episodes: per task and split. seed: first test seed;
+    robot: one of `palmar.robots`; tasks: names, or "all" that fit it and are not extra. episodes: per task and split.
+    seed: first test seed;
     the same seeds make the same scenes for every policy. world: sim, twin:SEED for a reality twin, or twins:N for the first
     N twins in turn (scene SEED stands in twin SEED mod N). swap: ask for another object in the scene than the seed's own, and
     count which one the robot goes for. execute: actions carried out of each chunk. latency: of the policy [s], on the
@@ -187,7 +188,10 @@ def run(loaded: Loaded, job: tuple[EvalConfig, str, Split, int], subscribers: Se
 
 def swapped(scenario: Scenario) -> Scenario:
     """The same table, asked for the next object on it (the language-swap probe)."""
-    others = [i for i in _objects(scenario) if i != scenario.target]
+    shapes = tasks.task(scenario.task).scene.shapes
+    others = [
+        i for i in _objects(scenario) if i not in (scenario.target, scenario.goal) and scenario.items[i].shape in shapes
+    ]
     if not others:
         raise BadValue(
             f"the table of seed {scenario.seed} holds one object only; nothing to swap to. Next: leave --swap out"
@@ -197,7 +201,7 @@ def swapped(scenario: Scenario) -> Scenario:
 
 def _objects(scenario: Scenario) -> list[int]:
     """Indices of the things that could have been asked for."""
-    return [i for i, it in enumerate(scenario.items) if it.shape not in DESTINATIONS]
+    return [i for i, it in enumerate(scenario.items) if not it.kind.foot or it.kind.geom in MOVING]
 
 
 def _policy(loaded: Loaded, config: EvalConfig, stage: str) -> Policy:

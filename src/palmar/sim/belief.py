@@ -14,7 +14,6 @@ from palmar.sim.tasks import task
 from palmar.sim.world import World
 from palmar.types import Array, Observation
 
-
 AT_HAND = 0.03  # nearer than this to the gripper a thing is where the gripper is taken to be [m]
 
 

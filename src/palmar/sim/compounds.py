@@ -22,8 +22,14 @@ Vector = tuple[float, float, float]
 BALLS = 6  # in a cup
 BALL = 0.007  # their radius [m]
 CLEARANCE = 0.002  # between a peg in the middle of its hole and the walls [m]
-FIRM = (0.008, 1.0)  # time constant [s] and damping of contacts of what must not creep between fingers: two steps of the simulation
-POST = (0.009, 0.025)  # radius and half length of the handle of a drawer or door: a round post that stands on its top [m]
+FIRM = (
+    0.008,
+    1.0,
+)  # time constant [s] and damping of contacts of what must not creep between fingers: two steps of the simulation
+POST = (
+    0.009,
+    0.025,
+)  # radius and half length of the handle of a drawer or door: a round post that stands on its top [m]
 POST_HEIGHT = 0.068  # of its middle over the ground [m]
 TRAVEL = 0.09  # how far a drawer comes out [m]
 SWING = 1.25  # how far a door turns [rad]
@@ -33,7 +39,7 @@ DRAG = {"drawer": (2.0, 6.0), "door": (0.15, 0.25)}  # dry friction and damping:
 
 
 @dataclass(frozen=True)
-class Look:
+class Material:
     """What a builder needs of the world: paint, friction of its solids, and the parameters that scale it."""
 
     rgba: tuple[float, ...]
@@ -63,11 +69,13 @@ def _walls(half_x: float, half_y: float, half_z: float, thick: float) -> Iterato
         yield (half_x - thick, thick, half_z), (0.0, sign * half_y, half_z)
 
 
-def _zone(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
+def _zone(spec: Any, body: Any, name: str, item: Item, look: Material) -> None:
     """A painted disc under a pane of glass: only what is flat gets there, and no hand."""
     ghost = {"contype": 0, "conaffinity": 0, "mass": 0.0}
     radius = item.size[0]
-    body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, 2e-4, 0], pos=[0, 0, 3e-4], rgba=look.rgba, **ghost)
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, 2e-4, 0], pos=[0, 0, 3e-4], rgba=look.rgba, **ghost
+    )
     half_x, half_y = PANE
     glass = {"rgba": [0.75, 0.9, 1.0, 0.16], "friction": look.friction}
     _box(body, (half_x, half_y, 0.002), (0, 0, PANE_HEIGHT + 0.002), **glass)
@@ -75,7 +83,7 @@ def _zone(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
         _box(body, (0.002, half_y, PANE_HEIGHT / 2), (sign * (half_x - 0.002), 0, PANE_HEIGHT / 2), **glass)
 
 
-def _socket(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
+def _socket(spec: Any, body: Any, name: str, item: Item, look: Material) -> None:
     """A block with a square hole down to the ground. size: half side of the block, half side of the hole, half height. The hole
     is cut to its peg: larger by `CLEARANCE` all around, whatever the size of things."""
     half, hole, height = item.size
@@ -85,7 +93,7 @@ def _socket(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
         _box(body, size, pos, **look.solid)
 
 
-def _cup(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
+def _cup(spec: Any, body: Any, name: str, item: Item, look: Material) -> None:
     """A square cup, open at the top, with balls in it. size: half side, wall, half height."""
     half, wall, height = (look.scale * s for s in item.size)
     heavy = item.mass * look.mass / 5
@@ -104,7 +112,7 @@ def _cup(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
         )  # fmt: skip
 
 
-def _bowl(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
+def _bowl(spec: Any, body: Any, name: str, item: Item, look: Material) -> None:
     """A floor and eight walls around it. size: distance of the walls, their half thickness, half height."""
     radius, thick, height = item.size
     body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, 0.003, 0], pos=[0, 0, 0.003], **look.solid)
@@ -115,24 +123,28 @@ def _bowl(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
         wall.quat = matrix_to_quat(rotvec_to_matrix(np.array([0, 0, turn])))
 
 
-def _post(body: Any, name: str, x: float, y: float, look: Look) -> None:
+def _post(body: Any, name: str, x: float, y: float, look: Material) -> None:
     radius, half = POST
     paint = {"friction": look.friction, "condim": 4, "rgba": [0.92, 0.92, 0.9, 1.0], "mass": 0.01}
     body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, half, 0], pos=[x, y, POST_HEIGHT], **paint)
     body.add_site(name=f"{name}_handle", pos=[x, y, POST_HEIGHT], group=5)
 
 
-def _part(spec: Any, body: Any, name: str, item: Item, look: Look, kind: Any, axis: Vector, way: float, **where: Any) -> Any:
+def _part(
+    spec: Any, body: Any, name: str, item: Item, look: Material, kind: Any, axis: Vector, way: float, **where: Any
+) -> Any:
     """A body that moves on the thing by 0 … `way` [m] or [rad], and does not touch it."""
     part = body.add_body(name=f"{name}_part", **where)
     rub, damping = (look.share * d for d in DRAG[item.kind.geom])
-    joint = part.add_joint(name=f"{name}_part", type=kind, axis=axis, range=[0.0, way], frictionloss=rub, ref=item.ajar * way)
+    joint = part.add_joint(
+        name=f"{name}_part", type=kind, axis=axis, range=[0.0, way], frictionloss=rub, ref=item.ajar * way
+    )
     joint.damping, joint.armature = [damping, 0, 0], 0.001
     spec.add_exclude(bodyname1=body.name, bodyname2=part.name)
     return part
 
 
-def _drawer(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
+def _drawer(spec: Any, body: Any, name: str, item: Item, look: Material) -> None:
     """A frame, open at the top, with a drawer in it that comes out towards -x. size: half length, half width, half height."""
     x, y, z = item.size
     for sign in (-1.0, 1.0):
@@ -148,7 +160,7 @@ def _drawer(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
     _post(part, name, -x + 0.003, 0.0, look)
 
 
-def _door(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
+def _door(spec: Any, body: Any, name: str, item: Item, look: Material) -> None:
     """A box, open at the top, whose side towards -x is a door with its hinge at +y. size: half length, half width, half height."""
     x, y, z = item.size
     for sign in (-1.0, 1.0):
@@ -157,13 +169,22 @@ def _door(spec: Any, body: Any, name: str, item: Item, look: Look) -> None:
     _box(body, (x, y, 0.002), (0, 0, 0.002), **look.dark)
     turned = matrix_to_quat(rotvec_to_matrix(np.array([0, 0, -SWING * item.ajar])))
     part = _part(
-        spec, body, name, item, look, mujoco.mjtJoint.mjJNT_HINGE, (0, 0, -1), SWING, pos=[-x - 0.004, y, 0.0], quat=turned
+        spec,
+        body,
+        name,
+        item,
+        look,
+        mujoco.mjtJoint.mjJNT_HINGE,
+        (0, 0, -1),
+        SWING,
+        pos=[-x - 0.004, y, 0.0],
+        quat=turned,
     )
     _box(part, (0.004, y - 0.002, z - 0.002), (0, -y, z + 0.002), mass=0.2 * look.mass, **look.solid)
     _post(part, name, 0.0, -2 * y + 0.018, look)
 
 
-BUILDERS: dict[str, Callable[[Any, Any, str, Item, Look], None]] = {
+BUILDERS: dict[str, Callable[[Any, Any, str, Item, Material], None]] = {
     "zone": _zone, "socket": _socket, "cup": _cup, "bowl": _bowl, "drawer": _drawer, "door": _door,
 }  # fmt: skip
 """{`Form.geom`: what builds it}."""

@@ -52,7 +52,9 @@ class Expert:
     def act(self, obs: Observation, prefix: Prefix | None = None) -> ActionChunk:
         state: State = self.world
         if self.believed is not None or self.measured:
-            state = Belief(self.world, self.world.params if self.believed is None else self.believed, obs, self.measured)
+            state = Belief(
+                self.world, self.world.params if self.believed is None else self.believed, obs, self.measured
+            )
         plan = tasks.task(self.world.scenario.task).plan(state)
         action = self._moved(plan, state) if isinstance(plan, Go) else self._driven(plan)
         return ActionChunk(action.astype(np.float32)[None], 1.0 / self.robot.policy_rate, obs.time)

@@ -16,7 +16,7 @@ from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
 from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Servo, Shape
 from palmar.robot_parts import Camera
 from palmar.sim import tasks
-from palmar.sim.compounds import BUILDERS, FIRM, Look
+from palmar.sim.compounds import BUILDERS, FIRM, Material
 from palmar.sim.params import SPACE, WorldParams
 from palmar.sim.rooms import TABLE, Room
 from palmar.sim.scenario import Scenario
@@ -225,9 +225,7 @@ def paint(colour: str, params: WorldParams) -> tuple[float, float, float, float]
     return (*colorsys.hsv_to_rgb((h + params["object_hue"]) % 1.0, s, min(1.0, v * params["object_value"])), 1.0)
 
 
-def _add_compound(
-    spec: Any, name: str, item: Item, rgba: tuple[float, ...], params: WorldParams, top: float
-) -> None:
+def _add_compound(spec: Any, name: str, item: Item, rgba: tuple[float, ...], params: WorldParams, top: float) -> None:
     """What stands fast, with its origin at its foot, and what is made of several boxes."""
     if item.shape in DESTINATIONS:
         body = spec.worldbody.add_body(name=name, pos=[item.x, item.y, top])
@@ -239,7 +237,7 @@ def _add_compound(
     body.quat = matrix_to_quat(rotvec_to_matrix(np.array([0, 0, item.yaw])))
     if item.mass:
         body.add_freejoint(name=name)
-    BUILDERS[item.kind.geom](spec, body, name, item, Look(rgba, _friction(params), share, scale, params["mass"]))
+    BUILDERS[item.kind.geom](spec, body, name, item, Material(rgba, _friction(params), share, scale, params["mass"]))
 
 
 def _add_destination(body: Any, shape: str, rgba: tuple[float, ...], params: WorldParams) -> None:

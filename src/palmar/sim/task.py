@@ -102,7 +102,8 @@ class Task:
     wordings: instructions it is trained on, unseen: those kept for the split "wording" (words in braces: `scenario.phrase`).
     goal: where the thing asked for, or the gripper, should end [m]. success: whether it is done now. plan: what an expert
     would do now; both are functions of the present state alone. verbs: words of a typed instruction that mean this task;
-    parts: tasks it consists of, in order, itself last.
+    parts: tasks it consists of, in order, itself last. extra: done only where it is named: "all" tasks are those without it,
+    which the shipped policy is trained, evaluated and certified on.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Task:
     plan: Callable[[State], Wanted]
     verbs: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    extra: bool = False
 
     def __post_init__(self) -> None:
         if not (self.robots and self.wordings and self.unseen):

@@ -58,15 +58,29 @@ KINDS: dict[str, Form] = {
     "tray": Form(
         "tray", (0.062,) * 3, (0.066, 0.066, 0.012), 0.006, 0.0, 0.085, ("tray", "box"), square=True, foot=True
     ),
-    "puck": Form("cylinder", (0.028, 0.014, 0.0), (0.028, 0.028, 0.014), 0.014, 0.06, 0.05, ("puck", "disc"), slip=0.025),
+    "puck": Form(
+        "cylinder", (0.028, 0.014, 0.0), (0.028, 0.028, 0.014), 0.014, 0.06, 0.05, ("puck", "disc"), slip=0.025
+    ),
     "zone": Form("zone", (0.035, 0.0005, 0.0), (0.035, 0.035, 0.0005), 0.0, 0.0, 0.0, ("zone", "spot"), foot=True),
-    "peg": Form("box", (0.012, 0.012, 0.035), (0.012, 0.012, 0.035), 0.035, 0.05, 0.045, ("peg", "pin"), square=True, firm=True),
+    "peg": Form(
+        "box", (0.012, 0.012, 0.035), (0.012, 0.012, 0.035), 0.035, 0.05, 0.045, ("peg", "pin"), square=True, firm=True
+    ),
     "socket": Form(
-        "socket", (0.036, 0.014, 0.015), (0.036, 0.036, 0.015), 0.0, 0.0, 0.075, ("socket", "hole"), square=True, foot=True
+        "socket",
+        (0.036, 0.014, 0.015),
+        (0.036, 0.036, 0.015),
+        0.0,
+        0.0,
+        0.075,
+        ("socket", "hole"),
+        square=True,
+        foot=True,
     ),
     "cup": Form("cup", (0.025, 0.003, 0.03), (0.025, 0.025, 0.03), 0.03, 0.05, 0.06, ("cup", "mug"), square=True),
     "bowl": Form("bowl", (0.055, 0.004, 0.02), (0.06, 0.06, 0.02), 0.006, 0.0, 0.085, ("bowl", "basin"), foot=True),
-    "drawer": Form("drawer", (0.07, 0.05, 0.022), (0.075, 0.055, 0.022), 0.0, 0.0, 0.15, ("drawer", "slider"), foot=True),
+    "drawer": Form(
+        "drawer", (0.07, 0.05, 0.022), (0.075, 0.055, 0.022), 0.0, 0.0, 0.15, ("drawer", "slider"), foot=True
+    ),
     "door": Form("door", (0.05, 0.06, 0.022), (0.055, 0.065, 0.022), 0.0, 0.0, 0.15, ("door", "gate"), foot=True),
 }
 SHAPES = ("cube", "cylinder", "ball")  # what a gripper takes

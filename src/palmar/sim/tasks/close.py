@@ -39,11 +39,12 @@ TASK = Task(
     unseen=(
         "get the {o} closed",
         "I want you to shut the {o} fully",
-        "see that the {o} is closed",
+        "make sure that the {o} is closed",
     ),
     goal=goal,
     success=success,
     plan=plan,
     verbs=("close", "closed", "shut"),
+    extra=True,
     parts=("reach", "pick", "close"),
 )

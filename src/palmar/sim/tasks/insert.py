@@ -91,6 +91,7 @@ TASK = Task(
     goal=goal,
     success=success,
     plan=plan,
-    verbs=("insert", "plug", "fit", "slot", "stick"),
+    verbs=("insert", "plug", "fit", "slot", "stick", "put", "push", "lower", "place", "want"),
+    extra=True,
     parts=("reach", "pick", "insert"),
 )

@@ -91,6 +91,7 @@ TASK = Task(
     goal=goal,
     success=success,
     plan=plan,
-    verbs=("open",),
+    verbs=("open", "draw"),
+    extra=True,
     parts=("reach", "pick", "open"),
 )

@@ -16,7 +16,9 @@ from palmar.types import Array
 SPILLS = 1  # balls that may fall beside it
 ABOVE = 0.018  # over its centre the cup is held [m]
 UPRIGHT = np.diag([1.0, -1.0, -1.0])  # the hand pointing down
-TILTED = rotvec_to_matrix(np.array([0.0, 2.15, 0.0])) @ UPRIGHT  # and back towards the robot: the rim points away from it
+TILTED = (
+    rotvec_to_matrix(np.array([0.0, 2.15, 0.0])) @ UPRIGHT
+)  # and back towards the robot: the rim points away from it
 LIP = 0.045  # the rim of the tilted cup is this far beyond the TCP [m]
 HIGH = 0.16  # of the TCP over the ground while it pours [m]
 
@@ -113,5 +115,6 @@ TASK = Task(
     success=success,
     plan=plan,
     verbs=("pour", "empty", "emptied", "tip", "drain"),
+    extra=True,
     parts=("reach", "pick", "pour"),
 )

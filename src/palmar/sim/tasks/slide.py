@@ -115,6 +115,7 @@ TASK = Task(
     goal=goal,
     success=success,
     plan=plan,
-    verbs=("slide", "strike", "shoot", "hit", "send", "flick", "glide"),
+    verbs=("slide", "strike", "shoot", "hit", "send", "flick", "glide", "push", "stops"),
+    extra=True,
     parts=("slide",),
 )

@@ -80,6 +80,7 @@ TASK = Task(
     goal=goal,
     success=success,
     plan=plan,
-    verbs=("stack", "stacked", "pile", "tower", "balance"),
+    verbs=("stack", "stacked", "pile", "tower", "balance", "build", "make"),
+    extra=True,
     parts=("reach", "pick", "stack"),
 )
