@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 nice python benchmarks/experts.py --episodes 200
     OMP_NUM_THREADS=1 nice python benchmarks/experts.py --robot so101 --episodes 100
+    OMP_NUM_THREADS=1 nice python benchmarks/experts.py --tasks slide insert --split seen --strengths 0 --episodes 100
 
 An expert that fails makes the demonstrations lie, so this is the first figure to look at after any change of a world, a task
 or an expert. No pictures: a fifth of a second an episode. Failed seeds are listed: each replays with `--only TASK:SEED`.
@@ -17,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from palmar.choices import SPLITS, Split
 from palmar.eval.stats import Rate
 from palmar.robots import robot, robots
 from palmar.runtime.chunks import ChunkBuffer
@@ -37,6 +39,7 @@ class Try:
     task: str
     seed: int
     strength: float
+    split: Split = "layout"
     success: bool = False
     duration: float = 0.0
 
@@ -53,7 +56,7 @@ def attempt(worlds: Worlds, job: Try) -> Try:
     """The expert on the table of the job's seed, behind the safety layer."""
     w = worlds[job.robot]
     params = Randomization(job.strength).sample(np.random.default_rng([31, job.seed]))
-    obs = w.load(tasks.sample(job.task, "layout", job.seed), params, job.seed)
+    obs = w.load(tasks.sample(job.task, job.split, job.seed), params, job.seed)
     end = rollout(
         w, Inline(Expert(w)), obs, chunks=ChunkBuffer(execute=1), until=lambda *_: w.success(), timeout=15.0
     )  # fmt: skip
@@ -66,14 +69,16 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=200, help="for each task and strength")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0], help="of the randomisation, 0 … 2")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--tasks", nargs="+", help="those that fit the robot where none is given")
+    parser.add_argument("--split", default="layout", choices=SPLITS)
     parser.add_argument("--only", help="TASK:SEED, one episode")
     args = parser.parse_args()
     began, console = time.perf_counter(), Console(width=110)
-    names, seeds = list(tasks.names(args.robot)), list(range(args.episodes))
+    names, seeds = args.tasks or list(tasks.names(args.robot)), list(range(args.episodes))
     if args.only:
         task, _, seed = args.only.partition(":")
         names, seeds = [task], [int(seed)]
-    jobs = [Try(args.robot, task, seed, s) for s in args.strengths for task in names for seed in seeds]
+    jobs = [Try(args.robot, task, seed, s, args.split) for s in args.strengths for task in names for seed in seeds]
     tries = list(spread(attempt, Worlds, jobs, args.processes))
     table = Table(
         "task", "randomisation", "success (95 % Wilson)", "median [s]", "failed seeds", title="Scripted experts"

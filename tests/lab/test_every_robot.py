@@ -31,7 +31,7 @@ def test_a_recorded_set_has_the_channels_of_the_robot(name: str, tmp_path: Path)
 @pytest.mark.parametrize("name", robots())
 def test_an_expert_is_evaluated_on_the_robot_s_own_tasks(name: str) -> None:
     config = EvalConfig("expert", 1, robot=name)
-    assert config.tasks == tasks.names(name)
+    assert config.tasks == tasks.usual(name)
     results = evaluate(config, processes=1, progress=False)
     assert [t.task for t in results.trials] == list(config.tasks)
     assert all(t.success and t.approached for t in results.trials)

@@ -62,7 +62,7 @@ def test_a_damaged_file_says_so(text, tmp_path):
         Results.load(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize("task", tasks.names("arm7"))
+@pytest.mark.parametrize("task", tasks.usual("arm7"))
 def test_swapped_asks_for_another_object_on_the_same_table(task):
     scenario = tasks.sample(task, "layout", 3)
     other = swapped(scenario)

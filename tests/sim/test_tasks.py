@@ -13,7 +13,7 @@ from palmar.sim.scenario import HELD_OUT, TEST_SEED, Scenario, Scene, lay_out
 from palmar.sim.tasks import push, reach, sample
 from palmar.sim.things import COLOURS, SHAPES, Item
 
-TASKS = tasks.names("arm7")
+TASKS = tasks.usual("arm7")
 EVERY = [(task, split) for task in TASKS for split in SPLITS]
 
 

@@ -73,7 +73,7 @@ def _on_table(
     from palmar.lab.worlds import world_named
     from palmar.robots import robot as robot_named
     from palmar.robots import robots
-    from palmar.sim import instructions
+    from palmar.sim import instructions, tasks
 
     if not config.instruction.strip():
         raise BadValue('the instruction is empty; expected what to do. Next: palmar run "pick up the red cube"')
@@ -100,6 +100,8 @@ def _on_table(
                 report = _deploy(config, world, driver, obs, console, controller, camera, recorder, drawn, *watchers)
         success = world.success()
         notes = drawn.ended(success, report) + seen.ended(success, "simulator", report)
+        if tasks.task(scenario.task).extra:
+            notes += (f"no policy that ships was trained on {scenario.task}",)
         filmed = camera if report.outcome.ticks else None  # stopped before it began
         film = filmed.save(config.video, success, kind, task=scenario.task) if filmed and config.video else None
         notes += _saved(config, recorder, fit.robot, scenario.task, success, report)

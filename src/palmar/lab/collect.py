@@ -46,7 +46,7 @@ NOISES = (
 @dataclass(frozen=True)
 class CollectConfig:
     """What to collect. Seeds count up from `seed`; the tasks take turns. robot: one of `palmar.robots`; tasks: names,
-    or "all" that fit it.
+    or "all" that fit it and are not extra (`sim.task`).
 
     driver: "expert", or a checkpoint that drives while the expert labels every step (DAgger); beta: share of DAgger episodes
     that the expert drives all the same. extents: also record boxes and turns of the target and the goal (`sim.truth`).

@@ -146,7 +146,7 @@ def questions(loaded: Loaded, job: tuple[GroundingConfig, int]) -> list[Look]:
 def laid(loaded: Loaded, config: GroundingConfig, seed: int) -> tuple[World, Policy, Observation]:
     """The table of a seed, and what is seen of it."""
     world, policy = loaded.world(config.world), loaded.policy(config.policy)
-    names = tasks.names(world.embodiment.name)
+    names = tasks.usual(world.embodiment.name)
     scenario = tasks.sample(names[seed % len(names)], config.split, seed)
     params = config.randomization.sample(np.random.default_rng([29, seed]))
     return world, policy, world.load(scenario, params, TEST_SEED + seed)

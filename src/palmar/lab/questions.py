@@ -112,7 +112,7 @@ def look(loaded: Loaded, job: tuple[WebConfig, int, bool]) -> tuple[Array, list[
     """One table's picture and all questions about it, from its number alone."""
     config, number, held_out = job
     rng = np.random.default_rng([43, config.seed, number])
-    names = tasks.names("arm7")
+    names = tasks.usual("arm7")
     task = names[number % len(names)]
     scenario = tasks.sample(task, "layout" if held_out else "seen", config.seed + number, distractors=3)
     world = loaded.world()

@@ -92,7 +92,7 @@ def photograph(loaded: Loaded, job: tuple[StillsConfig, int]) -> Episode:
     config, seed = job
     rng = np.random.default_rng([31, seed])
     world = loaded.world(extents=config.extents)
-    names = tasks.names(world.embodiment.name)
+    names = tasks.usual(world.embodiment.name)
     scenario = tasks.sample(names[seed % len(names)], "seen", seed, distractors=3)
     params = config.randomization.sample(rng)
     if rng.uniform() < config.alike:

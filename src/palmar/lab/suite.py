@@ -29,7 +29,7 @@ from palmar.sim.experts import Expert
 from palmar.sim.params import NO_RANDOMIZATION
 from palmar.sim.reality import stage
 from palmar.sim.scenario import TEST_SEED, Scenario, check_seed
-from palmar.sim.things import DESTINATIONS
+from palmar.sim.things import MOVING
 from palmar.types import ActionChunk, Observation
 
 
@@ -37,7 +37,8 @@ from palmar.types import ActionChunk, Observation
 class EvalConfig:
     """What to evaluate.
 
-    robot: one of `palmar.robots`; tasks: names, or "all" that fit it. episodes: per task and split. seed: first test seed;
+    robot: one of `palmar.robots`; tasks: names, or "all" that fit it and are not extra. episodes: per task and split.
+    seed: first test seed;
     the same seeds make the same scenes for every policy. world: sim, GRADE:SEED for a reality (twin,
     near, far or other), or GRADE:FIRST-LAST for several in turn (scene SEED stands in reality FIRST + SEED mod their number;
     twins:N is twin:0-(N - 1)). swap: ask for another object in the scene than the seed's own, and
@@ -187,7 +188,10 @@ def run(loaded: Loaded, job: tuple[EvalConfig, str, Split, int], subscribers: Se
 
 def swapped(scenario: Scenario) -> Scenario:
     """The same table, asked for the next object on it (the language-swap probe)."""
-    others = [i for i in _objects(scenario) if i != scenario.target]
+    shapes = tasks.task(scenario.task).scene.shapes
+    others = [
+        i for i in _objects(scenario) if i not in (scenario.target, scenario.goal) and scenario.items[i].shape in shapes
+    ]
     if not others:
         raise BadValue(
             f"the table of seed {scenario.seed} holds one object only; nothing to swap to. Next: leave --swap out"
@@ -197,7 +201,7 @@ def swapped(scenario: Scenario) -> Scenario:
 
 def _objects(scenario: Scenario) -> list[int]:
     """Indices of the things that could have been asked for."""
-    return [i for i, it in enumerate(scenario.items) if it.shape not in DESTINATIONS]
+    return [i for i, it in enumerate(scenario.items) if not it.kind.foot or it.kind.geom in MOVING]
 
 
 def _policy(loaded: Loaded, config: EvalConfig, stage: str) -> Policy:

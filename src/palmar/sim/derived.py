@@ -111,9 +111,10 @@ def share(i: int) -> float:
 def item_pose(item: Item, i: int, room: Room, params: WorldParams) -> tuple[Array, Array]:
     """Position [3] [m] and rotation [3, 3] of the i-th thing as it is laid down."""
     x, y = item.x + params["object_x"], item.y + params["object_y"]
-    if item.shape in DESTINATIONS:
-        return surface(room, params, x, y, 0.0)
-    pos, R = surface(room, params, x, y, item.rest_height * item_scale(i, params) + 0.0005)
+    height = 0.0 if item.kind.foot else item.rest_height * item_scale(i, params) + 0.0005
+    pos, R = surface(room, params, x, y, height)
+    if item.shape in DESTINATIONS:  # they stand straight
+        return pos, R
     return pos, R @ rotvec_to_matrix(np.array([0.0, 0.0, item.yaw]))
 
 

@@ -156,7 +156,9 @@ class ModelEdits:
         m.geom_rbound[geoms] *= scale
         start = m.body_bvhadr[body]
         m.bvh_aabb[start : start + m.body_bvhnum[body]] *= scale
-        m.geom_friction[geoms, 0] = sliding(params, i)
+        m.geom_friction[geoms, 0] = item.kind.slip * sliding(params, i)
+        if item.kind.firm:
+            m.geom_solref[geoms] = self._base["geom_solref"][geoms]
         if not item.mass:  # stands fast: of a fixed density
             m.body_mass[body] *= scale**3
             m.body_inertia[body] *= scale**5

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,12 +18,14 @@ from palmar.sim.task import Task
 from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS, SHAPES, Item
 
 ROBOT = "arm7"  # whose tasks a typed sentence may ask for in words of one's own
-TASKS = tasks.names(ROBOT)
+TASKS = tasks.usual(ROBOT)
+EXTRA = tuple(n for n in tasks.names(ROBOT) if n not in TASKS)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a typed instruction asks for, as far as the table must know to hold it."""
+    """What a typed instruction asks for, as far as the table must know to hold it. colour, goal_colour: "" where an extra task
+    needs none, since there is one such thing on its table."""
 
     task: str
     colour: str
@@ -95,6 +98,8 @@ def parse(instruction: str) -> Request:
     text = text.replace("can you ", "")  # a question, not the thing called "can"
     words = "".join(c if c.isalpha() else " " for c in text).split()
     _refuse_negations(instruction, words)
+    if extra := _extra(instruction, words):
+        return extra
     found = _things(instruction, words)
     _refuse_relations(instruction, words)
     objects = [f for f in found if f[1] in SHAPES]
@@ -144,6 +149,63 @@ def parse(instruction: str) -> Request:
     asked_colour, asked_shape = objects[0]
     goal_colour, goal_shape = places[0] if task == "place" and places else (None, None)
     return Request(task, asked_colour, asked_shape, goal_colour, goal_shape, direction if task == "push" else None)
+
+
+_OWN = {
+    n: shape
+    for task in EXTRA
+    for shape in tasks.task(task).scene.shapes
+    if shape not in (*SHAPES, *DESTINATIONS)
+    for n in NOUNS[shape]
+}
+"""Words for things that only extra tasks ask for, by which those are told: "slide" alone means to push."""
+
+
+def _extra(instruction: str, words: list[str]) -> Request | None:
+    """What a sentence asks of an extra task: of things that only these have ("slide the puck …"), or with a verb that only these
+    have ("stack …"); None where it does neither. A colour may be left out where the thing stands alone on its table."""
+    shape = next((_OWN[w] for w in words if w in _OWN), None)
+    usual = {v for n in TASKS for v in tasks.task(n).verbs}
+    if shape is not None:
+        fitting = [n for n in EXTRA if shape in tasks.task(n).scene.shapes]
+    else:
+        verbs = {n: set(tasks.task(n).verbs) - usual for n in EXTRA if set(tasks.task(n).scene.shapes) <= set(SHAPES)}
+        fitting = [n for n, own in verbs.items() if own & set(words)]
+    if not fitting:
+        return None
+    told = [n for n in fitting if set(tasks.task(n).verbs) & set(words)]
+    if len(told) != 1:
+        known = ", ".join(v for n in fitting for v in tasks.task(n).verbs)
+        raise BadValue(
+            f"'{instruction}' says {'more than one task' if told else 'no task'} for the {shape or 'things in it'}; expected one "
+            f"of {known}. Next: '{phrase(tasks.sample(fitting[0]), tasks.task(fitting[0]).wordings[0])}'"
+        )
+    scene = tasks.task(told[0]).scene
+    return _of_extra(instruction, words, told[0], scene.shapes, scene.destinations if scene.goals else ())
+
+
+def _of_extra(
+    instruction: str, words: list[str], task: str, shapes: tuple[str, ...], places: tuple[str, ...]
+) -> Request:
+    """Thing and destination of an extra task, named in this order. Raises `BadValue`."""
+    nouns = {n: s for s in (*shapes, *places) for n in NOUNS[s]}
+    named = [(b if b in COLOURS else "", nouns[w]) for b, w in pairwise(["", *words]) if w in nouns]
+    expected = 2 if places else 1
+    example = phrase(tasks.sample(task), tasks.task(task).wordings[0])
+    alike = len(named) == 2 and named[0] == named[1]
+    if len(named) != expected or alike or named[0][1] not in shapes or (places and named[1][1] not in places):
+        listed = " and ".join(
+            " or ".join(NOUNS[s][0] for s in group) for group in ((shapes, places) if places else (shapes,))
+        )
+        raise BadValue(f"'{instruction}' does not name what {task} needs; expected a {listed}. Next: '{example}'")
+    if "then" in words or any(w in _THINGS and w not in nouns for w in words):
+        raise BadValue(f"'{instruction}' asks for more than one thing; expected one. Next: one instruction for each")
+    for joined, clause in _clauses("".join(c if c.isalpha() or c in ",;.:!?" else " " for c in instruction.lower())):
+        _refuse_unknown_verb(clause, joined, tasks.task(task).verbs)
+    (colour, shape), goal = named[0], named[1] if places else None
+    if goal is not None and goal[1] == shape and not (colour and goal[0]):
+        raise BadValue(f"'{instruction}' names two of a kind without their colours; expected both. Next: '{example}'")
+    return Request(task, colour, shape, goal and goal[0], goal and goal[1])
 
 
 def _things(instruction: str, words: list[str]) -> list[tuple[str, str]]:
@@ -233,10 +295,10 @@ def _clauses(text: str) -> Iterator[tuple[str, list[str]]]:
     yield joined, clause
 
 
-def _refuse_unknown_verb(clause: list[str], joined: str) -> None:
+def _refuse_unknown_verb(clause: list[str], joined: str, more: tuple[str, ...] = ()) -> None:
     """Raise `UnknownName` when a clause begins like a command, and not with a verb that is known."""
     rest = [w for w in clause if w not in _POLITE and not w.endswith("ly")]
-    if not rest or rest[0] in (*VERBS, *_HINTS, *_HARMLESS, *_OPENERS, *COLOURS, *_THINGS):
+    if not rest or rest[0] in (*VERBS, *more, *_HINTS, *_HARMLESS, *_OPENERS, *COLOURS, *_THINGS):
         return
     follows = rest[1] if len(rest) > 1 else ""
     if not joined:  # "let the gripper hover over …" begins with another verb than it means
@@ -244,7 +306,7 @@ def _refuse_unknown_verb(clause: list[str], joined: str) -> None:
     else:
         commands = follows in (*_OPENERS, *COLOURS) or (not follows and joined in ("and", "then"))
     if commands:
-        raise UnknownName("verb", rest[0], VERBS, alike=0.75)
+        raise UnknownName("verb", rest[0], (*more, *VERBS), alike=0.75)
 
 
 def _colourless(instruction: str, before: str, noun: str) -> BadValue | UnknownName:
@@ -273,6 +335,8 @@ def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scena
     if seed < 0:
         raise BadValue(f"seed is {seed}; expected 0 or more. Next: --seed 0")
     rng = np.random.default_rng([7, seed])
+    if request.task in EXTRA:
+        return _extra_scenario(request, rng, seed, distractors)
     asked = (request.shape, request.colour)
     spare = [(s, c) for c in COLOURS for s in SHAPES if (s, c) != asked and (c, s) not in HELD_OUT]
     kinds = [asked, *(spare[i] for i in rng.permutation(len(spare))[:distractors])]
@@ -288,6 +352,27 @@ def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scena
         kinds += [(request.goal_shape, request.goal_colour), ("plate", other[rng.integers(len(other))])]
     items = lay_out(kinds, rng, tasks.task(request.task).scene, request.direction)
     return Scenario(request.task, "", items, 0, goal, request.direction, seed, "layout")
+
+
+def _extra_scenario(request: Request, rng: np.random.Generator, seed: int, distractors: int) -> Scenario:
+    """The table of an extra task. A colour that is left out is drawn, and nothing else of that shape stands there."""
+    scene = tasks.task(request.task).scene
+    colours = [list(COLOURS)[i] for i in rng.permutation(len(COLOURS))]
+    free = [
+        c
+        for c in colours
+        if c not in (request.colour, request.goal_colour) and (c, request.shape) not in scene.held_out
+    ]
+    kinds = [(request.shape, request.colour or free[0])]
+    goals = [(request.goal_shape, request.goal_colour or free[1])] if request.goal_shape else []
+    wholes = {s for s, c in ((request.shape, request.colour), (request.goal_shape, request.goal_colour)) if s and not c}
+    spare = [
+        (s, c) for c in COLOURS for s in scene.beside or scene.shapes if s not in wholes and (c, s) not in HELD_OUT
+    ]
+    spare = [k for k in spare if k not in (*kinds, *goals)]
+    kinds += [spare[i] for i in rng.permutation(len(spare))[:distractors]]
+    items = lay_out([*kinds, *goals], rng, scene)
+    return Scenario(request.task, "", items, 0, len(kinds) if goals else None, None, seed, "layout")
 
 
 MANY = 20  # wordings of one request: encoding each takes time, and other requests bring the other wordings
@@ -337,7 +422,7 @@ def told_by_template(instruction: str, robot: str | None = None) -> tuple[Task, 
     for name in tasks.names(robot):
         task = tasks.task(name)
         things = {f"{c} {n}": (s, c) for c in COLOURS for s in task.scene.shapes for n in NOUNS[s]}
-        places = {f"{c} {n}": (s, c) for c in COLOURS for s in DESTINATIONS for n in NOUNS[s]}
+        places = {f"{c} {n}": (s, c) for c in COLOURS for s in task.scene.destinations for n in NOUNS[s]}
         words = {"o": things, "g": places, "on": ("on", "in"), "d": task.scene.directions, "h": task.scene.hands}
         for wording in (*task.wordings, *task.unseen):
             pattern = re.escape(wording)

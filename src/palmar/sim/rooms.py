@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Line = tuple[tuple[float, float], tuple[float, float]]
 Wall = tuple[str, tuple[float, float, float], tuple[float, float, float]]
@@ -37,6 +37,8 @@ TABLE = Room(
     lines=(((0.50, 0.14), (0.14, 0.003)), ((0.50, -0.14), (0.14, 0.003)), ((0.60, 0.0), (0.003, 0.14))),
     walls=(("wall_back", (0.02, 1.5, 1.0), (-0.6, 0, 0.4)), ("floor", (1.6, 1.6, 0.02), (0.4, 0, -0.6))),
 )  # fmt: skip
+
+PLAIN = replace(TABLE, lines=())  # the same table with nothing painted on it
 
 # A desk between two arms that face each other, with the wall beyond it.
 DESK = Room(

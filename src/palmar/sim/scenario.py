@@ -51,9 +51,12 @@ class Scenario:
 class Scene:
     """What a task's scenes are drawn from.
 
-    shapes: of the things asked for and of those beside them. held_out: (colour, shape) that no training scene holds.
-    area: (low, high) of x and of y where things stand [m]. turn: largest yaw [rad]. goals: whether two destinations
+    shapes: of the things asked for and of those beside them. beside: of those beside them, where it is another choice.
+    held_out: (colour, shape) that no training scene holds.
+    area: (low, high) of x and of y where things stand [m]. turn: largest yaw [rad]. goals: how many destinations
     stand there, the first of them asked for; clutter: share of the other scenes that hold one destination for nothing.
+    destinations: shapes of them. spot: (rng, thing asked for, x, y) → where a destination stands instead of x, y. ajar: how
+    far drawers and doors are open at the start, 0 … 1.
     directions: {word: unit vector}, one of them asked for. hands: {word: frame}, one of them asked for.
     first: (rng, direction, hand, x, y) → where the thing asked for stands instead of x, y. free: (target, other,
     direction) → whether another thing may stand there.
@@ -64,12 +67,16 @@ class Scene:
     held_out: tuple[tuple[str, str], ...] = HELD_OUT
     area: tuple[tuple[float, float], tuple[float, float]] = ((0.39, 0.60), (-0.19, 0.19))
     turn: float = 0.35
-    goals: bool = False
+    goals: int = 0
     clutter: float = 0.3
     directions: Mapping[str, Direction] = field(default_factory=dict)
     hands: Mapping[str, str] = field(default_factory=dict)
     first: Callable[[np.random.Generator, str | None, str | None, float, float], tuple[float, float]] | None = None
     free: Callable[[Item, Item, str | None], bool] | None = None
+    beside: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = DESTINATIONS
+    spot: Callable[[np.random.Generator, Item, float, float], tuple[float, float]] | None = None
+    ajar: float = 0.0
 
 
 def check_seed(seed: int, count: int = 1) -> None:
@@ -93,21 +100,25 @@ def draw(task: Task, split: Split = "seen", seed: int = 0, distractors: int = 2)
     pairs = [(c, s) for c in COLOURS for s in scene.shapes]
     seen = [p for p in pairs if p not in scene.held_out]
     first = scene.held_out[rng.integers(len(scene.held_out))] if split == "pair" else seen[rng.integers(len(seen))]
-    others = [seen[i] for i in rng.permutation(len(seen)) if seen[i] != first]
+    near = [(c, s) for c in COLOURS for s in scene.beside or scene.shapes if (c, s) not in (*scene.held_out, *HELD_OUT)]
+    others = [near[i] for i in rng.permutation(len(near)) if near[i] != first]
     if rng.uniform() < 0.5:  # half of the scenes hold a thing of the target's colour or shape, so both words matter
         others.sort(key=lambda p: (p[0] != first[0]) and (p[1] != first[1]))
     count = int(rng.integers(1, distractors + 1)) if distractors else 0
     kinds = [(s, c) for c, s in [first, *others[:count]]]
     if scene.goals:
-        two = rng.permutation(len(COLOURS))[:2]
-        shapes = [DESTINATIONS[i] for i in rng.integers(0, 2, 2)]
-        kinds += [(shape, list(COLOURS)[c]) for shape, c in zip(shapes, two, strict=True)]
+        colours = [list(COLOURS)[i] for i in rng.permutation(len(COLOURS))]
+        shapes = [scene.destinations[i] for i in rng.integers(0, len(scene.destinations), scene.goals)]
+        for shape in shapes:  # no two things alike, and no pair that is kept for tests
+            colour = next(c for c in colours if (shape, c) not in kinds and (c, shape) not in scene.held_out)
+            colours.remove(colour)
+            kinds += [(shape, colour)]
     elif scene.clutter and rng.uniform() < scene.clutter:
         kinds += [(DESTINATIONS[rng.integers(2)], list(COLOURS)[rng.integers(len(COLOURS))])]
     direction = _one_of(rng, scene.directions)
     hand = _one_of(rng, scene.hands)
     items = lay_out(kinds, rng, scene, direction, hand)
-    goal = next(i for i, it in enumerate(items) if it.shape in DESTINATIONS) if scene.goals else None
+    goal = len(items) - scene.goals if scene.goals else None
     scenario = Scenario(task.name, "", items, 0, goal, direction, seed, split, hand)
     wordings = task.unseen if split == "wording" else task.wordings
     noun = rng.uniform(size=2) < 0.3
@@ -136,7 +147,9 @@ def lay_out(
                 x, y = rng.uniform(*scene.area[0]), rng.uniform(*scene.area[1])
                 if i == 0 and scene.first is not None:
                     x, y = scene.first(rng, direction, hand, x, y)
-                item = Item(shape, colour, float(x), float(y), float(rng.uniform(-scene.turn, scene.turn)))
+                if i and scene.spot is not None and shape in scene.destinations:
+                    x, y = scene.spot(rng, items[0], x, y)
+                item = Item(shape, colour, float(x), float(y), float(rng.uniform(-scene.turn, scene.turn)), scene.ajar)
                 free = i == 0 or scene.free is None or scene.free(items[0], item, direction)
                 if all(apart(item, other) for other in items) and free:
                     items.append(item)
@@ -157,7 +170,7 @@ def phrase(scenario: Scenario, wording: str, synonyms: Array | tuple[bool, bool]
         goal = scenario.items[scenario.goal]
         words |= {
             "g": f"{goal.colour} {NOUNS[goal.shape][int(synonyms[1])]}",
-            "on": "on" if goal.shape == "plate" else "in",
+            "on": "on" if goal.shape in ("plate", "cube") else "in",
         }
     if scenario.direction:
         words["d"] = scenario.direction

@@ -16,6 +16,7 @@ from palmar.kinematics import matrix_to_quat
 from palmar.links import Drive, Link, LinkJoint, Mechanics, Mount, Servo, Shape
 from palmar.robot_parts import Camera
 from palmar.sim import tasks
+from palmar.sim.compounds import BUILDERS, FIRM, Material
 from palmar.sim.derived import (
     camera_pose,
     contact,
@@ -206,22 +207,30 @@ def add_item(spec: Any, name: str, item: Item, params: WorldParams, index: int =
     if item.shape in DESTINATIONS:
         _add_destination(body, item.shape, rgba, params)
         return
-    size = np.array(item.size) * item_scale(index, params)
     if item.mass:
         body.add_freejoint(name=name)
+    scale = item_scale(index, params)
     friction = [sliding(params, index), *_friction(params)[1:]]
+    if item.kind.geom in BUILDERS:
+        look = Material(rgba, friction, contact(params), params["friction"], scale, item_mass(index, params))
+        BUILDERS[item.kind.geom](spec, body, name, item, look)
+        return
     geom = body.add_geom(
         name=name,
         type=_GEOMS[item.kind.geom],
-        size=size,
+        size=np.array(item.size) * scale,
         rgba=rgba,
-        friction=friction,
-        solref=contact(params),
+        friction=[item.kind.slip * f for f in friction],
+        solref=FIRM if item.kind.firm else contact(params),
         condim=4,
     )
     if item.mass:
         geom.mass = item.mass * item_mass(index, params)
-    if item.kind.geom != "box":
+    if item.kind.firm:
+        geom.priority = 1
+    if item.kind.slip != 1.0:
+        geom.condim, geom.priority = 3, 1  # its own friction counts, whatever it touches
+    elif item.kind.geom != "box":
         geom.condim, geom.friction = 6, [friction[0], friction[1], 0.003]  # round things come to rest
 
 

@@ -47,17 +47,42 @@ class State(Protocol):
         """Centre of a thing, or foot of a destination [m]."""
         ...
 
+    def speed(self, i: int) -> float:
+        """How fast the centre of a thing moves [m/s]."""
+        ...
+
+    def contents(self, i: int) -> Array:
+        """Where the balls are that a thing held at the start [n, 3] [m]."""
+        ...
+
+    def ajar(self, i: int) -> float:
+        """How far a drawer or door is open, 0 … 1."""
+        ...
+
+    def handle(self, i: int) -> tuple[Array, Array]:
+        """Position [3] [m] of the handle of a drawer or door, and the direction [3] it goes in when that opens."""
+        ...
+
+    def rotation(self, i: int) -> Array:
+        """From a thing's frame to the base frame at the start [3, 3]."""
+        ...
+
     def place(self, point: str) -> tuple[Array, Array]:
         """Position [3] [m] and rotation [3, 3] of a named point of the robot."""
         ...
 
 
 class Go(NamedTuple):
-    """A plan for a gripper: where its frame goes [m], its opening 0 … 1, and the largest step of an action at 10 Hz [m]."""
+    """A plan for a gripper: where its frame goes [m], its opening 0 … 1, and the largest step of an action at 10 Hz [m].
+
+    rotation: that it turns to [3, 3], as it is where None; turn: the largest turn of an action at 10 Hz [rad].
+    """
 
     goal: Array
     opening: float
     step: float
+    rotation: Array | None = None
+    turn: float = 0.12
 
 
 class Speeds(NamedTuple):
@@ -77,7 +102,8 @@ class Task:
     wordings: instructions it is trained on, unseen: those kept for the split "wording" (words in braces: `scenario.phrase`).
     goal: where the thing asked for, or the gripper, should end [m]. success: whether it is done now. plan: what an expert
     would do now; both are functions of the present state alone. verbs: words of a typed instruction that mean this task;
-    parts: tasks it consists of, in order, itself last.
+    parts: tasks it consists of, in order, itself last. extra: done only where it is named: "all" tasks are those without it,
+    which the shipped policy is trained, evaluated and certified on.
     """
 
     name: str
@@ -91,6 +117,7 @@ class Task:
     plan: Callable[[State], Wanted]
     verbs: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    extra: bool = False
 
     def __post_init__(self) -> None:
         if not (self.robots and self.wordings and self.unseen):

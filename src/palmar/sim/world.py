@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from palmar.sim.scenario import Scenario
 from palmar.sim.scenery import Scenes
 from palmar.sim.scenes import mujoco
 from palmar.sim.space import ZEROS
-from palmar.sim.things import DESTINATIONS, half_extent
+from palmar.sim.things import MOVING, half_extent
 from palmar.types import Array, Observation
 
 CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))  # of a cuboid of half sides 1
@@ -88,6 +89,10 @@ class World:
         self._substeps = round(1.0 / robot.control_rate / self.model.opt.timestep)
         self._bodies = [self.model.body(f"item{i}").id for i in range(len(scenario.items))]
         zeros = [float(np.deg2rad(self.params[f"zero_{i + 1}"])) for i in range(ZEROS)]
+        bodies = [self.model.body(b).name for b in range(self.model.nbody)]
+        self._balls = [
+            [b for b, name in enumerate(bodies) if name.startswith(f"item{i}_ball")] for i in range(len(scenario.items))
+        ]
         self._actuators = Actuators(robot, self.mechanics, self.model, zeros)
         self._ground = ground(task.scene.room, self.params)
         self._around = clutter(task.scene.room, self.params)
@@ -270,6 +275,40 @@ class World:
         """float64[3, 3], from the thing's frame to the base frame at the start."""
         return np.array(self.data.xmat[self._bodies[i]]).reshape(3, 3)
 
+    def speed(self, i: int) -> float:
+        """How fast the centre of a thing moves [m/s]."""
+        velocity = np.zeros(6)
+        mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_XBODY, self._bodies[i], velocity, 0)
+        return float(np.linalg.norm(velocity[3:]))
+
+    def contents(self, i: int) -> Array:
+        """float64[n, 3]: where the balls are that a thing held at the start [m]; none for most things."""
+        return np.array(self.data.xpos[self._balls[i]])
+
+    def ajar(self, i: int) -> float:
+        """How far a drawer or door is open, 0 … 1. Raises `BadValue` for another thing."""
+        joint = self._joint(i)
+        return float(self.data.qpos[joint.qposadr[0]] / joint.range[1])
+
+    def handle(self, i: int) -> tuple[Array, Array]:
+        """Position [3] [m] of the handle of a drawer or door, and the direction [3] it goes in when that opens.
+
+        Raises `BadValue` for another thing."""
+        joint = self._joint(i)
+        where = np.array(self.data.site_xpos[self.model.site(f"item{i}_handle").id])
+        axis = np.array(self.data.xaxis[joint.id])
+        if joint.type[0] == mujoco.mjtJoint.mjJNT_HINGE:
+            axis = np.cross(axis, where - self.data.xanchor[joint.id])
+        return where, axis / np.linalg.norm(axis)
+
+    def _joint(self, i: int) -> Any:
+        if self.scenario.items[i].shape not in MOVING:
+            raise BadValue(
+                f"'{self.scenario.items[i].name}' does not open; expected a {' or a '.join(MOVING)}. "
+                "Next: world.scenario.items says which there are"
+            )
+        return self.model.joint(f"item{i}_part")
+
     def place(self, point: str) -> tuple[Array, Array]:
         """Position [3] [m] and rotation [3, 3] of a named point of the robot, base frame at the start."""
         i = self.model.site(point).id
@@ -377,8 +416,9 @@ class World:
     def _corners(self, i: int) -> Array:
         """float64[8, 3] of the cuboid around a thing, base frame [m]. A destination's origin is its foot."""
         item = self.scenario.items[i]
-        half = half_extent(item) * (1.0 if item.shape in DESTINATIONS else item_scale(i, self.params))
-        lift = np.array([0, 0, half[2]]) if item.shape in DESTINATIONS else np.zeros(3)
+        foot = item.kind.foot
+        half = half_extent(item) * (1.0 if foot else item_scale(i, self.params))
+        lift = np.array([0, 0, half[2]]) if foot else np.zeros(3)
         return self.item(i) + (CORNERS * half + lift) @ self.rotation(i).T
 
     def _boxed(self, camera: Camera, i: int) -> tuple[tuple[float, float, float, float], float]:

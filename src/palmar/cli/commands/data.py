@@ -38,7 +38,7 @@ class Collect:
     """A robot that comes with palmar (docs/robots.md); arm7 when not given. With --teleop also a robot file (.toml), or the body's
     own when not given."""
     tasks: tuple[str, ...] = ("all",)
-    """Which tasks take turns; all: those that fit the robot."""
+    """Which tasks take turns; all: those that fit the robot, but slide, insert, stack, pour, open and close."""
     seed: Seed = 0
     """Of the first table; below 1 000 000, where the test seeds begin."""
     strength: Strength = COLLECTED

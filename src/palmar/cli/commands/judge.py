@@ -43,7 +43,7 @@ class Eval:
     robot: str = "arm7"
     """A robot that comes with palmar (docs/robots.md), in simulation."""
     tasks: tuple[str, ...] = ("all",)
-    """Names of tasks; all: those that fit the robot."""
+    """Names of tasks; all: those that fit the robot, but slide, insert, stack, pour, open and close."""
     splits: tuple[Split, ...] = ("layout",)
     """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
     world: str = "sim"

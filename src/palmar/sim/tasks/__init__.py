@@ -11,7 +11,7 @@ from palmar.errors import UnknownName, check_names
 from palmar.sim.scenario import Scenario, draw
 from palmar.sim.task import Task
 
-ALL = ("all",)  # in place of names: every task that fits the robot
+ALL = ("all",)  # in place of names: every task that fits the robot, but those that are `Task.extra`
 
 
 @cache
@@ -28,10 +28,15 @@ def names(robot: str | None = None) -> tuple[str, ...]:
     return fitting
 
 
+def usual(robot: str) -> tuple[str, ...]:
+    """Tasks that are meant where none is named: those that fit the robot and are not `Task.extra`. Raises what `names` does."""
+    return tuple(n for n in names(robot) if not task(n).extra)
+
+
 def chosen(wanted: tuple[str, ...], robot: str) -> tuple[str, ...]:
     """The tasks that are meant, for a robot. Raises what `check_names` does for one that does not fit it."""
     if wanted == ALL:
-        return names(robot)
+        return usual(robot)
     check_names("task", wanted, names(robot))
     return wanted
 

@@ -53,7 +53,7 @@ TASK = Task(
     name="place",
     robots=("arm7",),
     stream=2,
-    scene=Scene(goals=True),
+    scene=Scene(goals=2),
     wordings=(
         "put the {o} {on} the {g}",
         "place the {o} {on} the {g}",
