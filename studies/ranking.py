@@ -67,8 +67,11 @@ def held(rows: Rows) -> Rate:
 
 def answer(rows: Rows) -> str:
     r = ranked(rows)
+    last = min(rows, key=lambda arm: rows[arm]["twins 0 … 3"].value)
+    rest = ranked({arm: row for arm, row in rows.items() if arm != last})
     return (
-        f"Pearson r {r.pearson}, Spearman ρ {r.spearman}, MMRV {r.mmrv} over {len(rows)} policies. A perfect simulator would show "
+        f"Pearson r {r.pearson}, Spearman ρ {r.spearman}, MMRV {r.mmrv} over {len(rows)} policies; without the worst ({last}) "
+        f"r {rest.pearson}, MMRV {rest.mmrv}. A perfect simulator would show "
         f"r {r.perfect['pearson']} and MMRV {r.perfect['mmrv']} with as many trials. What was observed lies in its predicted "
         f"interval in {held(rows)} of policy and twin."
     )
