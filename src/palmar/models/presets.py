@@ -19,6 +19,7 @@ from palmar.models.generative import Diffusion, MLPConfig, UNetConfig
 from palmar.models.grounded import GroundedConfig
 from palmar.models.heads import ChunkConfig, DiffusionConfig, JointPositionConfig, TokenConfig
 from palmar.models.sequence import EncoderDecoderConfig, PassConfig, PooledConfig, SelfAttentionConfig
+from palmar.models.teacher import TeacherConfig
 from palmar.models.transformer import TransformerConfig
 from palmar.models.vision import EfficientNetConfig, ResNetConfig, SmallConvConfig, ViTConfig
 from palmar.models.vla import GoalConfig, Robot, VLAConfig
@@ -279,7 +280,9 @@ PRESETS: dict[str, Callable[[], ModelConfig]] = {
 }
 
 
-KINDS: dict[str, type] = {"GroundedConfig": GroundedConfig, "VLAConfig": VLAConfig, **VLM_KINDS}
+KINDS: dict[str, type] = {
+    "GroundedConfig": GroundedConfig, "VLAConfig": VLAConfig, "TeacherConfig": TeacherConfig, **VLM_KINDS,
+}  # fmt: skip
 """What a checkpoint's config.json may hold."""
 
 

@@ -161,6 +161,11 @@ class TableEnv(gymnasium.Env[dict[str, Array], Array]):
             return None
         return self._world.picture(self.robot.cameras[0].name if self.robot.cameras else "front")
 
+    @property
+    def world(self) -> World:
+        """The world of the table, for experts and teachers."""
+        return self._world
+
     def close(self) -> None:
         self._world.close()
 
