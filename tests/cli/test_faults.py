@@ -55,6 +55,7 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
         "questions": ["--out", "x"], "doctor": ["x"], "export": ["x", "--out", "y"], "adapt": ["x", "--out", "y"],
         "preflight": ["--data", "x"], "serve-body": ["mock:", "--robot", "arm7"], "monitor": ["x"],
         "ros2": ["--robot", "arm7"], "ros2-monitor": ["--robot", "arm7"], "bag": ["x", "--out", "y", "--robot", "arm7"],
+        "student": ["x"],
     }  # fmt: skip
     whole = {n: w for n, _, w in ranges(kind)}[name]
     for value in VALUES:

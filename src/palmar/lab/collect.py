@@ -193,17 +193,15 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     Raises `BadValue` for a driver that does not fit the robot, and what the driver raises.
     """
     config, seed = job
-    world = loaded.world(config.world, config.robot, extents=config.extents, physics=config.physics, images=config.images)
+    world = loaded.world(
+        config.world, config.robot, extents=config.extents, physics=config.physics, images=config.images
+    )
     rng = np.random.default_rng([17, seed])
     scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
     noise = float(config.noises[rng.integers(len(config.noises))])
     expert_drives = config.driver == "expert" or rng.uniform() < config.beta
     obs = world.load(scenario, config.randomization.sample(rng), seed)
-    driver: Policy = (
-        Expert(world, noise, seed)
-        if expert_drives
-        else _policy(loaded, config.driver, world)
-    )
+    driver: Policy = Expert(world, noise, seed) if expert_drives else _policy(loaded, config.driver, world)
     steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
     if config.correct and config.detector:
         every, detector = EXECUTE * driver.interface.dt, Detector.load(config.detector)

@@ -70,7 +70,11 @@ class Distill:
         with torch.no_grad():
             wish = self.teacher(raw, tuple(batch.texts))
         goal = torch.from_numpy(np.asarray(self.action.forward(wish), np.float32)).to(batch.actions.device)
-        if goal.ndim == 3 and 0 < goal.shape[1] < batch.actions.shape[1] and goal.shape[::2] == batch.actions.shape[::2]:
+        if (
+            goal.ndim == 3
+            and 0 < goal.shape[1] < batch.actions.shape[1]
+            and goal.shape[::2] == batch.actions.shape[::2]
+        ):
             goal = torch.cat([goal, batch.actions[:, goal.shape[1] :]], 1)
         if goal.shape != batch.actions.shape:
             raise BadValue(
@@ -88,7 +92,9 @@ class Distill:
     def _check(self, model: Model) -> None:
         """Raise `BadValue` when the teacher or the normaliser has other names, or the same in another order."""
         if self.action is None:
-            raise BadValue("the objective has no action normaliser. Next: train(TrainRequest(objective=…)), which gives it")
+            raise BadValue(
+                "the objective has no action normaliser. Next: train(TrainRequest(objective=…)), which gives it"
+            )
         ours = model.interface
         theirs = self.teacher.interface if isinstance(self.teacher, NeuralTeacher) else None
         given: tuple[str, ...] = tuple(getattr(self.action, "names", ()))

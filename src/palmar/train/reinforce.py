@@ -149,7 +149,14 @@ def export(learner: PPO, normal: Any, table: TruthEnv, out: str | Path, info: di
     policy, robot = learner.policy, table.table.robot
     layers = [m for m in policy.mlp_extractor.policy_net if isinstance(m, torch.nn.Linear)]
     config = TeacherConfig(
-        tuple(m.out_features for m in layers), "tanh", words=0, noise=0.0, limit=CLIP, clip=1.0, done=None, preset="teacher-ppo"
+        tuple(m.out_features for m in layers),
+        "tanh",
+        words=0,
+        noise=0.0,
+        limit=CLIP,
+        clip=1.0,
+        done=None,
+        preset="teacher-ppo",
     )
     ours = robot.interface(1)
     interface = Interface(

@@ -17,6 +17,7 @@ from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
+from palmar.cli.commands.teach import ProgressCommand, StudentCommand, TeacherCommand
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
     "repair": Repair, "questions": Questions, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
+    "teacher": TeacherCommand, "student": StudentCommand, "progress": ProgressCommand,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "certify": Certify,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
@@ -35,6 +37,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 __all__ = [
     "COMMANDS", "Adapt", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
-    "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions",
-    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train",
+    "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "ProgressCommand", "Pull", "Push", "Questions",
+    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "StudentCommand",
+    "SysId", "TeacherCommand", "Train",
 ]  # fmt: skip
