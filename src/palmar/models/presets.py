@@ -18,6 +18,7 @@ from palmar.models.fusion import FusionConfig
 from palmar.models.generative import Diffusion, MLPConfig, UNetConfig
 from palmar.models.grounded import GroundedConfig
 from palmar.models.heads import ChunkConfig, DiffusionConfig, JointPositionConfig, TokenConfig
+from palmar.models.imagenet import ImagenetConfig
 from palmar.models.sequence import EncoderDecoderConfig, PassConfig, PooledConfig, SelfAttentionConfig
 from palmar.models.teacher import TeacherConfig
 from palmar.models.transformer import TransformerConfig
@@ -233,6 +234,20 @@ def act_tiny() -> VLAConfig:
     )
 
 
+# ------------------------------------------------------------------------------------------------ eyes that have seen ImageNet
+
+
+def imagenet_tiny() -> VLAConfig:
+    """Five stages of EfficientNet-Lite0 with ImageNet's weights, frozen, and a small transformer that learns: for few
+    demonstrations (`--frozen-features` looks at every frame once)."""
+    return VLAConfig(
+        vision=ImagenetConfig(stages=5),
+        fusion=SelfAttentionConfig(TransformerConfig(width=128, layers=3, heads=4, hidden=384)),
+        head=ChunkConfig(),
+        preset="imagenet-tiny",
+    )
+
+
 # ------------------------------------------------------------------------------------------------ diffusion policy, 2303.04137
 
 
@@ -274,6 +289,7 @@ PRESETS: dict[str, Callable[[], ModelConfig]] = {
     "humanoid-paper": humanoid_paper,
     "act-tiny": act_tiny,
     "act-paper": act_paper,
+    "imagenet-tiny": imagenet_tiny,
     "diffusion-tiny": diffusion_tiny,
     "diffusion-paper": diffusion_paper,
     **VLM_PRESETS,
