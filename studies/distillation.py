@@ -63,7 +63,9 @@ def made(lab: Lab, arm: str, seed: int) -> tuple[Path, int]:
         data = as_many(lab.out / f"demos-{seed}", lab.episodes(DEMOS), wanted, first)
         request = TrainRequest(preset(NANO), [data], config, embodiment="arm7", paraphrases=paraphrases)
         return train(request, lab.out / f"cloning-{seed}", resume=True), len(data)
-    begin = Dataset(collect(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), resume=True).root)
+    begin = Dataset(
+        collect(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), resume=True).root
+    )
     request = TrainRequest(preset(NANO), [begin], config, embodiment="arm7", paraphrases=paraphrases)
     plan = Dagger(rounds, lab.episodes(EPISODES), fall="none", seed=first + 10 * DEMOS, scratch=True)
     last = dagger(request, lab.out / f"dagger-{seed}", plan, in_simulation(TASKS))[-1]
@@ -72,7 +74,9 @@ def made(lab: Lab, arm: str, seed: int) -> tuple[Path, int]:
 
 def distilled(lab: Lab, seed: int, first: int, rounds: int) -> tuple[Path, Path]:
     """(the student's last policy, the folder of its rounds), made once."""
-    few = {k: v if whole(lab) else max(4, v // 25) for k, v in TEACHER.items()} | {"rounds": TEACHER["rounds"] if whole(lab) else 1}
+    few = {k: v if whole(lab) else max(4, v // 25) for k, v in TEACHER.items()} | {
+        "rounds": TEACHER["rounds"] if whole(lab) else 1
+    }
     teacher = clone(TeacherTraining(TASKS, **few), lab.shared / "teacher")
     training = StudentTraining(
         NANO, TASKS, demos=lab.episodes(DEMOS), rounds=rounds, episodes=lab.episodes(EPISODES), steps=lab.size.steps,

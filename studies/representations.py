@@ -76,7 +76,8 @@ def answer(rows: Rows) -> str:
     for arm in (TUNED, SCRATCH, AUGMENTED):
         p = compared(rows[arm]["_outcomes"], rows[FROZEN]["_outcomes"])
         told.append(f"{verdict(p)} '{arm}' ({points(p)})")
-    return f"With {DEMOS} demonstrations a frozen pretrained encoder {'; '.join(told)}. The intervals are over tables, not trainings."
+    said = f"With {DEMOS} demonstrations a frozen pretrained encoder {'; '.join(told)}"
+    return f"{said}. The intervals are over tables, not trainings."
 
 
 def figure(rows: Rows) -> str:

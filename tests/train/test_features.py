@@ -59,7 +59,8 @@ def test_the_loss_is_that_of_the_pictures():
     fed = Feed([FeatureData(data, model.cameras.encoder("front"))], 4)
     with torch.no_grad():
         losses = [
-            float(model.loss(feed.tensors(feed.plain(np.arange(8)), state, action, importance))[0]) for feed in (plain, fed)
+            float(model.loss(feed.tensors(feed.plain(np.arange(8)), state, action, importance))[0])
+            for feed in (plain, fed)
         ]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
 

@@ -34,7 +34,9 @@ def teacher(tmp_path_factory) -> Path:
     """It reads where the named square is, and goes there."""
     data = PrivilegedData(Told(1500), ("target.x", "target.y"))
     config = TrainConfig(steps=400, horizon=2, batch_size=64, threads=1, lr=3e-3, augment=None, validate=1, ema=0.97)
-    return train(TeacherConfig((64, 64), words=0), data, tmp_path_factory.mktemp("t") / "teacher", config, progress=False)
+    return train(
+        TeacherConfig((64, 64), words=0), data, tmp_path_factory.mktemp("t") / "teacher", config, progress=False
+    )
 
 
 def test_it_knows_what_its_pictures_do_not_show(teacher):
@@ -56,7 +58,9 @@ def test_a_student_learns_from_it_on_what_it_visits(teacher, tmp_path, monkeypat
         asked.append((out.name, driver.name, beta))
         return Told(40 * episodes, seed=seed)
 
-    training = StudentTraining(tasks=("reach",), demos=8, rounds=1, episodes=4, steps=60, batch_size=32, lr=5e-3, horizon=4)
+    training = StudentTraining(
+        tasks=("reach",), demos=8, rounds=1, episodes=4, steps=60, batch_size=32, lr=5e-3, horizon=4
+    )
     seen = []
     out = student(
         str(teacher), training, tmp_path, model=SpeakingConfig(), gather=gather, progress=False, watch=seen.append
@@ -68,12 +72,14 @@ def test_a_student_learns_from_it_on_what_it_visits(teacher, tmp_path, monkeypat
 
 
 def test_what_is_no_teacher_and_an_objective_alone_are_refused(teacher, tmp_path):
-    with pytest.raises(BadValue, match=r"'shipped' reads no simulator truth; expected a teacher\. Next: palmar teacher"):
+    with pytest.raises(
+        BadValue, match=r"'shipped' reads no simulator truth; expected a teacher\. Next: palmar teacher"
+    ):
         teacher_of("shipped")
     data = Told(30)
     with pytest.raises(BadValue, match=r"no action normaliser\. Next"):
         Distill(lambda raw, texts: None)(SpeakingConfig(), None, {})  # type: ignore[arg-type]
-    with pytest.raises(BadValue, match="the teacher reads 'target.x'"):
+    with pytest.raises(BadValue, match=r"the teacher reads 'target\.x'"):
         PrivilegedTeacher(load_policy(str(teacher)), data.privileged_names[3:])
 
 
@@ -87,7 +93,8 @@ def tried(tmp_path_factory):
 
     table = environment(Reinforce(timeout=1.0))
     normal = VecNormalize(DummyVecEnv([lambda: table]), clip_obs=CLIP)
-    learner = PPO("MlpPolicy", normal, n_steps=32, batch_size=32, n_epochs=1, policy_kwargs={"net_arch": [16, 8]}, device="cpu", seed=0)
+    small = {"net_arch": [16, 8]}
+    learner = PPO("MlpPolicy", normal, n_steps=32, batch_size=32, n_epochs=1, policy_kwargs=small, device="cpu", seed=0)
     learner.learn(32)
     yield learner, normal, table, export(learner, normal, table, tmp_path_factory.mktemp("ppo") / "policy")
     normal.close()
@@ -125,7 +132,8 @@ def test_a_trial_by_ppo_reports_and_is_bounded(tmp_path):
     from palmar.train.reinforce import Reinforce, reinforce
 
     rows = []
-    folder = reinforce(Reinforce(steps=32, rollout=32, batch_size=32, epochs=1, hidden=(8,), timeout=1.0), tmp_path / "p", rows.append)
+    trial = Reinforce(steps=32, rollout=32, batch_size=32, epochs=1, hidden=(8,), timeout=1.0)
+    folder = reinforce(trial, tmp_path / "p", rows.append)
     assert rows[0]["step"] == 32 and rows[0]["episodes"] >= 2 and load_policy(str(folder)).columns
     with pytest.raises(BadValue, match="rollout is 100, batch size 64; expected a multiple"):
         Reinforce(rollout=100, batch_size=64)

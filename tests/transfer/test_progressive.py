@@ -14,7 +14,10 @@ from palmar.transfer.progress_run import Practice, shares
 from palmar.transfer.progressive import LEVELS, STATE, Level, NoTrials, ProgressConfig, progress
 
 CONFIG = ProgressConfig(
-    (Level("simple sim", 1.0, 0.5, "sim", 0.5), Level("real fine-tune", 0.2, 0.3, "real", 0.7)), batch=10, most=30, alpha=0.1
+    (Level("simple sim", 1.0, 0.5, "sim", 0.5), Level("real fine-tune", 0.2, 0.3, "real", 0.7)),
+    batch=10,
+    most=30,
+    alpha=0.1,
 )
 
 
@@ -75,7 +78,11 @@ def test_trials_that_a_person_makes_are_waited_for(tmp_path):
     practice = Practice(real=tmp_path / "set")
 
     def attempt(level, policy, first, count):
-        return made.attempt(level, policy, first, count) if level.where == "sim" else practice.trials(level, policy, first, count)
+        return (
+            made.attempt(level, policy, first, count)
+            if level.where == "sim"
+            else practice.trials(level, policy, first, count)
+        )
 
     done = progress(CONFIG, tmp_path, made.fit, attempt)
     assert "waits for 10 trials of" in done.reason and not done.deployed

@@ -55,7 +55,8 @@ class CollectConfig:
     it): what is driven is recorded, with who drove in the column `intervention`, and only episodes that were corrected and
     succeed are kept. detector: file of a failure detector (`palmar detect`), by whose alarms the expert takes over and gives back
     instead. world: sim, twin or twin:SEED. physics: also record contacts, mass, friction and the world's parameters
-    (`sim.privileged`). images: False records no pictures, nor what the truth says of them. labeler: "expert", or a policy that says what should have been done, such as a teacher.
+    (`sim.privileged`). images: False records no pictures, nor what the truth says of them. labeler: "expert", or a policy that
+    says what should have been done, such as a teacher.
     """
 
     episodes: Count = 100

@@ -35,8 +35,8 @@ class Privileged:
         self.columns = tuple(n.removeprefix(PREFIX) for n in names[len(own) :])
         if names != (*own, *(PREFIX + n for n in self.columns)):
             raise BadValue(
-                f"the policy's state is {', '.join(names)}; expected the robot's channels and then those that begin with '{PREFIX}'. "
-                "Next: train it on palmar.data.privileged.PrivilegedData"
+                f"the policy's state is {', '.join(names)}; expected the robot's channels and then those that begin with "
+                f"'{PREFIX}'. Next: train it on palmar.data.privileged.PrivilegedData"
             )
         units = inner.interface.state_units[: len(own)]
         self.interface = replace(inner.interface, state_names=own, state_units=units)

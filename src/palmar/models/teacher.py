@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -41,8 +42,8 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1 or self.words < 0 or not self.limit > 0:
             raise BadValue(
-                f"a teacher of layers {self.hidden}, words {self.words}, limit {self.limit}; expected widths ≥ 1, words ≥ 0, a limit "
-                "> 0. Next: leave them out for the defaults"
+                f"a teacher of layers {self.hidden}, words {self.words}, limit {self.limit}; expected widths ≥ 1, words ≥ 0, a "
+                "limit > 0. Next: leave them out for the defaults"
             )
 
     @property
@@ -75,7 +76,7 @@ class Teacher(Model):
         self.words = nn.Linear(TOKEN_WIDTH, config.words) if config.words else None
         widths = [len(interface.state_names) + config.words, *config.hidden]
         self.body = nn.Sequential()
-        for inside, out in zip(widths, widths[1:], strict=False):
+        for inside, out in pairwise(widths):
             self.body.append(nn.Linear(inside, out))
             self.body.append(ACTIVATIONS[config.activation]())
         self.head = ChunkHead(widths[-1], interface.horizon, len(interface.action_names))

@@ -60,7 +60,9 @@ class FeatureData:
         """As of the set."""
         return self.source.actions
 
-    def batch(self, indices: Array, horizon: int, images: bool = True, offsets: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    def batch(
+        self, indices: Array, horizon: int, images: bool = True, offsets: tuple[int, ...] = (0,)
+    ) -> dict[str, Any]:
         """As `Dataset.batch`; images: {camera: float16[B, C, h, w]}."""
         if offsets != (0,):
             raise BadValue(
@@ -130,8 +132,8 @@ def with_features(request: TrainRequest) -> TrainRequest:
     vision = frozen_tower(request.model)
     if request.model.offsets != (0,) or request.others:
         raise BadValue(
-            f"preset '{request.model.preset}' looks at steps {request.model.offsets}, of {1 + len(request.others)} robots; features are "
-            "kept of single pictures of one. Next: without --frozen-features"
+            f"preset '{request.model.preset}' looks at steps {request.model.offsets}, of {1 + len(request.others)} robots; features "
+            "are kept of single pictures of one. Next: without --frozen-features"
         )
     encoder = vision.build(0)
     sets: Sequence[Source] = [FeatureData(s, encoder) for s in request.sets]

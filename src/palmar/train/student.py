@@ -30,8 +30,8 @@ from palmar.train.run import TrainConfig
 class StudentTraining:
     """preset: of the student. tasks, robot: of the tables, all that fit when ("all",). demos: that the teacher drives before the
     first training; then `rounds` rounds of `episodes` that the student drives (a share `beta`^round of them the teacher) and the
-    teacher labels. steps: of each training, batches of `batch_size`. weight, distance, sigma: of `Distill`; kl by default. horizon: of
-    the student's chunk. strength: of the randomised worlds. scratch: each round trains anew; else it goes on from the round before,
+    teacher labels. steps: of each training, batches of `batch_size`. weight, distance, sigma: of `Distill`. horizon: of the
+    student's chunk. strength: of the randomised worlds. scratch: each round trains anew; else it goes on from the round before,
     whose normaliser must still fit."""
 
     preset: str = "palmar-tiny"
@@ -65,8 +65,8 @@ def teacher_of(where: str) -> Privileged:
     policy = load_policy(where)
     if not isinstance(policy, Privileged):
         raise BadValue(
-            f"'{where}' reads no simulator truth; expected a teacher. Next: palmar teacher --out FOLDER, or palmar.train.distill for "
-            "another kind"
+            f"'{where}' reads no simulator truth; expected a teacher. Next: palmar teacher --out FOLDER, or palmar.train.distill "
+            "for another kind"
         )
     return policy
 

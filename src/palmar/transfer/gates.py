@@ -1,7 +1,7 @@
 """Has a policy shown a success rate? A test that is looked at after every batch of trials, with both errors bounded.
 
-After each of K planned looks the exact bounds of Clopper and Pearson (1934) are taken at alpha / K each, one-sided. A policy whose true
-rate is below `least` passes at any of the looks with probability at most alpha (Bonferroni), and one above fails so.
+After each of K planned looks the exact bounds of Clopper and Pearson (1934) are taken at alpha / K each, one-sided. A policy whose
+true rate is below `least` passes at any of the looks with probability at most alpha (Bonferroni), and one above fails so.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def shown(outcomes: Sequence[bool], least: float, looks: int, alpha: float = 0.0
     """The verdict on the trials so far, at one of `looks` planned looks. Raises `BadValue` for a rate or level outside 0 … 1."""
     if not (0 < least < 1 and 0 < alpha < 1) or looks < 1:
         raise BadValue(
-            f"least {least:g}, alpha {alpha:g}, {looks} looks; expected rates between 0 and 1, and a look or more. Next: 0.8 and 0.05"
+            f"least {least:g}, alpha {alpha:g}, {looks} looks; expected rates between 0 and 1, and a look or more. "
+            "Next: 0.8 and 0.05"
         )
     n, good = len(outcomes), sum(map(bool, outcomes))
     if not n:

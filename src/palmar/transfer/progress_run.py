@@ -22,10 +22,11 @@ LEAST_DEMOS, MOST_DEMOS = 50, 100
 
 @dataclass(frozen=True)
 class Practice:
-    """preset: of a policy that begins anew; init: checkpoint to begin from instead. episodes: demonstrations of the scripted expert in
-    simulation, for each strength. real: folder of a LeRobot set recorded in the reality, such as by teleoperation. told: outcomes of
-    trials that a person made there, for the gate that waits; or attempt: a function that makes them (`on_body`). reality:
-    a simulated one in its place (twin:SEED), where `demos` demonstrations are made when `real` is None. processes: of simulation."""
+    """preset: of a policy that begins anew; init: checkpoint to begin from instead. episodes: demonstrations of the scripted
+    expert in simulation, for each strength. real: folder of a LeRobot set recorded in the reality, such as by teleoperation. told:
+    outcomes of trials that a person made there, for the gate that waits; or attempt: a function that makes them (`on_body`).
+    reality: a simulated one in its place (twin:SEED), where `demos` demonstrations are made when `real` is None. processes: of the
+    simulation. data: folder that demonstrations are collected in."""
 
     preset: str = "palmar-tiny"
     init: Path | None = None
@@ -51,7 +52,8 @@ class Practice:
     def __post_init__(self) -> None:
         if self.real is None and not self.reality:
             raise BadValue(
-                "no reality is named; expected a data set recorded there, or a simulated one. Next: --real FOLDER, or --reality twin:0"
+                "no reality is named; expected a data set recorded there, or a simulated one. Next: --real FOLDER, or "
+                "--reality twin:0"
             )
         self._told.extend(self.told)
 

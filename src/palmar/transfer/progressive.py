@@ -76,8 +76,8 @@ class ProgressConfig:
         for level in self.levels:
             if (needs := fewest(level.least, self.looks * self.tries, self.alpha)) > self.most:
                 raise BadValue(
-                    f"level '{level.name}' wants {100 * level.least:g} % shown, for which {needs} trials without a failure are needed, "
-                    f"and it gets {self.most}. Next: --most {-(-needs // self.batch) * self.batch}, or a lower bound"
+                    f"level '{level.name}' wants {100 * level.least:g} % shown, for which {needs} trials without a failure are "
+                    f"needed, and it gets {self.most}. Next: --most {-(-needs // self.batch) * self.batch}, or a lower bound"
                 )
 
     @property
@@ -197,7 +197,8 @@ def read(root: Path, config: ProgressConfig) -> Progress:
     if before != now:
         differ = sorted(k for k in now if not isinstance(before, dict) or before.get(k) != now[k])
         raise BadValue(
-            f"'{root}' was begun with other {', '.join(differ)}; expected the same, or its gates would say nothing. Next: another --out"
+            f"'{root}' was begun with other {', '.join(differ)}; expected the same, or its gates would say nothing. "
+            "Next: another --out"
         )
     for t in tried:
         if t.checkpoint and (Path(t.checkpoint).is_absolute() or ".." in Path(t.checkpoint).parts):

@@ -37,7 +37,8 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 __all__ = [
     "COMMANDS", "Adapt", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
-    "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "ProgressCommand", "Pull", "Push", "Questions",
+    "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "ProgressCommand",
+    "Pull", "Push", "Questions",
     "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "StudentCommand",
     "SysId", "TeacherCommand", "Train",
 ]  # fmt: skip
