@@ -57,7 +57,7 @@ _PADS: dict[str, tuple[str, ...]] = {}  # by robot: its description takes millis
 
 def values(world: World) -> dict[str, float]:
     """{column: its value now} of `names(world.embodiment)`."""
-    import mujoco
+    from palmar.sim.scenes import mujoco
 
     robot, model, data = world.embodiment, world.model, world.data
     target = world.scenario.target
@@ -78,7 +78,7 @@ def values(world: World) -> dict[str, float]:
 
 def touches(model: Any, data: Any, body: int, gripper: tuple[str, ...], links: set[str]) -> dict[str, float]:
     """The columns touch.… of a body: which links touch it, whether anything else does, and the robot's normal forces [N]."""
-    import mujoco
+    from palmar.sim.scenes import mujoco
 
     found = dict.fromkeys((*(f"touch.{link}" for link in gripper), "touch.ground", "touch.force"), 0.0)
     force = np.zeros(6)

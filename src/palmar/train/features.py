@@ -132,8 +132,8 @@ def with_features(request: TrainRequest) -> TrainRequest:
     vision = frozen_tower(request.model)
     if request.model.offsets != (0,) or request.others:
         raise BadValue(
-            f"preset '{request.model.preset}' looks at steps {request.model.offsets}, of {1 + len(request.others)} robots; features "
-            "are kept of single pictures of one. Next: without --frozen-features"
+            f"preset '{request.model.preset}' looks at steps {request.model.offsets}, of {1 + len(request.others)} robots; "
+            "features are kept of single pictures of one. Next: without --frozen-features"
         )
     encoder = vision.build(0)
     sets: Sequence[Source] = [FeatureData(s, encoder) for s in request.sets]
