@@ -256,6 +256,16 @@ def gym() -> None:
     assert info["instruction"]
 
 
+def rl() -> None:
+    """A teacher learns by trial for a few steps, and drives without the library's files."""
+    from palmar.policy import load_policy
+    from palmar.train.reinforce import Reinforce, reinforce
+
+    folder = reinforce(Reinforce(steps=64, rollout=64, batch_size=32, epochs=1, timeout=1.0), Path("teacher"))
+    assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert load_policy(str(folder)).interface.cameras == {}
+
+
 def mcap() -> None:
     """A run is recorded, and opened again by the mcap package."""
     from mcap.reader import make_reader

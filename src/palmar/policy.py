@@ -48,7 +48,7 @@ def load_policy(where: str, **options: object) -> Policy:
         loaded: Policy = adapter.load(rest, **options)
         return loaded
     from palmar.models import correction, exported
-    from palmar.models.checkpoint import load
+    from palmar.models.checkpoint import load_to_act
 
     folder, robot = split_robot(rest)
     if exported.is_exported(folder):
@@ -56,7 +56,7 @@ def load_policy(where: str, **options: object) -> Policy:
     if correction.is_correction(folder):
         corrected: Policy = correction.load(folder, **options)  # type: ignore[arg-type]
         return corrected
-    return load(folder, robot=robot, **options)  # type: ignore[arg-type]
+    return load_to_act(folder, robot=robot, **options)
 
 
 def check_policy(where: str) -> None:

@@ -250,6 +250,8 @@ ROWS = {  # what an arm of each study measures
         "operator [s]": 60.0, "training [s]": 40.0, "frames": 600,
         "old tables": RATE, "new tables": RATE, "_old": SEEN, "_new": SEEN,
     },
+    "representations": {"success": RATE, "successes by seed": "5", "training [s]": 3.0, "_outcomes": SEEN},
+    "distillation": {"success": RATE, "successes by seed": "5", "frames": "600", "_outcomes": SEEN},
     "failure_detection": DETECTED,
     "failing_twins": DETECTED | {"_success": RATE, "_successes": [3, 2]},
     "slowing": {f"{k}: both": RATE for k in ("moving", "tight")}

@@ -13,7 +13,8 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
-from palmar.lab.worlds import Loaded, fitted_here
+from palmar.lab.worlds import Loaded, fitted_here, seeing
+from palmar.models.privileged import Privileged
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
 from palmar.ranges import COLLECTED, Count, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
@@ -30,6 +31,7 @@ from palmar.sim.experts import Expert
 from palmar.sim.params import Randomization
 from palmar.sim.reality import check_world
 from palmar.sim.scenario import check_seed
+from palmar.sim.world import World
 from palmar.types import STILL, Episode
 
 TRIES = 3  # for each episode asked for, before giving up
@@ -53,7 +55,9 @@ class CollectConfig:
     correct: "expert" drives from `patience` seconds on where the driver is not done by then (as a person would who corrects
     it): what is driven is recorded, with who drove in the column `intervention`, and only episodes that were corrected and
     succeed are kept. detector: file of a failure detector (`palmar detect`), by whose alarms the expert takes over and gives back
-    instead. world: sim, twin or twin:SEED.
+    instead. world: sim, twin or twin:SEED. physics: also record contacts, mass, friction and the world's parameters
+    (`sim.privileged`). images: False records no pictures, nor what the truth says of them. labeler: "expert", or a policy that
+    says what should have been done, such as a teacher.
     """
 
     episodes: Count = 100
@@ -70,6 +74,9 @@ class CollectConfig:
     patience: Seconds = 5.0
     detector: str = ""
     world: str = "sim"
+    physics: bool = False
+    images: bool = True
+    labeler: str = "expert"
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -81,6 +88,12 @@ class CollectConfig:
                 f"driver is '{self.driver}' with beta {self.beta:g}, and there is somebody to correct it; expected a policy that "
                 "drives alone. Next: --driver shipped, and no --beta"
             )
+        if self.labeler != "expert" and self.correct:
+            raise BadValue(
+                f"labeler is '{self.labeler}', and what is recorded is what was driven while somebody corrects. Next: no --correct"
+            )
+        if self.physics and self.world != "sim":
+            raise BadValue(f"world is '{self.world}', whose physics nobody is told. Next: world sim, or physics=False")
         if self.detector and not self.correct:
             raise BadValue(
                 f"detector is '{self.detector}', and nobody takes over on its alarms. Next: --correct expert, or no --detector"
@@ -115,11 +128,12 @@ def collect(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     check_driver(config.driver)
+    check_driver(config.labeler)
     if config.detector:
         from palmar.models.checkpoint import fingerprint
 
         Detector.load(config.detector).check_policy(fingerprint(config.driver), config.driver)
-    robot = robot_named(config.robot)
+    robot = seeing(robot_named(config.robot), config.images)
     tried = saved = frames = 0
     columns = (
         TextColumn("collect"),
@@ -128,7 +142,7 @@ def collect(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    told = truth.names(robot, config.extents)
+    told = truth.names(robot, config.extents, config.physics)
     writer = DatasetWriter(
         out, robot, int(robot.policy_rate), told, resume=resume, pix_fmt="yuv444p", interventions=bool(config.correct)
     )
@@ -181,17 +195,15 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     Raises `BadValue` for a driver that does not fit the robot, and what the driver raises.
     """
     config, seed = job
-    world = loaded.world(config.world, config.robot, extents=config.extents)
+    world = loaded.world(
+        config.world, config.robot, extents=config.extents, physics=config.physics, images=config.images
+    )
     rng = np.random.default_rng([17, seed])
     scenario = tasks.sample(config.tasks[seed % len(config.tasks)], "seen", seed)
     noise = float(config.noises[rng.integers(len(config.noises))])
     expert_drives = config.driver == "expert" or rng.uniform() < config.beta
     obs = world.load(scenario, config.randomization.sample(rng), seed)
-    driver: Policy = (
-        Expert(world, noise, seed)
-        if expert_drives
-        else fitted_here(loaded.policy(config.driver), world.embodiment).policy
-    )
+    driver: Policy = Expert(world, noise, seed) if expert_drives else _policy(loaded, config.driver, world)
     steps = 1 if expert_drives else min(driver.interface.horizon, EXECUTE)
     if config.correct and config.detector:
         every, detector = EXECUTE * driver.interface.dt, Detector.load(config.detector)
@@ -200,7 +212,8 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     elif config.correct:
         driver = Intervening(driver, Expert(world), After(config.patience))
     driver.reset()
-    recorder = EpisodeRecorder(None if config.correct else Expert(world), world.success)
+    labeler = Expert(world) if config.labeler == "expert" else _policy(loaded, config.labeler, world)
+    recorder = EpisodeRecorder(None if config.correct else labeler, world.success)
     extra = 0
 
     def enough(*_: object) -> bool:
@@ -214,3 +227,11 @@ def record(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
     ).check()  # fmt: skip
     source = "expert" if expert_drives else "corrected" if config.correct else LABELLED
     return recorder.episode(scenario.task, seed, source, extra > 0, end.reason, end.duration)
+
+
+def _policy(loaded: Loaded, name: str, world: World) -> Policy:
+    """A policy that drives or labels in this world, told what the world tells. Raises `BadValue` where that is too little."""
+    policy = loaded.policy(name)
+    if isinstance(policy, Privileged):
+        policy = policy.among(world.truth_names)
+    return fitted_here(policy, world.embodiment).policy

@@ -13,7 +13,8 @@ import numpy as np
 from palmar.choices import SPLITS, Split
 from palmar.errors import BadValue, check_names
 from palmar.eval.results import Results, Trial
-from palmar.lab.worlds import Loaded, fitted_here
+from palmar.lab.worlds import Loaded, fitted_here, seeing
+from palmar.models.privileged import Privileged, told
 from palmar.policy import Policy, check_policy
 from palmar.ranges import LATENCY, Count, Seconds, Seed, check_ranges
 from palmar.robots import robot as robot_named
@@ -146,9 +147,11 @@ def run(loaded: Loaded, job: tuple[EvalConfig, str, Split, int], subscribers: Se
     """
     config, task, split, seed = job
     stage = config.stage(seed)
-    own = _policy(loaded, config, stage)
-    fit = fitted_here(own, robot_named(config.robot))
-    policy, world = fit.policy, loaded.world(stage, config.robot, fit.robot.action_space)
+    robot = robot_named(config.robot)
+    own = told(_policy(loaded, config, stage), seeing(robot, False))
+    fit = fitted_here(own, robot)
+    truth = {"extents": own.extents, "physics": True, "images": False} if isinstance(own, Privileged) else {}
+    policy, world = fit.policy, loaded.world(stage, config.robot, fit.robot.action_space, **truth)
     execute = 1 if config.policy == "expert" else config.execute  # the expert plans one action at a time
     check_execute(policy.interface, execute)
     if config.ensemble and not getattr(own, "ensembles", False):

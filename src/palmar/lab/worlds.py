@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import TypeVar
 
 from palmar.embodiments import ActionSpaceName, Embodiment
@@ -35,6 +36,11 @@ def fitted_here(policy: Policy, body: Embodiment) -> Fitted:
         ) from error
 
 
+def seeing(body: Embodiment, images: bool) -> Embodiment:
+    """The robot, without its cameras where no pictures are wanted."""
+    return body if images else replace(body, cameras=())
+
+
 class Loaded:
     """Worlds and policies, each loaded once: an object that belongs to who works with it, such as one process of a pool.
 
@@ -47,16 +53,24 @@ class Loaded:
         self._policies: dict[Hashable, Policy] = {}
 
     def world(
-        self, name: str = "sim", robot_name: str = "arm7", space: ActionSpaceName | None = None, extents: bool = False
-    ) -> World:
-        """The world of a reality, a robot and an action space (None: the robot's own). extents: as `World.extents`."""
+        self, name: str = "sim", robot_name: str = "arm7", space: ActionSpaceName | None = None, extents: bool = False,
+        physics: bool = False, images: bool = True,
+    ) -> World:  # fmt: skip
+        """The world of a reality, a robot and an action space (None: the robot's own). extents, physics: as of `World`. images:
+        False for a robot without cameras. Raises
+        `BadValue` for the physics of a reality, which nobody may look up."""
+        if physics and name != "sim":
+            raise BadValue(
+                f"the truth of world '{name}' was asked for; a reality tells no contacts, masses or frictions. Next: world sim, or "
+                "a policy that looks (palmar student)"
+            )
 
         def made() -> World:
-            world = world_named(name, robot=robot(robot_name, space))
-            world.extents = extents
+            world = world_named(name, robot=seeing(robot(robot_name, space), images))
+            world.extents, world.physics = extents, physics
             return world
 
-        return _kept(self._worlds, (name, robot_name, space, extents), made, WORLDS)
+        return _kept(self._worlds, (name, robot_name, space, extents, physics, images), made, WORLDS)
 
     def policy(self, where: str) -> Policy:
         """As `load_policy`; loaded anew when its checkpoint has been written again."""

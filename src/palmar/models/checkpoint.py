@@ -23,8 +23,9 @@ from palmar.models.base import ModelConfig, skip_pretrained
 from palmar.models.config import from_dict, to_dict
 from palmar.models.fits import check_fits, check_interface
 from palmar.models.presets import KINDS
+from palmar.models.privileged import as_policy
 from palmar.models.tensors import PICKLED, read_header, read_tensors, replace_file, write_tensors
-from palmar.policy import checkpoint_of
+from palmar.policy import Policy, checkpoint_of
 
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
@@ -108,6 +109,11 @@ def load(path: str | Path, device: str = "cpu", robot: str = "", still: float = 
                 f"{', '.join(channels)}. Next: copy the checkpoint again"
             )
     return NeuralPolicy(view, scales[f"state{end}"], scales[f"action{end}"], info, device, still)
+
+
+def load_to_act(path: str | Path, **options: Any) -> Policy:
+    """As `load`, a policy that reads simulator truth behind its wrapper (`models.privileged`)."""
+    return as_policy(load(path, **options))
 
 
 def check_robot(normalizers: Mapping[str, Any], robot: str) -> str:

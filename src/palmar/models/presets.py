@@ -18,7 +18,9 @@ from palmar.models.fusion import FusionConfig
 from palmar.models.generative import Diffusion, MLPConfig, UNetConfig
 from palmar.models.grounded import GroundedConfig
 from palmar.models.heads import ChunkConfig, DiffusionConfig, JointPositionConfig, TokenConfig
+from palmar.models.imagenet import ImagenetConfig
 from palmar.models.sequence import EncoderDecoderConfig, PassConfig, PooledConfig, SelfAttentionConfig
+from palmar.models.teacher import TeacherConfig
 from palmar.models.transformer import TransformerConfig
 from palmar.models.vision import EfficientNetConfig, ResNetConfig, SmallConvConfig, ViTConfig
 from palmar.models.vla import GoalConfig, Robot, VLAConfig
@@ -232,6 +234,20 @@ def act_tiny() -> VLAConfig:
     )
 
 
+# ------------------------------------------------------------------------------------------------ eyes that have seen ImageNet
+
+
+def imagenet_tiny() -> VLAConfig:
+    """Five stages of EfficientNet-Lite0 with ImageNet's weights, frozen, and a small transformer that learns: for few
+    demonstrations (`--frozen-features` looks at every frame once)."""
+    return VLAConfig(
+        vision=ImagenetConfig(stages=5),
+        fusion=SelfAttentionConfig(TransformerConfig(width=128, layers=3, heads=4, hidden=384)),
+        head=ChunkConfig(),
+        preset="imagenet-tiny",
+    )
+
+
 # ------------------------------------------------------------------------------------------------ diffusion policy, 2303.04137
 
 
@@ -273,13 +289,16 @@ PRESETS: dict[str, Callable[[], ModelConfig]] = {
     "humanoid-paper": humanoid_paper,
     "act-tiny": act_tiny,
     "act-paper": act_paper,
+    "imagenet-tiny": imagenet_tiny,
     "diffusion-tiny": diffusion_tiny,
     "diffusion-paper": diffusion_paper,
     **VLM_PRESETS,
 }
 
 
-KINDS: dict[str, type] = {"GroundedConfig": GroundedConfig, "VLAConfig": VLAConfig, **VLM_KINDS}
+KINDS: dict[str, type] = {
+    "GroundedConfig": GroundedConfig, "VLAConfig": VLAConfig, "TeacherConfig": TeacherConfig, **VLM_KINDS,
+}  # fmt: skip
 """What a checkpoint's config.json may hold."""
 
 

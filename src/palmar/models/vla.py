@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
     from palmar.types import Array
 
+COLOURS = 3  # channels of a picture
 OWN = "own"  # the robot of the interface, among the names of `VLAConfig.robots`
 
 
@@ -158,12 +159,14 @@ class Cameras(nn.Module):
         return self.encoders[camera if camera in self.encoders else "all"]
 
     def forward(self, camera: str, pictures: Tensor, condition: Tensor | None, prefix: str = "") -> Segment:
-        """pictures: [B, K, 3, H, W], the newest last."""
+        """pictures: [B, K, 3, H, W], the newest last; or [B, K, C, h, w], what the encoder made of them."""
         batch, times = pictures.shape[:2]
         i = self.names.index(camera)
         if condition is not None:
             condition = condition.repeat_interleave(times, 0)
-        tokens = self.encoder(camera)(pictures.flatten(0, 1), condition)
+        flat = pictures.flatten(0, 1)
+        known = flat.shape[1] != COLOURS  # the features of a frozen tower, computed before (`train.features`)
+        tokens = flat.flatten(2).transpose(1, 2) if known else self.encoder(camera)(flat, condition)
         tokens = tokens + getattr(self, f"grid{i}").to(tokens.dtype)
         if self.compress is not None:
             tokens = self.compress(tokens)

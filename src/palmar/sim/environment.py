@@ -20,13 +20,13 @@ from palmar.runtime.control.path import Control
 from palmar.runtime.loop import resting_command
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.safety.guards import GUARDS, saturation
-from palmar.sim import tasks
+from palmar.sim import rewards, tasks
 from palmar.sim.params import Randomization
 from palmar.sim.scenario import Split
 from palmar.sim.world import World
 from palmar.types import Array, Observation
 
-Reward = Literal["sparse", "dense"]
+Reward = Literal["sparse", "dense", "shaped"]
 LEARNING = tuple(g for g in GUARDS if g is not saturation)
 """All guards but the one that asks whether the units are right: who explores asks for more than the limits allow."""
 TABLES = 1_000_000
@@ -56,7 +56,9 @@ class TableEnv(gymnasium.Env[dict[str, Array], Array]):
 
     task, robot: which. split, strength: of the tables, and how far worlds differ from the nominal one (0 … 2). images: False
     leaves the cameras off. reward: sparse: 1 when the task is fulfilled; dense: beside it the metres by which the hand came
-    nearer to the thing and the thing to its goal (a potential: it does not change which policy is best; Ng et al. 1999).
+    nearer to the thing and the thing to its goal (a potential: it does not change which policy is best; Ng et al. 1999);
+    shaped: what `sim.rewards` says of the task. truth: also observe `privileged`, float32[P], simulator truth in the order of
+    `info["truth_names"]`, with contacts, masses and the world's parameters (`sim.privileged`): for teachers.
     timeout: [s], after which an episode is truncated; so is one that a guard stops, as on a robot that does not follow what
     shakes it (`info["stopped"]`). action_space: of the robot, "" for its own.
 
@@ -76,6 +78,7 @@ class TableEnv(gymnasium.Env[dict[str, Array], Array]):
         timeout: float = 15.0,
         action_space: str = "",
         render_mode: str | None = None,
+        truth: bool = False,
     ) -> None:
         if reward not in get_args(Reward):
             raise UnknownName("reward", reward, get_args(Reward))
@@ -96,12 +99,15 @@ class TableEnv(gymnasium.Env[dict[str, Array], Array]):
             World(body, images=images),
             Randomization(strength),
         )
+        self._world.physics = self.truth = truth
         self.robot, self._every = body, round(body.control_rate / body.policy_rate)
         self.metadata = self.metadata | {"render_fps": round(body.policy_rate)}
         self.action_space = action_box(body)
         width = len(body.state_names)
         seen: dict[str, spaces.Space[Any]] = {"state": spaces.Box(-np.inf, np.inf, (width,), np.float32)}
         seen |= {c.name: spaces.Box(0, 255, (c.height, c.width, 3), np.uint8) for c in body.cameras if images}
+        if truth:
+            seen["privileged"] = spaces.Box(-np.inf, np.inf, (len(self._world.truth_names),), np.float32)
         self.observation_space = spaces.Dict(seen)  # type: ignore[assignment]
 
     def reset(
@@ -142,7 +148,10 @@ class TableEnv(gymnasium.Env[dict[str, Array], Array]):
         success, before = self._world.success(), self._potential
         self._potential = self._near()
         late = self._ticks / self.robot.control_rate >= self.timeout - 1e-9
-        reward = float(success) + (self._potential - before if self.reward == "dense" else 0.0)
+        if self.reward == "shaped":
+            reward = rewards.shaped(before, self._potential, success)
+        else:
+            reward = float(success) + (self._potential - before if self.reward == "dense" else 0.0)
         info = self._info() | ({"stopped": stopped} if stopped else {})
         return self._shown(self._seen), reward, success, late or bool(stopped), info
 
@@ -152,20 +161,25 @@ class TableEnv(gymnasium.Env[dict[str, Array], Array]):
             return None
         return self._world.picture(self.robot.cameras[0].name if self.robot.cameras else "front")
 
+    @property
+    def world(self) -> World:
+        """The world of the table, for experts and teachers."""
+        return self._world
+
     def close(self) -> None:
         self._world.close()
 
     def _near(self) -> float:
-        """Less than 0, the metres that are left: from the hand to the thing, and from the thing to its goal."""
-        target = self._world.item(self._world.scenario.target)
-        goal = tasks.task(self.task).goal(self._world)
-        return -float(np.linalg.norm(self._world.tcp - target) + np.linalg.norm(goal - target))
+        """The potential of the reward [m]."""
+        return (rewards.potential if self.reward == "shaped" else rewards.approach)(self._world)
 
     def _shown(self, obs: Observation) -> dict[str, Array]:
-        return {"state": obs.state, **obs.images}
+        truth = {} if obs.privileged is None or not self.truth else {"privileged": obs.privileged}
+        return {"state": obs.state, **obs.images, **truth}
 
     def _info(self) -> dict[str, Any]:
         return {
             "instruction": self._world.scenario.instruction, "is_success": self._world.success(),
-            "state_names": self.robot.state_names, "changed": self._changed / max(self._ticks, 1),
+            "state_names": self.robot.state_names, **({"truth_names": self._world.truth_names} if self.truth else {}),
+            "changed": self._changed / max(self._ticks, 1),
         }  # fmt: skip

@@ -14,6 +14,7 @@ import numpy as np
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
 from palmar.robot_parts import POSE
+from palmar.sim import privileged
 from palmar.types import Array
 
 THINGS = ("target", "goal")
@@ -21,13 +22,13 @@ DECIMETRE = 0.1  # of relative positions as networks learn them [m]
 LabelMaker = Callable[[Array, Array], dict[str, Array]]
 
 
-def names(robot: Embodiment, extents: bool = False) -> tuple[str, ...]:
+def names(robot: Embodiment, extents: bool = False, physics: bool = False) -> tuple[str, ...]:
     """What a row of this robot's truth holds, in its order.
 
     THING.x, y, z; CAMERA.THING.u, v, visible of the robot's cameras; where the robot has a frame whose pose its state does
     not tell, tool.x, y, z of it. extents: also THING.turn.cos, sin (of 4 × yaw, since a cube looks alike after a quarter
     turn; zeros for what is round) and CAMERA.THING.box.u, v, w, h (middle and sides of the box around a thing in the
-    picture, hidden or not, cut at the edges; zeros when there is none).
+    picture, hidden or not, cut at the edges; zeros when there is none). physics: also what `sim.privileged` names.
     """
     cameras = [c.name for c in robot.cameras]
     row = [f"{t}.{axis}" for t in THINGS for axis in "xyz"]
@@ -37,7 +38,7 @@ def names(robot: Embodiment, extents: bool = False) -> tuple[str, ...]:
     if extents:
         row += [f"{t}.turn.{x}" for t in THINGS for x in ("cos", "sin")]
         row += [f"{c}.{t}.box.{x}" for c in cameras for t in THINGS for x in ("u", "v", "w", "h")]
-    return tuple(row)
+    return (*row, *(privileged.names(robot) if physics else ()))
 
 
 def tells_tool(robot: Embodiment) -> bool:

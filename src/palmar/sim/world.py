@@ -14,7 +14,7 @@ from palmar.robot_parts import Camera, Frame
 from palmar.robots import mechanics
 from palmar.robots.arm7 import arm7
 from palmar.sim import camera as cameras
-from palmar.sim import lens, tasks, truth
+from palmar.sim import lens, privileged, tasks, truth
 from palmar.sim.actuators import Actuators
 from palmar.sim.decor import Drawn, clutter, shadows
 from palmar.sim.delays import Commands, Frames
@@ -47,12 +47,14 @@ class World:
     robot: one of `palmar.robots`, the 7-joint arm where none is given. images: False leaves the cameras off. quality:
     MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections) instead of fast ones: several times slower, and not
     what the shipped policy was trained on. reality: what differs from the simulator (`sim.reality`).
-    extents: whether the privileged truth holds boxes and turns too (half a millisecond a look).
+    extents: whether the privileged truth holds boxes and turns too (half a millisecond a look). physics: whether it holds
+    contacts, mass, friction and the world's parameters too (`sim.privileged`).
 
     Raises `BadValue` for a robot that has no description for the simulator.
     """
 
     extents = False
+    physics = False
 
     def __init__(
         self,
@@ -145,17 +147,21 @@ class World:
 
     def _state(self) -> Array:
         """float32[S]: what the sensors say, joint positions with noise, poses of frames by the robot's own kinematics."""
-        robot, moving = self.embodiment, self._actuators.moving
+        moving = self._actuators.moving
         position, velocity, force = self._actuators.measured(self.data)
         noise = self._rng.normal(0, self.params["proprio_noise"] + 1e-12, len(moving))
         position[moving] += noise / np.abs(self._actuators.scale[moving])
         for fault in self._faults:
             position = fault.measured(position, self.time)
+        return self._stated(position, velocity, force).astype(np.float32)
+
+    def _stated(self, position: Array, velocity: Array, force: Array | None) -> Array:
+        robot = self.embodiment
         state = robot.state_from(position, velocity, force)
         for i, m in enumerate(robot.state):
             if m.quantity == "other" and m.name in self.mechanics.sensors:
                 state[i] = self.data.qpos[self.model.joint(self.mechanics.sensors[m.name]).qposadr[0]]
-        return state.astype(np.float32)
+        return state
 
     def apply(self, command: Array) -> None:
         """Raises `BadValue` for what is no command, `RobotFault` when the simulation becomes unstable."""
@@ -333,7 +339,7 @@ class World:
     @property
     def truth_names(self) -> tuple[str, ...]:
         """What `privileged` holds, in its order."""
-        return truth.names(self.embodiment, self.extents)
+        return truth.names(self.embodiment, self.extents, self.physics)
 
     def privileged(self) -> Array:
         """float32[P] in the order of `truth_names`."""
@@ -356,7 +362,17 @@ class World:
                 values |= {f"{t}.turn.{n}": x for n, x in zip(("cos", "sin"), self._turn(i), strict=True)}
                 for c in self.embodiment.cameras:
                     values |= {f"{c.name}.{t}.box.{n}": x for n, x in zip("uvwh", self._seen_box(c, i), strict=True)}
+        if self.physics:
+            values |= privileged.values(self)
         return truth.encode(self.truth_names, values)
+
+    def body_of(self, i: int) -> int:
+        """MuJoCo's number of a thing."""
+        return int(self._bodies[i])
+
+    def exact_state(self) -> Array:
+        """float64[S]: the state without the noise of `observe`."""
+        return self._stated(*self._actuators.measured(self.data))
 
     def box(self, camera: Camera, i: int) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) in 0 … 1 of the image, and beyond it: around a thing's projected corners."""

@@ -82,7 +82,7 @@ def dagger(
     """Train, then `plan.rounds` times: collect with the newest checkpoint, add, train. Folders out/round-00 … and out/data-01 ….
 
     Interrupted, the same call goes on where it stopped. watch: called after each round. request: of the first training; its
-    `objective` must not hold a normaliser of another round.
+    `objective` must not hold a normaliser of another round (`Distill(action=None)` takes each round's own).
     """
     root, sets, done = Path(out), list(request.sets), list[Round]()
     for i in range(plan.rounds + 1):

@@ -7,7 +7,7 @@ With data that the student collected (`train.dagger`), that is distillation on t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from palmar.errors import BadValue
+from palmar.mapping import Interface
 from palmar.models.acting import NeuralPolicy
 from palmar.models.base import Batch, Inputs, Model, pixels
 from palmar.models.heads import over_chunk
+from palmar.models.privileged import Privileged
 from palmar.policy import Policy
 from palmar.types import Array, Observation
 
@@ -37,15 +39,17 @@ class Teacher(Protocol):
 class Distill:
     """An objective for `train.loop.train`.
 
-    action: the student's action normaliser, as [offset, scale] arrays (`Normalizer`). distance: own, the student's own loss
+    action: the student's action normaliser, as [offset, scale] arrays (`Normalizer`); None: that of the run, which the run gives
+    (`bound`). distance: own, the student's own loss
     against the teacher's chunk, for every head (cross-entropy on the teacher's tokens, flow towards the teacher's chunk);
     l1 of the chunks; kl between Gaussians of deviation `sigma` (normalised) about both chunks, which is their squared
     distance over 2 σ². The last two need a head whose `act` has a gradient. Pictures are given to the teacher as they are
-    in the batch, shifts included.
+    in the batch, shifts included. A teacher that plans fewer steps than the student is followed for these, the demonstrator for the
+    rest of the chunk.
     """
 
     teacher: Teacher
-    action: Any
+    action: Any = None
     weight: float = 0.5
     distance: Distance = "own"
     sigma: float = 0.5
@@ -57,11 +61,21 @@ class Distill:
                 "Next: leave them out for the defaults"
             )
 
+    def bound(self, action: Any) -> Distill:
+        """With the run's action normaliser where none was given."""
+        return self if self.action is not None else replace(self, action=action)
+
     def __call__(self, model: Model, batch: Batch, raw: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         self._check(model)
         with torch.no_grad():
             wish = self.teacher(raw, tuple(batch.texts))
         goal = torch.from_numpy(np.asarray(self.action.forward(wish), np.float32)).to(batch.actions.device)
+        if (
+            goal.ndim == 3
+            and 0 < goal.shape[1] < batch.actions.shape[1]
+            and goal.shape[::2] == batch.actions.shape[::2]
+        ):
+            goal = torch.cat([goal, batch.actions[:, goal.shape[1] :]], 1)
         if goal.shape != batch.actions.shape:
             raise BadValue(
                 f"the teacher gave {list(goal.shape)}; expected {list(batch.actions.shape)} (B, T, A). "
@@ -77,8 +91,12 @@ class Distill:
 
     def _check(self, model: Model) -> None:
         """Raise `BadValue` when the teacher or the normaliser has other names, or the same in another order."""
+        if self.action is None:
+            raise BadValue(
+                "the objective has no action normaliser. Next: train(TrainRequest(objective=…)), which gives it"
+            )
         ours = model.interface
-        theirs = self.teacher.policy.interface if isinstance(self.teacher, NeuralTeacher) else None
+        theirs = self.teacher.interface if isinstance(self.teacher, NeuralTeacher) else None
         given: tuple[str, ...] = tuple(getattr(self.action, "names", ()))
         pairs = [("the normaliser's actions", given, ours.action_names)] if given else []
         if theirs is not None:
@@ -114,6 +132,11 @@ class NeuralTeacher:
     def __init__(self, policy: NeuralPolicy) -> None:
         self.policy = policy
 
+    @property
+    def interface(self) -> Interface:
+        """What the student is compared with."""
+        return self.policy.interface
+
     @torch.no_grad()
     def __call__(self, raw: Mapping[str, Any], texts: tuple[str, ...]) -> Array:
         policy = self.policy
@@ -123,6 +146,24 @@ class NeuralTeacher:
         images = {c: x.to(policy.device) for c, x in images.items()}
         out = policy.model.eval().act(Inputs(images, state.to(policy.device), tokens, mask, texts))
         return policy.normalizers["action"].inverse(out.actions.float().cpu().numpy())
+
+
+class PrivilegedTeacher(NeuralTeacher):
+    """A teacher that reads simulator truth, on whole batches. names: of the truth that the student's data set tells
+    (`Dataset.privileged_names`). It needs neither the student's cameras nor its state names behind its own. Raises `BadValue`
+    where the set lacks a column."""
+
+    def __init__(self, policy: Privileged, names: Sequence[str]) -> None:
+        super().__init__(policy.inner)
+        self.reads, self.names = policy.among(names), tuple(names)
+
+    @property
+    def interface(self) -> Interface:
+        """Its own channels, without the truth."""
+        return self.reads.interface
+
+    def __call__(self, raw: Mapping[str, Any], texts: tuple[str, ...]) -> Array:
+        return super().__call__({**raw, "state": self.reads.rows(raw["state"], raw["privileged"], self.names)}, texts)
 
 
 class PolicyTeacher:

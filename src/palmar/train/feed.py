@@ -246,7 +246,8 @@ class Feed:
         def there(x: Array, dtype: Any = None) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(x if dtype is None else np.asarray(x, dtype))).to(device)
 
-        images = {c: pixels(there(x)) for c, x in raw["images"].items()}
+        # features of a frozen tower (`train.features`) stand where pictures do, and are numbers already
+        images = {c: pixels(t) if (t := there(x)).dtype == torch.uint8 else t.float() for c, x in raw["images"].items()}
         if augment is not None and "warp" in raw:
             images = {c: warped(x, there(raw["warp"])) for c, x in images.items()}
         if augment is not None:

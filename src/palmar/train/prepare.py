@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +65,10 @@ class TrainSettings:
     """ROBOT=FOLDER: data of another robot that shares the model, by its name there, such as arm7-joints of bcz-tiny."""
     good_only: bool = False
     """Leave out the demonstrations that `palmar inspect --quality` would: too idle, jerky, long, short or stuck."""
+    freeze: tuple[str, ...] = ()
+    """Parts that no stage trains, by role or name: @vision, @language, fusion.blocks.0 (beside what the recipe freezes)."""
+    frozen_features: bool = False
+    """Of a preset whose vision tower is frozen (imagenet-tiny): look at every frame once and keep what the tower makes of it."""
     web_share: Annotated[float, Range(0, 1, below=True)] = 0.5
     """Share of a batch that is questions, with --web."""
     accumulate: Annotated[int, BATCH] = 1
@@ -126,10 +130,15 @@ def prepare(settings: TrainSettings, say: Say = lambda text: None) -> TrainReque
     config = TrainConfig(**chosen, **{name: getattr(settings, name) for name in same})
     if config.steps is not None:
         plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
-    return TrainRequest(
+    request = TrainRequest(
         model, sets, config, plan, web, others, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init,
         new_normalizer=settings.new_normalizer, pretrained=_pretrained(settings.pretrained),
     )  # fmt: skip
+    if not settings.frozen_features:
+        return request
+    from palmar.train.features import with_features
+
+    return with_features(request)
 
 
 def _pretrained(given: Path | None) -> Path | None:
@@ -144,6 +153,8 @@ def checked(settings: TrainSettings) -> tuple[Recipe, Path | None]:
     from palmar.train import recipe as recipes
 
     plan = recipes.recipe(settings.recipe, settings.web_share if settings.web else None)
+    if settings.freeze:
+        plan = replace(plan, stages=tuple(replace(s, freeze=(*s.freeze, *settings.freeze)) for s in plan.stages))
     if settings.temperature is not None:
         plan = recipes.with_data(plan, temperature=settings.temperature)
     if settings.weights:

@@ -25,7 +25,8 @@ class TrainRequest:
 
     data: one data set, or more of one robot; their cameras and channels may come in any order. recipe: the stages; one, of
     everything, when not given. web: questions about pictures, for stages whose mixture has some. others: data of other robots
-    that share the model, by their names in it (`VLAConfig.robots`). objective: what to minimise (`train.distill`). dt:
+    that share the model, by their names in it (`VLAConfig.robots`). objective: what to minimise (`train.distill`);
+    one that has `bound` is given the action normaliser of the run. dt:
     seconds an action lasts; 1 / fps of the data when not given. embodiment: name of the robot. paraphrases: instruction →
     other wordings to train on. init: checkpoint to start from; its normalisation is kept, unless new_normalizer.
     pretrained: folder of published weights for a model that stands on a vision-language model (`adapters.pretrained`), or of a

@@ -18,6 +18,7 @@ from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
+from palmar.cli.commands.teach import ProgressCommand, StudentCommand, TeacherCommand
 from palmar.cli.commands.transfer import Transfer
 from palmar.cli.shared import Command
 
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
     "repair": Repair, "questions": Questions, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
+    "teacher": TeacherCommand, "student": StudentCommand, "progress": ProgressCommand,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "adr": Adr, "transfer": Transfer,
     "certify": Certify,
@@ -37,7 +39,8 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Adr", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
-    "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions",
-    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train", "Transfer",
+    "COMMANDS", "Adapt", "Adr", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect",
+    "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "ProgressCommand",
+    "Pull", "Push", "Questions", "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody",
+    "StudentCommand", "SysId", "TeacherCommand", "Train", "Transfer",
 ]  # fmt: skip
