@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ mujoco = import_mujoco()
 
 
 def build(
-    robot: Embodiment, mechanics: Mechanics, scenario: Scenario, params: WorldParams, quality: bool = False
-) -> Any:
+    robot: Embodiment, mechanics: Mechanics, scenario: Scenario, params: WorldParams, quality: bool = False,
+    dress: Callable[[Any], None] | None = None,
+) -> Any:  # fmt: skip
     """A compiled `mujoco.MjModel` of a robot in the room of the scenario's task with its things, under the given parameters.
 
-    quality: render with MuJoCo's defaults instead of our fast settings. The physics are the same.
+    quality: render with MuJoCo's defaults instead of our fast settings. The physics are the same. dress: adds to the
+    `mujoco.MjSpec` what no task knows of, before it is compiled.
     """
     room = tasks.task(scenario.task).scene.room
     spec = new_spec(mechanics.timestep, quality)
@@ -37,6 +40,8 @@ def build(
     add_robot(spec, robot, mechanics, params)
     for i, item in enumerate(scenario.items):
         add_item(spec, f"item{i}", item, params, ground(room, params))
+    if dress is not None:
+        dress(spec)
     return spec.compile()
 
 

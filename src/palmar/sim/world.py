@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,13 @@ class World:
     robot: one of `palmar.robots`, the 7-joint arm where none is given. images: False leaves the cameras off. quality:
     MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections) instead of fast ones: several times slower, and not
     what the shipped policy was trained on. reality: what differs from the simulator (`sim.reality`).
-    extents: whether the privileged truth holds boxes and turns too (half a millisecond a look).
+    extents: whether the privileged truth holds boxes and turns too (half a millisecond a look). dress: as of `scenes.build`.
 
     Raises `BadValue` for a robot that has no description for the simulator.
     """
 
     extents = False
+    dress: Callable[[Any], None] | None = None
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class World:
             )
         self.scenario, self.params = scenario, self.reality.hidden or params
         self._seed = scenario.seed if seed is None else seed
-        self.model = build(robot, self.mechanics, scenario, self.params, quality=self._quality)
+        self.model = build(robot, self.mechanics, scenario, self.params, quality=self._quality, dress=self.dress)
         self.reality.modify(self.model, tuple(self.mechanics.grippers.values()))
         self.data = mujoco.MjData(self.model)
         self._close_renderers()

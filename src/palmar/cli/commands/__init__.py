@@ -5,6 +5,7 @@ from collections.abc import Callable
 from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
 from palmar.cli.commands.body import CheckBody
+from palmar.cli.commands.calibrate import Calibrate
 from palmar.cli.commands.certify import Certify
 from palmar.cli.commands.data import Bag, Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "repair": Repair, "questions": Questions, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
+    "calibrate": Calibrate,
     "certify": Certify,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
@@ -34,7 +36,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
+    "COMMANDS", "Adapt", "Bag", "Bench", "Calibrate", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
     "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions",
     "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train",
 ]  # fmt: skip

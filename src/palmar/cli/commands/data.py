@@ -17,7 +17,8 @@ ROBOT = "arm7"
 """Whose demonstrations the scripted experts record where no robot is named."""
 
 if TYPE_CHECKING:
-    from palmar.sim.params import Randomization
+    from palmar.transfer.calibrated import CameraCalibration
+    from palmar.transfer.identification import Identification
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Collect:
     """With --correct: a failure detector's file (`palmar detect`); it takes over on its alarms and gives back."""
     world: str = "sim"
     """sim, twin or twin:SEED: where the robot stands."""
-    identified: Path | None = None
-    """Draw the parameters that `palmar sysid --out` identified from their intervals."""
+    identified: tuple[Path, ...] = ()
+    """Draw the parameters that `palmar sysid --out` and `palmar calibrate --out` identified from their intervals."""
     stills: bool = False
     """Photograph that many tables instead, six arrangements each: cheap labels of where to look."""
     resume: bool = False
@@ -88,7 +89,9 @@ class Collect:
 
         worlds = Randomization(self.strength)
         if self.identified:
-            worlds = _identified(self.identified, self.strength)
+            from palmar.transfer.digital_twin import digital_twin
+
+            worlds = digital_twin([_identified(path) for path in self.identified], self.strength)
         writable_folder(self.out)
         if self.stills:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
@@ -143,11 +146,11 @@ class Collect:
         return done.exit_code, asdict(done) | {"root": str(done.root)}
 
 
-def _identified(path: Path, strength: float) -> Randomization:
-    """Worlds drawn from a file of `palmar sysid --out`. Raises `BadFile`, which names the file."""
+def _identified(path: Path) -> Identification | CameraCalibration:
+    """A file of `palmar sysid --out` or `palmar calibrate --out`. Raises `BadFile`, which names the file."""
     import json
 
-    from palmar.transfer.identification import Identification
+    from palmar.transfer.digital_twin import camera_ranges, read_part
 
     regular_file(path)
     why = "it is not JSON"
@@ -155,12 +158,15 @@ def _identified(path: Path, strength: float) -> Randomization:
         if path.exists():
             json.loads(path.read_text("utf-8"))
         why = "it lacks what one has, or holds something else in its place"
-        found = Identification.load(path)
+        found = read_part(path)
         for name, e in found.estimates.items():
             if not e.low <= e.value <= e.high:
                 why = f"{name} is {e.value}, outside its interval {e.low} … {e.high}"
                 raise BadValue(why)
-        return found.randomization(strength)
+        if hasattr(found, "camera"):
+            why = "it is of a camera that the simulator has not, or with numbers that are none"
+            camera_ranges(found)
+        return found
     except (ValueError, TypeError, LookupError, AttributeError, BadFile) as error:  # whatever an edited file holds
         if not path.exists():
             raise

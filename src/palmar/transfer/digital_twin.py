@@ -1,0 +1,78 @@
+"""One world out of what was measured: dynamics from an identification, the camera from a calibration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from palmar.errors import BadFile, BadValue, regular_file
+from palmar.robots import mechanics, robot
+from palmar.sim.params import SPACE, Randomization
+from palmar.transfer.calibrated import FORMAT, CameraCalibration
+from palmar.transfer.identification import Identification
+
+CAMERA = {"camera_x": "x", "camera_y": "y", "camera_z": "z", "camera_pitch": "turn_x", "camera_yaw": "turn_y"}
+"""World parameters of a camera beside the robot, and the estimates of a calibration that they come from."""
+
+
+def camera_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
+    """{camera_x … camera_yaw, fov: (low, high)} of worlds in which the robot's camera is where it was found, by its 95 % intervals;
+    what was not identified is left out. Raises `UnknownName` and `BadValue` for a robot or a camera the simulator has not."""
+    made = robot(found.robot)
+    mount = next((m for m in mechanics(made).mounts if m.camera == found.camera and not m.link), None)
+    camera = next((c for c in made.cameras if c.name == found.camera), None)
+    if mount is None or camera is None:
+        beside = [m.camera for m in mechanics(made).mounts if not m.link]
+        raise BadValue(
+            f"'{found.camera}' is no camera beside {made.name} in simulation; there is {', '.join(beside) or 'none'}. Next: "
+            f"palmar calibrate --camera {beside[0] if beside else 'NAME'}"
+        )
+    values = found.world_params(mount, camera).values
+    out: dict[str, tuple[float, float]] = {}
+    for name, of in CAMERA.items():
+        e = found.estimates[of]
+        half = (e.high - e.low) / 2
+        if e.identified:
+            out[name] = (values[name] - half, values[name] + half)
+    focal = found.estimates.get("f") or found.estimates.get("fy")
+    if focal is not None and focal.identified:
+        # d fov / d f of fov = 2 atan(height / 2f)
+        half = (
+            float(np.rad2deg(found.pinhole.height / (focal.value**2 + found.pinhole.height**2 / 4)))
+            * (focal.high - focal.low)
+            / 2
+        )
+        out["fov"] = (values["fov"] - half, values["fov"] + half)
+    return {n: (max(low, SPACE[n].least), min(high, SPACE[n].most)) for n, (low, high) in out.items()}
+
+
+def digital_twin(parts: Sequence[Identification | CameraCalibration], strength: float = 0.0) -> Randomization:
+    """Worlds as measured: each identified parameter is drawn from its interval, the others as `strength` says, 0 … 2: with 0 they are
+    nominal. Later parts win. `.centre` is the world at the estimates themselves."""
+    worlds = Randomization(strength)
+    for part in parts:
+        if isinstance(part, Identification):
+            other = part.randomization(strength)
+            centre, ranges = other.centre, other.ranges
+        else:
+            ranges = camera_ranges(part)
+            centre = worlds.centre.replace(**{n: (low + high) / 2 for n, (low, high) in ranges.items()})
+        worlds = replace(worlds, centre=worlds.centre.replace(**centre.values), ranges={**worlds.ranges, **ranges})
+    return worlds
+
+
+def read_part(path: str | Path) -> Identification | CameraCalibration:
+    """What `palmar sysid --out` or `palmar calibrate --out` wrote. Raises `BadFile`."""
+    try:
+        format_ = json.loads(regular_file(path).read_text("utf-8")).get("format")
+    except FileNotFoundError:
+        raise BadFile(
+            f"there is no '{path}'. Next: palmar sysid --out {path}, or palmar calibrate --out {path}"
+        ) from None
+    except (ValueError, AttributeError, RecursionError):
+        format_ = None
+    return CameraCalibration.load(path) if format_ == FORMAT else Identification.load(path)
