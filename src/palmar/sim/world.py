@@ -44,12 +44,14 @@ class World:
     MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections) instead of fast ones: several times slower, and not
     what the shipped policy was trained on. reality: what differs from the simulator (`sim.reality`).
     extents: whether the privileged truth holds boxes and turns too (half a millisecond a look). dress: as of `scenes.build`.
+    backdrop: given model, data, camera and picture, what its cameras see (`transfer.backdrop`).
 
     Raises `BadValue` for a robot that has no description for the simulator.
     """
 
     extents = False
     dress: Callable[[Any], None] | None = None
+    backdrop: Callable[[Any, Any, Camera, Array], Array] | None = None
 
     def __init__(
         self,
@@ -311,7 +313,10 @@ class World:
 
     def photograph(self, camera: Camera) -> Array:
         """What one camera of the robot sees: uint8[H, W, 3]."""
-        picture = self._renderer(camera.height, camera.width)(self._past(), camera.name)
+        past = self._past()
+        picture = self._renderer(camera.height, camera.width)(past, camera.name)
+        if self.backdrop is not None:
+            picture = self.backdrop(self.model, past, camera, picture)
         return self.reality.photograph(cameras.develop(picture, self.params, self._rng))
 
     def _past(self) -> Any:

@@ -18,6 +18,7 @@ from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
+from palmar.cli.commands.translate import Translate
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -26,7 +27,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "repair": Repair, "questions": Questions, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
-    "calibrate": Calibrate,
+    "calibrate": Calibrate, "translate": Translate,
     "certify": Certify,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
@@ -38,5 +39,5 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 __all__ = [
     "COMMANDS", "Adapt", "Bag", "Bench", "Calibrate", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect", "Doctor",
     "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions",
-    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train",
+    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train", "Translate",
 ]  # fmt: skip
