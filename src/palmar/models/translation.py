@@ -43,7 +43,8 @@ class ColourMap:
         M, b = np.asarray(self.matrix, float), np.asarray(self.offset, float)
         if M.shape != (3, 3) or b.shape != (3,) or not np.isfinite(M).all() or not np.isfinite(b).all():
             raise BadValue(
-                f"colour map has matrix {list(M.shape)} and offset {list(b.shape)}; expected finite [3, 3] and [3]. Next: fit it again"
+                f"colour map has matrix {list(M.shape)} and offset {list(b.shape)}; expected finite [3, 3] and [3]. Next: fit "
+                "it again"
             )
         object.__setattr__(self, "matrix", M)
         object.__setattr__(self, "offset", b)
@@ -70,8 +71,8 @@ class PictureNetConfig:
 
 
 class PictureNet:
-    """A network from pictures to pictures, as a callable on uint8[H, W, 3]; `net` is its `torch.nn.Module`, on float32[B, 3, H, W] of
-    −1 … 1 and places float32[B, 2, H, W] in the picture: a lens darkens corners. What it adds to the picture begins at 0.
+    """A network from pictures to pictures, as a callable on uint8[H, W, 3]; `net` is its `torch.nn.Module`, on float32[B, 3, H,
+    W] of −1 … 1 and places float32[B, 2, H, W] in the picture: a lens darkens corners. What it adds to the picture begins at 0.
 
     colours: what is done to a picture before the network sees it, None for nothing."""
 

@@ -59,9 +59,9 @@ class Segments(Renderer):
 class Backdrop:
     """Puts splats behind a world's pictures (`World.backdrop`).
 
-    splats: in the base frame of the robot at the start [m]. scenery: beginnings of the names of geoms that the scan replaces, such as
-    "wall"; add "table" for a scanned table. occludes: splats that are nearer than a thing of the simulator, by more than `margin`
-    [m], cover it. A camera that stands still costs one drawing of the splats a scene.
+    splats: in the base frame of the robot at the start [m]. scenery: beginnings of the names of geoms that the scan replaces,
+    such as "wall"; add "table" for a scanned table. occludes: splats that are nearer than a thing of the simulator, by more than
+    `margin` [m], cover it. A camera that stands still costs one drawing of the splats a scene.
     """
 
     def __init__(

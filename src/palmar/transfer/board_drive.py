@@ -61,8 +61,10 @@ class BoardDrive:
         start = self.command.copy()
         if not self.look():
             raise BadValue(
-                f"camera '{self.config.camera}' does not see the board from where the robot starts; expected {LEAST_CORNERS} corners or "
-                "more. Next: start with the board in the middle of the picture, in light, and check --columns, --rows and --dictionary"
+                f"camera '{self.config.camera}' does not see the board from where the robot starts; expected {LEAST_CORNERS} "
+                "corners or "
+                "more. Next: start with the board in the middle of the picture, in light, and check --columns, --rows and "
+                "--dictionary"
             )
         rng = np.random.default_rng([47, seed])
         path = self.robot.path(self.frame)
@@ -74,8 +76,8 @@ class BoardDrive:
             self.visit(home + np.clip(rng.normal(size=len(path)), -2, 2) * spread)
         if len(self.pixels) < min(FIRST, count):
             raise BadValue(
-                f"the board was seen in {len(self.pixels)} of {TRIES} views about the start pose; expected {FIRST}. Next: start with the "
-                "board in the middle of the picture and further away"
+                f"the board was seen in {len(self.pixels)} of {TRIES} views about the start pose; expected {FIRST}. Next: "
+                "start with the board in the middle of the picture and further away"
             )
         missed = 0
         while len(self.pixels) < count and missed < count:

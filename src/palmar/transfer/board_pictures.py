@@ -44,8 +44,8 @@ def views_of_folder(
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files or len(files) > MOST_PICTURES:
         raise BadFile(
-            f"'{folder}' holds {len(files)} pictures; expected 1 … {MOST_PICTURES} of {', '.join(SUFFIXES)}. Next: 25 or so, each from "
-            "another view"
+            f"'{folder}' holds {len(files)} pictures; expected 1 … {MOST_PICTURES} of {', '.join(SUFFIXES)}. Next: 25 or so, "
+            "each from another view"
         )
     rows = {} if robot is None else read_joints(folder / JOINTS, robot)
     pictures: dict[str, Array] = {}
@@ -79,8 +79,8 @@ def views_of_dataset(
         at = next((dataset.state_names.index(n) for n in names if n in dataset.state_names), None)
         if at is None:
             raise BadValue(
-                f"the data set's state is {', '.join(dataset.state_names)}; expected {names[0]} among it. Next: a robot file whose joints "
-                "are called as there (palmar robot make SET)"
+                f"the data set's state is {', '.join(dataset.state_names)}; expected {names[0]} among it. Next: a robot file "
+                "whose joints are called as there (palmar robot make SET)"
             )
         where.append(at)
         channel = robot.channels[robot.index(joint)]

@@ -21,7 +21,8 @@ LENSES: dict[str, tuple[str, ...]] = {
 }
 """Which numbers of a lens are fitted: square pixels and no distortion; with it; everything. "f" moves fx and fy together."""
 SPREAD = {"k1": 0.5, "k2": 0.5, "k3": 0.5, "p1": 0.02, "p2": 0.02}
-"""Standard deviation about 0 that distortion is believed to have before anything is seen; that of cx and cy is `CENTRE` of a side."""
+"""Standard deviation about 0 that distortion is believed to have before anything is seen; that of cx and cy is `CENTRE` of a
+side."""
 CENTRE = 0.03
 GROSS = 5.0  # a corner this many standard deviations off is no corner of the board
 LEAST_GROSS = 0.75  # and at least so far off [px]
@@ -51,7 +52,8 @@ class BoardViews:
             )
         if V < LEAST_VIEWS:
             raise BadValue(
-                f"{V} views of the board; expected {LEAST_VIEWS} or more, better 20. Next: more pictures with the whole board in them"
+                f"{V} views of the board; expected {LEAST_VIEWS} or more, better 20. Next: more pictures with the whole board "
+                "in them"
             )
         if (few := int(self.seen.sum(1).min())) < LEAST_CORNERS:
             raise BadValue(
@@ -76,8 +78,8 @@ class BoardViews:
 
 @dataclass
 class FreeFit:
-    """poses: float64[V, 4, 4] of the board in the camera. noise: standard deviation of a corner [px]. seen: bool[V, N] without those
-    that were taken for no corners. information: float64[P, P] of the lens numbers `names`, the poses eliminated."""
+    """poses: float64[V, 4, 4] of the board in the camera. noise: standard deviation of a corner [px]. seen: bool[V, N] without
+    those that were taken for no corners. information: float64[P, P] of the lens numbers `names`, the poses eliminated."""
 
     lens: PinholeLens
     poses: Array
@@ -121,7 +123,7 @@ def fit_free(views: BoardViews, names: tuple[str, ...], fov: float | None = None
     poses = np.array([board_pose(h, lens.matrix()) for h in H])
     problem = _Free(views, names, lens.numbers)
     found = problem.solve(lens.numbers, poses, seen)
-    for _ in range(3):  # the mirrored pose where it fits better, then without gross errors
+    for _ in range(4):  # the mirrored pose where it fits better, then without gross errors
         numbers, poses, noise, info = found
         other = np.array([mirrored(p) for p in poses])
         tried = problem.poses_only(numbers, other, seen)
@@ -129,7 +131,10 @@ def fit_free(views: BoardViews, names: tuple[str, ...], fov: float | None = None
         poses = np.where(better[:, None, None], tried, poses)
         error = np.linalg.norm(problem.error(numbers, poses), axis=-1)
         usual = 1.4826 * float(np.median(error[seen])) / 1.1774  # the median of a Rayleigh distribution is 1.1774 sigma
-        close = views.seen & (error < max(GROSS * usual, LEAST_GROSS))
+        own = np.nanmedian(
+            np.where(seen, error, np.nan), axis=1, keepdims=True
+        )  # a view that is bent loses its worst first
+        close = views.seen & (error < np.maximum(max(GROSS * usual, LEAST_GROSS), 2 * own))
         seen = np.where((close.sum(1) >= LEAST_CORNERS)[:, None], close, views.seen)
         found = problem.solve(numbers, poses, seen)
     numbers, poses, noise, info = found

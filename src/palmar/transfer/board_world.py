@@ -26,8 +26,8 @@ LEANS = np.deg2rad(35.0)  # how far a board in the hand leans towards a camera i
 
 
 class BoardWorld(World):
-    """The 7-joint arm with a board that is only seen: fixed below the fingers for a camera beside the robot, or flat on the table for
-    one on the wrist. Pictures are of `size` × `size` px with 4 samples a pixel. `load_board` in place of `load`.
+    """The 7-joint arm with a board that is only seen: fixed below the fingers for a camera beside the robot, or flat on the
+    table for one on the wrist. Pictures are of `size` × `size` px with 4 samples a pixel. `load_board` in place of `load`.
 
     Two copies of one view differ in noise only: the board moves with the hand, and hits nothing.
     """
@@ -90,11 +90,12 @@ class BoardWorld(World):
         thin = 0.001
         body.add_geom(
             name="board", type=mujoco.mjtGeom.mjGEOM_BOX, size=[x / 2, y / 2, thin], material="board",
-            pos=position + pose[:3, :3] @ [0, 0, thin], quat=matrix_to_quat(pose[:3, :3] @ FLIP), contype=0, conaffinity=0, mass=0.0,
+            pos=position + pose[:3, :3] @ [0, 0, thin], quat=matrix_to_quat(pose[:3, :3] @ FLIP), contype=0,
+            conaffinity=0, mass=0.0,
         )  # fmt: skip
         margin = self.board.square / 3
         body.add_geom(
             name="board_edge", type=mujoco.mjtGeom.mjGEOM_BOX, size=[x / 2 + margin, y / 2 + margin, thin / 2],
-            pos=position + pose[:3, :3] @ [0, 0, 2 * thin], quat=matrix_to_quat(pose[:3, :3]), rgba=[1, 1, 1, 1], contype=0, conaffinity=0,
-            mass=0.0,
+            pos=position + pose[:3, :3] @ [0, 0, 2 * thin], quat=matrix_to_quat(pose[:3, :3]), rgba=[1, 1, 1, 1], contype=0,
+            conaffinity=0, mass=0.0,
         )  # fmt: skip

@@ -29,12 +29,12 @@ class CameraCalibration:
     robot, camera: names. place: "beside" the robot, in its base frame; "hand", in that of `frame`; "alone", no robot was in play.
     lens: width, height and the numbers of `PinholeLens`. position [m], quat (wxyz): of the camera in that frame, axes of a `Mount`
     (x right, y up, z backwards). board_position, board_quat: of the board in the other frame, its axes as of `MarkerBoard`.
-    estimates: {name: `Estimate`} of the lens [px], x, y, z [m], turn_x, turn_y, turn_z [deg] about the camera's own axes from `quat`
-    (axes of computer vision: the value is 0, the interval says how well it is known), and of the zero offsets CHANNEL.zero in
-    the channel's unit, to be added to a reading. pixel_noise [px], joint_noise [rad]: standard deviations of what was read.
-    residual, held_out: RMS reprojection error of the views that were fitted, and of those that a fit without them predicts [px].
-    views: used. dropped: {view: why}. findings: what these views cannot tell, and which would. next_view: {channel: value} of the
-    view that would tell most, empty where none was looked for.
+    estimates: {name: `Estimate`} of the lens [px], x, y, z [m], turn_x, turn_y, turn_z [deg] about the camera's own axes from
+    `quat` (axes of computer vision: the value is 0, the interval says how well it is known), and of the zero offsets
+    CHANNEL.zero in the channel's unit, to be added to a reading. pixel_noise [px], joint_noise [rad]: standard deviations of
+    what was read. residual, held_out: RMS reprojection error of the views that were fitted, and of those that a fit without them
+    predicts [px]. views: used. dropped: {view: why}. findings: what these views cannot tell, and which would. next_view:
+    {channel: value} of the view that would tell most, empty where none was looked for.
     """
 
     robot: str
@@ -75,8 +75,8 @@ class CameraCalibration:
         lens = self.pinhole
         if abs(width / height - lens.width / lens.height) > 0.01:
             raise BadValue(
-                f"pictures of {width}×{height} px have other proportions than those of the calibration, {lens.width}×{lens.height}. "
-                "Next: a size with the same, or calibrate from pictures as the policy sees them"
+                f"pictures of {width}×{height} px have other proportions than those of the calibration, "
+                f"{lens.width}×{lens.height}. Next: a size with the same, or calibrate from pictures as the policy sees them"
             )
         return Camera(self.camera, height, width, round(lens.fov, 4))
 
@@ -89,8 +89,8 @@ class CameraCalibration:
         """
         if self.place != "beside" or mount.link:
             raise BadValue(
-                f"camera '{self.camera}' is {'carried by the robot' if self.place == 'hand' else 'not placed on a robot'}; the world "
-                "parameters place one beside it. Next: put its mount into the robot's description"
+                f"camera '{self.camera}' is {'carried by the robot' if self.place == 'hand' else 'not placed on a robot'}; the "
+                "world parameters place one beside it. Next: put its mount into the robot's description"
             )
         lens = self.pinhole
         ahead = lens.rays(np.array([(lens.width - 1) / 2, (lens.height - 1) / 2]))
@@ -128,7 +128,8 @@ class CameraCalibration:
             file = regular_file(path)
             if file.exists() and file.stat().st_size > MOST_BYTES:
                 raise BadFile(
-                    f"'{path}' has {file.stat().st_size} bytes; expected a calibration of at most {MOST_BYTES}. Next: palmar calibrate"
+                    f"'{path}' has {file.stat().st_size} bytes; expected a calibration of at most {MOST_BYTES}. Next: palmar "
+                    "calibrate"
                 )
             row: dict[str, Any] = json.loads(file.read_text("utf-8"))
             if row.pop("format") != FORMAT:

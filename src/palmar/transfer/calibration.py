@@ -36,7 +36,8 @@ Lens = Literal["simulated", "plain", "full"]
 class CalibrationConfig:
     """camera: its name. in_hand: the robot carries the camera. frame: the robot's frame that carries camera or board, its first for
     "". lens: which numbers are fitted (`LENSES`): simulated (focal length alone), plain (with principal point and two radial
-    terms), full. zeros: joint zero offsets are unknown too. fov: vertical field of view to begin with [deg], None: from the views."""
+    terms), full. zeros: joint zero offsets are unknown too. fov: vertical field of view to begin with [deg], None: from the
+    views."""
 
     camera: str = "front"
     in_hand: bool = False
@@ -70,8 +71,8 @@ def calibrate(
     frame = robot.frame(config.frame)
     if views.positions is None or views.positions.shape[1] != len(frame.joints):
         raise BadValue(
-            f"views have joint positions {None if views.positions is None else list(views.positions.shape)}; frame '{frame.name}' of "
-            f"{robot.name} has {len(frame.joints)} joints. Next: positions of {', '.join(frame.joints)}"
+            f"views have joint positions {None if views.positions is None else list(views.positions.shape)}; frame "
+            f"'{frame.name}' of {robot.name} has {len(frame.joints)} joints. Next: positions of {', '.join(frame.joints)}"
         )
     kept = np.arange(len(views.pixels))
     fit = _joint(views, frame.chain, free, config, kept)

@@ -14,8 +14,8 @@ from palmar.transfer.reprojection import JointFit
 from palmar.types import Array
 
 LIMITS = {"position": 0.005, "turn": 0.5, "zero": np.deg2rad(0.25), "focal": 0.02, "centre": 0.02, "term": 0.1}
-"""Half an interval up to which a value is claimed: of the camera's position [m], turn [deg], of zero offsets [rad], as shares of the
-focal length, and of distortion terms."""
+"""Half an interval up to which a value is claimed: of the camera's position [m], turn [deg], of zero offsets [rad], as shares of
+the focal length, and of distortion terms."""
 ENOUGH = 15  # views
 TURN = np.deg2rad(30.0)  # between two views, about two axes
 LEAN = np.deg2rad(20.0)  # of the board away from facing the camera
@@ -49,8 +49,8 @@ def findings(
         turn, second = _turning(frame.chain.forward(views.positions)[1])
         if turn < TURN:
             out.append(
-                f"the hand turns by {np.rad2deg(turn):.0f}° at most between views; 30° or more place the camera. Next: turn the {carrier} "
-                "by 30° about two different axes"
+                f"the hand turns by {np.rad2deg(turn):.0f}° at most between views; 30° or more place the camera. Next: turn "
+                f"the {carrier} by 30° about two different axes"
             )
         elif second < 0.3:
             out.append(
@@ -79,8 +79,8 @@ def lens_reasons(free: FreeFit, views: BoardViews) -> list[str]:
     lean = np.arccos(np.clip(np.abs(np.einsum("vi,vi->v", free.poses[:, :3, 2], _sights(free.poses))), 0, 1))
     if float(lean.max()) < LEAN:
         out.append(
-            f"the board leans by {np.rad2deg(lean.max()):.0f}° at most: focal length and distance look the same face on. Next: lean the "
-            "board by 30° to 45° about both axes"
+            f"the board leans by {np.rad2deg(lean.max()):.0f}° at most: focal length and distance look the same face on. Next: "
+            "lean the board by 30° to 45° about both axes"
         )
     distance = np.linalg.norm(free.poses[:, :3, 3], axis=1)
     if float(distance.max() / distance.min()) < RATIO:
@@ -92,8 +92,8 @@ def lens_reasons(free: FreeFit, views: BoardViews) -> list[str]:
     share = (seen.max(0) - seen.min(0)) / [views.width, views.height]
     if float(share.min()) < SPREAD:
         out.append(
-            f"the corners span {100 * share[0]:.0f} % of the picture's width and {100 * share[1]:.0f} % of its height: distortion shows "
-            "at the edges. Next: views with the board at each edge of the picture"
+            f"the corners span {100 * share[0]:.0f} % of the picture's width and {100 * share[1]:.0f} % of its height: "
+            "distortion shows at the edges. Next: views with the board at each edge of the picture"
         )
     return out
 

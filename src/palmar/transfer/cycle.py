@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +23,7 @@ class CycleConfig:
     `crop` px a side. lr: of Adam. cycle, identity: weights of the picture that comes back, and of the picture that is of the right
     style already, beside the critics' 1."""
 
-    net: PictureNetConfig = PictureNetConfig()
+    net: PictureNetConfig = field(default_factory=PictureNetConfig)
     critic: Annotated[int, Range(4, 64)] = 16
     steps: Annotated[int, COUNT] = 1500
     minutes: Annotated[float, Range(0, 600, above=True)] = 5.0
@@ -54,7 +54,8 @@ def train_cycle(
     config = config or CycleConfig()
     if real.shape[1:] != sim.shape[1:] or min(len(real), len(sim)) < 2:
         raise BadValue(
-            f"pictures are {list(real.shape)} and {list(sim.shape)}; expected two or more of one size each. Next: pictures of one camera"
+            f"pictures are {list(real.shape)} and {list(sim.shape)}; expected two or more of one size each. Next: pictures of "
+            "one camera"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -103,7 +104,8 @@ def train_cycle(
             made_by.step()
             told = torch.zeros(())
             for judge, true, at, (fake, at_fake) in (
-                (judge_sim, b, at_b, again("sim", fake_b.detach(), at_a)), (judge_real, a, at_a, again("real", fake_a.detach(), at_b)),
+                (judge_sim, b, at_b, again("sim", fake_b.detach(), at_a)),
+                (judge_real, a, at_a, again("real", fake_a.detach(), at_b)),
             ):  # fmt: skip
                 told = told + ((judge(true, at) - 1) ** 2).mean() + (judge(fake, at_fake) ** 2).mean()
             judged_by.zero_grad()
@@ -111,7 +113,8 @@ def train_cycle(
             judged_by.step()
             if step % 100 == 0:
                 say(
-                    f"step {step}: back {float(back.detach()):.3f}, same {float(same.detach()):.3f}, critics {float(told.detach()):.2f}"
+                    f"step {step}: back {float(back.detach()):.3f}, same {float(same.detach()):.3f}, critics "
+                    f"{float(told.detach()):.2f}"
                 )
             figures = {"back": float(back.detach()), "same": float(same.detach()), "critics": float(told.detach())}
             if time.perf_counter() - began > 60 * config.minutes:

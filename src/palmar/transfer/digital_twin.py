@@ -51,8 +51,8 @@ def camera_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
 
 
 def digital_twin(parts: Sequence[Identification | CameraCalibration], strength: float = 0.0) -> Randomization:
-    """Worlds as measured: each identified parameter is drawn from its interval, the others as `strength` says, 0 … 2: with 0 they are
-    nominal. Later parts win. `.centre` is the world at the estimates themselves."""
+    """Worlds as measured: each identified parameter is drawn from its interval, the others as `strength` says, 0 … 2: with 0
+    they are nominal. Later parts win. `.centre` is the world at the estimates themselves."""
     worlds = Randomization(strength)
     for part in parts:
         if isinstance(part, Identification):
@@ -68,11 +68,16 @@ def digital_twin(parts: Sequence[Identification | CameraCalibration], strength: 
 def read_part(path: str | Path) -> Identification | CameraCalibration:
     """What `palmar sysid --out` or `palmar calibrate --out` wrote. Raises `BadFile`."""
     try:
-        format_ = json.loads(regular_file(path).read_text("utf-8")).get("format")
+        told = json.loads(regular_file(path).read_text("utf-8"))
     except FileNotFoundError:
         raise BadFile(
             f"there is no '{path}'. Next: palmar sysid --out {path}, or palmar calibrate --out {path}"
         ) from None
-    except (ValueError, AttributeError, RecursionError):
-        format_ = None
-    return CameraCalibration.load(path) if format_ == FORMAT else Identification.load(path)
+    except (ValueError, RecursionError) as error:
+        why = "too deeply nested" if isinstance(error, RecursionError) else error
+        raise BadFile(
+            f"'{path}' is no JSON ({why}). Next: palmar sysid --out {path}, or palmar calibrate --out {path}"
+        ) from None
+    if isinstance(told, dict) and told.get("format") == FORMAT:
+        return CameraCalibration.load(path)
+    return Identification.load(path)

@@ -32,7 +32,8 @@ def load_cv2() -> Any:
 
 @dataclass(frozen=True)
 class MarkerBoard:
-    """columns, rows: of squares. square, marker: their sides [m], as measured on the board that is used. dictionary: of the markers.
+    """columns, rows: of squares. square, marker: their sides [m], as measured on the board that is used. dictionary: of the
+    markers.
 
     Its frame: origin in the middle, x along the columns, y along the rows as printed downwards, z into the board: away from who
     looks at it. Raises `BadValue` and `UnknownName`.
@@ -56,7 +57,8 @@ class MarkerBoard:
         room = int(self.dictionary.rpartition("_")[2]) if self.dictionary[0].isdigit() else 500
         if (count := self.columns * self.rows // 2) > room:
             raise BadValue(
-                f"{self.columns}×{self.rows} squares have {count} markers; {self.dictionary} has {room}. Next: 6X6_250, or fewer squares"
+                f"{self.columns}×{self.rows} squares have {count} markers; {self.dictionary} has {room}. Next: 6X6_250, or "
+                "fewer squares"
             )
 
     @property
@@ -78,9 +80,10 @@ class MarkerBoard:
     def draw(self, pixels_a_square: int = 100) -> Array:
         """uint8[rows·n, columns·n, 3]: the board without a margin."""
         width, height = self.columns * pixels_a_square, self.rows * pixels_a_square
-        if not 8 <= pixels_a_square or max(width, height) > MOST_PIXELS:
+        if not pixels_a_square >= 8 or max(width, height) > MOST_PIXELS:
             raise BadValue(
-                f"a picture of {width}×{height} px; expected at least 8 px a square and at most {MOST_PIXELS} px. Next: 100 px a square"
+                f"a picture of {width}×{height} px; expected at least 8 px a square and at most {MOST_PIXELS} px. Next: 100 px "
+                "a square"
             )
         grey = self._board(load_cv2()).generateImage((width, height), marginSize=0)
         return np.repeat(np.asarray(grey, np.uint8)[:, :, None], 3, axis=2)

@@ -28,8 +28,8 @@ def most_telling(
     fit: JointFit, points: Array, robot: Embodiment, frame: Frame, in_hand: bool, names: Sequence[str], had: Array, count: int = 1,
     seed: int = 0,
 ) -> Array:  # fmt: skip
-    """float64[count', J], count' ≤ count: joint positions [rad], [m] of the views that tell most, the best first; fewer where too few
-    candidates show the board.
+    """float64[count', J], count' ≤ count: joint positions [rad], [m] of the views that tell most, the best first; fewer where
+    too few candidates show the board.
 
     points: float64[N, 3] corners of the board [m]. had: float64[V, J] positions of the views that there are. One after another is
     added that makes the sum of squared half intervals, each in units of its limit (`LIMITS`), smallest.

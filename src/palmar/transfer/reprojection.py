@@ -27,9 +27,10 @@ POSE = ("turn_x", "turn_y", "turn_z", "x", "y", "z")
 
 @dataclass
 class JointFit:
-    """columns: names of the unknowns: of the lens, camera.*, board.*, and offset.0 … of the joints that are free. covariance: float64
-    [P, P] of them. camera, board: float64[4, 4], axes of computer vision. offsets: float64[J] to be added to a reading [rad].
-    noise [px], joints [rad]: standard deviations. error: float64[V, N, 2] [px]. gauge: joints whose offsets cannot be told."""
+    """columns: names of the unknowns: of the lens, camera.*, board.*, and offset.0 … of the joints that are free. covariance:
+    float64 [P, P] of them. camera, board: float64[4, 4], axes of computer vision. offsets: float64[J] to be added to a reading
+    [rad]. noise [px], joints [rad]: standard deviations. error: float64[V, N, 2] [px]. gauge: joints whose offsets cannot be
+    told."""
 
     lens: PinholeLens
     camera: Array
@@ -125,7 +126,8 @@ class JointProblem:
         )
 
     def solve(self) -> JointFit:
-        """The fit, from the closed form on. Joints whose offset nothing can tell from a turn of camera or board are left out first."""
+        """The fit, from the closed form on. Joints whose offset nothing can tell from a turn of camera or board are left out
+        first."""
         state = (self.lens, self.camera, self.board, self.offsets)
         gauge: tuple[int, ...] = ()
         if self.joints:

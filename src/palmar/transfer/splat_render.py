@@ -26,8 +26,9 @@ OPAQUE = 1e-3  # transmittance under which nothing behind is seen
 
 @dataclass(frozen=True)
 class SplatPicture:
-    """colour: float32[H, W, 3], 0 … 1, of the splats alone, not divided by their cover. through: float32[H, W], the share of what lies
-    behind that is still seen. depth: float32[H, W], mean depth of what is seen of the splats [m], inf where nothing is."""
+    """colour: float32[H, W, 3], 0 … 1, of the splats alone, not divided by their cover. through: float32[H, W], the share of
+    what lies behind that is still seen. depth: float32[H, W], mean depth of what is seen of the splats [m], inf where nothing
+    is."""
 
     colour: Array
     through: Array
@@ -41,8 +42,8 @@ class SplatPicture:
 
 @dataclass(frozen=True)
 class Projected:
-    """Splats in a picture, nearest first: at: float[n, 2] centre [px]; covariance: float[n, 2, 2] [px²]; depth: float[n] [m]; index:
-    int[n] which splats they are."""
+    """Splats in a picture, nearest first: at: float[n, 2] centre [px]; covariance: float[n, 2, 2] [px²]; depth: float[n] [m];
+    index: int[n] which splats they are."""
 
     at: Array
     covariance: Array

@@ -17,7 +17,8 @@ from palmar.types import Array
 
 TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "<i2", "int16": "<i2", "ushort": "<u2", "uint16": "<u2",
-    "int": "<i4", "int32": "<i4", "uint": "<u4", "uint32": "<u4", "float": "<f4", "float32": "<f4", "double": "<f8", "float64": "<f8",
+    "int": "<i4", "int32": "<i4", "uint": "<u4", "uint32": "<u4",
+    "float": "<f4", "float32": "<f4", "double": "<f8", "float64": "<f8",
 }  # fmt: skip
 NEEDED = (
     "x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3",
@@ -32,9 +33,9 @@ BIGGEST = 20.0  # of a logarithm of a size: more is no number of a scan
 
 @dataclass(frozen=True)
 class Splats:
-    """positions: float[G, 3] [m]. sizes: float[G, 3], standard deviations along each splat's own axes [m]. quats: float[G, 4] wxyz of
-    these axes. opacity: float[G] 0 … 1. harmonics: float[G, K, 3] of the colour RGB seen from a direction, K 1, 4, 9 or 16; with
-    K = 1 from everywhere the same. turned: float[3, 3], how the scene was turned since its colours were learned.
+    """positions: float[G, 3] [m]. sizes: float[G, 3], standard deviations along each splat's own axes [m]. quats: float[G, 4]
+    wxyz of these axes. opacity: float[G] 0 … 1. harmonics: float[G, K, 3] of the colour RGB seen from a direction, K 1, 4, 9 or
+    16; with K = 1 from everywhere the same. turned: float[3, 3], how the scene was turned since its colours were learned.
 
     Raises `BadValue` for other shapes, numbers that are not finite, sizes that are not above 0.
     """
@@ -57,9 +58,10 @@ class Splats:
         )
         if shapes != ((G, 3), (G, 3), (G, 4), (G,), (G, 3)) or self.harmonics.shape[1] not in (1, 4, 9, 16):
             raise BadValue(
-                f"splats have positions {list(self.positions.shape)}, sizes {list(self.sizes.shape)}, quats {list(self.quats.shape)}, "
-                f"opacity {list(self.opacity.shape)}, harmonics {list(self.harmonics.shape)}; expected [G, 3], [G, 3], [G, 4], [G], "
-                "[G, K, 3]. Next: one row of each for a splat"
+                f"splats have positions {list(self.positions.shape)}, sizes {list(self.sizes.shape)}, quats "
+                f"{list(self.quats.shape)}, "
+                f"opacity {list(self.opacity.shape)}, harmonics {list(self.harmonics.shape)}; expected [G, 3], [G, 3], [G, 4], "
+                "[G], [G, K, 3]. Next: one row of each for a splat"
             )
         for name in ("positions", "sizes", "quats", "opacity", "harmonics"):
             if not np.isfinite(getattr(self, name)).all():
@@ -117,8 +119,8 @@ class Splats:
 
 
 def aligned(scan: Array, base: Array) -> tuple[Array, Array, float]:
-    """(rotation [3, 3], translation [3] [m], scale) that take points [n, 3] of a scan to the same points [n, 3] in the base frame, n ≥ 3
-    and not on a line, such as the corners of the table. Source: Umeyama 1991. Raises `BadValue`."""
+    """(rotation [3, 3], translation [3] [m], scale) that take points [n, 3] of a scan to the same points [n, 3] in the base
+    frame, n ≥ 3 and not on a line, such as the corners of the table. Source: Umeyama 1991. Raises `BadValue`."""
     a, b = np.asarray(scan, float), np.asarray(base, float)
     if a.shape != b.shape or a.ndim != 2 or a.shape[1] != 3 or len(a) < 3 or not np.isfinite([a, b]).all():
         raise BadValue(
@@ -189,8 +191,8 @@ def read_splats(path: str | Path) -> Splats:
         opacity = 1 / (1 + np.exp(-rows["opacity"].astype(np.float64)))
     try:
         return Splats(
-            columns("x", "y", "z").astype(float), np.exp(logs.astype(float)), columns("rot_0", "rot_1", "rot_2", "rot_3").astype(float),
-            opacity, colour.astype(float),
+            columns("x", "y", "z").astype(float), np.exp(logs.astype(float)),
+            columns("rot_0", "rot_1", "rot_2", "rot_3").astype(float), opacity, colour.astype(float),
         )  # fmt: skip
     except BadValue as error:
         raise bad(str(error).partition(" Next: ")[0]) from error
@@ -232,8 +234,8 @@ def _header(start: bytes, bad: object) -> tuple[np.dtype, int, int]:
 
 
 def write_splats(path: str | Path, splats: Splats) -> None:
-    """A .ply that `read_splats` and viewers of Gaussian splats read. A scene that was turned keeps the colours of its old directions
-    only where they are the same from everywhere: raises `BadValue` for the others."""
+    """A .ply that `read_splats` and viewers of Gaussian splats read. A scene that was turned keeps the colours of its old
+    directions only where they are the same from everywhere: raises `BadValue` for the others."""
     K = splats.harmonics.shape[1]
     if K > 1 and not np.allclose(splats.turned, np.eye(3)):
         raise BadValue(

@@ -23,8 +23,8 @@ JITTER = 1e-6  # added to covariances of colours, of 1: a heap of one grey has n
 
 
 def pictures_of(source: str | Path, camera: str, size: tuple[int, int] | None = None, count: int = 400) -> Array:
-    """uint8[n, H, W, 3], n ≤ count: every so-manieth picture of a LeRobot data set's camera, or of a folder (FOLDER/CAMERA where there
-    is such a folder). size: (height, width) they are fitted to. Raises `BadFile`, `BadValue`, `UnknownName`."""
+    """uint8[n, H, W, 3], n ≤ count: every so-manieth picture of a LeRobot data set's camera, or of a folder (FOLDER/CAMERA where
+    there is such a folder). size: (height, width) they are fitted to. Raises `BadFile`, `BadValue`, `UnknownName`."""
     root = Path(source)
     if (root / "meta").is_dir():
         from palmar.data.reader import Dataset
@@ -86,8 +86,8 @@ def colour_map(real: Array, sim: Array) -> ColourMap:
 
 
 def colour_distance(a: Array, b: Array) -> float:
-    """How far the colours of two heaps of pictures are apart, 0 … 255: the Wasserstein distance of the normal distributions with their
-    means and covariances (Dowson and Landau 1982)."""
+    """How far the colours of two heaps of pictures are apart, 0 … 255: the Wasserstein distance of the normal distributions with
+    their means and covariances (Dowson and Landau 1982)."""
     (m, R), (n, S) = colour_statistics(a), colour_statistics(b)
     root = _power(R, 0.5)
     square = ((m - n) ** 2).sum() + np.trace(R + S - 2 * _power(root @ S @ root, 0.5))

@@ -30,9 +30,9 @@ Views = Annotated[int, Range(3, 500)]
 class Calibrate:
     """Calibrate a camera from pictures of a printed board: lens, where it is on or beside the robot, and joint zero offsets.
 
-    Print a board first (--board), measure a square, and fix it to the gripper (camera beside the robot) or lay it on the table (camera
-    on the robot, --in-hand). Then give pictures with joint positions (--images), a recorded data set (--data), or let palmar move the
-    robot (--body).
+    Print a board first (--board), measure a square, and fix it to the gripper (camera beside the robot) or lay it on the table
+    (camera on the robot, --in-hand). Then give pictures with joint positions (--images), a recorded data set (--data), or let
+    palmar move the robot (--body).
     """
 
     board: Path | None = None
@@ -43,8 +43,8 @@ class Calibrate:
     data: Path | None = None
     """Folder of a LeRobot data set whose frames show the board: those in which the arm is at rest are used."""
     body: str = ""
-    """module:Class or another body of palmar run: the robot moves to --views views within its limits. It begins where its reset leaves
-    it: the board has to be in the picture there. Stay beside it with a hand on its switch."""
+    """module:Class or another body of palmar run: the robot moves to --views views within its limits. It begins where its reset
+    leaves it: the board has to be in the picture there. Stay beside it with a hand on its switch."""
     world: str = ""
     """A simulated arm with a board, to try it: sim, twin or twin:SEED."""
     robot: str = ""
@@ -56,7 +56,8 @@ class Calibrate:
     frame: str = ""
     """Of the robot: what carries the board, or the camera. Its first when not given."""
     lens: Literal["simulated", "plain", "full"] = "plain"
-    """What of the lens is unknown: simulated: the focal length; plain: principal point and two radial terms too; full: everything."""
+    """What of the lens is unknown: simulated: the focal length; plain: principal point and two radial terms too; full:
+    everything."""
     zeros: bool = True
     """Find joint zero offsets as well."""
     columns: Squares = 7
@@ -87,8 +88,8 @@ class Calibrate:
         sources = [n for n in ("board", "images", "data", "body", "world") if getattr(self, n)]
         if len(sources) != 1:
             raise BadValue(
-                f"{' and '.join(f'--{s}' for s in sources) or 'nothing'} is given; expected one of --board, --images, --data, --body and "
-                "--world. Next: palmar calibrate --board board.png, to print one"
+                f"{' and '.join(f'--{s}' for s in sources) or 'nothing'} is given; expected one of --board, --images, --data, "
+                "--body and --world. Next: palmar calibrate --board board.png, to print one"
             )
         if self.board:
             return self._draw(console, board)

@@ -55,7 +55,8 @@ class Translate:
             return self._dataset(console, self.out)
         if self.real is None or self.sim is None:
             raise BadValue(
-                "--real and --sim name the pictures of both places; expected both. Next: palmar collect --out sim --strength 0 for --sim"
+                "--real and --sim name the pictures of both places; expected both. Next: palmar collect --out sim --strength "
+                "0 for --sim"
             )
         from palmar.models import translation
         from palmar.policy import check_policy, load_policy
