@@ -52,7 +52,7 @@ def load_policy(where: str, **options: object) -> Policy:
 
     folder, robot = split_robot(rest)
     if translation.is_translated(folder):
-        seen_so: Policy = translation.load(_whole(folder, robot), **options)  # type: ignore[arg-type]
+        seen_so: Policy = translation.load(_whole(folder, robot), **options)
         return seen_so
     if exported.is_exported(folder):
         return exported.load(_whole(folder, robot), **options)  # type: ignore[arg-type]

@@ -160,7 +160,9 @@ def _found(
     frame: str,
     left: dict[str, str],
 ) -> tuple[BoardViews, dict[int, str], dict[str, str]]:
-    pixels, names, positions = [], {}, []
+    pixels: list[Array] = []
+    names: dict[int, str] = {}
+    positions: list[Array] = []
     sizes = {p.shape[:2] for p in pictures.values()}
     if len(sizes) > 1:
         shown = ", ".join(f"{w}×{h}" for h, w in sorted(sizes))

@@ -110,7 +110,7 @@ class Splats:
     def within(self, low: Array, high: Array) -> Splats:
         """Those whose centre is in a box [m]: a scan has stray ones, and the table is the simulator's."""
         kept = ((self.positions >= low) & (self.positions <= high)).all(1)
-        return self.of(kept)
+        return self.of(np.asarray(kept))
 
     def of(self, which: Array) -> Splats:
         """Some of them: bool[G] or indices."""

@@ -38,6 +38,6 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 __all__ = [
     "COMMANDS", "Adapt", "Bag", "Bench", "Calibrate", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect",
-    "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push", "Questions",
-    "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train", "Translate",
+    "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "Pull", "Push",
+    "Questions", "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "SysId", "Train", "Translate",
 ]  # fmt: skip

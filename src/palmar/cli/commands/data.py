@@ -150,6 +150,7 @@ def _identified(path: Path) -> Identification | CameraCalibration:
     """A file of `palmar sysid --out` or `palmar calibrate --out`. Raises `BadFile`, which names the file."""
     import json
 
+    from palmar.transfer.calibrated import CameraCalibration
     from palmar.transfer.digital_twin import camera_ranges, read_part
 
     regular_file(path)
@@ -163,7 +164,7 @@ def _identified(path: Path) -> Identification | CameraCalibration:
             if not e.low <= e.value <= e.high:
                 why = f"{name} is {e.value}, outside its interval {e.low} … {e.high}"
                 raise BadValue(why)
-        if hasattr(found, "camera"):
+        if isinstance(found, CameraCalibration):
             why = "it is of a camera that the simulator has not, or with numbers that are none"
             camera_ranges(found)
         return found
