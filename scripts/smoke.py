@@ -115,6 +115,23 @@ def sysid() -> None:
     assert gain.identified and abs(gain.value - 0.85) < 0.05, gain
 
 
+def calibration() -> None:
+    """A board is drawn and found again, and the lens that saw three of it is calibrated."""
+    from palmar.transfer.board_views import BoardViews
+    from palmar.transfer.calibration import CalibrationConfig, calibrate
+    from palmar.transfer.marker_board import MarkerBoard
+
+    palmar("calibrate", "--board", "board.png")
+    board = MarkerBoard()
+    picture = np.pad(board.draw(40), ((60, 60), (60, 60), (0, 0)), constant_values=255)
+    corners = board.find(picture)
+    assert np.isfinite(corners).all() and np.ptp(corners[:, 0]) > 150
+    lean = np.array([[[1, 0.1 * k], [0, 1 + 0.05 * k]] for k in range(3)])
+    seen = np.stack([(corners - 200) @ m.T / (1 + 5e-4 * k * (corners[:, :1] - 200)) + 200 for k, m in enumerate(lean)])
+    found = calibrate(BoardViews(board.corners, seen, 400, 320), config=CalibrationConfig(lens="simulated"))
+    assert found.place == "alone" and np.isfinite(found.lens["fx"])
+
+
 def learn() -> None:
     """The shipped policy acts; a small one is trained for three steps, and acts."""
     act("shipped")

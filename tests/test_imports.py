@@ -42,6 +42,10 @@ ALLOWED = {
     ): "load_policy also opens a correction, beside the policy that it belongs to.",
     ("policy.py", "palmar.models.exported"): "load_policy also opens an exported policy, in the same words.",
     (
+        "policy.py",
+        "palmar.models.translation",
+    ): "load_policy also opens a policy that sees translated pictures, in the same words.",
+    (
         "embodiments.py",
         "palmar.description.build",
     ): "Embodiment.from_urdf and from_mjcf make a robot from its description.",

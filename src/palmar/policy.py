@@ -27,8 +27,8 @@ CONNECT_TIMEOUT = 3.0  # longest wait for a policy server to take a connection [
 
 def load_policy(where: str, **options: object) -> Policy:
     """A policy from a checkpoint folder, from an exported one (`palmar export`), from that of a correction (the corrected
-    policy), `shipped` for the one inside the package, `FOLDER@ROBOT` for another robot that
-    shares a checkpoint's model, or `kind:where` of another system:
+    policy), of a translation (`palmar translate`: the policy sees other pictures), `shipped` for the one inside the package,
+    `FOLDER@ROBOT` for another robot that shares a checkpoint's model, or `kind:where` of another system:
     openvla:FOLDER, octo:FOLDER, lerobot:FOLDER, or openpi://host:port; or ws://host:port (wss:// with TLS) of `palmar serve`.
     options: of that kind's `load`.
 
@@ -47,10 +47,13 @@ def load_policy(where: str, **options: object) -> Policy:
         adapter = importlib.import_module("palmar.serve.client" if kind == SERVED else f"palmar.adapters.{kind}")
         loaded: Policy = adapter.load(rest, **options)
         return loaded
-    from palmar.models import correction, exported
+    from palmar.models import correction, exported, translation
     from palmar.models.checkpoint import load_to_act
 
     folder, robot = split_robot(rest)
+    if translation.is_translated(folder):
+        seen_so: Policy = translation.load(_whole(folder, robot), **options)
+        return seen_so
     if exported.is_exported(folder):
         return exported.load(_whole(folder, robot), **options)  # type: ignore[arg-type]
     if correction.is_correction(folder):
@@ -79,9 +82,12 @@ def check_policy(where: str) -> None:
             load_policy(where)  # says so in the words of that kind
     else:
         need("torch", "learn")
-        from palmar.models import checkpoint, correction, exported
+        from palmar.models import checkpoint, correction, exported, translation
 
         where, robot = split_robot(rest)
+        if translation.is_translated(where):
+            check_policy(translation.read(_whole(where, robot))[0])
+            return
         if exported.is_exported(where):
             exported.check_runtime(exported.check(_whole(where, robot)))
             return

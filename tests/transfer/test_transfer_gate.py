@@ -214,7 +214,7 @@ def test_adr_by_command_stops_and_goes_on(tmp_path, capsys):
         (["--limits", "friction"], "--limits has 'friction'; expected NAME=LOW:HIGH. Next:"),
         (["--limits", "friction=2:1"], "range of friction is 2 … 1, inside out"),
         (["--parameters", "dynamic"], "Did you mean 'dynamics'"),
-        (["--steps", "5"], "--steps counts only with --train. Next: --train FOLDER"),
+        (["--steps", "5"], "--steps 5 counts only with --train. Next: leave it out, or give --train"),
         (["--train", "rounds"], "the expert is a script and learns nothing"),
     ],
 )

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 
 if TYPE_CHECKING:
+    from palmar.transfer.calibrated import CameraCalibration
+    from palmar.transfer.identification import Identification
     from palmar.transfer.posterior import Posterior
 
 
-def identified(path: Path, strength: float, widen: float = 1.0) -> Posterior:
-    """The posterior of an identification; strength and widen as of `transfer.posterior.posterior`. Raises `BadFile`, which
-    names the file."""
-    from palmar.transfer.identification import Identification
+def identified(paths: Sequence[Path], strength: float, widen: float = 1.0) -> Posterior:
+    """The worlds that files of `palmar sysid --out` and `palmar calibrate --out` leave possible; strength and widen as of
+    `transfer.posterior.posterior`. Raises `BadFile`, which names the file, and what `digital_twin` does."""
+    from palmar.transfer.digital_twin import digital_twin
+
+    return digital_twin([_read(path) for path in paths], strength, widen)
+
+
+def _read(path: Path) -> Identification | CameraCalibration:
+    from palmar.transfer.calibrated import CameraCalibration
+    from palmar.transfer.digital_twin import camera_ranges, read_part
     from palmar.transfer.posterior import posterior
 
     regular_file(path)
@@ -24,12 +34,17 @@ def identified(path: Path, strength: float, widen: float = 1.0) -> Posterior:
         if path.exists():
             json.loads(path.read_text("utf-8"))
         why = "it lacks what one has, or holds something else in its place"
-        found = Identification.load(path)
+        found = read_part(path)
         for name, e in found.estimates.items():
             if not e.low <= e.value <= e.high:
                 why = f"{name} is {e.value}, outside its interval {e.low} … {e.high}"
                 raise BadValue(why)
-        return posterior(found, strength, widen=widen)
+        if isinstance(found, CameraCalibration):
+            why = "it is of a camera that the simulator has not, or with numbers that are none"
+            camera_ranges(found)
+        else:
+            posterior(found)
+        return found
     except (ValueError, TypeError, LookupError, AttributeError, BadFile) as error:  # whatever an edited file holds
         if not path.exists():
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from palmar.embodiments import Embodiment
@@ -62,15 +62,18 @@ class Scenes:
         self._made_of, self._quality = (robot, mechanics), quality
         self._kept: dict[Hashable, Laid] = {}
 
-    def lay(self, scenario: Scenario, params: WorldParams, anew: bool = False) -> Laid:
-        """A scene under the given parameters. anew: compile it whatever there is, for who changes more of the model."""
-        kind = None if anew else kind_of(scenario)
+    def lay(
+        self, scenario: Scenario, params: WorldParams, anew: bool = False, dress: Callable[[Any], None] | None = None
+    ) -> Laid:
+        """A scene under the given parameters. anew: compile it whatever there is, for who changes more of the model. dress: as of
+        `scenes.build`; with one it is compiled anew too."""
+        kind = None if anew or dress is not None else kind_of(scenario)
         laid = self._kept.pop(kind, None)
         if laid is not None and kind is None:
             laid.close()
             laid = None
         if laid is None and kind is None:
-            laid = Laid(build(*self._made_of, scenario, params, self._quality), self._quality)
+            laid = Laid(build(*self._made_of, scenario, params, self._quality, dress), self._quality)
         else:
             if laid is None:
                 edits = ModelEdits(*self._made_of, scenario, self._quality)

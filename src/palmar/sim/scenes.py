@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,13 @@ mujoco = import_mujoco()
 
 
 def build(
-    robot: Embodiment, mechanics: Mechanics, scenario: Scenario, params: WorldParams, quality: bool = False
-) -> Any:
+    robot: Embodiment, mechanics: Mechanics, scenario: Scenario, params: WorldParams, quality: bool = False,
+    dress: Callable[[Any], None] | None = None,
+) -> Any:  # fmt: skip
     """A compiled `mujoco.MjModel` of a robot in the room of the scenario's task with its things, under the given parameters.
 
-    quality: render with MuJoCo's defaults instead of our fast settings. The physics are the same.
+    quality: render with MuJoCo's defaults instead of our fast settings. The physics are the same. dress: adds to the
+    `mujoco.MjSpec` what no task knows of, before it is compiled.
     """
     room = tasks.task(scenario.task).scene.room
     spec = new_spec(mechanics.timestep, quality)
@@ -52,6 +54,8 @@ def build(
     add_robot(spec, robot, mechanics, params)
     for i, item in enumerate(scenario.items):
         add_item(spec, f"item{i}", item, params, i, room)
+    if dress is not None:
+        dress(spec)
     return spec.compile()
 
 

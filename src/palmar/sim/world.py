@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,16 @@ class World:
     MuJoCo's own visual defaults (shadows, 4 samples a pixel, reflections) instead of fast ones: several times slower, and not
     what the shipped policy was trained on. reality: what differs from the simulator (`sim.reality`).
     extents: whether the privileged truth holds boxes and turns too (half a millisecond a look). physics: whether it holds
-    contacts, mass, friction and the world's parameters too (`sim.privileged`).
+    contacts, mass, friction and the world's parameters too (`sim.privileged`). dress: as of `scenes.build`.
+    backdrop: given model, data, camera and picture, what its cameras see (`transfer.backdrop`).
 
     Raises `BadValue` for a robot that has no description for the simulator.
     """
 
     extents = False
     physics = False
+    dress: Callable[[Any], None] | None = None
+    backdrop: Callable[[Any, Any, Camera, Array], Array] | None = None
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class World:
             )
         self.scenario, self.params = scenario, self.reality.hidden or params
         self._seed = scenario.seed if seed is None else seed
-        self._laid = self._scenes.lay(scenario, self.params, anew=self.reality.rebuilds)
+        self._laid = self._scenes.lay(scenario, self.params, anew=self.reality.rebuilds, dress=self.dress)
         self.model, self.data = self._laid.model, self._laid.data
         self.reality.modify(self.model, tuple(self.mechanics.grippers.values()))
         self._substeps = round(1.0 / robot.control_rate / self.model.opt.timestep)
@@ -384,12 +387,11 @@ class World:
 
     def photograph(self, camera: Camera) -> Array:
         """What one camera of the robot sees: uint8[H, W, 3]."""
-        render, decor = self._laid.renderer(camera.height, camera.width), self._decor()
         if self._frames.live:
-            picture = render(self.data, camera.name, decor)
+            picture = self._rendered(self.data, camera)
         else:
             stripes = self._frames.shown()
-            parts = [render(self._laid.at(q), camera.name, decor) for q in stripes]
+            parts = [self._rendered(self._laid.at(q), camera) for q in stripes]
             rows = np.linspace(0, camera.height, len(stripes) + 1).astype(int)
             picture = np.concatenate([p[a:b] for p, (a, b) in zip(parts, itertools.pairwise(rows), strict=True)])
         fov = float(self.model.camera(camera.name).fovy[0])
@@ -397,6 +399,11 @@ class World:
         for fault in self._faults:
             picture = fault.picture(picture, camera, self.time)
         return self.reality.photograph(picture)
+
+    def _rendered(self, data: Any, camera: Camera) -> Array:
+        """uint8[H, W, 3], before lens and sensor."""
+        picture = self._laid.renderer(camera.height, camera.width)(data, camera.name, self._decor())
+        return picture if self.backdrop is None else self.backdrop(self.model, data, camera, picture)
 
     def depth(self, camera: Camera) -> Array:
         """What a depth camera in its place would measure: float32[H, W], distance from the camera's plane [m]."""

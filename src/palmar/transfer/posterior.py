@@ -58,6 +58,11 @@ class Posterior:
             )
         check_spans({n: (v, v) for n, v in zip(self.names, self.values, strict=True)})
 
+    @property
+    def centre(self) -> WorldParams:
+        """The world at the estimates themselves."""
+        return self.rest.centre.replace(**dict(zip(self.names, self.values, strict=True)))
+
     def sample(self, rng: np.random.Generator) -> WorldParams:
         """One world. The rest takes as many numbers of `rng` as without an identification, so that it is the same world but for
         what is known."""

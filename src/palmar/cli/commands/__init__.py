@@ -6,6 +6,7 @@ from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
 from palmar.cli.commands.adr import Adr
 from palmar.cli.commands.body import CheckBody
+from palmar.cli.commands.calibrate import Calibrate
 from palmar.cli.commands.certify import Certify
 from palmar.cli.commands.data import Bag, Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
@@ -20,6 +21,7 @@ from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
 from palmar.cli.commands.teach import ProgressCommand, StudentCommand, TeacherCommand
 from palmar.cli.commands.transfer import Transfer
+from palmar.cli.commands.translate import Translate
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -30,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "teacher": TeacherCommand, "student": StudentCommand, "progress": ProgressCommand,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
     "adr": Adr, "transfer": Transfer,
+    "calibrate": Calibrate, "translate": Translate,
     "certify": Certify,
     "doctor": Doctor, "preflight": Preflight, "convert": Convert,
     "export": Export, "bench": Bench, "serve": Serve, "serve-body": ServeBody,
@@ -39,8 +42,8 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Adr", "Bag", "Bench", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo", "Detect",
-    "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight", "ProgressCommand",
-    "Pull", "Push", "Questions", "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody",
-    "StudentCommand", "SysId", "TeacherCommand", "Train", "Transfer",
+    "COMMANDS", "Adapt", "Adr", "Bag", "Bench", "Calibrate", "Certify", "CheckBody", "Collect", "Compare", "Convert", "Demo",
+    "Detect", "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight",
+    "ProgressCommand", "Pull", "Push", "Questions", "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve",
+    "ServeBody", "StudentCommand", "SysId", "TeacherCommand", "Train", "Transfer", "Translate",
 ]  # fmt: skip

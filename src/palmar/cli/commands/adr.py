@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from rich.table import Table
 from tyro.conf import Positional
@@ -52,8 +52,8 @@ class Adr:
     """Width of the first ranges, as a share of the ordinary ones."""
     limits: tuple[str, ...] = ()
     """NAME=LOW:HIGH: an end does not leave these; not given: the physical bounds."""
-    identified: Path | None = None
-    """Ranges begin around what `palmar sysid --out` identified, instead of around nominal."""
+    identified: tuple[Path, ...] = ()
+    """Ranges begin around what `palmar sysid --out` and `palmar calibrate --out` identified, instead of around nominal."""
     robot: str = "arm7"
     """A robot that comes with palmar (docs/robots.md)."""
     tasks: tuple[str, ...] = ("all",)
@@ -88,6 +88,7 @@ class Adr:
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {n: "train" for n in ("every", "demonstrations", "steps", "batch_size", "lr")}
 
     def run(self, console: Screen) -> Answer:
         from palmar.transfer.adr import adr
@@ -154,20 +155,13 @@ class Adr:
         from palmar.transfer.adr import AdrConfig
         from palmar.transfer.adr_run import Rounds, Trials
 
-        usual = {f.name: f.default for f in fields(self)}
-        for name in ("every", "demonstrations", "steps", "batch_size", "lr") if self.train is None else ():
-            if getattr(self, name) != usual[name]:
-                raise BadValue(
-                    f"--{name.replace('_', '-')} counts only with --train. Next: --train FOLDER, or leave it out"
-                )
         if self.train is not None and self.policy == "expert":
             raise BadValue(
                 "the expert is a script and learns nothing; expected a checkpoint to train on. Next: shipped, or no --train"
             )
         centre = WorldParams()
         if self.identified:
-            found = identified(self.identified, 0.0)
-            centre = WorldParams(dict(zip(found.names, found.values, strict=True)))
+            centre = identified(self.identified, 0.0).centre
         config = configured(AdrConfig, self, centre=centre, limits=_limits(self.limits), widen=self.grow)
         trials = configured(Trials, self)
         if self.policy != "expert":

@@ -57,8 +57,8 @@ class Collect:
     """With --correct: a failure detector's file (`palmar detect`); it takes over on its alarms and gives back."""
     world: str = "sim"
     """Where the robot stands: sim, or twin:SEED, near:SEED, far:SEED, other:SEED for a reality (docs/realities.md)."""
-    identified: Path | None = None
-    """Draw the parameters that `palmar sysid --out` identified from their joint posterior."""
+    identified: tuple[Path, ...] = ()
+    """Draw what `palmar sysid --out` and `palmar calibrate --out` identified from their posterior."""
     widen: Annotated[float, Range(1, 10)] = 1.0
     """With --identified: factor on the ranges of the parameters that were looked for and not identified."""
     stills: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from rich.table import Table
 from tyro.conf import Positional
@@ -46,8 +46,8 @@ class Transfer:
     sim: tuple[Path, ...] = ()
     """Results of each policy in simulation, in their order (palmar eval --out), instead of running them here; nothing is
     predicted then."""
-    identified: Path | None = None
-    """Predict in worlds that the identification in this file leaves possible (palmar sysid --out)."""
+    identified: tuple[Path, ...] = ()
+    """Predict in worlds that the identification in this file leaves possible (palmar sysid --out, palmar calibrate --out)."""
     widen: Annotated[float, Range(1, 10)] = 1.0
     """With --identified: factor on the ranges of the parameters that were looked for and not identified."""
     strength: Strength = 1.0
@@ -85,6 +85,7 @@ class Transfer:
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"widen": "identified"}
 
     def run(self, console: Screen) -> Answer:
         go, config = self._checked()
@@ -103,7 +104,7 @@ class Transfer:
             sim = results[i].rate if found is None else found.simulated
             evidence.append(Evidence(name, sim, real[i] if real else self._tried(console, config[i], go), found))
         about = {"body": self.body or ", ".join(map(str, self.real)), "robot": self.robot, "tasks": " ".join(config[0].tasks),
-                 "identified": str(self.identified or "nothing"), "strength": self.strength, "seed": self.seed,
+                 "identified": " ".join(map(str, self.identified)) or "nothing", "strength": self.strength, "seed": self.seed,
                  "sim_seed": self.sim_seed, "worlds": self.worlds, "tables": self.tables}  # fmt: skip
         gate = transfer_gate(evidence, go, about)
         _told(console, gate)
@@ -148,10 +149,6 @@ class Transfer:
         if self.sim and self.identified:
             raise BadValue(
                 "--sim and --identified do not go together: worlds of the identification are run here. Next: leave --sim out"
-            )
-        if self.identified is None and self.widen != 1.0:
-            raise BadValue(
-                f"--widen is {self.widen:g} and nothing was identified. Next: --identified FILE.json, or no --widen"
             )
         if ":" in self.body and self.body.partition(":")[0] not in ("twin", "twins", "near", "far", "other"):
             raise BadValue(

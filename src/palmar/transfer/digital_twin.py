@@ -1,0 +1,106 @@
+"""One world out of what was measured: dynamics from an identification, the camera from a calibration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from palmar.errors import BadFile, BadValue, regular_file
+from palmar.robots import mechanics, robot
+from palmar.sim.params import SPACE, Randomization
+from palmar.transfer.calibrated import FORMAT, CameraCalibration
+from palmar.transfer.identification import Identification
+from palmar.transfer.posterior import Posterior, posterior
+
+CAMERA = {
+    "camera_x": "x",
+    "camera_y": "y",
+    "camera_z": "z",
+    "camera_pitch": "turn_x",
+    "camera_yaw": "turn_y",
+    "camera_roll": "turn_z",
+}
+"""World parameters of a camera beside the robot, and the estimates of a calibration that they come from."""
+
+
+def camera_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
+    """{camera_x … camera_yaw, fov: (low, high)} of worlds in which the robot's camera is where it was found, by its 95 % intervals;
+    what was not identified is left out. Raises `UnknownName` and `BadValue` for a robot or a camera the simulator has not."""
+    made = robot(found.robot)
+    mount = next((m for m in mechanics(made).mounts if m.camera == found.camera and not m.link), None)
+    camera = next((c for c in made.cameras if c.name == found.camera), None)
+    if mount is None or camera is None:
+        beside = [m.camera for m in mechanics(made).mounts if not m.link]
+        raise BadValue(
+            f"'{found.camera}' is no camera beside {made.name} in simulation; there is {', '.join(beside) or 'none'}. Next: "
+            f"palmar calibrate --camera {beside[0] if beside else 'NAME'}"
+        )
+    values = found.world_params(mount, camera).values
+    out: dict[str, tuple[float, float]] = {}
+    for name, of in CAMERA.items():
+        e = found.estimates[of]
+        half = (e.high - e.low) / 2
+        if e.identified:
+            out[name] = (values[name] - half, values[name] + half)
+    focal = found.estimates.get("f") or found.estimates.get("fy")
+    if focal is not None and focal.identified:
+        # d fov / d f of fov = 2 atan(height / 2f)
+        half = (
+            float(np.rad2deg(found.pinhole.height / (focal.value**2 + found.pinhole.height**2 / 4)))
+            * (focal.high - focal.low)
+            / 2
+        )
+        out["fov"] = (values["fov"] - half, values["fov"] + half)
+    return {n: (max(low, SPACE[n].least), min(high, SPACE[n].most)) for n, (low, high) in out.items()}
+
+
+def digital_twin(
+    parts: Sequence[Identification | CameraCalibration], strength: float = 0.0, widen: float = 1.0
+) -> Posterior:
+    """Worlds as measured: what is identified is drawn from its posterior, the camera from its intervals; the others as `strength`
+    says, 0 … 2: with 0 they are nominal. widen: as of `posterior`. `.centre` is the world at the estimates themselves.
+
+    Raises `BadValue` for two identifications of the dynamics, or two calibrations: which of them counts is not known.
+    """
+    for kind in (Identification, CameraCalibration):
+        if sum(isinstance(p, kind) for p in parts) > 1:
+            raise BadValue(
+                f"{len(parts)} files, several of them a {kind.__name__}; expected one of each kind at most. Next: the newest"
+            )
+    worlds = Posterior(rest=Randomization(strength))
+    for part in parts:
+        if isinstance(part, Identification):
+            worlds = replace(posterior(part, strength, widen=widen), rest=_joined(worlds.rest, part, strength, widen))
+        else:
+            ranges = camera_ranges(part)
+            centre = worlds.rest.centre.replace(**{n: (low + high) / 2 for n, (low, high) in ranges.items()})
+            worlds = replace(worlds, rest=replace(worlds.rest, centre=centre, ranges={**worlds.rest.ranges, **ranges}))
+    return worlds
+
+
+def _joined(rest: Randomization, part: Identification, strength: float, widen: float) -> Randomization:
+    """What a camera says, beside what an identification leaves open."""
+    left = posterior(part, strength, widen=widen).rest
+    return replace(left, centre=rest.centre, ranges={**left.ranges, **rest.ranges})
+
+
+def read_part(path: str | Path) -> Identification | CameraCalibration:
+    """What `palmar sysid --out` or `palmar calibrate --out` wrote. Raises `BadFile`."""
+    try:
+        told = json.loads(regular_file(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadFile(
+            f"there is no '{path}'. Next: palmar sysid --out {path}, or palmar calibrate --out {path}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        why = "too deeply nested" if isinstance(error, RecursionError) else error
+        raise BadFile(
+            f"'{path}' is no JSON ({why}). Next: palmar sysid --out {path}, or palmar calibrate --out {path}"
+        ) from None
+    if isinstance(told, dict) and told.get("format") == FORMAT:
+        return CameraCalibration.load(path)
+    return Identification.load(path)
