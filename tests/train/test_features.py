@@ -14,6 +14,7 @@ from palmar.models.presets import imagenet_tiny, palmar_nano
 from palmar.train.features import FeatureData, frozen_tower, with_features
 from palmar.train.feed import Feed
 from palmar.train.loop import TrainConfig
+from palmar.train.prepare import TrainSettings, checked
 from palmar.train.request import TrainRequest
 from palmar.train.robot_data import fit_normalizers
 
@@ -74,3 +75,8 @@ def test_only_a_frozen_tower_has_features_to_keep():
             frozen_tower(model)
     with pytest.raises(BadValue, match=r"features are kept of single pictures of one\. Next"):
         with_features(TrainRequest(replace(SMALL, history=(-1, 0)), Told(20), config))
+
+
+def test_freeze_holds_in_every_stage_of_a_recipe(tmp_path):
+    plan, _ = checked(TrainSettings(data=(tmp_path,), recipe="three-stage", freeze=("@language",)))
+    assert [s.freeze for s in plan.stages] == [("@vision", "@language", "@language"), ("@language",), ("@language",)]

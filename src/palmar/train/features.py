@@ -36,7 +36,14 @@ class FeatureData:
     Raises `BadValue` for more pictures than those of the present.
     """
 
-    def __init__(self, source: Source, encoder: Any) -> None:
+    cameras: Sequence[str]
+    state_names: Sequence[str]
+    action_names: Sequence[str]
+    privileged_names: Sequence[str]
+    tasks: Sequence[str]
+    episodes: Sequence[Any]
+
+    def __init__(self, source: Any, encoder: Any) -> None:
         self.source = source
         self.image_sizes = dict(interface_of(source).cameras)
         for name in (
@@ -53,12 +60,14 @@ class FeatureData:
     @property
     def states(self) -> Array:
         """As of the set."""
-        return self.source.states
+        states: Array = self.source.states
+        return states
 
     @property
     def actions(self) -> Array:
         """As of the set."""
-        return self.source.actions
+        actions: Array = self.source.actions
+        return actions
 
     def batch(
         self, indices: Array, horizon: int, images: bool = True, offsets: tuple[int, ...] = (0,)
@@ -68,7 +77,7 @@ class FeatureData:
             raise BadValue(
                 f"features are kept of single pictures, and the model looks at steps {offsets}. Next: without --frozen-features"
             )
-        raw = dict(self.source.batch(indices, horizon, images=False))  # type: ignore[call-arg]
+        raw = dict(self.source.batch(indices, horizon, images=False))
         at = np.asarray(indices, np.int64)
         return raw | {"images": {c: np.array(x[at]) for c, x in self._features.items()} if images else {}}
 
@@ -84,7 +93,7 @@ class FeatureData:
             file.parent.mkdir(parents=True, exist_ok=True)
             half = file.with_name(f"{file.name}.{os.getpid()}.tmp")
             try:
-                made = np.lib.format.open_memmap(half, "w+", np.float16, shape)  # type: ignore[no-untyped-call]
+                made = np.lib.format.open_memmap(half, "w+", np.float16, shape)
                 self._computed(camera, encoder, made)
                 made.flush()
                 half.replace(file)

@@ -165,10 +165,9 @@ def export(learner: PPO, normal: Any, table: TruthEnv, out: str | Path, info: di
     )  # fmt: skip
     model = config.build(interface)
     with torch.no_grad():
-        for mine, theirs in zip(
-            [m for m in model.body if isinstance(m, torch.nn.Linear)] + [model.head.out],
-            [*layers, policy.action_net], strict=True,
-        ):  # fmt: skip
+        ours_in_order: list[Any] = [*(m for m in model.body if isinstance(m, torch.nn.Linear)), model.head.out]
+        theirs_in_order: list[Any] = [*layers, policy.action_net]
+        for mine, theirs in zip(ours_in_order, theirs_in_order, strict=True):
             mine.weight.copy_(theirs.weight)
             mine.bias.copy_(theirs.bias)
     seen = normal.obs_rms

@@ -55,8 +55,8 @@ def clone(
     root = Path(out)
     demos = gathered(root / "demos", training, "expert", 0.0, training.seed, training.demos, processes)
 
-    def gather(folder: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:
-        return gathered(folder, training, str(driver), beta, seed, episodes, processes)
+    def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:
+        return gathered(out, training, str(driver), beta, seed, episodes, processes)
 
     config = TrainConfig(
         steps=training.steps, batch_size=training.batch_size, lr=training.lr, horizon=training.horizon, augment=None,
