@@ -163,7 +163,7 @@ def test_the_command_tries_an_expert_in_a_reality_until_its_verdict(tmp_path, ca
             ["a", "--body", "twin:0", "--need", "0.9", "--want", "0.8"],
             "need is 0.9 and want 0.8; expected need below want",
         ),
-        (["a", "--body", "twin:0", "--widen", "2"], "--widen is 2 and nothing was identified. Next: --identified"),
+        (["a", "--body", "twin:0", "--widen", "2"], "--widen 2.0 counts only with --identified"),
         (["a", "--body", "twin:0"], "no checkpoint at 'a'"),
         (["expert", "--real", "none.json"], "no results at 'none.json'. Next: palmar eval"),
     ],

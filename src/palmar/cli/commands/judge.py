@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -215,43 +214,3 @@ class Compare:
         if need:
             console.print(f"About {need} trials of each would tell a difference of this size (80 % power).")
         return 0, asdict(result) | {"verdict": result.verdict, "trials_needed": need}
-
-
-@dataclass(frozen=True)
-class SysId:
-    """Identify the dynamics of a reality twin from diagnostic motions, with intervals."""
-
-    twin: Seed = 0
-    """Which twin."""
-    out: Path | None = None
-    """Write the identification here as JSON."""
-    force: bool = False
-    """Replace the file of --out when it is there."""
-    json: bool = False
-    """One JSON object with every figure on stdout."""
-
-    def run(self, console: Screen) -> Answer:
-        writable(self.out, self.force)
-        from palmar.sim.reality import twin as reality_twin
-        from palmar.sim.world import World
-        from palmar.transfer.diagnose import diagnose
-        from palmar.transfer.diagnose import table as diagnostic_table
-        from palmar.transfer.sysid import identify
-
-        twin = World(images=False, reality=reality_twin(self.twin))
-        twin.load(diagnostic_table())
-        found = identify(diagnose(twin), progress=not self.json)
-        table = Table("parameter", "estimate", "low", "high", "unit", "remark")
-        for row in found.rows():
-            table.add_row(*row)
-        console.print(table)
-        console.print(
-            f"held-out motion: {found.residual_before:.2f} mrad with the simulator's own parameters, "
-            f"{found.residual_after:.2f} mrad with the identified ones"
-        )
-        for note in found.notes:
-            console.print(styled("[yellow]{}", note))
-        if self.out:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.out.write_text(found.to_json())
-        return 0, json.loads(found.to_json())

@@ -1,0 +1,72 @@
+"""Options that count only with another one: `only_with` of a command, and its help text, which begins "With --OTHER:"."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from palmar.cli.commands import COMMANDS
+from palmar.cli.main import main
+from palmar.cli.shared import check_only_with
+from palmar.errors import BadValue
+
+
+def declared() -> list[tuple[str, str, str]]:
+    return [(c, a, b) for c, kind in COMMANDS.items() for a, b in getattr(kind, "only_with", {}).items()]
+
+
+def said(kind: type) -> Iterator[tuple[str, str]]:
+    """(option, other) of the help texts of a command."""
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(node, ast.ClassDef)
+    for line, after in zip(node.body, node.body[1:], strict=False):
+        text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+        if isinstance(line, ast.AnnAssign) and (other := re.match(r"With --([a-z-]+):", str(text))):
+            yield line.target.id, other[1].replace("-", "_")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_what_the_help_says_is_held(command: str) -> None:
+    held = {(a, b) for c, a, b in declared() if c == command}
+    assert set(said(COMMANDS[command])) <= held  # type: ignore[arg-type]
+
+
+def test_there_are_such_options() -> None:
+    assert len(declared()) > 20
+    for command, *pair in declared():
+        assert set(pair) <= {f.name for f in fields(COMMANDS[command])}, (command, pair)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("command", "name", "other"), declared())
+def test_it_is_refused_alone_and_taken_with_the_other(command: str, name: str, other: str) -> None:
+    kind: Any = COMMANDS[command]
+    values = {f.name: f.default for f in fields(kind)}
+
+    class Given(SimpleNamespace):
+        __dataclass_fields__, only_with = kind.__dataclass_fields__, kind.only_with
+
+    alone = Given(**values | {name: "given", other: None})
+    with pytest.raises(BadValue, match=f"--{name.replace('_', '-')} .* counts only with --{other.replace('_', '-')}"):
+        check_only_with(alone)
+    setattr(alone, other, "there")
+    check_only_with(alone)
+
+
+@pytest.mark.parametrize(
+    ("words", "said_so"),
+    [
+        (["collect", "--out", "x", "--patience", "3"], "--patience 3.0 counts only with --correct"),
+        (["bench", "--tasks", "reach"], "--tasks ('reach',) counts only with --closed-loop"),
+        (["run", "x", "--mcap", "run.txt"], "--mcap is 'run.txt'; expected a name that ends in .mcap"),
+    ],
+)
+@pytest.mark.usefixtures("wide")
+def test_at_the_door(words: list[str], said_so: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2 and said_so in capsys.readouterr().err and not list(tmp_path.iterdir())
