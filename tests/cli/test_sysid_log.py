@@ -77,10 +77,10 @@ def test_a_log_is_identified(folder, tmp_path, monkeypatch, capsys):
         ("--data log.csv --robot arm7", "has no column for q of joint1"),
         ("--data log.csv --robot arm9", "unknown robot 'arm9'"),
         ("--data log.csv --twin 3", "--twin counts without --data"),
-        ("--fit 0:3", "--fit counts only with --data"),
+        ("--fit 0:3", "--fit 0:3 counts only with --data"),
         ("--data log.csv --known x.json --fit 0:3", "--fit goes with a fit, and --known fits nothing"),
         ("--data log.csv --robot two.urdf --frame flange --known x.json", "no identification at 'x.json'"),
-        ("--units deg", "--units counts only with --data"),
+        ("--units deg", "--units deg counts only with --data"),
         ("--data log.csv --cutoff 0", "--cutoff is 0.0; expected 0.1 … 1000 Hz"),
     ],
 )

@@ -110,7 +110,7 @@ def test_another_config_a_damaged_state_and_too_few_trials_are_refused(tmp_path)
         replace(CONFIG, most=10, levels=LEVELS)
     with pytest.raises(BadValue, match=r"expected a multiple\. Next: --most 60"):
         replace(CONFIG, most=35)
-    with pytest.raises(BadValue, match=r"no reality is named.*Next: --real FOLDER, or --reality twin:0"):
+    with pytest.raises(BadValue, match=r"no reality is named.*Next: --real FOLDER, or --world twin:0"):
         Practice()
 
 

@@ -25,7 +25,7 @@ class Practice:
     """preset: of a policy that begins anew; init: checkpoint to begin from instead. episodes: demonstrations of the scripted
     expert in simulation, for each strength. real: folder of a LeRobot set recorded in the reality, such as by teleoperation. told:
     outcomes of trials that a person made there, for the gate that waits; or attempt: a function that makes them (`on_body`).
-    reality: a simulated one in its place (twin:SEED), where `demos` demonstrations are made when `real` is None. processes: of the
+    world: a simulated one in its place (twin:SEED), where `demos` demonstrations are made when `real` is None. processes: of the
     simulation. data: folder that demonstrations are collected in."""
 
     preset: str = "palmar-tiny"
@@ -34,7 +34,7 @@ class Practice:
     robot: str = "arm7"
     episodes: int = 200
     real: Path | None = None
-    reality: str = ""
+    world: str = ""
     demos: int = LEAST_DEMOS
     told: tuple[bool, ...] = ()
     attempt: Try | None = None
@@ -50,10 +50,10 @@ class Practice:
     _told: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.real is None and not self.reality:
+        if self.real is None and not self.world:
             raise BadValue(
                 "no reality is named; expected a data set recorded there, or a simulated one. Next: --real FOLDER, or "
-                "--reality twin:0"
+                "--world twin:0"
             )
         self._told.extend(self.told)
 
@@ -103,7 +103,7 @@ class Practice:
         if self.real is not None:
             found: Any = Dataset(self.real, image_size=self.image_size)
         else:
-            found = self._demonstrated(self.data / "real", self.reality, self.demos, NO_RANDOMIZATION)
+            found = self._demonstrated(self.data / "real", self.world, self.demos, NO_RANDOMIZATION)
         return found if like is None else MappedData(found, like=like)
 
     def _demonstrated(self, folder: Path, world: str, episodes: int, worlds: Any) -> Any:
@@ -120,7 +120,7 @@ class Practice:
         """Outcomes of trials `first` …; see `Practice`. Raises `NoTrials` where a person has to make them."""
         if level.where == "real" and self.attempt is not None:
             return self.attempt(level, policy, first, count)
-        if level.where == "real" and not self.reality:
+        if level.where == "real" and not self.world:
             if len(self._told) < count:
                 raise NoTrials(
                     f"level '{level.name}' waits for {count} trials of '{policy}' in the reality: run it {count} times "
@@ -135,7 +135,7 @@ class Practice:
         chosen = tasks.chosen(self.tasks, self.robot)
         simulated = level.where == "sim"
         config = EvalConfig(
-            str(policy), -(-count // len(chosen)), chosen, world="sim" if simulated else self.reality, seed=first,
+            str(policy), -(-count // len(chosen)), chosen, world="sim" if simulated else self.world, seed=first,
             randomization=Randomization(level.strength) if simulated else NO_RANDOMIZATION, timeout=self.timeout, robot=self.robot,
         )  # fmt: skip
         made = evaluate(config, self.processes, progress=self.progress, note=level.name).trials

@@ -69,7 +69,7 @@ class Eval:
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
-    only_with: ClassVar = {"keys": "data", "frames": "data", "every": "data", "html": "data"}
+    only_with: ClassVar = {"keys": "data", "frames": "data", "every": "data", "html": "data", "vary": "strength"}
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from rich.table import Table
 
@@ -59,6 +59,23 @@ class SysId:
     """Replace the files of --out and --plot when they are there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {
+        n: "data"
+        for n in (
+            "robot",
+            "fit",
+            "test",
+            "known",
+            "units",
+            "torques",
+            "without_tool",
+            "frame",
+            "cutoff",
+            "episode",
+            "topic",
+            "plot",
+        )
+    }
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()
@@ -67,14 +84,9 @@ class SysId:
         return self._twin(console) if self.data is None else self._log(console, self.data)
 
     def _check_mode(self) -> None:
-        """Raise `BadValue` for an option that counts only with --data, or only without."""
-        shared = ("data", "out", "force", "json")
-        for f in fields(self):
-            if f.name in shared or getattr(self, f.name) == f.default or (f.name == "twin") == (self.data is None):
-                continue
-            name = f.name.replace("_", "-")
-            where = "only with --data" if self.data is None else "without --data, of a simulated twin"
-            raise BadValue(f"--{name} counts {where}. Next: leave --{name} out, or see palmar sysid --help")
+        """Raise `BadValue` for options that do not go together."""
+        if self.data is not None and self.twin != type(self).twin:
+            raise BadValue("--twin counts without --data, of a simulated twin. Next: leave --twin out")
         if self.known is not None and (stray := [n for n in ("fit", "out", "plot") if getattr(self, n)]):
             raise BadValue(f"--{stray[0]} goes with a fit, and --known fits nothing. Next: leave one of the two out")
 

@@ -176,7 +176,7 @@ class ProgressCommand:
     """One of the robots that can be simulated."""
     real: Path | None = None
     """LeRobot data set recorded in the reality, 50 to 100 demonstrations."""
-    reality: str = ""
+    world: str = ""
     """A simulated reality in place of the real one, such as twin:0: demonstrations and trials are made there."""
     told: Annotated[tuple[int, ...], Range(0, 1)] = ()
     """Outcomes of trials that you made in the reality for the gate that waits: 1 or 0 each."""
@@ -220,7 +220,7 @@ class ProgressCommand:
         )
         config = ProgressConfig(levels, self.batch, self.most, tries=self.tries)
         practice = Practice(
-            self.preset, self.init, self.tasks, self.robot, self.episodes, self.real, self.reality, self.demos,
+            self.preset, self.init, self.tasks, self.robot, self.episodes, self.real, self.world, self.demos,
             tuple(bool(x) for x in self.told), timeout=self.timeout, processes=self.processes, progress=not self.json,
             data=self.out / "data", paraphrases=paraphrases,
         )  # fmt: skip

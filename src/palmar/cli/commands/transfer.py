@@ -85,7 +85,7 @@ class Transfer:
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
-    only_with: ClassVar = {"widen": "identified"}
+    only_with: ClassVar = {"widen": "identified", "trials": "body"}
 
     def run(self, console: Screen) -> Answer:
         go, config = self._checked()

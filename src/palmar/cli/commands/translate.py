@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from rich.table import Table
 
@@ -47,6 +47,7 @@ class Translate:
     """Replace a translation in --out."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"by": "data"}
 
     def run(self, console: Screen) -> Answer:
         if self.out is None:
