@@ -1,5 +1,5 @@
-"""How near camera calibration comes to the truth, and whether its 95 % intervals cover it, over random cameras, boards, lenses and zero
-offsets (projections with noise, `tests/transfer/made_views.py`); then one from pictures that MuJoCo draws.
+"""How near camera calibration comes to the truth, and whether its 95 % intervals cover it, over random cameras, boards, lenses and
+zero offsets (projections with noise, `tests/transfer/made_views.py`); then one from pictures that MuJoCo draws.
 
     python benchmarks/calibration.py [CASES]
 """
@@ -75,8 +75,8 @@ def main(cases: int = 40) -> None:
         place = 1e3 * np.linalg.norm(np.array(found.position) - truth[:3, 3])
         turn = np.rad2deg(np.linalg.norm(matrix_to_rotvec(camera_pose(found.rotation).T @ truth[:3, :3])))
         print(
-            f"rendered, {camera}: {place:.2f} mm, {turn:.3f} deg, corners to {found.pixel_noise:.2f} px, held out {found.held_out:.2f} px, "
-            f"{drive.seconds:.0f} s of motion"
+            f"rendered, {camera}: {place:.2f} mm, {turn:.3f} deg, corners to {found.pixel_noise:.2f} px, held out "
+            f"{found.held_out:.2f} px, {drive.seconds:.0f} s of motion"
         )
 
 

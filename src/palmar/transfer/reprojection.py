@@ -22,6 +22,8 @@ OFFSET_SPREAD = np.deg2rad(3.0)
 """Standard deviation that zero offsets are believed to have before anything is seen: joints are zeroed by eye, or better [rad]."""
 GAUGE = 1e-3  # share of a joint's slope that no other unknown can imitate, under which its offset cannot be told at all
 JOINTS = np.concatenate([[0.0], np.geomspace(1e-5, 0.1, 33)])  # standard deviations of readings that are tried [rad]
+SETTLED = 1e-4  # of a sum of squares in standard deviations: a step that gains less is the last
+UNDAMPED = 1e-6  # share of the diagonal (Levenberg and Marquardt) under which a step counts as a whole one
 POSE = ("turn_x", "turn_y", "turn_z", "x", "y", "z")
 
 
@@ -166,7 +168,7 @@ class JointProblem:
         return tuple(found)
 
     def _minimise(self, state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        damping = 1e-3
+        damping = 10 * UNDAMPED
         noise2 = self.noise**2
         shared = Shared.of(self.linear(state)[2])
 
@@ -195,7 +197,9 @@ class JointProblem:
             else:
                 return state
             state, damping = trial, damping / 10
-            if cost - new < 1e-6 * max(cost, 1.0):
+            if (
+                cost - new < SETTLED and damping < UNDAMPED
+            ):  # damped, a direction that is hardly told moves little at a time
                 return state
         return state
 
