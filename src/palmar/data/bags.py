@@ -290,7 +290,7 @@ def _takes(source: Path, robot: Embodiment, topics: Topics, instruction: str) ->
             take.frames.append((at, Observation(images, joints.state(), take.instruction, due / robot.policy_rate)))
             due += 1
 
-    for topic, now, message in _messages(source, wanted, instruction):
+    for topic, now, message in bag_messages(source, wanted, instruction):
         look(now)
         if topic == INSTRUCTION:
             if take is not None:
@@ -322,7 +322,7 @@ def _cut(take: _Take) -> _Take:
     return take
 
 
-def _messages(source: Path, wanted: dict[str, str], instruction: str) -> Iterator[tuple[str, int, Any]]:
+def bag_messages(source: Path, wanted: dict[str, str], instruction: str) -> Iterator[tuple[str, int, Any]]:
     """(topic, time it was recorded at [ns], message) of the wanted topics, in order. Raises `BadFile`."""
     from rosbags.highlevel import AnyReader, AnyReaderError
     from rosbags.typesys import Stores, get_typestore

@@ -69,7 +69,7 @@ class Excitation:
 
 def design(
     arm: SerialArm, choice: Choice, rotors: bool, hessian: Array, weights: Array, rate: float, parameter: int,
-    tries: int = 150, seed: int = 0,
+    tries: int = 100, seed: int = 0,
 ) -> Excitation:  # fmt: skip
     """A motion for the parameter of this index. hessian: float[P, P] of the fit; weights, rate: of its equations, [J] and [Hz]."""
     rng = np.random.default_rng(seed)

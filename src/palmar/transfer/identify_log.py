@@ -27,7 +27,7 @@ from palmar.types import Array
 Window = tuple[float, float]
 """From … to [s] of the log's own time."""
 EXPLAINED = 0.5  # share of the torques' variance below which a fit is no fit
-LEAST_BLOCK = 0.5  # of a block left out [s]
+MOTION = 0.75  # cutoff of positions and velocities over that of torques: accelerations are mostly noise above it
 BEFORE = 1.0  # of the log before and after a test stretch that filters may look at [s]
 
 
@@ -114,7 +114,7 @@ def _numbers(values: Array) -> tuple[float, ...]:
 
 
 def _stretch(log: TorqueLog, arm: SerialArm, config: TorqueFitConfig, trimmed: bool = True) -> Stretch:
-    motion = sampled(log, config.cutoff, 0.5 / config.cutoff)
+    motion = sampled(log, MOTION * config.cutoff, 0.5 / config.cutoff)
     return Stretch.of(arm, motion, config.cutoff, config.rotors, trimmed)
 
 

@@ -14,7 +14,7 @@ from palmar.types import Array
 
 FOLDS = 5
 MARGIN = 0.3  # on either side of a block [s]
-SPREADS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+SPREADS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 FIRST = 1.6  # spread while friction is chosen
 WORTH = 0.2  # by this share a joint's own model must lower its held-out error, and in every block
 

@@ -24,7 +24,7 @@ SAMPLES = 6.0  # of a filtered signal in a period of its cutoff
 ROTOR_SPREAD = 3.0  # relative, of the description's rotor inertias: a sensor behind the gear does not see them
 FRICTION_SPREAD = 0.02  # of the joint's largest torque: Coulomb, or viscous at 1 rad/s
 OFFSET_SPREAD = 0.003  # of the joint's largest torque: the sensor's zero
-EDGE = 0.5  # periods of the cutoff at either end of a stretch that are not fitted
+EDGE = 0.25  # periods of the cutoff at either end of a stretch that are not fitted
 STEPS, SMALL = 60, 1e-9
 Choice = tuple[FrictionModel, ...]
 """The friction model of each joint."""

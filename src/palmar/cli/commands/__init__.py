@@ -8,7 +8,7 @@ from palmar.cli.commands.body import CheckBody
 from palmar.cli.commands.certify import Certify
 from palmar.cli.commands.data import Bag, Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
-from palmar.cli.commands.judge import Compare, Eval, Ground, SysId
+from palmar.cli.commands.judge import Compare, Eval, Ground
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.commands.monitor import Monitor
 from palmar.cli.commands.robots import Robot
@@ -17,6 +17,7 @@ from palmar.cli.commands.safety import EStop, Replay
 from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
+from palmar.cli.commands.sysid import SysId
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {

@@ -1,0 +1,149 @@
+"""Identifying a robot's dynamics: from palmar's own motions, or from a log of positions, velocities and torques."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.table import Table
+
+from palmar.cli.shared import Answer, writable
+from palmar.console import Screen, styled
+from palmar.errors import BadValue
+from palmar.ranges import Range, Seed
+
+Frames = Annotated[int, Range(0, 10**9)]
+Cutoff = Annotated[float, Range(0.1, 1000, unit="Hz")]
+
+
+@dataclass(frozen=True)
+class SysId:
+    """Identify dynamics, with intervals: of a reality twin from diagnostic motions; with --data, of a real arm from a log of its
+    positions, velocities and torques."""
+
+    twin: Seed = 0
+    """Which twin."""
+    robot: str = "arm7"
+    """With --data: a robot that comes with palmar, a robot file, or a URDF or MJCF file, whose inertias are then read too."""
+    data: Path | None = None
+    """A log: CSV or Parquet (columns time, q1, dq1, tau1 … or joint1.pos, joint1.vel, joint1.effort), a LeRobot data set, a ROS 2 bag."""
+    fit: str = ""
+    """With --data: FROM:TO, the seconds that are fitted; all where not given."""
+    test: str = ""
+    """With --data: FROM:TO, the seconds that are predicted and were not fitted."""
+    units: Literal["rad", "deg"] = "rad"
+    """With --data: of positions and velocities in the log."""
+    torques: Literal["joint", "motor"] = "joint"
+    """With --data: measured behind the gear, or the motor's own, which hold what accelerates its rotor."""
+    without_tool: bool = False
+    """With --data: the robot's hand was not mounted."""
+    frame: str = ""
+    """With --data: the frame that the arm leads to, of a robot with several."""
+    cutoff: Cutoff = 8.0
+    """With --data: torques and motions are compared below this frequency [Hz]."""
+    episode: Frames = 0
+    """With --data: which episode of a data set."""
+    topic: str = "/joint_states"
+    """With --data: joint states in a bag."""
+    plot: Path | None = None
+    """With --data: draw measured and predicted torques here (a .png file)."""
+    out: Path | None = None
+    """Write the identification here as JSON."""
+    force: bool = False
+    """Replace the files of --out and --plot when they are there."""
+    json: bool = False
+    """One JSON object with every figure on stdout."""
+
+    def run(self, console: Screen) -> Answer:
+        self._check_mode()
+        writable(self.out, self.force)
+        writable(self.plot, self.force)
+        return self._twin(console) if self.data is None else self._log(console, self.data)
+
+    def _check_mode(self) -> None:
+        """Raise `BadValue` for an option that counts only with --data, or only without."""
+        shared = ("data", "out", "force", "json")
+        for f in fields(self):
+            if f.name in shared or getattr(self, f.name) == f.default or (f.name == "twin") == (self.data is None):
+                continue
+            name = f.name.replace("_", "-")
+            where = "only with --data" if self.data is None else "without --data, of a simulated twin"
+            raise BadValue(f"--{name} counts {where}. Next: leave --{name} out, or see palmar sysid --help")
+
+    def _twin(self, console: Screen) -> Answer:
+        from palmar.sim.reality import twin as reality_twin
+        from palmar.sim.world import World
+        from palmar.transfer.diagnose import diagnose
+        from palmar.transfer.diagnose import table as diagnostic_table
+        from palmar.transfer.sysid import identify
+
+        twin = World(images=False, reality=reality_twin(self.twin))
+        twin.load(diagnostic_table())
+        found = identify(diagnose(twin), progress=not self.json)
+        console.print(_estimates(found.rows()))
+        console.print(
+            f"held-out motion: {found.residual_before:.2f} mrad with the simulator's own parameters, "
+            f"{found.residual_after:.2f} mrad with the identified ones"
+        )
+        return self._kept(console, found.to_json(), found.notes)
+
+    def _log(self, console: Screen, data: Path) -> Answer:
+        from palmar.transfer.identify_log import TorqueFitConfig, identify_torques
+        from palmar.transfer.log_files import read_log
+        from palmar.transfer.serial_arm import serial_arm
+
+        fit, test = _window("fit", self.fit), _window("test", self.test)
+        config = TorqueFitConfig(self.cutoff, self.torques == "motor")
+        arm = serial_arm(self.robot, self.frame, self.without_tool)
+        log = read_log(data, arm.joints, self.units, self.episode, self.topic)
+        with Screen(stderr=True, quiet=self.json).status("identifying") as status:
+            found = identify_torques(log, arm, fit, test, config, lambda what: status.update(f"identifying: {what}"))
+        if self.plot is not None:
+            from palmar.transfer.torque_plot import plot_torques
+
+            plot_torques(found, arm, log, self.plot)
+        console.print(_estimates(found.rows()))
+        table = Table("RMS of the torque [N·m]", *found.joints)
+        rows = {
+            "described inertias, no friction": found.rms_described, "identified, fitted seconds": found.rms_fit,
+            "identified, blocks left out of them": found.rms_held_out, "identified, test seconds": found.rms_test,
+        }  # fmt: skip
+        for name, values in rows.items():
+            if values is not None:
+                table.add_row(name, *(f"{v:.3f}" for v in values))
+        table.add_row("friction model", *(str(found.friction[j].form) for j in found.joints))
+        console.print(table)
+        for sentence in found.cannot_tell:
+            console.print(sentence)
+        return self._kept(console, found.to_json(), found.notes)
+
+    def _kept(self, console: Screen, text: str, notes: tuple[str, ...]) -> Answer:
+        for note in notes:
+            console.print(styled("[yellow]{}", note))
+        if self.out:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self.out.write_text(text)
+        return 0, json.loads(text)
+
+
+def _estimates(rows: list[tuple[str, str, str, str, str, str]]) -> Table:
+    table = Table("parameter", "estimate", "low", "high", "unit", "remark")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _window(name: str, text: str) -> tuple[float, float] | None:
+    """FROM:TO in seconds; None for no text. Raises `BadValue`."""
+    if not text:
+        return None
+    start, colon, stop = text.partition(":")
+    try:
+        window = float(start), float(stop)
+    except ValueError:
+        window = (0.0, 0.0)
+    if not colon or not -1e12 < window[0] < window[1] < 1e12:
+        raise BadValue(f"--{name} is '{text}'; expected FROM:TO in seconds, FROM below TO. Next: --{name} 0.5:8")
+    return window
