@@ -68,36 +68,44 @@ class Excitation:
 
 
 def design(
-    arm: SerialArm, choice: Choice, rotors: bool, hessian: Array, weights: Array, rate: float, parameter: int,
+    arm: SerialArm, choice: Choice, rotors: bool, hessian: Array, weights: Array, rate: float, candidates: Array, size: Array,
     tries: int = 100, seed: int = 0,
 ) -> Excitation:  # fmt: skip
-    """A motion for the parameter of this index. hessian: float[P, P] of the fit; weights, rate: of its equations, [J] and [Hz]."""
+    """A motion for that one of the parameters with these indices whose interval, over its `size` float[P], motions shorten most.
+
+    hessian: float[P, P] of the fit; weights, rate: of its equations, [J] and [Hz].
+    """
     rng = np.random.default_rng(seed)
     finite = np.isfinite(arm.lower) & np.isfinite(arm.upper)
     low, high = np.where(finite, arm.lower, -np.pi), np.where(finite, arm.upper, np.pi)
     J = len(low)
 
-    def cost(motion: FourierMotion) -> float:
+    def after(motion: FourierMotion) -> Array:
         X = _equations(arm, choice, rotors, motion)
         A = (X * np.sqrt(weights * rate / RATE)[:, None]).reshape(-1, X.shape[2])
-        return _variance(hessian + A.T @ A, parameter)
+        return _deviations(hessian + A.T @ A)
 
-    best, least = None, np.inf
-    for k in range(tries):
-        if best is None or k < tries // 3:
-            raw = rng.normal(size=(2, J, HARMONICS)) / np.arange(1, HARMONICS + 1)
-            middle = low + (high - low) * rng.uniform(0.35, 0.65, J)
-        else:
-            raw = np.stack([best.sine, best.cosine])
-            raw = raw + 0.2 * rng.normal(size=raw.shape) * np.abs(raw).mean(axis=(0, 2))[:, None]
-            middle = best.middle + 0.03 * (high - low) * rng.normal(size=J)
-        motion = _within(arm, FourierMotion(np.clip(middle, low, high), raw[0], raw[1]), low, high)
-        if motion is not None and (now := cost(motion)) < least:
-            best, least = motion, now
-    if best is None:  # nothing keeps off the floor: stay about the middle
+    before = _deviations(hessian)
+    drawn: list[tuple[FourierMotion, Array]] = []
+    for _ in range(tries // 3):
+        raw = rng.normal(size=(2, J, HARMONICS)) / np.arange(1, HARMONICS + 1)
+        motion = _within(arm, FourierMotion(low + (high - low) * rng.uniform(0.35, 0.65, J), raw[0], raw[1]), low, high)
+        if motion is not None:
+            drawn.append((motion, after(motion)))
+    if not drawn:  # nothing keeps off the floor: stay about the middle
         best = FourierMotion((low + high) / 2, np.zeros((J, HARMONICS)), np.zeros((J, HARMONICS)))
-        least = cost(best)
-    return Excitation(best, parameter, 1.96 * np.sqrt(_variance(hessian, parameter)), 1.96 * np.sqrt(least))
+        return Excitation(best, int(candidates[0]), 1.96 * float(before[candidates[0]]), 1.96 * float(after(best)[candidates[0]]))
+    gain = np.array([(before - d)[candidates] / size[candidates] for _, d in drawn]).max(0)
+    target = int(candidates[gain.argmax()])
+    best, least = min(((m, float(d[target])) for m, d in drawn), key=lambda pair: pair[1])
+    for _ in range(tries - tries // 3):
+        raw = np.stack([best.sine, best.cosine])
+        raw = raw + 0.2 * rng.normal(size=raw.shape) * np.abs(raw).mean(axis=(0, 2))[:, None]
+        middle = np.clip(best.middle + 0.03 * (high - low) * rng.normal(size=J), low, high)
+        near = _within(arm, FourierMotion(middle, raw[0], raw[1]), low, high)
+        if near is not None and (now := float(after(near)[target])) < least:
+            best, least = near, now
+    return Excitation(best, target, 1.96 * float(before[target]), 1.96 * least)
 
 
 def _within(arm: SerialArm, motion: FourierMotion, low: Array, high: Array) -> FourierMotion | None:
@@ -133,8 +141,7 @@ def _equations(arm: SerialArm, choice: Choice, rotors: bool, motion: FourierMoti
     return np.concatenate(parts, axis=2)
 
 
-def _variance(hessian: Array, parameter: int) -> float:
+def _deviations(hessian: Array) -> Array:
+    """float[P] standard deviations of parameters with this curvature."""
     unit = 1 / np.sqrt(np.diag(hessian))
-    e = np.zeros(len(unit))
-    e[parameter] = 1.0
-    return float(np.linalg.solve(hessian * unit[:, None] * unit, e)[parameter] * unit[parameter] ** 2)
+    return np.asarray(np.sqrt(np.diag(np.linalg.inv(hessian * unit[:, None] * unit))) * unit)

@@ -41,6 +41,8 @@ class TorqueFitConfig:
     """The torques are those of motors, and hold what accelerates the rotors; else of sensors behind the gears."""
     models: tuple[FrictionModel, ...] = MODELS
     """Friction models to choose from, the plainest first."""
+    next_motion: bool = True
+    """Design the motion that would tell what is told least."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -70,6 +72,7 @@ def identify_torques(
     cut = log.cut(*fit)
     notes = [*arm.notes, *log.notes, *_still(cut)]
     stretch = _stretch(cut, arm, config)
+    _check_sign(stretch)
     say("friction models and trust in the description, on blocks left out")
     chosen = choose(stretch, config.models)
     choice = chosen.models
@@ -80,7 +83,7 @@ def identify_torques(
     say("intervals")
     rms_fit = np.sqrt(np.mean(residual**2, axis=0))
     held = np.array(chosen.held_out["chosen"])
-    sure = uncertainty(X, residual, chosen.weights, prior, theta, (held / rms_fit) ** 2)
+    sure = uncertainty(X, residual, chosen.weights, prior, (held / rms_fit) ** 2)
     say("what the motion cannot tell")
     names, units = parameter_names(arm, choice, config.rotors)
     alone = separable(structural_base(arm.chain))
@@ -134,13 +137,21 @@ def _check_explained(stretch: Stretch, residual: Array) -> None:
     spread = stretch.torque - stretch.torque.mean(0)
     share = 1 - float((residual**2).sum() / max((spread**2).sum(), 1e-30))
     if share < EXPLAINED:
-        load = stretch.rigid @ stretch.arm.inertia.ravel()
-        load = load - load.mean(0)
-        match = float((load * spread).sum() / max(np.sqrt((load**2).sum() * (spread**2).sum()), 1e-30))
-        hint = "torques with the opposite sign" if match < -0.5 else "check the robot, the order of joints, and what the torque columns are"
         raise BadValue(
             f"the fit explains {100 * share:.0f} % of the torques' variance; expected {100 * EXPLAINED:.0f} % or more, so they do not "
-            f"follow from this motion of {stretch.arm.robot}. Next: {hint}"
+            f"follow from this motion of {stretch.arm.robot}. Next: check the robot, the order of joints, and what the torque columns are"
+        )
+
+
+def _check_sign(stretch: Stretch) -> None:
+    """Raise `BadValue` where the torques are those of the described links with the sign turned."""
+    load = stretch.rigid @ stretch.arm.inertia.ravel()
+    load, torque = load - load.mean(0), stretch.torque - stretch.torque.mean(0)
+    match = float((load * torque).sum() / max(np.sqrt((load**2).sum() * (torque**2).sum()), 1e-30))
+    if match < -0.5:
+        raise BadValue(
+            f"the torques go against those of {stretch.arm.robot}'s links (correlation {match:.2f}); expected the torques that the motors "
+            "exert, with the sign of the positions. Next: torques with the opposite sign"
         )
 
 
@@ -197,12 +208,13 @@ def _base(arm: SerialArm, theta: Array, sure: Uncertainty, names: list[str]) -> 
 def _next(
     arm: SerialArm, choice: Choice, config: TorqueFitConfig, sure: Uncertainty, chosen: Chosen, stretch: Stretch, alone: Array
 ) -> Excitation | None:
-    """The motion for the parameter that some motion could tell and this one told least; None where all are told."""
+    """The motion for that parameter not told, of those that some motion could tell, which gains most; None where all are told."""
     open_ = ~sure.told[: len(alone)] & alone
-    if not open_.any():
+    if not open_.any() or not config.next_motion:
         return None
-    wide = np.where(open_, sure.deviation[: len(alone)] / sure.size[: len(alone)], 0.0)
-    return design(arm, choice, config.rotors, sure.hessian, chosen.weights, 1 / stretch.dt, int(wide.argmax()))
+    return design(
+        arm, choice, config.rotors, sure.hessian, chosen.weights, 1 / stretch.dt, np.flatnonzero(open_), sure.size
+    )
 
 
 def _told(motion: Excitation | None, names: list[str]) -> NextMotion | None:
@@ -224,7 +236,7 @@ def _cannot_tell(names: list[str], sure: Uncertainty, alone: Array, motion: Exci
         out.append(f"No motion of this arm tells these by themselves, only in combinations ('base'): {', '.join(never)}.")
     if motion is not None:
         out.append(
-            f"Least told is {in_words(names[motion.parameter])}: ± {motion.before:.3g}. A designed motion of {motion.motion.seconds:g} s "
-            f"('next_motion') would make it ± {motion.after:.3g}."
+            f"A designed motion of {motion.motion.seconds:g} s ('next_motion') would tell {in_words(names[motion.parameter])} better, from "
+            f"± {motion.before:.3g} to ± {motion.after:.3g}: of what is not told, that one gains most."
         )
     return tuple(out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -70,7 +71,11 @@ def serial_arm(robot: str | Path | Embodiment, frame: str = "", without_tool: bo
     robot: a name of `palmar.robots`, a robot file, a URDF or an MJCF file, or an embodiment. without_tool: leave out the masses
     of the hand, as of an arm without one mounted. Raises `UnknownName`, `BadFile`, `BadValue` for a tool that cannot be told.
     """
-    found = robot if isinstance(robot, Embodiment) else find_robot(robot, guess=True)
+    described = not isinstance(robot, Embodiment) and str(robot) not in robots() and Path(robot).suffix != ".toml"
+    options: dict[str, Any] = {"guess": True} | ({"frames": [frame]} if described and frame else {})
+    found = robot if isinstance(robot, Embodiment) else find_robot(robot, **options)
+    if described and not found.frames:
+        raise BadValue(f"'{robot}' does not say where its arm ends. Next: --frame with the name of its last link")
     named = found.frame(frame)
     channels = [found.channels[found.index(n)] for n in named.joints]
     joints = tuple(c.described for c in channels)
@@ -83,8 +88,8 @@ def serial_arm(robot: str | Path | Embodiment, frame: str = "", without_tool: bo
         raise BadValue(
             f"'{robot}' does not say which of its bodies are the tool. Next: a description file without the hand, and no --without-tool"
         )
-    elif isinstance(robot, str | Path) and Path(robot).suffix != ".toml":
-        parts = _of_file(Path(robot), joints)
+    elif described:
+        parts = _of_file(Path(str(robot)), joints)
     stated = bool(parts)
     if stated:
         inertia = _carried(parts, chain, len(joints))

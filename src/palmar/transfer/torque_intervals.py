@@ -43,10 +43,10 @@ class Uncertainty:
         return np.sqrt(np.maximum(np.einsum("bp,pq,bq->b", combinations, self.covariance, combinations), 0.0))
 
 
-def uncertainty(X: Array, residual: Array, weights: Array, prior: Prior, theta: Array, scale: Array) -> Uncertainty:
-    """Of the parameters float[P] of a fit. X: float[N, J, P]; residual: float[N, J]; scale: float[J] variance of blocks left out over
+def uncertainty(X: Array, residual: Array, weights: Array, prior: Prior, scale: Array) -> Uncertainty:
+    """Of the parameters of a fit. X: float[N, J, P]; residual: float[N, J]; scale: float[J] variance of blocks left out over
     that of the residual."""
-    _, _, bend = prior.terms(theta)
+    _, _, bend = prior.terms(prior.mean)  # of the description: that of a fit at the edge of consistency would be sure of itself
     data, meat = np.zeros_like(bend), np.zeros_like(bend)
     for j in range(X.shape[1]):
         rows = X[:, j]
