@@ -18,7 +18,11 @@ def small_arm(slides: tuple[bool, ...] = ()) -> SerialArm:
     down = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
     quats = np.stack([[1.0, 0, 0, 0], matrix_to_quat(down), [1.0, 0, 0, 0]])
     chain = Chain(
-        np.array([[0, 0, 0.3], [0, 0, 0.1], [0.4, 0, 0]]), quats, np.array([0.3, 0, 0]), np.array([1.0, 0, 0, 0]), slides
+        np.array([[0, 0, 0.3], [0, 0, 0.1], [0.4, 0, 0]]),
+        quats,
+        np.array([0.3, 0, 0]),
+        np.array([1.0, 0, 0, 0]),
+        slides,
     )
     inertia = np.stack(
         [
@@ -67,13 +71,34 @@ def recorded(
     Y = regressor(arm.chain, q, dq, ddq).reshape(len(t), J, -1)
     torque, load = Y @ inertia.ravel(), Y @ arm.inertia.ravel()
     for j in range(J):
-        torque[:, j] += friction_torque(model or FrictionModel("viscous"), coefficients[j], q[:, j], dq[:, j], load[:, j])
+        torque[:, j] += friction_torque(
+            model or FrictionModel("viscous"), coefficients[j], q[:, j], dq[:, j], load[:, j]
+        )
     white = rng.normal(0, noise, torque.shape)
     slow = np.zeros_like(white)
     for k in range(1, len(t)):
         slow[k] = 0.95 * slow[k - 1] + 0.1 * white[k]
-    return TorqueLog(t, q + rng.normal(0, 2e-5, q.shape), torque + white + slow, arm.joints, dq + rng.normal(0, 1e-3, q.shape), "made")
+    return TorqueLog(
+        t,
+        q + rng.normal(0, 2e-5, q.shape),
+        torque + white + slow,
+        arm.joints,
+        dq + rng.normal(0, 1e-3, q.shape),
+        "made",
+    )
 
 
 def other(arm: SerialArm, **fields: object) -> SerialArm:
     return replace(arm, **fields)  # type: ignore[arg-type]
+
+
+URDF = """<robot name="two"><link name="base"/><link name="one"><inertial><origin xyz="0.1 0 0.02" rpy="0.3 0 0"/><mass value="2"/>
+<inertia ixx="0.01" iyy="0.02" izz="0.025" ixy="0" ixz="0" iyz="0"/></inertial></link><link name="two"><inertial><mass value="1"/>
+<inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial></link><link name="flange"><inertial><mass
+value="0.5"/>
+<inertia ixx="0.001" iyy="0.001" izz="0.001" ixy="0" ixz="0" iyz="0"/></inertial></link>
+<joint name="j1" type="revolute"><parent link="base"/><child link="one"/><origin xyz="0 0 0.2" rpy="0 0 0.4"/><axis xyz="0 1 0"/>
+<limit lower="-2" upper="2" velocity="2" effort="50"/></joint>
+<joint name="j2" type="revolute"><parent link="one"/><child link="two"/><origin xyz="0.3 0 0" rpy="0.2 0 0"/><axis xyz="1 0 0"/>
+<limit lower="-2" upper="2" velocity="2" effort="20"/></joint>
+<joint name="f" type="fixed"><parent link="two"/><child link="flange"/><origin xyz="0.1 0 0"/></joint></robot>"""

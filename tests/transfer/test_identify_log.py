@@ -1,4 +1,5 @@
-"""An arm's inertias and friction are found from a log of it, intervals hold, bodies can exist, and what a log cannot tell is said."""
+"""An arm's inertias and friction are found from a log of it, intervals hold, bodies can exist, and what a log cannot "
+"tell is said."""
 
 from dataclasses import replace
 
@@ -107,7 +108,9 @@ def test_the_friction_model_is_chosen_by_blocks_left_out():
 def test_friction_models():
     q, dq = np.linspace(0, 1, 50), np.full(50, 0.5)
     for model in MODELS:
-        assert features(model, q, dq, np.ones(50)).shape == (50, len(model.terms)) and len(model.units) == len(model.terms)
+        assert features(model, q, dq, np.ones(50)).shape == (50, len(model.terms)) and len(model.units) == len(
+            model.terms
+        )
     turned = np.concatenate([q, q[::-1]])
     z = presliding(turned, np.gradient(turned), 0.05)
     assert z[49] == pytest.approx(1.0, abs=0.01) and z[-1] == pytest.approx(-1.0, abs=0.01) and z[50] > 0
@@ -133,7 +136,9 @@ def test_a_file_of_it_survives(found, log, tmp_path):
         again.predict(other(ARM, joints=("x", "y", "z")), motion.q, motion.dq, motion.ddq)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": "palmar torque identification 1"}', '{"format": "another"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"format": "palmar torque identification 1"}', '{"format": "another"}']
+)
 def test_a_file_of_something_else_is_told(text):
     with pytest.raises(BadFile, match=r"not an identification from torques"):
         TorqueIdentification.from_json(text)
@@ -156,7 +161,11 @@ def test_no_file_is_told(tmp_path):
         (lambda g: g, (0.0, 1.0), r"lasts 0\.99 s here; expected 2 s or more"),
         (lambda g: g, (20.0, 30.0), r"no samples in 20 … 30 s; it lasts from 0\.00 to 10\.00 s"),
         (lambda g: replace(g, torque=-g.torque), None, r"go against those of small's links .*opposite sign"),
-        (lambda g: replace(g, torque=np.random.default_rng(0).normal(0, 5, g.torque.shape)), None, r"do not follow from this motion"),
+        (
+            lambda g: replace(g, torque=np.random.default_rng(0).normal(0, 5, g.torque.shape)),
+            None,
+            r"do not follow from this motion",
+        ),
         (lambda g: replace(g, q=0 * g.q, dq=0 * g.q), None, r"no joint moves by 0\.05 or more"),
         (lambda g: replace(g, torque=g.torque * 30), None, r"the torque of a reaches .*at most 60 N·m"),
     ],

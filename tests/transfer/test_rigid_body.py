@@ -3,7 +3,7 @@
 import mujoco
 import numpy as np
 import pytest
-from simulated_arm import small_arm
+from simulated_arm import URDF, small_arm
 
 from palmar.errors import BadValue
 from palmar.robots.arm7 import mechanics
@@ -54,7 +54,9 @@ def test_regressor_is_mujocos_inverse_dynamics_of_arm7(without_tool):
     np.testing.assert_allclose(ours, inverse(model, q, dq, ddq), atol=1e-8)
 
 
-@pytest.mark.parametrize("slides", [(True, False, False), (False, True, False), (False, False, True), (True, True, True)])
+@pytest.mark.parametrize(
+    "slides", [(True, False, False), (False, True, False), (False, False, True), (True, True, True)]
+)
 def test_joints_that_slide(slides):
     arm = small_arm(slides)
     rng = np.random.default_rng(1)
@@ -70,9 +72,13 @@ def test_the_arm_has_43_base_parameters_and_they_are_all_that_counts():
     rng = np.random.default_rng(2)
     q, dq, ddq = (rng.normal(0, s, (10, 7)) for s in (1.0, 1.5, 4.0))
     Y = regressor(arm.chain, q, dq, ddq).reshape(70, 70)
-    np.testing.assert_allclose(Y[:, base.columns] @ base.values(arm.inertia.ravel()), Y @ arm.inertia.ravel(), atol=1e-7)
+    np.testing.assert_allclose(
+        Y[:, base.columns] @ base.values(arm.inertia.ravel()), Y @ arm.inertia.ravel(), atol=1e-7
+    )
     np.testing.assert_allclose(base.matrix @ arm.inertia.ravel(), base.values(arm.inertia.ravel()), atol=1e-12)
-    assert base.formula(0, [f"p{k}" for k in range(70)]).startswith("p6")  # the first link shows in its inertia about z alone
+    assert base.formula(0, [f"p{k}" for k in range(70)]).startswith(
+        "p6"
+    )  # the first link shows in its inertia about z alone
 
 
 def test_a_motion_of_few_samples_tells_fewer():
@@ -86,17 +92,6 @@ def test_the_tool_is_part_of_the_last_joint_unless_it_is_left_out():
     np.testing.assert_allclose(with_tool.inertia[:6], without.inertia[:6])
     hand = sum(link.mass for link in mechanics().links if link.tool)
     assert with_tool.inertia[6, 0] - without.inertia[6, 0] == pytest.approx(hand)
-
-
-URDF = """<robot name="two"><link name="base"/><link name="one"><inertial><origin xyz="0.1 0 0.02" rpy="0.3 0 0"/><mass value="2"/>
-<inertia ixx="0.01" iyy="0.02" izz="0.025" ixy="0" ixz="0" iyz="0"/></inertial></link><link name="two"><inertial><mass value="1"/>
-<inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial></link><link name="flange"><inertial><mass value="0.5"/>
-<inertia ixx="0.001" iyy="0.001" izz="0.001" ixy="0" ixz="0" iyz="0"/></inertial></link>
-<joint name="j1" type="revolute"><parent link="base"/><child link="one"/><origin xyz="0 0 0.2" rpy="0 0 0.4"/><axis xyz="0 1 0"/>
-<limit lower="-2" upper="2" velocity="2" effort="50"/></joint>
-<joint name="j2" type="revolute"><parent link="one"/><child link="two"/><origin xyz="0.3 0 0" rpy="0.2 0 0"/><axis xyz="1 0 0"/>
-<limit lower="-2" upper="2" velocity="2" effort="20"/></joint>
-<joint name="f" type="fixed"><parent link="two"/><child link="flange"/><origin xyz="0.1 0 0"/></joint></robot>"""
 
 
 def test_inertias_of_a_urdf_are_read_in_the_joints_frames(tmp_path):
@@ -117,10 +112,14 @@ def test_pseudo_inertia_and_its_parameters():
     row = link_parameters(2.0, (0.1, -0.2, 0.3), (0.02, 0.03, 0.04, 0.001, 0.002, -0.003))
     np.testing.assert_allclose(parameters_of(pseudo_inertia(row)), row)
     mass, com, inertia = body_of(row)
-    np.testing.assert_allclose([mass, *com, *inertia], [2, 0.1, -0.2, 0.3, 0.02, 0.03, 0.04, 0.001, 0.002, -0.003], atol=1e-12)
+    np.testing.assert_allclose(
+        [mass, *com, *inertia], [2, 0.1, -0.2, 0.3, 0.02, 0.03, 0.04, 0.001, 0.002, -0.003], atol=1e-12
+    )
     turned = moved(row, np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([1.0, 0, 0]))
     np.testing.assert_allclose(turned[:4], [2.0, 2 * (0.2 + 1), 2 * 0.1, 2 * 0.3])
-    assert consistent(row) and not consistent(link_parameters(1.0, (0, 0, 0), (0.1, 0.01, 0.01)))  # breaks the triangle rule
+    assert consistent(row) and not consistent(
+        link_parameters(1.0, (0, 0, 0), (0.1, 0.01, 0.01))
+    )  # breaks the triangle rule
     assert consistent(believable(np.array([link_parameters(1.0, (0.1, 0, 0), (0.1, 0.01, 0.09))]))).all()
 
 

@@ -40,7 +40,10 @@ class FourierMotion:
         k = 2 * np.pi * np.arange(1, self.sine.shape[1] + 1) / self.seconds
         s, c = np.sin(t[:, None] * k), np.cos(t[:, None] * k)
         wave = s @ self.sine.T + c @ self.cosine.T
-        first, second = (k * c) @ self.sine.T - (k * s) @ self.cosine.T, -(k**2 * s) @ self.sine.T - (k**2 * c) @ self.cosine.T
+        first, second = (
+            (k * c) @ self.sine.T - (k * s) @ self.cosine.T,
+            -(k**2 * s) @ self.sine.T - (k**2 * c) @ self.cosine.T,
+        )
         f, df, ddf = (x[:, None] for x in _fade(t, self.seconds))
         return t, self.middle + f * wave, df * wave + f * first, ddf * wave + 2 * df * first + f * second
 
@@ -59,7 +62,8 @@ def _fade(t: Array, seconds: float) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Excitation:
-    """A motion for one parameter. before, after: half-width of its 95 % interval as it is, and with this motion recorded as well."""
+    """A motion for one parameter. before, after: half-width of its 95 % interval as it is, and with this motion "
+    "recorded as well."""
 
     motion: FourierMotion
     parameter: int
@@ -94,7 +98,9 @@ def design(
             drawn.append((motion, after(motion)))
     if not drawn:  # nothing keeps off the floor: stay about the middle
         best = FourierMotion((low + high) / 2, np.zeros((J, HARMONICS)), np.zeros((J, HARMONICS)))
-        return Excitation(best, int(candidates[0]), 1.96 * float(before[candidates[0]]), 1.96 * float(after(best)[candidates[0]]))
+        return Excitation(
+            best, int(candidates[0]), 1.96 * float(before[candidates[0]]), 1.96 * float(after(best)[candidates[0]])
+        )
     gain = np.array([(before - d)[candidates] / size[candidates] for _, d in drawn]).max(0)
     target = int(candidates[gain.argmax()])
     best, least = min(((m, float(d[target])) for m, d in drawn), key=lambda pair: pair[1])

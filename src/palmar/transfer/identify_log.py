@@ -58,7 +58,8 @@ def identify_torques(
 ) -> TorqueIdentification:
     """Fit a stretch of a log (all of it), and predict another one that the fit has not seen.
 
-    say: is told what is being done. Raises `BadValue` for a log of another arm, in other units, too short, with gaps, of an arm that
+    say: is told what is being done. Raises `BadValue` for a log of another arm, in other units, too short, with gaps, of an arm
+    that
     stands still, or whose torques do not follow from its motion.
     """
     began, config = time.perf_counter(), config or TorqueFitConfig()
@@ -66,7 +67,8 @@ def identify_torques(
     fit = fit or (float(log.time[0]), float(np.nextafter(log.time[-1], np.inf)))
     if test is not None and max(fit[0], test[0]) < min(fit[1], test[1]):
         raise BadValue(
-            f"the test stretch {test[0]:g}:{test[1]:g} s overlaps the fitted one {fit[0]:g}:{fit[1]:g} s; expected another part of the "
+            f"the test stretch {test[0]:g}:{test[1]:g} s overlaps the fitted one {fit[0]:g}:{fit[1]:g} s; expected "
+            "another part of the "
             "log. Next: --test after --fit"
         )
     cut = log.cut(*fit)
@@ -126,7 +128,8 @@ def _still(log: TorqueLog) -> list[str]:
     still = [n for n, way in zip(log.joints, np.ptp(log.q, axis=0), strict=True) if way < SMALLEST]
     if len(still) == len(log.joints):
         raise BadValue(
-            f"no joint moves by {SMALLEST:g} or more between {log.time[0]:.2f} and {log.time[-1]:.2f} s; a log at rest tells no inertia "
+            f"no joint moves by {SMALLEST:g} or more between {log.time[0]:.2f} and {log.time[-1]:.2f} s; a log at "
+            "rest tells no inertia "
             "and no friction. Next: record a motion of all joints (docs/identification.md)"
         )
     return [f"{', '.join(still)} hardly move: their friction is a guess"] if still else []
@@ -138,8 +141,10 @@ def _check_explained(stretch: Stretch, residual: Array) -> None:
     share = 1 - float((residual**2).sum() / max((spread**2).sum(), 1e-30))
     if share < EXPLAINED:
         raise BadValue(
-            f"the fit explains {100 * share:.0f} % of the torques' variance; expected {100 * EXPLAINED:.0f} % or more, so they do not "
-            f"follow from this motion of {stretch.arm.robot}. Next: check the robot, the order of joints, and what the torque columns are"
+            f"the fit explains {100 * share:.0f} % of the torques' variance; expected {100 * EXPLAINED:.0f} % or "
+            "more, so they do not "
+            f"follow from this motion of {stretch.arm.robot}. Next: check the robot, the order of joints, and what "
+            "the torque columns are"
         )
 
 
@@ -150,7 +155,8 @@ def _check_sign(stretch: Stretch) -> None:
     match = float((load * torque).sum() / max(np.sqrt((load**2).sum() * (torque**2).sum()), 1e-30))
     if match < -0.5:
         raise BadValue(
-            f"the torques go against those of {stretch.arm.robot}'s links (correlation {match:.2f}); expected the torques that the motors "
+            f"the torques go against those of {stretch.arm.robot}'s links (correlation {match:.2f}); expected the "
+            "torques that the motors "
             "exert, with the sign of the positions. Next: torques with the opposite sign"
         )
 
@@ -162,7 +168,11 @@ def _errors(
     log.cut(*test)  # there is something
     margin = BEFORE
     for edge, way in ((test[0], -1), (test[1], 1)):  # no farther than the first gap
-        near = log.cut(min(edge, edge + way * margin) - 1e-9, max(edge, edge + way * margin) + 1e-9) if _reaches(log, edge, way) else None
+        near = (
+            log.cut(min(edge, edge + way * margin) - 1e-9, max(edge, edge + way * margin) + 1e-9)
+            if _reaches(log, edge, way)
+            else None
+        )
         if near is not None and np.diff(near.time).max() > 0.5 / config.cutoff:
             margin = 0.0
     whole = _stretch(log.cut(test[0] - margin, test[1] + margin), arm, config, trimmed=False)
@@ -206,7 +216,13 @@ def _base(arm: SerialArm, theta: Array, sure: Uncertainty, names: list[str]) -> 
 
 
 def _next(
-    arm: SerialArm, choice: Choice, config: TorqueFitConfig, sure: Uncertainty, chosen: Chosen, stretch: Stretch, alone: Array
+    arm: SerialArm,
+    choice: Choice,
+    config: TorqueFitConfig,
+    sure: Uncertainty,
+    chosen: Chosen,
+    stretch: Stretch,
+    alone: Array,
 ) -> Excitation | None:
     """The motion for that parameter not told, of those that some motion could tell, which gains most; None where all are told."""
     open_ = ~sure.told[: len(alone)] & alone
@@ -225,7 +241,9 @@ def _told(motion: Excitation | None, names: list[str]) -> NextMotion | None:
     return NextMotion(names[motion.parameter], motion.before, motion.after, m.seconds, _numbers(m.middle), *curves)
 
 
-def _cannot_tell(names: list[str], sure: Uncertainty, alone: Array, motion: Excitation | None, J: int) -> tuple[str, ...]:
+def _cannot_tell(
+    names: list[str], sure: Uncertainty, alone: Array, motion: Excitation | None, J: int
+) -> tuple[str, ...]:
     """Sentences: what this motion cannot tell, what none can, and what another would."""
     told = sure.told
     R = 10 * J
@@ -233,10 +251,13 @@ def _cannot_tell(names: list[str], sure: Uncertainty, alone: Array, motion: Exci
     if open_ := [names[k] for k in range(len(names)) if not told[k] and (k >= R or alone[k])]:
         out.append(f"This motion cannot tell {len(open_)} parameters that another could: {', '.join(open_)}.")
     if never := [names[k] for k in range(R) if not told[k] and not alone[k]]:
-        out.append(f"No motion of this arm tells these by themselves, only in combinations ('base'): {', '.join(never)}.")
+        out.append(
+            f"No motion of this arm tells these by themselves, only in combinations ('base'): {', '.join(never)}."
+        )
     if motion is not None:
         out.append(
-            f"A designed motion of {motion.motion.seconds:g} s ('next_motion') would tell {in_words(names[motion.parameter])} better, from "
+            f"A designed motion of {motion.motion.seconds:g} s ('next_motion') would tell "
+            f"{in_words(names[motion.parameter])} better, from "
             f"± {motion.before:.3g} to ± {motion.after:.3g}: of what is not told, that one gains most."
         )
     return tuple(out)

@@ -44,7 +44,9 @@ def parameters_of(P: Array) -> Array:
     S = P[..., :3, :3]
     I = np.trace(S, axis1=-2, axis2=-1)[..., None, None] * np.eye(3) - S  # noqa: E741
     diagonal = [I[..., a, a] for a in range(3)]
-    return np.stack([P[..., 3, 3], *(P[..., a, 3] for a in range(3)), *diagonal, I[..., 0, 1], I[..., 0, 2], I[..., 1, 2]], -1)
+    return np.stack(
+        [P[..., 3, 3], *(P[..., a, 3] for a in range(3)), *diagonal, I[..., 0, 1], I[..., 0, 2], I[..., 1, 2]], -1
+    )
 
 
 def consistent(parameters: Array) -> Array:
@@ -52,7 +54,7 @@ def consistent(parameters: Array) -> Array:
     return np.asarray(np.linalg.eigvalsh(pseudo_inertia(parameters))[..., 0] > 0)
 
 
-def link_parameters(mass: float, com: Sequence[float], inertia: Sequence[float]) -> Array:
+def link_parameters(mass: float, com: Sequence[float] | Array, inertia: Sequence[float] | Array) -> Array:
     """float[10] about the frame's origin, of a mass [kg], centre of mass [3] [m] and inertia about it, xx yy zz or
     xx yy zz xy xz yz [kg·m²]."""
     c = np.asarray(com, float)

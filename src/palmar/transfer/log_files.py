@@ -1,6 +1,7 @@
 """Read a torque log: a Parquet or CSV table, a LeRobot data set, or a ROS 2 bag (MCAP) with joint states.
 
-Columns are found by what they are called: time (`time`, `t`, `timestamp`, `stamp`) in seconds; positions, velocities and torques of a
+Columns are found by what they are called: time (`time`, `t`, `timestamp`, `stamp`) in seconds; positions, velocities and torques
+of a
 joint by a word (`QUANTITIES`) before or after its name or its number, such as `q1`, `tau_3`, `joint2.vel`, `effort.joint1`. Numbers
 begin at 1, or at 0 where a column has number 0.
 """
@@ -23,7 +24,17 @@ TIMES = ("time", "t", "timestamp", "stamp", "time_s", "timestamp_s", "sec", "sec
 QUANTITIES = {
     "q": ("q", "pos", "position", "positions", "joint_position", "joint_positions", "angle", "measured_q"),
     "dq": ("dq", "qd", "vel", "velocity", "velocities", "joint_velocity", "joint_velocities", "speed"),
-    "torque": ("tau", "tau_j", "torque", "torques", "effort", "efforts", "joint_torque", "joint_effort", "joint_efforts"),
+    "torque": (
+        "tau",
+        "tau_j",
+        "torque",
+        "torques",
+        "effort",
+        "efforts",
+        "joint_torque",
+        "joint_effort",
+        "joint_efforts",
+    ),
 }
 WORD = {word: quantity for quantity, words in QUANTITIES.items() for word in words}
 SPLIT = re.compile(r"[\s./:\[\]_-]+")
@@ -58,13 +69,17 @@ def read_log(
 def log_of_columns(time: Array, columns: Mapping[str, Array], joints: Sequence[str], source: str = "") -> TorqueLog:
     """A log of named columns float[T]. Raises `BadValue` where a joint's position or torque is missing, or two columns are one."""
     found: dict[tuple[str, str], Array] = {}
-    first = 0 if any(_place(c, joints, 0) == ("q", joints[0]) and re.search(r"(?<!\d)0(?!\d)", c) for c in columns) else 1
+    first = (
+        0 if any(_place(c, joints, 0) == ("q", joints[0]) and re.search(r"(?<!\d)0(?!\d)", c) for c in columns) else 1
+    )
     for name, values in columns.items():
         place = _place(name, joints, first)
         if place is None:
             continue
         if place in found:
-            raise BadValue(f"'{source}': '{name}' is a second {place[0]} of {place[1]}; expected one. Next: leave one column out")
+            raise BadValue(
+                f"'{source}': '{name}' is a second {place[0]} of {place[1]}; expected one. Next: leave one column out"
+            )
         found[place] = values
     lacking = [f"{q} of {j}" for q in ("q", "torque") for j in joints if (q, j) not in found]
     if lacking:
@@ -78,26 +93,30 @@ def log_of_columns(time: Array, columns: Mapping[str, Array], joints: Sequence[s
     stray = sorted({c for c in columns if _stray(c, joints, first)})
     if stray:
         raise BadValue(
-            f"'{source}' has columns of more joints ({', '.join(stray[:6])}) than {', '.join(joints)}. Next: the robot of the log, or a "
+            f"'{source}' has columns of more joints ({', '.join(stray[:6])}) than {', '.join(joints)}. Next: the "
+            "robot of the log, or a "
             "table of these joints alone"
         )
     rows = {q: [found[q, j] for j in joints] for q in ("q", "torque")}
     speeds = [found[("dq", j)] for j in joints if ("dq", j) in found]
     if speeds and len(speeds) < len(joints):
-        raise BadValue(f"'{source}' has velocities of {len(speeds)} of {len(joints)} joints; expected all or none. Next: leave them out")
+        raise BadValue(
+            f"'{source}' has velocities of {len(speeds)} of {len(joints)} joints; expected all or none. Next: leave them out"
+        )
     dq = np.stack(speeds, 1) if speeds else None
-    return TorqueLog(np.asarray(time, float), np.stack(rows["q"], 1), np.stack(rows["torque"], 1), tuple(joints), dq, source)
+    return TorqueLog(
+        np.asarray(time, float), np.stack(rows["q"], 1), np.stack(rows["torque"], 1), tuple(joints), dq, source
+    )
 
 
 def _place(column: str, joints: Sequence[str], first: int) -> tuple[str, str] | None:
     """(quantity, joint) that a column's name says; None for another column."""
     name = column.lower()
     for joint in sorted(joints, key=len, reverse=True):
-        low = joint.lower()
-        if low in name:
-            rest = name.replace(low, " ", 1)
-            if word := _word(rest) or ("q" if not rest.strip() else None):  # a joint's name alone is its position
-                return word, joint
+        rest, found = re.subn(rf"(?<![a-z0-9]){re.escape(joint.lower())}(?![a-z0-9])", " ", name, count=1)
+        word = _word(rest) or ("q" if not rest.strip() else None)  # a joint's name alone is its position
+        if found and word:
+            return word, joint
     match = re.fullmatch(r"(.*?)[\s._\[/-]*(\d{1,3})\]?", name)
     if match and (word := _word(match[1])) and 0 <= int(match[2]) - first < len(joints):
         return word, joints[int(match[2]) - first]
@@ -105,14 +124,18 @@ def _place(column: str, joints: Sequence[str], first: int) -> tuple[str, str] | 
 
 
 def _word(text: str) -> str | None:
-    parts = [p for p in SPLIT.split(text) if p and p not in ("observation", "obs", "state", "joint", "joints", "measured")]
+    parts = [
+        p for p in SPLIT.split(text) if p and p not in ("observation", "obs", "state", "joint", "joints", "measured")
+    ]
     return WORD.get("_".join(parts)) or (WORD.get(parts[-1]) or WORD.get(parts[0]) if parts else None)
 
 
 def _stray(column: str, joints: Sequence[str], first: int) -> bool:
     """Whether a column is a position or torque of a joint with a number beyond the robot's."""
     match = re.fullmatch(r"(.*?)[\s._\[/-]*(\d{1,3})\]?", column.lower())
-    return bool(match and _word(match[1]) and int(match[2]) - first >= len(joints) and _place(column, joints, first) is None)
+    return bool(
+        match and _word(match[1]) and int(match[2]) - first >= len(joints) and _place(column, joints, first) is None
+    )
 
 
 def _in_si(log: TorqueLog, units: AngleUnit) -> TorqueLog:
@@ -141,7 +164,11 @@ def _parquet(path: Path) -> dict[str, Array]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadFile(f"'{path}' is no Parquet table that can be read ({brief(error)}). Next: write it anew") from error
-    numeric = [n for n, t in zip(table.column_names, table.schema.types, strict=True) if pa.types.is_integer(t) or pa.types.is_floating(t)]
+    numeric = [
+        n
+        for n, t in zip(table.column_names, table.schema.types, strict=True)
+        if pa.types.is_integer(t) or pa.types.is_floating(t)
+    ]
     return {n: table[n].to_numpy(zero_copy_only=False).astype(float) for n in numeric}
 
 
@@ -152,18 +179,24 @@ def _csv(path: Path) -> dict[str, Array]:
         raise BadFile(f"'{path}' is no UTF-8 text; expected a table. Next: save it as UTF-8") from error
     lines = text.splitlines()
     if len(lines) < 3:
-        raise BadFile(f"'{path}' has {len(lines)} lines; expected names of columns and a row a sample. Next: a longer log")
+        raise BadFile(
+            f"'{path}' has {len(lines)} lines; expected names of columns and a row a sample. Next: a longer log"
+        )
     delimiter = max(",;\t", key=lines[0].count)
     rows = list(csv.reader(lines, delimiter=delimiter))
     names = [n.strip() for n in rows[0]]
     values = np.full((len(rows) - 1, len(names)), np.nan)
     for i, row in enumerate(rows[1:]):
         if len(row) != len(names):
-            raise BadFile(f"'{path}' has {len(row)} values in line {i + 2}; expected {len(names)}. Next: mend or leave out that line")
+            raise BadFile(
+                f"'{path}' has {len(row)} values in line {i + 2}; expected {len(names)}. Next: mend or leave out that line"
+            )
         try:
             values[i] = [float(v) if v.strip() else np.nan for v in row]
         except ValueError as error:
-            raise BadFile(f"'{path}' has a value that is no number in line {i + 2} ({error}). Next: mend that line") from error
+            raise BadFile(
+                f"'{path}' has a value that is no number in line {i + 2} ({error}). Next: mend that line"
+            ) from error
     return {n: values[:, k] for k, n in enumerate(names)}
 
 
@@ -178,7 +211,11 @@ def _dataset(path: Path, episode: int) -> tuple[Array, dict[str, Array]]:
     columns = {n: np.asarray(data.states[at, k], float) for k, n in enumerate(data.state_names)}
     for key, feature in data.features.items():
         names = feature.get("names")
-        if not isinstance(names, list) or not key.startswith("observation.") or feature["dtype"] not in ("float32", "float64"):
+        if (
+            not isinstance(names, list)
+            or not key.startswith("observation.")
+            or feature["dtype"] not in ("float32", "float64")
+        ):
             continue
         kind = key.rsplit(".", 1)[-1]
         if kind in WORD:
@@ -201,7 +238,8 @@ def _bag(path: Path, joints: Sequence[str], topic: str) -> TorqueLog:
             continue
         if len(message.position) != len(names) or len(message.effort) != len(names):
             raise BadValue(
-                f"'{path}': a message of {topic} has {len(message.position)} positions and {len(message.effort)} efforts of {len(names)} "
+                f"'{path}': a message of {topic} has {len(message.position)} positions and {len(message.effort)} "
+                f"efforts of {len(names)} "
                 "joints; expected as many. Next: record joint states with efforts"
             )
         at = [names.index(j) for j in joints]
@@ -210,7 +248,9 @@ def _bag(path: Path, joints: Sequence[str], topic: str) -> TorqueLog:
         time.append(stamp if stamp > 0 else now / 1e9)
         rows.append((np.asarray(message.position)[at], speeds, np.asarray(message.effort)[at]))
     if len(rows) < 2:
-        raise BadFile(f"'{path}' has {len(rows)} messages on {topic} with {', '.join(joints)}; expected joint states. Next: --topic")
+        raise BadFile(
+            f"'{path}' has {len(rows)} messages on {topic} with {', '.join(joints)}; expected joint states. Next: --topic"
+        )
     q, dq, torque = (np.stack(x) for x in zip(*rows, strict=True))
     start = np.array(time) - time[0]
     return TorqueLog(start, q, torque, tuple(joints), None if np.isnan(dq).any() else dq, str(path))

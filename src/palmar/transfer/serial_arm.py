@@ -86,7 +86,8 @@ def serial_arm(robot: str | Path | Embodiment, frame: str = "", without_tool: bo
         parts, rotor = _of_links(mechanics(found).links, joints, without_tool)
     elif without_tool:
         raise BadValue(
-            f"'{robot}' does not say which of its bodies are the tool. Next: a description file without the hand, and no --without-tool"
+            f"'{robot}' does not say which of its bodies are the tool. Next: a description file without the hand, and "
+            "no --without-tool"
         )
     elif described:
         parts = _of_file(Path(str(robot)), joints)
@@ -99,7 +100,9 @@ def serial_arm(robot: str | Path | Embodiment, frame: str = "", without_tool: bo
             inertia = np.where((inertia[:, :1] > 0), inertia, guess)
     else:
         inertia = _guessed(chain)
-        notes.append("the description states no inertias: they are guessed from the lengths of the links, and little is taken from them")
+        notes.append(
+            "the description states no inertias: they are guessed from the lengths of the links, and little is taken from them"
+        )
     scale = np.array([c.to_si[0] for c in channels])
     effort = np.array([np.inf if c.effort is None else c.effort for c in channels])
     guess_rotor = ROTOR * np.where(np.isfinite(effort), effort, 50.0) / 50.0
@@ -141,7 +144,8 @@ def _of_file(path: Path, joints: tuple[str, ...]) -> list[_Part]:
 
 
 def _zero_pose(tree: Tree, joints: tuple[str, ...]) -> dict[str, tuple[int, Array, Array]]:
-    """{body: (joint of the chain that carries it, rotation, position)} with the chain's joints at 0, others where they are drawn."""
+    """{body: (joint of the chain that carries it, rotation, position)} with the chain's joints at 0, others where "
+    "they are drawn."""
     out: list[tuple[int, Array, Array]] = []
     for body in tree.bodies:
         joint, R, p = (-1, np.eye(3), np.zeros(3)) if body.parent < 0 else out[body.parent]
@@ -169,7 +173,9 @@ def _urdf_inertias(root: Element) -> dict[str, Array]:
         origin, tensor = inertial.find("origin"), inertial.find("inertia")
         pos, rpy = (np.array(numbers(origin, key, (0.0, 0.0, 0.0))) for key in ("xyz", "rpy"))
         x, y, z = (rotvec_to_matrix(a * angle) for a, angle in zip(np.eye(3), rpy, strict=True))
-        moments = [0.0 if tensor is None else number(tensor, k, 0.0) for k in ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")]
+        moments = [
+            0.0 if tensor is None else number(tensor, k, 0.0) for k in ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")
+        ]
         out[link.get("name", "")] = moved(link_parameters(mass, (0, 0, 0), moments), z @ y @ x, pos)
     return out
 

@@ -1,7 +1,8 @@
 """Zero-phase low-pass filters, derivatives and even sampling of recorded signals; numpy alone.
 
 The gain 1 / (1 + (f / cutoff)^8) is that of a Butterworth filter of fourth order run forwards and backwards (Oppenheim, Schafer
-2010, "Discrete-Time Signal Processing", ch. 7); it is applied by a Fourier transform of the signal, continued at either end by its trend and what it does about it, mirrored.
+2010, "Discrete-Time Signal Processing", ch. 7); it is applied by a Fourier transform of the signal, continued at either end by
+its trend and what it does about it, mirrored.
 """
 
 from __future__ import annotations

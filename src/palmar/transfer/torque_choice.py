@@ -65,9 +65,7 @@ def weights_of(stretch: Stretch, choice: Choice, spread: float, rounds: int = 5)
     return np.asarray(1 / (left * np.median(count)))
 
 
-def choose(
-    stretch: Stretch, models: Sequence[FrictionModel] = MODELS, spreads: Sequence[float] = SPREADS
-) -> Chosen:
+def choose(stretch: Stretch, models: Sequence[FrictionModel] = MODELS, spreads: Sequence[float] = SPREADS) -> Chosen:
     """The friction model that suits all joints best, then where a joint differs, then the spread; each of least held-out error.
 
     A joint departs from the common model where another lowers its error by `WORTH` and in every block left out: of models so

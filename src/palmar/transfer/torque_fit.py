@@ -60,8 +60,9 @@ class Stretch:
         load = Y @ arm.inertia.ravel()
         inner = round(EDGE / (cutoff * motion.dt)) if trimmed else 0
         keep = slice(inner, len(motion) - inner, thin)
-        slow = [lowpass(x, cutoff, motion.dt)[keep] for x in (Y, motion.ddq, motion.torque)]
-        return cls(arm, motion.time[keep], motion.dt * thin, *slow, rotors, motion, load, cutoff, keep)  # type: ignore[arg-type]
+        rigid, acceleration, torque = (lowpass(x, cutoff, motion.dt)[keep] for x in (Y, motion.ddq, motion.torque))
+        dt = motion.dt * thin
+        return cls(arm, motion.time[keep], dt, rigid, acceleration, torque, rotors, motion, load, cutoff, keep)
 
     def friction(self, joint: int, model: FrictionModel) -> Array:
         """float[N, K] filtered features of one joint."""
@@ -73,7 +74,8 @@ class Stretch:
         return self._friction[key]
 
     def design(self, choice: Choice) -> Array:
-        """float[N, J, P]: the parameters are the links' inertias, the rotors' where they count, and each joint's friction, in a row."""
+        """float[N, J, P]: the parameters are the links' inertias, the rotors' where they count, and each joint's "
+        "friction, in a row."""
         N, J, R = self.rigid.shape
         widths = [len(m.terms) for m in choice]
         at = R + J * self.rotors
@@ -102,7 +104,8 @@ def parameter_names(arm: SerialArm, choice: Choice, rotors: bool) -> tuple[list[
 
 @dataclass(frozen=True)
 class Prior:
-    """inertia: float[J, 10]; rotor: float[J] or of none; spread: float[J], and rotor_spread: their relative standard deviations; friction: float[F] standard
+    """inertia: float[J, 10]; rotor: float[J] or of none; spread: float[J], and rotor_spread: their relative standard deviations;
+    friction: float[F] standard
     deviations about 0."""
 
     inertia: Array
@@ -132,7 +135,9 @@ class Prior:
             value += trust * one
             gradient[at], hessian[at, at] = trust * slope, trust * bend
         ratio, weight = rotor / self.rotor, 1.0 / self.rotor_spread**2
-        value += weight * float((ratio - 1 - np.log(ratio)).sum()) + 0.5 * float(((friction / self.friction) ** 2).sum())
+        value += weight * float((ratio - 1 - np.log(ratio)).sum()) + 0.5 * float(
+            ((friction / self.friction) ** 2).sum()
+        )
         gradient[at_rotor:at_friction] = weight * (1 / self.rotor - 1 / rotor)
         gradient[at_friction:] = friction / self.friction**2
         diagonal = np.concatenate([weight / rotor**2, 1 / self.friction**2])
@@ -141,7 +146,8 @@ class Prior:
 
 
 def prior_of(stretch: Stretch, choice: Choice, spread: Array | float) -> Prior:
-    """The description's inertias at a relative spread, of all links or float[J]; friction and offsets within what joints of such torques have."""
+    """The description's inertias at a relative spread, of all links or float[J]; friction and offsets within what "
+    "joints of such torques have."""
     seen = 2 * np.abs(stretch.torque).max(axis=0) + 1e-9
     largest = np.where(np.isfinite(stretch.arm.torque), stretch.arm.torque, seen)
     wide = [
@@ -162,7 +168,9 @@ def normal(X: Array, y: Array, weights: Array) -> tuple[Array, Array]:
 def solve(N: Array, b: Array, prior: Prior, start: Array | None = None) -> Array:
     """Parameters float[P] of least cost. Raises `BadValue` where Newton's method does not settle."""
     if not (np.isfinite(N).all() and np.isfinite(b).all()):
-        raise BadValue("the equations hold numbers that are not finite; expected numbers. Next: check the log for values without sense")
+        raise BadValue(
+            "the equations hold numbers that are not finite; expected numbers. Next: check the log for values without sense"
+        )
     theta = prior.mean if start is None else start
 
     def cost(x: Array) -> float:
@@ -190,7 +198,8 @@ def _settled(theta: Array, decrement: float, cost: float) -> Array:
     if decrement < 1e-5 * (1.0 + abs(cost)):
         return theta
     raise BadValue(
-        f"the fit does not settle (it would still gain {decrement:.3g} of {cost:.4g}); expected less than 1e-5 of it. Next: a longer "
+        f"the fit does not settle (it would still gain {decrement:.3g} of {cost:.4g}); expected less than 1e-5 of it. "
+        "Next: a longer "
         "motion, or check that torques, positions and joints are of one robot"
     )
 

@@ -113,7 +113,14 @@ class TorqueIdentification:
     def rows(self) -> list[tuple[str, str, str, str, str, str]]:
         """(name, value, low, high, unit, remark) for a table."""
         return [
-            (n, f"{e.value:.4g}", f"{e.low:.4g}", f"{e.high:.4g}", e.unit, e.note if e.identified else f"not told. {e.note}".strip())
+            (
+                n,
+                f"{e.value:.4g}",
+                f"{e.low:.4g}",
+                f"{e.high:.4g}",
+                e.unit,
+                e.note if e.identified else f"not told. {e.note}".strip(),
+            )
             for n, e in self.estimates.items()
         ]
 
@@ -126,9 +133,13 @@ class TorqueIdentification:
         try:
             text = regular_file(path).read_text("utf-8")
         except FileNotFoundError:
-            raise BadFile(f"no identification at '{path}'. Next: palmar sysid --robot R --data LOG --out {path}") from None
+            raise BadFile(
+                f"no identification at '{path}'. Next: palmar sysid --robot R --data LOG --out {path}"
+            ) from None
         except UnicodeDecodeError as error:
-            raise BadFile(f"'{path}' is no text; expected JSON. Next: palmar sysid --robot R --data LOG --out FILE") from error
+            raise BadFile(
+                f"'{path}' is no text; expected JSON. Next: palmar sysid --robot R --data LOG --out FILE"
+            ) from error
         return cls.from_json(text)
 
     @classmethod
@@ -145,7 +156,17 @@ class TorqueIdentification:
             if (motion := row["next_motion"]) is not None:
                 curves = {k: tuple(tuple(r) for r in motion[k]) for k in ("sine", "cosine")}
                 row["next_motion"] = NextMotion(**(motion | curves | {"middle": tuple(motion["middle"])}))
-            for name in ("joints", "fit", "test", "rms_fit", "rms_held_out", "rms_test", "rms_described", "cannot_tell", "notes"):
+            for name in (
+                "joints",
+                "fit",
+                "test",
+                "rms_fit",
+                "rms_held_out",
+                "rms_test",
+                "rms_described",
+                "cannot_tell",
+                "notes",
+            ):
                 row[name] = None if row[name] is None else tuple(row[name])
             row["held_out_by_model"] = {n: tuple(v) for n, v in row["held_out_by_model"].items()}
             found = cls(**row)

@@ -1,6 +1,7 @@
 """How sure the parameters of a torque fit are, which of them the motion cannot tell, and whether any motion could.
 
-The covariance is the sandwich H⁻¹ (M + P) H⁻¹: H the curvature of the cost, P that of its penalty, M the variance of the data's
+The covariance is the sandwich H⁻¹ (M + 2 P) H⁻¹: H the curvature of the cost, P that of its penalty (`UNSURE`), M the variance
+of the data's
 slope with residuals as correlated in time as they are found (Newey, West 1987), as large as on blocks left out.
 """
 
@@ -17,6 +18,7 @@ from palmar.types import Array
 
 TOLD = 0.5  # half-width of the interval over the size such a parameter has, up to which it is called identified
 NORMAL95 = 1.96
+UNSURE = 2.0  # variance of the truth about the description, over that of the chosen spread, which is known to a factor of two alone
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Uncertainty:
 def uncertainty(X: Array, residual: Array, weights: Array, prior: Prior, scale: Array) -> Uncertainty:
     """Of the parameters of a fit. X: float[N, J, P]; residual: float[N, J]; scale: float[J] variance of blocks left out over
     that of the residual."""
-    _, _, bend = prior.terms(prior.mean)  # of the description: that of a fit at the edge of consistency would be sure of itself
+    _, _, bend = prior.terms(
+        prior.mean
+    )  # of the description: that of a fit at the edge of consistency would be sure of itself
     data, meat = np.zeros_like(bend), np.zeros_like(bend)
     for j in range(X.shape[1]):
         rows = X[:, j]
@@ -55,7 +59,7 @@ def uncertainty(X: Array, residual: Array, weights: Array, prior: Prior, scale: 
     H = data + bend
     unit = 1 / np.sqrt(np.diag(H))
     inverse = np.linalg.inv(H * unit[:, None] * unit) * unit[:, None] * unit
-    covariance = inverse @ (meat + bend) @ inverse
+    covariance = inverse @ (meat + UNSURE * bend) @ inverse
     sizes = [np.sqrt(np.diag(np.linalg.inv(divergence(row, row)[2]))) for row in prior.inertia]
     return Uncertainty(0.5 * (covariance + covariance.T), H, np.concatenate([*sizes, prior.rotor, prior.friction]))
 
@@ -100,7 +104,7 @@ WORDS = dict(
 
 
 def in_words(name: str) -> str:
-    """"joint2.izz" as "the inertia about z of what joint2 carries"."""
+    """ "joint2.izz" as "the inertia about z of what joint2 carries"."""
     joint, _, what = name.rpartition(".")
     if what in WORDS:
         return f"the {WORDS[what]} of what {joint} carries"

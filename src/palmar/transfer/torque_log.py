@@ -51,8 +51,10 @@ class TorqueLog:
                     f"{self._where}{name} of {self.joints[column]} is {array[row, column]} in row {row} "
                     f"({len(bad)} such values); expected numbers. Next: leave those rows out of the log"
                 )
-        if len(bad := np.flatnonzero(~np.isfinite(self.time))):
-            raise BadValue(f"{self._where}the time in row {bad[0]} is {self.time[bad[0]]}; expected seconds. Next: leave the row out")
+        if len(no := np.flatnonzero(~np.isfinite(self.time))):
+            raise BadValue(
+                f"{self._where}the time in row {no[0]} is {self.time[no[0]]}; expected seconds. Next: leave the row out"
+            )
 
     @property
     def _where(self) -> str:
@@ -80,7 +82,8 @@ class TorqueLog:
         if len(back := np.flatnonzero(step < 0)):
             k = int(back[0])
             raise BadValue(
-                f"{self._where}time runs backwards from {self.time[k]:.6g} to {self.time[k + 1]:.6g} s in row {k + 1}; expected rows in "
+                f"{self._where}time runs backwards from {self.time[k]:.6g} to {self.time[k + 1]:.6g} s in row "
+                f"{k + 1}; expected rows in "
                 "the order they were sampled. Next: sort them, or give one recording alone"
             )
         again = np.concatenate([[False], step == 0])
@@ -118,7 +121,7 @@ def check_log(log: TorqueLog, arm: SerialArm, cutoff: float) -> TorqueLog:
     if rate < least:
         raise BadValue(
             f"{where} has {rate:.3g} samples a second; expected {least:.3g} or more for a filter at {cutoff:g} Hz. "
-            f"Next: --cutoff {max(0.1, np.floor(10 * rate / 5) / 10):g}, or a faster log"
+            f"Next: --cutoff {max(0.1, np.floor(10 * rate / 5 + 1e-6) / 10):g}, or a faster log"
         )
     _check_positions(log, arm, where)
     _check_velocities(log, where)
@@ -140,8 +143,12 @@ def _check_positions(log: TorqueLog, arm: SerialArm, where: str) -> None:
     in_degrees = np.where(turning, np.deg2rad(log.q), log.q)
     j = int(np.flatnonzero(out)[0])
     reached = f"{log.q[:, j].min():.4g} … {log.q[:, j].max():.4g}"
-    fits = ((in_degrees >= low) & (in_degrees <= high)).all()
-    hint = "--units deg: as degrees they fit" if fits else "the robot of the log, and its columns in the order of its joints"
+    fits = np.abs(log.q).max() > 2 * np.pi and ((in_degrees >= low) & (in_degrees <= high)).all()
+    hint = (
+        "--units deg: as degrees they fit"
+        if fits
+        else "the robot of the log, and its columns in the order of its joints"
+    )
     raise BadValue(
         f"{where}: {arm.joints[j]} goes {reached} rad; {arm.robot} allows {arm.lower[j]:.4g} … {arm.upper[j]:.4g} rad. Next: {hint}"
     )
@@ -154,12 +161,16 @@ def _check_velocities(log: TorqueLog, where: str) -> None:
     dt = log.period
     grid = np.arange(log.time[0], log.time[-1], dt)
     cutoff = min(5.0, 0.2 / dt)
+    ends = np.flatnonzero(np.diff(log.time) > 5 * dt)  # of gaps: what is between, and smoothed across, says nothing
+    near = np.ones(len(grid), bool)
+    for k in ends:
+        near &= (grid < log.time[k] - 1 / cutoff) | (grid > log.time[k + 1] + 1 / cutoff)
     recorded = lowpass(evenly(log.time, log.dq, grid), cutoff, dt)
     own = derivative(lowpass(evenly(log.time, log.q, grid), cutoff, dt), dt)
     for j, name in enumerate(log.joints):
         if np.ptp(log.q[:, j]) < SMALLEST:
             continue
-        a, b = recorded[:, j], own[:, j]
+        a, b = recorded[near, j], own[near, j]
         slope, match = float(a @ b / (b @ b)), float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-12))
         if match > 0.9 and 0.8 < slope < 1.25:
             continue
@@ -169,7 +180,8 @@ def _check_velocities(log: TorqueLog, where: str) -> None:
         elif match > 0.9 and abs(slope * 180 / np.pi - 1) < 0.2:
             looks = " (positions in degrees?)"
         raise BadValue(
-            f"{where}: the velocity of {name} is {slope:.3g} times the change of its position, correlation {match:.2f}{looks}; expected "
+            f"{where}: the velocity of {name} is {slope:.3g} times the change of its position, correlation "
+            f"{match:.2f}{looks}; expected "
             "1 and 1. Next: both in one unit and of one joint, or a log without velocities, which are then taken from the positions"
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from palmar.errors import need
-from palmar.transfer.identify_log import MOTION
+from palmar.transfer.identify_log import BEFORE, MOTION
 from palmar.transfer.serial_arm import SerialArm
 from palmar.transfer.smoothing import lowpass
 from palmar.transfer.torque_identification import TorqueIdentification
@@ -24,18 +24,20 @@ def plot_torques(found: TorqueIdentification, arm: SerialArm, log: TorqueLog, pa
     log = check_log(log, arm, found.cutoff)
     first, last = (min, max) if found.test else (lambda x: x[0], lambda x: x[1])
     ends = (*found.fit, *(found.test or ()))
-    motion = sampled(log.cut(first(ends), last(ends)), MOTION * found.cutoff, np.inf)
+    start, stop = first(ends), last(ends)
+    motion = sampled(log.cut(start - BEFORE, stop + BEFORE), MOTION * found.cutoff, np.inf)
     predicted = lowpass(found.predict(arm, motion.q, motion.dq, motion.ddq), found.cutoff, motion.dt)
     measured = lowpass(motion.torque, found.cutoff, motion.dt)
-    J = len(found.joints)
+    shown, J = (motion.time >= start) & (motion.time < stop), len(found.joints)
+    time, measured, predicted = motion.time[shown], measured[shown], predicted[shown]
     figure = Figure(figsize=(11, 1.7 * J), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(J, 2, sharex=True, squeeze=False)
     for j, name in enumerate(found.joints):
         left, right = axes[j]
-        left.plot(motion.time, measured[:, j], color="0.4", lw=1.6, label="measured")
-        left.plot(motion.time, predicted[:, j], color="tab:blue", lw=1, label="predicted")
-        right.plot(motion.time, (measured - predicted)[:, j], color="tab:orange", lw=0.8)
+        left.plot(time, measured[:, j], color="0.4", lw=1.6, label="measured")
+        left.plot(time, predicted[:, j], color="tab:blue", lw=1, label="predicted")
+        right.plot(time, (measured - predicted)[:, j], color="tab:orange", lw=0.8)
         errors = [f"fit {found.rms_fit[j]:.3f}"] + ([f"test {found.rms_test[j]:.3f}"] if found.rms_test else [])
         right.set_title("RMS " + ", ".join(errors) + " N·m", fontsize=8, loc="right")
         left.set_ylabel(f"{name} [N·m]", fontsize=8)
