@@ -52,7 +52,11 @@ def test_a_log_is_identified(folder, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "identified, test seconds" in out and "friction model" in out and "j2.coulomb" in out
     found = TorqueIdentification.load(tmp_path / "found.json")
+    known = ["--known", str(tmp_path / "found.json"), "--test", "5:7.5", "--json"]
+    assert main(["sysid", "--robot", "two.urdf", "--frame", "flange", "--data", "log.csv", *known]) == 0
+    again = json.loads(capsys.readouterr().out)["rms"]
     assert found.rms_test is not None and max(found.rms_test) < 0.05 and (tmp_path / "torques.png").exists()
+    assert list(again.values()) == pytest.approx(found.rms_test, rel=0.05)
     assert (
         main(["sysid", "--robot", "two.urdf", "--frame", "flange", "--data", "degrees.csv", "--units", "deg", "--json"])
         == 0
@@ -74,6 +78,8 @@ def test_a_log_is_identified(folder, tmp_path, monkeypatch, capsys):
         ("--data log.csv --robot arm9", "unknown robot 'arm9'"),
         ("--data log.csv --twin 3", "--twin counts without --data"),
         ("--fit 0:3", "--fit counts only with --data"),
+        ("--data log.csv --known x.json --fit 0:3", "--fit goes with a fit, and --known fits nothing"),
+        ("--data log.csv --robot two.urdf --frame flange --known x.json", "no identification at 'x.json'"),
         ("--units deg", "--units counts only with --data"),
         ("--data log.csv --cutoff 0", "--cutoff is 0.0; expected 0.1 … 1000 Hz"),
     ],

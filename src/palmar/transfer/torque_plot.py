@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from palmar.errors import need
-from palmar.transfer.identify_log import BEFORE, MOTION
 from palmar.transfer.serial_arm import SerialArm
-from palmar.transfer.smoothing import lowpass
+from palmar.transfer.torque_errors import compared
 from palmar.transfer.torque_identification import TorqueIdentification
-from palmar.transfer.torque_log import TorqueLog, check_log, sampled
+from palmar.transfer.torque_log import TorqueLog
 
 
 def plot_torques(found: TorqueIdentification, arm: SerialArm, log: TorqueLog, path: str | Path) -> None:
@@ -21,15 +18,9 @@ def plot_torques(found: TorqueIdentification, arm: SerialArm, log: TorqueLog, pa
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    log = check_log(log, arm, found.cutoff)
-    first, last = (min, max) if found.test else (lambda x: x[0], lambda x: x[1])
     ends = (*found.fit, *(found.test or ()))
-    start, stop = first(ends), last(ends)
-    motion = sampled(log.cut(start - BEFORE, stop + BEFORE), MOTION * found.cutoff, np.inf)
-    predicted = lowpass(found.predict(arm, motion.q, motion.dq, motion.ddq), found.cutoff, motion.dt)
-    measured = lowpass(motion.torque, found.cutoff, motion.dt)
-    shown, J = (motion.time >= start) & (motion.time < stop), len(found.joints)
-    time, measured, predicted = motion.time[shown], measured[shown], predicted[shown]
+    torques = compared(found, arm, log, (min(ends), max(ends)))
+    time, measured, predicted, J = torques.time, torques.measured, torques.predicted, len(found.joints)
     figure = Figure(figsize=(11, 1.7 * J), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(J, 2, sharex=True, squeeze=False)

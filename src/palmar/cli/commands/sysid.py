@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +35,8 @@ class SysId:
     """With --data: FROM:TO, the seconds that are fitted; all where not given."""
     test: str = ""
     """With --data: FROM:TO, the seconds that are predicted and were not fitted."""
+    known: Path | None = None
+    """With --data: fit nothing; how well does this file of an earlier --out predict the log, in the seconds of --test?"""
     units: Literal["rad", "deg"] = "rad"
     """With --data: of positions and velocities in the log."""
     torques: Literal["joint", "motor"] = "joint"
@@ -72,6 +75,8 @@ class SysId:
             name = f.name.replace("_", "-")
             where = "only with --data" if self.data is None else "without --data, of a simulated twin"
             raise BadValue(f"--{name} counts {where}. Next: leave --{name} out, or see palmar sysid --help")
+        if self.known is not None and (stray := [n for n in ("fit", "out", "plot") if getattr(self, n)]):
+            raise BadValue(f"--{stray[0]} goes with a fit, and --known fits nothing. Next: leave one of the two out")
 
     def _twin(self, console: Screen) -> Answer:
         from palmar.sim.reality import twin as reality_twin
@@ -99,6 +104,13 @@ class SysId:
         config = TorqueFitConfig(self.cutoff, self.torques == "motor")
         arm = serial_arm(self.robot, self.frame, self.without_tool)
         log = read_log(data, arm.joints, self.units, self.episode, self.topic)
+        if self.known is not None:
+            from palmar.transfer.torque_errors import compared
+            from palmar.transfer.torque_identification import TorqueIdentification
+
+            rms = compared(TorqueIdentification.load(self.known), arm, log, test).rms
+            console.print(_errors(arm.joints, {f"as identified in {self.known}": rms}))
+            return 0, {"robot": arm.robot, "test": test, "rms": dict(zip(arm.joints, rms, strict=True))}
         with Screen(stderr=True, quiet=self.json).status("identifying") as status:
             found = identify_torques(log, arm, fit, test, config, lambda what: status.update(f"identifying: {what}"))
         if self.plot is not None:
@@ -106,14 +118,13 @@ class SysId:
 
             plot_torques(found, arm, log, self.plot)
         console.print(_estimates(found.rows()))
-        table = Table("RMS of the torque [N·m]", *found.joints)
         rows = {
-            "described inertias, no friction": found.rms_described, "identified, fitted seconds": found.rms_fit,
-            "identified, blocks left out of them": found.rms_held_out, "identified, test seconds": found.rms_test,
-        }  # fmt: skip
-        for name, values in rows.items():
-            if values is not None:
-                table.add_row(name, *(f"{v:.3f}" for v in values))
+            "described inertias, no friction": found.rms_described,
+            "identified, fitted seconds": found.rms_fit,
+            "identified, blocks left out of them": found.rms_held_out,
+            "identified, test seconds": found.rms_test,
+        }
+        table = _errors(found.joints, rows)
         table.add_row("friction model", *(str(found.friction[j].form) for j in found.joints))
         console.print(table)
         for sentence in found.cannot_tell:
@@ -133,6 +144,14 @@ def _estimates(rows: list[tuple[str, str, str, str, str, str]]) -> Table:
     table = Table("parameter", "estimate", "low", "high", "unit", "remark")
     for row in rows:
         table.add_row(*row)
+    return table
+
+
+def _errors(joints: tuple[str, ...], rows: Mapping[str, tuple[float, ...] | None]) -> Table:
+    table = Table("RMS of the torque [N·m]", *joints)
+    for name, values in rows.items():
+        if values is not None:
+            table.add_row(name, *(f"{v:.3f}" for v in values))
     return table
 
 
