@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from simulated_arm import URDF, small_arm
 
+from palmar.description.write import write_robot
 from palmar.errors import BadValue
-from palmar.robots.arm7 import mechanics
+from palmar.robots.arm7 import arm7, mechanics
 from palmar.transfer.inertia import (
     believable,
     body_of,
@@ -145,3 +146,10 @@ def test_lowpass_keeps_slow_signals_to_their_ends_and_removes_fast_ones():
     error = np.abs(out - slow[:, None])
     assert error[:, 1].max() < 0.01 and error.max() < 0.12 and error[60:-60].max() < 0.01
     assert np.abs(derivative(lowpass(slow, 8.0, 0.002), 0.002) - derivative(slow, 0.002)).max() < 0.1
+
+
+def test_a_robot_file_states_no_inertias_and_they_are_guessed(tmp_path):
+    write_robot(arm7(), file := tmp_path / "arm.toml")
+    arm = serial_arm(file)
+    assert not arm.stated and consistent(arm.inertia).all() and "guessed from the lengths" in arm.notes[0]
+    np.testing.assert_allclose(arm.torque, (87, 87, 87, 87, 12, 12, 12))
