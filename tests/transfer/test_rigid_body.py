@@ -1,5 +1,7 @@
 """The regressor is MuJoCo's inverse dynamics; base parameters are what it depends on; described links become joints' parameters."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -149,7 +151,9 @@ def test_lowpass_keeps_slow_signals_to_their_ends_and_removes_fast_ones():
 
 
 def test_a_robot_file_states_no_inertias_and_they_are_guessed(tmp_path):
-    write_robot(arm7(), file := tmp_path / "arm.toml")
+    write_robot(replace(arm7(), name="mine"), file := tmp_path / "arm.toml")
     arm = serial_arm(file)
     assert not arm.stated and consistent(arm.inertia).all() and "guessed from the lengths" in arm.notes[0]
     np.testing.assert_allclose(arm.torque, (87, 87, 87, 87, 12, 12, 12))
+    write_robot(arm7(), named := tmp_path / "same.toml")
+    assert serial_arm(named).stated  # palmar's own robot, by name and lengths

@@ -23,6 +23,7 @@ from palmar.errors import BadValue
 from palmar.kinematics import Chain, quat_to_matrix, rotvec_to_matrix
 from palmar.links import Link
 from palmar.robots import mechanics, robots
+from palmar.robots import robot as shipped_robot
 from palmar.transfer.inertia import believable, link_parameters, moved
 from palmar.types import Array
 
@@ -82,7 +83,7 @@ def serial_arm(robot: str | Path | Embodiment, frame: str = "", without_tool: bo
     chain, notes = named.chain, []
     rotor = np.full(len(joints), np.nan)
     parts: list[_Part] = []
-    if found.name in robots():
+    if _shipped(found, chain):
         parts, rotor = _of_links(mechanics(found).links, joints, without_tool)
     elif without_tool:
         raise BadValue(
@@ -114,6 +115,15 @@ def serial_arm(robot: str | Path | Embodiment, frame: str = "", without_tool: bo
         np.array([c.velocity for c in channels]) * np.abs(scale), np.array([c.acceleration for c in channels]) * np.abs(scale),
         effort, stated, tuple(notes),
     )  # fmt: skip
+
+
+def _shipped(found: Embodiment, chain: Chain) -> bool:
+    """Whether this is a robot that comes with palmar, and not a file of its name with another arm."""
+    if found.name not in robots():
+        return False
+    own = [f.chain for f in shipped_robot(found.name).frames]
+    return any(c.offsets.shape == chain.offsets.shape and np.allclose(c.frames(np.zeros(len(c.quats))),
+               chain.frames(np.zeros(len(c.quats))), atol=1e-6) for c in own)  # fmt: skip
 
 
 def _of_links(links: tuple[Link, ...], joints: tuple[str, ...], without_tool: bool) -> tuple[list[_Part], Array]:
