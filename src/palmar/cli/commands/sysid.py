@@ -60,22 +60,9 @@ class SysId:
     json: bool = False
     """One JSON object with every figure on stdout."""
     only_with: ClassVar = {
-        n: "data"
-        for n in (
-            "robot",
-            "fit",
-            "test",
-            "known",
-            "units",
-            "torques",
-            "without_tool",
-            "frame",
-            "cutoff",
-            "episode",
-            "topic",
-            "plot",
-        )
-    }
+        "robot": "data", "fit": "data", "test": "data", "known": "data", "units": "data", "torques": "data", "without_tool": "data",
+        "frame": "data", "cutoff": "data", "episode": "data", "topic": "data", "plot": "data",
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()
