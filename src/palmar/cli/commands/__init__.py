@@ -20,12 +20,9 @@ from palmar.cli.commands.serve import Serve, ServeBody
 from palmar.cli.commands.share import Pull, Push
 from palmar.cli.commands.speed import Bench, Export
 from palmar.cli.commands.sysid import SysId
-<<<<<<< HEAD
 from palmar.cli.commands.teach import ProgressCommand, StudentCommand, TeacherCommand
 from palmar.cli.commands.transfer import Transfer
 from palmar.cli.commands.translate import Translate
-=======
->>>>>>> panda
 from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
