@@ -10,6 +10,7 @@ have no pictures and are not counted: simulation makes them for nothing. Each ar
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from making import NANO, Lab
@@ -21,7 +22,7 @@ from palmar.eval.stats import Rate
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
-from palmar.train.dagger import Dagger, dagger, in_simulation
+from palmar.train.dagger import Dagger, Gather, dagger
 from palmar.train.loop import TrainConfig, TrainRequest, train
 from palmar.train.student import StudentTraining, student
 from palmar.train.teacher import TeacherTraining, clone
@@ -57,18 +58,19 @@ def made(lab: Lab, arm: str, seed: int) -> tuple[Path, int]:
     guided, folder = distilled(lab, seed, first, rounds)
     if arm == DISTILLATION:
         return guided, sum(len(d) for d in sets(folder, rounds))
-    config = TrainConfig(steps=lab.size.steps, batch_size=64, validation=0.0, seed=first)
+    ema = max(0.0, min(0.999, 1 - 10 / lab.size.steps))  # as the student's
+    config = TrainConfig(steps=lab.size.steps, batch_size=64, validation=0.0, seed=first, ema=ema)
     wanted = sum(len(d) for d in sets(folder, rounds))
     if arm == CLONING:
-        data = as_many(lab.out / f"demos-{seed}", lab.episodes(DEMOS), wanted, first)
+        config_of = CollectConfig(lab.episodes(DEMOS), TASKS, first)
+        data = as_many(lab.out / f"demos-{seed}", config_of, wanted)
         request = TrainRequest(preset(NANO), [data], config, embodiment="arm7", paraphrases=paraphrases)
         return train(request, lab.out / f"cloning-{seed}", resume=True), len(data)
-    begin = Dataset(
-        collect(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), resume=True).root
-    )
+    begun = len(sets(folder, rounds)[0])
+    begin = as_many(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), begun)
     request = TrainRequest(preset(NANO), [begin], config, embodiment="arm7", paraphrases=paraphrases)
     plan = Dagger(rounds, lab.episodes(EPISODES), fall="none", seed=first + 10 * DEMOS, scratch=True)
-    last = dagger(request, lab.out / f"dagger-{seed}", plan, in_simulation(TASKS))[-1]
+    last = dagger(request, lab.out / f"dagger-{seed}", plan, practised(folder))[-1]
     return last.checkpoint, last.frames
 
 
@@ -91,13 +93,24 @@ def sets(folder: Path, rounds: int) -> list[Dataset]:
     return [Dataset(folder / n, cache=False) for n in ("demos", *(f"data-{i:02d}" for i in range(1, rounds + 1)))]
 
 
-def as_many(out: Path, episodes: int, frames: int, seed: int) -> Dataset:
-    """Demonstrations of the expert until they hold so many frames."""
+def practised(student: Path) -> Gather:
+    """Episodes that the learner drives and the expert labels, until they hold as many frames as that round of the student."""
+
+    def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Dataset:
+        config = CollectConfig(episodes, TASKS, seed, driver=str(driver), beta=beta)
+        return as_many(out, config, len(Dataset(student / out.name, cache=False)))
+
+    return gather
+
+
+def as_many(out: Path, config: CollectConfig, frames: int) -> Dataset:
+    """Episodes, at least those of the config, until they hold so many frames."""
     while True:
-        data = Dataset(collect(out, CollectConfig(episodes, TASKS, seed), resume=True, progress=False).root)
+        data = Dataset(collect(out, config, resume=True, progress=False).root)
         if len(data) >= frames:
             return data
-        episodes += max(1, round((frames - len(data)) * len(data.episodes) / len(data)))
+        more = max(1, round((frames - len(data)) * len(data.episodes) / len(data)))
+        config = replace(config, episodes=config.episodes + more)
 
 
 def answer(rows: Rows) -> str:
