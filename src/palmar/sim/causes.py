@@ -22,16 +22,16 @@ FAR: dict[str, dict[str, tuple[float, float]]] = {
         "white_balance": (0.2, 0.35), "rolling_shutter": (0.025, 0.035), "image_noise": (0.04, 0.07),
     },
     "timing": {
-        "action_delay": (4.0, 8.0), "action_jitter": (2.0, 4.0), "image_latency": (3.0, 6.0), "image_jitter": (2.0, 4.0),
-        "frame_drop": (0.2, 0.4),
+        "action_delay": (3.6, 6.4), "action_jitter": (1.2, 2.0), "image_latency": (3.0, 4.4), "image_jitter": (1.2, 2.0),
+        "frame_drop": (0.15, 0.3),
     },
     "joints": {
-        "backlash": (0.6, 1.5), "joint_friction": (0.03, 0.06), "stribeck": (0.02, 0.04), "servo_strength": (0.4, 0.6),
-        "servo_lag": (0.05, 0.12), "rate_limit": (0.5, 0.7), "gain": (0.4, 0.7), "grip_strength": (0.35, 0.45),
+        "backlash": (0.4, 1.0), "joint_friction": (0.025, 0.04), "stribeck": (0.015, 0.03), "servo_strength": (0.35, 0.5),
+        "servo_lag": (0.035, 0.06), "rate_limit": (0.45, 0.55), "gain": (0.25, 0.4), "grip_strength": (0.35, 0.45),
     },
     "things": {
-        "object_scale": (0.15, 0.22), "size_spread": (0.06, 0.1), "mass": (0.4, 0.7), "mass_spread": (0.2, 0.4),
-        "friction": (0.55, 0.65), "table_roll": (0.7, 1.2), "table_pitch": (0.7, 1.2), "table_height": (0.012, 0.018),
+        "object_scale": (0.12, 0.18), "size_spread": (0.055, 0.09), "mass": (0.3, 0.6), "mass_spread": (0.2, 0.35),
+        "friction": (0.52, 0.6), "table_roll": (0.6, 1.0), "table_pitch": (0.6, 1.0), "table_height": (0.011, 0.015),
         "grip_strength": (0.35, 0.45),
     },
     "surroundings": {
