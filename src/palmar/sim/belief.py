@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from palmar.kinematics import rotvec_to_matrix
+from palmar.kinematics import quat_to_matrix
 from palmar.links import Mount
-from palmar.sim.derived import ground
+from palmar.robot_parts import Camera
+from palmar.sim.derived import camera_pose, ground
 from palmar.sim.params import SPACE, WorldParams
 from palmar.sim.tasks import task
 from palmar.sim.world import World
@@ -41,7 +42,7 @@ class Belief:
         mount = next((m for m in world.mechanics.mounts if not m.link), None)
         camera = next((c for c in robot.cameras if mount is not None and c.name == mount.camera), None)
         if mount is not None and camera is not None:
-            self._camera = _pose(mount, camera.fov, world.params), _pose(mount, camera.fov, params)
+            self._camera = _pose(mount, camera, world.params), _pose(mount, camera, params)
 
     def _seen(self, p: Array) -> Array:
         """Where a point is taken to be [m]."""
@@ -98,9 +99,7 @@ class Belief:
         return self._poses[point] if point in self._poses else self.world.place(point)
 
 
-def _pose(mount: Mount, fov: float, params: WorldParams) -> tuple[Array, Array, float]:
+def _pose(mount: Mount, camera: Camera, params: WorldParams) -> tuple[Array, Array, float]:
     """Where a camera beside the robot stands [m], how it is turned [3, 3], and its vertical field of view [deg]."""
-    eye = np.array(mount.pos) + [params["camera_x"], params["camera_y"], params["camera_z"]]
-    pitch, yaw = np.deg2rad(params["camera_pitch"]), np.deg2rad(params["camera_yaw"])
-    turn = mount.rotation @ rotvec_to_matrix(np.array([pitch, 0, 0])) @ rotvec_to_matrix(np.array([0, yaw, 0]))
-    return eye, turn, params["fov"] + (fov - SPACE["fov"].nominal)
+    eye, quat, fov = camera_pose(mount, camera, params)
+    return eye, quat_to_matrix(quat), fov
