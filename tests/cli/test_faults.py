@@ -75,7 +75,10 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["eval", "--policy", "expert", "--world", f"twin:{2**70}"], f"world is 'twin:{2**70}'; expected sim, twin:SEED"),
+        (
+            ["eval", "--policy", "expert", "--world", f"twin:{2**70}"],
+            f"world is 'twin:{2**70}'; expected sim, twin:SEED",
+        ),
         (["eval", "--policy", "expert", "--world", f"twins:{'9' * 5000}"], "world is 'twins:999"),
         (["ground", "--world", "twin:1e308"], "world is 'twin:1e308'; expected sim, twin:SEED"),
         (["run", "reach", "--world", "twin:-1"], "world is 'twin:-1'; expected sim, twin:SEED"),
