@@ -15,7 +15,7 @@ from palmar.links import Mount
 from palmar.robot_parts import Camera
 from palmar.sim.params import SPACE, WorldParams
 from palmar.sim.rooms import Room
-from palmar.sim.space import SPREAD
+from palmar.sim.space import DEAD, SPREAD
 from palmar.sim.things import COLOURS, DESTINATIONS, Item
 from palmar.types import Array
 
@@ -136,9 +136,12 @@ def sliding(params: WorldParams, i: int | None = None) -> float:
 
 
 def contact(params: WorldParams) -> tuple[float, float]:
-    """MuJoCo's time constant [s] and damping ratio ζ of contacts. A mass on a damped spring that is never pulled back keeps
-    e = exp(-πζ / √(1 - ζ²)) of its speed, hence ζ = -ln e / √(π² + ln² e) (Hunt and Crossley 1975, linear case)."""
+    """MuJoCo's time constant [s] and damping ratio ζ of contacts. A mass that meets a damped spring and leaves it as soon as that
+    would pull keeps e = exp(-2 ζ / √(1 - ζ²) · atan(√(1 - ζ²) / ζ)) of its speed (Nagurka and Huang 2004), exp(-2) at ζ = 1,
+    which is as dead as contacts get here."""
     e = params["restitution"]
-    if e <= 0:
-        return SOLREF, 1.0
-    return SOLREF, float(-np.log(e) / np.hypot(np.pi, np.log(e)))
+    return SOLREF, 1.0 if e <= DEAD else float(np.interp(e, _KEPT, _ZETA))
+
+
+_ZETA = np.linspace(0.9995, 0.02, 400)
+_KEPT = np.exp(-2 * _ZETA / np.sqrt(1 - _ZETA**2) * np.arctan(np.sqrt(1 - _ZETA**2) / _ZETA))

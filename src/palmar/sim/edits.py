@@ -1,4 +1,4 @@
-"""Write parameters into a model that is compiled already: what `scenes.build` would have compiled, in a tenth of the time.
+"""Write parameters into a model that is compiled already: what `scenes.build` would have compiled, in a third of the time.
 
 Every value is the nominal model's own times or beside a number of the parameters, so that a thousand applications drift no
 more than one. What a scene consists of must stay (`kind_of`); where things stand and their colours may change with the scenario.

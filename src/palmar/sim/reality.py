@@ -84,7 +84,8 @@ def hidden(seed: int = 0) -> WorldParams:
     """
     _check(seed, "twin")
     rng = np.random.default_rng([23, seed])
-    return WorldParams({n: _away(SPACE[n], rng.uniform(0.4, 0.8), rng.uniform() < 0.5) for n in TWIN_ROWS})
+    values = {n: _away(SPACE[n], rng.uniform(0.4, 0.8), rng.uniform() < 0.5) for n in TWIN_ROWS}
+    return WorldParams({n: float(round(v)) if SPACE[n].unit == "ticks" else v for n, v in values.items()})
 
 
 def near(seed: int = 0) -> Reality:
@@ -112,7 +113,7 @@ def far(seed: int = 0) -> Reality:
             u, side = (uniform(seed, f"far {what} {name}") for what in ("size", "side"))
             below = p.high <= p.nominal or (p.low < p.nominal and side < 0.5 and p.nominal - most >= p.least)
             value = p.nominal + (least + u * (most - least)) * (-1 if below else 1)
-            values[name] = min(max(float(round(value)) if p.unit == "ticks" else value, p.least), p.most)
+            values[name] = min(max(value, p.least), p.most)
     return Reality(f"far:{seed}", WorldParams(values))
 
 
@@ -153,8 +154,7 @@ def _check(seed: int, kind: str) -> None:
 def _away(p: Param, share: float, down: bool) -> float:
     """A value at a share of the way from nominal to one end of the range."""
     end = p.low if (down and p.low < p.nominal) or p.high <= p.nominal else p.high
-    value = float(p.nominal + share * (end - p.nominal))
-    return float(round(value)) if p.unit == "ticks" else value
+    return float(p.nominal + share * (end - p.nominal))
 
 
 MAKERS = {"twin": twin, "near": near, "far": far, "other": other}

@@ -41,6 +41,8 @@ WEBCAM = "data sheets of webcams: 30 or 60 pictures a second, 0 … 2 ticks from
 MACHINE = "DIN ISO 2768-m and a machinist's level: 0.5° of a table that nobody levelled"
 SHUTTER = "data sheets of CMOS sensors: 10 … 33 ms to read out a picture"
 
+DEAD = 0.13533528323661270  # exp(-2): what a critically damped contact keeps, MuJoCo's own
+
 SPACE: dict[str, Param] = {
     p.name: p
     for p in (
@@ -75,10 +77,10 @@ SPACE: dict[str, Param] = {
         Param("exposure", "visual", 0.0, -0.5, 0.5, "stops", "light the camera takes in", -10, 10, WEBCAM),
         Param("white_balance", "visual", 0.0, -0.15, 0.15, "of 1", "too much red and too little blue", -0.9, 0.9, WEBCAM),
         Param("friction", "dynamics", 1.0, 0.5, 1.5, "×", "friction of objects, table and pads", 0, 10, SPEC),
-        Param("friction_spread", "dynamics", 0.0, 0.0, 0.3, "×", "how much rougher the roughest object is", 0, 5, CHOSEN),
-        Param("restitution", "dynamics", 0.0, 0.0, 0.2, "of 1", "speed kept in a bounce", 0, 0.95, CHOSEN),
+        Param("friction_spread", "dynamics", 0.0, 0.0, 0.3, "×", "how much rougher the roughest object is", 0, 5, CELLS),
+        Param("restitution", "dynamics", DEAD, DEAD, 0.3, "of 1", "speed kept in a bounce", 0, 0.9, CELLS),
         Param("mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass of the objects", 0.001, 1000, SPEC),
-        Param("mass_spread", "dynamics", 0.0, -0.15, 0.15, "×", "how much objects differ in mass", -0.9, 0.9, CHOSEN),
+        Param("mass_spread", "dynamics", 0.0, -0.15, 0.15, "×", "how much objects differ in mass", -0.9, 0.9, CELLS),
         Param("link_mass", "dynamics", 1.0, 0.8, 1.2, "×", "mass and inertia of the arm's links", 0.01, 100, SPEC),
         Param("damping", "dynamics", 1.0, 0.9, 1.1, "×", "joint damping", 0, 100, SPEC),
         Param("joint_friction", "dynamics", 0.0, 0.0, 0.02, "of force", "dry (Coulomb) friction of joints", 0, 1, GAZ),
@@ -100,10 +102,10 @@ SPACE: dict[str, Param] = {
         Param("frame_drop", "sensor", 0.0, 0.0, 0.1, "of 1", "share of pictures that are lost", 0, 0.99, WEBCAM),
         Param("rolling_shutter", "sensor", 0.0, 0.0, 0.02, "s", "from a picture's first row to its last", 0, 1, SHUTTER),
         Param("object_scale", "geometric", 1.0, 0.9, 1.1, "×", "size of the objects", 0.2, 5, SPEC),
-        Param("size_spread", "geometric", 0.0, -0.05, 0.05, "×", "how much objects differ in size", -0.7, 0.7, CHOSEN),
+        Param("size_spread", "geometric", 0.0, -0.05, 0.05, "×", "how much objects differ in size", -0.7, 0.7, CELLS),
         Param("object_x", "geometric", 0.0, -0.01, 0.01, "m", "things stand further away", -1, 1, SPEC),
         Param("object_y", "geometric", 0.0, -0.01, 0.01, "m", "things stand further left", -1, 1, SPEC),
-        Param("table_height", "geometric", 0.0, -0.01, 0.01, "m", "table under the robot's idea of it", -0.5, 0.5, CHOSEN),
+        Param("table_height", "geometric", 0.0, -0.01, 0.01, "m", "table under the robot's idea of it", -0.5, 0.5, CELLS),
         Param("table_roll", "geometric", 0.0, -0.5, 0.5, "deg", "table tilted sideways, about x", -20, 20, MACHINE),
         Param("table_pitch", "geometric", 0.0, -0.5, 0.5, "deg", "table tilted away, about y", -20, 20, MACHINE),
         *(
