@@ -12,6 +12,7 @@ from palmar.errors import BadValue, UnknownName
 from palmar.lab.before_after import Tables
 from palmar.lab.collect import CollectConfig
 from palmar.lab.suite import EvalConfig, swapped
+from palmar.robots.bimanual14 import bimanual14
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.sim import compounds, instructions, tasks
@@ -263,7 +264,19 @@ def test_a_camera_that_stands_elsewhere_shows_things_elsewhere(world):
     assert right.item(0) == pytest.approx(world.item(0), abs=1e-9)
     assert 0.01 < np.linalg.norm(wrong.item(0) - world.item(0)) < 0.04
     assert wrong.tcp == pytest.approx(world.tcp, abs=1e-4)
+    obs = world.load(sample("insert", "layout", 1), WorldParams({"camera_roll": 5.0}))
+    assert np.linalg.norm(Belief(world, NOMINAL, obs, True).item(0) - world.item(0)) > 0.005
     assert Belief(world, NOMINAL, obs).item(0) == pytest.approx(world.item(0))
+
+
+def test_each_arm_has_its_own_zero_offsets():
+    zeros = {"zero_2": 0.5, "zero_8": -1.0}  # of the left shoulder and the right one
+    world = World(bimanual14(), images=False)
+    obs = world.load(sample(tasks.names("bimanual14")[0], "layout", 1), WorldParams(zeros))
+    right, wrong = Belief(world, world.params, obs, True), Belief(world, NOMINAL, obs, True)
+    for frame in world.embodiment.frames:
+        assert right.place(frame.name)[0] == pytest.approx(world.place(frame.name)[0], abs=1e-3)
+        assert np.linalg.norm(wrong.place(frame.name)[0] - world.place(frame.name)[0]) > 2e-3
 
 
 @pytest.mark.parametrize("shape", ["drawer", "door"])

@@ -160,6 +160,8 @@ def test_a_name_that_is_none_is_refused_with_every_form(name):
         BadValue, match=r"expected sim, twin:SEED, near:SEED, far:SEED, other:SEED\. Next: sim, or near:0"
     ):
         reality.reality("near:0-3")
+    with pytest.raises(BadValue, match=r"world is 'twins:1'; expected sim, twin:SEED"):
+        reality.reality("twins:1")  # and not plain simulation
     for make in reality.MAKERS.values():
         with pytest.raises(BadValue, match=r"is -1; expected 0 or more"):
             make(-1)

@@ -10,7 +10,8 @@ from palmar.kinematics import quat_to_matrix
 from palmar.links import Mount
 from palmar.robot_parts import Camera
 from palmar.sim.derived import camera_pose, ground
-from palmar.sim.params import SPACE, WorldParams
+from palmar.sim.params import WorldParams
+from palmar.sim.space import ZEROS
 from palmar.sim.tasks import task
 from palmar.sim.world import World
 from palmar.types import Array, Observation
@@ -23,8 +24,9 @@ class Belief:
     parameters (friction, sizes) can be wrong.
 
     measured: the gripper is where the robot's kinematics put it by the measured joint angles less their believed zero errors
-    (`zero_1` … [deg], by joint along the frame's path); things are where the first camera that stands beside the robot shows
-    them, pixel and depth, if that stood where it is believed to stand. A robot without such a camera sees them where they are.
+    (`zero_1` … [deg], counted as `Actuators` does); things are where the first camera that stands beside the robot shows them,
+    pixel and depth, if that stood where it is believed to stand (lens distortion left out; turns of things are true). A robot
+    without such a camera sees them where they are.
     """
 
     def __init__(self, world: World, params: WorldParams, obs: Observation, measured: bool = False) -> None:
@@ -34,11 +36,13 @@ class Belief:
         if not measured:
             return
         robot = world.embodiment
-        command = robot.measured(obs.state)
+        command, zeros = robot.measured(obs.state), np.zeros(len(robot.channels))
+        turning = [i for i in np.flatnonzero(robot.moves_joint) if robot.channels[i].kind != "prismatic"]
+        for k, i in enumerate(turning[:ZEROS], 1):
+            zeros[i] = np.deg2rad(params[f"zero_{k}"])
         for frame in robot.frames:
             q = robot.positions(frame, command)
-            zeros = [params[f"zero_{k}"] if f"zero_{k}" in SPACE else 0.0 for k in range(1, len(q) + 1)]
-            self._poses[frame.name] = frame.chain.forward(q - np.deg2rad(zeros))
+            self._poses[frame.name] = frame.chain.forward(q - zeros[robot.path(frame)])
         mount = next((m for m in world.mechanics.mounts if not m.link), None)
         camera = next((c for c in robot.cameras if mount is not None and c.name == mount.camera), None)
         if mount is not None and camera is not None:

@@ -166,7 +166,7 @@ def check_world(name: str, many: bool = False) -> None:
         worlds = _seeds(name)
     except ValueError:
         worlds = None
-    if worlds is not None and (many or len(worlds) == 1):
+    if worlds is not None and (many or (len(worlds) == 1 and name.partition(":")[0] in ("sim", *GRADES))):
         return
     kinds = ", ".join(f"{g}:SEED" for g in GRADES)
     forms = f"sim, {kinds}" + (", GRADE:FIRST-LAST or twins:N (several in turn)" if many else "")
