@@ -48,6 +48,15 @@ def test_mass_friction_size_and_parameters_are_those_of_the_world(world):
     assert found["target.quat.w"] ** 2 + found["target.quat.z"] ** 2 == pytest.approx(1, abs=1e-3)
 
 
+def test_the_size_is_that_of_the_thing_and_not_of_all_things():
+    made = World(images=False)
+    made.physics = True
+    made.load(tasks.sample("pick", seed=3), WorldParams({"object_scale": 1.1, "size_spread": 0.05}))
+    ball = made.scenario.target
+    assert made.scenario.items[ball].shape == "ball"
+    assert told(made)["target.half.x"] == pytest.approx(made.model.geom_size[made.model.geom(f"item{ball}").id, 0])
+
+
 def test_the_state_is_told_without_noise(world):
     a, b = told(world), told(world)
     one, two = world.observe().state, world.observe().state

@@ -23,8 +23,9 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.robots import mechanics
+from palmar.sim.derived import item_scale
 from palmar.sim.params import SPACE
-from palmar.sim.things import DESTINATIONS, half_extent
+from palmar.sim.things import half_extent
 from palmar.types import Array
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def values(world: World) -> dict[str, float]:
     body, item = world.body_of(target), world.scenario.items[target]
     twist = np.zeros(6)
     mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_BODY, body, twist, 0)
-    scale = 1.0 if item.shape in DESTINATIONS else world.params["object_scale"]
-    half = half_extent(item) * scale
+    half = half_extent(item) * (1.0 if item.kind.foot else item_scale(target, world.params))
     found = dict(zip((f"true.{n}" for n in robot.state_names), map(float, world.exact_state()), strict=True))
     found |= _vector("hand", "xyz", world.tcp) | _vector("target.quat", "wxyz", data.xquat[body])
     found |= _vector("target.spin", "xyz", twist[:3]) | _vector("target.vel", "xyz", twist[3:])
