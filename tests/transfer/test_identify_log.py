@@ -14,6 +14,7 @@ from palmar.transfer.identify_log import TorqueFitConfig, identify_torques
 from palmar.transfer.inertia import consistent
 from palmar.transfer.rigid_body import structural_base
 from palmar.transfer.torque_choice import choose, weights_of
+from palmar.transfer.torque_errors import compared
 from palmar.transfer.torque_fit import Stretch, normal, prior_of, solve
 from palmar.transfer.torque_identification import TorqueIdentification
 from palmar.transfer.torque_intervals import NORMAL95, separable, uncertainty
@@ -174,6 +175,14 @@ def test_no_file_is_told(tmp_path):
 def test_a_log_that_tells_nothing_is_refused(log, change, window, message):
     with pytest.raises(BadValue, match=message):
         identify_torques(change(log), ARM, window, config=QUICK)
+
+
+def test_gaps_beside_the_test_stretch_do_no_harm(log):
+    left = ((log.time < 4.5) | (log.time >= 7.0)) & ((log.time < 9.5) | (log.time >= 9.7))
+    ragged = replace(log, time=log.time[left], q=log.q[left], torque=log.torque[left], dq=log.dq[left])
+    again = identify_torques(ragged, ARM, (0.5, 4.5), (7.0, 9.5), replace(QUICK, next_motion=False))
+    assert max(again.rms_test) < 0.3  # fitted on 4 s of the 6.5 s
+    assert compared(again, ARM, ragged, (7.0, 9.5)).rms == pytest.approx(again.rms_test, rel=0.15)
 
 
 def test_the_test_stretch_may_not_overlap(log):

@@ -90,6 +90,21 @@ def test_what_can_be_mended_is_and_is_told(log):
     np.testing.assert_array_equal(check_log(turned, ARM, 8.0).q, log.q)
 
 
+def test_a_stretch_is_looked_at_from_no_farther_than_a_gap(log):
+    end = log.time[-1]
+    for start, stop, low, high in ((1.5, 2.5, 0.5, 3.5), (0.5, 2.5, 0.0, 3.5), (1.5, end, 0.5, end)):
+        seen = log.around(start, stop, 1.0, 0.06).time
+        assert (seen[0], seen[-1]) == pytest.approx((low, high), abs=0.011)
+    for begin, back, low, high in (
+        (0.2, 1.5, 1.5, 3.5),
+        (0.8, 1.0, 1.0, 3.5),
+        (2.5, 3.9, 0.5, 2.5),
+        (2.7, 2.9, 0.5, 2.7),
+    ):
+        seen = without(log, begin, back).around(1.5, 2.5, 1.0, 0.06).time
+        assert (seen[0], seen[-1]) == pytest.approx((low, high), abs=0.011)
+
+
 def test_velocities_and_accelerations_are_those_of_the_motion(log):
     plain = checked(replace(log, dq=None))
     given = checked(log)

@@ -165,27 +165,11 @@ def _errors(
     log: TorqueLog, test: Window, arm: SerialArm, config: TorqueFitConfig, choice: Choice, theta: Array
 ) -> tuple[Array, Array]:
     """RMS error [J] of a stretch with the fitted parameters, and with the description's inertias alone."""
-    log.cut(*test)  # there is something
-    margin = BEFORE
-    for edge, way in ((test[0], -1), (test[1], 1)):  # no farther than the first gap
-        near = (
-            log.cut(min(edge, edge + way * margin) - 1e-9, max(edge, edge + way * margin) + 1e-9)
-            if _reaches(log, edge, way)
-            else None
-        )
-        if near is not None and np.diff(near.time).max() > 0.5 / config.cutoff:
-            margin = 0.0
-    whole = _stretch(log.cut(test[0] - margin, test[1] + margin), arm, config, trimmed=False)
+    whole = _stretch(log.around(*test, BEFORE, 0.5 / config.cutoff), arm, config, trimmed=False)
     inside = (whole.time >= test[0]) & (whole.time < test[1])
     errors = (whole.torque - whole.design(choice) @ theta, whole.torque - whole.rigid @ arm.inertia.ravel())
     one, two = (np.sqrt(np.mean(e[inside] ** 2, axis=0)) for e in errors)
     return one, two
-
-
-def _reaches(log: TorqueLog, edge: float, way: int) -> bool:
-    """Whether two samples or more lie beyond this edge."""
-    beyond = (log.time - edge) * way > 0
-    return bool(beyond.sum() >= 2)
 
 
 def _estimates(

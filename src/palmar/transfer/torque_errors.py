@@ -34,8 +34,8 @@ def compared(
     """Over a stretch of a log [s], or all of it. Raises `BadValue` as `identify_torques` does for a log that is not the arm's."""
     log = check_log(log, arm, found.cutoff)
     start, stop = window or (float(log.time[0]), float(np.nextafter(log.time[-1], np.inf)))
-    log.cut(start, stop)  # there is something
-    motion = sampled(log.cut(start - BEFORE, stop + BEFORE), MOTION * found.cutoff, 0.5 / found.cutoff)
+    longest = 0.5 / found.cutoff
+    motion = sampled(log.around(start, stop, BEFORE, longest), MOTION * found.cutoff, longest)
     shown = (motion.time >= start) & (motion.time < stop)
     predicted = found.predict(arm, motion.q, motion.dq, motion.ddq)
     measured, predicted = (lowpass(x, found.cutoff, motion.dt)[shown] for x in (motion.torque, predicted))

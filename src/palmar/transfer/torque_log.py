@@ -76,6 +76,15 @@ class TorqueLog:
             )
         return replace(self, time=self.time[keep], q=self.q[keep], torque=self.torque[keep], dq=dq)
 
+    def around(self, start: float, stop: float, margin: float, longest: float) -> TorqueLog:
+        """As `cut`, with up to `margin` [s] on either side for filters to look at, but nothing beyond a gap above `longest` [s]."""
+        self.cut(start, stop)  # there is something
+        first, last = np.searchsorted(self.time, [start, stop]) - [0, 1]
+        gaps = np.flatnonzero(np.diff(self.time) > longest)
+        low = max([start - margin, *self.time[gaps[gaps < first] + 1]])
+        high = min([stop + margin, *np.nextafter(self.time[gaps[gaps >= last]], np.inf)])
+        return self.cut(low, high)
+
     def orderly(self) -> TorqueLog:
         """Without rows that repeat the time of the row before. Raises `BadValue` where time runs backwards, or many repeat."""
         step = np.diff(self.time)
