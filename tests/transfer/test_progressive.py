@@ -93,6 +93,16 @@ def test_trials_that_a_person_makes_are_waited_for(tmp_path):
         practice.trials(CONFIG.levels[1], tmp_path, 0, 1)
 
 
+def test_trials_of_one_policy_do_not_count_for_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("palmar.train.loop.train", lambda request, folder, **_: folder)
+    monkeypatch.setattr(Practice, "simulated", lambda *_: [0])
+    practice = Practice(real=tmp_path / "set", told=(True,) * 20)
+    assert practice.trials(LEVELS[2], tmp_path, 0, 10) == [True] * 10
+    practice.fit(LEVELS[0], tmp_path / "next", None)
+    with pytest.raises(NoTrials, match="waits for 10 trials of"):
+        practice.trials(LEVELS[3], tmp_path / "next", 0, 10)
+
+
 def test_another_config_a_damaged_state_and_too_few_trials_are_refused(tmp_path):
     made = Trained(1.0, 1.0)
     progress(CONFIG, tmp_path, made.fit, made.attempt)

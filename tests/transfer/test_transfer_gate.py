@@ -105,6 +105,8 @@ def test_the_command_judges_recordings_alone(tmp_path, capsys):
     assert main(["transfer", "c", "b", "a", "--real", *reversed(real), "--sim", *reversed(sim), "--json"]) == 1
     figures = json.loads(capsys.readouterr().out)
     assert figures["verdict"] == "no-go" and figures["ranking"]["pearson"]["n"] == 3
+    assert main(["transfer", *counts, "--real", real[0], "--sim", *sim]) == 2
+    assert "holds the trials of one policy, and 3 are named; expected a file of each" in capsys.readouterr().err
     few = saved(tmp_path, "few", 3, 3, world="twin:0")
     assert main(["transfer", "a", "--real", few, "--sim", sim[0]]) == 1
     assert "A go takes at least 16 more if every one succeeds" in capsys.readouterr().out
@@ -164,6 +166,7 @@ def test_the_command_tries_an_expert_in_a_reality_until_its_verdict(tmp_path, ca
             "need is 0.9 and want 0.8; expected need below want",
         ),
         (["a", "--body", "twin:0", "--widen", "2"], "--widen 2.0 counts only with --identified"),
+        (["a", "--real", "x", "--seed", "7"], "--seed 7 counts only with --body"),
         (["a", "--body", "twin:0"], "no checkpoint at 'a'"),
         (["expert", "--real", "none.json"], "no results at 'none.json'. Next: palmar eval"),
     ],

@@ -24,9 +24,9 @@ LEAST_DEMOS, MOST_DEMOS = 50, 100
 class Practice:
     """preset: of a policy that begins anew; init: checkpoint to begin from instead. episodes: demonstrations of the scripted
     expert in simulation, for each strength. real: folder of a LeRobot set recorded in the reality, such as by teleoperation. told:
-    outcomes of trials that a person made there, for the gate that waits; or attempt: a function that makes them (`on_body`).
-    world: a simulated one in its place (twin:SEED), where `demos` demonstrations are made when `real` is None. processes: of the
-    simulation. data: folder that demonstrations are collected in."""
+    outcomes of trials that a person made there, for the gate that waits and no other; or attempt: a function that makes them
+    (`on_body`). world: a simulated one in its place (twin:SEED), where `demos` demonstrations are made when `real` is None.
+    processes: of the simulation. data: folder that demonstrations are collected in."""
 
     preset: str = "palmar-tiny"
     init: Path | None = None
@@ -60,13 +60,15 @@ class Practice:
     # ------------------------------------------------------------------------------------------------ training
 
     def fit(self, level: Level, folder: Path, before: Path | None) -> Path:
-        """The checkpoint of a level, trained in `folder` from the one before. Interrupted, it goes on."""
+        """The checkpoint of a level, trained in `folder` from the one before. Interrupted, it goes on. Trials that were told until
+        now are forgotten: they cannot have been made with it."""
         from palmar.models.presets import preset
         from palmar.train.loop import train
         from palmar.train.recipe import Recipe, Stage
         from palmar.train.request import TrainRequest
         from palmar.train.run import TrainConfig
 
+        self._told.clear()
         sets: list[Any] = [self.simulated(level.strength)] if level.sim > 0 else []
         mixture = None
         if level.sim < 1:

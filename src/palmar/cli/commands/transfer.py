@@ -42,7 +42,7 @@ class Transfer:
     --log."""
     real: tuple[Path, ...] = ()
     """Recorded trials of each policy, in their order: files of `palmar eval --out`, or of `palmar run --log`, from which the
-    policy's runs are taken."""
+    policy's runs are taken; one log may do for all."""
     sim: tuple[Path, ...] = ()
     """Results of each policy in simulation, in their order (palmar eval --out), instead of running them here; nothing is
     predicted then."""
@@ -73,7 +73,7 @@ class Transfer:
     timeout: Seconds = 15.0
     """Of a trial [s]."""
     seed: Seed = 0
-    """Of the first table of --body."""
+    """With --body: of the first table there."""
     sim_seed: Seed = 600_000
     """Of the first simulated table, and of the worlds."""
     out: Path | None = None
@@ -85,7 +85,7 @@ class Transfer:
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
-    only_with: ClassVar = {"widen": "identified", "trials": "body"}
+    only_with: ClassVar = {"widen": "identified", "trials": "body", "seed": "body"}
 
     def run(self, console: Screen) -> Answer:
         go, config = self._checked()
@@ -172,6 +172,11 @@ class Transfer:
 
         files = self.real * len(self.policies) if len(self.real) == 1 else self.real
         found = [recorded(f, p) for f, p in zip(files, self.policies, strict=True)] if files else []
+        if len(self.real) == 1 < len(found) and found[0].tasks:  # results name no policy; a log does
+            raise BadValue(
+                f"'{self.real[0]}' holds the trials of one policy, and {len(found)} are named; expected a file of each. "
+                f"Next: --real with {len(found)} files, or a log of palmar run --log"
+            )
         if found:
             check_alike(found)
         return found
