@@ -11,6 +11,7 @@ from palmar.errors import BadValue
 from palmar.models.base import pixels
 from palmar.models.imagenet import ImagenetConfig
 from palmar.models.presets import imagenet_tiny, palmar_nano
+from palmar.models.vision import PretrainedVisionConfig
 from palmar.train.features import FeatureData, frozen_tower, with_features
 from palmar.train.feed import Feed
 from palmar.train.loop import TrainConfig
@@ -73,6 +74,9 @@ def test_only_a_frozen_tower_has_features_to_keep():
     for model in (palmar_nano(), replace(SMALL, vision=ImagenetConfig(2, frozen=False))):
         with pytest.raises(BadValue, match=r"has no frozen vision tower.*Next: imagenet-tiny"):
             frozen_tower(model)
+    random = replace(SMALL, vision=PretrainedVisionConfig("vit", size=32, width=16, layers=1, heads=2))
+    with pytest.raises(BadValue, match=r"has random weights.*Next: imagenet-tiny"):
+        with_features(TrainRequest(random, Told(20), config))
     with pytest.raises(BadValue, match=r"features are kept of single pictures of one\. Next"):
         with_features(TrainRequest(replace(SMALL, history=(-1, 0)), Told(20), config))
 

@@ -136,13 +136,20 @@ def frozen_tower(config: ModelConfig) -> Any:
 
 
 def with_features(request: TrainRequest) -> TrainRequest:
-    """The same training on features that are computed once. Raises `BadValue` for a model without a frozen tower, and for one that
-    looks at more pictures than that of the present."""
+    """The same training on features that are computed once. Raises `BadValue` for a model without a frozen tower, for one whose
+    weights are not its own, and for one that looks at more pictures than that of the present."""
     vision = frozen_tower(request.model)
     if request.model.offsets != (0,) or request.others:
         raise BadValue(
             f"preset '{request.model.preset}' looks at steps {request.model.offsets}, of {1 + len(request.others)} robots; "
             "features are kept of single pictures of one. Next: without --frozen-features"
+        )
+    if (
+        getattr(vision, "path", "published") == "" or request.pretrained is not None
+    ):  # one built here would be another one
+        raise BadValue(
+            f"the vision tower of '{request.model.preset}' has random weights, or takes them from --pretrained; expected one that "
+            "brings its own. Next: imagenet-tiny, a preset with the path of a tower, or without --frozen-features"
         )
     encoder = vision.build(0)
     sets: Sequence[Source] = [FeatureData(s, encoder) for s in request.sets]

@@ -29,8 +29,8 @@ from palmar.train.run import TrainConfig
 @dataclass(frozen=True)
 class StudentTraining:
     """preset: of the student. tasks, robot: of the tables, all that fit when ("all",). demos: that the teacher drives before the
-    first training; then `rounds` rounds of `episodes` that the student drives (a share `beta`^round of them the teacher) and the
-    teacher labels. steps: of each training, batches of `batch_size`. weight, distance, sigma: of `Distill`. horizon: of the
+    first training; then `rounds` rounds of `episodes` that the student drives (a share `beta`^round of them the scripted expert)
+    and the teacher labels. steps: of each training, batches of `batch_size`. weight, distance, sigma: of `Distill`. horizon: of the
     student's chunk. strength: of the randomised worlds. scratch: each round trains anew; else it goes on from the round before,
     whose normaliser must still fit."""
 
@@ -104,16 +104,17 @@ def student(
 
 
 def pictured(teacher: str, training: StudentTraining, processes: int | None = None) -> Gather:
-    """Collects episodes with pictures and physics that the teacher labels. beta 1: the teacher drives; else the student does, and
-    the scripted expert a share `beta`."""
+    """Collects episodes with pictures and physics that the teacher labels. The driver is the teacher, or else the student and, a
+    share `beta`, the scripted expert."""
 
     def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:
         from palmar.data.reader import Dataset
         from palmar.lab.collect import CollectConfig, collect
         from palmar.sim.params import Randomization
 
+        share = 0.0 if str(driver) == str(Path(teacher)) else beta
         config = CollectConfig(
-            episodes, training.tasks, seed, Randomization(training.strength), driver=str(driver), beta=0.0 if beta == 1 else beta,
+            episodes, training.tasks, seed, Randomization(training.strength), driver=str(driver), beta=share,
             robot=training.robot, physics=True, labeler=teacher,
         )  # fmt: skip
         collect(out, config, processes, resume=True, progress=False)
