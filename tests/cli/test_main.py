@@ -470,6 +470,7 @@ ESTIMATE = {"value": 1.0, "low": 0.9, "high": 1.1, "unit": "", "identified": Tru
         ({"estimates": {"gain": ESTIMATE | {"value": "much"}}}, "it lacks what one has"),
         ({"estimates": {"gain": ESTIMATE | {"value": 5.0}}}, "gain is 5.0, outside its interval 0.9 … 1.1"),
         ({"estimates": {"gian": ESTIMATE}}, "unknown world parameter 'gian'"),
+        ({"format": "palmar torque identification 1"}, "it is of torques, from palmar sysid --data"),
     ],
 )
 def test_an_identification_that_is_none_is_named(content, message, tmp_path, capsys) -> None:

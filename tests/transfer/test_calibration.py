@@ -161,6 +161,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
         read_part(file)
 
 
+def test_nothing_held_out_is_none_in_the_file(tmp_path: Path) -> None:
+    found = calibrate(Made(11, 6).views, ROBOT, CalibrationConfig(zeros=False, lens="simulated"))
+    (tmp_path / "camera.json").write_text(found.to_json())
+    assert np.isnan(found.held_out) and json.loads(found.to_json())["held_out"] is None
+    assert np.isnan(CameraCalibration.load(tmp_path / "camera.json").held_out)
+
+
 def test_a_calibration_with_a_number_that_is_none_is_refused(
     tmp_path: Path, beside: tuple[Made, CameraCalibration]
 ) -> None:

@@ -205,5 +205,13 @@ def test_pictures_that_cannot_be_used_are_refused(recorded: Path, pictured: Path
         fit_translation(recorded, pictured, {"front": (96, 96)}, "magic")  # type: ignore[arg-type]
     with pytest.raises(BadValue, match="two or more of one size"):
         train_cycle(scenes(4), scenes(4, side=48))
-    for words in ([], ["--out", "x"], ["--out", "x", "--data", "y"]):
+    both = ["--real", str(recorded), "--sim", str(pictured)]
+    told = ["--data", str(recorded), "--by", "z", "--steps", "9"]
+    for words in (
+        [],
+        ["--out", "x"],
+        ["--out", "x", "--data", "y"],
+        ["--out", "x", *told],
+        ["--out", "x", *both, "--steps", "9"],
+    ):
         assert main(["translate", *words]) == 2

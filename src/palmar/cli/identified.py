@@ -1,4 +1,4 @@
-"""Worlds drawn from a file of `palmar sysid --out`, as commands take it."""
+"""Worlds drawn from files of `palmar sysid --out` and `palmar calibrate --out`, as commands take them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def _read(path: Path) -> Identification | CameraCalibration:
     from palmar.transfer.calibrated import CameraCalibration
     from palmar.transfer.digital_twin import camera_ranges, read_part
     from palmar.transfer.posterior import posterior
+    from palmar.transfer.torque_identification import FORMAT as TORQUES
 
     regular_file(path)
     why = "it is not JSON"
     try:
-        if path.exists():
-            json.loads(path.read_text("utf-8"))
+        told = json.loads(path.read_text("utf-8")) if path.exists() else None
         why = "it lacks what one has, or holds something else in its place"
+        if isinstance(told, dict) and told.get("format") == TORQUES:
+            why = "it is of torques, from palmar sysid --data, and no world takes those; without --data it makes one of a world"
         found = read_part(path)
         for name, e in found.estimates.items():
             if not e.low <= e.value <= e.high:

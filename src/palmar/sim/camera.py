@@ -85,9 +85,13 @@ class Renderer:
         self._update(data, camera, ())
         seen = np.empty((self._picture.height, self._picture.width), np.float32)
         self._read(None, seen)
+        return self._metres(seen)
+
+    def _metres(self, buffer: Array) -> Array:
+        """float32[H, W], rows from the top: distance from the camera's plane [m] of a depth buffer as OpenGL has it."""
         extent, clip = self._model.stat.extent, self._model.vis.map
         near, far = clip.znear * extent, clip.zfar * extent
-        return np.ascontiguousarray(near / (1 - seen[::-1] * (1 - near / far)))
+        return np.ascontiguousarray(near / (1 - buffer[::-1] * (1 - near / far)))
 
     def upload(self) -> None:
         """Give the graphics side the model's textures again, after they were changed."""

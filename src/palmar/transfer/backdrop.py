@@ -49,11 +49,7 @@ class Segments(Renderer):
         buffer = np.empty((self._picture.height, self._picture.width), np.float32)
         with self._gl.current():
             mujoco.mjr_readPixels(None, buffer, self._picture, self._context)
-        near, far = (self._model.vis.map.znear, self._model.vis.map.zfar)
-        extent = self._model.stat.extent
-        near, far = near * extent, far * extent
-        depth = near / (1 - np.clip(buffer[::-1], 0, 1 - 1e-7) * (1 - near / far))
-        return geoms[np.minimum(number, self._scene.ngeom)], depth.astype(np.float32)
+        return geoms[np.minimum(number, self._scene.ngeom)], self._metres(buffer)
 
 
 class Backdrop:

@@ -120,7 +120,8 @@ class CameraCalibration:
         ]  # fmt: skip
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
+        held_out = self.held_out if np.isfinite(self.held_out) else None  # JSON has no NaN
+        return json.dumps({"format": FORMAT, **asdict(self), "held_out": held_out}, indent=1)
 
     @classmethod
     def load(cls, path: str | Path) -> CameraCalibration:
@@ -135,6 +136,7 @@ class CameraCalibration:
             row: dict[str, Any] = json.loads(file.read_text("utf-8"))
             if row.pop("format") != FORMAT:
                 raise ValueError("another format")
+            row["held_out"] = float("nan") if row["held_out"] is None else row["held_out"]
             row["estimates"] = {n: Estimate(**e) for n, e in row["estimates"].items()}
             for name in ("position", "quat", "board_position", "board_quat", "findings"):
                 row[name] = tuple(row[name])

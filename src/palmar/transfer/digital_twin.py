@@ -28,8 +28,9 @@ CAMERA = {
 
 
 def camera_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
-    """{camera_x … camera_yaw, fov: (low, high)} of worlds in which the robot's camera is where it was found, by its 95 % intervals;
-    what was not identified is left out. Raises `UnknownName` and `BadValue` for a robot or a camera the simulator has not."""
+    """{camera_x … camera_roll, fov: (low, high)} of worlds in which the robot's camera is where it was found, by its 95 %
+    intervals; what was not identified is left out. Raises `UnknownName` and `BadValue` for a robot or a camera that the simulator
+    has not."""
     made = robot(found.robot)
     mount = next((m for m in mechanics(made).mounts if m.camera == found.camera and not m.link), None)
     camera = next((c for c in made.cameras if c.name == found.camera), None)

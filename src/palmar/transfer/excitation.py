@@ -62,8 +62,8 @@ def _fade(t: Array, seconds: float) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Excitation:
-    """A motion for one parameter. before, after: half-width of its 95 % interval as it is, and with this motion "
-    "recorded as well."""
+    """A motion for one parameter. before, after: half-width of its 95 % interval as it is, and with this motion
+    recorded as well."""
 
     motion: FourierMotion
     parameter: int

@@ -154,8 +154,8 @@ def _of_file(path: Path, joints: tuple[str, ...]) -> list[_Part]:
 
 
 def _zero_pose(tree: Tree, joints: tuple[str, ...]) -> dict[str, tuple[int, Array, Array]]:
-    """{body: (joint of the chain that carries it, rotation, position)} with the chain's joints at 0, others where "
-    "they are drawn."""
+    """{body: (joint of the chain that carries it, rotation, position)} with the chain's joints at 0, others where
+    they are drawn."""
     out: list[tuple[int, Array, Array]] = []
     for body in tree.bodies:
         joint, R, p = (-1, np.eye(3), np.zeros(3)) if body.parent < 0 else out[body.parent]

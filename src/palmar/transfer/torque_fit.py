@@ -74,8 +74,8 @@ class Stretch:
         return self._friction[key]
 
     def design(self, choice: Choice) -> Array:
-        """float[N, J, P]: the parameters are the links' inertias, the rotors' where they count, and each joint's "
-        "friction, in a row."""
+        """float[N, J, P]: the parameters are the links' inertias, the rotors' where they count, and each joint's
+        friction, in a row."""
         N, J, R = self.rigid.shape
         widths = [len(m.terms) for m in choice]
         at = R + J * self.rotors
@@ -146,8 +146,8 @@ class Prior:
 
 
 def prior_of(stretch: Stretch, choice: Choice, spread: Array | float) -> Prior:
-    """The description's inertias at a relative spread, of all links or float[J]; friction and offsets within what "
-    "joints of such torques have."""
+    """The description's inertias at a relative spread, of all links or float[J]; friction and offsets within what
+    joints of such torques have."""
     seen = 2 * np.abs(stretch.torque).max(axis=0) + 1e-9
     largest = np.where(np.isfinite(stretch.arm.torque), stretch.arm.torque, seen)
     wide = [

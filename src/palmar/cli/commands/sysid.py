@@ -29,8 +29,8 @@ class SysId:
     robot: str = "arm7"
     """With --data: a robot that comes with palmar, a robot file, or a URDF or MJCF file, whose inertias are then read too."""
     data: Path | None = None
-    """A log: CSV or Parquet (columns time, q1, dq1, tau1 … or joint1.pos, joint1.vel, joint1.effort), a LeRobot data "
-    "set, a ROS 2 bag."""
+    """A log: CSV or Parquet (columns time, q1, dq1, tau1 … or joint1.pos, joint1.vel, joint1.effort), a LeRobot data
+    set, a ROS 2 bag."""
     fit: str = ""
     """With --data: FROM:TO, the seconds that are fitted; all where not given."""
     test: str = ""

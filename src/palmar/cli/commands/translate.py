@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -59,6 +59,10 @@ class Translate:
                 "--real and --sim name the pictures of both places; expected both. Next: palmar collect --out sim --strength "
                 "0 for --sim"
             )
+        if self.kind == "colour":
+            usual = {f.name: f.default for f in fields(self) if f.name in ("minutes", "steps", "seed")}
+            if stray := [n for n, value in usual.items() if getattr(self, n) != value]:
+                raise BadValue(f"--{stray[0]} counts only with --kind network. Next: leave --{stray[0]} out")
         from palmar.models import translation
         from palmar.policy import check_policy, load_policy
         from palmar.transfer.cycle import CycleConfig
@@ -95,6 +99,9 @@ class Translate:
         from palmar.models import translation
         from palmar.transfer.translate import translate_dataset
 
+        own = ("data", "by", "out", "json")
+        if stray := [f.name for f in fields(self) if f.name not in own and getattr(self, f.name) != f.default]:
+            raise BadValue(f"--{stray[0]} counts without --data, for a new translation. Next: leave --{stray[0]} out")
         if self.data is None or self.by is None:
             raise BadValue(
                 "--data and --by go together. Next: palmar translate --data SET --by runs/translated --out NEW"
