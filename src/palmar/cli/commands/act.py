@@ -135,11 +135,11 @@ class Run:
         settings = configured(RunConfig, self)
         for file in () if self.video is None else (self.video, self.video.with_suffix(".jpg")):
             writable(file, self.force or self.video == FILM)
+        writable(self.mcap, self.force)
         if self.mcap is not None and self.mcap.suffix != ".mcap":
             raise BadValue(
-                f"--mcap is '{self.mcap}'; expected a name that ends in .mcap. Next: --mcap {self.mcap.with_suffix('.mcap')}"
+                f"--mcap is '{self.mcap}'; expected a name that ends in .mcap. Next: --mcap {self.mcap}.mcap"
             )
-        writable(self.mcap, self.force)
         writable_folder(self.blackbox)
         writable_folder(self.record)
         if self.page:

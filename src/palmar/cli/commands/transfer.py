@@ -251,9 +251,12 @@ def _told(console: Screen, gate: TransferGate) -> None:
     for note in gate.notes:
         console.print(styled("[yellow]{}", note))
     v = gate.verdict
-    colour = {"go": "[bold green]{}[/]: {}", "no-go": "[bold red]{}[/]: {}", "not yet": "[bold yellow]{}[/]: {}"}[
-        v.verdict
-    ]
-    console.print(styled(colour, gate.policies[0].evidence.name, str(v)))
+    name, said = gate.policies[0].evidence.name, str(v)
+    if v.verdict == "go":
+        console.print(styled("[bold green]{}[/]: {}", name, said))
+    elif v.verdict == "no-go":
+        console.print(styled("[bold red]{}[/]: {}", name, said))
+    else:
+        console.print(styled("[bold yellow]{}[/]: {}", name, said))
     if words := outlook_words(v):
         console.print(words)
