@@ -62,7 +62,7 @@ def test_it_is_refused_alone_and_taken_with_the_other(command: str, name: str, o
     ("words", "said_so"),
     [
         (["collect", "--out", "x", "--patience", "3"], "--patience 3.0 counts only with --correct"),
-        (["bench", "--tasks", "reach"], "--tasks ('reach',) counts only with --closed-loop"),
+        (["bench", "--tasks", "reach"], "--tasks reach counts only with --closed-loop"),
         (["run", "x", "--mcap", "run.txt"], "--mcap is 'run.txt'; expected a name that ends in .mcap"),
     ],
 )

@@ -488,6 +488,42 @@ def test_an_identification_that_is_none_is_named(content, message, tmp_path, cap
     assert f"'{file}' is no identification: {message}" in err and "Next: palmar sysid --out" in err and not out.exists()
 
 
+@pytest.mark.parametrize(
+    "command", [["collect", "--out", "o"], ["adr", "expert", "--parameters", "gain", "--out", "o"]]
+)
+def test_an_identification_of_another_robot_is_refused(command, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = {
+        "format": "palmar identification 1",
+        "robot": "so101",
+        "residual_before": 1.0,
+        "residual_after": 1.0,
+        "notes": [],
+    }
+    Path("found.json").write_text(json.dumps(whole | {"estimates": {"gain": ESTIMATE}}))
+    assert main([*command, "--identified", "found.json"]) == 2
+    err = said(capsys)[1]
+    assert "'found.json' is of the robot 'so101'; expected 'arm7'" in err and not Path("o").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vary", "friction"], "--vary friction counts only in plain simulation; world 'near:0' has parameters"),
+        (["--strength", "1.5"], "--strength 1.5 counts only in plain simulation"),
+        (["--identified", "a.json", "b.json"], "--identified a.json b.json counts only in plain simulation"),
+    ],
+)
+def test_a_reality_is_not_drawn_from_ranges_as_well(words, message, tmp_path, capsys) -> None:
+    assert main(["collect", "--out", str(tmp_path / "o"), "--world", "near:0", *words]) == 2
+    assert message in said(capsys)[1] and not (tmp_path / "o").exists()
+
+
+def test_an_option_of_several_values_is_said_as_it_was_given(capsys) -> None:
+    assert main(["eval", "--policy", "expert", "--vary", "visual", "friction"]) == 2
+    assert "--vary visual friction counts only with --strength" in said(capsys)[1]
+
+
 def row(step: int, **more: float) -> str:
     return json.dumps({"step": float(step), "loss": 1.0, "gradient": 1.0, "val_action": 1.0, **more}) + "\n"
 

@@ -57,6 +57,11 @@ def test_a_log_is_identified(folder, tmp_path, monkeypatch, capsys):
     again = json.loads(capsys.readouterr().out)["rms"]
     assert found.rms_test is not None and max(found.rms_test) < 0.05 and (tmp_path / "torques.png").exists()
     assert list(again.values()) == pytest.approx(found.rms_test, rel=0.05)
+    for stretch, seen in (("5:7.5", False), ("4:6", True)):
+        words = ["--data", "log.csv", "--known", str(tmp_path / "found.json"), "--test", stretch]
+        assert main(["sysid", "--robot", "two.urdf", "--frame", "flange", *words]) == 0
+        out = capsys.readouterr().out
+        assert f"over {stretch[0]}.0" in out and ("these errors are no prediction there" in out) == seen
     assert (
         main(["sysid", "--robot", "two.urdf", "--frame", "flange", "--data", "degrees.csv", "--units", "deg", "--json"])
         == 0

@@ -1,6 +1,7 @@
 """Teachers without eyes teach students that look; a teacher learned by trial is exported without its library's files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from squares import Squares
 from training import train
 
 from palmar.data.privileged import PrivilegedData
-from palmar.errors import BadValue
+from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.lab.suite import EvalConfig, evaluate
 from palmar.lab.worlds import Loaded
 from palmar.models import presets
 from palmar.models.teacher import TeacherConfig
 from palmar.policy import load_policy
+from palmar.train.dagger import begun
 from palmar.train.distill import Distill, PrivilegedTeacher
 from palmar.train.loop import TrainConfig
 from palmar.train.student import StudentTraining, student, teacher_of
@@ -69,6 +71,21 @@ def test_a_student_learns_from_it_on_what_it_visits(teacher, tmp_path, monkeypat
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     away = [r["teacher"] for r in rows if "teacher" in r]
     assert away[-1] < 0.8 * away[0], away
+    with pytest.raises(BadFile, match=r"was begun with tasks reach, and pick is asked for; .* Next: another --out"):
+        student(str(teacher), replace(training, tasks=("pick",)), tmp_path, model=SpeakingConfig(), gather=gather)
+    with pytest.raises(UnknownName, match="preset 'nope'"):
+        student(str(teacher), replace(training, preset="nope"), tmp_path / "new", gather=gather)
+    assert not (tmp_path / "new").exists() and len(asked) == 2
+
+
+def test_a_folder_keeps_what_it_was_begun_with(tmp_path):
+    begun(tmp_path / "a", {"tasks": ("reach",), "lr": 0.1})
+    begun(tmp_path / "a", {"tasks": ("reach",), "lr": 0.1})
+    with pytest.raises(BadFile, match=r"was begun with lr 0.1, and 0.2 is asked for"):
+        begun(tmp_path / "a", {"tasks": ("reach",), "lr": 0.2})
+    (tmp_path / "a" / "settings.json").write_text("{")
+    with pytest.raises(BadFile, match=r"is no JSON .* Next: another folder"):
+        begun(tmp_path / "a", {})
 
 
 def test_what_is_no_teacher_and_an_objective_alone_are_refused(teacher, tmp_path):

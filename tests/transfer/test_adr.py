@@ -111,8 +111,13 @@ def test_a_history_of_another_run_is_refused(tmp_path):
     assert AdrHistory.resume(path, SMALL, ABOUT).state == start(SMALL, "pretend")
     with pytest.raises(BadFile, match=r"history of another run: buffer was 5 and is 6; .* Next: the settings"):
         AdrHistory.resume(path, replace(SMALL, buffer=6), ABOUT)
-    with pytest.raises(BadFile, match=r"another run: about was .*pretend.* and is .*other"):
+    with pytest.raises(BadFile, match=r'another run: policy was "pretend" and is "other"'):
         AdrHistory.resume(path, SMALL, ABOUT | {"policy": "other"})
+    nested = ABOUT | {"trials": {"tasks": ["reach"], "timeout": 4.0}}
+    AdrHistory.begin(path, SMALL, nested).save()
+    assert AdrHistory.resume(path, SMALL, nested).about == nested
+    with pytest.raises(BadFile, match=r"another run: trials.timeout was 4.0 and is 5.0"):
+        AdrHistory.resume(path, SMALL, ABOUT | {"trials": {"tasks": ["reach"], "timeout": 5.0}})
 
 
 @pytest.mark.parametrize(
@@ -143,6 +148,10 @@ def test_a_damaged_history_is_refused(tmp_path, change):
         (
             {"limits": {"friction": (1.2, 1.5)}},
             r"centre of friction is 1, outside its limits 1.2 … 1.5; .* Next: wider",
+        ),
+        (
+            {"parameters": ("mass",), "limits": {"gain": (0.5, 2)}},
+            r"limits of gain, whose range does not move; .* Next: gain",
         ),
         ({"parameters": ("mass",), "limits": {"mass": (1, 1)}}, r"no end of mass can move: .* Next: wider limits"),
         ({"buffer": 0}, r"buffer is 0; expected 1"),

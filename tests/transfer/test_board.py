@@ -206,9 +206,10 @@ def test_the_command_draws_a_board_and_wants_one_source(tmp_path: Path, capsys) 
     with Image.open(board) as opened:
         assert opened.size == (700, 500) and opened.info["dpi"][0] == pytest.approx(63.5, abs=0.1)
     for words, said in (
-        (["--board", str(board)], "is there already"), ([], "nothing is given; expected one of --board"),
+        (["--board", str(board)], "is there already"), (["--world", "sim", "--robot", "so101"], "--world has arm7 alone"),
+        ([], "nothing is given; expected one of --board"),
         (["--board", str(tmp_path / "b.jpg")], "expected a .png"),
-        (["--world", "sim", "--body", "mock:"], "--body and --world is given"),
+        (["--world", "sim", "--body", "mock:"], "--body and --world are given"),
         (["--data", str(tmp_path)], "--data needs --robot"), (["--world", "mars"], "world is 'mars'"),
     ):  # fmt: skip
         assert main(["calibrate", *words]) == 2 and said in capsys.readouterr().err

@@ -44,6 +44,14 @@ def test_camera_and_zero_offsets_are_found(beside: tuple[Made, CameraCalibration
     assert found.residual < 1.0 and 0 < found.held_out < 1.5 and found.views == 25 and not found.dropped
 
 
+def test_views_that_do_not_fit_together_are_no_calibration(beside: tuple[Made, CameraCalibration]) -> None:
+    """A camera beside the robot that is said to be in its hand."""
+    with pytest.raises(
+        BadValue, match=r"corners lie \d+ px \(RMS\) from .* the views do not fit together\. Next: no --in-hand"
+    ):
+        calibrate(beside[0].views, ROBOT, CalibrationConfig("front", in_hand=True))
+
+
 def test_what_no_view_can_tell_is_said(beside: tuple[Made, CameraCalibration]) -> None:
     """A turn of the first joint is a turn of the camera, one of the last joint a turn of the board."""
     _, found = beside

@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
+from palmar.cli.main import main
 from palmar.errors import BadFile, BadValue
 from palmar.policy import checkpoint_of
 from palmar.transfer.gates import fewest, shown
@@ -154,3 +155,18 @@ def test_a_policy_below_the_bound_passes_no_oftener_than_alpha():
     assert fewest(0.8, 6) == 22 and shown([True] * 22, 0.8, 6).passed and not shown([True] * 21, 0.8, 6).passed
     with pytest.raises(BadValue, match="expected rates between 0 and 1"):
         shown([True], 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--world", "nope:0"], "world is 'nope:0'; expected sim, twin"),
+        (["--real", "none"], "there is no data set at 'none'"),
+        (["--world", "twin:0", "--init", "none"], "no checkpoint at 'none'"),
+        (["--world", "twin:0", "--preset", "nope"], "unknown preset 'nope'"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_simulated(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["progress", "--out", "o", *words]) == 2
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())

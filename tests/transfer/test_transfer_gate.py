@@ -27,7 +27,7 @@ def results(successes: int, n: int, task: str = "reach", **config: str) -> Resul
 
 def saved(folder: Path, name: str, *of: object, **config: str) -> str:
     path = folder / f"{name}.json"
-    results(*of, **config).save(path)  # type: ignore[arg-type]
+    results(*of, **({"policy": name.split("-")[-1]} | config)).save(path)  # type: ignore[arg-type]
     return str(path)
 
 
@@ -106,17 +106,17 @@ def test_the_command_judges_recordings_alone(tmp_path, capsys):
     figures = json.loads(capsys.readouterr().out)
     assert figures["verdict"] == "no-go" and figures["ranking"]["pearson"]["n"] == 3
     assert main(["transfer", *counts, "--real", real[0], "--sim", *sim]) == 2
-    assert "holds the trials of one policy, and 3 are named; expected a file of each" in capsys.readouterr().err
-    few = saved(tmp_path, "few", 3, 3, world="twin:0")
+    assert "real-a.json' holds trials of the policy 'a'; expected those of 'b'" in capsys.readouterr().err
+    few = saved(tmp_path, "few-a", 3, 3, world="twin:0")
     assert main(["transfer", "a", "--real", few, "--sim", sim[0]]) == 1
     assert "A go takes at least 16 more if every one succeeds" in capsys.readouterr().out
 
 
 def test_the_page_says_the_verdict_and_the_order(tmp_path):
     pytest.importorskip("matplotlib")
-    real = [saved(tmp_path, f"r{k}", k, 20, world="twin:0") for k in (20, 12, 3)]
-    sim = [saved(tmp_path, f"s{k}", k, 20) for k in (19, 13, 2)]
     names = ["a", "<b>[bold]", "c"]
+    real = [saved(tmp_path, f"r{k}", k, 20, world="twin:0", policy=p) for k, p in zip((20, 12, 3), names, strict=True)]
+    sim = [saved(tmp_path, f"s{k}", k, 20, policy=p) for k, p in zip((19, 13, 2), names, strict=True)]
     page = tmp_path / "deep" / "gate.html"
     assert main(["transfer", *names, "--real", *real, "--sim", *sim, "--html", str(page)]) == 0
     html = page.read_text()
@@ -181,9 +181,32 @@ def test_mistakes_end_with_code_2_before_anything_runs(words, message, tmp_path,
 
 
 def test_results_of_other_tasks_are_not_mixed(tmp_path, capsys):
-    real = [saved(tmp_path, f"r{i}", 3, 5, task) for i, task in enumerate(("reach", "pick", "reach"))]
+    real = [saved(tmp_path, f"r-{p}", 3, 5, task) for p, task in zip("abc", ("reach", "pick", "reach"), strict=True)]
     assert main(["transfer", "a", "b", "c", "--real", *real, "--sim", *real]) == 2
     assert "real trials are of different tasks: reach and pick" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize(
+    ("real", "sim", "message"),
+    [
+        (
+            {"policy": "b", "world": "twin:0"},
+            {},
+            "holds trials of the policy 'b'; expected those of 'a'. Next: palmar eval",
+        ),
+        ({"world": "twin:0"}, {"policy": "b"}, "holds trials of the policy 'b'; expected those of 'a'"),
+        ({}, {}, "were made in plain simulation; expected a robot's"),
+        ({"world": "twin:0"}, {"task": "pick"}, "--real is of the tasks reach and --sim of pick; expected the same"),
+    ],
+)
+def test_only_the_policys_own_trials_in_a_reality_count(real, sim, message, tmp_path, capsys):
+    files = [
+        saved(tmp_path, f"{n}-a", 5, 5, more.get("task", "reach"), **{k: v for k, v in more.items() if k != "task"})
+        for n, more in (("real", real), ("sim", sim))
+    ]
+    assert main(["transfer", "a", "--real", files[0], "--sim", files[1]]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("wide")

@@ -215,3 +215,16 @@ def test_pictures_that_cannot_be_used_are_refused(recorded: Path, pictured: Path
         ["--out", "x", *both, "--steps", "9"],
     ):
         assert main(["translate", *words]) == 2
+
+
+def test_a_translation_does_not_stand_in_front_of_itself(
+    recorded: Path, pictured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both, first, second = ["--real", str(recorded), "--sim", str(pictured)], str(tmp_path / "a"), str(tmp_path / "b")
+    save(first, {"front": ColourMap(np.eye(3), np.zeros(3))}, "shipped", {})
+    save(second, {"front": ColourMap(np.eye(3), np.zeros(3))}, first, {})
+    before = (tmp_path / "a" / "translation.json").read_bytes()
+    for policy in (first, second):
+        assert main(["translate", *both, "--policy", policy, "--out", first, "--force"]) == 2
+        assert "is the policy itself, or one that it is made of" in capsys.readouterr().err
+    assert (tmp_path / "a" / "translation.json").read_bytes() == before

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from palmar.transfer.posterior import Posterior
 
 
-def identified(paths: Sequence[Path], strength: float, widen: float = 1.0) -> Posterior:
+def identified(paths: Sequence[Path], strength: float, widen: float = 1.0, robot: str = "arm7") -> Posterior:
     """The worlds that files of `palmar sysid --out` and `palmar calibrate --out` leave possible; strength and widen as of
-    `transfer.posterior.posterior`. Raises `BadFile`, which names the file, and what `digital_twin` does."""
+    `transfer.posterior.posterior`. robot: the worlds' robot. Raises `BadFile`, which names the file, also where that is of another
+    robot, and what `digital_twin` does."""
     from palmar.transfer.digital_twin import digital_twin
 
-    return digital_twin([_read(path) for path in paths], strength, widen)
+    return digital_twin([_read(path, robot) for path in paths], strength, widen)
 
 
-def _read(path: Path) -> Identification | CameraCalibration:
+def _read(path: Path, robot: str) -> Identification | CameraCalibration:
     from palmar.transfer.calibrated import CameraCalibration
     from palmar.transfer.digital_twin import camera_ranges, read_part
     from palmar.transfer.posterior import posterior
@@ -46,7 +47,6 @@ def _read(path: Path) -> Identification | CameraCalibration:
             camera_ranges(found)
         else:
             posterior(found)
-        return found
     except (ValueError, TypeError, LookupError, AttributeError, BadFile) as error:  # whatever an edited file holds
         if not path.exists():
             raise
@@ -54,3 +54,9 @@ def _read(path: Path) -> Identification | CameraCalibration:
         raise BadFile(
             f"'{path}' is no identification: {why}. Next: palmar sysid --out FILE.json, which writes one"
         ) from error
+    if found.robot != robot:
+        raise BadFile(
+            f"'{path}' is of the robot '{found.robot}'; expected '{robot}', whose worlds are drawn. Next: --robot {found.robot}, "
+            f"or a file of {robot}"
+        )
+    return found

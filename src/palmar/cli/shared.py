@@ -36,9 +36,9 @@ def check_only_with(command: object) -> None:
     for name, other in pairs.items():
         if getattr(command, name) != usual[name] and not getattr(command, other):
             option, needed = (f"--{n.replace('_', '-')}" for n in (name, other))
-            raise BadValue(
-                f"{option} {getattr(command, name)} counts only with {needed}. Next: leave it out, or give {needed}"
-            )
+            value = getattr(command, name)
+            said = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            raise BadValue(f"{option} {said} counts only with {needed}. Next: leave it out, or give {needed}")
 
 
 def configured(kind: type[C], command: object, **more: Any) -> C:

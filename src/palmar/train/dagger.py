@@ -6,12 +6,13 @@ expert drives a share β_i of the episodes itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.train.loop import train
 from palmar.train.request import TrainRequest
 
@@ -114,3 +115,35 @@ def in_simulation(tasks: tuple[str, ...] | None = None, processes: int | None = 
         return Dataset(out)
 
     return gather
+
+
+SETTINGS = "settings.json"
+
+
+def begun(root: str | Path, settings: Mapping[str, Any]) -> None:
+    """Keep in `root` what a training was begun with, or compare with what is kept there, so that a folder that is finished is not
+    taken for the result of other settings. Raises `BadFile` where they differ, and for a file that is none."""
+    file = Path(root) / SETTINGS
+    mine = json.loads(json.dumps(settings))
+    try:
+        theirs = json.loads(regular_file(file).read_text("utf-8"))
+        if not isinstance(theirs, dict):
+            raise ValueError("no object")
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(mine, indent=1), "utf-8")
+        return
+    except ValueError as error:
+        raise BadFile(
+            f"'{file}' is no JSON ({error}); expected the settings of '{root}'. Next: another folder"
+        ) from error
+    for name, value in mine.items():
+        if name in theirs and theirs[name] != value:
+            raise BadFile(
+                f"'{root}' was begun with {name} {_said(theirs[name])}, and {_said(value)} is asked for; expected the same. Next: "
+                "another --out, or the settings it was begun with"
+            )
+
+
+def _said(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

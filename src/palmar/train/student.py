@@ -20,7 +20,7 @@ from palmar.models.privileged import Privileged
 from palmar.policy import load_policy
 from palmar.ranges import BATCH, COUNT, RATE, SHARE, STRENGTH, Count, Range, Seed, check_ranges
 from palmar.sim import tasks as known
-from palmar.train.dagger import Dagger, Gather, Round, dagger
+from palmar.train.dagger import Dagger, Gather, Round, begun, dagger
 from palmar.train.distill import Distance, Distill, PrivilegedTeacher
 from palmar.train.request import TrainRequest
 from palmar.train.run import TrainConfig
@@ -78,11 +78,17 @@ def student(
     """The checkpoint of the last round, below `out`. teacher: a checkpoint folder. model: instead of the preset. gather: how
     episodes are made; in simulation when not given. Interrupted, the same call goes on where it stopped.
 
-    Raises `BadValue` for a policy that is no teacher, and where its actions are not the student's.
+    Raises `BadValue` for a policy that is no teacher, and where its actions are not the student's; `BadFile` where `out` was begun
+    with other settings.
     """
+    from palmar.models.checkpoint import fingerprint
     from palmar.models.presets import preset
 
     root, guide = Path(out), teacher_of(teacher)
+    chosen = model or preset(training.preset)  # before anything is collected
+    names = ("tasks", "robot", "lr", "horizon", "weight", "distance", "strength", "seed")
+    told = {"the teacher of fingerprint": fingerprint(teacher), "preset": chosen.preset}
+    begun(root, told | {n: getattr(training, n) for n in names})
     make = gather or pictured(teacher, training, processes)
     data = make(root / "demos", Path(teacher), 1.0, training.seed, training.demos)
     objective = Distill(
@@ -93,7 +99,7 @@ def student(
         validation=training.validation, ema=min(0.999, 1 - 10 / training.steps) if training.steps > 10 else 0.0,
     )  # fmt: skip
     request = TrainRequest(
-        model or preset(training.preset), data, config, objective=objective, embodiment=training.robot,
+        chosen, data, config, objective=objective, embodiment=training.robot,
         paraphrases=training.paraphrases,
     )  # fmt: skip
     plan = Dagger(

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from palmar.models.teacher import TeacherConfig
 from palmar.ranges import BATCH, RATE, STRENGTH, Count, Range, Seed, check_ranges
 from palmar.sim import tasks as known
-from palmar.train.dagger import Dagger, Round, dagger
+from palmar.train.dagger import Dagger, Round, begun, dagger
 from palmar.train.request import TrainRequest
 from palmar.train.run import TrainConfig
 
@@ -51,8 +51,14 @@ def clone(
 ) -> Path:  # fmt: skip
     """Demonstrations, rounds and trainings in folders of `out`; the checkpoint of the last round. Interrupted, the same call goes
     on where it stopped. Each round trains anew on all data: what did not move before, such as a contact, has no scale to keep.
+
+    Raises `BadFile` where `out` was begun with other tasks, robot, learning rate, horizon, strength or seed.
     """
     root = Path(out)
+    begun(
+        root,
+        {"by": "dagger"} | {n: getattr(training, n) for n in ("tasks", "robot", "lr", "horizon", "strength", "seed")},
+    )
     demos = gathered(root / "demos", training, "expert", 0.0, training.seed, training.demos, processes)
 
     def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:

@@ -53,6 +53,11 @@ class AdrConfig:
         check_ranges(self)
         object.__setattr__(self, "parameters", chosen(self.parameters))
         object.__setattr__(self, "limits", check_spans(self.limits))
+        if stray := [n for n in self.limits if n not in self.parameters]:
+            raise BadValue(
+                f"limits of {', '.join(stray)}, whose range does not move; expected limits of {', '.join(self.parameters)}. Next: "
+                f"{stray[0]} among the parameters, or no limits of it"
+            )
         for name in self.parameters:
             low, high = self.bounds(name)
             if not low <= self.centre[name] <= high:

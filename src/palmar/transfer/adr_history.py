@@ -36,8 +36,7 @@ class AdrHistory:
         """The history in a file. Raises `BadFile` for a file that is none or damaged, or that was begun with another
         configuration."""
         row = read(path)
-        mine = _plain(config.to_dict() | {"about": about})
-        theirs = dict(row["config"]) | {"about": row["about"]}
+        mine, theirs = _flat(_plain(config.to_dict() | dict(about))), _flat(dict(row["config"]) | row["about"])
         for name in sorted(mine.keys() | theirs.keys()):
             if mine.get(name) != theirs.get(name):
                 raise BadFile(
@@ -107,6 +106,14 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """{"trials.timeout": …}: what is nested, by its whole name."""
+    out: dict[str, Any] = {}
+    for name, value in row.items():
+        out |= _flat(value, f"{before}{name}.") if isinstance(value, dict) and value else {f"{before}{name}": value}
+    return out
 
 
 def _short(value: Any) -> str:

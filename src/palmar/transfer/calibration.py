@@ -29,6 +29,7 @@ LEAST_FOR_THAT = 12  # views: three are aside
 MOST_DROPPED = 0.3  # share of the views
 STRAY = 4.0  # a view whose error is so many times the median's does not fit its joint positions
 LEAST_STRAY = 2.0  # and at least so large [px]
+MOST_OFF = 0.05  # RMS error above which nothing was calibrated, of the picture's width
 Lens = Literal["simulated", "plain", "full"]
 
 
@@ -58,8 +59,8 @@ def calibrate(
     """Calibrate a camera.
 
     views: with `positions` of the joints on the path of the frame, in its order, when a robot is given. names: of the views, for
-    messages, by index. unread: {view: why} of those that were left out before. Raises `BadValue` for too few views, and for a
-    robot without frames.
+    messages, by index. unread: {view: why} of those that were left out before. Raises `BadValue` for too few views, for a robot
+    without frames, and where corners lie further than `MOST_OFF` of the picture's width from where the fit puts them.
     """
     config = config or CalibrationConfig()
     names = dict(names or {})
@@ -88,6 +89,13 @@ def calibrate(
         )
         kept = np.delete(kept, worst)
         fit = _joint(views, frame.chain, free, config, kept)
+    off, most = float(_rms(fit.error)), MOST_OFF * views.width
+    if not off <= most:
+        raise BadValue(
+            f"corners lie {off:.0f} px (RMS) from where the fitted camera, board and joint positions put them; expected {most:.0f} "
+            f"px or less: the views do not fit together. Next: {'no ' if config.in_hand else ''}--in-hand, another --frame, or the "
+            "joint positions of these very pictures"
+        )
     held_out = float("nan")
     if len(kept) >= LEAST_FOR_THAT:
         aside = kept[KEPT_ASIDE - 1 :: KEPT_ASIDE]

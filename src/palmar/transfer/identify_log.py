@@ -143,8 +143,8 @@ def _check_explained(stretch: Stretch, residual: Array) -> None:
         raise BadValue(
             f"the fit explains {100 * share:.0f} % of the torques' variance; expected {100 * EXPLAINED:.0f} % or "
             "more, so they do not "
-            f"follow from this motion of {stretch.arm.robot}. Next: check the robot, the order of joints, and what "
-            "the torque columns are"
+            f"follow from this motion of {stretch.arm.robot}. Next: check the robot, --units, the order of joints, and "
+            "what the torque columns are"
         )
 
 

@@ -180,7 +180,7 @@ def _csv(path: Path) -> dict[str, Array]:
     lines = text.splitlines()
     if len(lines) < 3:
         raise BadFile(
-            f"'{path}' has {len(lines)} lines; expected names of columns and a row a sample. Next: a longer log"
+            f"'{path}' has {len(lines)} line(s); expected names of columns and two rows or more. Next: a longer log"
         )
     delimiter = max(",;\t", key=lines[0].count)
     rows = list(csv.reader(lines, delimiter=delimiter))

@@ -55,6 +55,10 @@ class Practice:
                 "no reality is named; expected a data set recorded there, or a simulated one. Next: --real FOLDER, or "
                 "--world twin:0"
             )
+        if self.world:
+            from palmar.sim.reality import reality
+
+            reality(self.world)
         self._told.extend(self.told)
 
     # ------------------------------------------------------------------------------------------------ training

@@ -32,8 +32,15 @@ class Recording:
         return Rate(sum(self.successes), len(self.successes))
 
 
-def of_results(results: Results, source: str) -> Recording:
-    """Raises `BadValue` where there is no trial."""
+def of_results(results: Results, source: str, policy: str = "") -> Recording:
+    """policy: whose they have to be; any where empty. Raises `BadValue` where there is no trial, and where they are of another
+    policy."""
+    of = str(results.config.get("policy", ""))
+    if policy and of and not _same(of, policy):
+        raise BadValue(
+            f"'{source}' holds trials of the policy '{of}'; expected those of '{policy}'. Next: palmar eval --policy {policy} "
+            "--out FILE.json, or name the policies in the order of their files"
+        )
     if not results.trials:
         raise BadValue(
             f"'{source}' holds no trial; expected at least one. Next: palmar eval --episodes 10 --out {source}"
@@ -52,7 +59,8 @@ def of_results(results: Results, source: str) -> Recording:
 
 def recorded(path: str | Path, policy: str = "") -> Recording:
     """The trials in a results file, or those of `policy` in an operations log. Raises `BadFile`, or `BadValue` when there are
-    none that count: nobody but the policy itself has said that a run succeeded, or the log has no run of it."""
+    none that count: they are of another policy, nobody but the policy itself has said that a run succeeded, or the log has no run
+    of it."""
     try:
         with regular_file(path).open("rb") as file:
             first = file.readline(1 << 20)
@@ -60,7 +68,7 @@ def recorded(path: str | Path, policy: str = "") -> Recording:
         first = b""
     except OSError as error:
         raise unusable(error, path) from error
-    return _of_log(Path(path), policy) if is_row(first) else of_results(Results.load(path), str(path))
+    return _of_log(Path(path), policy) if is_row(first) else of_results(Results.load(path), str(path), policy)
 
 
 def _of_log(path: Path, policy: str) -> Recording:
@@ -98,12 +106,24 @@ def _of_log(path: Path, policy: str) -> Recording:
 def _is_of(run: Run, policy: str) -> bool:
     if not policy or run.policy == policy:
         return True
+    return bool(run.fingerprint) and run.fingerprint == _fingerprint(policy)
+
+
+def _same(a: str, b: str) -> bool:
+    """Whether two names are of one policy: alike, of one folder, or of checkpoints with the same fingerprint."""
+    if a == b or Path(a).resolve() == Path(b).resolve():
+        return True
+    found = _fingerprint(a)
+    return bool(found) and found == _fingerprint(b)
+
+
+def _fingerprint(policy: str) -> str:
     try:
         from palmar.models.checkpoint import fingerprint
 
-        return bool(run.fingerprint) and run.fingerprint == fingerprint(str(checkpoint_of(policy)))
+        return fingerprint(str(checkpoint_of(policy)))
     except (PalmarError, OSError):
-        return False
+        return ""
 
 
 def check_alike(recordings: Sequence[Recording], what: str = "real trials") -> None:

@@ -130,7 +130,8 @@ def check_log(log: TorqueLog, arm: SerialArm, cutoff: float) -> TorqueLog:
     if rate < least:
         raise BadValue(
             f"{where} has {rate:.3g} samples a second; expected {least:.3g} or more for a filter at {cutoff:g} Hz. "
-            f"Next: --cutoff {max(0.1, np.floor(10 * rate / 5 + 1e-6) / 10):g}, or a faster log"
+            f"Next: --cutoff {max(0.1, np.floor(10 * rate / 5 + 1e-6) / 10):g}, a faster log, or "
+            "times in seconds where these are in another unit"
         )
     _check_positions(log, arm, where)
     _check_velocities(log, where)

@@ -161,7 +161,7 @@ class Adr:
             )
         centre = WorldParams()
         if self.identified:
-            centre = identified(self.identified, 0.0).centre
+            centre = identified(self.identified, 0.0, robot=self.robot).centre
         config = configured(AdrConfig, self, centre=centre, limits=_limits(self.limits), widen=self.grow)
         trials = configured(Trials, self)
         if self.policy != "expert":

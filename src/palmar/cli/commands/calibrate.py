@@ -46,7 +46,7 @@ class Calibrate:
     """module:Class or another body of palmar run: the robot moves to --views views within its limits. It begins where its reset
     leaves it: the board has to be in the picture there. Stay beside it with a hand on its switch."""
     world: str = ""
-    """A simulated arm with a board, to try it: sim, twin or twin:SEED."""
+    """A simulated arm7 with a board, to try it: sim, or a reality such as twin:0."""
     robot: str = ""
     """Name of a robot that comes with palmar, or a robot file (.toml)."""
     camera: str = "front"
@@ -87,10 +87,13 @@ class Calibrate:
         board = MarkerBoard(self.columns, self.rows, self.square, self.marker, self.dictionary)
         sources = [n for n in ("board", "images", "data", "body", "world") if getattr(self, n)]
         if len(sources) != 1:
+            given = f"{' and '.join(f'--{s}' for s in sources)} are" if sources else "nothing is"
             raise BadValue(
-                f"{' and '.join(f'--{s}' for s in sources) or 'nothing'} is given; expected one of --board, --images, --data, "
-                "--body and --world. Next: palmar calibrate --board board.png, to print one"
+                f"{given} given; expected one of --board, --images, --data, --body and --world. Next: palmar calibrate --board "
+                "board.png, to print one"
             )
+        if self.world and self.robot not in ("", "arm7"):
+            raise BadValue(f"--robot is '{self.robot}'; --world has arm7 alone. Next: leave --robot out")
         if self.board:
             return self._draw(console, board)
         from palmar.transfer.calibration import CalibrationConfig, calibrate
@@ -175,9 +178,14 @@ class Calibrate:
             table.add_row(*row)
         console.print(table)
         joints = f", joint readings to {1e3 * found.joint_noise:.2f} mrad" if robot else ""
+        held_out = (
+            f"of views held out {found.held_out:.2f} px"
+            if found.held_out == found.held_out
+            else "too few to hold any out"
+        )
         console.print(
             f"{found.views} views, {len(found.dropped)} left out · corners to {found.pixel_noise:.2f} px{joints} · RMS of what was "
-            f"fitted {found.residual:.2f} px, of views held out {found.held_out:.2f} px"
+            f"fitted {found.residual:.2f} px, {held_out}"
         )
         for name, why in found.dropped.items():
             console.print(styled("[yellow]left out: {}: {}", name, why))

@@ -101,7 +101,7 @@ class Collect:
                 raise BadValue(
                     f"--vary {' '.join(self.vary)} does not count with --identified, which says what moves. Next: leave one out"
                 )
-            worlds = identified(self.identified, self.strength, self.widen)
+            worlds = identified(self.identified, self.strength, self.widen, self.robot or ROBOT)
         writable_folder(self.out)
         if self.stills:
             photographs = StillsConfig(self.episodes, seed=self.seed, randomization=worlds)
@@ -114,7 +114,8 @@ class Collect:
         failed = f"{done.tried - done.saved} failed tries left out"
         made = f"episodes, {done.frames} frames in"
         console.print(styled("[bold]{}[/] {} [bold]{}[/]{} ({}).", done.saved, made, done.root, before, failed))
-        console.print(f"Next: palmar inspect {done.root}")
+        if done.saved or done.there:
+            console.print(f"Next: palmar inspect {done.root}")
         if done.short:
             more = "fewer than asked for: too many tries failed. Next: --resume with another --seed"
             console.print(styled("[yellow]{} {}", done.short, more))
@@ -123,7 +124,7 @@ class Collect:
         }
 
     def _check_mode(self) -> None:
-        """Raise `BadValue` for an option that does not count with --teleop."""
+        """Raise `BadValue` for an option that does not count with --teleop, or with a reality."""
         scripted = (
             "tasks", "strength", "vary", "driver", "beta", "correct", "patience", "detector", "world", "identified", "widen",
             "stills",
@@ -135,6 +136,13 @@ class Collect:
                 raise BadValue(
                     f"--{name} {getattr(self, name)} counts not with --teleop, where a person drives. Next: leave it out, or see "
                     "palmar collect --help"
+                )
+        for name in ("strength", "vary", "identified") if self.world != "sim" else ():
+            if (value := getattr(self, name)) != usual[name]:
+                said = " ".join(map(str, value)) if isinstance(value, tuple) else value
+                raise BadValue(
+                    f"--{name} {said} counts only in plain simulation; world '{self.world}' has parameters of its own. Next: leave "
+                    "one of the two out"
                 )
         if self.teleop and not self.body:
             raise BadValue(

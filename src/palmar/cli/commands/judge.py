@@ -14,7 +14,7 @@ from palmar.choices import Split
 from palmar.cli.shared import Answer, configured, one_thread, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
-from palmar.ranges import LATENCY, Count, Processes, Seed, Strength
+from palmar.ranges import LATENCY, Count, Processes, Seconds, Seed, Strength
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Eval:
     seed: Seed = 0
     latency: Annotated[float, LATENCY] = 0.0
     """Of the policy, on the simulated clock [s]."""
+    timeout: Seconds = 15.0
+    """Of a trial [s]."""
     out: Path | None = None
     """Write every trial here as JSON, for `palmar compare`; with --data every figure."""
     force: bool = False
@@ -100,8 +102,10 @@ class Eval:
         console.print(table)
         figures = results.to_dict()
         seconds = "–" if figures["seconds_median"] is None else f"{figures['seconds_median']:.1f} s"
+        met = {t.world for t in results.trials}
+        worlds = f"{self.world} ({len(met)} met)" if met != {self.world} else self.world
         console.print(
-            f"{self.world} · median {seconds} a success · policy "
+            f"{worlds} · median {seconds} a success · policy "
             f"{figures['latency_ms_median']:.1f} ms · the safety layer changed {figures['commands_changed']} of "
             f"{figures['commands']} commands"
         )
@@ -121,6 +125,7 @@ class Eval:
             "swap",
             "unaided",
             "latency",
+            "timeout",
             "processes",
         )
         usual = {f.name: f.default for f in fields(self)}

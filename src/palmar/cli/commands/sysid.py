@@ -107,8 +107,16 @@ class SysId:
             from palmar.transfer.torque_errors import compared
             from palmar.transfer.torque_identification import TorqueIdentification
 
-            rms = compared(TorqueIdentification.load(self.known), arm, log, test).rms
+            found = TorqueIdentification.load(self.known)
+            errors = compared(found, arm, log, test)
+            rms, (start, stop) = errors.rms, errors.time[[0, -1]]
             console.print(_errors(arm.joints, {f"as identified in {self.known}": rms}))
+            console.print(f"over {start:.2f} … {stop:.2f} s of the log")
+            if found.source == log.source and start < found.fit[1] and found.fit[0] < stop:
+                console.print(
+                    styled("[yellow]{} … {} s of a log at this path were fitted: these errors are no prediction there. Next: "
+                           "--test with other seconds", *found.fit)
+                )  # fmt: skip
             return 0, {"robot": arm.robot, "test": test, "rms": dict(zip(arm.joints, rms, strict=True))}
         with Screen(stderr=True, quiet=self.json).status("identifying") as status:
             found = identify_torques(log, arm, fit, test, config, lambda what: status.update(f"identifying: {what}"))

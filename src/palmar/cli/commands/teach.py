@@ -204,6 +204,7 @@ class ProgressCommand:
     def run(self, console: Screen) -> Answer:
         from dataclasses import asdict, replace
 
+        from palmar.models.presets import preset
         from palmar.sim.instructions import paraphrases
         from palmar.train.speed import wait_quietly
         from palmar.transfer.progress_run import Practice, functions
@@ -225,6 +226,15 @@ class ProgressCommand:
             data=self.out / "data", paraphrases=paraphrases,
         )  # fmt: skip
         writable_folder(self.out)
+        if self.real is not None:  # before hours of simulation
+            from palmar.data.reader import Dataset
+
+            Dataset(self.real, cache=False).close()
+        if self.init is not None:
+            from palmar.models.checkpoint import read_config
+
+            read_config(self.init)
+        preset(self.preset)
         with tidy(self.out):
             done = progress(
                 config, self.out, *functions(practice),

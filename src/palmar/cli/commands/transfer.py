@@ -98,6 +98,11 @@ class Transfer:
         # first what is there already: a mistake in it is told before anything runs
         real = self._recorded()
         results = self._simulated()
+        if real and results and real[0].tasks and real[0].tasks != results[0].tasks:
+            raise BadValue(
+                f"--real is of the tasks {', '.join(real[0].tasks)} and --sim of {', '.join(results[0].tasks)}; expected the same, "
+                "or rates cannot be compared. Next: files of the same tasks"
+            )
         evidence = []
         for i, name in enumerate(self.policies):
             found = None if results else self._predicted(console, config[i])
@@ -172,20 +177,25 @@ class Transfer:
 
         files = self.real * len(self.policies) if len(self.real) == 1 else self.real
         found = [recorded(f, p) for f, p in zip(files, self.policies, strict=True)] if files else []
-        if len(self.real) == 1 < len(found) and found[0].tasks:  # results name no policy; a log does
+        if len(self.real) == 1 < len(found) and found[0].tasks:  # results are of one policy; a log is of several
             raise BadValue(
                 f"'{self.real[0]}' holds the trials of one policy, and {len(found)} are named; expected a file of each. "
                 f"Next: --real with {len(found)} files, or a log of palmar run --log"
             )
         if found:
             check_alike(found)
+            if found[0].where == "sim":
+                raise BadValue(
+                    f"the trials in '{files[0]}' were made in plain simulation; expected a robot's, or those of a reality that "
+                    "stands in for it. Next: palmar eval --world twin:0 --out FILE.json, or --sim for these"
+                )
         return found
 
     def _simulated(self) -> list[Recording]:
         from palmar.eval.results import Results
         from palmar.transfer.real import check_alike, of_results
 
-        found = [of_results(Results.load(f), str(f)) for f in self.sim]
+        found = [of_results(Results.load(f), str(f), p) for f, p in zip(self.sim, self.policies, strict=False)]
         if found:
             check_alike(found, "simulated trials")
         return found
@@ -198,7 +208,9 @@ class Transfer:
         from palmar.transfer.predict import PredictConfig, jobs, predicted
 
         worlds = (
-            identified(self.identified, self.strength, self.widen) if self.identified else Randomization(self.strength)
+            identified(self.identified, self.strength, self.widen, self.robot)
+            if self.identified
+            else Randomization(self.strength)
         )
         plan = jobs(config, worlds, PredictConfig(self.worlds, self.tables, self.sim_seed))
         flat = [job for world in plan for job in world]

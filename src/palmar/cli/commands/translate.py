@@ -72,6 +72,17 @@ class Translate:
             raise BadFile(f"'{self.out}' holds a translation already. Next: another name, or --force to replace it")
         writable_folder(self.out)
         check_policy(self.policy)
+        before, where = self.policy, []
+        while (
+            before not in where and Path(before).resolve() != self.out.resolve() and translation.is_translated(before)
+        ):
+            where.append(before)
+            before = translation.read(before)[0]
+        if Path(before).resolve() == self.out.resolve():
+            raise BadValue(
+                f"--out '{self.out}' is the policy itself, or one that it is made of; expected another folder: it would stand in "
+                "front of itself. Next: --out with a new name"
+            )
         one_thread(self.policy)
         cameras = {c: (size[0], size[1]) for c, size in load_policy(self.policy).interface.cameras.items()}
         config = replace(CycleConfig(), minutes=self.minutes, steps=self.steps, seed=self.seed)
