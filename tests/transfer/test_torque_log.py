@@ -163,7 +163,7 @@ def test_columns_that_do_not_fit_are_named(log, tmp_path):
     [
         ("q1,q2\n1,2\n3,4\n", r"has no time column"),
         ("time,t,q1\n1,2,3\n3,4,5\n", r"has the time columns time, t"),
-        ("time,q1\n1,2\n", r"has 2 lines; expected"),
+        ("time,q1\n1,2\n", r"has 2 line\(s\); expected"),
         ("time,q1\n1,2\n1\n", r"has 1 values in line 3; expected 2"),
         ("time,q1\n1,2\n1,x\n", r"a value that is no number in line 3"),
     ],
