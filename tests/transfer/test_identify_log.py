@@ -8,6 +8,7 @@ import pytest
 from simulated_arm import FRICTION, other, recorded, small_arm, truth
 
 from palmar.errors import BadFile, BadValue
+from palmar.eval.stats import Z95
 from palmar.transfer.excitation import PUSH, ROOM, SPEED, design
 from palmar.transfer.friction import MODELS, FrictionModel, features, presliding
 from palmar.transfer.identify_log import TorqueFitConfig, identify_torques
@@ -17,7 +18,7 @@ from palmar.transfer.torque_choice import choose, weights_of
 from palmar.transfer.torque_errors import compared
 from palmar.transfer.torque_fit import Stretch, normal, prior_of, solve
 from palmar.transfer.torque_identification import TorqueIdentification
-from palmar.transfer.torque_intervals import NORMAL95, separable, uncertainty
+from palmar.transfer.torque_intervals import separable, uncertainty
 from palmar.transfer.torque_log import sampled
 from palmar.transfer.torque_plot import plot_torques
 
@@ -66,8 +67,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         sure = uncertainty(X, stretch.torque - X @ theta, weights, prior, np.ones(3))
         wide = np.hstack([base.matrix, np.zeros((len(base.columns), 9))])
         off = np.abs(wide @ theta - base.values(hidden.ravel()))
-        inside += list(off <= NORMAL95 * sure.of(wide))
-        inside += list(np.abs(theta[30:] - np.ravel(FRICTION)) <= NORMAL95 * sure.deviation[30:])
+        inside += list(off <= Z95 * sure.of(wide))
+        inside += list(np.abs(theta[30:] - np.ravel(FRICTION)) <= Z95 * sure.deviation[30:])
     assert 0.88 <= np.mean(inside) <= 0.99, np.mean(inside)
 
 

@@ -67,26 +67,20 @@ def digital_twin(
 
     Raises `BadValue` for two identifications of the dynamics, or two calibrations: which of them counts is not known.
     """
-    for kind in (Identification, CameraCalibration):
-        if sum(isinstance(p, kind) for p in parts) > 1:
+    dynamics = [p for p in parts if isinstance(p, Identification)]
+    cameras = [p for p in parts if isinstance(p, CameraCalibration)]
+    for found in (dynamics, cameras):
+        if len(found) > 1:
             raise BadValue(
-                f"{len(parts)} files, several of them a {kind.__name__}; expected one of each kind at most. Next: the newest"
+                f"{len(parts)} files, several of them a {type(found[0]).__name__}; expected one of each kind at most. "
+                "Next: the newest"
             )
-    worlds = Posterior(rest=Randomization(strength))
-    for part in parts:
-        if isinstance(part, Identification):
-            worlds = replace(posterior(part, strength, widen=widen), rest=_joined(worlds.rest, part, strength, widen))
-        else:
-            ranges = camera_ranges(part)
-            centre = worlds.rest.centre.replace(**{n: (low + high) / 2 for n, (low, high) in ranges.items()})
-            worlds = replace(worlds, rest=replace(worlds.rest, centre=centre, ranges={**worlds.rest.ranges, **ranges}))
-    return worlds
-
-
-def _joined(rest: Randomization, part: Identification, strength: float, widen: float) -> Randomization:
-    """What a camera says, beside what an identification leaves open."""
-    left = posterior(part, strength, widen=widen).rest
-    return replace(left, centre=rest.centre, ranges={**left.ranges, **rest.ranges})
+    worlds = posterior(dynamics[0], strength, widen=widen) if dynamics else Posterior(rest=Randomization(strength))
+    if not cameras:
+        return worlds
+    ranges = camera_ranges(cameras[0])
+    centre = worlds.rest.centre.replace(**{n: (low + high) / 2 for n, (low, high) in ranges.items()})
+    return replace(worlds, rest=replace(worlds.rest, centre=centre, ranges={**worlds.rest.ranges, **ranges}))
 
 
 def read_part(path: str | Path) -> Identification | CameraCalibration:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from palmar.eval.stats import Z95
 from palmar.transfer.friction import features
 from palmar.transfer.rigid_body import regressor
 from palmar.transfer.serial_arm import SerialArm
@@ -99,7 +100,7 @@ def design(
     if not drawn:  # nothing keeps off the floor: stay about the middle
         best = FourierMotion((low + high) / 2, np.zeros((J, HARMONICS)), np.zeros((J, HARMONICS)))
         return Excitation(
-            best, int(candidates[0]), 1.96 * float(before[candidates[0]]), 1.96 * float(after(best)[candidates[0]])
+            best, int(candidates[0]), Z95 * float(before[candidates[0]]), Z95 * float(after(best)[candidates[0]])
         )
     gain = np.array([(before - d)[candidates] / size[candidates] for _, d in drawn]).max(0)
     target = int(candidates[gain.argmax()])
@@ -111,7 +112,7 @@ def design(
         near = _within(arm, FourierMotion(middle, raw[0], raw[1]), low, high)
         if near is not None and (now := float(after(near)[target])) < least:
             best, least = near, now
-    return Excitation(best, target, 1.96 * float(before[target]), 1.96 * least)
+    return Excitation(best, target, Z95 * float(before[target]), Z95 * least)
 
 
 def _within(arm: SerialArm, motion: FourierMotion, low: Array, high: Array) -> FourierMotion | None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from palmar.errors import BadValue
+from palmar.eval.stats import Z95
 from palmar.ranges import Range, check_ranges
 from palmar.transfer.excitation import Excitation, design
 from palmar.transfer.friction import MODELS, FrictionModel
@@ -20,7 +21,7 @@ from palmar.transfer.serial_arm import SerialArm
 from palmar.transfer.torque_choice import Chosen, choose
 from palmar.transfer.torque_fit import Choice, Stretch, normal, parameter_names, prior_of, solve
 from palmar.transfer.torque_identification import BaseEstimate, JointFriction, NextMotion, TorqueIdentification
-from palmar.transfer.torque_intervals import NORMAL95, Uncertainty, in_words, separable, uncertainty
+from palmar.transfer.torque_intervals import Uncertainty, in_words, separable, uncertainty
 from palmar.transfer.torque_log import SMALLEST, TorqueLog, check_log, sampled
 from palmar.types import Array
 
@@ -175,7 +176,7 @@ def _errors(
 def _estimates(
     names: list[str], units: list[str], theta: Array, sure: Uncertainty, alone: Array, J: int
 ) -> dict[str, Estimate]:
-    out, half, told = {}, NORMAL95 * sure.deviation, sure.told
+    out, half, told = {}, Z95 * sure.deviation, sure.told
     for k, (name, unit) in enumerate(zip(names, units, strict=True)):
         low, high = float(theta[k] - half[k]), float(theta[k] + half[k])
         if k < 10 * J and k % 10 in (0, 4, 5, 6):  # a mass or a moment of inertia
@@ -192,7 +193,7 @@ def _base(arm: SerialArm, theta: Array, sure: Uncertainty, names: list[str]) -> 
     R = 10 * len(arm.joints)
     wide = np.zeros((len(base.columns), len(theta)))
     wide[:, :R] = base.matrix
-    values, half = wide @ theta, NORMAL95 * sure.of(wide)
+    values, half = wide @ theta, Z95 * sure.of(wide)
     return tuple(
         BaseEstimate(base.formula(b, names), float(v), float(v - h), float(v + h))
         for b, (v, h) in enumerate(zip(values, half, strict=True))

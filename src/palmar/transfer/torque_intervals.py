@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from palmar.eval.stats import Z95
 from palmar.transfer.inertia import divergence
 from palmar.transfer.rigid_body import NAMES, BaseParameters
 from palmar.transfer.torque_fit import Prior
 from palmar.types import Array
 
 TOLD = 0.5  # half-width of the interval over the size such a parameter has, up to which it is called identified
-NORMAL95 = 1.96
 UNSURE = 2.0  # variance of the truth about the description, over that of the chosen spread, which is known to a factor of two alone
 
 
@@ -38,7 +38,7 @@ class Uncertainty:
     @property
     def told(self) -> Array:
         """bool[P]: whether the interval is narrow enough to say something."""
-        return np.asarray(NORMAL95 * self.deviation <= TOLD * self.size)
+        return np.asarray(Z95 * self.deviation <= TOLD * self.size)
 
     def of(self, combinations: Array) -> Array:
         """float[B] standard deviations of combinations float[B, P]."""
