@@ -207,6 +207,7 @@ def test_the_command_lists_the_studies():
 
 RATE = Rate(5, 10)
 SEEN = {f"{task}/layout/{i}": i % 2 == 0 for task in ("reach", "pick", "push") for i in range(10)}
+SEVERAL = {f"{k}/reach/layout/{i}": i % 2 == 0 for k in range(2) for i in range(10)}  # of two trainings
 DETECTED = dict.fromkeys(
     (
         "AUC, one task",
@@ -250,6 +251,9 @@ ROWS = {  # what an arm of each study measures
         "operator [s]": 60.0, "training [s]": 40.0, "frames": 600,
         "old tables": RATE, "new tables": RATE, "_old": SEEN, "_new": SEEN,
     },
+    "dr_sweep": {f"_{w}": SEVERAL for w in ("simulation", "near", "far")},
+    "gap_analysis": {f"_{w}": SEVERAL for w in ("simulation", "reality", "friction", "mass", "image_noise")},
+    "visual_vs_dynamics": {f"_{w}": SEVERAL for w in ("simulation", "visual", "dynamics")},
     "representations": {"success": RATE, "successes by seed": "5", "training [s]": 3.0, "_outcomes": SEEN},
     "distillation": {"success": RATE, "successes by seed": "5", "frames": "600", "_outcomes": SEEN},
     "failure_detection": DETECTED,
@@ -270,5 +274,5 @@ def test_a_study_tells_and_draws_what_it_measured(name, tmp_path):
     rows = {arm: ROWS[name] for arm in study.arms}
     body = run.report(study, name, "full", rows, tmp_path, Screen(file=(tmp_path / "said.txt").open("w"), width=200))
     assert body.startswith("| ") and "**Answer.** " in body and body.rstrip().endswith(".")
-    assert "50.0 % [23.7, 76.3] (n=10)" in body
+    assert "50.0 % [23.7, 76.3] (n=10)" in body or "50.0 % [12.3, 87.7] (2 × 10)" in body
     assert (tmp_path / "full" / name / "figure.svg").read_text().startswith("<svg")
