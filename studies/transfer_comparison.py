@@ -198,7 +198,14 @@ def taught(lab: Lab, seed: int) -> tuple[Path, int]:
 def progressive(lab: Lab, seed: int) -> tuple[Path, int]:
     real, data, folder = in_reality(lab, seed), lab.out / f"levels-{seed}-data", lab.out / f"levels-{seed}"
     practice = Practice(
-        NANO, tasks=TASKS, episodes=1, real=real.root, seed=first(seed), data=data, paraphrases=paraphrases
+        NANO,
+        tasks=TASKS,
+        episodes=1,
+        real=real.root,
+        seed=first(seed),
+        processes=lab.processes,
+        data=data,
+        paraphrases=paraphrases,
     )
     each, frames, before = round((frames_of(lab) - len(real)) / len(LEVELS)), len(real), None
     for level in LEVELS:  # the sets that `Practice` finds there
