@@ -53,6 +53,11 @@ class Lab:
     shared: Path
     size: Size
 
+    @property
+    def processes(self) -> int | None:
+        """Of the simulation: at a part of the data a few episodes are done here sooner than a process starts."""
+        return None if self.size.data == 1 else 1
+
     def episodes(self, full: int) -> int:
         """How many of the demonstrations that a study names at this size; at least 4."""
         return max(4, round(self.size.data * full))
@@ -61,7 +66,7 @@ class Lab:
         """A data set of the scripted expert. A name means one set: the studies that share it name the same one."""
         config = CollectConfig(self.episodes(episodes), tuple(tasks), seed)
         config = config if worlds is None else replace(config, randomization=worlds)
-        return Dataset(collect(self.shared / name, config, resume=True).root)
+        return Dataset(collect(self.shared / name, config, self.processes, resume=True).root)
 
     def web(self) -> WebData:
         """Questions about 500 tables."""
@@ -82,7 +87,7 @@ class Lab:
     def tested(self, policy: Path, tasks: Sequence[str], timeout: float = 10.0) -> Results:
         """Success on new tables within `timeout` [s]; the expert needs 2 to 8."""
         config = EvalConfig(str(policy), self.size.trials, tuple(tasks), seed=4000, timeout=timeout)
-        return evaluated(config, policy / "results.json", policy.name)
+        return evaluated(config, policy / "results.json", policy.name, self.processes)
 
     def several(
         self, arm: str, worlds: Worlds, tests: Mapping[str, tuple[str, Worlds]], plan: Plan
@@ -106,8 +111,19 @@ class Lab:
                     randomization=drawn,
                     timeout=10.0,
                 )
-                found[test] |= outcomes(evaluated(asked, policy / f"{slug(test)}.json", f"{arm} {k}, {test}"), k)
+                results = evaluated(asked, policy / f"{slug(test)}.json", f"{arm} {k}, {test}", self.processes)
+                found[test] |= outcomes(results, k)
         return found
+
+
+def as_many(out: Path, config: CollectConfig, frames: int, processes: int | None = None) -> Dataset:
+    """Episodes, at least those of the config, until they hold so many frames."""
+    while True:
+        data = Dataset(collect(out, config, processes, resume=True, progress=False).root)
+        if len(data) >= frames:
+            return data
+        more = max(1, round((frames - len(data)) * len(data.episodes) / len(data)))
+        config = replace(config, episodes=config.episodes + more)
 
 
 def curve(policy: Path, name: str) -> list[float]:

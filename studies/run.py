@@ -28,7 +28,7 @@ from palmar.errors import BadFile, BadValue, UnknownName, UserError, regular_fil
 from palmar.eval.stats import Rate
 
 HERE = Path(__file__).resolve().parent
-NOT_STUDIES = ("run", "study", "making", "pursuit", "pretended")
+NOT_STUDIES = ("run", "study", "making", "pursuit", "pretended", "trainings")
 
 
 def names() -> list[str]:

@@ -122,13 +122,14 @@ def evaluate(
     return Results(as_json(config), tuple(trials))
 
 
-def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate") -> Results:
-    """The results in the file `kept` when they are of this very config, or else made and saved there."""
+def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate", processes: int | None = None) -> Results:
+    """The results in the file `kept` when they are of this very config, or else made and saved there.
+    processes: as of `evaluate`."""
     if Path(kept).exists():
         there = Results.load(kept)
         if {"robot": "arm7", "realtime": False} | there.config == as_json(config):  # older files name neither
             return there
-    results = evaluate(config, note=note)
+    results = evaluate(config, processes, note=note)
     results.save(kept)
     return results
 
