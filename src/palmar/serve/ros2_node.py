@@ -31,7 +31,7 @@ from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.monitor import Finished
 from palmar.runtime.ros2.messages import check_ros_robot
 from palmar.runtime.ros2.spinning import Spinning
-from palmar.runtime.ros2.topics import INSTRUCTION, NODE_RATE, STATUS, check_topic, topics_of
+from palmar.runtime.ros2.topics import BY_MONITOR, INSTRUCTION, NODE_RATE, STATUS, check_topic, topics_of
 from palmar.runtime.ros2.watch import SILENCE
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.estop import Latch
@@ -42,7 +42,6 @@ TELLS = 0.1
 """How often it publishes its status [s]."""
 DISCOVERY = 3.0
 """Longest wait for a monitor that has not been heard yet: nodes find each other only after they start [s]."""
-BY_MONITOR = "the safety monitor stopped it"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ JOINT_STATES, JOINT_COMMANDS = "/joint_states", "/joint_commands"
 INSTRUCTION, CAMERA = "/task_instruction", "/camera/image_raw"
 MONITOR = "safety_monitor"
 STOPPED = f"/{MONITOR}/stopped"
+BY_MONITOR = "the safety monitor stopped it"
+"""Reason of an E-STOP that the monitor's topic `stopped` told of."""
 STATUS = "/palmar/status"
 NODE_RATE = 10.0
 """Commands a second that `palmar ros2` sends [Hz]."""
