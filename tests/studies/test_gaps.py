@@ -37,7 +37,7 @@ def lab(tmp_path, monkeypatch):
     class Found:
         trials = ()
 
-    def evaluated(config, kept, note):
+    def evaluated(config, kept, note, processes):
         log.append(("tried", config.world, config.randomization, config.seed, kept.name))
         return Found
 
