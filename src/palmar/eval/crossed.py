@@ -30,6 +30,11 @@ class Crossed:
     tables: int
 
     @property
+    def difference(self) -> float:
+        """The mean, where it is one of differences."""
+        return self.value
+
+    @property
     def interval(self) -> tuple[float, float]:
         return self.low, self.high
 
