@@ -28,8 +28,11 @@ def test_it_covers_the_difference_of_two_ways_of_training(trainings, spread):
         return np.diff((rng.random(chance.shape) < chance).astype(float), axis=0)[0]
 
     truth = np.mean([drawn(60, 400).mean() for _ in range(80)])
-    found = [crossed(drawn(trainings, 60)) for _ in range(400)]
-    assert np.mean([c.low <= truth <= c.high for c in found]) >= 0.93
+    studies = [drawn(trainings, 60) for _ in range(400)]
+    assert np.mean([c.low <= truth <= c.high for c in map(crossed, studies)]) >= 0.93
+    halves = [1.96 * x.mean(0).std(ddof=1) / np.sqrt(60) for x in studies]
+    alone = np.mean([abs(x.mean() - truth) <= half for x, half in zip(studies, halves, strict=True)])
+    assert alone < 0.8 or spread == 0  # an interval over tables alone
 
 
 def test_trainings_that_differ_make_it_wider():
