@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from making import NANO, Lab
-from study import Row, Rows, Size, Study
-from trainings import APART, SEEDS, by_training, gain, judged, over, seeds, told, total, tried
+from study import Row, Rows, Size, Study, points, verdict
+from trainings import APART, SEEDS, by_training, gain, over, seeds, total, tried
 
 from palmar.eval.crossed import student
 from palmar.eval.span_plot import spans
@@ -174,7 +174,7 @@ def answer(rows: Rows) -> str:
     for where in WHERE:
         p, q = gain(rows, HAND, ADR, f"_{where}"), gain(rows, PLAIN, ADR, f"_{where}")
         said.append(
-            f"Training in them {judged(p)} the hand-tuned ones {where} ({told(p)}); it {judged(q)} plain ({told(q)})."
+            f"Training in them {verdict(p)} the hand-tuned ones {where} ({points(p)}); it {verdict(q)} plain ({points(q)})."
         )
     return " ".join(said)
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from making import NANO, Lab
-from study import Row, Rows, Size, Study
-from trainings import APART, SEEDS, by_training, gain, judged, over, seeds, told, total, tried
+from study import Row, Rows, Size, Study, points, verdict
+from trainings import APART, SEEDS, by_training, gain, over, seeds, total, tried
 
 from palmar.eval import plots
 from palmar.lab.suite import EvalConfig, evaluated
@@ -82,7 +82,7 @@ def lines(rows: Rows) -> list[Row]:
     for task in TASKS:
         sim, real = (over(rows, f"_{task} in {where}") for where in ("simulation", REALITY))
         for line, arm in zip(out, rows, strict=True):
-            against = "" if arm == OFF else told(gain(rows, OFF, arm, f"_{task} in {REALITY}"))
+            against = "" if arm == OFF else points(gain(rows, OFF, arm, f"_{task} in {REALITY}"))
             line |= {f"{task} in simulation": sim[arm], f"{task} in {REALITY}": real[arm]}
             line |= {
                 f"{task}, by training": by_training(rows[arm], f"_{task} in {REALITY}"),
@@ -97,7 +97,7 @@ def answer(rows: Rows) -> str:
         parts = []
         for a, b in ((OFF, DR), (OFF, IDENTIFIED), (DR, IDENTIFIED), (DR, BOTH)):
             p = gain(rows, a, b, f"_{task} in {REALITY}")
-            parts.append(f"{b} {judged(p)} {a} ({told(p)})")
+            parts.append(f"{b} {verdict(p)} {a} ({points(p)})")
         said.append(f"*{task}* in {REALITY}: {'; '.join(parts)}.")
     return f"{' '.join(said)} Identified by the motions of seed 0: {', '.join(rows[IDENTIFIED]['_identified'])}."
 

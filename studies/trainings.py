@@ -30,7 +30,7 @@ def seeds(lab: Lab) -> tuple[int, ...]:
 
 def tried(each: Mapping[int, Results]) -> dict[str, bool]:
     """{TRAINING/TABLE: success} of {training: its results}."""
-    return {f"{seed}/{table}": good for seed, results in each.items() for table, good in outcomes(results).items()}
+    return {table: good for seed, results in each.items() for table, good in outcomes(results, seed).items()}
 
 
 def total(found: Mapping[str, bool]) -> Rate:
@@ -46,18 +46,6 @@ def over(rows: Rows, name: str) -> dict[str, Crossed]:
 def gain(rows: Rows, a: str, b: str, name: str) -> Crossed:
     """Success of arm b less that of arm a."""
     return gained(rows[a][name], rows[b][name])
-
-
-def told(gained: Crossed) -> str:
-    """ "+33 points [+22, +42]" """
-    return f"{100 * gained.value:+.0f} points [{100 * gained.low:+.0f}, {100 * gained.high:+.0f}]"
-
-
-def judged(gained: Crossed) -> str:
-    """b `judged` a."""
-    if gained.low > 0:
-        return "is better than"
-    return "is worse than" if gained.high < 0 else "cannot be told from"
 
 
 def by_training(row: Row, name: str) -> str:

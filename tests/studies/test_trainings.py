@@ -4,8 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from study import Size
-from trainings import SEEDS, by_training, gain, judged, over, seeds, told, total
+from study import Size, points, verdict
+from trainings import SEEDS, by_training, gain, over, seeds, total
 
 from palmar.errors import BadValue
 from palmar.eval.crossed import Crossed
@@ -29,9 +29,9 @@ def tried(good, tables=40, trainings=3):
 def test_what_is_said_of_trainings(tmp_path):
     rows = {"a": {"_x": tried(10)}, "b": {"_x": tried(30)}}
     gained = gain(rows, "a", "b", "_x")
-    assert gained.value == 0.5 and judged(gained) == "is better than" and told(gained).startswith("+50 points [+")
-    assert judged(gain(rows, "b", "a", "_x")) == "is worse than"
-    assert judged(gain(rows, "a", "a", "_x")) == "cannot be told from"
+    assert gained.value == 0.5 and verdict(gained) == "is better than" and points(gained).startswith("+50 points [+")
+    assert verdict(gain(rows, "b", "a", "_x")) == "is worse than"
+    assert verdict(gain(rows, "a", "a", "_x")) == "cannot be told from"
     assert by_training(rows["a"], "_x") == "10 10 10" and total(rows["a"]["_x"]).successes == 30
     assert over(rows, "_x")["b"].value == 0.75
     assert seeds(lab(tmp_path, Size(9))) == SEEDS and len(seeds(lab(tmp_path, Size(9, data=0.1)))) == 2
@@ -50,7 +50,7 @@ def test_places_are_what_the_comparisons_leave_possible():
     }  # fmt: skip
 
 
-def test_the_best_arm_stands_first_and_what_it_won_back_is_told():
+def test_the_best_arm_stands_first_and_what_it_won_back_is_points():
     good = dict(zip(comparison.MAKERS, (4, 20, 6, 20, 24, 24, 34), strict=True))
     rows = {arm: {"_sim": tried(36), "_real": tried(g), "frames": "9"} for arm, g in good.items()}
     table = comparison.lines(rows)
@@ -165,4 +165,4 @@ def sysid_vs_dr_rng(seed):
 
 
 def test_a_difference_is_told_with_its_sign():
-    assert told(Crossed(-0.125, -0.2, 0.01, 3, 40)) == "-12 points [-20, +1]"
+    assert points(Crossed(-0.125, -0.2, 0.01, 3, 40)) == "-12 points [-20, +1]"
