@@ -21,6 +21,7 @@ from palmar.eval import plots
 from palmar.eval.stats import Rate
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models.presets import preset
+from palmar.ranges import Processes
 from palmar.sim.instructions import paraphrases
 from palmar.train.dagger import Dagger, Gather, dagger
 from palmar.train.loop import TrainConfig, TrainRequest, train
@@ -63,11 +64,11 @@ def made(lab: Lab, arm: str, seed: int) -> tuple[Path, int]:
     wanted = sum(len(d) for d in sets(folder, rounds))
     if arm == CLONING:
         config_of = CollectConfig(lab.episodes(DEMOS), TASKS, first)
-        data = as_many(lab.out / f"demos-{seed}", config_of, wanted)
+        data = as_many(lab.out / f"demos-{seed}", config_of, wanted, lab.processes)
         request = TrainRequest(preset(NANO), [data], config, embodiment="arm7", paraphrases=paraphrases)
         return train(request, lab.out / f"cloning-{seed}", resume=True), len(data)
     begun = len(sets(folder, rounds)[0])
-    begin = as_many(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), begun)
+    begin = as_many(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), begun, lab.processes)
     request = TrainRequest(preset(NANO), [begin], config, embodiment="arm7", paraphrases=paraphrases)
     plan = Dagger(rounds, lab.episodes(EPISODES), fall="none", seed=first + 10 * DEMOS, scratch=True)
     last = dagger(request, lab.out / f"dagger-{seed}", plan, practised(folder))[-1]
@@ -103,10 +104,10 @@ def practised(student: Path) -> Gather:
     return gather
 
 
-def as_many(out: Path, config: CollectConfig, frames: int) -> Dataset:
+def as_many(out: Path, config: CollectConfig, frames: int, processes: Processes = None) -> Dataset:
     """Episodes, at least those of the config, until they hold so many frames."""
     while True:
-        data = Dataset(collect(out, config, resume=True, progress=False).root)
+        data = Dataset(collect(out, config, processes, resume=True, progress=False).root)
         if len(data) >= frames:
             return data
         more = max(1, round((frames - len(data)) * len(data.episodes) / len(data)))

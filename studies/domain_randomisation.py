@@ -55,8 +55,8 @@ def measure(lab: Lab, arm: str) -> Row:
     data = lab.demos(f"domain-{arm}", 300, TASKS, 700_000 + SEED, worlds(lab, arm))
     policy = lab.trained(arm, [data], config=TrainConfig(steps=lab.size.steps, batch_size=64, seed=SEED))
     tested = EvalConfig(str(policy), lab.size.trials, TASKS, seed=2000)
-    sim = evaluated(tested, policy / "sim.json", f"{arm}, simulation")
-    twin = evaluated(replace(tested, world=f"twin:{TWIN}"), policy / "twin.json", f"{arm}, twin")
+    sim = evaluated(tested, policy / "sim.json", f"{arm}, simulation", lab.processes)
+    twin = evaluated(replace(tested, world=f"twin:{TWIN}"), policy / "twin.json", f"{arm}, twin", lab.processes)
     return {"simulation": sim.rate(), "twin": twin.rate(), "_outcomes": outcomes(twin)}
 
 

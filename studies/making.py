@@ -20,6 +20,7 @@ from palmar.lab.questions import WebConfig, make
 from palmar.lab.suite import EvalConfig, evaluated
 from palmar.models import checkpoint
 from palmar.models.presets import preset
+from palmar.ranges import Processes
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import Randomization
 from palmar.train.feed import Feed
@@ -36,6 +37,8 @@ class Lab:
     out: Path
     shared: Path
     size: Size
+    processes: Processes = None
+    """Who shares the rollouts (`palmar.runtime.pool.spread`); the rows do not depend on it."""
 
     def episodes(self, full: int) -> int:
         """How many of the demonstrations that a study names at this size; at least 4."""
@@ -47,12 +50,16 @@ class Lab:
         """A data set of the scripted expert. A name means one set: the studies that share it name the same one."""
         config = CollectConfig(self.episodes(episodes), tuple(tasks), seed)
         config = config if worlds is None else replace(config, randomization=worlds)
-        return Dataset(collect(self.shared / name, config, resume=True).root)
+        return Dataset(collect(self.shared / name, config, self.processes, resume=True).root)
 
     def web(self) -> WebData:
         """Questions about 500 tables."""
         folder = self.shared / "web"
-        return WebData(folder) if folder.exists() else make(folder, WebConfig(max(20, round(self.size.data * 500))))
+        return (
+            WebData(folder)
+            if folder.exists()
+            else make(folder, WebConfig(max(20, round(self.size.data * 500))), self.processes)
+        )
 
     def trained(
         self, name: str, data: Sequence[Dataset], model: str = NANO, steps: int = 0,
@@ -68,7 +75,7 @@ class Lab:
     def tested(self, policy: Path, tasks: Sequence[str], timeout: float = 10.0) -> Results:
         """Success on new tables within `timeout` [s]; the expert needs 2 to 8."""
         config = EvalConfig(str(policy), self.size.trials, tuple(tasks), seed=4000, timeout=timeout)
-        return evaluated(config, policy / "results.json", policy.name)
+        return evaluated(config, policy / "results.json", policy.name, self.processes)
 
 
 def curve(policy: Path, name: str) -> list[float]:
