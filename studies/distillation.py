@@ -62,11 +62,11 @@ def made(lab: Lab, arm: str, seed: int) -> tuple[Path, int]:
     wanted = sum(len(d) for d in sets(folder, rounds))
     if arm == CLONING:
         config_of = CollectConfig(lab.episodes(DEMOS), TASKS, first)
-        data = as_many(lab.out / f"demos-{seed}", config_of, wanted)
+        data = as_many(lab.out / f"demos-{seed}", config_of, wanted, lab.processes)
         request = TrainRequest(preset(NANO), [data], config, embodiment="arm7", paraphrases=paraphrases)
         return train(request, lab.out / f"cloning-{seed}", resume=True), len(data)
     begun = len(sets(folder, rounds)[0])
-    begin = as_many(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), begun)
+    begin = as_many(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), begun, lab.processes)
     request = TrainRequest(preset(NANO), [begin], config, embodiment="arm7", paraphrases=paraphrases)
     plan = Dagger(rounds, lab.episodes(EPISODES), fall="none", seed=first + 10 * DEMOS, scratch=True)
     last = dagger(request, lab.out / f"dagger-{seed}", plan, practised(folder))[-1]

@@ -20,6 +20,7 @@ from palmar.lab.questions import WebConfig, make
 from palmar.lab.suite import EvalConfig, evaluated
 from palmar.models import checkpoint
 from palmar.models.presets import preset
+from palmar.ranges import Processes
 from palmar.sim.draws import Worlds
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import NO_RANDOMIZATION
@@ -52,11 +53,13 @@ class Lab:
     out: Path
     shared: Path
     size: Size
+    processes: Processes = None
+    """Who shares the rollouts (`palmar.runtime.pool.spread`); the rows do not depend on it."""
 
-    @property
-    def processes(self) -> int | None:
-        """Of the simulation: at a part of the data a few episodes are done here sooner than a process starts."""
-        return None if self.size.data == 1 else 1
+    def __post_init__(self) -> None:
+        """At a part of the data a few episodes are done here sooner than a process starts."""
+        if self.processes is None and self.size.data < 1:
+            object.__setattr__(self, "processes", 1)
 
     def episodes(self, full: int) -> int:
         """How many of the demonstrations that a study names at this size; at least 4."""
@@ -71,7 +74,11 @@ class Lab:
     def web(self) -> WebData:
         """Questions about 500 tables."""
         folder = self.shared / "web"
-        return WebData(folder) if folder.exists() else make(folder, WebConfig(max(20, round(self.size.data * 500))))
+        return (
+            WebData(folder)
+            if folder.exists()
+            else make(folder, WebConfig(max(20, round(self.size.data * 500))), self.processes)
+        )
 
     def trained(
         self, name: str, data: Sequence[Dataset], model: str = NANO, steps: int = 0,
@@ -116,7 +123,7 @@ class Lab:
         return found
 
 
-def as_many(out: Path, config: CollectConfig, frames: int, processes: int | None = None) -> Dataset:
+def as_many(out: Path, config: CollectConfig, frames: int, processes: Processes = None) -> Dataset:
     """Episodes, at least those of the config, until they hold so many frames."""
     while True:
         data = Dataset(collect(out, config, processes, resume=True, progress=False).root)

@@ -17,7 +17,7 @@ from palmar.lab.origin import Origin
 from palmar.lab.worlds import Loaded, fitted_here, seeing
 from palmar.models.privileged import Privileged
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
-from palmar.ranges import COLLECTED, Count, Seconds, Seed, Share, check_ranges
+from palmar.ranges import COLLECTED, Count, Processes, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.adaptation.intervening import After, Intervening, OnAlarm
 from palmar.runtime.chunks import ChunkBuffer
@@ -119,7 +119,7 @@ class Collected:
 
 
 def collect(
-    out: str | Path, config: CollectConfig, processes: int | None = None, resume: bool = False, progress: bool = True
+    out: str | Path, config: CollectConfig, processes: Processes = None, resume: bool = False, progress: bool = True
 ) -> Collected:
     """Record until the set holds `config.episodes`. Each is on the disk before the next is counted; Ctrl-C keeps them all.
 

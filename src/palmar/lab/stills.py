@@ -19,7 +19,7 @@ from palmar.errors import BadValue
 from palmar.lab.collect import TRIES, Collected, already
 from palmar.lab.origin import Origin
 from palmar.lab.worlds import Loaded
-from palmar.ranges import COLLECTED
+from palmar.ranges import COLLECTED, Processes
 from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks, truth
@@ -60,7 +60,7 @@ class StillsConfig:
 
 
 def collect_stills(
-    out: str | Path, config: StillsConfig, processes: int | None = None, resume: bool = False, progress: bool = True
+    out: str | Path, config: StillsConfig, processes: Processes = None, resume: bool = False, progress: bool = True
 ) -> Collected:
     """Photograph until the set holds `config.tables` tables; `resume` counts what is there and goes on after its seeds."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.ranges import Processes
 from palmar.train.loop import train
 from palmar.train.request import TrainRequest
 
@@ -102,7 +103,7 @@ def dagger(
     return done
 
 
-def in_simulation(tasks: tuple[str, ...] | None = None, processes: int | None = None, **more: Any) -> Gather:
+def in_simulation(tasks: tuple[str, ...] | None = None, processes: Processes = None, **more: Any) -> Gather:
     """Collects with `palmar.lab.collect`: scripted experts as labellers in randomised worlds. more: for `CollectConfig`."""
 
     def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:

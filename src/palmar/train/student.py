@@ -18,7 +18,7 @@ from palmar.errors import BadValue
 from palmar.models.base import ModelConfig
 from palmar.models.privileged import Privileged
 from palmar.policy import load_policy
-from palmar.ranges import BATCH, COUNT, RATE, SHARE, STRENGTH, Count, Range, Seed, check_ranges
+from palmar.ranges import BATCH, COUNT, RATE, SHARE, STRENGTH, Count, Processes, Range, Seed, check_ranges
 from palmar.sim import tasks as known
 from palmar.train.dagger import Dagger, Gather, Round, begun, dagger
 from palmar.train.distill import Distance, Distill, PrivilegedTeacher
@@ -72,7 +72,7 @@ def teacher_of(where: str) -> Privileged:
 
 
 def student(
-    teacher: str, training: StudentTraining, out: str | Path, *, model: ModelConfig | None = None, processes: int | None = None,
+    teacher: str, training: StudentTraining, out: str | Path, *, model: ModelConfig | None = None, processes: Processes = None,
     progress: bool = True, gather: Gather | None = None, watch: Callable[[Round], None] | None = None,
 ) -> Path:  # fmt: skip
     """The checkpoint of the last round, below `out`. teacher: a checkpoint folder. model: instead of the preset. gather: how
@@ -109,7 +109,7 @@ def student(
     return dagger(request, root, plan, make, progress=progress, watch=watch)[-1].checkpoint
 
 
-def pictured(teacher: str, training: StudentTraining, processes: int | None = None) -> Gather:
+def pictured(teacher: str, training: StudentTraining, processes: Processes = None) -> Gather:
     """Collects episodes with pictures and physics that the teacher labels. The driver is the teacher, or else the student and, a
     share `beta`, the scripted expert."""
 
