@@ -21,40 +21,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from chains import ARM_ALONE, VIEWS, demonstrated, fitted, parts, practised
 from making import NANO, Lab, as_many
 from study import Row, Rows, Size, Study, points, verdict
 from trainings import APART, SEEDS, by_training, gain, over, seeds, total, tried
 
 from palmar.data.mapped import MappedData
-from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
 from palmar.eval import plots
 from palmar.lab.collect import CollectConfig
 from palmar.lab.suite import EvalConfig, evaluated
-from palmar.models.checkpoint import read_config
 from palmar.models.presets import preset
 from palmar.sim.draws import Worlds
 from palmar.sim.instructions import paraphrases
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
-from palmar.sim.reality import reality
-from palmar.sim.world import World
-from palmar.train.dagger import Dagger, Gather, dagger
-from palmar.train.loop import TrainConfig, TrainRequest, train
-from palmar.train.recipe import Recipe, Stage
+from palmar.train.dagger import Dagger, dagger
+from palmar.train.loop import TrainConfig, TrainRequest
 from palmar.train.student import StudentTraining, student
 from palmar.train.teacher import TeacherTraining, clone
-from palmar.transfer.board_drive import BoardDrive
-from palmar.transfer.board_world import BoardWorld
-from palmar.transfer.calibrated import CameraCalibration
-from palmar.transfer.calibration import CalibrationConfig, calibrate
-from palmar.transfer.diagnose import diagnose, table
-from palmar.transfer.digital_twin import digital_twin, read_part
-from palmar.transfer.identification import Identification
-from palmar.transfer.marker_board import MarkerBoard
+from palmar.transfer.digital_twin import digital_twin
 from palmar.transfer.posterior import Posterior
 from palmar.transfer.progress_run import Practice
 from palmar.transfer.progressive import LEVELS
-from palmar.transfer.sysid import identify
 
 PLAIN, DR, SYSID, TEACHER, PROGRESSIVE, DR_REAL, CHAIN = (
     "plain", "A DR", "B SysID", "C teacher-student", "D progressive", "DR and real", "chain",
@@ -62,10 +50,6 @@ PLAIN, DR, SYSID, TEACHER, PROGRESSIVE, DR_REAL, CHAIN = (
 REALITY, TASKS, FIRST, TABLES, TIMEOUT, STRENGTH = "far:2", ("reach",), 740_000, 4000, 10.0, 1.0
 FRAMES, REAL, ROUNDS = 6000, 20, 2
 TEACHERS = {"demos": 100, "rounds": 2, "episodes": 50, "steps": 2000}
-MOTION, VIEWS = (
-    {"seconds": 20.0, "slides": 0},
-    25,
-)  # the guards stop the swings of a slide in this reality: the joints lag too far
 
 
 def measure(lab: Lab, arm: str) -> Row:
@@ -115,44 +99,12 @@ def shown(lab: Lab, where: Path, seed: int, frames: int, worlds: Worlds) -> Data
 def in_reality(lab: Lab, seed: int) -> Dataset:
     """The real demonstrations of a training, the same for every arm."""
     count = max(2, round(lab.size.data * REAL))
-    asked = CollectConfig(count, TASKS, first(seed), NO_RANDOMIZATION, world=REALITY)
-    return as_many(lab.out / f"real-{seed}", asked, 1, lab.processes)
-
-
-def parts(lab: Lab, seed: int) -> list[Identification | CameraCalibration]:
-    """What the motions of a seed and a board tell of the reality, made once."""
-    dynamics, camera = (lab.out / f"{what}-{seed}.json" for what in ("dynamics", "camera"))
-    if not dynamics.exists():
-        body = World(images=False, reality=reality(REALITY))
-        body.load(table(), seed=seed)
-        dynamics.write_text(identify(diagnose(body, seed=seed, **MOTION), progress=False).to_json())  # type: ignore[arg-type]
-    if not camera.exists():
-        board, about = MarkerBoard(), CalibrationConfig()
-        held = BoardWorld(board, "hand", reality=reality(REALITY))
-        held.load_board(seed=seed)
-        views = BoardDrive(held, board, about, lambda *_: None).collect(VIEWS, seed)
-        camera.write_text(calibrate(views, held.embodiment, about).to_json())
-    return [read_part(dynamics), read_part(camera)]
+    return demonstrated(lab.out / f"real-{seed}", REALITY, TASKS, count, first(seed), lab.processes)
 
 
 def measured(lab: Lab, seed: int, strength: float) -> Posterior:
     """Worlds as measured, the rest randomised."""
-    return digital_twin(parts(lab, seed), strength)
-
-
-def fitted(where: Path, data: Sequence[Any], config: TrainConfig, init: Path | None = None, real: bool = False) -> Path:
-    """A checkpoint. real: the last set is half of each batch, whatever the sizes."""
-    mixture = None
-    if real:
-        simulated = sum(len(d) for d in data[:-1])
-        mixture = Mixture(temperature=1.0, sources=(*[0.5 / simulated] * (len(data) - 1), 0.5 / len(data[-1])))
-    model = preset(NANO) if init is None else read_config(init)[0]
-    recipe = Recipe("real" if real else "all", (Stage(data=mixture),))
-    return train(
-        TrainRequest(model, data, config, recipe, embodiment="arm7", init=init, paraphrases=paraphrases),
-        where,
-        resume=True,
-    )
+    return digital_twin(parts(lab.out, REALITY, seed), strength)
 
 
 # ------------------------------------------------------------------------------------------------ arms: (policy, frames)
@@ -160,7 +112,7 @@ def fitted(where: Path, data: Sequence[Any], config: TrainConfig, init: Path | N
 
 def cloned(lab: Lab, seed: int, name: str, worlds: Worlds) -> tuple[Path, int]:
     data = shown(lab, lab.out / f"{name}-{seed}-data", seed, frames_of(lab), worlds)
-    return fitted(lab.out / f"{name}-{seed}", [data], config(lab, seed)), len(data)
+    return fitted(lab.out / f"{name}-{seed}", [data], config(lab, seed), preset(NANO)), len(data)
 
 
 def plain(lab: Lab, seed: int) -> tuple[Path, int]:
@@ -225,14 +177,14 @@ def with_real(
 ) -> tuple[Path, int]:  # fmt: skip
     """The last quarter of the steps, with real demonstrations."""
     data = [*sets, MappedData(real, like=sets[0])]
-    made = fitted(lab.out / f"{name}-{seed}-real", data, config(lab, seed, 0.25), policy, real=True)
+    made = fitted(lab.out / f"{name}-{seed}-real", data, config(lab, seed, 0.25), policy, real=0.5)
     return made, sum(len(d) for d in data)
 
 
 def randomised_and_real(lab: Lab, seed: int) -> tuple[Path, int]:
     real = in_reality(lab, seed)
     data = shown(lab, lab.out / f"dr-real-{seed}-data", seed, frames_of(lab) - len(real), Randomization(STRENGTH))
-    policy = fitted(lab.out / f"dr-real-{seed}", [data], config(lab, seed, 0.75))
+    policy = fitted(lab.out / f"dr-real-{seed}", [data], config(lab, seed, 0.75), preset(NANO))
     return with_real(lab, seed, "dr-real", policy, [data], real)
 
 
@@ -244,18 +196,9 @@ def chain(lab: Lab, seed: int) -> tuple[Path, int]:
         preset(NANO), [data], config(lab, seed, 0.75 / (ROUNDS + 1)), embodiment="arm7", paraphrases=paraphrases
     )
     plan = Dagger(ROUNDS, 10 * REAL, fall="none", seed=first(seed) + 5000)
-    last = dagger(request, folder, plan, practised(lab, worlds, each))[-1]
+    last = dagger(request, folder, plan, practised(TASKS, worlds, each, lab.processes))[-1]
     sets = [data, *(Dataset(folder / f"data-{i:02d}") for i in range(1, ROUNDS + 1))]
     return with_real(lab, seed, "chain", last.checkpoint, sets, real)
-
-
-def practised(lab: Lab, worlds: Worlds, frames: int) -> Gather:
-    """Episodes that the learner drives and the expert labels, until they hold so many frames."""
-
-    def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Dataset:
-        return as_many(out, CollectConfig(1, TASKS, seed, worlds, driver=str(driver), beta=beta), frames, lab.processes)
-
-    return gather
 
 
 MAKERS = {
@@ -321,7 +264,7 @@ STUDY = Study(
     settings={
         "reality": REALITY, "seeds": SEEDS, "tasks": TASKS, "preset": NANO, "tables": TABLES, "first": FIRST, "timeout": TIMEOUT,
         "frames": FRAMES, "real demonstrations": REAL, "rounds": ROUNDS, "strength": STRENGTH, "teacher": TEACHERS,
-        "motion": MOTION, "views": VIEWS, "levels": [level.name for level in LEVELS],
+        "motion": ARM_ALONE, "views": VIEWS, "levels": [level.name for level in LEVELS],
     },
     table=lines,
 )  # fmt: skip

@@ -244,6 +244,10 @@ ROWS = {  # what an arm of each study measures
         f"_in {where}": SEVERAL for where in ("plain simulation", "the hand-tuned ranges", "ranges twice as wide")
     } | {"_ranges": {str(k): [RANGES | {"action_delay": [0, 1], "image_latency": [0, 1]}] * 5 for k in range(2)}},
     "transfer_comparison": {"frames": "6000 6000", "_sim": SEVERAL, "_real": SEVERAL},
+    "winning_back": {
+        "in simulation": Rate(9, 10), **{way: RATE for way in ("plain", "practice", "practice and real", "chain")},
+        **{f"_{way}": SEVERAL for way in ("plain", "practice", "practice and real", "chain")},
+    },
     "stages": {"success": RATE, "held-out error": 0.3, "jitter": 0.2, "_outcomes": SEEN},
     "mixing": {"held-out error": 0.5, "chance": 0.27, "retention": RATE},
     "temperature": {"reach": RATE, "pick": RATE, "push": RATE, "reach held-out": 0.2, "_outcomes": SEEN},

@@ -12,6 +12,7 @@ from palmar.eval.crossed import Crossed
 
 pytest.importorskip("torch")
 import adr_convergence
+import chains
 import sysid_vs_dr
 import transfer_comparison as comparison
 from making import Lab
@@ -108,7 +109,8 @@ def test_every_arm_gets_as_many_frames_and_steps(size, tmp_path, monkeypatch):
         "Dataset": lambda where, cache=True: made[str(where)], "MappedData": lambda data, like: data,
         "measured": lambda *_: comparison.NO_RANDOMIZATION, "read_config": lambda _: [None],
     }.items():  # fmt: skip
-        monkeypatch.setattr(comparison, name, stand_in)
+        for module in (comparison, chains):
+            monkeypatch.setattr(module, name, stand_in, raising=False)
     monkeypatch.setattr(comparison.Practice, "fit", fit)
     whole = comparison.frames_of(lab(tmp_path, size))
     for arm, make in comparison.MAKERS.items():
