@@ -24,7 +24,7 @@ from palmar.sim.params import NO_RANDOMIZATION, Randomization, WorldParams
 REALITY = {"friction": 0.8, "mass": 1.1, "image_noise": 0.03}
 RANGES = {"friction": (0.5, 1.5), "mass": (0.8, 1.2), "image_noise": (0.0, 0.04)}
 PLAIN, WHOLE, NARROW, EXACT = "plain", "whole DR", "narrow DR", "exact"
-PLAN = Plan(("slide",), demos=300)
+PLAN = Plan(("slide",), demos=400)
 
 
 def exactly(**values: float) -> Randomization:
@@ -90,8 +90,8 @@ STUDY = Study(
     measure=measure,
     answer=answer,
     figure=figure,
-    full=Size(trials=100, steps=1200),
-    quick=Size(trials=2, steps=8, data=4 / 300),
+    full=Size(trials=100, steps=3000),
+    quick=Size(trials=2, steps=8, data=4 / 400),
     settings=PLAN.settings() | {"reality": REALITY, "ranges": RANGES},
     table=lines,
 )

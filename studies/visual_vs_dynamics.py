@@ -24,7 +24,7 @@ from palmar.sim.params import NO_RANDOMIZATION, SPACE, Group, Randomization, Wor
 from palmar.sim.reality import near
 
 VISUAL, DYNAMICS = "visual", "dynamics"
-PLAN = Plan(("slide",), demos=300)
+PLAN = Plan(("slide",), demos=400)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ STUDY = Study(
     measure=measure,
     answer=answer,
     figure=figure,
-    full=Size(trials=100, steps=1200),
-    quick=Size(trials=2, steps=8, data=4 / 300),
+    full=Size(trials=100, steps=3000),
+    quick=Size(trials=2, steps=8, data=4 / 400),
     settings=PLAN.settings() | {"groups": (VISUAL, DYNAMICS), "realities": "near"},
     table=lines,
 )

@@ -53,7 +53,7 @@ def test_every_training_has_demonstrations_of_its_own_and_the_tables_of_all(lab)
     gap_analysis.measure(lab, gap_analysis.WHOLE)
     sets = [entry for entry in log if entry[0] == "demos"]
     assert [seed for _, _, seed, _ in sets] == [820_000, 840_000, 860_000] * 2
-    assert len({name for _, name, *_ in sets}) == 6 and sets[0][1].startswith("plain-slide-300")
+    assert len({name for _, name, *_ in sets}) == 6 and sets[0][1].startswith("plain-slide-400")
     assert [seed for kind, _, seed, *_ in log if kind == "trained"] == [0, 1, 2] * 2
     assert {entry[3] for entry in log if entry[0] == "tried"} == {gap_analysis.PLAN.tables}
     assert [entry[4] for entry in log if entry[0] == "tried"][:5] == [
