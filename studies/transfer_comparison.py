@@ -148,11 +148,10 @@ def fitted(where: Path, data: Sequence[Any], config: TrainConfig, init: Path | N
         mixture = Mixture(temperature=1.0, sources=(*[0.5 / simulated] * (len(data) - 1), 0.5 / len(data[-1])))
     model = preset(NANO) if init is None else read_config(init)[0]
     recipe = Recipe("real" if real else "all", (Stage(data=mixture),))
-    return train(
-        TrainRequest(model, data, config, recipe, embodiment="arm7", init=init, paraphrases=paraphrases),
-        where,
-        resume=True,
-    )
+    request = TrainRequest(
+        model, data, config, recipe, embodiment="arm7", init=init, new_normalizer=init is not None, paraphrases=paraphrases
+    )  # fmt: skip
+    return train(request, where, resume=True)
 
 
 # ------------------------------------------------------------------------------------------------ arms: (policy, frames)
@@ -190,7 +189,7 @@ def taught(lab: Lab, seed: int) -> tuple[Path, int]:
 
     training = StudentTraining(
         NANO, TASKS, demos=10 * REAL, rounds=ROUNDS, episodes=10 * REAL, steps=steps(lab, 1 / (ROUNDS + 1)), strength=STRENGTH,
-        validation=0.0, seed=first(seed), scratch=False, paraphrases=paraphrases,
+        validation=0.0, seed=first(seed), scratch=False, refit=True, paraphrases=paraphrases,
     )  # fmt: skip
     folder = lab.out / f"student-{seed}"
     policy = student(teacher, training, folder, gather=gather)
@@ -243,7 +242,7 @@ def chain(lab: Lab, seed: int) -> tuple[Path, int]:
     request = TrainRequest(
         preset(NANO), [data], config(lab, seed, 0.75 / (ROUNDS + 1)), embodiment="arm7", paraphrases=paraphrases
     )
-    plan = Dagger(ROUNDS, 10 * REAL, fall="none", seed=first(seed) + 5000)
+    plan = Dagger(ROUNDS, 10 * REAL, fall="none", seed=first(seed) + 5000, refit=True)
     last = dagger(request, folder, plan, practised(lab, worlds, each))[-1]
     sets = [data, *(Dataset(folder / f"data-{i:02d}") for i in range(1, ROUNDS + 1))]
     return with_real(lab, seed, "chain", last.checkpoint, sets, real)
