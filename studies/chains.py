@@ -74,10 +74,15 @@ def practised(tasks: Sequence[str], worlds: Worlds, frames: int, processes: Proc
 
 
 def fitted(
-    where: Path, data: Sequence[Any], config: TrainConfig, begin: ModelConfig | str | Path, real: float = 0.0
+    where: Path,
+    data: Sequence[Any],
+    config: TrainConfig,
+    begin: ModelConfig | str | Path,
+    real: float = 0.0,
+    refit: bool = False,
 ) -> Path:
     """A checkpoint. begin: a model without weights, or a checkpoint to go on from. real: this share of each batch is from the
-    last set, whatever the sizes; 0: all frames count alike."""
+    last set, whatever the sizes; 0: all frames count alike. refit: the normaliser of the checkpoint is fitted anew."""
     mixture = None
     if real:
         simulated = sum(len(d) for d in data[:-1])
@@ -86,5 +91,7 @@ def fitted(
     init = begin if isinstance(begin, str | Path) else None
     model = read_config(begin)[0] if isinstance(begin, str | Path) else begin
     recipe = Recipe("real" if real else "all", (Stage(data=mixture),))
-    request = TrainRequest(model, data, config, recipe, embodiment="arm7", init=init, paraphrases=paraphrases)
+    request = TrainRequest(
+        model, data, config, recipe, embodiment="arm7", init=init, new_normalizer=refit, paraphrases=paraphrases
+    )
     return train(request, where, resume=True)
