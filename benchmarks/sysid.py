@@ -1,8 +1,8 @@
 """Does identification find what realities hide, and do its intervals hold?
 
-    OMP_NUM_THREADS=1 nice python benchmarks/sysid.py --points 50 --out points.jsonl     # random hidden points; goes on where it stopped
-    OMP_NUM_THREADS=1 nice python benchmarks/sysid.py --points 1 --first 7               # that one
-    OMP_NUM_THREADS=1 nice python benchmarks/sysid.py --twins 10                         # the twins that palmar comes with
+    OMP_NUM_THREADS=1 nice python benchmarks/sysid.py --points 50 --out points.jsonl  # goes on where it stopped
+    OMP_NUM_THREADS=1 nice python benchmarks/sysid.py --points 1 --first 7
+    OMP_NUM_THREADS=1 nice python benchmarks/sysid.py --twins 10  # those that palmar comes with
 
 Point SEED is a reality of its own: servo gain 0.25 … 4 × (log-uniform), delay 0 … 6 whole ticks, every other parameter that
 identification looks for uniform over its range widened by half to either side, within its physical bounds; all else as in plain

@@ -149,7 +149,7 @@ def table() -> Scenario:
     return Scenario("push", "push the red cube left", (cube,), 0, None, "left")
 
 
-def diagnose(body: Body, *, seconds: float = 22.0, held_out: float = 4.0, slides: int = 5, seed: int = 0) -> Recordings:
+def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 4.0, slides: int = 5, seed: int = 0) -> Recordings:
     """Run the diagnostic motions on a body and record them.
 
     seconds, held_out: length of the fitted and of the judged free motion [s]. slides: sweeps with a release; 0 when the

@@ -45,7 +45,8 @@ def unscaled(name: str, x: float) -> float:
 def bounds_of(given: Mapping[str, Bounds] | None = None) -> dict[str, Bounds]:
     """{parameter: (low, high)} of every search, in the parameter's unit; `given` replaces the ordinary ones.
 
-    Ordinary: `SEARCH`. Raises `UnknownName`, and `BadValue` for bounds that are not finite, not ascending, or below a physical minimum.
+    Ordinary: `SEARCH`.
+    Raises `UnknownName`, and `BadValue` for bounds that are not finite, not ascending, or below a physical minimum.
     """
     out = dict(SEARCH)
     for name, (low, high) in (given or {}).items():
@@ -69,7 +70,7 @@ def half_range(name: str) -> float:
     return (high - low) / 2
 
 
-def touched(low: float, value: float, high: float, bounds: Bounds, name: str = "action_delay") -> float | None:
+def touched(low: float, value: float, high: float, bounds: Bounds, name: str) -> float | None:
     """The bound that an estimate `value` [low, high] is at: within `NEAR` of it, or with its interval across it; the width of
     the search is on the scale of the parameter's.
 
