@@ -16,6 +16,7 @@ from typing import Any, get_args
 import torch
 
 from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, need, regular_file
+from palmar.files import replace_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.checkpoint import check_normalizers, made, written_by
@@ -24,7 +25,6 @@ from palmar.models.fits import check_interface
 from palmar.models.form_names import EXTRA, Precision, Runtime
 from palmar.models.graph import Traced, TracedConfig
 from palmar.models.runtimes import SUFFIX, files_of, opened
-from palmar.models.tensors import replace_file
 
 FORMAT, VERSION = "palmar-export", 1
 FILE = "export.json"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.files import write_text
 from palmar.ranges import Processes
 from palmar.train.loop import train
 from palmar.train.request import TrainRequest
@@ -134,8 +135,7 @@ def begun(root: str | Path, settings: Mapping[str, Any]) -> None:
         if not isinstance(theirs, dict):
             raise ValueError("no object")
     except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(mine, indent=1), "utf-8")
+        write_text(file, json.dumps(mine, indent=1))
         return
     except ValueError as error:
         raise BadFile(

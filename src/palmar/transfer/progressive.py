@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from palmar.errors import BadFile, BadValue, regular_file
 from palmar.eval.shown import Shown, fewest, shown
-from palmar.models.tensors import replace_file
+from palmar.files import replace_file
 from palmar.policy import CURRENT
 from palmar.ranges import BATCH, RATE, SHARE, STRENGTH, Count, Range, Seed, check_ranges
 
