@@ -90,7 +90,7 @@ class Ros2Body:
         for camera in self.embodiment.cameras:
             topic = self.topics.camera(camera.name, self.embodiment)
             self._ros.subscribe(Image, topic, "sensor", partial(self._on_picture, camera.name))
-        self._ros.subscribe(Bool, self.topics.stopped, "state", self._on_stopped)
+        self._ros.subscribe(Bool, self.topics.stopped, "state", self._on_stopped, alone=True)
         self._ros.every(0.05, self._flush)
         self._ros.start()
 
@@ -115,7 +115,7 @@ class Ros2Body:
             time.sleep(0.01)
 
     def when_stopped(self, tell: Callable[[str], None]) -> None:
-        """Tell, on the node's thread, why the robot is stopped each time that the monitor says so, "" when it no more is; at once
+        """Tell, on a thread of the node, why the robot is stopped each time that the monitor says so, "" when it no more is; at once
         when it is stopped now. `tell` must return at once."""
         self._tell_stopped = tell
         if self._stopped:
