@@ -29,9 +29,7 @@ class Node:
     def publisher(self, message: Any, topic: str, kind: str) -> Any:
         return SimpleNamespace(publish=lambda said: self.sent.append((topic, said)))
 
-    def subscribe(
-        self, message: Any, topic: str, kind: str, heard: Callable[[Any], None], alone: bool = False
-    ) -> None:
+    def subscribe(self, message: Any, topic: str, kind: str, heard: Callable[[Any], None], alone: bool = False) -> None:
         self.heard[topic] = heard
 
     def service(self, service: Any, name: str, answer: Callable[[Any, Any], Any], alone: bool = False) -> None:

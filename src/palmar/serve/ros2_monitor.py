@@ -107,7 +107,9 @@ class SafetyMonitor:
         with self._state_lock:
             if self._asked != asked:
                 self._latching(self.reason, "safety monitor")
-                raise RobotFault("stopped again while it was released: stays stopped. Next: look at the robot, then release it")
+                raise RobotFault(
+                    "stopped again while it was released: stays stopped. Next: look at the robot, then release it"
+                )
             self._unlatched = False
             self._set(False)
         self.watch.forget()

@@ -115,7 +115,7 @@ class Ros2Body:
             time.sleep(0.01)
 
     def when_stopped(self, tell: Callable[[str], None]) -> None:
-        """Tell, on a thread of the node, why the robot is stopped each time that the monitor says so, "" when it no more is; at once
+        """Tell, on a thread of the node, why the robot is stopped each time the monitor says so, "" when it no more is; at once
         when it is stopped now. `tell` must return at once."""
         self._tell_stopped = tell
         if self._stopped:
