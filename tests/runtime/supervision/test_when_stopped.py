@@ -105,6 +105,7 @@ def test_what_is_released_meanwhile_is_not_latched_again(place, monkeypatch):
     place.body.say("a hand in the cell")
     place.until(lambda: place.host.stopped)
     place.body.say("")
+    monkeypatch.setattr(watchdog, "LATCHES", 0.0)
     place.host._press_also()
     assert not place.host.latch.latched
 

@@ -175,9 +175,6 @@ class Host:
             missed = self._beat + self.period
             if not self.stopped:
                 if self._called:
-                    late = threading.Timer(LATCHES, self._press_also)
-                    late.daemon = True
-                    late.start()
                     self.halt(f"E-STOP: {self._called}", latch=False)
                 elif self.latch.latched:
                     self.halt(f"E-STOP: {self.latch.read()}", latch=False)
@@ -210,15 +207,15 @@ class Host:
         if not self._once.acquire(blocking=False):
             return  # another thread does; `_close` waits for it
         self.stopped = reason
-        press = threading.Thread(target=self._press, args=(reason,), daemon=True)
-        if latch:  # beside the braking: a disk may be slow
-            press.start()
         # A call in progress may still come back in time: two at once would be too much for most buses. One that is late
         # already is not waited for.
         done, now = threading.Event(), time.monotonic()
         patience = max(min(self._beat + self.period - now, self.period / 2), self.limits.dt)
         self._beat = now
         threading.Thread(target=self._brake, args=(done, patience), daemon=True).start()
+        press = threading.Thread(target=self._press if latch else self._press_also, args=(reason,), daemon=True)
+        if latch or self._called:  # beside the braking: a disk may be slow
+            press.start()
         if self.far or not reason.startswith("E-STOP"):  # beside it as well: a loop that hangs reads nothing
             said = (Kind.FAULT, bytes([Fault.STOPPED, 0]), reason.encode())
             threading.Thread(target=self._say, args=said, daemon=True).start()
@@ -268,9 +265,10 @@ class Host:
         else:
             _tell("the body takes no commands and has no stop(): switch the robot off")
 
-    def _press_also(self) -> None:
+    def _press_also(self, _: str = "") -> None:
         """Where who said stop has not latched the E-STOP of this machine, such as a monitor on another one; the first reason
         stays."""
+        self.ended.wait(LATCHES)
         if self._stands:
             self._press(self._called)
 
