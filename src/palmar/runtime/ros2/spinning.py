@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from palmar.errors import MissingPackage
+from palmar.runtime.undisturbed import first_in_line
 
 Kind = Literal["sensor", "command", "state"]
 
@@ -39,8 +40,8 @@ class Spinning:
     """The node `name`, in a context of its own: nothing global is set, and signals are left to the process.
 
     Publishers, subscriptions, services and timers are added before `start`; callbacks run one at a time on the node's thread. What
-    is `alone` is of a second node (`NAME_stop`) with a thread of its own, and waits for no callback of the first. failed: what a
-    callback raised, None while none has; its thread has ended then.
+    is `alone` is of a second node (`NAME_stop`) with a thread of its own, of real-time priority where the system allows it, and
+    waits for no callback of the first. failed: what a callback raised, None while none has; its thread has ended then.
     """
 
     def __init__(self, name: str) -> None:
@@ -101,12 +102,14 @@ class Spinning:
         node: Any = rclpy.create_node(name, context=self._context, use_global_arguments=False, **options)
         executor: Any = SingleThreadedExecutor(context=self._context)
         executor.add_node(node)
-        thread = threading.Thread(target=self._spin, args=(executor,), name=f"ros2-{name}", daemon=True)
+        thread = threading.Thread(target=self._spin, args=(executor, bool(self._spun)), name=f"ros2-{name}", daemon=True)
         self._spun.append((node, executor, thread))
         return node
 
-    def _spin(self, executor: Any) -> None:
+    def _spin(self, executor: Any, alone: bool) -> None:
         try:
+            if alone:
+                first_in_line(2)
             executor.spin()
         except BaseException as error:
             if not self._ending:

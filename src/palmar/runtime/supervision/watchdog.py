@@ -35,6 +35,7 @@ from palmar.runtime.loop import LONGEST, Body
 from palmar.runtime.safety.limits import Limits
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.link import SEED, Ended, Fault, Kind, observed, receive, send
+from palmar.runtime.undisturbed import first_in_line
 from palmar.types import Array
 
 LOOKS = 0.05
@@ -168,7 +169,7 @@ class Host:
 
     def watch(self) -> None:
         """Until the end: brake when a command is missed or an E-STOP is pressed."""
-        _first_in_line()
+        first_in_line(2)
         while not self.ended.is_set():
             # in this order: a beat newer than `now` or `moving` is no alarm, an older one may be a false one
             now, moving = time.monotonic(), self._moving
@@ -380,13 +381,6 @@ def run(sock: socket.socket, where: str, text: str, period: float, far: bool = F
     threading.Thread(target=host.watch, name="palmar-watchdog", daemon=True).start()
     send(sock, Kind.HELLO, robot_text(body.embodiment).encode())
     host.serve()
-
-
-def _first_in_line() -> None:
-    """Real-time priority for the calling thread, where the system allows it."""
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
 
 
 def _tell(words: str) -> None:
