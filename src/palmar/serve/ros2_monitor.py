@@ -17,8 +17,8 @@ from typing import Any
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, RobotFault
 from palmar.runtime.ros2.spinning import Spinning
-from palmar.runtime.ros2.topics import JOINT_COMMANDS, JOINT_STATES, MONITOR, STATUS, Topics
-from palmar.runtime.ros2.watch import SILENCE, Watch
+from palmar.runtime.ros2.topics import JOINT_COMMANDS, JOINT_STATES, MONITOR, SILENCE, STATUS, Topics
+from palmar.runtime.ros2.watch import Watch
 from palmar.runtime.supervision.estop import Latch
 
 LOOKS = 0.02

@@ -145,3 +145,22 @@ def test_nothing_begins_while_the_monitor_says_stopped(body):
     body._ros.heard[STOPPED](Message(data=True))
     with pytest.raises(RobotFault, match=r"/safety_monitor/stopped says stopped\. Next: look at the robot, then call"):
         body.reset()
+
+
+def test_nothing_begins_before_a_monitor_that_has_to_be_there_is_heard(monkeypatch):
+    without_ros(monkeypatch, module)
+    monkeypatch.setattr(module, "FIRST", 0.05)
+    body = Ros2Body("ros2:monitored=yes", robot())
+    monkeypatch.setattr(body, "_late", lambda _: [])
+    monkeypatch.setattr(body, "_commanded", lambda: "")
+    monkeypatch.setattr(body, "observe", lambda: "seen")
+    with pytest.raises(
+        RobotFault, match=r"the safety monitor is not heard on /safety_monitor/stopped\. Next: palmar ros2-m"
+    ):
+        body.reset()
+    body._ros.heard[STOPPED](Message(data=False))
+    assert body.reset() == "seen"
+    monkeypatch.setattr(module, "SILENCE", 0.0)  # it was heard long ago
+    with pytest.raises(RobotFault, match="not heard"):
+        body.reset()
+    body.close()

@@ -23,7 +23,7 @@ from palmar.runtime.ros2.merged import Merged
 from palmar.runtime.ros2.messages import LISTS, CommandWriter, JointReader, picture, seconds
 from palmar.runtime.ros2.spinning import Spinning
 from palmar.runtime.ros2.stamps import Stamps
-from palmar.runtime.ros2.topics import BY_MONITOR, MONITOR, topics_of
+from palmar.runtime.ros2.topics import BY_MONITOR, MONITOR, SILENCE, topics_of
 from palmar.types import Array, Observation
 
 STALE = 0.3
@@ -69,7 +69,7 @@ class Ros2Body:
         self._answered: Any = None  # of those that were observed last
         self._seen: set[str] = set()
         self._fault: PalmarError | None = None
-        self._stopped, self._told = False, -np.inf
+        self._stopped, self._heard, self._told = False, -np.inf, -np.inf
         self._tell_stopped: Callable[[str], None] = lambda reason: None
         self._unsent: Array | None = None
         self._since, self._applied = self._every, -np.inf
@@ -98,7 +98,7 @@ class Ros2Body:
 
     def reset(self, seed: int | None = None) -> Observation:
         """Moves nothing: waits until every sensor has something new. Raises `RobotFault` when one has not, nobody takes commands,
-        another node sends some, or the monitor says stopped."""
+        another node sends some, the monitor says stopped, or is not heard though it has to be."""
         until = time.monotonic() + FIRST
         while True:
             if self._stopped:
@@ -107,7 +107,8 @@ class Ros2Body:
                 )
             with self._lock:
                 self._since = self._every
-                if not (late := self._late(time.monotonic())) and not (why := self._commanded()):
+                why = self._unheard()
+                if not (late := self._late(time.monotonic())) and not why and not (why := self._commanded()):
                     return self.observe()
             if time.monotonic() > until:
                 raise RobotFault(f"{'; '.join(late)}. Next: ros2 topic hz TOPIC" if late else why)
@@ -183,6 +184,13 @@ class Ros2Body:
                 late.append(f"no new picture of '{camera.name}' on {self.topics.camera(camera.name, self.embodiment)}")
         return late
 
+    def _unheard(self) -> str:
+        """Why the monitor could not stop the robot through this node, which may hear of it later than other nodes do; "" when it
+        can, or need not."""
+        if not self.topics.monitored or time.monotonic() - self._heard < SILENCE:
+            return ""
+        return f"the safety monitor is not heard on {self.topics.stopped}. Next: palmar ros2-monitor, or --no-monitor"
+
     def _commanded(self) -> str:
         """Why commands would not reach the robot, or not only ours; "" when they do."""
         node, topic = self._ros.node, self.topics.joint_commands
@@ -213,6 +221,7 @@ class Ros2Body:
                 self._send()
 
     def _on_stopped(self, message: Any) -> None:
+        self._heard = time.monotonic()
         before, self._stopped = self._stopped, bool(message.data)
         if self._stopped == before:
             return

@@ -102,7 +102,9 @@ class Spinning:
         node: Any = rclpy.create_node(name, context=self._context, use_global_arguments=False, **options)
         executor: Any = SingleThreadedExecutor(context=self._context)
         executor.add_node(node)
-        thread = threading.Thread(target=self._spin, args=(executor, bool(self._spun)), name=f"ros2-{name}", daemon=True)
+        thread = threading.Thread(
+            target=self._spin, args=(executor, bool(self._spun)), name=f"ros2-{name}", daemon=True
+        )
         self._spun.append((node, executor, thread))
         return node
 

@@ -38,7 +38,7 @@ from palmar.runtime.supervision.link import SEED, Ended, Fault, Kind, observed, 
 from palmar.runtime.undisturbed import first_in_line
 from palmar.types import Array
 
-LOOKS = 0.05
+LOOKS = 0.02
 """How often the E-STOP is looked at, at least [s]."""
 CLOSES = 10.0
 """Longest time for a body to come back from `close` before its process ends all the same [s]."""
