@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from rich.table import Table
 
@@ -79,6 +79,10 @@ class Calibrate:
     """Replace the file of --out or --board when it is there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_without: ClassVar = {
+        **{n: ("board",) for n in ("robot", "camera", "in_hand", "frame", "lens", "zeros", "out")},
+        "views": ("board", "images"), "seed": ("board", "images", "data"),
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         from palmar.transfer.marker_board import MarkerBoard
@@ -158,9 +162,12 @@ class Calibrate:
             from palmar.transfer.board_world import BoardWorld
 
             world = BoardWorld(board, "table" if self.in_hand else "hand", reality=reality(self.world))
-            world.load_board(seed=self.seed)
-            drive = BoardDrive(world, board, config, say)
-            return drive.collect(self.views, self.seed), world.embodiment, {}, {}
+            try:
+                world.load_board(seed=self.seed)
+                drive = BoardDrive(world, board, config, say)
+                return drive.collect(self.views, self.seed), world.embodiment, {}, {}
+            finally:
+                world.close()
         from palmar.runtime.bodies.find import find_body
         from palmar.runtime.undisturbed import ended_by_signals
 
