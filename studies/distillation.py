@@ -10,18 +10,16 @@ have no pictures and are not counted: simulation makes them for nothing. Each ar
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from making import NANO, Lab
+from making import NANO, Lab, as_many
 from study import Row, Rows, Size, Study, compared, outcomes, points, rates, verdict
 
 from palmar.data.reader import Dataset
 from palmar.eval import plots
 from palmar.eval.stats import Rate
-from palmar.lab.collect import CollectConfig, collect
+from palmar.lab.collect import CollectConfig
 from palmar.models.presets import preset
-from palmar.ranges import Processes
 from palmar.sim.instructions import paraphrases
 from palmar.train.dagger import Dagger, Gather, dagger
 from palmar.train.loop import TrainConfig, TrainRequest, train
@@ -102,16 +100,6 @@ def practised(student: Path) -> Gather:
         return as_many(out, config, len(Dataset(student / out.name, cache=False)))
 
     return gather
-
-
-def as_many(out: Path, config: CollectConfig, frames: int, processes: Processes = None) -> Dataset:
-    """Episodes, at least those of the config, until they hold so many frames."""
-    while True:
-        data = Dataset(collect(out, config, processes, resume=True, progress=False).root)
-        if len(data) >= frames:
-            return data
-        more = max(1, round((frames - len(data)) * len(data.episodes) / len(data)))
-        config = replace(config, episodes=config.episodes + more)
 
 
 def answer(rows: Rows) -> str:

@@ -30,7 +30,7 @@ from palmar.eval.stats import Rate
 from palmar.ranges import PROCESSES, Processes
 
 HERE = Path(__file__).resolve().parent
-NOT_STUDIES = ("run", "study", "making", "pursuit", "pretended")
+NOT_STUDIES = ("run", "study", "making", "chains", "pursuit", "pretended", "trainings")
 
 
 def names() -> list[str]:

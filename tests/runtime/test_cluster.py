@@ -116,6 +116,14 @@ def test_what_a_worker_raises_is_raised_here(two_workers: str) -> None:
 @RAY
 def test_ctrl_c_ends_the_jobs_that_run(two_workers: str) -> None:
     """Nobody waits for the jobs of ten minutes, and their CPUs are free again."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest-xdist do not hear of it
+    try:
+        interrupted(two_workers)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupted(two_workers: str) -> None:
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         list(spread(slow, Own, range(1, 4), two_workers))

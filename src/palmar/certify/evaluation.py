@@ -225,7 +225,7 @@ def _play(case: Case, detector: Detector, each: int, path: Path) -> None:
     r = histories(jobs, groups, (*CHUNK_SIGNALS, "doubt"), c.processes, case.progress, detector.familiar).only(
         detector.names
     )
-    arrays = {
+    arrays: dict[str, Any] = {
         "names": np.array(r.names), "values": r.values, "lengths": r.lengths, "failed": r.failed, "tasks": np.asarray(r.tasks),
     }  # fmt: skip
 

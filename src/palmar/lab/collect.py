@@ -13,6 +13,7 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.lab.origin import Origin
 from palmar.lab.worlds import Loaded, fitted_here, seeing
 from palmar.models.privileged import Privileged
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
@@ -148,6 +149,7 @@ def collect(
     )
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=False)
+        origin = Origin(writer.root, "demonstrations", there, config.world, config.randomization)
         wanted = max(0, config.episodes - there)
         jobs = ((config, seed + i) for i in range(TRIES * wanted))
         shown = bar.add_task("collect", total=config.episodes, completed=there, note="") if bar else None
@@ -158,6 +160,7 @@ def collect(
             if config.correct and not any(s.intervention for s in episode.steps):
                 continue
             writer.add(episode)
+            origin.note()
             saved, frames = saved + 1, frames + len(episode.steps)
             if bar and shown is not None:
                 bar.update(shown, completed=there + saved, note=f"{frames} frames · {tried - saved} failed")

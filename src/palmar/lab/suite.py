@@ -123,7 +123,8 @@ def evaluate(
 
 
 def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate", processes: Processes = None) -> Results:
-    """The results in the file `kept` when they are of this very config, or else made and saved there."""
+    """The results in the file `kept` when they are of this very config, or else made and saved there.
+    processes: as of `evaluate`."""
     if Path(kept).exists():
         there = Results.load(kept)
         if {"robot": "arm7", "realtime": False} | there.config == as_json(config):  # older files name neither

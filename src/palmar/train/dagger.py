@@ -27,7 +27,9 @@ Fall = Literal["exponential", "linear", "none"]
 class Dagger:
     """rounds: of collecting and training, after the first training. episodes: collected in each. beta: β of round 1, then
     exponential (β^i), linear (to 0 in the last round) or none (0 always). seed: of the first table; round i begins
-    `episodes` · 10 further on. scratch: train every round from nothing instead of from the round before."""
+    `episodes` · 10 further on. scratch: train every round from nothing instead of from the round before. refit: a round that
+    goes on fits its normaliser to all its data anew; else that of the round before is kept, and data it does not fit are
+    refused."""
 
     rounds: int = 10
     episodes: int = 100
@@ -35,6 +37,7 @@ class Dagger:
     fall: Fall = "exponential"
     seed: int = 300_000
     scratch: bool = False
+    refit: bool = False
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.episodes < 1 or not 0 <= self.beta <= 1:
@@ -103,7 +106,7 @@ def dagger(
         config = replace(request.config, seed=request.config.seed + SEEDS_APART * i)
         this = replace(request, data=tuple(sets), config=config)
         if i > 0 and not plan.scratch:
-            this = replace(this, init=done[-1].checkpoint, new_normalizer=False, pretrained=None)
+            this = replace(this, init=done[-1].checkpoint, new_normalizer=plan.refit, pretrained=None)
         train(this, where, resume=True, progress=progress)
         done.append(Round(i, where, folder, beta, sum(len(s) for s in sets)))
         if watch is not None:
