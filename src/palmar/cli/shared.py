@@ -55,7 +55,10 @@ def _option(name: str) -> str:
 
 
 def _given(command: object, name: str) -> str:
+    """An option as it was written: --vary visual friction, --in-hand, --no-zeros."""
     value = getattr(command, name)
+    if isinstance(value, bool):
+        return _option(name if value else f"no_{name}")
     return f"{_option(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 

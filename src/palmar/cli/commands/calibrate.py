@@ -99,6 +99,13 @@ class Calibrate:
             )
         if self.world and self.robot not in ("", "arm7"):
             raise BadValue(f"--robot is '{self.robot}'; --world has arm7 alone. Next: leave --robot out")
+        if self.images and not self.robot:
+            for name in ("in_hand", "frame"):
+                if value := getattr(self, name):
+                    said = "--in-hand" if value is True else f"--{name} {value}"
+                    raise BadValue(
+                        f"{said} counts only with --robot: without one the lens alone is calibrated. Next: --robot, or leave it out"
+                    )
         if self.board:
             return self._draw(console, board)
         from palmar.transfer.calibration import CalibrationConfig, calibrate

@@ -188,7 +188,7 @@ class ProgressCommand:
     episodes: Count = 200
     """Demonstrations in simulation, of each strength."""
     demos: Count = 50
-    """Demonstrations in a simulated reality."""
+    """With --world, and no --real: demonstrations in the simulated reality."""
     steps: Annotated[int, COUNT] = 2000
     """Of each training; the last level gets half."""
     bounds: Annotated[tuple[float, ...], Range(0, 1, above=True, below=True)] = (0.8, 0.7, 0.6, 0.8)
@@ -205,6 +205,7 @@ class ProgressCommand:
     """Of the simulation; one a core when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_without: ClassVar = {"preset": ("init",), "demos": ("real",), "told": ("world",)}
 
     def run(self, console: Screen) -> Answer:
         from dataclasses import asdict, replace
