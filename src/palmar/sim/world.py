@@ -184,8 +184,9 @@ class World:
         self._held = self._held + 1 if tasks.task(self.scenario.task).success(self) else 0
 
     def pose(self, command: Array, items: Mapping[int, Array]) -> None:
-        """Put the robot and some things somewhere at once, without physics. command: float64[N] of the channels. items:
-        {index: centre [m]} of things that are free.
+        """Put the robot and some things somewhere at once, without physics. command: float64[N] of the channels, which is also
+        what the servos are asked for from now on; commands and pictures under way are forgotten. items: {index: centre [m]} of
+        things that are free.
 
         Raises `BadValue` for a command that is not finite or outside the limits, and for a thing that stands fast.
         """
@@ -202,7 +203,10 @@ class World:
             self.data.qpos[start : start + 3] = centre
         self.data.qvel[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
-        late = np.random.default_rng([12, self._seed])
+        # one stream for both, as in `reset`, and not the one that began there
+        late = np.random.default_rng([12, self._seed, 1])
+        self._commands = Commands(self.embodiment, self.params, self._actuators.scale, command, late)
+        self._actuators.send(self.data, command)
         self._frames = Frames(self.params, self.embodiment.control_rate, self.data.qpos.copy(), late)
 
     def _check(self, command: Array) -> None:
@@ -226,8 +230,10 @@ class World:
                 )
 
     def close(self) -> None:
-        """Free what is held on the graphics side."""
+        """Free what is held on the graphics side, a backdrop's (its `close`) too. Another look makes it again."""
         self._scenes.close()
+        if close := getattr(self.backdrop, "close", None):
+            close()
 
     def success(self, hold: float | None = None) -> bool:
         """The task's test has held for the last `hold` seconds; None: as long as the parameter `hold` says."""
@@ -387,18 +393,21 @@ class World:
 
     def photograph(self, camera: Camera) -> Array:
         """What one camera of the robot sees: uint8[H, W, 3]."""
-        if self._frames.live:
-            picture = self._rendered(self.data, camera)
-        else:
-            stripes = self._frames.shown()
-            parts = [self._rendered(self._laid.at(q), camera) for q in stripes]
-            rows = np.linspace(0, camera.height, len(stripes) + 1).astype(int)
-            picture = np.concatenate([p[a:b] for p, (a, b) in zip(parts, itertools.pairwise(rows), strict=True)])
+        picture = self._in_time(camera, lambda data: self._rendered(data, camera))
         fov = float(self.model.camera(camera.name).fovy[0])
         picture = lens.develop(picture, self.params, self._rng, fov, self.time)
         for fault in self._faults:
             picture = fault.picture(picture, camera, self.time)
         return self.reality.photograph(picture)
+
+    def _in_time(self, camera: Camera, look: Callable[[Any], Array]) -> Array:
+        """What a look [H, W, …] gives of the moment that a camera shows: the present, or one before, stripe by stripe."""
+        if self._frames.live:
+            return look(self.data)
+        stripes = self._frames.shown()
+        parts = [look(self._laid.at(q)) for q in stripes]
+        rows = np.linspace(0, camera.height, len(stripes) + 1).astype(int)
+        return np.concatenate([p[a:b] for p, (a, b) in zip(parts, itertools.pairwise(rows), strict=True)])
 
     def _rendered(self, data: Any, camera: Camera) -> Array:
         """uint8[H, W, 3], before lens and sensor."""
@@ -406,8 +415,10 @@ class World:
         return picture if self.backdrop is None else self.backdrop(self.model, data, camera, picture)
 
     def depth(self, camera: Camera) -> Array:
-        """What a depth camera in its place would measure: float32[H, W], distance from the camera's plane [m]."""
-        seen = self._laid.renderer(camera.height, camera.width).depth(self.data, camera.name)
+        """What a depth camera in its place would measure: float32[H, W], distance from the camera's plane [m]; as late as its
+        picture, row by row."""
+        looks = self._laid.renderer(camera.height, camera.width)
+        seen = self._in_time(camera, lambda data: looks.depth(data, camera.name))
         if noise := self.params["depth_noise"]:
             seen = seen + self._rng.normal(0, noise, seen.shape).astype(np.float32)
         return np.maximum(seen, 0.0)
