@@ -136,14 +136,14 @@ class Job:
         }  # fmt: skip
         seen = () if init is None else said_episodes(checkpoint.read_config(init)[3])
         seen = (OTHERS,) if seen is None else seen
-        before = () if init is None else said_tasks(checkpoint.read_config(init)[3])
+        earlier = () if init is None else said_tasks(checkpoint.read_config(init)[3])
         bind = getattr(request.objective, "bound", None)  # a teacher's chunk is compared in the student's scale
         objective: Objective = request.objective if bind is None else bind(robots_data[0].action)
         return cls(
             tuple(robots_data), Run(model, config, recipe), model_config, interface, normalizers, about, request.web,
             objective, root=root, notes=notes,
             trained_on=list(dict.fromkeys([*seen, *(d for robot_data in robots_data for d in robot_data.feed.trained_on)])),
-            trained_tasks=sorted({*before, *(t for robot_data in robots_data for t in robot_data.feed.trained_tasks)}),
+            trained_tasks=sorted({*earlier, *(t for robot_data in robots_data for t in robot_data.feed.trained_tasks)}),
         )  # fmt: skip
 
     @property

@@ -43,7 +43,7 @@ class TeacherCommand:
     lr: Annotated[float, RATE] = 1e-3
     """Of learning."""
     seed: Seed = 0
-    """Of the tables, of which no two seeds share any, and of what is drawn."""
+    """Of the tables and of what is drawn; with dagger no two seeds share a table."""
     processes: Processes = None
     """With --by dagger: of the simulation; one a core when not given."""
     json: bool = False
