@@ -19,6 +19,7 @@ from rich.text import Text
 
 from palmar.console import Screen, keyboard, styled
 from palmar.errors import BadFile
+from palmar.files import write_text
 
 TWIN = "twin:0"
 INSTRUCTIONS = ("pick up the red cube", "put the green ball on the blue plate", "push the yellow cylinder to the left")
@@ -111,7 +112,7 @@ def demo(config: DemoConfig, console: Screen) -> tuple[int, dict[str, Any]]:
         story.figures = figures_of(config, story, found)
         page = write_report(config, story, found)
     story.figures["seconds_total"] = time.perf_counter() - began
-    (config.out / "figures.json").write_text(json.dumps(story.figures, indent=1))
+    write_text(config.out / "figures.json", json.dumps(story.figures, indent=1))
     console.print(closing(config, story, found, page, best))
     return 0, story.figures
 
@@ -161,7 +162,7 @@ def identify_twin(config: DemoConfig) -> Any:
     twin = World(images=False, reality=reality_twin(0))
     twin.load(table())
     found = identify(diagnose(twin))
-    (config.out / "identified.json").write_text(found.to_json())
+    write_text(config.out / "identified.json", found.to_json())
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from palmar.embodiments import Embodiment
 from palmar.robots import robot as robot_named
-from palmar.sim.reality import reality
+from palmar.sim.reality import Reality, reality
 from palmar.sim.scenario import Scenario
 from palmar.sim.world import World
 from palmar.types import Array, Observation
@@ -16,13 +17,18 @@ class Cell:
     """A `Body` in a reality. A person lays a scene out (`lay`) and says afterwards whether the task is fulfilled (`success`).
 
     Unlike a `World` it has no parameters, no model, no positions of things, and its observations carry no privileged truth.
-    name: as of `reality.reality`. Raises `BadValue` for a name that is none.
+    name: as of `reality.reality`. made: makes its world from that reality, where it is not the robot's own tables: one with a
+    marker board, say, already loaded. Raises `BadValue` for a name that is none.
     """
 
     __slots__ = ("_verbs", "embodiment")
 
-    def __init__(self, name: str, robot: Embodiment | None = None, images: bool = True) -> None:
-        world = World(robot or robot_named("arm7"), images, reality=reality(name))
+    def __init__(
+        self, name: str, robot: Embodiment | None = None, images: bool = True,
+        made: Callable[[Reality], World] | None = None,
+    ) -> None:  # fmt: skip
+        there = reality(name)
+        world = made(there) if made else World(robot or robot_named("arm7"), images, reality=there)
         self.embodiment = world.embodiment
         # kept in functions, so that no attribute leads to the world
         self._verbs = (

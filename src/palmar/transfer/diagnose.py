@@ -20,6 +20,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, RobotFault, regular_file
+from palmar.files import replace_file
 from palmar.kinematics import rotvec_to_matrix
 from palmar.runtime.loop import Body, resting_command
 from palmar.runtime.safety.filter import Safety
@@ -112,9 +113,12 @@ class Recordings:
             arrays |= {f"{name}.{k}": getattr(motion, k) for k in ("command", "position", "velocity", "start")}
         for i, slide in enumerate(self.slides):
             arrays |= {f"slide{i}.item": slide.item, f"slide{i}.opening": slide.opening}
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("wb") as f:
-            np.savez_compressed(f, **arrays)
+
+        def write(aside: Path) -> None:
+            with aside.open("wb") as f:
+                np.savez_compressed(f, **arrays)
+
+        replace_file(path, write)
 
     @classmethod
     def load(cls, path: str | Path) -> Recordings:

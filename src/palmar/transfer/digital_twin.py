@@ -12,6 +12,7 @@ import numpy as np
 from palmar.errors import BadFile, BadValue, regular_file
 from palmar.robots import mechanics, robot
 from palmar.sim.params import SPACE, Randomization
+from palmar.sim.space import ZEROS
 from palmar.transfer.calibrated import FORMAT, CameraCalibration
 from palmar.transfer.identification import Identification
 from palmar.transfer.posterior import Posterior, posterior
@@ -59,11 +60,35 @@ def camera_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
     return {n: (max(low, SPACE[n].least), min(high, SPACE[n].most)) for n, (low, high) in out.items()}
 
 
+def zero_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
+    """{zero_1 …: (low, high)} [deg] of worlds whose encoders are off as they were found, by the 95 % intervals. A calibration tells
+    what to add to a reading, a world what the reading has too much.
+
+    Of a camera that stands: the first joint of the frame is at 0, for its zero turns the camera about the base, and the camera was
+    found with that zero at 0. The last one, which no view tells, is left out, and so is a joint whose interval is wider than the
+    range of its parameter. A zero that is known too badly to be claimed is better than none here: the camera was found with it.
+    Raises `UnknownName` for a robot that there is not."""
+    made = robot(found.robot)
+    turning = [c for c, moves in zip(made.channels, made.moves_joint, strict=True) if moves and c.kind != "prismatic"]
+    joints = made.frame(found.frame).joints
+    out: dict[str, tuple[float, float]] = {}
+    for k, channel in enumerate(turning[:ZEROS], 1):
+        e, p = found.estimates.get(f"{channel.name}.zero"), SPACE[f"zero_{k}"]
+        if e is None or channel.name == joints[-1]:
+            continue
+        scale = float(np.rad2deg(abs(channel.to_si[0])))
+        low, high = (0.0, 0.0) if channel.name == joints[0] else (-scale * e.high, -scale * e.low)
+        if high - low <= p.high - p.low:
+            out[p.name] = (max(low, p.least), min(high, p.most))
+    return out
+
+
 def digital_twin(
     parts: Sequence[Identification | CameraCalibration], strength: float = 0.0, widen: float = 1.0
 ) -> Posterior:
-    """Worlds as measured: what is identified is drawn from its posterior, the camera from its intervals; the others as `strength`
-    says, 0 … 2: with 0 they are nominal. widen: as of `posterior`. `.centre` is the world at the estimates themselves.
+    """Worlds as measured: what is identified is drawn from its posterior, the camera and the joint zeros from their intervals; the
+    others as `strength` says, 0 … 2: with 0 they are nominal. widen: as of `posterior`. `.centre` is the world at the estimates
+    themselves.
 
     Raises `BadValue` for two identifications of the dynamics, or two calibrations: which of them counts is not known.
     """
@@ -78,7 +103,7 @@ def digital_twin(
     worlds = posterior(dynamics[0], strength, widen=widen) if dynamics else Posterior(rest=Randomization(strength))
     if not cameras:
         return worlds
-    ranges = camera_ranges(cameras[0])
+    ranges = camera_ranges(cameras[0]) | zero_ranges(cameras[0])
     centre = worlds.rest.centre.replace(**{n: (low + high) / 2 for n, (low, high) in ranges.items()})
     return replace(worlds, rest=replace(worlds.rest, centre=centre, ranges={**worlds.rest.ranges, **ranges}))
 
