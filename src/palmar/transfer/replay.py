@@ -17,6 +17,7 @@ from palmar.transfer.search import GRAVITY
 from palmar.types import Array
 
 SPIN = 2.0  # the swing turns the cube as it turns the hand [rad/s]
+NONE = slice(0, 0)
 ARM = ("gain", "damping", "link_mass", "action_delay", GRAVITY)
 
 
@@ -53,17 +54,21 @@ def simulate_arm(
     command: Array,
     start: Array,
     noise: Array | None = None,
+    unlimited: slice = NONE,
 ) -> tuple[Array, Array]:
     """Joint angles [K, R, T, J] [rad] and velocities [rad/s] one tick after each command, for K candidate parameter sets.
 
     command: [T, J+1]. start: [J] where the arm rests first. noise: [R, T, J] added to the commands as they arrive [rad] (R = 1
-    without): added before, a part of a tick of delay would blend it with its neighbour and make it weaker.
+    without): added before, a part of a tick of delay would blend it with its neighbour and make it weaker. unlimited: joints
+    whose motors have no limit of torque here.
     """
     from mujoco import rollout
 
     J, T = len(start), len(command)
     noise = np.zeros((1, T, J)) if noise is None else noise
     models = [arm_model(robot, c) for c in candidates]
+    for m in models:
+        m.actuator_forcerange[unlimited] *= 1e3
     m = models[0]
     substeps = round(1.0 / robot.control_rate / m.opt.timestep)
     ctrl = command.astype(float)
