@@ -3,15 +3,15 @@
 Factors are searched in their logarithm: a servo of a quarter of the gain is as far away as one of four times. Where the search
 begins is scanned, because a descent from nominal ends in a wrong valley when the servos are much stiffer than described.
 
-Three things keep the intervals honest. The commands' noise drives the arm, so residuals are correlated from tick to tick: they
-pass a whitening filter fitted to themselves. Stiff servos saturate under that noise, and a saturated servo is a softer one:
-predictions are means over draws of the noise. And what is left of correlation widens the intervals by a sum over blocks of time
-(Newey and West 1987 in block form).
+Servos of more than twice the gain saturate and shake, by noise and by themselves. The mean motion then hardly answers the gain
+any more; how much each joint shakes does, and tells gain and noise apart, because each joint begins to shake at a gain of its
+own. So the residuals have three channels: angle, velocity, and shaking (squared second differences of the velocity).
 
-The search solves J' r = 0 for the whitened residuals r, with the derivatives J of the motion without noise as instruments: they
-hold none of the noise of r, whose chance would otherwise bias the gain. How the mean motion answers, D, comes from draws of its
-own and enters by J' D alone (instrumental variables: Soderstrom and Stoica 2002, "Instrumental variable methods for system
-identification").
+Predictions are means over draws of the commands' noise. The search solves J' r = 0 for the whitened residuals r (instruments J:
+`instruments.py`). J are the derivatives of a smooth motion, without noise and without limits of torque where stiff servos
+saturate, times the share by which the mean motion under noise answers in that joint: they hold none of the noise of r, whose
+chance would otherwise bias the gain. The whitening filters are fitted to what a step leaves of the residuals. Fitted to the
+residuals before the step, they take its signal for noise, and steps are half as long as they should be.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from palmar.embodiments import Embodiment
 from palmar.sim.params import SPACE
 from palmar.transfer.diagnose import REST, Motion
 from palmar.transfer.identification import Estimate
+from palmar.transfer.instruments import step_inside, uncertainty
 from palmar.transfer.replay import NONE, simulate_arm
+from palmar.transfer.scan import best_start
 from palmar.transfer.search import GRAVITY, Bounds, half_range, judge, scaled, touched, unknown, unscaled
 from palmar.transfer.solver import t95
 from palmar.transfer.whitening import whiten, whitening
@@ -41,14 +43,13 @@ DELAY_STEP = 0.45  # [ticks]
 NOISE = "action_noise"  # searched with the others: it and the gain make the joints shake, each in its own way
 NOISE_STEP, NOISE_BOUNDS = 0.3, (2e-5, 0.05)  # in its logarithm; [rad]
 STRONG = slice(0, 4)  # joints that answer noise almost linearly
-GAINS = 9  # gains that the scan tries, evenly in their logarithm
-SIGMAS = (0.001, 0.004, 0.008, 0.016)  # noise of commands that it tries [rad]
 SCAN = 4.0  # of the motion that is scanned [s]
 LEAP = 0.5  # longest step of the search, in the logarithm of a factor or in ticks
-QUICK, TURNS = 3, 8  # steps by the smooth motion alone, and all steps
+QUICK, TURNS = 3, 12  # steps by the smooth motion alone, and all steps
 REFILTERS = 3  # solutions of a step, each with filters by the one before
-QUIET = 4e-4  # noise of commands under which the mean motion alone tells all: shaking is left aside [rad]
-SETTLED = 0.1  # standard deviations; a step as short ends the search
+# Noise of commands [rad], and speed that the mean does not explain [rad/s], under which the mean motion tells all.
+QUIET, STILL = 4e-4, 0.03
+SETTLED = 0.25  # standard deviations; a step as short ends the search
 
 
 class ArmFit:
@@ -91,51 +92,30 @@ class ArmFit:
 
     def fit(self, say: Callable[[str], None]) -> None:
         say("gain, delay and noise")
-        self._scan()
+        draws = np.concatenate([self.draws[:2], self.draws[DRAWS : DRAWS + 2]])
+        ticks = round(SCAN * self.robot.control_rate)
+        self.at = best_start(
+            self.at, self.columns, (self.low, self.high), draws[:, :ticks],
+            lambda rows, noise: self.errors([self._named(x) for x in rows], noise, ticks),
+        )  # fmt: skip
         self.listens = False
         for _ in range(2):
             self.sigma = self._look_at_noise()
         for turn in range(TURNS):
             say(f"arm, step {turn + 1} of at most {TURNS}")
-            spread = self._look_at_noise()
-            self.listens = turn >= QUICK and spread > QUIET
-            if not self.listens or spread < 0.8 * self.sigma:  # what the model does not explain can only add to it
+            spread, before = self._look_at_noise(), self.listens
+            loud = float(np.sqrt((self.error[:, STRONG, 1] ** 2).mean()))
+            self.listens = turn >= QUICK and (spread > QUIET or loud > STILL)
+            lower = spread < 0.8 * self.sigma  # what the model does not explain can only add to it
+            if lower or not self.listens:
                 self.sigma = spread
-            if self.listens or turn == QUICK:
+            if self.listens and (lower or not before):
                 self._look_at_noise()
             self._slope(noisy=turn >= QUICK)
             if self._step() < SETTLED and turn >= QUICK:
                 break
         self._look_at_noise(refilter=False)
         self._slope(noisy=True)
-
-    def _scan(self) -> None:
-        """Begin at the best of a grid: delays by the strong joints without noise, then gains and noise by how likely they make
-        the speeds of all joints. Stiff servos that saturate shake as soft ones do under more noise, but not in every joint."""
-        ticks = round(SCAN * self.robot.control_rate)
-        low, high = self.bounds["action_delay"]
-        delays = np.arange(low + 0.25, high + 0.1) if "action_delay" in self.names and high - low > 0.25 else None
-        gains = [self.at]
-        if "gain" in self.names:
-            k = self.columns.index("gain")
-            tries = np.linspace(self.low[k], self.high[k], GAINS + 2)[1:-1]
-            gains = [np.where(np.arange(len(self.at)) == k, g, self.at) for g in tries]
-        if delays is not None:
-            d = self.columns.index("action_delay")
-            rows = np.repeat(gains, len(delays), axis=0)
-            rows[:, d] = np.tile(delays, len(gains))
-            error = self.errors([self._named(x) for x in rows], None, ticks)[0][:, 0, :, STRONG] / [0.007, 0.1]
-            cost = (error**2).sum((1, 2, 3)).reshape(len(gains), -1)
-            gains = [rows[i * len(delays) + int(c.argmin())] for i, c in enumerate(cost)]
-        draws = np.concatenate([self.draws[:2], self.draws[DRAWS : DRAWS + 2]])
-        best = np.inf
-        for sigma in SIGMAS:
-            error, simulated = self.errors([self._named(x) for x in gains], sigma * draws[:, :ticks], ticks)
-            spread = (simulated[..., 1] - simulated[..., 1].mean(1, keepdims=True)) ** 2
-            variance = spread.mean((1, 2)) + 1e-5
-            unlikely = (np.log(variance) + (error[..., 1].mean(1) ** 2).mean(1) / variance).sum(1)
-            if unlikely.min() < best:
-                best, self.at = float(unlikely.min()), np.append(gains[int(unlikely.argmin())][:-1], np.log(sigma))
 
     def errors(
         self,
@@ -207,16 +187,18 @@ class ArmFit:
         smooth = self.errors(both, None, unlimited=STRONG)[1][:, 0]
         self.slopes = (slopes(smooth, np.zeros((2 * P, J))),) * 2
         if noisy:
-            runs = (self.errors([c], np.exp(x[-1]) * self.others)[1] for c, x in zip(both, (*up, *down), strict=True))
-            means, shaking = zip(*((r[0].mean(axis=0), self._shaking(r[0, ..., 1]).mean(axis=(0, 1))) for r in runs), strict=True)
-            self.slopes = (slopes(smooth, np.array(shaking)), slopes(np.array(means), np.array(shaking)))
+            sigma = np.exp([x[-1] for x in (*up, *down)])
+            runs = self.errors(both, sigma[:, None, None, None] * self.others)[1]
+            shaking = self._shaking(runs[..., 1]).mean(axis=(1, 2))
+            self.slopes = slopes(smooth, shaking), slopes(runs.mean(axis=1), shaking)
             if not self.listens:
                 self.slopes[1][-1] = 0
         self._whiten_slopes()
 
     def _whiten_slopes(self) -> None:
         jac, moves = (
-            np.moveaxis(self._white(rows), 0, -1).reshape(-1, *rows.shape[2:], len(self.columns)) for rows in self.slopes
+            np.moveaxis(self._white(rows), 0, -1).reshape(-1, *rows.shape[2:], len(self.columns))
+            for rows in self.slopes
         )
         share = (jac[:, :, :2] * moves[:, :, :2]).sum((0, 2)) / ((jac[:, :, :2] ** 2).sum((0, 2)) + 1e-300)
         jac[:, :, :2] *= np.clip(share, 0, 1)[:, None]
@@ -235,37 +217,19 @@ class ArmFit:
         P = len(self.columns)
         before, self.at = self.at, np.clip(self.at + step, self.low, self.high)
         spread = np.linalg.inv(self.jac.T @ self.jac + np.eye(P))
-        return float((np.abs(self.at - before) / np.sqrt(np.diag(spread))).max())
+        self.moved = np.abs(self.at - before)
+        return float((self.moved / np.sqrt(np.diag(spread))).max())
 
     def _solve(self) -> Array:
-        P = len(self.columns)
-        H, slope = self.jac.T @ self.moves + np.eye(P), self.jac.T @ self._white(self.error)  # a belief of e-fold each
-        free = np.ones(P, bool)
-        step = np.zeros(P)
-        for _ in range(P):  # what is at its bound and would go beyond stays there
-            step = np.zeros(P)
-            step[free] = np.linalg.solve(H[np.ix_(free, free)], slope[free])
-            out = free & (((self.at >= self.high) & (step > 0)) | ((self.at <= self.low) & (step < 0)))
-            if not out.any():
-                break
-            free &= ~out
-        return step
+        H, slope = self.jac.T @ self.moves, self.jac.T @ self._white(self.error)
+        return step_inside(H, slope, self.at, self.low, self.high)
 
     def covariance(self) -> tuple[Array, Array]:
-        """Covariance [P, P] of white residuals, and 95 % half-widths [P], the wider of theirs and of block sums', both in the
-        scale of the search."""
-        r, jac, P = self._white(self.error), self.jac, len(self.columns)
-        if not np.any(jac):
-            return np.diag(np.full(P, np.inf)), np.full(P, np.inf)
-        inverse = np.linalg.pinv(jac.T @ self.moves, rcond=1e-13)
-        white = inverse @ (jac.T @ jac) @ inverse.T * float(np.mean(r**2))
+        """Covariance [P, P] of white residuals, and 95 % half-widths [P], both in the scale of the search. A search that has not
+        settled is the less sure, by twice its last step."""
         n = round(BLOCK * self.robot.control_rate) * self.motion.position.shape[1] * 3
-        cuts = range(n, len(r), n)
-        sums = np.array([a.T @ b for a, b in zip(np.split(jac, cuts), np.split(r, cuts), strict=True)])
-        spare = max(len(sums) - P, 1)
-        cov = inverse @ (sums.T @ sums) @ inverse.T * len(sums) / spare
-        half = t95(spare) * np.sqrt(np.maximum(np.maximum(np.diag(cov), np.diag(white)), 0))
-        return white, np.where(np.linalg.norm(jac, axis=0) > 0, half, np.inf)
+        white, half = uncertainty(self.jac, self.moves, self._white(self.error), n)
+        return white, np.hypot(half, 2 * self.moved)
 
     def at_bounds(self) -> dict[str, float]:
         """{parameter or nuisance whose value ended at a bound of its search: that bound}."""
