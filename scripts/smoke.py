@@ -330,6 +330,15 @@ def ros() -> None:
     assert figures("inspect", "back")["episodes"] == 3, found
 
 
+def ray() -> None:
+    """The same evaluation over a Ray of this machine and here; a cluster that is not there is named."""
+    same = ("eval", "--policy", "expert", "--tasks", "reach", "--episodes", "2")
+    over, here = (figures(*same, "--processes", n) for n in ("ray:local", "1"))
+    for name in ("success", "jerk_rms_median", "commands"):
+        assert over[name] == here[name], (over, here)
+    assert "127.0.0.1:9" in palmar(*same, "--processes", "ray:127.0.0.1:9", code=2)
+
+
 def track() -> None:
     """A row of training lies in a Trackio run, kept on this machine, and in an offline run of W&B."""
     os.environ |= {"TRACKIO_DIR": str(Path("trackio").absolute()), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}

@@ -10,16 +10,15 @@ have no pictures and are not counted: simulation makes them for nothing. Each ar
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from making import NANO, Lab
+from making import NANO, Lab, as_many
 from study import Row, Rows, Size, Study, compared, outcomes, points, rates, verdict
 
 from palmar.data.reader import Dataset
 from palmar.eval import plots
 from palmar.eval.stats import Rate
-from palmar.lab.collect import CollectConfig, collect
+from palmar.lab.collect import CollectConfig
 from palmar.models.presets import preset
 from palmar.sim.instructions import paraphrases
 from palmar.train.dagger import Dagger, Gather, dagger
@@ -63,11 +62,11 @@ def made(lab: Lab, arm: str, seed: int) -> tuple[Path, int]:
     wanted = sum(len(d) for d in sets(folder, rounds))
     if arm == CLONING:
         config_of = CollectConfig(lab.episodes(DEMOS), TASKS, first)
-        data = as_many(lab.out / f"demos-{seed}", config_of, wanted)
+        data = as_many(lab.out / f"demos-{seed}", config_of, wanted, lab.processes)
         request = TrainRequest(preset(NANO), [data], config, embodiment="arm7", paraphrases=paraphrases)
         return train(request, lab.out / f"cloning-{seed}", resume=True), len(data)
     begun = len(sets(folder, rounds)[0])
-    begin = as_many(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), begun)
+    begin = as_many(lab.out / f"first-{seed}", CollectConfig(lab.episodes(DEMOS), TASKS, first), begun, lab.processes)
     request = TrainRequest(preset(NANO), [begin], config, embodiment="arm7", paraphrases=paraphrases)
     plan = Dagger(rounds, lab.episodes(EPISODES), fall="none", seed=first + 10 * DEMOS, scratch=True)
     last = dagger(request, lab.out / f"dagger-{seed}", plan, practised(folder))[-1]
@@ -101,16 +100,6 @@ def practised(student: Path) -> Gather:
         return as_many(out, config, len(Dataset(student / out.name, cache=False)))
 
     return gather
-
-
-def as_many(out: Path, config: CollectConfig, frames: int) -> Dataset:
-    """Episodes, at least those of the config, until they hold so many frames."""
-    while True:
-        data = Dataset(collect(out, config, resume=True, progress=False).root)
-        if len(data) >= frames:
-            return data
-        more = max(1, round((frames - len(data)) * len(data.episodes) / len(data)))
-        config = replace(config, episodes=config.episodes + more)
 
 
 def answer(rows: Rows) -> str:

@@ -38,9 +38,11 @@ def collected(lab: Lab) -> Rollouts:
     """Every episode, with its condition as its task."""
     path = lab.shared / f"failing-twins-{lab.size.data:g}-{len(NAMES)}-signals.npz"
     if not path.exists():
-        familiar = familiar_features("shipped", names("arm7"), TIMEOUT, tables=lab.episodes(15))
+        familiar = familiar_features(
+            "shipped", names("arm7"), TIMEOUT, tables=lab.episodes(15), processes=lab.processes
+        )
         jobs = conditions(lab).jobs("shipped", names("arm7"), TIMEOUT)
-        r = histories(*jobs, (*CHUNK_SIGNALS, DOUBT, SPEED), familiar=familiar)
+        r = histories(*jobs, (*CHUNK_SIGNALS, DOUBT, SPEED), lab.processes, familiar=familiar)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, values=r.values, lengths=r.lengths, failed=r.failed, tasks=r.tasks)
     with np.load(path, allow_pickle=False) as kept:

@@ -36,10 +36,13 @@ def measure(lab: Lab, arm: str) -> Row:
     sets = [lab.demos("board", 300, TASKS, 0)]
     if stills:
         tables = StillsConfig(max(4, round(lab.size.data * 1200)), seed=400_000)
-        sets.append(Dataset(collect_stills(lab.shared / "board-stills", tables, resume=True).root))
+        sets.append(Dataset(collect_stills(lab.shared / "board-stills", tables, lab.processes, resume=True).root))
     policy = lab.trained(slug(arm), sets, name, config=TrainConfig(minutes=lab.size.minutes, batch_size=64))
     results = evaluated(
-        EvalConfig(str(policy), lab.size.trials, TASKS, seed=3000, timeout=TIMEOUT), policy / "results.json", arm
+        EvalConfig(str(policy), lab.size.trials, TASKS, seed=3000, timeout=TIMEOUT),
+        policy / "results.json",
+        arm,
+        lab.processes,
     )
     rows = read_rows(policy / METRICS)
     speeds = [r["samples_per_s"] for r in rows if r.get("samples_per_s")]

@@ -73,12 +73,14 @@ def measure(lab: Lab, arm: str) -> Row:
 
 def collected(lab: Lab, name: str, config: CollectConfig) -> Dataset:
     sizes = checkpoint.check(shipped())[1].cameras
-    root = collect(lab.shared / f"adaptation-{name}", config, resume=True, progress=False).root
+    root = collect(lab.shared / f"adaptation-{name}", config, lab.processes, resume=True, progress=False).root
     return Dataset(root, cache=False, image_size=sizes)
 
 
 def tested(lab: Lab, arm: str, name: str, tables: Tables, policy: str) -> Results:
-    return evaluated(tables.config(policy), Path(lab.out) / f"{arm.replace(' ', '-')}-{name}.json", f"{arm}, {name}")
+    return evaluated(
+        tables.config(policy), Path(lab.out) / f"{arm.replace(' ', '-')}-{name}.json", f"{arm}, {name}", lab.processes
+    )
 
 
 def answer(rows: Rows) -> str:

@@ -15,6 +15,7 @@ from palmar.data.reader import Dataset
 from palmar.eval import plots
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models.presets import preset
+from palmar.ranges import Processes
 from palmar.sim.instructions import paraphrases
 from palmar.train.dagger import Dagger, Gather, dagger, in_simulation
 from palmar.train.loop import TrainConfig, TrainRequest
@@ -22,13 +23,15 @@ from palmar.train.loop import TrainConfig, TrainRequest
 TASKS, ROUNDS, FIRST, SEED = ("reach",), 3, 740_000, 750_000
 
 
-def as_many(practice: Path) -> Gather:
+def as_many(practice: Path, processes: Processes = None) -> Gather:
     """Demonstrations of the expert, until they hold as many frames as that round of practice."""
 
     def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Dataset:
         frames, wanted = len(Dataset(practice / out.name, cache=False)), episodes
         while True:
-            data = Dataset(collect(out, CollectConfig(wanted, TASKS, seed + 100_000), resume=True, progress=False).root)
+            data = Dataset(
+                collect(out, CollectConfig(wanted, TASKS, seed + 100_000), processes, resume=True, progress=False).root
+            )
             if len(data) >= frames:
                 return data
             wanted += max(1, round((frames - len(data)) * len(data.episodes) / len(data)))
@@ -50,8 +53,10 @@ def measure(lab: Lab, arm: str) -> Row:
             for t, r in zip(tested, done, strict=True)
         ]
 
-    practice = rounds("dagger", in_simulation(TASKS))  # first for both: it says how many labels cloning gets
-    return {"rounds": practice if arm == "DAgger" else rounds("cloning", as_many(lab.out / "dagger"))}
+    practice = rounds(
+        "dagger", in_simulation(TASKS, lab.processes)
+    )  # first for both: it says how many labels cloning gets
+    return {"rounds": practice if arm == "DAgger" else rounds("cloning", as_many(lab.out / "dagger", lab.processes))}
 
 
 def lines(rows: Rows) -> list[Row]:

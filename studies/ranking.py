@@ -39,11 +39,16 @@ def measure(lab: Lab, arm: str) -> Row:
     """trials of the size: tables of each task, in simulation and in reality; the first are shared out among the worlds."""
     config = EvalConfig(**{"timeout": TIMEOUT, "tasks": TASKS} | POLICIES[arm])  # type: ignore[arg-type]
     there = jobs(config, Randomization(1.0), PredictConfig(WORLDS, max(1, lab.size.trials // WORLDS), SEED))
-    done = [[t.success for t in spread(run, Pretended, world)] for world in there]
+    done = [[t.success for t in spread(run, Pretended, world, lab.processes)] for world in there]
     found = predicted(done)
     real = replace(config, world=f"twins:{TWINS}", seed=REAL, episodes=lab.size.trials)
     trials = list(
-        spread(run, Pretended, [(real, k, "layout", REAL + i) for i in range(real.episodes) for k in real.tasks])
+        spread(
+            run,
+            Pretended,
+            [(real, k, "layout", REAL + i) for i in range(real.episodes) for k in real.tasks],
+            lab.processes,
+        )
     )
     twins = [[t.success for t in trials if t.world == f"twin:{k}"] for k in range(TWINS)]
     return {

@@ -5,6 +5,7 @@
     python studies/run.py stages --full --out runs/studies         the figures of docs/studies.md
     python studies/run.py all --full --out runs/studies --docs     all of them, into docs/
     python studies/run.py leaderboard --full --out runs/studies --arms act-tiny bcz-tiny
+    python studies/run.py all --full --out runs/studies --processes ray:10.0.0.5:6379    rollouts over a Ray cluster
 
 An arm whose result lies in --out, made with the same settings, is not run again; a run that was stopped goes on where it was.
 OUT/SIZE/NAME holds results/ARM.json, table.md and figure.svg; OUT/SIZE/data what several studies share.
@@ -26,9 +27,10 @@ from study import Row, Rows, Study, slug
 from palmar.console import Screen
 from palmar.errors import BadFile, BadValue, UnknownName, UserError, regular_file
 from palmar.eval.stats import Rate
+from palmar.ranges import PROCESSES, Processes
 
 HERE = Path(__file__).resolve().parent
-NOT_STUDIES = ("run", "study", "making", "pursuit", "pretended")
+NOT_STUDIES = ("run", "study", "making", "chains", "pursuit", "pretended", "trainings")
 
 
 def names() -> list[str]:
@@ -44,7 +46,10 @@ def load(name: str) -> Study:
     return found
 
 
-def run(study: Study, name: str, size: str, out: Path, arms: Sequence[str] = (), screen: Screen | None = None) -> Rows:
+def run(
+    study: Study, name: str, size: str, out: Path, arms: Sequence[str] = (), screen: Screen | None = None,
+    processes: Processes = None,
+) -> Rows:  # fmt: skip
     """Rows of the arms (all when none is named), in the order of the study; those not in OUT/SIZE/NAME yet are measured.
 
     Raises `UnknownName` for an arm the study lacks, `BadValue` when a kept result was made with other settings, `BadFile` when
@@ -55,7 +60,7 @@ def run(study: Study, name: str, size: str, out: Path, arms: Sequence[str] = (),
             raise UnknownName(f"arm of {name}", arm, study.arms)
     from making import Lab
 
-    lab = Lab(out / size / name, out / size / "data", study.size(size))
+    lab = Lab(out / size / name, out / size / "data", study.size(size), processes)
     results = lab.out / "results"  # apart from what a study keeps for itself
     results.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Row] = {}
@@ -175,6 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for data, policies and results")
     parser.add_argument("--arms", nargs="+", default=[], help="only these; no answer is written")
     parser.add_argument("--docs", action="store_true", help="write table, answer and figure into docs/; with --full")
+    parser.add_argument(
+        "--processes", help="who shares the rollouts: a number, or a Ray cluster (ray, ray:HOST:PORT, ray:local)"
+    )
     given, screen = parser.parse_args(argv), Screen()
     try:
         wanted = names() if "all" in given.studies or (given.list and not given.studies) else given.studies
@@ -195,8 +203,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if given.docs and given.size != "full":
             raise BadValue("--docs with --quick; a quick run's figures say nothing. Next: --full --docs")
+        processes = int(given.processes) if given.processes and given.processes.isdecimal() else given.processes
+        if processes is not None and processes not in PROCESSES:
+            raise BadValue(f"--processes is {processes}; expected {PROCESSES}. Next: leave it out for one a core")
         for name, study in chosen.items():
-            rows = run(study, name, given.size, given.out, given.arms, screen)
+            rows = run(study, name, given.size, given.out, given.arms, screen, processes)
             report(study, name, given.size, rows, given.out, screen, HERE.parent if given.docs else None)
     except UserError as error:
         Screen(stderr=True).print(str(error))

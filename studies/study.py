@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from palmar.errors import BadValue
+from palmar.eval.crossed import Crossed
 from palmar.eval.results import Results
 from palmar.eval.stats import Paired, Rate, paired
 
@@ -83,9 +84,11 @@ def slug(arm: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", arm.lower()).strip("-") or "arm"
 
 
-def outcomes(results: Results) -> dict[str, bool]:
-    """{task, split and seed of a trial: success}, so that arms can be compared on the same tables."""
-    return {f"{t.task}/{t.split}/{t.seed}": t.success for t in results.trials}
+def outcomes(results: Results, training: int | None = None) -> dict[str, bool]:
+    """{task, split and seed of a trial: success}, so that arms can be compared on the same tables. training: which of an arm's it
+    is; then it stands in front, as `eval.crossed` wants it."""
+    front = "" if training is None else f"{training}/"
+    return {f"{front}{t.task}/{t.split}/{t.seed}": t.success for t in results.trials}
 
 
 def compared(a: Mapping[str, bool], b: Mapping[str, bool]) -> Paired:
@@ -94,15 +97,18 @@ def compared(a: Mapping[str, bool], b: Mapping[str, bool]) -> Paired:
     return paired([a[k] for k in keys], [b[k] for k in keys])
 
 
-def points(p: Paired) -> str:
-    """ "+33 points [+22, +42], p < 0.001" """
+def points(p: Paired | Crossed) -> str:
+    """ "+33 points [+22, +42], p < 0.001"; of several trainings "+33 points [+22, +42]" """
+    if isinstance(p, Crossed):
+        return f"{100 * p.value:+.0f} points [{100 * p.low:+.0f}, {100 * p.high:+.0f}]"
     chance = "p < 0.001" if p.p < 0.001 else f"p = {p.p:.3f}"
     return f"{100 * p.difference:+.0f} points [{100 * p.low:+.0f}, {100 * p.high:+.0f}], {chance}"
 
 
-def verdict(p: Paired) -> str:
+def verdict(p: Paired | Crossed) -> str:
     """What a paired comparison allows to be said of b: b `verdict` a."""
-    if p.p >= 0.05:
+    unsure = p.low <= 0 <= p.high if isinstance(p, Crossed) else p.p >= 0.05
+    if unsure:
         return "cannot be told from"
     return "is better than" if p.difference > 0 else "is worse than"
 

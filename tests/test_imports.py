@@ -31,7 +31,7 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 NOUNS = {
     "types", "errors", "checks", "console", "ranges", "magnitudes", "kinematics", "units", "pictures", "robot_parts", "embodiments",
     "links",
-    "tables", "shapes", "thresholds",
+    "tables", "shapes", "thresholds", "files",
     "mapping", "policy", "choices",
 }  # fmt: skip
 ALLOWED = {

@@ -6,6 +6,7 @@ PalmarError
 │   ├── BadFile               a file that is missing, truncated or of another format
 │   ├── UnknownName           a name that is not in the list of known ones
 │   └── MissingPackage        an optional package (or system library) that is not installed
+├── WorkerDied                a process that shared the work ended before its time: exit code 3
 └── RobotFault                the body or the controller cannot go on: exit code 3
     └── PolicyUnreachable     the server that a remote policy runs on does not answer
 """
@@ -42,6 +43,12 @@ class MissingPackage(UserError, ImportError):
     """An optional package or system library is not installed; the message holds the install command."""
 
 
+class WorkerDied(PalmarError):
+    """A process that shared the work ended before its time: killed, out of memory, or crashed."""
+
+    exit_code = 3
+
+
 class RobotFault(PalmarError):
     """The body or the controller cannot go on (stale sensors, lost connection, latched emergency stop)."""
 
@@ -64,7 +71,11 @@ class UnknownName(UserError, LookupError):
         meant = next((k for k in known if close and k.lower() == close[0]), None)
         guess = f" Did you mean '{meant}'?" if meant else ""
         super().__init__(f"unknown {what} '{name}'.{guess} Known: {', '.join(known)}.")
-        self.name, self.known = name, known
+        self.what, self.name, self.known, self.alike = what, name, known, alike
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[object, ...]]:
+        """As it crosses from a worker process."""
+        return type(self), (self.what, self.name, self.known, self.alike)
 
 
 def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -43,9 +43,25 @@ class Range:
         return f"{low} and {'below' if self.below else 'at most'} {_number(self.high)}{unit}"
 
 
+RAY = "ray"
+
+
+@dataclass(frozen=True)
+class Workers(Range):
+    """How many processes, or the name of a Ray cluster: ray, ray:HOST:PORT, ray:local (`runtime.cluster`)."""
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return value == RAY or (value.startswith(f"{RAY}:") and len(value) > len(RAY) + 1 and value.isprintable())
+        return super().__contains__(value)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, or a Ray cluster: ray, ray:HOST:PORT, ray:local"
+
+
 SEED = Range(0, 2**63 - 1)  # what a data set can hold beside an episode: a whole number of 64 bits
 COUNT = Range(1, 10**9)
-PROCESSES = Range(1, 1024)
+PROCESSES = Workers(1, 1024)
 SHARE = Range(0, 1)
 DAY = Range(0, 86_400, above=True, unit="seconds")
 LATENCY = Range(0, 60, unit="seconds")
@@ -58,7 +74,8 @@ PATIENCE = Range(0, 10**6)
 
 Seed = Annotated[int, SEED]
 Count = Annotated[int, COUNT]
-Processes = Annotated[int | None, PROCESSES]
+Processes = Annotated[int | str | None, PROCESSES]
+"""Who shares the work: so many processes of this machine, one a core for None, or a Ray cluster by its name."""
 Share = Annotated[float, SHARE]
 Seconds = Annotated[float, DAY]
 Period = Annotated[float | None, DAY]
@@ -82,7 +99,7 @@ def check_ranges(values: object, prefix: str = "", hint: str = "") -> None:
         value = getattr(values, name)
         said = prefix + (name.replace("_", "-") if prefix else name)
         for one in value if isinstance(value, tuple | list) else () if value is None else (value,):
-            kind = Integral if whole else Real
+            kind = (str, Integral) if isinstance(limits, Workers) else Integral if whole else Real
             if not isinstance(one, kind) or isinstance(one, bool) or one not in limits:
                 word = "a whole number, " if whole and not isinstance(one, Integral) else ""
                 raise BadValue(f"{said} is {one}; expected {word}{limits}{hint and f'. Next: {hint}'}")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from made_views import ROBOT, Made
 
-from palmar.cli import demo_gap
 from palmar.cli.demo import DemoConfig, best_of
 from palmar.cli.demo_gap import BATCH, RATE, REALITY, Measured, board_cell, practices, practise, truths
 from palmar.cli.demo_page import identified_rows, lost_and_won
@@ -117,4 +116,3 @@ def test_quick_is_less_of_everything() -> None:
     whole, quick = DemoConfig(), DemoConfig(quick=True).sized()
     for name in ("episodes", "minutes", "trials", "wording_trials", "adapt_episodes", "adapt_minutes", "views"):
         assert getattr(quick, name) < getattr(whole, name)
-    assert set(demo_gap.SEARCH) <= set(demo_gap.LOOKED_FOR)

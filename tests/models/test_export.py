@@ -68,6 +68,10 @@ def test_damage_is_told(folder, tmp_path):
         (tmp_path / "c" / FILE).write_text(json.dumps(about | changes))
         with pytest.raises(BadFile, match=r"Next: export the policy again"):
             check_policy(str(tmp_path / "c"))
+    about["normalizers"]["action"]["scale"] = [2 * s for s in about["normalizers"]["action"]["scale"]]
+    (tmp_path / "c" / FILE).write_text(json.dumps(about))
+    with pytest.raises(BadFile, match=r"changed after the export: its fingerprint is another one. Next: "):
+        check_policy(str(tmp_path / "c"))
 
 
 def test_another_robot_is_not_inside(folder):

@@ -17,19 +17,23 @@ class Message(SimpleNamespace):
 
 
 class Node:
-    """In place of `Spinning`: nothing runs by itself. sent: (topic, message) in order. heard: {topic: who takes its messages}."""
+    """In place of `Spinning`: nothing runs by itself. sent: (topic, message) in order. heard: {topic: who takes its messages}.
+    services: {name: who answers}."""
 
     def __init__(self, name: str) -> None:
         self.name, self.failed = name, None
-        self.node = SimpleNamespace(create_service=lambda *_: None)
         self.sent: list[tuple[str, Any]] = []
         self.heard: dict[str, Callable[[Any], None]] = {}
+        self.services: dict[str, Callable[[Any, Any], Any]] = {}
 
     def publisher(self, message: Any, topic: str, kind: str) -> Any:
         return SimpleNamespace(publish=lambda said: self.sent.append((topic, said)))
 
-    def subscribe(self, message: Any, topic: str, kind: str, heard: Callable[[Any], None]) -> None:
+    def subscribe(self, message: Any, topic: str, kind: str, heard: Callable[[Any], None], alone: bool = False) -> None:
         self.heard[topic] = heard
+
+    def service(self, service: Any, name: str, answer: Callable[[Any, Any], Any], alone: bool = False) -> None:
+        self.services[name] = answer
 
     def every(self, period: float, call: Callable[[], None]) -> None: ...
 

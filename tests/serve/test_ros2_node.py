@@ -2,13 +2,14 @@
 
 import json
 import sys
+import threading
 
 import pytest
 from ros2_processes import Sweep, robot
 from ros2_stand_in import Message, without_ros
 
 from palmar.runtime.mock import MockBody
-from palmar.runtime.ros2.topics import INSTRUCTION, STATUS
+from palmar.runtime.ros2.topics import INSTRUCTION, STATUS, STOPPED
 from palmar.runtime.supervision.estop import Latch
 from palmar.serve import ros2_monitor, ros2_node
 from palmar.serve.ros2_monitor import SafetyMonitor
@@ -104,3 +105,56 @@ def test_a_monitor_that_watches_other_topics_than_the_node_has_stops_the_robot(n
     assert found["/joint_commands"] == (False, "")
     stopped, reason = found["/arm/joint_commands"]
     assert stopped and "the policy node has joint_commands on /joint_commands" in reason
+
+
+@pytest.fixture
+def monitor(monkeypatch, tmp_path):
+    without_ros(monkeypatch, ros2_monitor)
+    made = SafetyMonitor(robot(), latch=Latch("rosarm", tmp_path))
+    yield made
+    made.close()
+
+
+def called(monitor, service):
+    """The answer of one of its services."""
+    return monitor._ros.services[f"/safety_monitor/{service}"](None, Message())
+
+
+def told(monitor):
+    """What `~/stopped` said, in order, without what was said again."""
+    said = [message.data for topic, message in monitor._ros.sent if topic == STOPPED]
+    return [s for s, before in zip(said, [None, *said], strict=False) if s is not before]
+
+
+def test_the_stop_service_tells_before_it_waits_for_the_disk(monitor, monkeypatch):
+    pressed = threading.Event()
+    press = monitor.latch.press
+    monkeypatch.setattr(monitor.latch, "press", lambda *a, **k: pressed.wait(60) and press(*a, **k))
+    assert called(monitor, "stop").success and told(monitor) == [True]
+    monitor._look()  # nothing is latched yet, and it is no release
+    assert monitor.stopped
+    pressed.set()
+    monitor._press.join()
+    monitor._look()
+    assert monitor.stopped and monitor.latch.read().reason == "~/stop was called"
+    assert called(monitor, "release").success and told(monitor) == [True, False] and not monitor.latch.latched
+
+
+def test_a_stop_while_it_is_released_stays(monitor, monkeypatch):
+    assert called(monitor, "stop").success
+    release = monitor.latch.release
+    monkeypatch.setattr(monitor.latch, "release", lambda: (release(), called(monitor, "stop"))[0])
+    answer = called(monitor, "release")
+    assert not answer.success and "stopped again while it was released" in answer.message
+    monitor._press.join()
+    assert monitor.stopped and told(monitor) == [True] and monitor.latch.latched
+    monkeypatch.setattr(monitor.latch, "release", release)
+    assert called(monitor, "release").success and not monitor.stopped
+
+
+def test_a_stop_while_it_looks_at_the_disk_stays(monitor, monkeypatch):
+    """It had found nothing latched."""
+    monkeypatch.setattr(monitor.latch, "press", lambda *_, **__: None)
+    monkeypatch.setattr(monitor.latch, "read", lambda: called(monitor, "stop") and None)
+    monitor._look()
+    assert monitor.stopped and told(monitor) == [True]

@@ -207,6 +207,10 @@ def test_the_command_lists_the_studies():
 
 RATE = Rate(5, 10)
 SEEN = {f"{task}/layout/{i}": i % 2 == 0 for task in ("reach", "pick", "push") for i in range(10)}
+SEVERAL = {f"{k}/reach/layout/{i}": i % 2 == 0 for k in range(2) for i in range(10)}  # of two trainings
+RANGES = {
+    n: [-0.2, 0.2 + 0.5 * (i == 0)] for i, n in enumerate(("light", "camera_pitch", "camera_yaw", "zero_1", "gain"))
+}
 DETECTED = dict.fromkeys(
     (
         "AUC, one task",
@@ -234,7 +238,16 @@ ROWS = {  # what an arm of each study measures
         "success": RATE, "seconds": 3.0, "CPU ms p50": 5.0, "CPU ms p99": 6.0, "times faster": 2.0, "mean difference [σ]": 0.01,
         "largest [σ]": 0.1, "_outcomes": SEEN,
     },
-    "domain_randomisation": {"simulation": RATE, "twin": RATE, "_outcomes": SEEN},
+    "sysid_vs_dr": {f"_{task} in {where}": SEVERAL for task in ("reach", "slide") for where in ("simulation", "twin:0")}
+    | {"_identified": ["friction 0.627 [0.606, 0.649]"]},
+    "adr_convergence": {
+        f"_in {where}": SEVERAL for where in ("plain simulation", "the hand-tuned ranges", "ranges twice as wide")
+    } | {"_ranges": {str(k): [RANGES | {"action_delay": [0, 1], "image_latency": [0, 1]}] * 5 for k in range(2)}},
+    "transfer_comparison": {"frames": "6000 6000", "_sim": SEVERAL, "_real": SEVERAL},
+    "winning_back": {
+        "in simulation": Rate(9, 10), **{way: RATE for way in ("plain", "practice", "practice and real", "chain")},
+        **{f"_{way}": SEVERAL for way in ("plain", "practice", "practice and real", "chain")},
+    },
     "stages": {"success": RATE, "held-out error": 0.3, "jitter": 0.2, "_outcomes": SEEN},
     "mixing": {"held-out error": 0.5, "chance": 0.27, "retention": RATE},
     "temperature": {"reach": RATE, "pick": RATE, "push": RATE, "reach held-out": 0.2, "_outcomes": SEEN},
@@ -250,6 +263,9 @@ ROWS = {  # what an arm of each study measures
         "operator [s]": 60.0, "training [s]": 40.0, "frames": 600,
         "old tables": RATE, "new tables": RATE, "_old": SEEN, "_new": SEEN,
     },
+    "dr_sweep": {f"_{w}": SEVERAL for w in ("simulation", "near", "far")},
+    "gap_analysis": {f"_{w}": SEVERAL for w in ("simulation", "reality", "friction", "mass", "image_noise")},
+    "visual_vs_dynamics": {f"_{w}": SEVERAL for w in ("simulation", "visual", "dynamics")},
     "representations": {"success": RATE, "successes by seed": "5", "training [s]": 3.0, "_outcomes": SEEN},
     "distillation": {"success": RATE, "successes by seed": "5", "frames": "600", "_outcomes": SEEN},
     "failure_detection": DETECTED,
@@ -270,5 +286,5 @@ def test_a_study_tells_and_draws_what_it_measured(name, tmp_path):
     rows = {arm: ROWS[name] for arm in study.arms}
     body = run.report(study, name, "full", rows, tmp_path, Screen(file=(tmp_path / "said.txt").open("w"), width=200))
     assert body.startswith("| ") and "**Answer.** " in body and body.rstrip().endswith(".")
-    assert "50.0 % [23.7, 76.3] (n=10)" in body
+    assert "50.0 % [23.7, 76.3] (n=10)" in body or "50.0 % [12.3, 87.7] (2 × 10)" in body
     assert (tmp_path / "full" / name / "figure.svg").read_text().startswith("<svg")

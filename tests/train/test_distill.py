@@ -14,6 +14,7 @@ from training import train
 
 from palmar.data.normalize import Normalizer
 from palmar.errors import BadValue, UnknownName
+from palmar.models import checkpoint
 from palmar.models.acting import NeuralPolicy
 from palmar.models.presets import palmar_nano
 from palmar.train.dagger import Dagger, dagger
@@ -142,3 +143,21 @@ def test_dagger_aggregates_and_goes_on_after_an_interruption(tmp_path, monkeypat
     assert asked[-2:] == [("data-01", "round-00", 0.5, 100, 8), ("data-02", "round-01", 0.25, 180, 8)]
     assert len(asked) == 3
     assert {p.name for p in tmp_path.iterdir()} == {"round-00", "round-01", "round-02"}
+
+
+def test_a_round_of_another_scale_is_refused_unless_the_normaliser_is_fitted_anew(tmp_path, monkeypatch):
+    from palmar.models import presets
+
+    monkeypatch.setitem(presets.KINDS, "SpeakingConfig", SpeakingConfig)
+
+    def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int):
+        far = Squares(400)
+        far.actions = 20 * far.actions
+        return far
+
+    request = TrainRequest(SpeakingConfig(), Squares(100), dataclasses.replace(SMALL, steps=2))
+    with pytest.raises(BadValue, match="another scale than checkpoint"):
+        dagger(request, tmp_path / "kept", Dagger(rounds=1, episodes=8), gather, progress=False)
+    first, second = dagger(request, tmp_path / "new", Dagger(rounds=1, episodes=8, refit=True), gather, progress=False)
+    a, b = (checkpoint.load(r.checkpoint).normalizers["action"].scale[0] for r in (first, second))
+    assert b > 5 * a

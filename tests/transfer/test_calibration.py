@@ -158,8 +158,12 @@ def test_a_digital_twin_is_dynamics_and_camera_together(tmp_path: Path) -> None:
         digital_twin([camera, camera])
     assert worlds.centre["camera_x"] == pytest.approx(camera.world_params(mount, ROBOT.cameras[0])["camera_x"])
     told = [camera.estimates[f"joint{j}.zero"] for j in range(1, 8)]
-    assert not (told[0].identified or told[2].identified or told[6].identified), "the camera was found with the third, though"
-    assert worlds.centre["zero_3"] == pytest.approx(-np.rad2deg(told[2].value))  # to be added to a reading that is too large
+    assert not (told[0].identified or told[2].identified or told[6].identified), (
+        "the camera was found with the third, though"
+    )
+    assert worlds.centre["zero_3"] == pytest.approx(
+        -np.rad2deg(told[2].value)
+    )  # to be added to a reading that is too large
     assert worlds.rest.ranges["zero_3"] == pytest.approx((-np.rad2deg(told[2].high), -np.rad2deg(told[2].low)))
     assert worlds.rest.ranges["zero_1"] == (0, 0), "the camera was found with it at 0"
     assert "zero_7" not in worlds.rest.ranges and worlds.centre["zero_7"] == 0

@@ -9,8 +9,8 @@ import pytest
 
 from palmar.cli.main import main
 from palmar.errors import BadFile, BadValue
+from palmar.eval.shown import fewest, shown
 from palmar.policy import checkpoint_of
-from palmar.transfer.gates import fewest, shown
 from palmar.transfer.progress_run import Practice, shares
 from palmar.transfer.progressive import LEVELS, STATE, Level, NoTrials, ProgressConfig, progress
 

@@ -9,7 +9,7 @@ from palmar.errors import BadValue, UnknownName
 from palmar.sim.params import SPACE, WorldParams
 from palmar.transfer.diagnose import Recordings, diagnose, table
 from palmar.transfer.identification import Identification
-from palmar.transfer.search import NEAR, SEARCHED, bounds_of, judge, touched, unknown
+from palmar.transfer.search import NEAR, SEARCHED, bounds_of, judge, scaled, touched, unknown, unscaled
 
 pytest.importorskip("scipy")
 
@@ -20,7 +20,7 @@ def recorded(**hidden: float) -> Recordings:
 
     world = World(images=False)
     world.load(table(), WorldParams({"damping": 1.06, "proprio_noise": 0.002} | hidden))
-    return diagnose(world, seconds=4.0, held_out=2.0, slides=1)
+    return diagnose(world, seconds=4.0, held_out=2.0, slides=0)
 
 
 def identified(recordings: Recordings, **options: object) -> Identification:
@@ -29,38 +29,53 @@ def identified(recordings: Recordings, **options: object) -> Identification:
     return identify(recordings, parameters=("gain", "damping", "action_delay"), progress=False, **options)  # type: ignore[arg-type]
 
 
+NARROW = {"gain": (0.6, 1.4)}
+
+
 @pytest.fixture(scope="module")
 def strong() -> Recordings:
-    """Servos twice as stiff as the model's; the search of the gain ends at 1.4."""
+    """Servos twice as stiff as the model's."""
     return recorded(gain=2.0, action_delay=2.0)
 
 
-def test_a_gain_beyond_the_search_is_reported_at_the_bound(strong):
-    found = identified(strong)
-    e = found.estimates["gain"]
+@pytest.fixture(scope="module")
+def narrow(strong) -> Identification:
+    """A search that ends before the truth."""
+    return identified(strong, bounds=NARROW)
+
+
+def test_a_gain_beyond_the_search_is_reported_at_the_bound(narrow):
+    e = narrow.estimates["gain"]
     assert not e.identified
     assert e.bound == pytest.approx(1.4) and e.found == pytest.approx(1.4, abs=0.02)
     assert "at the bound: the truth may lie beyond" in e.note and "its search at 1.4" in e.note
     assert "Next: " in e.note and "bounds={'gain': (0.6, 2.8)}" in e.note
     assert (e.value, e.low, e.high) == (SPACE["gain"].nominal, SPACE["gain"].low, SPACE["gain"].high)
-    assert any("gain ended at 1.4" in n for n in found.notes)
+    assert any("gain ended at 1.4" in n for n in narrow.notes)
 
 
-def test_what_was_fitted_beside_it_is_not_claimed_either(strong):
-    found = identified(strong)
+def test_what_was_fitted_beside_it_is_not_claimed_either(narrow):
     for name in ("damping", "action_delay"):
-        e = found.estimates[name]
+        e = narrow.estimates[name]
         assert not e.identified and "together with gain, which ended at the bound" in e.note, e
-    assert found.randomization(1.0).ranges == {} and found.params().values == {}
-    assert Identification.from_json(found.to_json()) == found
+    assert narrow.randomization(1.0).ranges == {} and narrow.params().values == {}
+    assert Identification.from_json(narrow.to_json()) == narrow
 
 
-def test_wider_bounds_find_it(strong):
-    found = identified(strong, bounds={"gain": (0.6, 3.0)})
+def test_the_ordinary_search_finds_it(strong):
+    found = identified(strong)
     e = found.estimates["gain"]
     assert e.identified and e.bound is None, e.note
     assert abs(e.value - 2.0) < 0.1
     assert set(found.randomization(1.0).ranges) >= {"gain"}
+
+
+@pytest.mark.parametrize(("gain", "delay"), [(0.25, 5.0), (4.0, 1.0)])
+def test_a_quarter_and_four_times_the_gain_are_found(gain, delay):
+    found = identified(recorded(gain=gain, action_delay=delay))
+    assert found.estimates["gain"].identified, found.rows()
+    assert found.estimates["gain"].value == pytest.approx(gain, rel=0.05)
+    assert found.estimates["action_delay"].value == pytest.approx(delay, abs=0.2)
 
 
 def test_a_gain_well_inside_is_claimed():
@@ -78,27 +93,38 @@ def test_a_delay_of_zero_is_a_physical_minimum_and_no_bound():
 
 @given(
     st.sampled_from(SEARCHED), st.floats(0, 1), st.floats(1e-6, 0.2), st.floats(1e-6, 0.2)
-)  # shares of the search's width
+)  # shares of the search's width, on its own scale
 def test_nothing_claimed_reaches_its_bound(name, at, below, above):
     bounds = bounds_of()[name]
-    width = bounds[1] - bounds[0]
-    value = bounds[0] + at * width
-    e = judge(name, value, value - below * width, value + above * width, bounds=bounds)
+    least, most = (scaled(name, b) for b in bounds)
+    width = most - least
+    low, value, high = (unscaled(name, least + s * width) for s in (at - below, at, at + above))
+    e = judge(name, value, low, high, bounds=bounds)
     if e.identified:
-        assert e.high < bounds[1] and e.value < bounds[1] - NEAR * width
-        assert bounds[0] == 0.0 or (e.low > bounds[0] and e.value > bounds[0] + NEAR * width)
+        assert e.high < bounds[1] and scaled(name, e.value) < most - NEAR * width
+        assert bounds[0] == 0.0 or (e.low > bounds[0] and scaled(name, e.value) > least + NEAR * width)
     else:
         assert (e.value, e.low, e.high) == (SPACE[name].nominal, SPACE[name].low, SPACE[name].high)
         assert e.note
 
 
+def test_a_factor_may_be_as_unsure_as_it_is_large():
+    assert judge("gain", 4.0, 3.7, 4.3, bounds=(0.05, 20.0)).identified
+    assert not judge("gain", 0.4, 0.34, 0.46, bounds=(0.05, 20.0)).identified
+
+
+@given(st.sampled_from(SEARCHED), st.floats(1e-3, 10))
+def test_the_scale_of_the_search_goes_back(name, value):
+    assert unscaled(name, scaled(name, value)) == pytest.approx(value)
+
+
 def test_touched_tells_which_bound():
-    assert touched(0.9, 1.0, 1.1, (0.6, 1.4)) is None
-    assert touched(1.32, 1.4, 1.48, (0.6, 1.4)) == 1.4
-    assert touched(1.30, 1.35, 1.41, (0.6, 1.4)) == 1.4, "the interval reaches it"
-    assert touched(1.38, 1.39, 1.395, (0.6, 1.4)) == 1.4, "closer than the share"
-    assert touched(0.55, 0.65, 0.75, (0.6, 1.4)) == 0.6
-    assert touched(-0.1, 0.0, 0.1, (0.0, 6.0)) is None
+    assert touched(0.9, 1.0, 1.1, (0.6, 1.4), "gain") is None
+    assert touched(1.32, 1.4, 1.48, (0.6, 1.4), "gain") == 1.4
+    assert touched(1.30, 1.35, 1.41, (0.6, 1.4), "gain") == 1.4, "the interval reaches it"
+    assert touched(1.38, 1.39, 1.395, (0.6, 1.4), "gain") == 1.4, "closer than the share"
+    assert touched(0.55, 0.65, 0.75, (0.6, 1.4), "gain") == 0.6
+    assert touched(-0.1, 0.0, 0.1, (0.0, 6.0), "action_delay") is None
 
 
 def test_a_slide_faster_than_the_search_is_left_out():

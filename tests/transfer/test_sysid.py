@@ -9,7 +9,7 @@ from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
 from palmar.robots.arm7 import arm7
 from palmar.runtime.mock import MockBody
 from palmar.sim.params import SPACE, WorldParams
-from palmar.transfer.diagnose import CENTRE, Motion, Recordings, Slide, diagnose, excitation, table
+from palmar.transfer.diagnose import CENTRE, Motion, Recordings, Slide, _slews, diagnose, excitation, table
 from palmar.transfer.identification import Identification
 from palmar.transfer.plot import plot
 from palmar.transfer.sysid import identify
@@ -150,3 +150,23 @@ def test_without_the_extra_the_message_holds_the_command(monkeypatch):
     monkeypatch.delattr(mujoco.sysid, "optimize")
     with pytest.raises(MissingPackage, match=r"pip install 'palmar\[sysid\]'"):
         identify(still(), progress=False)
+
+
+def test_noise_of_commands_is_as_strong_at_every_delay():
+    """A part of a tick of delay blends two commands, not two draws of the noise."""
+    from palmar.transfer.replay import simulate_arm
+
+    robot = arm7()
+    home = robot.positions(robot.frame(), robot.home)
+    command = np.tile(np.append(home, 1.0), (60, 1))
+    draws = np.random.default_rng(0).normal(0, 1e-4, (2, 60, 7))
+    whole, part = (simulate_arm(robot, [{"action_delay": d}], command, home, draws)[1][0] for d in (1.0, 1.5))
+    assert np.allclose(whole, part)
+
+
+def test_slews_keep_within_the_limits_they_are_given():
+    q = _slews(1000, 0.02, 0.3, 1.5, 10.0, 0.0, np.random.default_rng(1))
+    v = np.diff(q) / 0.02
+    assert np.abs(q).max() < 0.36 and np.abs(v).max() <= 1.5 + 1e-9
+    assert np.abs(np.diff(v)).max() / 0.02 <= 10.0 + 1e-6
+    assert v.std() > 0.8, "it is fast most of the time"

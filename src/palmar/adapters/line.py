@@ -7,6 +7,7 @@ the connection is dead after it. Source: openpi's `websocket_client_policy` and 
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -109,7 +110,9 @@ class Line:
                 break
             except (OSError, WebSocketException) as e:  # TimeoutError is an OSError
                 self.close()
-                if isinstance(e, ConnectionRefusedError) and time.monotonic() < until:
+                # an SSLError here is one of threads (`serve.reach.tls_context`): what TLS refuses is raised as it is
+                begins = isinstance(e, ConnectionRefusedError) or isinstance(e.__cause__, ssl.SSLError)
+                if begins and time.monotonic() < until:
                     time.sleep(min(0.5, self.wait / 4))
                     continue
                 raise PolicyUnreachable(

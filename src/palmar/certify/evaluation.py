@@ -15,6 +15,7 @@ from palmar.errors import BadValue
 from palmar.eval.detection import equal_time_auc
 from palmar.eval.results import Results, Trial
 from palmar.eval.stats import Rate, exact_upper
+from palmar.files import replace_file
 from palmar.lab.histories import Conditions, familiar_features, histories
 from palmar.lab.suite import EvalConfig, evaluate
 from palmar.models.checkpoint import fingerprint
@@ -224,15 +225,15 @@ def _play(case: Case, detector: Detector, each: int, path: Path) -> None:
     r = histories(jobs, groups, (*CHUNK_SIGNALS, "doubt"), c.processes, case.progress, detector.familiar).only(
         detector.names
     )
-    with path.open("wb") as file:
-        np.savez(
-            file,
-            names=np.array(r.names),
-            values=r.values,
-            lengths=r.lengths,
-            failed=r.failed,
-            tasks=np.asarray(r.tasks),
-        )
+    arrays: dict[str, Any] = {
+        "names": np.array(r.names), "values": r.values, "lengths": r.lengths, "failed": r.failed, "tasks": np.asarray(r.tasks),
+    }  # fmt: skip
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:
+            np.savez(file, **arrays)
+
+    replace_file(path, write)
 
 
 def _read(path: Path) -> Rollouts:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue
 from palmar.eval.report import plain
+from palmar.files import write_text
 from palmar.models.acting import NeuralPolicy
 from palmar.policy import Policy, load_policy
 from palmar.ranges import Count, Processes, Range, Seed, check_ranges
@@ -181,4 +182,4 @@ def write_stamp(path: Path, config: CertifyConfig, prints: Fingerprints, now: da
     """Beside a file of evidence: of what it is, and when it was made. Raises `Changed`."""
     check_unchanged(config, prints)
     about = {"of": asdict(prints), "made": now.isoformat(timespec="seconds"), "sha256": sha256(path)}
-    path.with_name(f"{path.name}.stamp").write_text(json.dumps(about, indent=1), "utf-8")
+    write_text(path.with_name(f"{path.name}.stamp"), json.dumps(about, indent=1))

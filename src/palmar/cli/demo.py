@@ -18,6 +18,7 @@ from palmar.cli.demo_gap import BATCH, RATE, REALITY, Measured, measure, practic
 from palmar.cli.demo_page import closing, write_report
 from palmar.console import Screen, keyboard, styled
 from palmar.errors import BadFile
+from palmar.files import write_text
 
 if TYPE_CHECKING:
     from palmar.train.loop import TrainConfig
@@ -124,7 +125,7 @@ def demo(config: DemoConfig, console: Screen) -> tuple[int, dict[str, Any]]:
         story.figures = figures_of(config, story, found)
         page = write_report(config, story, found)
     story.figures["seconds_total"] = time.perf_counter() - began
-    (config.out / "figures.json").write_text(json.dumps(story.figures, indent=1))
+    write_text(config.out / "figures.json", json.dumps(story.figures, indent=1))
     console.print(closing(config, story, found, page))
     return 0, story.figures
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palmar.files import write_text
 from palmar.transfer.calibrated import CameraCalibration
 from palmar.transfer.identification import Identification
 
@@ -22,8 +23,6 @@ REALITY = "far:14"
 """Its causes are a camera that was moved with joint zeros that are off, and late commands and pictures."""
 REST = 0.7
 """Strength of the randomisation of everything that was not measured, in every arm."""
-SEARCH = {"action_delay": (0.0, 12.0), "damping": (0.3, 4.0), "link_mass": (0.2, 2.5), "gain": (0.2, 3.0)}
-"""Wider than the ordinary bounds: nothing says that this reality lies inside the ranges."""
 LOOKED_FOR = ("gain", "damping", "link_mass", "action_delay", "action_noise", "proprio_noise")
 """Friction is not among them: nobody tracks things in a cell."""
 RATE, BATCH = 1e-4, 64
@@ -50,7 +49,7 @@ def measure(config: DemoConfig) -> Measured:
     cell = Cell(REALITY, images=False)
     try:
         cell.lay(table())
-        dynamics = identify(diagnose(cell, slides=0), parameters=LOOKED_FOR, bounds=SEARCH)
+        dynamics = identify(diagnose(cell, slides=0), parameters=LOOKED_FOR)
     finally:
         cell.close()
     board, what = MarkerBoard(), CalibrationConfig("front")
@@ -59,8 +58,8 @@ def measure(config: DemoConfig) -> Measured:
         camera = calibrate(BoardDrive(cell, board, what).collect(config.views), cell.embodiment, what)
     finally:
         cell.close()
-    (config.out / "arm.json").write_text(dynamics.to_json())
-    (config.out / "camera.json").write_text(camera.to_json())
+    write_text(config.out / "arm.json", dynamics.to_json())
+    write_text(config.out / "camera.json", camera.to_json())
     return Measured(dynamics, camera)
 
 

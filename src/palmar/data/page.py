@@ -14,6 +14,7 @@ import numpy as np
 
 from palmar.data.inspect import size_text, summary
 from palmar.data.reader import Dataset, EpisodeInfo
+from palmar.files import write_text
 from palmar.types import STILL, Array
 
 MOMENTS = 6  # frames shown of an episode
@@ -40,10 +41,7 @@ def write_html(dataset: Dataset, path: str | Path, episodes: int = 6, seed: int 
         size=escape(size_text(s["size"])),
         root=escape(str(dataset.root)),
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(page.encode("utf-8", "backslashreplace"))  # the folder above may have a name that is no UTF-8
-    return path
+    return write_text(path, page, "backslashreplace")  # the folder above may have a name that is no UTF-8
 
 
 def _facts(s: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from palmar.errors import BadFile, BadValue, regular_file
 from palmar.eval.bootstrap import Estimate, means
+from palmar.files import write_text
 
 KIND = "offline"
 MOMENTS = ("first", "later", "chunk")
@@ -152,8 +153,7 @@ class OfflineResults:
         return {"kind": KIND} | d | {"ignores_cameras": self.ignores_cameras, "ignores_words": self.ignores_words}
 
     def save(self, path: str | Path) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(self.to_dict(), allow_nan=False))
+        write_text(path, json.dumps(self.to_dict(), allow_nan=False))
 
     @classmethod
     def load(cls, path: str | Path) -> OfflineResults:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from palmar.errors import BadValue, need
+from palmar.eval.crossed import Crossed
 from palmar.eval.stats import Rate
 from palmar.types import Array
 
@@ -59,8 +60,8 @@ class Identified:
         return self.low <= self.truth <= self.high if self.identified and self.truth is not None else None
 
 
-def success(groups: Mapping[str, Mapping[str, Rate]], title: str = "Success by task") -> str:
-    """Rates with 95 % Wilson intervals. groups: {series, such as "twin, before": {task: rate}}; a series may lack tasks."""
+def success(groups: Mapping[str, Mapping[str, Rate | Crossed]], title: str = "Success by task") -> str:
+    """Rates with their 95 % intervals. groups: {series, such as "twin, before": {task: rate}}; a series may lack tasks."""
     names = list(dict.fromkeys(t for rates in groups.values() for t in rates))
     n = len(groups)
     with _figure(title, 0.55 + len(names) * (0.16 + 0.17 * n) + 0.22 * n) as (figure, ax):
@@ -80,9 +81,12 @@ def success(groups: Mapping[str, Mapping[str, Rate]], title: str = "Success by t
 
 
 def trend(
-    groups: Mapping[str, Sequence[tuple[float, Rate]]], title: str, unit: str, ticks: Mapping[float, str] | None = None
+    groups: Mapping[str, Sequence[tuple[float, Rate | Crossed]]],
+    title: str,
+    unit: str,
+    ticks: Mapping[float, str] | None = None,
 ) -> str:
-    """Rates with 95 % Wilson intervals over a number. groups: {series: [(number, rate)]}. ticks: {number: its name}; numbers that
+    """Rates with their 95 % intervals over a number. groups: {series: [(number, rate)]}. ticks: {number: its name}; numbers that
     are no distances, such as infinity, are given places this way. Raises `BadValue` when there is nothing to draw."""
     if not any(groups.values()):
         raise BadValue(f"'{title}' has no rates to draw")

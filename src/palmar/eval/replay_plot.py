@@ -8,6 +8,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.errors import need
+from palmar.files import replace_file
 from palmar.runtime.records.replay import Replayed
 
 MOST = 12  # channels drawn: those changed most
@@ -53,5 +54,4 @@ def plot_replay(
     axes[-1].set_xlabel("time [s]", fontsize=8)
     axes[0].legend(fontsize=7, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     axes[0].set_title(title, fontsize=9, loc="left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=110)
+    replace_file(path, lambda aside: figure.savefig(aside, format="png", dpi=110))

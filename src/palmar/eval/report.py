@@ -27,6 +27,7 @@ from palmar.eval.recovery import Recovery
 from palmar.eval.results import Film, Results, shared
 from palmar.eval.rows import read_rows
 from palmar.eval.stats import Paired, Rate, paired, trials_needed
+from palmar.files import write_text
 from palmar.runtime.pool import cores
 
 LIMIT = 8.0  # size of the page [MB]; films beyond it are named, not shown
@@ -169,12 +170,7 @@ class Report:
 
     def save(self, path: str | Path) -> Path:
         """Write the page; a reader finds the old one or the new one, never half of one."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.tmp")
-        aside.write_text(self.html(), "utf-8")
-        aside.replace(path)
-        return path
+        return write_text(path, self.html())
 
     def to_markdown(self) -> str:
         """The same in short: summary, numbers, success, differences, parameters, commands."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from palmar.errors import BadFile, regular_file
 from palmar.eval.stats import Rate
+from palmar.files import write_text
 from palmar.types import Array
 
 
@@ -82,8 +83,7 @@ class Results:
         }
 
     def save(self, path: str | Path) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(self.to_dict() | {"trials": [asdict(t) for t in self.trials]}, indent=1))
+        write_text(path, json.dumps(self.to_dict() | {"trials": [asdict(t) for t in self.trials]}, indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> Results:

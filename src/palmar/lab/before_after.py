@@ -10,6 +10,7 @@ from palmar.errors import BadValue
 from palmar.eval.gate import Change, GateConfig, GateVerdict, change, gate
 from palmar.eval.results import Results, shared
 from palmar.lab.suite import EvalConfig, evaluate
+from palmar.ranges import Processes
 from palmar.sim import tasks
 from palmar.sim.draws import Worlds
 from palmar.sim.params import NO_RANDOMIZATION, SPACE, Randomization, WorldParams
@@ -61,7 +62,7 @@ def condition(words: Sequence[str]) -> tuple[str, Randomization]:
     return "sim", replace(NO_RANDOMIZATION, centre=WorldParams(values))
 
 
-def compared(before: str, after: str, tables: Tables | None, level: float, processes: int | None = None,
+def compared(before: str, after: str, tables: Tables | None, level: float, processes: Processes = None,
              progress: bool = True, note: str = "gate", kept: Results | None = None) -> Change:  # fmt: skip
     """Both policies on the same tables. tables: None for none, of which nothing is known. kept: results of `before`."""
     if tables is None:
@@ -73,7 +74,7 @@ def compared(before: str, after: str, tables: Tables | None, level: float, proce
 
 def judge(
     before: str, after: str, old: Tables | None, new: Tables | None, config: GateConfig | None = None,
-    processes: int | None = None, progress: bool = True,
+    processes: Processes = None, progress: bool = True,
 ) -> GateVerdict:  # fmt: skip
     """Run both policies on the old and the new tables, and judge. None for tables there are not: then the answer is no, and
     nothing is run."""

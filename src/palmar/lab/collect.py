@@ -13,10 +13,11 @@ from palmar.data.format import read_extras
 from palmar.data.recorder import EpisodeRecorder
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
+from palmar.lab.origin import Origin
 from palmar.lab.worlds import Loaded, fitted_here, seeing
 from palmar.models.privileged import Privileged
 from palmar.policy import ADAPTERS, Policy, check_policy, checkpoint_of
-from palmar.ranges import COLLECTED, Count, Seconds, Seed, Share, check_ranges
+from palmar.ranges import COLLECTED, Count, Processes, Seconds, Seed, Share, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.adaptation.intervening import After, Intervening, OnAlarm
 from palmar.runtime.chunks import ChunkBuffer
@@ -118,7 +119,7 @@ class Collected:
 
 
 def collect(
-    out: str | Path, config: CollectConfig, processes: int | None = None, resume: bool = False, progress: bool = True
+    out: str | Path, config: CollectConfig, processes: Processes = None, resume: bool = False, progress: bool = True
 ) -> Collected:
     """Record until the set holds `config.episodes`. Each is on the disk before the next is counted; Ctrl-C keeps them all.
 
@@ -148,6 +149,7 @@ def collect(
     )
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=False)
+        origin = Origin(writer.root, "demonstrations", there, config.world, config.randomization)
         wanted = max(0, config.episodes - there)
         jobs = ((config, seed + i) for i in range(TRIES * wanted))
         shown = bar.add_task("collect", total=config.episodes, completed=there, note="") if bar else None
@@ -158,6 +160,7 @@ def collect(
             if config.correct and not any(s.intervention for s in episode.steps):
                 continue
             writer.add(episode)
+            origin.note()
             saved, frames = saved + 1, frames + len(episode.steps)
             if bar and shown is not None:
                 bar.update(shown, completed=there + saved, note=f"{frames} frames · {tried - saved} failed")

@@ -14,6 +14,7 @@ from palmar.eval.stats import Rate
 from palmar.lab.grounding import Box, GroundingConfig, check_heatmap, heatmap, laid
 from palmar.lab.worlds import Loaded
 from palmar.policy import Policy, check_policy
+from palmar.ranges import Processes
 from palmar.runtime.pool import spread
 from palmar.sim.things import COLOURS, SHAPES
 from palmar.types import ActionChunk, Array, Observation
@@ -57,7 +58,7 @@ class Described:
     guess: tuple[float, float]
 
 
-def described(config: GroundingConfig, processes: int | None = None) -> Described:
+def described(config: GroundingConfig, processes: Processes = None) -> Described:
     """`describe` for every object of every table, among the names of all objects there could be."""
     check_policy(config.policy)
     check_heatmap(config)

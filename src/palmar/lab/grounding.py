@@ -19,6 +19,7 @@ from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
 from palmar.lab.worlds import Loaded
 from palmar.policy import Policy, check_policy, load_policy
+from palmar.ranges import Processes
 from palmar.robot_parts import Camera
 from palmar.robots.arm7 import arm7
 from palmar.runtime.pool import spread
@@ -103,7 +104,7 @@ class Grounding:
         }
 
 
-def grounding(config: GroundingConfig, processes: int | None = None, progress: bool = True) -> Grounding:
+def grounding(config: GroundingConfig, processes: Processes = None, progress: bool = True) -> Grounding:
     """Ask for every object of every table. Raises `BadValue` for a policy that shows no heatmap of its target, and
     what `check_policy` does."""
     check_policy(config.policy)

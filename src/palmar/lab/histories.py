@@ -10,7 +10,7 @@ import numpy as np
 
 from palmar.lab.suite import EvalConfig, run
 from palmar.lab.worlds import Loaded
-from palmar.ranges import COLLECTED
+from palmar.ranges import COLLECTED, Processes
 from palmar.runtime.confidence.confident import Speed
 from palmar.runtime.confidence.distance import DISTANCE, Gaussian
 from palmar.runtime.confidence.learn import Rollouts
@@ -81,7 +81,7 @@ def episode(loaded: Loaded, job: Job) -> tuple[list[ActionChunk], list[float], b
 
 def histories(
     jobs: Sequence[Job], groups: Sequence[int], names: Sequence[str] = (*CHUNK_SIGNALS, "doubt", SPEED),
-    processes: int | None = None, progress: bool = True, familiar: Gaussian | None = None,
+    processes: Processes = None, progress: bool = True, familiar: Gaussian | None = None,
 ) -> Rollouts:  # fmt: skip
     """Play every episode. groups: one an episode, such as its condition; they become the `tasks` of the rollouts. names: signals,
     and `SPEED`; one that the policy never says, such as `doubt`, is left out. So is an episode that ends before its first chunk.
@@ -100,7 +100,7 @@ def histories(
 
 
 def familiar_features(
-    policy: str, tasks: Sequence[str], timeout: float, robot: str = "arm7", tables: int = 15, processes: int | None = None,
+    policy: str, tasks: Sequence[str], timeout: float, robot: str = "arm7", tables: int = 15, processes: Processes = None,
     progress: bool = True, worlds: Sequence[Worlds] = (Randomization(COLLECTED),),
 ) -> Gaussian | None:  # fmt: skip
     """Of what the policy makes of what it sees where it succeeds: `tables` of each task in each of `worlds`, which are drawn as
@@ -119,7 +119,7 @@ def familiar_features(
 
 
 def played(
-    jobs: Sequence[Job], processes: int | None = None, progress: bool = True, note: str = "rollouts"
+    jobs: Sequence[Job], processes: Processes = None, progress: bool = True, note: str = "rollouts"
 ) -> Iterator[tuple[list[ActionChunk], list[float], bool]]:
     """`episode` of every job, in order."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -17,7 +17,7 @@ import numpy as np
 from palmar.data.webdata import PICTURES, TABLE, WebData
 from palmar.errors import BadFile, BadValue
 from palmar.lab.worlds import Loaded
-from palmar.ranges import COLLECTED
+from palmar.ranges import COLLECTED, Processes
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
@@ -72,7 +72,7 @@ class Thing:
 
 
 def make(
-    out: str | Path, config: WebConfig | None = None, processes: int | None = None, progress: bool = False
+    out: str | Path, config: WebConfig | None = None, processes: Processes = None, progress: bool = False
 ) -> WebData:
     """Write a folder of questions. Raises `BadFile` when `out` is there already; a run cut short leaves nothing."""
     import pyarrow as pa

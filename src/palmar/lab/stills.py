@@ -17,8 +17,9 @@ import numpy as np
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadValue
 from palmar.lab.collect import TRIES, Collected, already
+from palmar.lab.origin import Origin
 from palmar.lab.worlds import Loaded
-from palmar.ranges import COLLECTED
+from palmar.ranges import COLLECTED, Processes
 from palmar.robots.arm7 import GRIPPER_WIDTH, arm7
 from palmar.runtime.pool import spread
 from palmar.sim import tasks, truth
@@ -59,7 +60,7 @@ class StillsConfig:
 
 
 def collect_stills(
-    out: str | Path, config: StillsConfig, processes: int | None = None, resume: bool = False, progress: bool = True
+    out: str | Path, config: StillsConfig, processes: Processes = None, resume: bool = False, progress: bool = True
 ) -> Collected:
     """Photograph until the set holds `config.tables` tables; `resume` counts what is there and goes on after its seeds."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -71,6 +72,7 @@ def collect_stills(
     tried = saved = frames = 0
     with writer, Progress(*columns) if progress else nullcontext() as bar:
         there, seed = already(writer, config.seed, still=True)
+        origin = Origin(writer.root, "stills", there, "sim", config.randomization)
         wanted = max(0, config.tables - there)
         jobs = ((config, seed + i) for i in range(TRIES * wanted))
         shown = bar.add_task("stills", total=config.tables, completed=there) if bar else None
@@ -79,6 +81,7 @@ def collect_stills(
             if not episode.steps:
                 continue
             writer.add(episode)
+            origin.note()
             saved, frames = saved + 1, frames + len(episode.steps)
             if bar and shown is not None:
                 bar.update(shown, completed=there + saved)

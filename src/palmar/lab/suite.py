@@ -16,7 +16,7 @@ from palmar.eval.results import Results, Trial
 from palmar.lab.worlds import Loaded, fitted_here, seeing
 from palmar.models.privileged import Privileged, told
 from palmar.policy import Policy, check_policy
-from palmar.ranges import LATENCY, Count, Seconds, Seed, check_ranges
+from palmar.ranges import LATENCY, Count, Processes, Seconds, Seed, check_ranges
 from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import Averaged, ChunkBuffer
 from palmar.runtime.fitting import check_execute
@@ -89,7 +89,7 @@ class EvalConfig:
 
 
 def evaluate(
-    config: EvalConfig, processes: int | None = None, progress: bool = True, note: str = "evaluate",
+    config: EvalConfig, processes: Processes = None, progress: bool = True, note: str = "evaluate",
     watch: Callable[[Trial], None] | None = None,
 ) -> Results:  # fmt: skip
     """Run every trial of the config. Equal configs give equal trials, whatever the number of processes.
@@ -122,13 +122,14 @@ def evaluate(
     return Results(as_json(config), tuple(trials))
 
 
-def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate") -> Results:
-    """The results in the file `kept` when they are of this very config, or else made and saved there."""
+def evaluated(config: EvalConfig, kept: str | Path, note: str = "evaluate", processes: Processes = None) -> Results:
+    """The results in the file `kept` when they are of this very config, or else made and saved there.
+    processes: as of `evaluate`."""
     if Path(kept).exists():
         there = Results.load(kept)
         if {"robot": "arm7", "realtime": False} | there.config == as_json(config):  # older files name neither
             return there
-    results = evaluate(config, note=note)
+    results = evaluate(config, processes, note=note)
     results.save(kept)
     return results
 

@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from palmar.errors import BadFile
+from palmar.files import replace_file
 from palmar.models.config import to_dict
-from palmar.models.tensors import replace_file
 
 C = TypeVar("C")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, regular_file
+from palmar.files import replace_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.assets import carry, find
@@ -24,7 +25,7 @@ from palmar.models.config import from_dict, to_dict
 from palmar.models.fits import check_fits, check_interface
 from palmar.models.presets import KINDS
 from palmar.models.privileged import as_policy
-from palmar.models.tensors import PICKLED, read_header, read_tensors, replace_file, write_tensors
+from palmar.models.tensors import PICKLED, read_header, read_tensors, write_tensors
 from palmar.policy import Policy, checkpoint_of
 
 if TYPE_CHECKING:

@@ -26,13 +26,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmar.errors import BadFile, BadValue, regular_file
+from palmar.files import replace_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.base import pixels
 from palmar.models.checkpoint import WEIGHTS, fingerprint, made
 from palmar.models.config import from_dict, to_dict
 from palmar.models.fits import check_interface
 from palmar.models.layers import Residual
-from palmar.models.tensors import read_tensors, replace_file, write_tensors
+from palmar.models.tensors import read_tensors, write_tensors
 from palmar.models.transformer import time_features
 from palmar.policy import Policy, load_policy, split_robot
 from palmar.types import ActionChunk, Array, Observation, Prefix

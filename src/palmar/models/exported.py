@@ -16,6 +16,7 @@ from typing import Any, get_args
 import torch
 
 from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, need, regular_file
+from palmar.files import replace_file
 from palmar.mapping import Interface, interface_from_dict, interface_to_dict
 from palmar.models.acting import NeuralPolicy
 from palmar.models.checkpoint import check_normalizers, made, written_by
@@ -24,7 +25,6 @@ from palmar.models.fits import check_interface
 from palmar.models.form_names import EXTRA, Precision, Runtime
 from palmar.models.graph import Traced, TracedConfig
 from palmar.models.runtimes import SUFFIX, files_of, opened
-from palmar.models.tensors import replace_file
 
 FORMAT, VERSION = "palmar-export", 1
 FILE = "export.json"
@@ -56,6 +56,7 @@ def write(folder: Path, export: Export) -> None:
         "config": to_dict(export.config), "interface": interface_to_dict(export.interface),
         "normalizers": dict(export.normalizers), "files": files, "info": {"palmar": written_by(), **export.info},
     }  # fmt: skip
+    about["fingerprint"] = _fingerprint(about)
     replace_file(folder / FILE, lambda p: p.write_text(json.dumps(about, indent=1, allow_nan=False)))
 
 
@@ -76,6 +77,8 @@ def check(path: str | Path) -> Export:
         interface = interface_from_dict(check_interface(raw["interface"]))
         check_normalizers(raw["normalizers"])
         files, info = dict(raw["files"]), dict(raw.get("info", {}))
+        if raw["fingerprint"] != _fingerprint(raw):
+            raise BadValue("it was changed after the export: its fingerprint is another one")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, UnknownName) as error:
         raise BadFile(
             f"'{file}' is damaged: {str(error) or type(error).__name__}. Next: export the policy again"
@@ -117,6 +120,12 @@ def load(path: str | Path, threads: int | None = None, still: float = 0.0) -> Ne
         raise BadFile(f"'{folder / FILE}' has no normalizers.{error.args[0]}. Next: export the policy again") from error
     except PalmarError as error:
         raise BadFile(f"'{folder / FILE}': {error}") from error
+
+
+def _fingerprint(about: Mapping[str, Any]) -> str:
+    """Of everything that `export.json` says but for its info, which changes no action."""
+    told = {k: v for k, v in about.items() if k not in ("fingerprint", "info")}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _digest(file: Path) -> str:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from palmar.errors import BadFile, regular_file
+from palmar.files import replace_file
 
 PICKLED = (".pt", ".pth", ".pkl", ".ckpt", ".bin")
 """How files are called that can run code when opened."""
@@ -113,15 +114,3 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadFile(f"'{path}' holds NaN or infinity in {name}. Next: take an earlier checkpoint")
     return tensors, meta
-
-
-def replace_file(path: Path, write: Any) -> None:
-    """Call write(temporary path), flush it to disk, and rename it over `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as f:
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from palmar.errors import BadFile, BadValue, regular_file
+from palmar.files import write_text
 from palmar.policy import Policy, load_policy, split_robot
 from palmar.types import ActionChunk, Array, Observation, Prefix
 
@@ -139,9 +140,7 @@ def save(
         base = os.path.relpath(where, folder) + (f"@{robot}" if robot else "")
     about = {"format": FORMAT, "version": 1, "policy": base, "cameras": cameras, "info": dict(info)}
     text = json.dumps(about, indent=1, allow_nan=False)
-    temporary = folder / f"{FILE}.part"
-    temporary.write_text(text)
-    temporary.replace(folder / FILE)
+    write_text(folder / FILE, text)
     return folder
 
 

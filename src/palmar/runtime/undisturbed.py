@@ -63,7 +63,7 @@ def undisturbed(on_interrupt: Callable[[str], None]) -> Iterator[None]:
     sys.setswitchinterval(0.0002)
     gc.collect()
     gc.freeze()  # what exists now is not looked through again
-    policy = _schedule()
+    policy = first_in_line(1)
     try:
         yield
     finally:
@@ -75,13 +75,13 @@ def undisturbed(on_interrupt: Callable[[str], None]) -> Iterator[None]:
             signal.signal(getattr(signal, name), handler)
 
 
-def _schedule() -> tuple[int, os.sched_param] | None:
-    """Give the calling thread real-time priority; its policy before, or None where that is not to be had."""
+def first_in_line(priority: int) -> tuple[int, os.sched_param] | None:
+    """Give the calling thread real-time priority (SCHED_FIFO, 1 … 99); its policy before, or None where that is not to be had."""
     if not hasattr(os, "SCHED_FIFO"):
         return None
     before = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except OSError:
         return None
     return before

@@ -72,4 +72,7 @@ def tls_context(certificate: Path | None, private_key: Path | None) -> ssl.SSLCo
         raise BadFile(
             f"'{files[0]}' and '{files[1]}' are no certificate with its key ({error}). Next: both as PEM, the key unencrypted"
         ) from error
+    # Nobody resumes a session here, and a ticket that arrives while the client first writes breaks the connection: OpenSSL
+    # does not let two threads use one, and Python before 3.13 does not keep them apart.
+    made.num_tickets = 0
     return made

@@ -2,8 +2,9 @@
 
     /joint_commands, /joint_states, /palmar/status → safety_monitor → ~/state (JSON), ~/stopped, and the E-STOP of this machine
 
-Its `~/stop` service tells `~/stopped` first, which every policy node obeys at its next control tick, and then latches the E-STOP,
-so that it outlives this process. `~/release` lets the robot be driven again.
+Its `~/stop` service tells `~/stopped` first, which the body obeys where it lives (its watchdog, and every policy node), and then
+latches the E-STOP, so that it outlives this process. It has a thread of its own and waits for no disk and no message.
+`~/release` lets the robot be driven again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import time
 from typing import Any
 
 from palmar.embodiments import Embodiment
-from palmar.errors import BadFile
+from palmar.errors import BadFile, RobotFault
 from palmar.runtime.ros2.spinning import Spinning
-from palmar.runtime.ros2.topics import JOINT_COMMANDS, JOINT_STATES, MONITOR, STATUS, Topics
-from palmar.runtime.ros2.watch import SILENCE, Watch
+from palmar.runtime.ros2.topics import JOINT_COMMANDS, JOINT_STATES, MONITOR, SILENCE, STATUS, Topics
+from palmar.runtime.ros2.watch import Watch
 from palmar.runtime.supervision.estop import Latch
 
 LOOKS = 0.02
@@ -47,6 +48,8 @@ class SafetyMonitor:
         self.latch.prepare()
         self.reason = ""
         self.stopped, self.stops = False, 0
+        self._state_lock = threading.Lock()  # of `stopped`, with what is published of it
+        self._asked = 0  # times that `stop` was called
         self._unlatched = False  # the E-STOP could not be written: only `release` leads out
         self._press: threading.Thread | None = None
         self._told = 0.0
@@ -69,8 +72,8 @@ class SafetyMonitor:
         self._ros.subscribe(JointState, joint_commands, "command", lambda m: self.watch.command(m, now()))
         self._ros.subscribe(JointState, joint_states, "sensor", lambda m: self.watch.joints(m, now()))
         self._ros.subscribe(String, status, "command", lambda m: self.watch.status(m.data, now()))
-        self._ros.node.create_service(Trigger, f"/{MONITOR}/stop", self._on_stop)
-        self._ros.node.create_service(Trigger, f"/{MONITOR}/release", self._on_release)
+        self._ros.service(Trigger, f"/{MONITOR}/stop", self._on_stop, alone=True)
+        self._ros.service(Trigger, f"/{MONITOR}/release", self._on_release)
         self._ros.every(LOOKS, self._look)
         self._ros.start()
 
@@ -85,43 +88,65 @@ class SafetyMonitor:
         return self._ros.failed
 
     def stop(self, reason: str, by: str = "safety monitor") -> None:
-        """Stop the robot: told first, latched then, on a thread, for a disk may be slow."""
-        if self.stopped:
-            return
-        self.stopped, self.reason, self.stops = True, reason, self.stops + 1
-        self._tell_stopped()
-        self._press = threading.Thread(target=self._latch, args=(reason, by))
-        self._press.start()
-        self._tell()
+        """Stop the robot: told first, latched then, on a thread, for a disk may be slow. From any thread."""
+        with self._state_lock:
+            self._asked += 1
+            if self.stopped:
+                return
+            self._set(True, reason)
+            self._latching(reason, by)
+        self._told = -float("inf")  # `_look` tells the rest
 
     def release(self) -> str:
-        """Let it be driven again; what was latched, in words."""
+        """Let it be driven again; what was latched, in words. On the node's thread. Raises `RobotFault` when `stop` was called
+        meanwhile: it stays stopped."""
+        asked = self._asked
         if self._press is not None:
             self._press.join()
         before = self.latch.release()
-        self.stopped, self.reason, self._unlatched = False, "", False
+        with self._state_lock:
+            if self._asked != asked:
+                self._latching(self.reason, "safety monitor")
+                raise RobotFault(
+                    "stopped again while it was released: stays stopped. Next: look at the robot, then release it"
+                )
+            self._unlatched = False
+            self._set(False)
         self.watch.forget()
-        self._tell_stopped()
         self._tell()
         return str(before) if before else "nothing was latched"
 
     # ---------------------------------------------------------------------------------------------- inside
 
-    def _latch(self, reason: str, by: str) -> None:
+    def _set(self, stopped: bool, reason: str = "") -> None:
+        """Change it and say so at once. `_state_lock` is held."""
+        self.stopped, self.reason, self.stops = stopped, reason, self.stops + stopped
+        self._stopped.publish(self._bool(data=stopped))
+
+    def _latching(self, reason: str, by: str) -> None:
+        self._press = threading.Thread(target=self._latch, args=(reason, by, self._press))
+        self._press.start()
+
+    def _latch(self, reason: str, by: str, before: threading.Thread | None) -> None:
+        """before: what presses already."""
+        if before is not None:
+            before.join()
         try:
             self.latch.press(reason, by=by)
         except BadFile as error:
             self._unlatched, self.reason = True, f"{reason}; it could not be latched: {error}"
 
     def _look(self) -> None:
-        pressing = self._press is not None and self._press.is_alive()
-        if not self.stopped and (pressed := self.latch.read()) is not None:  # from a terminal, or by a watchdog
-            self.stopped, self.reason, self.stops = True, str(pressed), self.stops + 1
-            self._tell_stopped()
-        elif self.stopped and not pressing and not self._unlatched and not self.latch.latched:
-            self.stopped, self.reason = False, ""  # palmar estop --release
-            self.watch.forget()
-            self._tell_stopped()
+        with self._state_lock:
+            stopped, asked = self.stopped, self._asked
+            pressing = self._press is not None and self._press.is_alive()
+        pressed = self.latch.read()  # by a disk that may be slow: nobody waits for it but this thread
+        with self._state_lock:
+            if self._asked == asked and pressed is not None and not stopped:  # from a terminal, or by a watchdog
+                self._set(True, str(pressed))
+            elif self._asked == asked and pressed is None and stopped and not pressing and not self._unlatched:
+                self._set(False)  # palmar estop --release
+                self.watch.forget()
         now = time.monotonic()
         if not self.stopped and (why := self.watch.judge(now).stop):
             self.stop(why)
@@ -133,10 +158,8 @@ class SafetyMonitor:
         finding = self.watch.judge(self._told)
         state = {"robot": self.robot.name, "stopped": self.stopped, "reason": self.reason, **finding.said}
         self._state.publish(self._string(data=json.dumps(state, ensure_ascii=False)))
-        self._tell_stopped()
-
-    def _tell_stopped(self) -> None:
-        self._stopped.publish(self._bool(data=self.stopped))
+        with self._state_lock:
+            self._stopped.publish(self._bool(data=self.stopped))
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         self.stop("~/stop was called", by="a person or program, by ROS service")
@@ -147,6 +170,6 @@ class SafetyMonitor:
         try:
             response.message = f"released: {self.release()}"
             response.success = True
-        except BadFile as error:
+        except (BadFile, RobotFault) as error:
             response.success, response.message = False, str(error)
         return response

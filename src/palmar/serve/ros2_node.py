@@ -31,8 +31,7 @@ from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.monitor import Finished
 from palmar.runtime.ros2.messages import check_ros_robot
 from palmar.runtime.ros2.spinning import Spinning
-from palmar.runtime.ros2.topics import INSTRUCTION, NODE_RATE, STATUS, check_topic, topics_of
-from palmar.runtime.ros2.watch import SILENCE
+from palmar.runtime.ros2.topics import BY_MONITOR, INSTRUCTION, NODE_RATE, SILENCE, STATUS, check_topic, topics_of
 from palmar.runtime.supervision.controller import Controller, Mode
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.hosted import PERIOD, HostedBody, check_period
@@ -42,7 +41,6 @@ TELLS = 0.1
 """How often it publishes its status [s]."""
 DISCOVERY = 3.0
 """Longest wait for a monitor that has not been heard yet: nodes find each other only after they start [s]."""
-BY_MONITOR = "the safety monitor stopped it"
 
 
 @dataclass(frozen=True)
@@ -67,15 +65,18 @@ class NodeConfig:
         check_ranges(self)
         check_topic(self.instruction, "instructions")
         check_topic(self.status, "status")
-        if topics_of(self.body).rate:
+        topics = topics_of(self.body)
+        if topics.rate:
+            raise BadValue(f"body '{self.body}' has a rate; expected it apart. Next: --rate {topics.rate:g}")
+        if topics.monitored:
             raise BadValue(
-                f"body '{self.body}' has a rate; expected it apart. Next: --rate {topics_of(self.body).rate:g}"
+                f"body '{self.body}' has monitored=yes, which a policy node means anyway. Next: leave it out, or --no-monitor"
             )
 
     @property
     def where(self) -> str:
-        """The body at this rate."""
-        return topics_of(self.body).at(self.rate).where
+        """The body at this rate, which hears the monitor itself where there has to be one."""
+        return topics_of(self.body).at(self.rate, self.monitor).where
 
 
 class PolicyNode(Subscriber):

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
+from palmar.files import write_text
+from palmar.ranges import Processes
 from palmar.train.loop import train
 from palmar.train.request import TrainRequest
 
@@ -23,7 +25,9 @@ Fall = Literal["exponential", "linear", "none"]
 class Dagger:
     """rounds: of collecting and training, after the first training. episodes: collected in each. beta: β of round 1, then
     exponential (β^i), linear (to 0 in the last round) or none (0 always). seed: of the first table; round i begins
-    `episodes` · 10 further on. scratch: train every round from nothing instead of from the round before."""
+    `episodes` · 10 further on. scratch: train every round from nothing instead of from the round before. refit: a round that
+    goes on fits its normaliser to all its data anew; else that of the round before is kept, and data it does not fit are
+    refused."""
 
     rounds: int = 10
     episodes: int = 100
@@ -31,6 +35,7 @@ class Dagger:
     fall: Fall = "exponential"
     seed: int = 300_000
     scratch: bool = False
+    refit: bool = False
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.episodes < 1 or not 0 <= self.beta <= 1:
@@ -94,7 +99,7 @@ def dagger(
         config = replace(request.config, seed=request.config.seed + i)
         this = replace(request, data=tuple(sets), config=config)
         if i > 0 and not plan.scratch:
-            this = replace(this, init=done[-1].checkpoint, new_normalizer=False, pretrained=None)
+            this = replace(this, init=done[-1].checkpoint, new_normalizer=plan.refit, pretrained=None)
         train(this, where, resume=True, progress=progress)
         done.append(Round(i, where, folder, beta, sum(len(s) for s in sets)))
         if watch is not None:
@@ -102,7 +107,7 @@ def dagger(
     return done
 
 
-def in_simulation(tasks: tuple[str, ...] | None = None, processes: int | None = None, **more: Any) -> Gather:
+def in_simulation(tasks: tuple[str, ...] | None = None, processes: Processes = None, **more: Any) -> Gather:
     """Collects with `palmar.lab.collect`: scripted experts as labellers in randomised worlds. more: for `CollectConfig`."""
 
     def gather(out: Path, driver: Path, beta: float, seed: int, episodes: int) -> Any:
@@ -130,8 +135,7 @@ def begun(root: str | Path, settings: Mapping[str, Any]) -> None:
         if not isinstance(theirs, dict):
             raise ValueError("no object")
     except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(mine, indent=1), "utf-8")
+        write_text(file, json.dumps(mine, indent=1))
         return
     except ValueError as error:
         raise BadFile(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palmar.errors import BadFile, BadValue, regular_file
+from palmar.files import replace_file
 from palmar.models import checkpoint
-from palmar.models.tensors import replace_file
 
 if TYPE_CHECKING:
     from palmar.train.feed import Source

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from palmar.errors import BadFile, regular_file
+from palmar.files import replace_file
 from palmar.models.base import Model
-from palmar.models.tensors import replace_file
 
 VERBS = ("loss", "act", "language_loss", "locate", "imagine")  # what reads weights
 KINDS = {

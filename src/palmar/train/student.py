@@ -18,7 +18,7 @@ from palmar.errors import BadValue
 from palmar.models.base import ModelConfig
 from palmar.models.privileged import Privileged
 from palmar.policy import load_policy
-from palmar.ranges import BATCH, COUNT, RATE, SHARE, STRENGTH, Count, Range, Seed, check_ranges
+from palmar.ranges import BATCH, COUNT, RATE, SHARE, STRENGTH, Count, Processes, Range, Seed, check_ranges
 from palmar.sim import tasks as known
 from palmar.train.dagger import Dagger, Gather, Round, begun, dagger
 from palmar.train.distill import Distance, Distill, PrivilegedTeacher
@@ -32,7 +32,7 @@ class StudentTraining:
     first training; then `rounds` rounds of `episodes` that the student drives (a share `beta`^round of them the scripted expert)
     and the teacher labels. steps: of each training, batches of `batch_size`. weight, distance, sigma: of `Distill`. horizon: of the
     student's chunk. strength: of the randomised worlds. scratch: each round trains anew; else it goes on from the round before,
-    whose normaliser must still fit."""
+    whose normaliser must still fit, unless refit: it is fitted anew."""
 
     preset: str = "palmar-tiny"
     tasks: tuple[str, ...] = known.ALL
@@ -53,6 +53,7 @@ class StudentTraining:
     validation: Annotated[float, Range(0, 1, below=True)] = 0.03
     seed: Seed = 650_000
     scratch: bool = True
+    refit: bool = False
     paraphrases: Paraphrases | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -72,7 +73,7 @@ def teacher_of(where: str) -> Privileged:
 
 
 def student(
-    teacher: str, training: StudentTraining, out: str | Path, *, model: ModelConfig | None = None, processes: int | None = None,
+    teacher: str, training: StudentTraining, out: str | Path, *, model: ModelConfig | None = None, processes: Processes = None,
     progress: bool = True, gather: Gather | None = None, watch: Callable[[Round], None] | None = None,
 ) -> Path:  # fmt: skip
     """The checkpoint of the last round, below `out`. teacher: a checkpoint folder. model: instead of the preset. gather: how
@@ -104,12 +105,12 @@ def student(
     )  # fmt: skip
     plan = Dagger(
         training.rounds, training.episodes, beta=training.beta, seed=training.seed + 10 * training.demos,
-        fall="exponential" if training.beta else "none", scratch=training.scratch,
+        fall="exponential" if training.beta else "none", scratch=training.scratch, refit=training.refit,
     )  # fmt: skip
     return dagger(request, root, plan, make, progress=progress, watch=watch)[-1].checkpoint
 
 
-def pictured(teacher: str, training: StudentTraining, processes: int | None = None) -> Gather:
+def pictured(teacher: str, training: StudentTraining, processes: Processes = None) -> Gather:
     """Collects episodes with pictures and physics that the teacher labels. The driver is the teacher, or else the student and, a
     share `beta`, the scripted expert."""
 

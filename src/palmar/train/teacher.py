@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from palmar.models.teacher import TeacherConfig
-from palmar.ranges import BATCH, RATE, STRENGTH, Count, Range, Seed, check_ranges
+from palmar.ranges import BATCH, RATE, STRENGTH, Count, Processes, Range, Seed, check_ranges
 from palmar.sim import tasks as known
 from palmar.train.dagger import Dagger, Round, begun, dagger
 from palmar.train.request import TrainRequest
@@ -46,7 +46,7 @@ class TeacherTraining:
 
 
 def clone(
-    training: TeacherTraining, out: str | Path, processes: int | None = None, progress: bool = True,
+    training: TeacherTraining, out: str | Path, processes: Processes = None, progress: bool = True,
     watch: Callable[[Round], None] | None = None,
 ) -> Path:  # fmt: skip
     """Demonstrations, rounds and trainings in folders of `out`; the checkpoint of the last round. Interrupted, the same call goes
@@ -74,7 +74,7 @@ def clone(
 
 
 def gathered(
-    folder: Path, training: TeacherTraining, driver: str, beta: float, seed: int, episodes: int, processes: int | None
+    folder: Path, training: TeacherTraining, driver: str, beta: float, seed: int, episodes: int, processes: Processes
 ) -> Any:
     """A set of episodes without pictures, as a teacher reads it."""
     from palmar.data.privileged import PrivilegedData

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from palmar.errors import BadFile, PalmarError, regular_file
+from palmar.files import write_text
 from palmar.sim.params import SPACE
 from palmar.transfer.adr import AdrConfig, AdrState, Moved, start
 
@@ -61,11 +62,8 @@ class AdrHistory:
         self.save()
 
     def save(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}.tmp")
         body = {"format": FORMAT, "config": self.config.to_dict(), "about": self.about, "rows": self.rows}
-        aside.write_text(json.dumps(body), "utf-8")
-        aside.replace(self.path)
+        write_text(self.path, json.dumps(body))
 
     def table(self) -> list[tuple[str, str, str, str]]:
         """(parameter with its unit, hand-tuned range, final range, final width as a share of the hand-tuned one)."""

@@ -12,7 +12,7 @@ from palmar.errors import BadValue
 from palmar.lab.suite import EvalConfig, run
 from palmar.lab.worlds import Loaded
 from palmar.policy import checkpoint_of
-from palmar.ranges import Count, Seconds, Seed, check_ranges
+from palmar.ranges import Count, Processes, Seconds, Seed, check_ranges
 from palmar.runtime.pool import spread
 from palmar.sim import tasks
 from palmar.sim.params import Randomization
@@ -45,7 +45,7 @@ class Trials:
         return asdict(self) | {"tasks": list(self.tasks)}
 
 
-def in_simulation(trials: Trials, processes: int | None = None, own: type[Loaded] = Loaded) -> Evaluate:
+def in_simulation(trials: Trials, processes: Processes = None, own: type[Loaded] = Loaded) -> Evaluate:
     """Runs boundary episodes with `lab.suite.run`. own: what a process loads its worlds and policies with."""
 
     def evaluate(ran: Sequence[Boundary], policy: str) -> list[bool]:
@@ -80,7 +80,7 @@ class Rounds:
         return asdict(self) | {"folder": str(self.folder)}
 
 
-def training(rounds: Rounds, config: AdrConfig, trials: Trials, processes: int | None = None) -> Train:
+def training(rounds: Rounds, config: AdrConfig, trials: Trials, processes: Processes = None) -> Train:
     """Collects demonstrations in the ranges of a state, then goes on from its policy. Interrupted, it goes on with what
     is there."""
 

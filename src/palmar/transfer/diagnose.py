@@ -1,7 +1,8 @@
 """Diagnostic motions: drive a body through the ordinary verbs and write down what its sensors say.
 
-Two motions tell most about an arm and a table. Free motion: sines on the strong joints and fast slews on the wrist, whose
-small motors saturate, so that its speed is torque limit over damping and tells the damping by itself. Sweep and release:
+Two motions tell most about an arm and a table. Free motion: slews of the strong joints near their limits of speed and
+acceleration, so that they lag most for their gain, damping and inertia; and steps of the wrist, whose small motors saturate, so
+that its speed is torque limit over damping and tells the damping by itself. Sweep and release:
 the arm swings a cube along the table and lets go; the cube slides to rest under friction alone.
 Everything passes `runtime.safety`, nothing hidden is read.
 """
@@ -19,6 +20,7 @@ import numpy as np
 
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, BadValue, RobotFault, regular_file
+from palmar.files import replace_file
 from palmar.kinematics import rotvec_to_matrix
 from palmar.runtime.loop import Body, resting_command
 from palmar.runtime.safety.filter import Safety
@@ -29,6 +31,9 @@ from palmar.types import Array, Observation
 TRACKER_NOISE = 5e-4  # [m] standard deviation a good tag or marker tracker has
 REST = 0.6  # the arm rests this long before a free motion [s]
 CENTRE = np.array([0.50, 0.0, 0.36])  # free motion happens around this TCP position, over everything on the table [m]
+REACH = (0.30, 0.08, 0.25, 0.10, 0.13, 0.13, 0.13)  # furthest that the joints go from there [rad]
+WAITS = (0.0, 0.0, 0.0, 0.0, 0.50, 0.56, 0.62)  # from one turn to the next at least: the wrist lags far behind [s]
+HASTE = (0.9, 0.8)  # of the limits of speed and acceleration
 WRIST = slice(4, 7)
 SWING = 0.5  # angle of the first joint at either end of a sweep [rad]
 
@@ -108,9 +113,12 @@ class Recordings:
             arrays |= {f"{name}.{k}": getattr(motion, k) for k in ("command", "position", "velocity", "start")}
         for i, slide in enumerate(self.slides):
             arrays |= {f"slide{i}.item": slide.item, f"slide{i}.opening": slide.opening}
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("wb") as f:
-            np.savez_compressed(f, **arrays)
+
+        def write(aside: Path) -> None:
+            with aside.open("wb") as f:
+                np.savez_compressed(f, **arrays)
+
+        replace_file(path, write)
 
     @classmethod
     def load(cls, path: str | Path) -> Recordings:
@@ -145,7 +153,7 @@ def table() -> Scenario:
     return Scenario("push", "push the red cube left", (cube,), 0, None, "left")
 
 
-def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 6.0, slides: int = 8, seed: int = 0) -> Recordings:
+def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 4.0, slides: int = 5, seed: int = 0) -> Recordings:
     """Run the diagnostic motions on a body and record them.
 
     seconds, held_out: length of the fitted and of the judged free motion [s]. slides: sweeps with a release; 0 when the
@@ -172,26 +180,18 @@ def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 6.0, slides
 def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
     """Joint targets float64[T, J] of a free motion around `CENTRE`, starting and ending there.
 
-    Sums of sines of equal acceleration (inertia shows) with random phases on the first four joints; sawtooth slews on the
-    wrist, faster than its motors can follow. Scaled so that the TCP stays in the workspace.
+    Slews between random places either side of it near the joints' limits, of the wrist faster than its motors can follow. Scaled
+    so that the TCP stays in the workspace.
     """
     rng = np.random.default_rng([31, seed])
     frame = robot.frame()
     dt, joints, home = 1.0 / robot.control_rate, len(frame.joints), robot.positions(frame, robot.home)
-    acceleration = robot.array("acceleration")[robot.path(frame)]
+    fastest, rate = (robot.array(q)[robot.path(frame)] for q in ("velocity", "acceleration"))
     t = np.arange(round(seconds / dt)) * dt
     centre = frame.chain.solve(home, CENTRE, np.diag([1.0, -1.0, -1.0]), home)
     waves = np.zeros((len(t), joints))
-    for j in range(4):
-        f = rng.uniform([0.25, 0.55, 0.95, 1.5, 2.2], [0.45, 0.85, 1.3, 2.0, 2.9])
-        weight = np.array([0.35, 0.6, 0.7, 0.6, 0.5]) * acceleration[j] / (2 * np.pi * f) ** 2
-        phase = rng.uniform(0, 2 * np.pi, len(f))
-        waves[:, j] = np.minimum(weight, [0.25, 0.16, 0.1, 0.08, 0.06]) @ np.sin(
-            2 * np.pi * f[:, None] * t + phase[:, None]
-        )
-    for j in range(*WRIST.indices(joints)):
-        period = 1.0 + 0.12 * (j - 4)
-        waves[:, j] = 0.13 * np.sign(np.sin(2 * np.pi * (t / period + rng.uniform())))
+    for j, (reach, wait) in enumerate(zip(REACH, WAITS, strict=True)):
+        waves[:, j] = _slews(len(t), dt, reach, HASTE[0] * fastest[j], HASTE[1] * rate[j], wait, rng)
     ease = np.clip(np.minimum(t, t[-1] - t) / 0.7, 0, 1) ** 2
     waves *= ease[:, None]
     box = workspace(robot) + np.array([[0.04, 0.04, 0.13], [-0.04, -0.04, -0.03]])
@@ -200,6 +200,23 @@ def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
         if (tcp > box[0]).all() and (tcp < box[1]).all():
             break
     return centre + scale * waves
+
+
+def _slews(
+    ticks: int, dt: float, reach: float, speed: float, rate: float, wait: float, rng: np.random.Generator
+) -> Array:
+    """Positions float64[ticks] that go to and fro between random places, each 0.7 … 1 of `reach` away from 0, with trapezoids of
+    speed: at most `speed`, changing by at most `rate` a second. wait: from one turn to the next at least [s]."""
+    out, q, v, turned = np.empty(ticks), 0.0, 0.0, 0
+    goal = reach * rng.choice([-1.0, 1.0])
+    for k in range(ticks):
+        way = goal - q
+        wanted = np.sign(way) * min(speed, np.sqrt(1.6 * rate * abs(way)), abs(way) / dt)
+        v += np.clip(wanted - v, -rate * dt, rate * dt)
+        out[k] = q = q + v * dt
+        if abs(goal - q) < 0.02 * reach + 0.01 and (k - turned) * dt >= wait:
+            goal, turned = -np.sign(goal) * reach * rng.uniform(0.7, 1.0), k
+    return out
 
 
 def check_diagnosable(robot: Embodiment) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from palmar.errors import MissingPackage
+from palmar.files import replace_file
 from palmar.robots.arm7 import arm7
 from palmar.transfer.diagnose import Recordings
 from palmar.transfer.identification import Identification
@@ -48,5 +49,5 @@ def plot(identification: Identification, recordings: Recordings, path: str | Pat
             slide.plot(np.arange(len(w)) * dt * 1e3, (best + (w - best).mean()) * 1e3, color=colour, label=name)
     slide.set(xlabel="time [ms]", ylabel="way [mm]", title="cube after release")
     top.legend(loc="upper right", fontsize=8)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    kind = Path(path).suffix.lstrip(".") or "png"
+    replace_file(path, lambda aside: figure.savefig(aside, format=kind, dpi=120))

@@ -14,6 +14,7 @@ from typing import Any
 from palmar.data.language import Paraphrases
 from palmar.data.mixture import Mixture
 from palmar.errors import BadValue
+from palmar.ranges import Processes
 from palmar.transfer.progressive import Fit, Level, NoTrials, Try
 
 LEAST_DEMOS, MOST_DEMOS = 50, 100
@@ -43,7 +44,7 @@ class Practice:
     horizon: int = 16
     timeout: float = 12.0
     seed: int = 700_000
-    processes: int | None = None
+    processes: Processes = None
     progress: bool = True
     data: Path = Path("data")
     paraphrases: Paraphrases | None = None

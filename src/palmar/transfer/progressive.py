@@ -1,7 +1,7 @@
 """Progressive transfer: simple simulation → realistic simulation → simulation and reality → fine-tuning in reality → deployed.
 
 Each level trains from the checkpoint of the one before, on a mixture of simulated and real frames, and has a gate: a success rate
-that has to be shown by trials (`transfer.gates`). A level that misses its gate is trained on and tried again; after `tries` the
+that has to be shown by trials (`eval.shown`). A level that misses its gate is trained on and tried again; after `tries` the
 transfer stops there and says so. What is done lies in OUT/progress.json after every step, so that the same call goes on.
 
 How a level is trained and tried are functions, so that the reality may be a robot, a data set, or a simulated one
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from palmar.errors import BadFile, BadValue, regular_file
-from palmar.models.tensors import replace_file
+from palmar.eval.shown import Shown, fewest, shown
+from palmar.files import replace_file
 from palmar.policy import CURRENT
 from palmar.ranges import BATCH, RATE, SHARE, STRENGTH, Count, Range, Seed, check_ranges
-from palmar.transfer.gates import Shown, fewest, shown
 
 STATE = "progress.json"
 Where = Literal["sim", "real"]

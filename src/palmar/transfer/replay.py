@@ -56,7 +56,8 @@ def simulate_arm(
 ) -> tuple[Array, Array]:
     """Joint angles [K, R, T, J] [rad] and velocities [rad/s] one tick after each command, for K candidate parameter sets.
 
-    command: [T, J+1]. start: [J] where the arm rests first. noise: [R, T, J] added to the commands [rad] (R = 1 without).
+    command: [T, J+1]. start: [J] where the arm rests first. noise: [R, T, J] added to the commands as they arrive [rad] (R = 1
+    without): added before, a part of a tick of delay would blend it with its neighbour and make it weaker.
     """
     from mujoco import rollout
 
@@ -65,10 +66,12 @@ def simulate_arm(
     models = [arm_model(robot, c) for c in candidates]
     m = models[0]
     substeps = round(1.0 / robot.control_rate / m.opt.timestep)
-    ctrl = np.repeat(command[None], len(noise), axis=0)
-    ctrl[..., :J] += noise
-    ctrl[..., J] *= GRIPPER_WIDTH / 2
-    arrived = np.concatenate([delayed(ctrl, c.get("action_delay", 0.0)) for c in candidates])  # [K·R, T, J+1]
+    ctrl = command.astype(float)
+    ctrl[:, J] *= GRIPPER_WIDTH / 2
+    late = np.stack([delayed(ctrl, c.get("action_delay", 0.0)) for c in candidates])
+    arrived = np.repeat(late[:, None], len(noise), axis=1)  # [K, R, T, J+1]
+    arrived[..., :J] += noise
+    arrived = arrived.reshape(-1, T, J + 1)
     data = mujoco.MjData(m)
     data.qpos[:J], data.qpos[J:] = start, GRIPPER_WIDTH / 2
     size = mujoco.mj_stateSize(m, mujoco.mjtState.mjSTATE_FULLPHYSICS)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from palmar.errors import BadFile, BadValue, regular_file
+from palmar.files import write_bytes
 from palmar.kinematics import matrix_to_quat, quat_to_matrix
 from palmar.types import Array
 
@@ -278,5 +279,4 @@ def write_splats(path: str | Path, splats: Splats) -> None:
         f"element vertex {len(splats)}",
         *(f"property float {n}" for n in names),
     ]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes("\n".join([*header, "end_header\n"]).encode() + rows.astype("<f4").tobytes())
+    write_bytes(path, "\n".join([*header, "end_header\n"]).encode() + rows.astype("<f4").tobytes())

@@ -69,7 +69,7 @@ def identify(
             raise UnknownName("identifiable parameter", name, PARAMETERS)
     searched = bounds_of(bounds)
     with _Progress(progress) as say:
-        arm = ArmFit(sysid, robot, recordings.free, [p for p in ARM_PARAMETERS if p in parameters], seed, searched)
+        arm = ArmFit(robot, recordings.free, [p for p in ARM_PARAMETERS if p in parameters], seed, searched)
         arm.fit(say)
         estimates, sensitivity = arm.estimates(), arm.sensitivity()
         notes = list(recordings.notes)

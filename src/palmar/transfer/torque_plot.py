@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from palmar.errors import need
+from palmar.files import replace_file
 from palmar.transfer.serial_arm import SerialArm
 from palmar.transfer.torque_errors import compared
 from palmar.transfer.torque_identification import TorqueIdentification
@@ -39,5 +40,5 @@ def plot_torques(found: TorqueIdentification, arm: SerialArm, log: TorqueLog, pa
     axes[0, 0].legend(loc="upper right", fontsize=7)
     for ax in axes[-1]:
         ax.set_xlabel("time [s]", fontsize=8)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    kind = Path(path).suffix.lstrip(".") or "png"
+    replace_file(path, lambda aside: figure.savefig(aside, format=kind, dpi=110))

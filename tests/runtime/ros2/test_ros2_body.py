@@ -9,9 +9,11 @@ import pytest
 from ros2_processes import robot
 from ros2_stand_in import Message, without_ros
 
+from palmar.errors import RobotFault
 from palmar.runtime.ros2 import body as module
 from palmar.runtime.ros2.body import Ros2Body
 from palmar.runtime.ros2.messages import JointReader, seconds
+from palmar.runtime.ros2.topics import BY_MONITOR, STOPPED
 
 
 class Name(str):
@@ -95,3 +97,70 @@ def test_the_stamp_of_a_command_is_of_the_joint_states_that_it_answers(body, mon
     body.apply(np.zeros(4))
     ((topic, sent),) = body._ros.sent
     assert topic == "/joint_commands" and seconds(sent.header.stamp) == pytest.approx(last, abs=1e-6)
+
+
+def test_a_stop_of_the_monitor_is_told_at_once_and_each_time(body):
+    said = []
+    body.when_stopped(said.append)
+    for stopped in (False, True, True, False, True):
+        body._ros.heard[STOPPED](Message(data=stopped))
+    assert said == [BY_MONITOR, "", BY_MONITOR]
+    late = []
+    body.when_stopped(late.append)
+    assert late == [BY_MONITOR]
+
+
+def test_while_it_is_stopped_every_command_is_sent_and_none_waits_for_joint_states(monkeypatch):
+    without_ros(monkeypatch, module)
+    body = Ros2Body("ros2:rate=10", robot())
+    monkeypatch.setattr(body, "_message", lambda: Message(header=Message()))
+    monkeypatch.setattr(body, "_late", lambda _: [])
+    for i in range(3):
+        body.apply(np.full(4, 0.01 * i))
+    assert len(body._ros.sent) == 1  # of five commands one
+    body._ros.heard[STOPPED](Message(data=True))
+    assert [sent.position[0] for _, sent in body._ros.sent] == [0.0, 0.02]  # a loop may have heard of it before
+    heard(body, 1 / 190)
+    monkeypatch.setattr(body._came, "wait_for", lambda *_: pytest.fail("waits for joint states"))
+    body.observe(images=False)
+    body.apply(np.full(4, 0.03))
+    body.apply(np.full(4, 0.04))
+    assert len(body._ros.sent) == 4
+    body.close()
+
+
+def test_who_waits_for_joint_states_goes_on_when_it_is_stopped(body, monkeypatch):
+    heard(body, 1 / 190)
+
+    def stopped(done, longest):
+        assert not done()
+        body._ros.heard[STOPPED](Message(data=True))
+        assert done()
+
+    monkeypatch.setattr(body._came, "wait_for", stopped)
+    body.observe(images=False)
+
+
+def test_nothing_begins_while_the_monitor_says_stopped(body):
+    body._ros.heard[STOPPED](Message(data=True))
+    with pytest.raises(RobotFault, match=r"/safety_monitor/stopped says stopped\. Next: look at the robot, then call"):
+        body.reset()
+
+
+def test_nothing_begins_before_a_monitor_that_has_to_be_there_is_heard(monkeypatch):
+    without_ros(monkeypatch, module)
+    monkeypatch.setattr(module, "FIRST", 0.05)
+    body = Ros2Body("ros2:monitored=yes", robot())
+    monkeypatch.setattr(body, "_late", lambda _: [])
+    monkeypatch.setattr(body, "_commanded", lambda: "")
+    monkeypatch.setattr(body, "observe", lambda: "seen")
+    with pytest.raises(
+        RobotFault, match=r"the safety monitor is not heard on /safety_monitor/stopped\. Next: palmar ros2-m"
+    ):
+        body.reset()
+    body._ros.heard[STOPPED](Message(data=False))
+    assert body.reset() == "seen"
+    monkeypatch.setattr(module, "SILENCE", 0.0)  # it was heard long ago
+    with pytest.raises(RobotFault, match="not heard"):
+        body.reset()
+    body.close()

@@ -14,6 +14,7 @@ from palmar.cli.identified import identified
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadFile, BadValue
+from palmar.files import write_text
 from palmar.ranges import BATCH, COUNT, RATE, Count, Processes, Range, Seconds, Seed, Share
 
 if TYPE_CHECKING:
@@ -139,8 +140,7 @@ class Adr:
             from palmar.sim.params import SPACE
 
             rows = {n: [tuple(r["ranges"][n]) for r in history.rows] for n in state.ranges}
-            self.svg.parent.mkdir(parents=True, exist_ok=True)
-            self.svg.write_text(spans(rows, {n: (SPACE[n].low, SPACE[n].high) for n in rows}), "utf-8")
+            write_text(self.svg, spans(rows, {n: (SPACE[n].low, SPACE[n].high) for n in rows}))
             console.print(f"ranges over the iterations: {self.svg}")
         return 0, state.to_dict() | {
             "history": str(self.out),

@@ -12,6 +12,7 @@ from rich.table import Table
 from palmar.cli.shared import Answer, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
+from palmar.files import replace_file, write_text
 from palmar.ranges import SEED, Range
 
 if TYPE_CHECKING:
@@ -105,8 +106,7 @@ class Calibrate:
         found = calibrate(views, robot, config, names, left)
         self._show(console, found, robot)
         if self.out:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.out.write_text(found.to_json())
+            write_text(self.out, found.to_json())
         return 0, json.loads(found.to_json())
 
     def _draw(self, console: Screen, board: MarkerBoard) -> Answer:
@@ -121,8 +121,8 @@ class Calibrate:
             raise BadValue(f"--board is '{path}'; expected a .png. Next: --board {path.with_suffix('.png')}")
         pixels = 100
         picture = board.draw(pixels)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, dpi=(pixels / board.square * 0.0254,) * 2)
+        dpi = (pixels / board.square * 0.0254,) * 2
+        replace_file(path, lambda aside: Image.fromarray(picture).save(aside, format="PNG", dpi=dpi))
         width, height = board.size
         console.print(
             styled("{}: print it at {} × {} mm, with a white margin, on something flat. Measure a square: --square {}",

@@ -14,6 +14,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, one_thread, writable, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
+from palmar.files import write_text
 from palmar.ranges import Count, Processes, Range, Seed
 
 
@@ -86,9 +87,8 @@ class Certify:
         made = certify(config, self.only, not self.json, say, found)
         console.print(table)
         if self.out is not None and page is not None:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(page_of(made), "utf-8")
-            self.out.write_text(json.dumps(made.to_dict(), indent=1), "utf-8")
+            write_text(page, page_of(made))
+            write_text(self.out, json.dumps(made.to_dict(), indent=1))
             console.print(styled("written: {} and {}", self.out, page))
         ran = {i["name"]: i["met"] is not False for i in made.items}
         if made.certified:

@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from palmar.cli.shared import Answer, configured, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
+from palmar.files import write_text
 from palmar.ranges import LATENCY, SHARE, Count, Share
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Monitor:
         if self.html is not None:
             from palmar.eval.monitor_page import page
 
-            self.html.write_text(page(found), "utf-8", "backslashreplace")
+            write_text(self.html, page(found), "backslashreplace")
             console.print(f"page: {self.html}")
             figures["html"] = str(self.html)
         return int(bool(found.alarms)), figures

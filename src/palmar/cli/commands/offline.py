@@ -13,6 +13,7 @@ from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.eval.bootstrap import Estimate
 from palmar.eval.offline_results import BASELINES, MOMENTS, POLICY, ChannelErrors, OfflineResults, compared
+from palmar.files import write_text
 
 
 def evaluate_offline(
@@ -49,8 +50,7 @@ def evaluate_offline(
     if html:
         from palmar.eval.offline_page import page
 
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(results), "utf-8")
+        write_text(html, page(results))
         console.print(f"page: {html}")
     return 0, results.to_dict()
 

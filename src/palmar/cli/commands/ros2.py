@@ -109,6 +109,7 @@ class Ros2Monitor:
         for name in ("joint_states", "joint_commands", "status"):
             check_topic(getattr(self, name), f"--{name.replace('_', '-')}")
         ended: list[bool] = []
+        sys.setswitchinterval(0.0002)  # what is told by topics must not keep the stop service waiting
         monitor = SafetyMonitor(robot, self.joint_states, self.joint_commands, self.status, self.silence)
         try:
             with _ended_by_signals(lambda: ended.append(True)):

@@ -13,6 +13,7 @@ from rich.table import Table
 from palmar.cli.shared import Answer, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
+from palmar.files import write_text
 from palmar.ranges import Range, Seed
 
 Frames = Annotated[int, Range(0, 10**9)]
@@ -142,8 +143,7 @@ class SysId:
         for note in notes:
             console.print(styled("[yellow]{}", note))
         if self.out:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.out.write_text(text)
+            write_text(self.out, text)
         return 0, json.loads(text)
 
 

@@ -14,6 +14,7 @@ from palmar.cli.identified import identified
 from palmar.cli.shared import Answer, configured, one_thread, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
+from palmar.files import write_text
 from palmar.ranges import Count, Processes, Range, Seconds, Seed, Strength
 
 if TYPE_CHECKING:
@@ -115,13 +116,11 @@ class Transfer:
         _told(console, gate)
         figures = gate.to_dict()
         if self.out:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.out.write_text(json.dumps(figures, indent=1), "utf-8")
+            write_text(self.out, json.dumps(figures, indent=1))
         if self.html:
             from palmar.transfer.gate_page import page
 
-            self.html.parent.mkdir(parents=True, exist_ok=True)
-            self.html.write_text(page(gate), "utf-8", "backslashreplace")
+            write_text(self.html, page(gate), "backslashreplace")
             console.print(f"page: {self.html}")
         return int(gate.verdict.verdict != "go"), figures
 

@@ -17,6 +17,7 @@ import numpy as np
 from palmar.checks import Check, failed
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, unusable
+from palmar.files import write_text
 from palmar.runtime.bodies.find import Attached, Found
 
 
@@ -52,11 +53,8 @@ def write_result(body: Attached, checks: Sequence[Check]) -> Path:
         "robot": robot.name, "body": body.where, "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": body.digest, "passed": not failed(checks), "checks": [asdict(c) for c in checks],
     }  # fmt: skip
-    aside = path.with_suffix(".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
-        aside.replace(path)
+        write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
     except OSError as error:
         raise unusable(error, path, writing=True) from error
     return path

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from palmar.errors import BadFile, BadValue, brief, regular_file
+from palmar.files import write_text
 from palmar.runtime.confidence.conformal import Band
 from palmar.runtime.confidence.distance import Gaussian
 from palmar.runtime.confidence.evidence import FORMS, Running, Usual, forms
@@ -119,9 +120,7 @@ class Detector:
             "familiar": None if self.familiar is None else self.familiar.to_dict(), "policy": self.policy,
             "every": self.every,
         }  # fmt: skip
-        part = Path(path).with_name(Path(path).name + ".part")
-        part.write_text(json.dumps(about))
-        part.replace(path)
+        write_text(path, json.dumps(about))
 
     @classmethod
     def load(cls, path: str | Path) -> Detector:

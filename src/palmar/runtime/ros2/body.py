@@ -23,7 +23,7 @@ from palmar.runtime.ros2.merged import Merged
 from palmar.runtime.ros2.messages import LISTS, CommandWriter, JointReader, picture, seconds
 from palmar.runtime.ros2.spinning import Spinning
 from palmar.runtime.ros2.stamps import Stamps
-from palmar.runtime.ros2.topics import MONITOR, topics_of
+from palmar.runtime.ros2.topics import BY_MONITOR, MONITOR, SILENCE, topics_of
 from palmar.types import Array, Observation
 
 STALE = 0.3
@@ -47,7 +47,7 @@ class Ros2Body:
     measured. Commands go out as JointState. Its stamp is that of the newest joint states it answers, on the clock of who stamped
     them. With a
     `rate` only a part of the loop's commands is sent: samples of the same path, within the same limits. While the robot is being
-    stopped (the monitor's topic `stopped` is true, or a sensor is stale) each of them is.
+    stopped (the monitor's topic `stopped` is true, or a sensor is stale) each of them is, and none waits for joint states.
 
     Raises `BadValue` for settings and robots that do not fit, `MissingPackage` where there is no ROS 2.
     """
@@ -69,7 +69,8 @@ class Ros2Body:
         self._answered: Any = None  # of those that were observed last
         self._seen: set[str] = set()
         self._fault: PalmarError | None = None
-        self._stopped, self._told = False, -np.inf
+        self._stopped, self._heard, self._told = False, -np.inf, -np.inf
+        self._tell_stopped: Callable[[str], None] = lambda reason: None
         self._unsent: Array | None = None
         self._since, self._applied = self._every, -np.inf
         self._ros = Spinning(NODE)
@@ -89,7 +90,7 @@ class Ros2Body:
         for camera in self.embodiment.cameras:
             topic = self.topics.camera(camera.name, self.embodiment)
             self._ros.subscribe(Image, topic, "sensor", partial(self._on_picture, camera.name))
-        self._ros.subscribe(Bool, self.topics.stopped, "state", self._on_stopped)
+        self._ros.subscribe(Bool, self.topics.stopped, "state", self._on_stopped, alone=True)
         self._ros.every(0.05, self._flush)
         self._ros.start()
 
@@ -97,17 +98,29 @@ class Ros2Body:
 
     def reset(self, seed: int | None = None) -> Observation:
         """Moves nothing: waits until every sensor has something new. Raises `RobotFault` when one has not, nobody takes commands,
-        or another node sends some."""
+        another node sends some, the monitor says stopped, or is not heard though it has to be."""
         until = time.monotonic() + FIRST
         while True:
+            if self._stopped:
+                raise RobotFault(
+                    f"{self.topics.stopped} says stopped. Next: look at the robot, then call the monitor's release"
+                )
             with self._lock:
                 self._since = self._every
-                if not (late := self._late(time.monotonic())) and not (why := self._commanded()):
+                why = self._unheard()
+                if not (late := self._late(time.monotonic())) and not why and not (why := self._commanded()):
                     return self.observe()
             if time.monotonic() > until:
                 raise RobotFault(f"{'; '.join(late)}. Next: ros2 topic hz TOPIC" if late else why)
             self._check()
             time.sleep(0.01)
+
+    def when_stopped(self, tell: Callable[[str], None]) -> None:
+        """Tell, on a thread of the node, why the robot is stopped each time the monitor says so, "" when it no more is; at once
+        when it is stopped now. `tell` must return at once."""
+        self._tell_stopped = tell
+        if self._stopped:
+            tell(BY_MONITOR)
 
     def observe(self, images: bool = True) -> Observation:
         self._check()
@@ -148,8 +161,8 @@ class Ros2Body:
         held before and after."""
         newest = float(self._joints.captured.min())
         longest = min(1.5 * self._apart, OFTEN / self.embodiment.control_rate)
-        if self._apart <= longest and time.monotonic() - newest < 2 * self._apart:
-            self._came.wait_for(lambda: self._joints.captured.min() > newest, longest)
+        if self._apart <= longest and time.monotonic() - newest < 2 * self._apart and not self._stopped:
+            self._came.wait_for(lambda: self._stopped or self._joints.captured.min() > newest, longest)
 
     def _check(self) -> None:
         if self._fault is not None:
@@ -170,6 +183,13 @@ class Ros2Body:
             if now - self._pictures.get(camera.name, (None, -np.inf))[1] > STALE:
                 late.append(f"no new picture of '{camera.name}' on {self.topics.camera(camera.name, self.embodiment)}")
         return late
+
+    def _unheard(self) -> str:
+        """Why the monitor could not stop the robot through this node, which may hear of it later than other nodes do; "" when it
+        can, or need not."""
+        if not self.topics.monitored or time.monotonic() - self._heard < SILENCE:
+            return ""
+        return f"the safety monitor is not heard on {self.topics.stopped}. Next: palmar ros2-monitor, or --no-monitor"
 
     def _commanded(self) -> str:
         """Why commands would not reach the robot, or not only ours; "" when they do."""
@@ -201,7 +221,15 @@ class Ros2Body:
                 self._send()
 
     def _on_stopped(self, message: Any) -> None:
-        self._stopped = bool(message.data)
+        self._heard = time.monotonic()
+        before, self._stopped = self._stopped, bool(message.data)
+        if self._stopped == before:
+            return
+        self._tell_stopped(BY_MONITOR if self._stopped else "")
+        if self._stopped:
+            with self._lock:
+                self._send()  # it may be the first that brakes: a loop in this process may have heard before
+                self._came.notify_all()
 
     def _on_joints(self, message: Any) -> None:
         arrival = time.monotonic()

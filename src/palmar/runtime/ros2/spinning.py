@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from palmar.errors import MissingPackage
+from palmar.runtime.undisturbed import first_in_line
 
 Kind = Literal["sensor", "command", "state"]
 
@@ -38,34 +39,40 @@ def quality(kind: Kind) -> Any:
 class Spinning:
     """The node `name`, in a context of its own: nothing global is set, and signals are left to the process.
 
-    Publishers, subscriptions and timers are added before `start`; callbacks run one at a time on the node's thread. failed: what a
-    callback raised, None while none has; the thread has ended then.
+    Publishers, subscriptions, services and timers are added before `start`; callbacks run one at a time on the node's thread. What
+    is `alone` is of a second node (`NAME_stop`) with a thread of its own, of real-time priority where the system allows it, and
+    waits for no callback of the first. failed: what a callback raised, None while none has; its thread has ended then.
     """
 
     def __init__(self, name: str) -> None:
         need_ros()
         import rclpy
         from rclpy.context import Context
-        from rclpy.executors import SingleThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
 
         self._context: Any = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node: Any = rclpy.create_node(name, context=self._context, use_global_arguments=False)
-        self._executor: Any = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, name=f"ros2-{name}", daemon=True)
+        self._spun: list[tuple[Any, Any, threading.Thread]] = []  # node, executor, thread
         self._ending = False
         self.failed: BaseException | None = None
+        self.name, self.node = name, self._node(name)
+        self._second: Any = None
 
     def start(self) -> None:
-        self._thread.start()
+        for *_, thread in self._spun:
+            thread.start()
 
     def publisher(self, message: Any, topic: str, kind: Kind) -> Any:
         return self.node.create_publisher(message, topic, quality(kind))
 
-    def subscribe(self, message: Any, topic: str, kind: Kind, heard: Callable[[Any], None]) -> None:
-        self.node.create_subscription(message, topic, heard, quality(kind))
+    def subscribe(
+        self, message: Any, topic: str, kind: Kind, heard: Callable[[Any], None], alone: bool = False
+    ) -> None:
+        self._of(alone).create_subscription(message, topic, heard, quality(kind))
+
+    def service(self, service: Any, name: str, answer: Callable[[Any, Any], Any], alone: bool = False) -> None:
+        """answer: `request, response → response`."""
+        self._of(alone).create_service(service, name, answer)
 
     def every(self, period: float, call: Callable[[], None]) -> None:
         """Call it each `period` seconds."""
@@ -76,15 +83,36 @@ class Spinning:
         if self._ending:
             return
         self._ending = True
-        self._executor.shutdown(timeout_sec=1.0)
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(2.0)
-        self.node.destroy_node()
+        for node, executor, thread in reversed(self._spun):
+            executor.shutdown(timeout_sec=1.0)
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(2.0)
+            node.destroy_node()
         self._context.try_shutdown()
 
-    def _spin(self) -> None:
+    def _of(self, alone: bool) -> Any:
+        if alone and self._second is None:
+            self._second = self._node(f"{self.name}_stop", enable_rosout=False, start_parameter_services=False)
+        return self._second if alone else self.node
+
+    def _node(self, name: str, **options: bool) -> Any:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        node: Any = rclpy.create_node(name, context=self._context, use_global_arguments=False, **options)
+        executor: Any = SingleThreadedExecutor(context=self._context)
+        executor.add_node(node)
+        thread = threading.Thread(
+            target=self._spin, args=(executor, bool(self._spun)), name=f"ros2-{name}", daemon=True
+        )
+        self._spun.append((node, executor, thread))
+        return node
+
+    def _spin(self, executor: Any, alone: bool) -> None:
         try:
-            self._executor.spin()
+            if alone:
+                first_in_line(2)
+            executor.spin()
         except BaseException as error:
             if not self._ending:
                 self.failed = error

@@ -15,22 +15,28 @@ JOINT_STATES, JOINT_COMMANDS = "/joint_states", "/joint_commands"
 INSTRUCTION, CAMERA = "/task_instruction", "/camera/image_raw"
 MONITOR = "safety_monitor"
 STOPPED = f"/{MONITOR}/stopped"
+BY_MONITOR = "the safety monitor stopped it"
+"""Reason of an E-STOP that the monitor's topic `stopped` told of."""
 STATUS = "/palmar/status"
 NODE_RATE = 10.0
 """Commands a second that `palmar ros2` sends [Hz]."""
+SILENCE = 1.0
+"""Longest time that the policy node and the monitor may be without a word of the other while the robot is driven [s]."""
 _NAME = re.compile(r"/?([A-Za-z_][A-Za-z0-9_]*)(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 @dataclass(frozen=True)
 class Topics:
     """joint_states, joint_commands, stopped: topics. cameras: {camera of the robot: topic} where it is not the usual one.
-    rate: commands a second that are sent, 0 for every one of the loop's [Hz]."""
+    rate: commands a second that are sent, 0 for every one of the loop's [Hz]. monitored: nothing moves before the safety monitor is
+    heard on `stopped`."""
 
     joint_states: str = JOINT_STATES
     joint_commands: str = JOINT_COMMANDS
     stopped: str = STOPPED
     cameras: Mapping[str, str] = field(default_factory=dict)
     rate: float = 0.0
+    monitored: bool = False
 
     def camera(self, name: str, robot: Embodiment) -> str:
         """The topic of a camera: `/camera/image_raw` for the only one, `/NAME/image_raw` where there are several."""
@@ -68,7 +74,8 @@ class Topics:
         usual = Topics()
         words = [f"{n}={getattr(self, n)}" for n in SETTINGS[:3] if getattr(self, n) != getattr(usual, n)]
         words += [f"{n}={t}" for n, t in self.cameras.items()]
-        return ROS2 + ",".join([*words, *([f"rate={self.rate!r}"] if self.rate else [])])
+        words += [f"rate={self.rate!r}"] if self.rate else []
+        return ROS2 + ",".join([*words, *(["monitored=yes"] if self.monitored else [])])
 
     @property
     def watched(self) -> dict[str, str]:
@@ -78,13 +85,13 @@ class Topics:
     @property
     def robot(self) -> Topics:
         """Where the robot is, whatever the rate and the monitor."""
-        return replace(self, rate=0.0, stopped=STOPPED)
+        return replace(self, rate=0.0, stopped=STOPPED, monitored=False)
 
-    def at(self, rate: float) -> Topics:
-        return replace(self, rate=rate)
+    def at(self, rate: float, monitored: bool) -> Topics:
+        return replace(self, rate=rate, monitored=monitored)
 
 
-SETTINGS = ("joint_states", "joint_commands", "stopped", "rate")
+SETTINGS = ("joint_states", "joint_commands", "stopped", "rate", "monitored")
 
 
 def topics_of(where: str) -> Topics:
@@ -100,11 +107,11 @@ def topics_of(where: str) -> Topics:
         if name in given:
             raise BadValue(f"body '{where}' has '{name}' twice; expected it once. Next: leave one out")
         given[name] = value
-    rate = _rate(given.pop("rate", "0"), where)
+    rate, monitored = _rate(given.pop("rate", "0"), where), _yes(given.pop("monitored", "no"), where)
     for name, topic in given.items():
         check_topic(topic, name)
     named = {n: given.pop(n) for n in SETTINGS if n in given}
-    return Topics(**named, cameras=given, rate=rate)
+    return Topics(**named, cameras=given, rate=rate, monitored=monitored)
 
 
 def check_topic(topic: str, what: str) -> None:
@@ -124,3 +131,9 @@ def _rate(text: str, where: str) -> float:
     if not 0 <= rate <= 1e5:
         raise BadValue(f"body '{where}' has rate '{text}'; expected a number of Hz above 0. Next: rate=10")
     return rate
+
+
+def _yes(text: str, where: str) -> bool:
+    if text not in ("yes", "no"):
+        raise BadValue(f"body '{where}' has monitored '{text}'; expected yes or no. Next: monitored=yes")
+    return text == "yes"

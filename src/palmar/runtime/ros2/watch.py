@@ -17,13 +17,11 @@ from palmar.embodiments import LITTLE, Embodiment
 from palmar.errors import BadValue
 from palmar.runtime.ros2.body import STALE
 from palmar.runtime.ros2.messages import CommandWriter, JointReader, seconds
-from palmar.runtime.ros2.topics import Topics
+from palmar.runtime.ros2.topics import SILENCE, Topics
 from palmar.types import Array, Reason
 
 DRIVEN = 0.5
 """The robot is driven when a command came within the last so many seconds [s]."""
-SILENCE = 1.0
-"""Longest time that the policy node and the monitor may be without a word of the other while the robot is driven [s]."""
 BURST = 0.5
 """How many seconds' worth of a channel's velocity limit may come at once: commands that were held up arrive together [s]."""
 OUTSIDE = 0.1

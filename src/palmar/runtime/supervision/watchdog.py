@@ -4,8 +4,9 @@
 
 The process that holds the connection to the robot outlives the one that computes. When no command has come for one period
 while the robot moves, it brakes the robot within its limits from the last command and latches the E-STOP; at once when the
-loop's process has ended. It also brakes when the E-STOP is pressed from elsewhere, and when the body does not come
-back from `observe`: then from a second thread, and by the body's `stop()`, where it has one, if it takes no commands either.
+loop's process has ended. It also brakes when the E-STOP is pressed from elsewhere, when somebody on the robot's side says stop
+(the body's `when_stopped`, where it has one), and when the body does not come back from `observe`: then from a second thread, and
+by the body's `stop()`, where it has one, if it takes no commands either.
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ from palmar.runtime.loop import LONGEST, Body
 from palmar.runtime.safety.limits import Limits
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.link import SEED, Ended, Fault, Kind, observed, receive, send
+from palmar.runtime.undisturbed import first_in_line
 from palmar.types import Array
 
-LOOKS = 0.05
+LOOKS = 0.02
 """How often the E-STOP is looked at, at least [s]."""
 CLOSES = 10.0
 """Longest time for a body to come back from `close` before its process ends all the same [s]."""
+LATCHES = 0.1
+"""After a stop from the robot's side the E-STOP is latched here too when nobody else has done so for so long [s]."""
 LINGERS = 2.0
 """How long a body that was stopped because it did not answer may still take to come back before its process ends [s]."""
 
@@ -63,8 +67,13 @@ class Host:
         self._command: Array | None = None  # the last that was sent, the rate it was reached with, and its change
         self._rate = self._change = np.zeros(len(self.robot.channels))
         self._beat, self._moving, self._calling = time.monotonic(), False, ""
+        self._sent = -float("inf")  # when the last command went to the body
+        self._called, self._stands = "", False  # why the robot's side has said stop, and whether it still does
+        self._wake = threading.Event()
         self._bus, self._words, self._once = threading.Lock(), threading.Lock(), threading.Lock()
         self._asked_to_end, self._rests = threading.Event(), threading.Event()
+        if callable(when_stopped := getattr(getattr(body, "inner", body), "when_stopped", None)):
+            when_stopped(self.stop)
 
     # ---------------------------------------------------------------------------------------------- the loop's requests
 
@@ -78,6 +87,7 @@ class Host:
                 self.halt(f"the control loop's process ended while the robot moved ({error})")
             self._close()
         self.ended.set()
+        self._wake.set()
 
     def _answer(self, kind: Kind, payload: memoryview) -> bool:
         """One request; whether to go on."""
@@ -129,7 +139,7 @@ class Host:
                 self.body.apply(command.copy())
                 self._change = (rate - self._rate) / self.limits.dt
                 self._command, self._rate, self._moving = command.copy(), rate, moving
-                self._beat = time.monotonic()
+                self._beat = self._sent = time.monotonic()
 
         self._call("apply", go)
 
@@ -159,13 +169,15 @@ class Host:
 
     def watch(self) -> None:
         """Until the end: brake when a command is missed or an E-STOP is pressed."""
-        _first_in_line()
+        first_in_line(2)
         while not self.ended.is_set():
             # in this order: a beat newer than `now` or `moving` is no alarm, an older one may be a false one
             now, moving = time.monotonic(), self._moving
             missed = self._beat + self.period
             if not self.stopped:
-                if self.latch.latched:
+                if self._called:
+                    self.halt(f"E-STOP: {self._called}", latch=False)
+                elif self.latch.latched:
                     self.halt(f"E-STOP: {self.latch.read()}", latch=False)
                 elif moving and now >= missed:
                     blocked = self._calling
@@ -176,11 +188,19 @@ class Host:
             if self._asked_to_end.is_set():
                 self._end()
             left = max(missed - time.monotonic(), 0.001) if self._moving and not self.stopped else LOOKS
-            self.ended.wait(min(left, LOOKS))
+            if self._wake.wait(min(left, LOOKS)):
+                self._wake.clear()
+
+    def stop(self, reason: str) -> None:
+        """Somebody on the robot's side stops it, or with "" says that it is released. From any thread; returns at once, and `watch`
+        brakes. A release does not undo a stop: the loop connects the body anew."""
+        self._called, self._stands = self._called or reason, bool(reason)
+        self._wake.set()
 
     def end(self) -> None:
         """Brake, close and end: from a signal handler."""
         self._asked_to_end.set()
+        self._wake.set()
 
     def halt(self, reason: str, latch: bool = True) -> None:
         """Brake the body within its limits from the last command, and take no command any more. Returns when it rests, or
@@ -188,15 +208,15 @@ class Host:
         if not self._once.acquire(blocking=False):
             return  # another thread does; `_close` waits for it
         self.stopped = reason
-        press = threading.Thread(target=self._press, args=(reason,), daemon=True)
-        if latch:  # beside the braking: a disk may be slow
-            press.start()
         # A call in progress may still come back in time: two at once would be too much for most buses. One that is late
         # already is not waited for.
         done, now = threading.Event(), time.monotonic()
         patience = max(min(self._beat + self.period - now, self.period / 2), self.limits.dt)
         self._beat = now
         threading.Thread(target=self._brake, args=(done, patience), daemon=True).start()
+        press = threading.Thread(target=self._press if latch else self._press_also, args=(reason,), daemon=True)
+        if latch or self._called:  # beside the braking: a disk may be slow
+            press.start()
         if self.far or not reason.startswith("E-STOP"):  # beside it as well: a loop that hangs reads nothing
             said = (Kind.FAULT, bytes([Fault.STOPPED, 0]), reason.encode())
             threading.Thread(target=self._say, args=said, daemon=True).start()
@@ -214,9 +234,10 @@ class Host:
         held = self._bus.acquire(timeout=patience)
         refused: Exception | None = None
         try:
-            for command in (
-                [] if self._command is None else braking(self.limits, self._command, self._rate, self._change)
-            ):
+            path = [] if self._command is None else braking(self.limits, self._command, self._rate, self._change)
+            # a tick after the last command, not sooner: closer together they would outrun the limits
+            time.sleep(max(self._sent + self.limits.dt - time.monotonic(), 0.0))
+            for command in path:
                 when = time.monotonic() + self.limits.dt
                 try:
                     self.body.apply(command)
@@ -244,6 +265,13 @@ class Host:
                 _tell(f"stop() of the body raised {type(error).__name__}: {error}")
         else:
             _tell("the body takes no commands and has no stop(): switch the robot off")
+
+    def _press_also(self, _: str = "") -> None:
+        """Where who said stop has not latched the E-STOP of this machine, such as a monitor on another one; the first reason
+        stays."""
+        self.ended.wait(LATCHES)
+        if self._stands:
+            self._press(self._called)
 
     def _press(self, reason: str) -> None:
         try:
@@ -353,13 +381,6 @@ def run(sock: socket.socket, where: str, text: str, period: float, far: bool = F
     threading.Thread(target=host.watch, name="palmar-watchdog", daemon=True).start()
     send(sock, Kind.HELLO, robot_text(body.embodiment).encode())
     host.serve()
-
-
-def _first_in_line() -> None:
-    """Real-time priority for the calling thread, where the system allows it."""
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
 
 
 def _tell(words: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from palmar.sim.scenario import Scene
-from palmar.sim.skills import CLOSED, SAFE_HEIGHT
+from palmar.sim.skills import CLOSED, OPEN, SAFE_HEIGHT
 from palmar.sim.task import Go, State, Task
 from palmar.sim.things import DESTINATIONS, Item
 from palmar.types import Array
@@ -36,6 +36,8 @@ def plan(w: State) -> Go:
     low = w.table + 0.024
     if success(w):  # done: back off and up
         return Go(np.array([*(w.tcp[:2] - 0.02 * along), w.table + 0.12]), CLOSED, 0.03)
+    if w.opening > 0.15 and float(np.linalg.norm(w.tcp - item)) < 0.03:  # a weak gripper has given way around it
+        return Go(np.array([*w.tcp[:2], w.tcp[2] + 0.03]), OPEN, 0.02)
     pad = 0.013 + half
     rel = w.tcp[:2] - item[:2]
     behind, aside = float(-rel @ along), rel - (rel @ along) * along

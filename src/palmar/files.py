@@ -1,0 +1,49 @@
+"""Writing a file whole or not at all: a reader finds the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def replace_file(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Call write(a name beside `path`), flush that file to the disk, and rename it over `path`; the path.
+
+    The folder is made where there is none. A link stays a link: what it leads to is replaced. What is there and no file, such as
+    /dev/stdout, and a file in a folder where no other can be made, is written to directly. When `write` fails, what was there
+    stays. Raises `OSError` about `path`.
+    """
+    path = Path(path)
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not (target.is_file() and os.access(target.parent, os.W_OK)):
+            write(path)
+            return path
+        aside = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+        try:
+            write(aside)
+            with aside.open("rb+") as file:
+                os.fsync(file.fileno())
+            aside.replace(target)
+        except OSError as error:
+            if error.filename == str(aside):
+                error.filename = str(path)
+            raise
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    return path
+
+
+def write_text(path: str | Path, text: str, errors: str = "strict") -> Path:
+    """The text in UTF-8, as `replace_file` writes. errors: of what UTF-8 has not, as of `str.encode`."""
+    return write_bytes(path, text.encode("utf-8", errors))
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """As `replace_file` writes."""
+    return replace_file(path, lambda aside: aside.write_bytes(data))

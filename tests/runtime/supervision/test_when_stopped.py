@@ -1,0 +1,119 @@
+"""A stop that is said on the robot's side, such as by a safety monitor: the watchdog brakes at once, without the loop."""
+
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from faulty_bodies import gadget
+
+from palmar.runtime.mock import MockBody
+from palmar.runtime.safety.limits import Limits
+from palmar.runtime.supervision import watchdog
+from palmar.runtime.supervision.estop import Latch
+from palmar.runtime.supervision.watchdog import Host
+
+ROBOT = gadget()
+PATIENCE = 90.0
+"""Longest time for anything to happen [s]: a busy machine is no failure."""
+
+
+class Told(MockBody):
+    """Writes down its commands and when they came [s], and can be told to stop."""
+
+    def __init__(self):
+        super().__init__(ROBOT)
+        self.came = []
+
+    def apply(self, command):
+        super().apply(command)
+        self.came.append((time.monotonic(), command))
+
+    def when_stopped(self, tell):
+        self.say = tell
+
+
+class Place:
+    def __init__(self, folder, moving=True):
+        self.body = Told()
+        self.ours, theirs = socket.socketpair()
+        self.host = Host(self.body, theirs, 5.0, Latch("gadget", folder))
+        self.watch = threading.Thread(target=self.host.watch, daemon=True)
+        self.watch.start()
+        for i in range(8 if moving else 1):  # the speed has come to stay
+            self.host._apply(ROBOT.home + [0.004 * i, 0, 0, 0.01 * min(i, 4)])
+
+    def until(self, holds):
+        end = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+    def end(self):
+        self.host.ended.set()
+        self.watch.join()
+        self.ours.close()
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path)
+    yield made
+    made.end()
+
+
+def test_it_brakes_to_rest_within_the_limits_with_no_command_sooner_than_a_tick_after_the_last(place):
+    limits, before = Limits.of(ROBOT), len(place.body.came)
+    place.body.say("a hand in the cell")
+    place.until(lambda: place.host.stopped and not place.host._moving)
+    assert place.host.stopped == "E-STOP: a hand in the cell"
+    times, path = [np.array(x) for x in zip(*place.body.came, strict=True)]
+    assert len(path) > before and times[before] - times[before - 1] >= limits.dt
+    rate = np.diff(path, axis=0) / limits.dt
+    change = np.diff(rate, axis=0)[before - 2 :] / limits.dt
+    assert (np.abs(change) <= limits.acceleration * (1 + 1e-6)).all()
+    assert path[before][3] < path[before - 1][3] and path[-1][3] == 0.0 and not rate[-1, :3].any()
+
+
+def test_what_the_loop_sends_afterwards_moves_nothing(place):
+    place.body.say("a hand in the cell")
+    place.until(lambda: place.host.stopped and not place.host._moving)
+    sent = len(place.body.came)
+    place.host._apply(ROBOT.home)
+    place.body.say("")  # released: the loop has to connect anew
+    place.host._apply(ROBOT.home)
+    assert len(place.body.came) == sent and place.host.stopped == "E-STOP: a hand in the cell"
+
+
+def test_the_emergency_stop_is_latched_here_too_when_nobody_else_does(place):
+    place.body.say("a hand in the cell")
+    place.until(lambda: place.host.latch.latched)
+    assert place.host.latch.read().reason == "a hand in the cell"
+
+
+def test_the_words_of_who_latched_it_first_stay(place):
+    place.host.latch.press("pressed in the monitor")
+    place.body.say("a hand in the cell")
+    place.until(lambda: place.host.stopped and not place.host._moving)
+    place.host._press_also()
+    assert place.host.latch.read().reason == "pressed in the monitor"
+
+
+def test_what_is_released_meanwhile_is_not_latched_again(place, monkeypatch):
+    monkeypatch.setattr(watchdog, "LATCHES", 1e6)
+    place.body.say("a hand in the cell")
+    place.until(lambda: place.host.stopped)
+    place.body.say("")
+    monkeypatch.setattr(watchdog, "LATCHES", 0.0)
+    place.host._press_also()
+    assert not place.host.latch.latched
+
+
+def test_a_stop_that_is_released_before_anyone_looks_still_stops(tmp_path):
+    place = Place(tmp_path, moving=False)
+    place.host.stop("a hand in the cell")
+    place.host.stop("")
+    place.until(lambda: place.host.stopped)
+    assert place.host.stopped == "E-STOP: a hand in the cell"
+    place.end()
