@@ -42,14 +42,14 @@ def measure(config: DemoConfig) -> Measured:
     from palmar.sim.cell import Cell
     from palmar.transfer.board_drive import BoardDrive
     from palmar.transfer.calibration import CalibrationConfig, calibrate
-    from palmar.transfer.diagnose import diagnose, table
+    from palmar.transfer.diagnose import diagnose_slower, table
     from palmar.transfer.marker_board import MarkerBoard
     from palmar.transfer.sysid import identify
 
     cell = Cell(REALITY, images=False)
     try:
         cell.lay(table())
-        dynamics = identify(diagnose(cell, slides=0), parameters=LOOKED_FOR)
+        dynamics = identify(diagnose_slower(cell, slides=0), parameters=LOOKED_FOR)
     finally:
         cell.close()
     board, what = MarkerBoard(), CalibrationConfig("front")
