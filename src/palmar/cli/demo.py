@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def demo(config: DemoConfig, console: Screen) -> tuple[int, dict[str, Any]]:
     with step(
         console, story, "Practise", "in simulation with what was measured, beside a control with nothing measured"
     ):
-        practised = practise(config, policy, measured, _train)
+        practised = practise(config, policy, measured, partial(_train, refit=True))
     with step(console, story, "Meet reality again", "every arm on the same tables"):
         for arm, (what, _) in practices(measured).items():
             arms.append(Arm(what, evaluate_reality(config, practised[arm], arm)))
@@ -213,15 +214,18 @@ def step(console: Screen, story: Story, title: str, what: str) -> Iterator[None]
     console.print(styled("[dim]   {} s[/]", f"{story.seconds[title]:.0f}"))
 
 
-def _train(out: Path, data: list[Path], config: TrainConfig, init: Path | None) -> Path:
+def _train(out: Path, data: list[Path], config: TrainConfig, init: Path | None, refit: bool = False) -> Path:
+    """refit: the normaliser is fitted anew, because joint zeros that are off make states which the one of `init` never saw."""
     from palmar.data.reader import Dataset
     from palmar.models.presets import palmar_tiny
     from palmar.sim.instructions import paraphrases
     from palmar.train.loop import TrainRequest, train
 
     sets = [Dataset(d) for d in data]
-    robot = sets[0].robot_type or ""
-    return train(TrainRequest(palmar_tiny(), sets, config, embodiment=robot, paraphrases=paraphrases, init=init), out)
+    request = TrainRequest(
+        palmar_tiny(), sets, config, embodiment=sets[0].robot_type or "", init=init, new_normalizer=refit, paraphrases=paraphrases
+    )  # fmt: skip
+    return train(request, out)
 
 
 def _wanted(config: DemoConfig, console: Screen) -> tuple[str, ...]:
