@@ -34,7 +34,8 @@ class DemoConfig:
 
     episodes, adapt_episodes: demonstrations collected first, and for each arm that practises. scratch_stills: tables that are
     only photographed (`data.stills`). minutes, adapt_minutes: of fine-tuning on each. trials: test tables per task, in simulation
-    and for every arm in the reality; timeout: of a trial [s]. views: of the marker board.
+    and for every arm in the reality; timeout: of a trial [s]. views: of the marker board. films: of trials, in simulation and in
+    the reality. examples: how many of the example instructions are tried where nobody types any.
     """
 
     out: Path = Path("demo")
@@ -49,6 +50,8 @@ class DemoConfig:
     adapt_minutes: float = 0.5
     timeout: float = 10.0
     views: int = 15
+    films: int = 3
+    examples: int = 3
     scratch_episodes: int = 1500
     scratch_stills: int = 4800
     scratch_minutes: float = 40.0
@@ -60,7 +63,7 @@ class DemoConfig:
             return self
         return replace(
             self, episodes=12, minutes=0.1, trials=1, wording_trials=1, adapt_episodes=5, adapt_minutes=0.1, views=10,
-            scratch_episodes=16, scratch_stills=16, scratch_minutes=0.4,
+            films=1, examples=1, scratch_episodes=16, scratch_stills=16, scratch_minutes=0.4,
         )  # fmt: skip
 
 
@@ -233,14 +236,12 @@ def _wanted(config: DemoConfig, console: Screen) -> tuple[str, ...]:
     if config.instructions:
         return config.instructions
     if keyboard() is None or not console.is_terminal:
-        return INSTRUCTIONS
-    console.print(
-        "Type what the robot shall do, one instruction a line; an empty line goes on (alone: three examples)."
-    )
+        return INSTRUCTIONS[: config.examples]
+    console.print("Type what the robot shall do, one instruction a line; an empty line goes on (alone: examples).")
     typed: list[str] = []
     while (text := console.input("› ").strip()) and len(typed) < 5:
         typed.append(text)
-    return tuple(typed) or INSTRUCTIONS
+    return tuple(typed) or INSTRUCTIONS[: config.examples]
 
 
 def _clear(config: DemoConfig) -> None:

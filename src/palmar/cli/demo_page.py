@@ -24,12 +24,12 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
     from palmar.lab.film import side_by_side, telling
     from palmar.lab.suite import EvalConfig
 
-    films = side_by_side({"": EvalConfig(str(found.policy))}, telling(found.sim, 3), config.out / "films")
+    films = side_by_side({"": EvalConfig(str(found.policy))}, telling(found.sim, config.films), config.out / "films")
     arms = {
         "plain": EvalConfig(str(found.policy), world=REALITY, timeout=config.timeout),
         "after measuring and practice": EvalConfig(str(found.practised["twin"]), world=REALITY, timeout=config.timeout),
     }
-    films += side_by_side(arms, telling(found.recovery.arms[-1].results, 3), config.out / "films")
+    films += side_by_side(arms, telling(found.recovery.arms[-1].results, config.films), config.out / "films")
     runs = [
         Deployment(
             r.instruction, r.success, r.done, r.seconds, r.timing, r.safety, round(r.timing["ticks"]), r.mode, r.reason, REALITY,

@@ -182,7 +182,7 @@ def diagnose(
     return Recordings(robot.name, 1.0 / robot.control_rate, free, judged, tracks, notes=notes)
 
 
-def diagnose_slower(body: Body, hastes: Sequence[float] = (1.0, 0.8, 0.6, 0.4), **options: Any) -> Recordings:
+def diagnose_slower(body: Body, hastes: Sequence[float] = (1.0, 0.6, 0.4), **options: Any) -> Recordings:
     """`diagnose`, of a simulated body, whose arm may lag: after a stop by the safety layer once more with the next haste. A note
     says which it was. A person looks at a real arm after a stop; this does not wait for one. Raises `RobotFault` when the last
     is stopped too, `BadValue` as `diagnose`."""
