@@ -9,7 +9,7 @@ from made_views import ROBOT, Made
 
 from palmar.cli.demo import DemoConfig, best_of
 from palmar.cli.demo_gap import BATCH, RATE, REALITY, Measured, board_cell, practices, practise, truths
-from palmar.cli.demo_page import identified_rows, lost_and_won
+from palmar.cli.demo_page import identified_rows, lost_and_won, shortly
 from palmar.eval.recovery import Arm, Recovery
 from palmar.eval.results import Results, Trial
 from palmar.sim.params import SPACE, Randomization
@@ -105,6 +105,13 @@ def test_it_says_what_was_lost_and_what_cannot_be_told() -> None:
     assert "is not told" in said and "30 tables cannot tell it from no change" in said
 
 
+def test_the_page_names_every_arm_apart() -> None:
+    arms = [arm(n, k) for n, k in (("plain", 6), ("control", 8), ("dynamics", 9), ("all", 20))]
+    practised = {k: Path(k) for k in ("control", "dynamics", "twin")}
+    named = shortly(SimpleNamespace(recovery=Recovery(arm("", 30).results, arms), practised=practised))  # type: ignore[arg-type]
+    assert [r.rate().successes for r in named.values()] == [6, 8, 9, 20] and next(iter(named)) == "plain policy"
+
+
 def test_the_policy_that_won_most_is_deployed() -> None:
     practised = {k: Path(k) for k in ("control", "dynamics", "twin")}
     arms = [arm("plain", 5), arm("control", 9), arm("dynamics", 9), arm("twin", 7)]
@@ -114,5 +121,15 @@ def test_the_policy_that_won_most_is_deployed() -> None:
 
 def test_quick_is_less_of_everything() -> None:
     whole, quick = DemoConfig(), DemoConfig(quick=True).sized()
-    for name in ("episodes", "minutes", "trials", "wording_trials", "adapt_episodes", "adapt_minutes", "views"):
+    for name in (
+        "episodes",
+        "minutes",
+        "trials",
+        "wording_trials",
+        "adapt_episodes",
+        "adapt_minutes",
+        "views",
+        "films",
+        "examples",
+    ):
         assert getattr(quick, name) < getattr(whole, name)

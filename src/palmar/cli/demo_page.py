@@ -14,6 +14,7 @@ from palmar.console import styled
 if TYPE_CHECKING:
     from palmar.cli.demo import DemoConfig, Found, Story
     from palmar.eval.plots import Identified
+    from palmar.eval.results import Results
 
 
 def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
@@ -27,7 +28,7 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
     films = side_by_side({"": EvalConfig(str(found.policy))}, telling(found.sim, config.films), config.out / "films")
     arms = {
         "plain": EvalConfig(str(found.policy), world=REALITY, timeout=config.timeout),
-        "after measuring and practice": EvalConfig(str(found.practised["twin"]), world=REALITY, timeout=config.timeout),
+        "measured, practised": EvalConfig(str(found.practised["twin"]), world=REALITY, timeout=config.timeout),
     }
     films += side_by_side(arms, telling(found.recovery.arms[-1].results, config.films), config.out / "films")
     runs = [
@@ -61,11 +62,10 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
             Number("in reality, measured and practised", rate=last.rate()),
         ),
         films=films,
-        results={"simulation": found.sim, "new words": found.words}
-        | {f"reality, {a.step}": a.results for a in found.recovery.arms},
+        results={"simulation, plain policy": found.sim} | {f"reality, {w}": r for w, r in shortly(found).items()},
         recovery=found.recovery,
-        training={"plain": found.policy / "metrics.jsonl"}
-        | {f"practice, {a}": p / "metrics.jsonl" for a, p in found.practised.items()},
+        training={"the plain policy": found.policy / "metrics.jsonl"}
+        | {"practice with all that was measured": found.practised["twin"] / "metrics.jsonl"},
         data={"demonstrations": summary(Dataset(config.out / "data", cache=False))},
         identified=identified_rows(found),
         deployments=runs,
@@ -89,6 +89,15 @@ BEGINNING = {
     True: "A scripted expert showed four tasks on randomised tables; a policy was trained on that from nothing and evaluated on "
     "tables, sentences and colour-object pairs that are in no training set.",
 }
+
+
+def shortly(found: Found) -> dict[str, Results]:
+    """{arm, in a word or two: its trials in the reality}."""
+    names = ("plain policy", *(ARMS.get(a, a) for a in found.practised))
+    return {n: a.results for n, a in zip(names, found.recovery.arms, strict=True)}
+
+
+ARMS = {"control": "control", "dynamics": "dynamics identified", "twin": "camera and zeros too"}
 
 
 def identified_rows(found: Found) -> list[Identified]:
