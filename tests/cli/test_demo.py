@@ -58,8 +58,6 @@ def test_every_arm_trains_as_long_as_the_control(measured: Measured, tmp_path: P
 
     def train(out, data, length, init):
         trained.append((out.name, [d.name for d in data], length, init.name))
-        out.mkdir()
-        (out / "metrics.jsonl").write_text('{"step": 1.0, "loss": 1.0}\n{"step": 37.0, "loss": 0.5}\n')
         return out
 
     config = DemoConfig(tmp_path)
@@ -68,7 +66,7 @@ def test_every_arm_trains_as_long_as_the_control(measured: Measured, tmp_path: P
     assert {c.episodes for c in collected} == {config.adapt_episodes} and len(
         {str(c.randomization) for c in collected}
     ) == 3
-    assert [(t[2].minutes, t[2].steps) for t in trained] == [(config.adapt_minutes, None), (None, 37), (None, 37)]
+    assert [(t[2].minutes, t[2].steps) for t in trained] == [(None, config.adapt_steps)] * 3
     assert {(t[2].lr, t[2].batch_size, t[3]) for t in trained} == {(RATE, BATCH, "policy")}
     assert [t[1] for t in trained] == [["data", f"data-{a}"] for a in found]
 
@@ -123,11 +121,11 @@ def test_quick_is_less_of_everything() -> None:
     whole, quick = DemoConfig(), DemoConfig(quick=True).sized()
     for name in (
         "episodes",
-        "minutes",
+        "steps",
         "trials",
         "wording_trials",
         "adapt_episodes",
-        "adapt_minutes",
+        "adapt_steps",
         "views",
         "films",
         "examples",

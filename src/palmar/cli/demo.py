@@ -33,7 +33,8 @@ class DemoConfig:
     collecting for about as long.
 
     episodes, adapt_episodes: demonstrations collected first, and for each arm that practises. scratch_stills: tables that are
-    only photographed (`data.stills`). minutes, adapt_minutes: of fine-tuning on each. trials: test tables per task, in simulation
+    only photographed (`data.stills`). steps, adapt_steps: of fine-tuning on each, so that neither a slow nor a busy machine
+    changes a figure; scratch_minutes: of training instead, from scratch. trials: test tables per task, in simulation
     and for every arm in the reality; timeout: of a trial [s]. views: of the marker board. films: of trials, in simulation and in
     the reality. examples: how many of the example instructions are tried where nobody types any.
     """
@@ -43,11 +44,11 @@ class DemoConfig:
     instructions: tuple[str, ...] = ()
     force: bool = False
     episodes: int = 48
-    minutes: float = 0.4
+    steps: int = 110
     trials: int = 15
     wording_trials: int = 5
     adapt_episodes: int = 32
-    adapt_minutes: float = 0.5
+    adapt_steps: int = 140
     timeout: float = 10.0
     views: int = 15
     films: int = 3
@@ -62,7 +63,7 @@ class DemoConfig:
         if not self.quick:
             return self
         return replace(
-            self, episodes=12, minutes=0.1, trials=1, wording_trials=1, adapt_episodes=5, adapt_minutes=0.1, views=10,
+            self, episodes=12, steps=20, trials=1, wording_trials=1, adapt_episodes=5, adapt_steps=20, views=10,
             films=1, examples=1, scratch_episodes=16, scratch_stills=16, scratch_minutes=0.4,
         )  # fmt: skip
 
@@ -153,9 +154,8 @@ def train_policy(config: DemoConfig, data: list[Path]) -> Path:
     if config.from_scratch:
         length = TrainConfig(minutes=config.scratch_minutes, lr=1e-3, batch_size=BATCH)
         return _train(config.out / "policy", data, length, None)
-    return _train(
-        config.out / "policy", data, TrainConfig(minutes=config.minutes, lr=RATE, batch_size=BATCH), shipped()
-    )
+    length = TrainConfig(steps=config.steps, lr=RATE, batch_size=BATCH)
+    return _train(config.out / "policy", data, length, shipped())
 
 
 def evaluate_sim(config: DemoConfig, policy: Path) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,21 +96,17 @@ def practise(
     found: Measured,
     train: Callable[[Path, list[Path], TrainConfig, Path | None], Path],
 ) -> dict[str, Path]:
-    """{arm: its policy}, each from the same policy, with as many demonstrations in worlds of its own; the first demonstrations are
-    kept. The control trains for `adapt_minutes`, the others for as many steps as it did, so that the load of the machine favours
-    none. train: out, data, for how long, what to begin from."""
-    from palmar.eval.rows import read_rows
+    """{arm: its policy}, each from the same policy, by as many demonstrations in worlds of its own and as many steps of training;
+    the first demonstrations are kept. train: out, data, for how long, what to begin from."""
     from palmar.lab.collect import CollectConfig, collect
     from palmar.train.loop import TrainConfig
 
     out: dict[str, Path] = {}
-    length = TrainConfig(minutes=config.adapt_minutes, lr=RATE, batch_size=BATCH)
+    length = TrainConfig(steps=config.adapt_steps, lr=RATE, batch_size=BATCH)
     for arm, (_, worlds) in practices(found).items():
         practice = CollectConfig(config.adapt_episodes, seed=600_000, randomization=worlds)
         data = collect(config.out / f"data-{arm}", practice).root
         out[arm] = train(config.out / f"policy-{arm}", [config.out / "data", data], length, policy)
-        taken = max(int(row["step"] or 0) for row in read_rows(out[arm] / "metrics.jsonl") if "step" in row)
-        length = replace(length, minutes=None, steps=taken)
     return out
 
 
