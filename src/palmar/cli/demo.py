@@ -44,11 +44,11 @@ class DemoConfig:
     instructions: tuple[str, ...] = ()
     force: bool = False
     episodes: int = 48
-    steps: int = 110
+    steps: int = 100
     trials: int = 15
     wording_trials: int = 5
     adapt_episodes: int = 32
-    adapt_steps: int = 140
+    adapt_steps: int = 120
     timeout: float = 10.0
     views: int = 15
     films: int = 3
