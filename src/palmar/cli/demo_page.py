@@ -118,7 +118,7 @@ def identified_rows(found: Found) -> list[Identified]:
 def lost_and_won(found: Found) -> str:
     """Two sentences: what was lost, and what measuring won back beyond the control."""
     r = found.recovery
-    lost = f"In this reality the plain policy is worth {r.lost.sentence}"
+    lost = f"From simulation to this reality the plain policy changes by {r.lost.sentence}"
     if not r.lost.told:
         lost = f"Whether the plain policy loses anything here is not told: {r.lost.sentence}"
     return f"{lost} Practice with all that was measured against the control: {r.measured.sentence}"
