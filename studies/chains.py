@@ -26,7 +26,7 @@ from palmar.transfer.board_drive import BoardDrive
 from palmar.transfer.board_world import BoardWorld
 from palmar.transfer.calibrated import CameraCalibration
 from palmar.transfer.calibration import CalibrationConfig, calibrate
-from palmar.transfer.diagnose import diagnose, table
+from palmar.transfer.diagnose import diagnose_slower, table
 from palmar.transfer.digital_twin import read_part
 from palmar.transfer.identification import Identification
 from palmar.transfer.marker_board import MarkerBoard
@@ -45,7 +45,7 @@ def parts(folder: Path, name: str, seed: int) -> list[Identification | CameraCal
     if not dynamics.exists():
         body = World(images=False, reality=reality(name))
         body.load(table(), seed=seed)
-        dynamics.write_text(identify(diagnose(body, seed=seed, **ARM_ALONE), progress=False).to_json())
+        dynamics.write_text(identify(diagnose_slower(body, seed=seed, **ARM_ALONE), progress=False).to_json())
     if not camera.exists():
         board, about = MarkerBoard(), CalibrationConfig()
         held = BoardWorld(board, "hand", reality=reality(name))

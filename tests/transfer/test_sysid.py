@@ -5,11 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palmar.errors import BadFile, BadValue, MissingPackage, UnknownName
+from palmar.errors import BadFile, BadValue, MissingPackage, RobotFault, UnknownName
 from palmar.robots.arm7 import arm7
 from palmar.runtime.mock import MockBody
 from palmar.sim.params import SPACE, WorldParams
-from palmar.transfer.diagnose import CENTRE, Motion, Recordings, Slide, _slews, diagnose, excitation, table
+from palmar.transfer.diagnose import (
+    CENTRE,
+    Motion,
+    Recordings,
+    Slide,
+    _slews,
+    diagnose,
+    diagnose_slower,
+    excitation,
+    table,
+)
 from palmar.transfer.identification import Identification
 from palmar.transfer.plot import plot
 from palmar.transfer.sysid import identify
@@ -101,6 +111,23 @@ def test_a_body_without_a_tracker_gives_no_slides():
     assert recorded.slides == () and "tracker" in recorded.notes[0]
 
 
+def test_an_arm_that_lags_is_moved_slower_and_it_is_noted():
+    from palmar.sim.world import World
+
+    world = World(images=False)
+    world.load(table(), WorldParams({"action_delay": 9.0}))
+    short = {"seconds": 3.0, "held_out": 2.0, "slides": 0}
+    with pytest.raises(RobotFault, match=r"stopped: tracking .* slower if it only lagged: diagnose\(body, haste=0.6\)"):
+        diagnose(world, **short)
+    with pytest.raises(RobotFault, match=r"stopped: tracking"):
+        diagnose_slower(world, (1.0,), **short)
+    recorded = diagnose_slower(world, (1.0, 0.5), **short)
+    assert "went at 0.5 of their ordinary speed" in recorded.notes[-1]
+    speed = lambda haste: np.abs(np.diff(excitation(arm7(), 3.0, 0, haste), axis=0)).max()  # noqa: E731
+    assert speed(0.5) < 0.7 * speed(1.0)
+    assert not diagnose_slower(MockBody(arm7()), (1.0, 0.5), seconds=2.0, held_out=2.0, slides=0).notes
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_excitation_passes_the_safety_layer_inside_the_workspace(seed):
     robot = arm7()
@@ -142,6 +169,10 @@ def test_bad_input_says_what_to_do(tmp_path):
         Slide(np.zeros((5, 3)), np.zeros(5))
     with pytest.raises(BadValue, match="at least 2 s each"):
         diagnose(MockBody(arm7()), seconds=1.0)
+    with pytest.raises(BadValue, match=r"haste 2.0 is not in 0.1 … 1"):
+        diagnose(MockBody(arm7()), haste=2.0)
+    with pytest.raises(BadValue, match=r"no haste is given"):
+        diagnose_slower(MockBody(arm7()), ())
 
 
 def test_without_the_extra_the_message_holds_the_command(monkeypatch):

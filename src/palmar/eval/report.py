@@ -23,6 +23,7 @@ from palmar.choices import WHERE
 from palmar.errors import BadFile, need
 from palmar.eval import plots
 from palmar.eval.plots import Identified
+from palmar.eval.recovery import Recovery
 from palmar.eval.results import Film, Results, shared
 from palmar.eval.rows import read_rows
 from palmar.eval.stats import Paired, Rate, paired, trials_needed
@@ -113,9 +114,10 @@ class ReportData:
     """What a report is made of; all but the title may be left out.
 
     summary: paragraphs in plain words. numbers: for the top; taken from `results` when empty. results: {arm, such as
-    "twin, before": its trials}. swap: {arm: trials asked for another object than the seed's own}. training: {name of a
+    "reality, plain": its trials}. swap: {arm: trials asked for another object than the seed's own}. training: {name of a
     run: its metrics.jsonl or rows}. data: {name: `data.inspect.summary`}. settings: anything JSON holds. commands:
-    (command, what it does). seconds: {step: how long it took}. budget: a control period [ms].
+    (command, what it does). seconds: {step: how long it took}. budget: a control period [ms]. recovery: what a reality
+    takes, and which step wins it back.
     """
 
     title: str = "palmar report"
@@ -135,6 +137,7 @@ class ReportData:
     settings: Mapping[str, Any] = field(default_factory=dict)
     commands: Sequence[tuple[str, str]] = ()
     machine: Machine | None = None
+    recovery: Recovery | None = None
 
 
 class Report:
@@ -162,7 +165,7 @@ class Report:
             identified=plots.identified(d.identified) if d.identified else "", runs=[_shown(r, budget) for r in d.deployments],
             timing=self.timing, guards=self.guards, paths=_paths(d.films), settings=json.dumps(plain(d.settings), indent=2),
             commands=[(plain(c), what) for c, what in d.commands], today=date.today().isoformat(), left_out=budget.left_out,
-            splits=SPLITS, left=[i for i in _sections(d)],
+            splits=SPLITS, left=[i for i in _sections(d)], waterfall=self.waterfall,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> Path:
@@ -184,6 +187,8 @@ class Report:
             rows = [f"| {r.arm} | {r.split} | {r.task} | {r.rate} |" for r in self.table]
             out.append("\n".join(["| arm | split | task | success (95 % Wilson) |", "|---|---|---|---|", *rows]))
         out += [f"**{c.label}**: {c.sentence}" for c in self.compared]
+        if d.recovery:
+            out.append("\n".join(f"- **{what}**: {says}" for what, says in d.recovery.sentences))
         out += [f"Language swap, {s.arm}: went to the object asked for in {s.rate}." for s in self.swaps]
         if d.identified:
             rows = [
@@ -240,6 +245,13 @@ class Report:
                 found = _compare(c, self.data.results[c.a], self.data.results[c.b])
                 out += [found] if found else []
         return out
+
+    @cached_property
+    def waterfall(self) -> str:
+        """SVG of what was lost and won back; "" without a recovery."""
+        from palmar.eval.recovery_plot import waterfall
+
+        return waterfall(self.data.recovery) if self.data.recovery else ""
 
     @cached_property
     def swaps(self) -> list[_Row]:
@@ -443,8 +455,9 @@ def _training_sentence(rows: Sequence[Mapping[str, float | None]]) -> str:
 def _sections(d: ReportData) -> list[tuple[str, str]]:
     """(anchor, title) of the sections that are there."""
     have = {
-        "films": ("Films", bool(d.films)), "success": ("Success", bool(d.results)), "language": ("Language", bool(d.swap)),
-        "twin": ("The gap", bool(d.identified)), "deployment": ("Deployment", bool(d.deployments)),
+        "steps": ("What wins it back", d.recovery is not None), "films": ("Films", bool(d.films)),
+        "success": ("Success", bool(d.results)), "language": ("Language", bool(d.swap)),
+        "twin": ("What was measured", bool(d.identified)), "deployment": ("Deployment", bool(d.deployments)),
         "training": ("Training", bool(d.training)), "data": ("Data", bool(d.data)),
         "again": ("Do it again", bool(d.commands or d.settings or d.machine)),
     }  # fmt: skip

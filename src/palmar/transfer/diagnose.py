@@ -10,8 +10,8 @@ Everything passes `runtime.safety`, nothing hidden is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
@@ -153,19 +153,24 @@ def table() -> Scenario:
     return Scenario("push", "push the red cube left", (cube,), 0, None, "left")
 
 
-def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 4.0, slides: int = 5, seed: int = 0) -> Recordings:
+def diagnose(
+    body: Body, *, seconds: float = 20.0, held_out: float = 4.0, slides: int = 5, seed: int = 0, haste: float = 1.0
+) -> Recordings:
     """Run the diagnostic motions on a body and record them.
 
     seconds, held_out: length of the fitted and of the judged free motion [s]. slides: sweeps with a release; 0 when the
-    body has no tracker (`Tracked`). seed: of the motions and of the tracker's declared noise. A simulated world must be
-    loaded with `table()` first. Raises `BadValue` on other tables, `RobotFault` when the safety layer stops the arm.
+    body has no tracker (`Tracked`). seed: of the motions and of the tracker's declared noise. haste: of the free motions'
+    ordinary speed and acceleration, 0.1 … 1. A simulated world must be loaded with `table()` first. Raises `BadValue` on
+    other tables, `RobotFault` when the safety layer stops the arm: one that hears commands late lags too far behind at full haste.
     """
     if not min(seconds, held_out) >= 2.0:
         raise BadValue(
             f"free motions of {seconds} s and {held_out} s; expected at least 2 s each. Next: longer motions"
         )
+    if not 0.1 <= haste <= 1.0:
+        raise BadValue(f"haste {haste} is not in 0.1 … 1. Next: 1, or 0.6 for an arm that lags")
     robot = body.embodiment
-    drive = _Drive(body)
+    drive = _Drive(body, haste)
     free = drive.free(seconds, seed)
     judged = drive.free(held_out, seed + 1000)
     tracks: tuple[Slide, ...] = ()
@@ -177,11 +182,27 @@ def diagnose(body: Body, *, seconds: float = 20.0, held_out: float = 4.0, slides
     return Recordings(robot.name, 1.0 / robot.control_rate, free, judged, tracks, notes=notes)
 
 
-def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
+def diagnose_slower(body: Body, hastes: Sequence[float] = (1.0, 0.6, 0.4), **options: Any) -> Recordings:
+    """`diagnose`, of a simulated body, whose arm may lag: after a stop by the safety layer once more with the next haste. A note
+    says which it was. A person looks at a real arm after a stop; this does not wait for one. Raises `RobotFault` when the last
+    is stopped too, `BadValue` as `diagnose`."""
+    for haste in hastes:
+        try:
+            recorded = diagnose(body, haste=haste, **options)
+        except RobotFault:
+            if haste == hastes[-1]:
+                raise
+            continue
+        slower = f"the free motions went at {haste:g} of their ordinary speed: faster ones were stopped, the arm lags"
+        return replace(recorded, notes=(*recorded.notes, slower)) if haste < hastes[0] else recorded
+    raise BadValue("no haste is given; expected one or more, from the fastest on. Next: hastes=(1.0, 0.6)")
+
+
+def excitation(robot: Embodiment, seconds: float, seed: int = 0, haste: float = 1.0) -> Array:
     """Joint targets float64[T, J] of a free motion around `CENTRE`, starting and ending there.
 
     Slews between random places either side of it near the joints' limits, of the wrist faster than its motors can follow. Scaled
-    so that the TCP stays in the workspace.
+    so that the TCP stays in the workspace. haste: of that speed and acceleration, 0.1 … 1.
     """
     rng = np.random.default_rng([31, seed])
     frame = robot.frame()
@@ -191,7 +212,7 @@ def excitation(robot: Embodiment, seconds: float, seed: int = 0) -> Array:
     centre = frame.chain.solve(home, CENTRE, np.diag([1.0, -1.0, -1.0]), home)
     waves = np.zeros((len(t), joints))
     for j, (reach, wait) in enumerate(zip(REACH, WAITS, strict=True)):
-        waves[:, j] = _slews(len(t), dt, reach, HASTE[0] * fastest[j], HASTE[1] * rate[j], wait, rng)
+        waves[:, j] = _slews(len(t), dt, reach, haste * HASTE[0] * fastest[j], haste * HASTE[1] * rate[j], wait, rng)
     ease = np.clip(np.minimum(t, t[-1] - t) / 0.7, 0, 1) ** 2
     waves *= ease[:, None]
     box = workspace(robot) + np.array([[0.04, 0.04, 0.13], [-0.04, -0.04, -0.03]])
@@ -239,8 +260,8 @@ def workspace(robot: Embodiment) -> Array:
 class _Drive:
     """Sends targets through the safety layer, one a tick."""
 
-    def __init__(self, body: Body) -> None:
-        self.body, self.robot = body, body.embodiment
+    def __init__(self, body: Body, haste: float = 1.0) -> None:
+        self.body, self.robot, self.haste = body, body.embodiment, haste
         check_diagnosable(self.robot)
         self.safety = Safety(self.robot)
         self.chain = self.robot.frame().chain
@@ -261,7 +282,7 @@ class _Drive:
         if verdict.stop:
             raise RobotFault(
                 f"diagnosis was stopped: {'; '.join(map(str, verdict.reasons))}. "
-                "Next: look at the robot, and record again"
+                f"Next: look at the robot, and record again, slower if it only lagged: diagnose(body, haste={0.6 * self.haste:.2g})"
             )
         self.command = verdict.command
         self.body.apply(self.command)
@@ -286,7 +307,7 @@ class _Drive:
 
     def free(self, seconds: float, seed: int) -> Motion:
         self.begin()
-        path = excitation(self.robot, seconds, seed)
+        path = excitation(self.robot, seconds, seed, self.haste)
         self.to(path[0], 1.0)
         n = len(self.home)
         start = self.obs.state[:n].astype(float)

@@ -30,8 +30,9 @@ CAMERA = {
 
 def camera_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
     """{camera_x … camera_roll, fov: (low, high)} of worlds in which the robot's camera is where it was found, by its 95 %
-    intervals; what was not identified is left out. Raises `UnknownName` and `BadValue` for a robot or a camera that the simulator
-    has not."""
+    intervals. What is known no better than by the range of its parameter is left out. A turn that is known too badly to be claimed
+    is kept: the rest of the camera was found together with it. Raises `UnknownName` and `BadValue` for a robot or a camera that
+    the simulator has not."""
     made = robot(found.robot)
     mount = next((m for m in mechanics(made).mounts if m.camera == found.camera and not m.link), None)
     camera = next((c for c in made.cameras if c.name == found.camera), None)
@@ -44,9 +45,9 @@ def camera_ranges(found: CameraCalibration) -> dict[str, tuple[float, float]]:
     values = found.world_params(mount, camera).values
     out: dict[str, tuple[float, float]] = {}
     for name, of in CAMERA.items():
-        e = found.estimates[of]
+        e, p = found.estimates[of], SPACE[name]
         half = (e.high - e.low) / 2
-        if e.identified:
+        if 2 * half <= p.high - p.low:
             out[name] = (values[name] - half, values[name] + half)
     focal = found.estimates.get("f") or found.estimates.get("fy")
     if focal is not None and focal.identified:

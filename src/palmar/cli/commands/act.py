@@ -238,7 +238,8 @@ def print_result(result: RunResult, console: Screen) -> None:
 
 @dataclass(frozen=True)
 class Demo:
-    """The whole life of a policy in about ten minutes on two cores, with a report at the end."""
+    """The whole life of a policy in under ten minutes on two cores, with a report at the end: what a reality takes, and which step
+    wins it back."""
 
     out: Path = Path("demo")
     """Where everything goes. A demo that is there is replaced only with --force."""
