@@ -1,7 +1,7 @@
 """System identification: which parameters make the simulator move as the body in the recordings did.
 
-Least squares on the recorded signals with `mujoco.sysid` (box-constrained Gauss-Newton): the arm's parameters from a free motion
-(`arm_fit.py`), friction from sliding cubes (`slides.py`). What may be claimed is decided in `search.py`.
+The arm's parameters from a free motion (`arm_fit.py`: whitened residuals, instrumental variables), friction from sliding cubes
+(`slides.py`: least squares with `mujoco.sysid`). What may be claimed is decided in `search.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def identify(
     seed: int = 0,
     bounds: Mapping[str, Bounds] | None = None,
 ) -> Identification:
-    """Estimate `parameters` from diagnostic recordings; the others stay nominal. About 15 s on one core.
+    """Estimate `parameters` from diagnostic recordings; the others stay nominal. About 20 s on one core.
 
     bounds: {parameter: (low, high)} of the search where the ordinary ones of `bounds_of` are too narrow: an estimate at a
     bound is reported as not identified.
