@@ -1,12 +1,13 @@
 """What is opened is a file: a pipe, a device, a socket or a folder in its place is named, and not waited for."""
 
+import copy
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from palmar.errors import BadFile, regular_file, regular_files
+from palmar.errors import BadFile, BadValue, UnknownName, check_names, regular_file, regular_files
 
 
 def test_a_file_and_a_place_where_nothing_is_pass(tmp_path: Path) -> None:
@@ -33,6 +34,18 @@ def test_what_is_no_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert f"'{name}' is a {kind}; expected a file. Next: " in str(error.value)
     with pytest.raises(BadFile, match=r"config.json' is a pipe \(FIFO\)"):
         regular_files("full")
+
+
+def test_of_a_long_list_the_nearest_names_are_said_and_where_the_others_are() -> None:
+    known = [f"joint_{i}" for i in range(70)] + ["friction", "stiction"]
+    said = UnknownName("parameter", "frictoin", known, where="docs/list.md")
+    assert str(said).startswith("unknown parameter 'frictoin'. Did you mean 'friction'? Known: friction, stiction")
+    assert (
+        str(said).endswith(" … (72 in all; docs/list.md lists them).") and said.known == known and len(str(said)) < 220
+    )
+    assert str(copy.copy(said)) == str(said)  # as it crosses from a worker
+    with pytest.raises(BadValue, match=r"expected one or more of joint_0, .* … \(72 in all\)\. Next"):
+        check_names("parameter", [], known)
 
 
 @pytest.mark.parametrize(("name", "message"), [("a\0b", "is no name of a file"), ("x" * 300, "file name too long")])

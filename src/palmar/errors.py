@@ -59,30 +59,50 @@ class PolicyUnreachable(RobotFault):
     """The server of a remote policy is not there, was lost, or answers what it must not."""
 
 
-class UnknownName(UserError, LookupError):
-    """A name that is not among the known ones. The message lists them and guesses which was meant.
+MANY, SHOWN = 24, 8
+"""Names that a message lists at most, and of how many of a longer list."""
 
-    alike: how near a known name must be to be guessed, 0 … 1.
+
+class UnknownName(UserError, LookupError):
+    """A name that is not among the known ones. The message lists them and guesses which was meant; of more than `MANY` it names
+    the nearest, and how many there are (`known` holds all).
+
+    alike: how near a known name must be to be guessed, 0 … 1. where: what lists all of them, for a message that does not.
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str], alike: float = 0.5) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], alike: float = 0.5, where: str = "") -> None:
         known = list(known)
         close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=alike)
         meant = next((k for k in known if close and k.lower() == close[0]), None)
         guess = f" Did you mean '{meant}'?" if meant else ""
-        super().__init__(f"unknown {what} '{name}'.{guess} Known: {', '.join(known)}.")
-        self.what, self.name, self.known, self.alike = what, name, known, alike
+        super().__init__(f"unknown {what} '{name}'.{guess} {_listed(name, known, where)}")
+        self.what, self.name, self.known, self.alike, self.where = what, name, known, alike, where
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[object, ...]]:
         """As it crosses from a worker process."""
-        return type(self), (self.what, self.name, self.known, self.alike)
+        return type(self), (self.what, self.name, self.known, self.alike, self.where)
+
+
+def _listed(name: str, known: list[str], where: str) -> str:
+    if len(known) <= MANY:
+        return f"Known: {', '.join(known)}."
+    lower = {k.lower(): k for k in reversed(known)}
+    near = difflib.get_close_matches(name.lower(), list(lower), n=SHOWN, cutoff=0.3)
+    holding = [k for k in lower if len(name) > 2 and name.lower() in k]
+    shown = [lower[k] for k in dict.fromkeys([*near, *holding])][:SHOWN] or known[:SHOWN]
+    return f"Known: {', '.join(shown)} … ({len(known)} in all{f'; {where} lists them' if where else ''})."
+
+
+def some(names: list[str]) -> str:
+    """The names, or the first of many and how many there are."""
+    return ", ".join(names) if len(names) <= MANY else f"{', '.join(names[:SHOWN])} … ({len(names)} in all)"
 
 
 def check_names(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     """Raise `BadValue` when none is named, `UnknownName` for the first that is not among the known."""
     names, known = list(names), list(known)
     if not names:
-        raise BadValue(f"no {what} is named; expected one or more of {', '.join(known)}. Next: name one")
+        raise BadValue(f"no {what} is named; expected one or more of {some(known)}. Next: name one")
     for name in names:
         if name not in known:
             raise UnknownName(what, name, known)

@@ -74,7 +74,7 @@ def test_less_than_the_defaults_certifies_nothing(verdicts, capsys: pytest.Captu
         (["--only", "speed"], "unknown item 'speed'"),
         (["--out", "c.html"], "expected a name for the JSON"),
         (["--verify", "nowhere.json"], "no certificate at 'nowhere.json'"),
-        (["--verify", "c.json", "--evidence", "x"], "--evidence counts only without --verify"),
+        (["--verify", "c.json", "--evidence", "x"], "--evidence x counts only without --verify"),
     ],
 )
 def test_a_mistake_is_told(

@@ -27,8 +27,8 @@ def said(kind: type) -> Iterator[tuple[str, str]]:
     assert isinstance(node, ast.ClassDef)
     for line, after in zip(node.body, node.body[1:], strict=False):
         text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-        if isinstance(line, ast.AnnAssign) and (other := re.match(r"With --([a-z-]+):", str(text))):
-            yield line.target.id, other[1].replace("-", "_")  # type: ignore[union-attr]
+        if isinstance(line, ast.AnnAssign) and (other := re.match(r"With --([a-z-]+(?: [a-z]+)?):", str(text))):
+            yield line.target.id, other[1].replace("-", "_").replace(" ", "=")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -40,7 +40,7 @@ def test_what_the_help_says_is_held(command: str) -> None:
 def test_there_are_such_options() -> None:
     assert len(declared()) > 20
     for command, *pair in declared():
-        assert set(pair) <= {f.name for f in fields(COMMANDS[command])}, (command, pair)  # type: ignore[arg-type]
+        assert {n.partition("=")[0] for n in pair} <= {f.name for f in fields(COMMANDS[command])}, (command, pair)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("command", "name", "other"), declared())
@@ -51,11 +51,39 @@ def test_it_is_refused_alone_and_taken_with_the_other(command: str, name: str, o
     class Given(SimpleNamespace):
         __dataclass_fields__, only_with = kind.__dataclass_fields__, kind.only_with
 
+    other, _, value = other.partition("=")
     alone = Given(**values | {name: "given", other: None})
-    with pytest.raises(BadValue, match=f"--{name.replace('_', '-')} .* counts only with --{other.replace('_', '-')}"):
+    with pytest.raises(
+        BadValue, match=f"--{name.replace('_', '-')} .* counts only with --{other.replace('_', '-')} ?{value}"
+    ):
         check_only_with(alone)
-    setattr(alone, other, "there")
+    setattr(alone, other, value or "there")
     check_only_with(alone)
+
+
+def excluded() -> list[tuple[str, str, str]]:
+    found = [
+        (c, a, b) for c, kind in COMMANDS.items() for a, many in getattr(kind, "only_without", {}).items() for b in many
+    ]
+    assert len(found) > 15
+    return found
+
+
+@pytest.mark.parametrize(("command", "name", "others"), excluded())
+def test_it_is_refused_beside_what_makes_it_say_nothing(command: str, name: str, others: str) -> None:
+    kind: Any = COMMANDS[command]
+    values = {f.name: f.default for f in fields(kind)}
+
+    class Given(SimpleNamespace):
+        __dataclass_fields__, only_without = kind.__dataclass_fields__, kind.only_without
+
+    said = " and ".join(f"--{n}" for n in others.split("+"))
+    beside = Given(**values | {name: "given"} | dict.fromkeys(others.split("+"), "there"))
+    with pytest.raises(BadValue, match=f"--{name.replace('_', '-')} given counts only without {said}. Next: "):
+        check_only_with(beside)
+    for n in others.split("+"):
+        alone = Given(**vars(beside) | {n: values[n]})
+        check_only_with(alone)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +91,28 @@ def test_it_is_refused_alone_and_taken_with_the_other(command: str, name: str, o
     [
         (["collect", "--out", "x", "--patience", "3"], "--patience 3.0 counts only with --correct"),
         (["bench", "--tasks", "reach"], "--tasks reach counts only with --closed-loop"),
+        (["teacher", "--by", "ppo", "--rounds", "2"], "--rounds 2 counts only with --by dagger"),
+        (["calibrate", "--board", "b.png", "--lens", "full"], "--lens full counts only without --board"),
+        (["calibrate", "--board", "b.png", "--no-zeros"], "--no-zeros counts only without --board"),
+        (["calibrate", "--images", ".", "--in-hand"], "--in-hand counts only with --robot: without one the lens alone"),
+        (
+            ["transfer", "shipped", "--body", "twin:0", "--sim", "a.json", "--strength", "0.5"],
+            "counts only without --sim",
+        ),
+        (["collect", "--out", "x", "--stills", "--world", "twin:0"], "--world twin:0 counts only without --stills"),
+        (["collect", "--out", "x", "--beta", "0.5"], "--beta 0.5 counts only with --driver"),
+        (["train", "--data", "x", "--web-share", "0.3"], "--web-share 0.3 counts only with --web"),
+        (["train", "--data", "x", "--correction", "y", "--good-only"], "--good-only counts only without --correction"),
+        (["adapt", "shipped", "--corrections", "x", "--trials", "200"], "--trials 200 counts only with --new"),
+        (["adapt", "x", "--promote", "v1", "--steps", "9"], "--steps 9 counts only without --promote"),
+        (["preflight", "--robot", "arm7", "--execute", "2"], "--execute 2 counts only with --policy"),
+        (["run", "--replay", "x", "--video", "y.mp4"], "--video y.mp4 counts not with --replay"),
+        (
+            ["sysid", "--data", "x.csv", "--known", "y", "--cutoff", "4"],
+            "--cutoff goes with a fit, and --known fits nothing",
+        ),
+        (["progress", "--real", "x", "--demos", "60"], "--demos 60 counts only without --real"),
+        (["certify", "--verify", "c.json", "--episodes", "99"], "--episodes 99 counts only without --verify"),
         (["run", "x", "--mcap", "run.txt"], "--mcap is 'run.txt'; expected a name that ends in .mcap"),
     ],
 )

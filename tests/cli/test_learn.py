@@ -115,6 +115,6 @@ def test_a_correction_of_a_frozen_policy(data, tmp_path, capsys):
     test = ["eval", "--policy", str(out), "--tasks", "reach", "--episodes", "1", "--latency", "0.3", "--realtime"]
     assert main([*test, "--processes", "1", "--json"]) == 0
     assert main([*told, "--recipe", "lora"]) == 2
-    assert "--recipe lora has no meaning with --correction" in capsys.readouterr().err
+    assert "--recipe lora counts only without --correction" in capsys.readouterr().err
     assert main(["train", "--correction", str(tmp_path / "none"), "--data", data, "--out", str(tmp_path / "x")]) == 2
     assert "no checkpoint at" in capsys.readouterr().err

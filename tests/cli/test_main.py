@@ -59,7 +59,7 @@ def test_alone_says_what_to_do_next(capsys: pytest.CaptureFixture[str]) -> None:
         ("don't pick up the red cube", "says what not to do ('not')"),
         ("pick up the red cube and the blue ball", "names 2 objects (red cube, blue ball); expected one"),
         ("", "the instruction is empty; expected what to do"),
-        ("pick up the red cube and throw it", "unknown verb 'throw'. Known: reach, hover"),
+        ("pick up the red cube and throw it", "unknown verb 'throw'. Known: stow, hold, drop"),
         ("dance", "no object in 'dance'. Say for example 'pick up the red cube'"),
     ],
 )
@@ -575,3 +575,28 @@ def test_help_may_be_cut_off_by_who_reads_it():
         )
         os.close(writer)
         assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("module", ["tyro", "palmar.cli.commands.speed", "palmar.train.preflight"])
+def test_who_stops_it_while_it_is_still_read_sees_no_traceback(module: str):
+    """Ctrl-C among the imports: of the command line, of its commands, of the command."""
+    stopped = f"""
+import sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop())
+from palmar.cli import main
+sys.exit(main(["preflight", "--robot", "arm7"]))
+"""
+    done = subprocess.run([sys.executable, "-c", stopped], capture_output=True, text=True)
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_who_stops_it_before_the_command_runs_sees_nothing(monkeypatch, capsys):
+    def stop(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["palmar.cli.main"], "_parsed", stop)
+    assert main(["models"]) == 130 and not capsys.readouterr().err

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from synthetic import episode
 
+from palmar.cli import main
 from palmar.data.reader import Dataset
 from palmar.errors import BadValue
 from palmar.lab import collect as room
@@ -99,6 +101,26 @@ def test_what_is_missing_after_all_tries_is_said(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(room, "record", lambda loaded, job: made_up(loaded, (job[0], job[1] if job[1] < 2 else 2)))
     done = collect(tmp_path / "set", CollectConfig(episodes=4), processes=1, progress=False)
     assert (done.tried, done.saved, done.short) == (4 * TRIES, 2, 2)
+    assert list(done.tries.values()) == [(2, 4 * TRIES)]
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_set_that_is_short_says_which_task_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(loaded: Loaded, job: tuple[CollectConfig, int]) -> Episode:
+        task = job[0].tasks[job[1] % 2]
+        return replace(made_up(loaded, (job[0], 2 if task == "slide" else 0)), task=task)
+
+    monkeypatch.setattr(room, "record", made)
+    words = ["--tasks", "slide", "reach", "--world", "near:0", "--episodes", "4", "--processes", "1"]
+    assert main(["collect", "--out", str(tmp_path / "set"), *words]) == 0
+    words[6] = "9"
+    monkeypatch.setattr(room, "TRIES", 1)
+    assert main(["collect", "--out", str(tmp_path / "more"), *words]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "5 fewer than asked for: too many tries failed (saved: slide 0 of 5)" in said
+    assert "or without the tasks that fail in this world" in said
 
 
 def test_an_expert_takes_over_as_a_person_would() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import websockets.exceptions
+import websockets.sync.client
 from serving import FACE, ROBOT, Counting, seen, serving
 from websockets.sync.client import connect
 
@@ -188,6 +191,23 @@ def test_the_certificate_is_checked(monkeypatch):
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTS / "expired.pem"))
         with pytest.raises(PolicyUnreachable, match="certificate has expired"):
             load_policy(server.address, wait=0.1)
+
+
+def test_a_connection_that_threads_broke_in_its_opening_is_tried_again(monkeypatch):
+    connect, asked = websockets.sync.client.connect, []
+
+    def breaks_once(*args, **options):
+        asked.append(1)
+        if len(asked) == 1:
+            raise websockets.exceptions.ConnectionClosedError(None, None) from ssl.SSLError("internal error")
+        return connect(*args, **options)
+
+    monkeypatch.setattr(websockets.sync.client, "connect", breaks_once)
+    with serving() as server:
+        client = load_policy(server.address)
+        assert client.act(seen()).done == 0.01
+        client.close()
+    assert len(asked) == 2
 
 
 def mutated(rng: np.random.Generator, message: bytes) -> bytes:

@@ -232,6 +232,11 @@ def test_who_believes_another_friction_misses_the_zone(world):
         assert not attempt(world, "slide", seed, true, timeout=6.0, believed=NOMINAL)
 
 
+@pytest.mark.parametrize("roll", [-0.4, 0.4])
+def test_a_puck_comes_to_rest_in_the_zone_of_a_tilted_table(world, roll):
+    assert all(attempt(world, "slide", seed, WorldParams({"table_roll": roll}), timeout=6.0) for seed in range(3))
+
+
 class Misread(World):
     """The encoder of the first joint reads `off` too much [rad], and its servo closes the loop on what it reads."""
 

@@ -119,7 +119,7 @@ def test_a_world_is_a_value():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: WorldParams({"frictoin": 1.0}), "unknown world parameter 'frictoin'. Did you mean 'friction'? Known: li"),
+        (lambda: WorldParams({"frictoin": 1.0}), "unknown world parameter 'frictoin'. Did you mean 'friction'? Known: friction, "),
         (lambda: NOMINAL["masss"], "unknown world parameter 'masss'. Did you mean 'mass'?"),
         (lambda: Randomization(ranges={"fiction": (0, 1)}), "Did you mean 'friction'?"),
         (lambda: Randomization(groups=("visuals",)), "unknown parameter group 'visuals'. Did you mean 'visual'? Known: "),

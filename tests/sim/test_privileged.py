@@ -81,6 +81,25 @@ def test_a_thing_between_the_pads_touches_both(world):
     world.reset()
 
 
+def test_who_is_put_somewhere_is_not_pulled_back(world):
+    """Commands under way are forgotten with the pictures; depth is as late as they are."""
+    home, camera = world.embodiment.home, world.embodiment.cameras[0]
+    params = WorldParams({"action_delay": 3, "image_latency": 4})
+    world.load(world.scenario, params)
+    there = home.copy()
+    there[0] += 0.4
+    world.pose(there, {})
+    before = world.depth(camera)
+    for _ in range(3):
+        world.apply(home)
+    assert world.data.ctrl[0] == pytest.approx(there[0], abs=1e-6)
+    assert np.array_equal(world.depth(camera), before)
+    for _ in range(12):
+        world.apply(home)
+    assert world.data.ctrl[0] == pytest.approx(home[0], abs=1e-6) and not np.array_equal(world.depth(camera), before)
+    world.load(world.scenario)
+
+
 def test_a_reality_tells_none_of_it():
     with pytest.raises(BadValue, match=r"a reality tells no contacts, masses or frictions\. Next"):
         Loaded().world("twin:0", physics=True)

@@ -301,7 +301,7 @@ def test_a_verb_it_does_not_know_is_refused_and_not_left_out(text, verb):
     with pytest.raises((UnknownName, BadValue)) as said:
         parse(text)
     if "then" not in text:  # which is refused as a list
-        assert str(said.value).startswith(f"unknown verb '{verb}'. Known: reach, hover,")
+        assert str(said.value).startswith(f"unknown verb '{verb}'. Known: ") and len(str(said.value)) < 160
 
 
 @pytest.mark.parametrize(

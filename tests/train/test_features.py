@@ -25,7 +25,10 @@ SMALL = replace(imagenet_tiny(), vision=ImagenetConfig(stages=2))
 class Told(Squares):
     """As a recorded set: pictures only where they are asked for. root: where features are kept."""
 
-    looked = 0
+    looked, film = 0, "a"
+
+    def pictures_key(self, camera):
+        return f"{camera} {self.film}"
 
     def batch(self, indices, horizon, images=True, offsets=(0,)):
         raw = super().batch(indices, horizon)
@@ -49,6 +52,19 @@ def test_features_are_computed_once_and_kept_beside_the_set(tmp_path):
     with torch.no_grad():
         tower.stem.bias.add_(1.0)
     FeatureData(data, tower)  # of other weights
+    assert len(list((tmp_path / ".cache").glob("features-front-*.npy"))) == 2
+    data.film = "b"  # the same numbers beside other pictures
+    FeatureData(data, tower)
+    assert len(list((tmp_path / ".cache").glob("features-front-*.npy"))) == 3
+
+
+def test_pictures_of_a_set_without_files_are_told_apart(tmp_path):
+    tower = SMALL.vision.build(0).eval()
+    for turned in (False, True):
+        data = Squares(40)
+        data.root = tmp_path
+        data.images = data.images[:, ::-1].copy() if turned else data.images
+        FeatureData(data, tower)
     assert len(list((tmp_path / ".cache").glob("features-front-*.npy"))) == 2
 
 

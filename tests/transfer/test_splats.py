@@ -185,8 +185,9 @@ def test_a_scan_stands_behind_the_simulators_foreground() -> None:
         world.backdrop = Backdrop(Splats.coloured([post], [0.02] * 3, [RED], 0.95), occludes=occludes)
         middle = world.observe().images["front"][48, 48]
         assert np.array_equal(middle, plain[48, 48]) is not occludes
-    world.backdrop.close()
+    assert world.backdrop._segments
     world.close()
+    assert not world.backdrop._segments  # what it held on the graphics side goes with the world's
 
 
 def test_compositing_keeps_what_it_is_told_to_keep() -> None:

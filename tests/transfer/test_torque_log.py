@@ -51,6 +51,10 @@ def repeated(log, share):
             lambda g: replace(g, q=np.rad2deg(g.q), dq=np.rad2deg(g.dq)),
             r"allows -2\.5 … 2\.5 rad\. Next: --units deg: as degrees",
         ),
+        (
+            lambda g: replace(g, units="deg", q=np.deg2rad(g.q), dq=np.deg2rad(g.dq)),
+            r"as radians they fit the limits of .*expected degrees\. Next: --units rad",
+        ),
         (lambda g: replace(g, dq=np.rad2deg(g.dq)), r"velocity of a is 57\.3 times the change .*degrees a second\?"),
         (lambda g: replace(g, q=g.q + 4.0), r"Next: the robot of the log, and its columns in the order of its joints"),
         (lambda g: replace(g, dq=g.dq[:, ::-1]), r"the velocity of a is .* correlation"),
@@ -63,7 +67,18 @@ def repeated(log, share):
             r"has 20 samples a second; expected 40 or more .* Next: --cutoff 4",
         ),
     ],
-    ids=["degrees", "degrees a second", "other robot", "order", "backwards", "repeated", "gap", "joints", "rate"],
+    ids=[
+        "degrees",
+        "radians",
+        "degrees a second",
+        "other robot",
+        "order",
+        "backwards",
+        "repeated",
+        "gap",
+        "joints",
+        "rate",
+    ],
 )
 def test_a_log_of_something_else_is_refused(log, change, message):
     with pytest.raises(BadValue, match=message):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from palmar import load_policy
 from palmar.cli import main
+from palmar.data.format import read_parquet
 from palmar.data.reader import Dataset
 from palmar.data.writer import DatasetWriter
 from palmar.errors import BadFile, BadValue, UnknownName
@@ -188,6 +189,12 @@ def test_the_command_translates_from_a_data_set_to_a_folder(
     assert not np.allclose(
         after.stats["observation.images.front"]["mean"], before.stats["observation.images.front"]["mean"]
     )
+    key, shown = "observation.images.front", pictures_of(new, "front") / 255
+    rows = read_parquet(next((new / "meta/episodes").rglob("*.parquet"))).to_pylist()
+    for row, episode in zip(rows, after.episodes, strict=True):
+        mine = shown[episode.start : episode.stop].mean((0, 1, 2))
+        assert np.allclose(np.ravel(row[f"stats/{key}/mean"]), mine, atol=0.02)
+        assert np.ravel(row[f"stats/{key}/count"]) == [episode.stop - episode.start]
     with pytest.raises(BadFile, match="is there already"):
         translate_dataset(recorded, new, {})
     with pytest.raises(UnknownName, match="side"):

@@ -41,7 +41,13 @@ Exit codes: 0 it went well; 1 it ran, and the answer is no (not fulfilled, not h
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit code (`ABOUT`)."""
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # before a command runs: one that runs says what is kept
+        return 130
+
+
+def _main(argv: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that has no "…" shows \u2026
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -21,7 +21,8 @@ C = TypeVar("C")
 class Command(Protocol):
     """A frozen dataclass: a field is an option, its docstring the help.
 
-    `only_with`, a class variable where there are any: {option: the option without which it says nothing}.
+    Class variables where there are any. `only_with`: {option: the option without which it says nothing, or OTHER=VALUE for that
+    value of it}. `only_without`: {option: the options beside which it says nothing; A+B for both together}.
     """
 
     @property
@@ -30,15 +31,35 @@ class Command(Protocol):
 
 
 def check_only_with(command: object) -> None:
-    """Raise `BadValue` for an option that was given without the one it counts with (`only_with`)."""
+    """Raise `BadValue` for an option that was given without the one it counts with (`only_with`), or with one that it does not
+    count beside (`only_without`)."""
     pairs: Mapping[str, str] = getattr(command, "only_with", {})
     usual = {f.name: f.default for f in fields(command) if f.name in pairs}  # type: ignore[arg-type]
-    for name, other in pairs.items():
-        if getattr(command, name) != usual[name] and not getattr(command, other):
-            option, needed = (f"--{n.replace('_', '-')}" for n in (name, other))
-            value = getattr(command, name)
-            said = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            raise BadValue(f"{option} {said} counts only with {needed}. Next: leave it out, or give {needed}")
+    for name, needed in pairs.items():
+        other, equals, value = needed.partition("=")
+        there = getattr(command, other)
+        if getattr(command, name) != usual[name] and not (there == value if equals else there):
+            said = f"{_option(other)} {value}".strip()
+            raise BadValue(f"{_given(command, name)} counts only with {said}. Next: leave it out, or give {said}")
+    against: Mapping[str, Sequence[str]] = getattr(command, "only_without", {})
+    usual = {f.name: f.default for f in fields(command) if f.name in against}  # type: ignore[arg-type]
+    for name, others in against.items():
+        for one in others if getattr(command, name) != usual[name] else ():
+            if all(getattr(command, other) for other in one.split("+")):
+                said = " and ".join(_option(other) for other in one.split("+"))
+                raise BadValue(f"{_given(command, name)} counts only without {said}. Next: leave it out, or {said}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _given(command: object, name: str) -> str:
+    """An option as it was written: --vary visual friction, --in-hand, --no-zeros."""
+    value = getattr(command, name)
+    if isinstance(value, bool):
+        return _option(name if value else f"no_{name}")
+    return f"{_option(name)} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 def configured(kind: type[C], command: object, **more: Any) -> C:

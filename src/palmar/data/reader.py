@@ -269,6 +269,10 @@ class Dataset:
             self.cache = False
             return {}
 
+    def pictures_key(self, cam: str) -> str:
+        """Changes with the files that a camera's pictures are in (`cache.Footage.key`), where they lie, and their size."""
+        return Footage(self._clips(cam), self.recorded_sizes[cam], self.image_sizes[cam]).key()
+
     def _clips(self, cam: str) -> list[Clip]:
         """Where each episode's pictures are."""
         key, films = self.roles.images[cam], cam in self._videos

@@ -15,6 +15,7 @@ from palmar.sim import tasks
 from palmar.sim.draws import Worlds
 from palmar.sim.params import NO_RANDOMIZATION, SPACE, Randomization, WorldParams
 from palmar.sim.reality import check_world
+from palmar.sim.space import LISTED
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def condition(words: Sequence[str]) -> tuple[str, Randomization]:
         if not equals:
             raise BadValue(
                 f"condition has '{word}'; expected sim, {':SEED, '.join(GRADES)}:SEED, or NAME=VALUE "
-                f"of {', '.join(SPACE)}. Next: camera_yaw=20"
+                f"of one of {len(SPACE)} world parameters ({LISTED} lists them). Next: camera_yaw=20"
             )
     return "sim", replace(NO_RANDOMIZATION, centre=WorldParams(values))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +108,8 @@ class CollectConfig:
 class Collected:
     """What came of it. tried counts every rollout, saved the episodes written; a failed demonstration is not saved.
 
-    there: episodes that a resumed set held before. short: how many are still missing when the tries ran out.
+    there: episodes that a resumed set held before. short: how many are still missing when the tries ran out. tries: {task:
+    (saved, tried)}.
     """
 
     root: Path
@@ -116,6 +118,7 @@ class Collected:
     frames: int
     there: int = 0
     short: int = 0
+    tries: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def collect(
@@ -136,6 +139,7 @@ def collect(
         Detector.load(config.detector).check_policy(fingerprint(config.driver), config.driver)
     robot = seeing(robot_named(config.robot), config.images)
     tried = saved = frames = 0
+    tries: dict[str, tuple[int, int]] = {}
     columns = (
         TextColumn("collect"),
         BarColumn(),
@@ -155,6 +159,8 @@ def collect(
         shown = bar.add_task("collect", total=config.episodes, completed=there, note="") if bar else None
         for episode in spread(record, Loaded, jobs, processes):
             tried += 1
+            good, n = tries.get(episode.task, (0, 0))
+            tries[episode.task] = good, n + 1
             if not episode.success and (config.driver == "expert" or config.correct):
                 continue
             if config.correct and not any(s.intervention for s in episode.steps):
@@ -162,11 +168,12 @@ def collect(
             writer.add(episode)
             origin.note()
             saved, frames = saved + 1, frames + len(episode.steps)
+            tries[episode.task] = good + 1, n + 1
             if bar and shown is not None:
                 bar.update(shown, completed=there + saved, note=f"{frames} frames · {tried - saved} failed")
             if saved >= wanted:
                 break
-    return Collected(Path(out), tried, saved, frames, there, wanted - saved)
+    return Collected(Path(out), tried, saved, frames, there, wanted - saved, tries)
 
 
 def already(writer: DatasetWriter, seed: int, still: bool) -> tuple[int, int]:

@@ -305,7 +305,7 @@ KINDS: dict[str, type] = {
 def preset(name: str) -> ModelConfig:
     """The configuration called `name`. Raises `UnknownName`."""
     if name not in PRESETS:
-        raise UnknownName("preset", name, PRESETS)
+        raise UnknownName("preset", name, PRESETS, where="palmar models")
     return PRESETS[name]()
 
 

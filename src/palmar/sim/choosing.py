@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from palmar.errors import BadValue, UnknownName
-from palmar.sim.space import GROUPS, SPACE
+from palmar.sim.space import GROUPS, LISTED, SPACE
 
 
 def check_spans(spans: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
@@ -18,7 +18,7 @@ def check_spans(spans: Mapping[str, tuple[float, float]]) -> dict[str, tuple[flo
     out: dict[str, tuple[float, float]] = {}
     for name, (low, high) in spans.items():
         if name not in SPACE:
-            raise UnknownName("world parameter", name, SPACE)
+            raise UnknownName("world parameter", name, SPACE, where=LISTED)
         p = SPACE[name]
         if not (math.isfinite(low) and math.isfinite(high)):
             raise BadValue(f"range of {name} is {low} … {high}; expected finite numbers. Next: {p.low:g} … {p.high:g}")
@@ -47,5 +47,5 @@ def chosen(names: Iterable[str]) -> tuple[str, ...]:
         )
     for word in words:
         if word != "all" and word not in GROUPS and word not in SPACE:
-            raise UnknownName("world parameter or group", word, ["all", *GROUPS, *SPACE])
+            raise UnknownName("world parameter or group", word, ["all", *GROUPS, *SPACE], where=LISTED)
     return tuple(p.name for p in SPACE.values() if {"all", p.group, p.name} & set(words))

@@ -14,7 +14,7 @@ import numpy as np
 from palmar.errors import BadValue, UnknownName
 from palmar.ranges import Strength, check_ranges
 from palmar.sim.choosing import check_spans, chosen
-from palmar.sim.space import GROUPS, SPACE, Group, Param
+from palmar.sim.space import GROUPS, LISTED, SPACE, Group, Param
 
 __all__ = ["GROUPS", "NOMINAL", "NO_RANDOMIZATION", "SPACE", "Group", "Param", "Randomization", "WorldParams"]
 
@@ -31,7 +31,7 @@ class WorldParams:
     def __post_init__(self) -> None:
         for name, value in self.values.items():
             if name not in SPACE:
-                raise UnknownName("world parameter", name, SPACE)
+                raise UnknownName("world parameter", name, SPACE, where=LISTED)
             p = SPACE[name]
             if isinstance(value, bool) or not np.isfinite(value):
                 raise BadValue(
@@ -46,7 +46,7 @@ class WorldParams:
 
     def __getitem__(self, name: str) -> float:
         if name not in SPACE:
-            raise UnknownName("world parameter", name, SPACE)
+            raise UnknownName("world parameter", name, SPACE, where=LISTED)
         return float(self.values.get(name, SPACE[name].nominal))
 
     def replace(self, **values: float) -> WorldParams:

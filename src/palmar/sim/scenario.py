@@ -87,6 +87,17 @@ def check_seed(seed: int, count: int = 1) -> None:
         )
 
 
+def seed_block(first: int, seed: int, size: int) -> int:
+    """Seed of the first table of a run's `seed`: `size` tables are its own, counted from `first` on, so that two runs that
+    differ in their seeds alone share none. Raises `BadValue` where they would reach into those of tests."""
+    most = max(0, (TEST_SEED - first) // size - 1)
+    if not 0 <= seed <= most:
+        raise BadValue(
+            f"seed is {seed}; expected 0 … {most}, each with {size} tables of its own. Next: --seed 0, or smaller rounds"
+        )
+    return first + seed * size
+
+
 def draw(task: Task, split: Split = "seen", seed: int = 0, distractors: int = 2) -> Scenario:
     """The scenario of a seed. Equal arguments give equal scenes; test splits draw from seeds of their own.
 

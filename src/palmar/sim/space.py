@@ -119,6 +119,8 @@ SPACE: dict[str, Param] = {
 
 # Ticks are those of the robot's control rate: at 50 Hz one tick is 20 ms.
 
+LISTED = "docs/realities.md"
+"""Where people find all rows: messages name it instead of the rows."""
 SPREAD = (1.0, -1.0, 0.5, -0.5, 0.25, -0.25, 0.75, -0.75)
 """Which share of a spread each object of a scene takes, the object asked for first."""
 

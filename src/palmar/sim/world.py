@@ -13,12 +13,11 @@ from palmar.errors import BadValue, RobotFault
 from palmar.robot_parts import Camera, Frame
 from palmar.robots import mechanics
 from palmar.robots.arm7 import arm7
-from palmar.sim import camera as cameras
-from palmar.sim import lens, privileged, tasks, truth
+from palmar.sim import boxes, lens, privileged, tasks, truth
 from palmar.sim.actuators import Actuators
 from palmar.sim.decor import Drawn, clutter, shadows
 from palmar.sim.delays import Commands, Frames
-from palmar.sim.derived import ground, item_scale
+from palmar.sim.derived import ground
 from palmar.sim.params import NOMINAL, WorldParams
 from palmar.sim.reality import SIMULATION, Reality
 from palmar.sim.rooms import Viewpoint
@@ -29,7 +28,6 @@ from palmar.sim.space import ZEROS
 from palmar.sim.things import MOVING, half_extent
 from palmar.types import Array, Observation
 
-CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))  # of a cuboid of half sides 1
 UNSTABLE = {
     int(mujoco.mjtWarning.mjWARN_BADQPOS): "positions",
     int(mujoco.mjtWarning.mjWARN_BADQVEL): "speeds",
@@ -184,8 +182,9 @@ class World:
         self._held = self._held + 1 if tasks.task(self.scenario.task).success(self) else 0
 
     def pose(self, command: Array, items: Mapping[int, Array]) -> None:
-        """Put the robot and some things somewhere at once, without physics. command: float64[N] of the channels. items:
-        {index: centre [m]} of things that are free.
+        """Put the robot and some things somewhere at once, without physics. command: float64[N] of the channels, which is also
+        what the servos are asked for from now on; commands and pictures under way are forgotten. items: {index: centre [m]} of
+        things that are free.
 
         Raises `BadValue` for a command that is not finite or outside the limits, and for a thing that stands fast.
         """
@@ -202,7 +201,10 @@ class World:
             self.data.qpos[start : start + 3] = centre
         self.data.qvel[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
-        late = np.random.default_rng([12, self._seed])
+        # one stream for both, as in `reset`, and not the one that began there
+        late = np.random.default_rng([12, self._seed, 1])
+        self._commands = Commands(self.embodiment, self.params, self._actuators.scale, command, late)
+        self._actuators.send(self.data, command)
         self._frames = Frames(self.params, self.embodiment.control_rate, self.data.qpos.copy(), late)
 
     def _check(self, command: Array) -> None:
@@ -226,8 +228,10 @@ class World:
                 )
 
     def close(self) -> None:
-        """Free what is held on the graphics side."""
+        """Free what is held on the graphics side, a backdrop's (its `close`) too. Another look makes it again."""
         self._scenes.close()
+        if close := getattr(self.backdrop, "close", None):
+            close()
 
     def success(self, hold: float | None = None) -> bool:
         """The task's test has held for the last `hold` seconds; None: as long as the parameter `hold` says."""
@@ -323,17 +327,6 @@ class World:
         i = self.model.site(point).id
         return np.array(self.data.site_xpos[i]), np.array(self.data.site_xmat[i]).reshape(3, 3)
 
-    def _base_pose(self) -> tuple[Array, Array] | None:
-        """Where the base of a robot that drives about is; None for one that stands still."""
-        if not self.mechanics.moving:
-            return None
-        i = self.model.body(self.mechanics.moving).id
-        return np.array(self.data.xpos[i]), np.array(self.data.xmat[i]).reshape(3, 3)
-
-    def _seen_from_base(self, p: Array) -> Array:
-        base = self._base_pose()
-        return p if base is None else (p - base[0]) @ base[1]
-
     @property
     def view(self) -> Viewpoint:
         """Where people look at the scene from."""
@@ -346,25 +339,7 @@ class World:
 
     def privileged(self) -> Array:
         """float32[P] in the order of `truth_names`."""
-        s = self.scenario
-        things = {"target": s.target, "goal": s.goal}
-        points = {"target": self.item(s.target), "goal": tasks.task(s.task).goal(self)}
-        if truth.tells_tool(self.embodiment):
-            points["tool"] = self.tcp
-        values = {
-            f"{t}.{axis}": float(x)
-            for t, p in points.items()
-            for axis, x in zip("xyz", self._seen_from_base(p), strict=True)
-        }
-        for c in self.embodiment.cameras:
-            for t, i in things.items():
-                pixel = [0.5, 0.5, 0.0] if i is None else self._pixel(c, i)
-                values |= {f"{c.name}.{t}.{n}": x for n, x in zip(("u", "v", "visible"), pixel, strict=True)}
-        if self.extents:
-            for t, i in things.items():
-                values |= {f"{t}.turn.{n}": x for n, x in zip(("cos", "sin"), self._turn(i), strict=True)}
-                for c in self.embodiment.cameras:
-                    values |= {f"{c.name}.{t}.box.{n}": x for n, x in zip("uvwh", self._seen_box(c, i), strict=True)}
+        values = boxes.values(self)
         if self.physics:
             values |= privileged.values(self)
         return truth.encode(self.truth_names, values)
@@ -379,7 +354,7 @@ class World:
 
     def box(self, camera: Camera, i: int) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) in 0 … 1 of the image, and beyond it: around a thing's projected corners."""
-        return self._boxed(camera, i)[0]
+        return boxes.around(self, camera, i)[0]
 
     def picture(self, camera: str = "front", height: int = 240, width: int = 320) -> Array:
         """A picture for people, without what a camera adds: uint8[height, width, 3]."""
@@ -387,18 +362,21 @@ class World:
 
     def photograph(self, camera: Camera) -> Array:
         """What one camera of the robot sees: uint8[H, W, 3]."""
-        if self._frames.live:
-            picture = self._rendered(self.data, camera)
-        else:
-            stripes = self._frames.shown()
-            parts = [self._rendered(self._laid.at(q), camera) for q in stripes]
-            rows = np.linspace(0, camera.height, len(stripes) + 1).astype(int)
-            picture = np.concatenate([p[a:b] for p, (a, b) in zip(parts, itertools.pairwise(rows), strict=True)])
+        picture = self._in_time(camera, lambda data: self._rendered(data, camera))
         fov = float(self.model.camera(camera.name).fovy[0])
         picture = lens.develop(picture, self.params, self._rng, fov, self.time)
         for fault in self._faults:
             picture = fault.picture(picture, camera, self.time)
         return self.reality.photograph(picture)
+
+    def _in_time(self, camera: Camera, look: Callable[[Any], Array]) -> Array:
+        """What a look [H, W, …] gives of the moment that a camera shows: the present, or one before, stripe by stripe."""
+        if self._frames.live:
+            return look(self.data)
+        stripes = self._frames.shown()
+        parts = [look(self._laid.at(q)) for q in stripes]
+        rows = np.linspace(0, camera.height, len(stripes) + 1).astype(int)
+        return np.concatenate([p[a:b] for p, (a, b) in zip(parts, itertools.pairwise(rows), strict=True)])
 
     def _rendered(self, data: Any, camera: Camera) -> Array:
         """uint8[H, W, 3], before lens and sensor."""
@@ -406,8 +384,10 @@ class World:
         return picture if self.backdrop is None else self.backdrop(self.model, data, camera, picture)
 
     def depth(self, camera: Camera) -> Array:
-        """What a depth camera in its place would measure: float32[H, W], distance from the camera's plane [m]."""
-        seen = self._laid.renderer(camera.height, camera.width).depth(self.data, camera.name)
+        """What a depth camera in its place would measure: float32[H, W], distance from the camera's plane [m]; as late as its
+        picture, row by row."""
+        looks = self._laid.renderer(camera.height, camera.width)
+        seen = self._in_time(camera, lambda data: looks.depth(data, camera.name))
         if noise := self.params["depth_noise"]:
             seen = seen + self._rng.normal(0, noise, seen.shape).astype(np.float32)
         return np.maximum(seen, 0.0)
@@ -418,52 +398,3 @@ class World:
             return self._around
         things = [(self.item(i), float(half_extent(x)[0])) for i, x in enumerate(self.scenario.items)]
         return self._around + shadows(tasks.task(self.scenario.task).scene.room, self.params, things)
-
-    def _pixel(self, c: Camera, i: int) -> list[float]:
-        """u, v, visible of an item: inside the picture and the first thing on the line of sight."""
-        body = self._bodies[i]
-        point = self.data.xpos[body]
-        u, v, depth = cameras.project(self.data, self.model, c, point, self._bend)
-        inside = depth > 0 and 0 <= u <= 1 and 0 <= v <= 1
-        if inside:
-            eye = self.data.cam_xpos[self.model.camera(c.name).id]
-            hit = np.zeros(1, np.int32)
-            mujoco.mj_ray(self.model, self.data, eye, point - eye, None, 1, -1, hit)
-            inside = hit[0] >= 0 and self.model.geom_bodyid[hit[0]] == body
-        return [float(np.clip(u, 0, 1)), float(np.clip(v, 0, 1)), float(inside)]
-
-    @property
-    def _bend(self) -> tuple[float, float]:
-        return self.params["lens_k1"], self.params["lens_k2"]
-
-    def _corners(self, i: int) -> Array:
-        """float64[8, 3] of the cuboid around a thing, base frame [m]. A destination's origin is its foot."""
-        item = self.scenario.items[i]
-        foot = item.kind.foot
-        half = half_extent(item) * (1.0 if foot else item_scale(i, self.params))
-        lift = np.array([0, 0, half[2]]) if foot else np.zeros(3)
-        return self.item(i) + (CORNERS * half + lift) @ self.rotation(i).T
-
-    def _boxed(self, camera: Camera, i: int) -> tuple[tuple[float, float, float, float], float]:
-        """The box around a thing, and how far before the lens its nearest corner is [m]."""
-        u, v, depth = cameras.project(self.data, self.model, camera, self._corners(i), self._bend)
-        return (float(u.min()), float(v.min()), float(u.max()), float(v.max())), float(depth.min())
-
-    def _seen_box(self, camera: Camera, i: int | None) -> list[float]:
-        """u, v, w, h of the part that lies in the picture; zeros when there is none, or the thing is at the lens."""
-        if i is None:
-            return [0.0] * 4
-        around, depth = self._boxed(camera, i)
-        left, top, right, bottom = (min(max(x, 0.0), 1.0) for x in around)
-        if depth < 0.01 or right <= left or bottom <= top:
-            return [0.0] * 4
-        return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-
-    def _turn(self, i: int | None) -> list[float]:
-        """cos 4ψ, sin 4ψ of the yaw ψ of whichever axis of the thing lies flattest; zeros for nothing and for round things."""
-        if i is None or not self.scenario.items[i].kind.square:
-            return [0.0, 0.0]
-        axes = self.rotation(i)
-        x, y = axes[:2, np.abs(axes[2]).argmin()]
-        yaw = np.arctan2(y, x)
-        return [np.cos(4 * yaw), np.sin(4 * yaw)]

@@ -18,6 +18,8 @@ from palmar.ranges import Processes
 from palmar.train.loop import train
 from palmar.train.request import TrainRequest
 
+SEEDS_APART = 1_000_003
+"""Of the trainings of two rounds: so that no round is drawn as one of a run whose seed is the next."""
 Fall = Literal["exponential", "linear", "none"]
 
 
@@ -55,6 +57,11 @@ class Dagger:
 
     def first_seed(self, i: int) -> int:
         return self.seed + (i - 1) * 10 * self.episodes
+
+    @staticmethod
+    def tables(demos: int, rounds: int, episodes: int) -> int:
+        """How many seeds of tables a run takes: ten an episode, for those that fail."""
+        return 10 * (demos + rounds * episodes)
 
 
 class Gather(Protocol):
@@ -96,7 +103,7 @@ def dagger(
         if i > 0:
             folder, beta = root / f"data-{i:02d}", plan.share(i)
             sets.append(gather(folder, done[-1].checkpoint, beta, plan.first_seed(i), plan.episodes))
-        config = replace(request.config, seed=request.config.seed + i)
+        config = replace(request.config, seed=request.config.seed + SEEDS_APART * i)
         this = replace(request, data=tuple(sets), config=config)
         if i > 0 and not plan.scratch:
             this = replace(this, init=done[-1].checkpoint, new_normalizer=plan.refit, pretrained=None)

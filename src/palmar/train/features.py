@@ -28,6 +28,7 @@ from palmar.train.request import TrainRequest
 from palmar.types import Array
 
 AT_ONCE = 32  # pictures
+SEEN = 64  # pictures that tell a set without files from another
 
 
 class FeatureData:
@@ -88,7 +89,7 @@ class FeatureData:
         root = getattr(self.source, "root", None)
         if root is None:
             return self._computed(camera, encoder, np.empty(shape, np.float16))
-        file = Path(root) / FOLDER / f"features-{camera}-{self._key(encoder, shape)}.npy"
+        file = Path(root) / FOLDER / f"features-{camera}-{self._key(camera, encoder, shape)}.npy"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             half = file.with_name(f"{file.name}.{os.getpid()}.tmp")
@@ -102,14 +103,26 @@ class FeatureData:
         kept: Array = np.load(file, "r", allow_pickle=False)
         return kept
 
-    def _key(self, encoder: Any, shape: tuple[int, ...]) -> str:
-        """Changes with the tower's weights, the size of the pictures, and the frames."""
+    def _key(self, camera: str, encoder: Any, shape: tuple[int, ...]) -> str:
+        """Changes with the tower's weights, the size of the pictures, the numbers of the frames, and their pictures."""
         digest = hashlib.blake2b(repr((shape, self.image_sizes)).encode(), digest_size=12)
         for name, tensor in encoder.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         for values in (self.source.states, self.source.actions):
             digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update(self._pictured(camera))
         return digest.hexdigest()
+
+    def _pictured(self, camera: str) -> bytes:
+        """Of the files that the pictures are in; of `SEEN` pictures over the set where a source names no files."""
+        inner: Any = self.source
+        while not hasattr(inner, "pictures_key") and hasattr(inner, "source"):
+            inner = inner.source
+        if hasattr(inner, "pictures_key") and len(inner) == len(self.source):
+            key: str = inner.pictures_key(camera)
+            return key.encode()
+        rows = np.unique(np.linspace(0, len(self.source) - 1, min(SEEN, len(self.source))).round().astype(np.int64))
+        return np.ascontiguousarray(self.source.batch(rows, 1)["images"][camera]).tobytes()
 
     @torch.no_grad()
     def _computed(self, camera: str, encoder: Any, out: Array) -> Array:

@@ -17,6 +17,7 @@ from palmar.data.mapped import interface_of
 from palmar.data.mixture import Group, Mixture, check_alike
 from palmar.data.quality import check_numbers
 from palmar.data.split import episode_digests
+from palmar.data.trained_tasks import task_names
 from palmar.errors import BadValue
 from palmar.mapping import Interface
 from palmar.models.base import Batch, Labels, pixels
@@ -117,6 +118,9 @@ class Feed:
         self.trained_on = tuple(
             acted[wholes[j][0]] for j in sorted(order[held:])
         )  # by content, for `data.split.held_out`
+        self.trained_tasks = task_names(
+            e for s in self.sets for e in s.episodes if e.success is not False or not success_only
+        )
         self.training = np.sort(np.concatenate([self.moving, *stills]))
         self.tasks = list(dict.fromkeys(t for s in self.sets for t in s.tasks))
         self._task_of = [np.array([self.tasks.index(t) for t in s.tasks], np.int64) for s in self.sets]

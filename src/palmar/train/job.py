@@ -16,6 +16,7 @@ from palmar.data.language import Paraphrases, Wordings
 from palmar.data.mapped import interface_of
 from palmar.data.normalize import Normalizer
 from palmar.data.split import OTHERS, said_episodes
+from palmar.data.trained_tasks import said_tasks
 from palmar.mapping import Interface
 from palmar.models import checkpoint
 from palmar.models.assets import without_names
@@ -43,7 +44,7 @@ class Job:
     """Everything a run needs that does not change, and the run. normalizers: as a checkpoint holds them, those of robots
     that --init knew and that are not trained now among them. root: what gathers sharded weights. notes: what was
     done that a person should know, in words. trained_on: digests of the episodes seen, those of --init among them
-    (`data.split`)."""
+    (`data.split`). trained_tasks: names of the tasks, likewise (`data.trained_tasks`)."""
 
     robots_data: tuple[RobotData, ...]
     run: Run
@@ -57,6 +58,7 @@ class Job:
     root: nn.Module | None = None
     notes: Sequence[str] = ()
     trained_on: Sequence[str] = ()
+    trained_tasks: Sequence[str] = ()
 
     @classmethod
     def start(cls, request: TrainRequest, folder: Path | None = None) -> Job:
@@ -134,12 +136,14 @@ class Job:
         }  # fmt: skip
         seen = () if init is None else said_episodes(checkpoint.read_config(init)[3])
         seen = (OTHERS,) if seen is None else seen
+        earlier = () if init is None else said_tasks(checkpoint.read_config(init)[3])
         bind = getattr(request.objective, "bound", None)  # a teacher's chunk is compared in the student's scale
         objective: Objective = request.objective if bind is None else bind(robots_data[0].action)
         return cls(
             tuple(robots_data), Run(model, config, recipe), model_config, interface, normalizers, about, request.web,
             objective, root=root, notes=notes,
             trained_on=list(dict.fromkeys([*seen, *(d for robot_data in robots_data for d in robot_data.feed.trained_on)])),
+            trained_tasks=sorted({*earlier, *(t for robot_data in robots_data for t in robot_data.feed.trained_tasks)}),
         )  # fmt: skip
 
     @property

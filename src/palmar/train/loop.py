@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from palmar.console import say
 from palmar.data.split import TRAINED_ON
+from palmar.data.trained_tasks import TASKS
 from palmar.models import checkpoint
 from palmar.train.checks import check_shard
 from palmar.train.feed import ahead, rng_of
@@ -295,6 +296,7 @@ class Loop:
             "frames": sum(len(robot_data.feed.training) for robot_data in job.robots_data),
             "recipe": run.recipe.name,
             TRAINED_ON: list(job.trained_on),
+            TASKS: list(job.trained_tasks),
         }
         run.save(self.folder / STATE, job.about, leads)  # first: a checkpoint without it could not be gone on from
         weights = run.averaged(leads)

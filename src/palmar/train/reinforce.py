@@ -18,6 +18,7 @@ from gymnasium import spaces
 
 from palmar.data.normalize import Normalizer
 from palmar.data.privileged import PREFIX, without_pictures
+from palmar.data.trained_tasks import TASKS
 from palmar.errors import BadValue, need
 from palmar.mapping import Interface
 from palmar.models import checkpoint
@@ -139,7 +140,9 @@ def reinforce(trial: Reinforce, out: str | Path, watch: Callable[[dict[str, floa
             policy_kwargs={"net_arch": list(trial.hidden), "log_std_init": float(np.log(trial.spread))},
         )  # fmt: skip
         learner.learn(trial.steps, callback=Told())
-        folder = export(learner, normal, table, out, {"reinforce": asdict(trial), "step": trial.steps})
+        folder = export(
+            learner, normal, table, out, {"reinforce": asdict(trial), "step": trial.steps, TASKS: [trial.task]}
+        )
     normal.close()
     return folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from palmar.errors import BadFile, UnknownName, regular_file
 from palmar.sim.params import GROUPS, SPACE, Group, Randomization, WorldParams
+from palmar.sim.space import LISTED
 
 
 @dataclass(frozen=True)
@@ -94,5 +95,5 @@ class Identification:
             ) from None
         for name in found.estimates:
             if name not in SPACE:
-                raise UnknownName("world parameter", name, SPACE)
+                raise UnknownName("world parameter", name, SPACE, where=LISTED)
         return found

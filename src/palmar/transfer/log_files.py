@@ -141,7 +141,7 @@ def _stray(column: str, joints: Sequence[str], first: int) -> bool:
 def _in_si(log: TorqueLog, units: AngleUnit) -> TorqueLog:
     if units == "rad":
         return log
-    return replace(log, q=np.deg2rad(log.q), dq=None if log.dq is None else np.deg2rad(log.dq))
+    return replace(log, units=units, q=np.deg2rad(log.q), dq=None if log.dq is None else np.deg2rad(log.dq))
 
 
 def _timed(columns: dict[str, Array], path: Path) -> tuple[Array, dict[str, Array]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from palmar.embodiments import Embodiment
+from palmar.links import Mechanics
 from palmar.robots import mechanics
 from palmar.robots.arm7 import GRIPPER_WIDTH
 from palmar.sim.params import WorldParams
@@ -17,16 +18,20 @@ from palmar.transfer.search import GRAVITY
 from palmar.types import Array
 
 SPIN = 2.0  # the swing turns the cube as it turns the hand [rad/s]
+NONE = slice(0, 0)
 ARM = ("gain", "damping", "link_mass", "action_delay", GRAVITY)
 
 
-def arm_model(robot: Embodiment, values: Mapping[str, float], timestep: float = 0.004) -> Any:
-    """The arm alone, compiled with the parameters of `ARM` in `values`. No constraints: nothing is touched."""
+def arm_model(
+    robot: Embodiment, values: Mapping[str, float], timestep: float = 0.004, parts: Mechanics | None = None
+) -> Any:
+    """The arm alone, compiled with the parameters of `ARM` in `values`. No constraints: nothing is touched. parts: the robot's,
+    where they are known already."""
     spec = new_spec(timestep)
     add_robot(
         spec,
         robot,
-        mechanics(robot),
+        parts or mechanics(robot),
         WorldParams({k: v for k, v in values.items() if k in ("gain", "damping", "link_mass")}),
     )
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONSTRAINT
@@ -53,23 +58,29 @@ def simulate_arm(
     command: Array,
     start: Array,
     noise: Array | None = None,
+    unlimited: slice = NONE,
 ) -> tuple[Array, Array]:
     """Joint angles [K, R, T, J] [rad] and velocities [rad/s] one tick after each command, for K candidate parameter sets.
 
-    command: [T, J+1]. start: [J] where the arm rests first. noise: [R, T, J] added to the commands as they arrive [rad] (R = 1
-    without): added before, a part of a tick of delay would blend it with its neighbour and make it weaker.
+    command: [T, J+1]. start: [J] where the arm rests first. noise: [R, T, J], or [K, R, T, J], added to the commands as they
+    arrive [rad] (R = 1 without): added before, a part of a tick of delay would blend it with its neighbour and make it weaker.
+    unlimited: joints whose motors have no limit of torque here.
     """
     from mujoco import rollout
 
     J, T = len(start), len(command)
     noise = np.zeros((1, T, J)) if noise is None else noise
-    models = [arm_model(robot, c) for c in candidates]
+    noise = np.broadcast_to(noise, (len(candidates), *noise.shape[-3:]))
+    parts = mechanics(robot)
+    models = [arm_model(robot, c, parts=parts) for c in candidates]
+    for m in models:
+        m.actuator_forcerange[unlimited] *= 1e3
     m = models[0]
     substeps = round(1.0 / robot.control_rate / m.opt.timestep)
     ctrl = command.astype(float)
     ctrl[:, J] *= GRIPPER_WIDTH / 2
     late = np.stack([delayed(ctrl, c.get("action_delay", 0.0)) for c in candidates])
-    arrived = np.repeat(late[:, None], len(noise), axis=1)  # [K, R, T, J+1]
+    arrived = np.repeat(late[:, None], noise.shape[1], axis=1)  # [K, R, T, J+1]
     arrived[..., :J] += noise
     arrived = arrived.reshape(-1, T, J + 1)
     data = mujoco.MjData(m)
@@ -78,10 +89,10 @@ def simulate_arm(
     state = np.empty(size)
     mujoco.mj_getState(m, data, state, mujoco.mjtState.mjSTATE_FULLPHYSICS)
     states, _ = rollout.rollout(
-        [m for m in models for _ in range(len(noise))], data, np.tile(state, (len(arrived), 1)),
+        [m for m in models for _ in range(noise.shape[1])], data, np.tile(state, (len(arrived), 1)),
         np.repeat(arrived, substeps, axis=1),
     )  # fmt: skip
-    ticks = states[:, substeps - 1 :: substeps].reshape(len(candidates), len(noise), T, -1)
+    ticks = states[:, substeps - 1 :: substeps].reshape(*noise.shape[:3], -1)
     nq = m.nq
     return ticks[..., 1 : 1 + J], ticks[..., 1 + nq : 1 + nq + J]
 

@@ -25,7 +25,7 @@ class TorqueLog:
     """J joints, T samples in the order of time.
 
     time: float[T] [s]. q, dq, torque: float[T, J] in rad and N·m (m and N of joints that slide); dq None where none was recorded.
-    source: where it is from. notes: what was mended.
+    source: where it is from. notes: what was mended. units: of the positions before they were converted.
     """
 
     time: Array
@@ -35,6 +35,7 @@ class TorqueLog:
     dq: Array | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
+    units: AngleUnit = "rad"
 
     def __post_init__(self) -> None:
         T, J = self.q.shape if self.q.ndim == 2 else (0, 0)
@@ -147,6 +148,13 @@ def check_log(log: TorqueLog, arm: SerialArm, cutoff: float) -> TorqueLog:
 def _check_positions(log: TorqueLog, arm: SerialArm, where: str) -> None:
     turning = ~np.array(arm.chain.slides)
     low, high = arm.lower - BEYOND, arm.upper + BEYOND
+    told = np.where(turning, np.rad2deg(log.q), log.q)
+    if log.units == "deg" and turning.any() and ((told >= low) & (told <= high)).all():
+        most = np.abs(told[:, turning]).max()
+        raise BadValue(
+            f"{where}: positions as degrees go to {most:.3g}° at most, and as radians they fit the limits of {arm.robot}; expected "
+            "degrees. Next: --units rad, or a log with larger motions"
+        )
     out = ((log.q < low) | (log.q > high)).any(0)
     if not out.any():
         return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from palmar.errors import BadFile, BadValue, UnknownName, need, regular_file
+from palmar.files import write_bytes, write_text
 from palmar.models.translation import ColourMap, PictureNet, Translator
 from palmar.pictures import fit
 from palmar.transfer.cycle import CycleConfig, train_cycle
@@ -156,29 +157,61 @@ def translate_dataset(source: str | Path, out: str | Path, translators: Mapping[
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(root, part, ignore=shutil.ignore_patterns(".cache"))
     count = 0
-    new: dict[str, Any] = {}
+    new: dict[str, list[st.Stats]] = {}  # of each episode
     for camera, translator in translators.items():
         key = dataset.roles.images[camera]
-        shown: list[Array] = []
+        of: dict[int, st.Stats] = {}
         for path in dict.fromkeys(files.films[key].path for files in dataset.layout.episodes):
             frames = [translator(f) for _, f in video.decode(path, 0.0, video.count_frames(path), dataset.fps)]
             (part / path.relative_to(root)).write_bytes(video.encode(frames, dataset.fps))
-            shown += frames[:: max(1, len(frames) // 50)]
+            for i, files in enumerate(dataset.layout.episodes):
+                if files.films[key].path == path:
+                    first = round(files.films[key].at * dataset.fps)
+                    of[i] = st.of_images(frames[first : first + files.length])
             count += len(frames)
-        new[key] = st.of_images(shown)
+        new[key] = [of[i] for i in sorted(of)]
     _restate(part, new)
     part.replace(target)
     return count
 
 
-def _restate(root: Path, new: Mapping[str, Any]) -> None:
-    """The statistics of the pictures that changed, where the set keeps some."""
+def _restate(root: Path, new: Mapping[str, Sequence[Mapping[str, Array]]]) -> None:
+    """The statistics of the pictures that changed, of each episode and of the set, where it keeps some. new: by feature, of every
+    episode in their order."""
     import json
 
+    from palmar.data import format as fmt
     from palmar.data import stats as st
 
-    file = root / "meta" / "stats.json"
+    file = root / fmt.STATS
     if file.exists():
         told = json.loads(file.read_text("utf-8"))
-        told |= {k: v for k, v in st.to_lists(new).items() if k in told}
-        file.write_text(json.dumps(told))
+        told |= {k: st.to_lists({k: st.merge(v)})[k] for k, v in new.items() if k in told and v}
+        write_text(file, json.dumps(told))
+    for file in sorted((root / "meta" / "episodes").rglob("*.parquet")):
+        _restate_rows(file, new)
+    file = root / "meta" / "episodes_stats.jsonl"  # of LeRobotDataset v2.1
+    if file.exists():
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
+        for row in rows:
+            there = row.get("stats", {})
+            at = int(row["episode_index"])
+            there |= {k: st.to_lists({k: v[at]})[k] for k, v in new.items() if k in there}
+        write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _restate_rows(file: Path, new: Mapping[str, Sequence[Mapping[str, Array]]]) -> None:
+    """In a file of meta/episodes: its columns stats/FEATURE/STATISTIC, in their types."""
+    import pyarrow as pa
+
+    from palmar.data import format as fmt
+    from palmar.data import stats as st
+
+    table = fmt.read_parquet(file)
+    episodes = table.column("episode_index").to_pylist()
+    for at, column in enumerate(table.column_names):
+        feature, stat = st.stat_of(column) or ("", "")
+        if feature in new and all(stat in new[feature][i] for i in episodes):
+            values = [np.asarray(new[feature][i][stat]).tolist() for i in episodes]
+            table = table.set_column(at, column, pa.array(values, table.schema.field(at).type))
+    write_bytes(file, fmt.parquet_bytes(table))

@@ -177,6 +177,7 @@ class Run:
             "slowing",
             "seed",
             "timeout",
+            "video",
             "blackbox",
             "watchdog",
             "deadman",

@@ -70,7 +70,16 @@ class Adapt:
     """With --promote: the certificate of that version."""
     json: bool = False
     """One JSON object with every figure on stdout."""
-    only_with: ClassVar = {"certificate": "promote"}
+    only_with: ClassVar = {
+        "certificate": "promote",
+        **{n: "new" for n in ("old", "tasks", "trials", "table_seed", "timeout", "margin", "processes")},
+    }
+    only_without: ClassVar = {
+        n: ("promote",)
+        for n in (
+            "corrections", "replay", "out", "new", "part", "steps", "lr", "corrected_frames", "replay_frames", "seed", "certified",
+        )
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         if self.promote:

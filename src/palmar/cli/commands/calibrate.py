@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from rich.table import Table
 
@@ -79,6 +79,10 @@ class Calibrate:
     """Replace the file of --out or --board when it is there."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_without: ClassVar = {
+        **{n: ("board",) for n in ("robot", "camera", "in_hand", "frame", "lens", "zeros", "out")},
+        "views": ("board", "images"), "seed": ("board", "images", "data"),
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         from palmar.transfer.marker_board import MarkerBoard
@@ -95,6 +99,13 @@ class Calibrate:
             )
         if self.world and self.robot not in ("", "arm7"):
             raise BadValue(f"--robot is '{self.robot}'; --world has arm7 alone. Next: leave --robot out")
+        if self.images and not self.robot:
+            for name in ("in_hand", "frame"):
+                if value := getattr(self, name):
+                    said = "--in-hand" if value is True else f"--{name} {value}"
+                    raise BadValue(
+                        f"{said} counts only with --robot: without one the lens alone is calibrated. Next: --robot, or leave it out"
+                    )
         if self.board:
             return self._draw(console, board)
         from palmar.transfer.calibration import CalibrationConfig, calibrate
@@ -158,9 +169,12 @@ class Calibrate:
             from palmar.transfer.board_world import BoardWorld
 
             world = BoardWorld(board, "table" if self.in_hand else "hand", reality=reality(self.world))
-            world.load_board(seed=self.seed)
-            drive = BoardDrive(world, board, config, say)
-            return drive.collect(self.views, self.seed), world.embodiment, {}, {}
+            try:
+                world.load_board(seed=self.seed)
+                drive = BoardDrive(world, board, config, say)
+                return drive.collect(self.views, self.seed), world.embodiment, {}, {}
+            finally:
+                world.close()
         from palmar.runtime.bodies.find import find_body
         from palmar.runtime.undisturbed import ended_by_signals
 

@@ -86,6 +86,10 @@ class Collect:
         "patience": "correct", "detector": "correct", "body": "teleop", "instruction": "teleop", "names": "teleop",
         "longest": "teleop", "watchdog": "teleop", "widen": "identified",
     }  # fmt: skip
+    only_without: ClassVar = {
+        "patience": ("detector",),
+        **{n: ("stills",) for n in ("robot", "tasks", "driver", "beta", "correct", "world")},
+    }
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()
@@ -117,8 +121,10 @@ class Collect:
         if done.saved or done.there:
             console.print(f"Next: palmar inspect {done.root}")
         if done.short:
-            more = "fewer than asked for: too many tries failed. Next: --resume with another --seed"
-            console.print(styled("[yellow]{} {}", done.short, more))
+            of = ", ".join(f"{task} {good} of {n}" for task, (good, n) in done.tries.items() if good < n)
+            more = f"fewer than asked for: too many tries failed{f' (saved: {of})' if of else ''}"
+            other = "" if self.world == "sim" else ", or without the tasks that fail in this world (docs/robots.md)"
+            console.print(styled("[yellow]{} {}. Next: --resume with another --seed{}", done.short, more, other))
         return int(done.short > 0), {"root": str(done.root)} | {
             n: getattr(done, n) for n in ("saved", "there", "tried", "frames", "short")
         }
@@ -144,6 +150,11 @@ class Collect:
                     f"--{name} {said} counts only in plain simulation; world '{self.world}' has parameters of its own. Next: leave "
                     "one of the two out"
                 )
+        if self.beta and self.driver == "expert":
+            raise BadValue(
+                f"--beta {self.beta:g} counts only with --driver, a policy that drives the other episodes. Next: --driver "
+                "shipped, or no --beta"
+            )
         if self.teleop and not self.body:
             raise BadValue(
                 "--teleop drives no body; expected one. Next: --body module:Class, or --body mock: to try it"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -89,6 +91,15 @@ class Eval:
         from palmar.sim.params import randomized
 
         config = configured(EvalConfig, self, randomization=randomized(self.strength, self.vary))
+        strange = never_trained(self.policy, config.tasks)
+        if strange:
+            console.print(
+                styled(
+                    "[yellow]{} was never trained on {}, by what its checkpoint says.[/]",
+                    self.policy,
+                    ", ".join(strange),
+                )
+            )
         results = evaluate(config, self.processes, progress=not self.json)
         if self.out:
             results.save(self.out)
@@ -100,7 +111,7 @@ class Eval:
                 rates[0].stylize("bold" if task == "all" else "")
                 table.add_row(split if task == "all" else "", task, *rates, end_section=task == config.tasks[-1])
         console.print(table)
-        figures = results.to_dict()
+        figures = results.to_dict() | {"never_trained": list(strange)}
         seconds = "–" if figures["seconds_median"] is None else f"{figures['seconds_median']:.1f} s"
         met = {t.world for t in results.trials}
         worlds = f"{self.world} ({len(met)} met)" if met != {self.world} else self.world
@@ -134,6 +145,25 @@ class Eval:
                 raise BadValue(
                     f"--{name} counts in simulation only, and not with --data. Next: leave --{name} out, or see palmar eval --help"
                 )
+
+
+def never_trained(policy: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    """Those of the tasks that no episode of the policy's training was of; none for what is no checkpoint of palmar, and for one
+    that does not say."""
+    from palmar.data.trained_tasks import never_trained as untold
+    from palmar.errors import PalmarError
+    from palmar.sim import tasks as simulated
+
+    if policy == "expert" or find_spec("torch") is None:
+        return ()
+    from palmar.models.checkpoint import read_config
+    from palmar.policy import checkpoint_of
+
+    try:
+        info = read_config(checkpoint_of(policy))[3]
+    except PalmarError:  # an exported or translated policy, a server, or nothing, which `evaluate` tells
+        return ()
+    return untold(info, tasks, simulated.names())
 
 
 @dataclass(frozen=True)

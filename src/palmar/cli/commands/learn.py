@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from rich.table import Column, Table
 from tyro.conf import Positional
@@ -100,6 +100,15 @@ class Train(TrainSettings):
     """Trackers that get every logged row, beside metrics.jsonl."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"web_share": "web"}
+    only_without: ClassVar = {
+        n: ("correction",)
+        for n in (
+            "preset", "recipe", "minutes", "image_size", "horizon", "validation", "temperature", "weights", "web", "web_share",
+            "others", "good_only", "freeze", "frozen_features", "accumulate", "patience", "device", "shard", "init",
+            "new_normalizer", "pretrained", "resume", "track",
+        )
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         from palmar.robots import robots
@@ -136,10 +145,6 @@ class Train(TrainSettings):
         from palmar.train.prepare import check_data, correction_data
 
         base = str(self.correction)
-        usual = {f.name: f.default for f in fields(self)}
-        for name in ("preset", "init", "pretrained", "minutes", "recipe", "web", "others", "shard", "resume"):
-            if getattr(self, name) != usual[name]:
-                raise BadValue(f"--{name} {getattr(self, name)} has no meaning with --correction. Next: leave it out")
         check_data(self)
         check_policy(base)
         self._check_out()
@@ -224,15 +229,16 @@ class Preflight:
     data: Path | None = None
     """Folder of a LeRobot data set, v2.0 to v3."""
     keys: tuple[str, ...] = ()
-    """Which of its features are what, where that is not clear: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
+    """With --data: which of its features are what: state=FEATURE action=FEATURE images.CAMERA=FEATURE."""
     policy: str | None = None
     """Checkpoint folder, or "shipped"."""
     robot: str | None = None
     """A robot palmar knows, such as arm7."""
     execute: Count = 4
-    """Actions that are to be carried out of each chunk."""
+    """With --policy: actions that are to be carried out of each chunk."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"keys": "data", "execute": "policy"}
 
     def run(self, console: Screen) -> Answer:
         from palmar.data.reader import Dataset

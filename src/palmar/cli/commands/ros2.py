@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from palmar.cli.shared import Answer, configured, one_thread
 from palmar.console import Screen, styled
@@ -47,9 +47,10 @@ class Ros2:
     monitor: bool = True
     """Drive only while the safety monitor is heard."""
     silence: Seconds = 1.0
-    """How long the safety monitor may be silent [s]."""
+    """With --monitor: how long the safety monitor may be silent [s]."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {"silence": "monitor"}
 
     def run(self, console: Screen) -> Answer:
         from palmar.description.find import find_robot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from palmar.ranges import Range, Seed
 
 Frames = Annotated[int, Range(0, 10**9)]
 Cutoff = Annotated[float, Range(0.1, 1000, unit="Hz")]
+FITTED = ("fit", "out", "plot", "torques", "cutoff")
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class SysId:
     units: Literal["rad", "deg"] = "rad"
     """With --data: of positions and velocities in the log."""
     torques: Literal["joint", "motor"] = "joint"
-    """With --data: measured behind the gear, or the motor's own, which hold what accelerates its rotor."""
+    """With --data, of a fit: measured behind the gear, or the motor's own, which hold what accelerates its rotor."""
     without_tool: bool = False
     """With --data: the robot's hand was not mounted."""
     frame: str = ""
     """With --data: the frame that the arm leads to, of a robot with several."""
     cutoff: Cutoff = 8.0
-    """With --data: torques and motions are compared below this frequency [Hz]."""
+    """With --data, of a fit: torques and motions are compared below this frequency [Hz]."""
     episode: Frames = 0
     """With --data: which episode of a data set."""
     topic: str = "/joint_states"
@@ -75,8 +76,12 @@ class SysId:
         """Raise `BadValue` for options that do not go together."""
         if self.data is not None and self.twin != type(self).twin:
             raise BadValue("--twin counts without --data, of a simulated twin. Next: leave --twin out")
-        if self.known is not None and (stray := [n for n in ("fit", "out", "plot") if getattr(self, n)]):
+        if self.known is not None and (stray := self._of_a_fit()):
             raise BadValue(f"--{stray[0]} goes with a fit, and --known fits nothing. Next: leave one of the two out")
+
+    def _of_a_fit(self) -> list[str]:
+        """Names of the options that were given and count in a fit alone."""
+        return [f.name for f in fields(self) if f.name in FITTED and getattr(self, f.name) != f.default]
 
     def _twin(self, console: Screen) -> Answer:
         from palmar.sim.reality import twin as reality_twin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from tyro.conf import Positional
 
@@ -33,21 +33,22 @@ class TeacherCommand:
     strength: Strength = 1.0
     """Of the randomised worlds, 0 … 2."""
     demos: Count = 100
-    """With dagger: demonstrations of the expert before the first training."""
+    """With --by dagger: demonstrations of the expert before the first training."""
     rounds: Annotated[int, Range(1, 1000)] = 3
-    """With dagger: of driving, labelling and training."""
+    """With --by dagger: of driving, labelling and training."""
     episodes: Count = 50
-    """With dagger: that the teacher drives in each round."""
+    """With --by dagger: that the teacher drives in each round."""
     steps: Annotated[int | None, COUNT] = None
-    """With dagger: of each training, 2000; with ppo: of the environment, 100000."""
+    """Of each training, 2000 where none is given; with --by ppo: of the environment, 100000."""
     lr: Annotated[float, RATE] = 1e-3
     """Of learning."""
     seed: Seed = 0
-    """Of the first table, and of what is drawn."""
+    """Of the tables and of what is drawn; with dagger no two seeds share a table."""
     processes: Processes = None
-    """Of the simulation; one a core when not given."""
+    """With --by dagger: of the simulation; one a core when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_with: ClassVar = {n: "by=dagger" for n in ("demos", "rounds", "episodes", "processes")}
 
     def run(self, console: Screen) -> Answer:
         from palmar.train.speed import wait_quietly
@@ -66,12 +67,14 @@ class TeacherCommand:
         return 0, {"checkpoint": str(folder), **figures}
 
     def _cloned(self, console: Screen) -> tuple[Path, dict[str, Any]]:
+        from palmar.sim.scenario import seed_block
+        from palmar.train.dagger import Dagger
         from palmar.train.teacher import TeacherTraining, clone
 
         frames: list[int] = []
         training = TeacherTraining(
             self.tasks, self.robot, self.demos, self.rounds, self.episodes, self.steps or 2000, lr=self.lr, strength=self.strength,
-            seed=600_000 + self.seed,
+            seed=seed_block(600_000, self.seed, Dagger.tables(self.demos, self.rounds, self.episodes)),
         )  # fmt: skip
         folder = clone(training, self.out, self.processes, not self.json, watch=lambda done: frames.append(done.frames))
         return folder, {"frames": frames}
@@ -128,7 +131,7 @@ class StudentCommand:
     strength: Annotated[float, STRENGTH] = 0.7
     """Of the randomised worlds."""
     seed: Seed = 0
-    """Of the first table, and of what is drawn."""
+    """Of the tables, of which no two seeds share any, and of what is drawn."""
     processes: Processes = None
     """Of the simulation; one a core when not given."""
     json: bool = False
@@ -136,6 +139,8 @@ class StudentCommand:
 
     def run(self, console: Screen) -> Answer:
         from palmar.sim.instructions import paraphrases
+        from palmar.sim.scenario import seed_block
+        from palmar.train.dagger import Dagger
         from palmar.train.speed import wait_quietly
         from palmar.train.student import StudentTraining, student, teacher_of
 
@@ -145,7 +150,7 @@ class StudentCommand:
         training = StudentTraining(
             self.preset, self.tasks, self.robot, self.demos, self.rounds, self.episodes, steps=self.steps,
             batch_size=self.batch_size, lr=self.lr, weight=self.weight, distance=self.distance, strength=self.strength,
-            seed=650_000 + self.seed, paraphrases=paraphrases,
+            seed=seed_block(650_000, self.seed, Dagger.tables(self.demos, self.rounds, self.episodes)), paraphrases=paraphrases,
         )  # fmt: skip
         frames: list[int] = []
         with tidy(self.out):
@@ -183,7 +188,7 @@ class ProgressCommand:
     episodes: Count = 200
     """Demonstrations in simulation, of each strength."""
     demos: Count = 50
-    """Demonstrations in a simulated reality."""
+    """With --world, and no --real: demonstrations in the simulated reality."""
     steps: Annotated[int, COUNT] = 2000
     """Of each training; the last level gets half."""
     bounds: Annotated[tuple[float, ...], Range(0, 1, above=True, below=True)] = (0.8, 0.7, 0.6, 0.8)
@@ -200,6 +205,7 @@ class ProgressCommand:
     """Of the simulation; one a core when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
+    only_without: ClassVar = {"preset": ("init",), "demos": ("real",), "told": ("world",)}
 
     def run(self, console: Screen) -> Answer:
         from dataclasses import asdict, replace

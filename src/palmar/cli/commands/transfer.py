@@ -87,6 +87,10 @@ class Transfer:
     json: bool = False
     """One JSON object with every figure on stdout."""
     only_with: ClassVar = {"widen": "identified", "trials": "body", "seed": "body"}
+    only_without: ClassVar = {
+        **{n: ("sim",) for n in ("identified", "strength", "worlds", "tables", "sim_seed")},
+        **{n: ("sim+real",) for n in ("robot", "tasks", "execute", "timeout", "processes")},
+    }
 
     def run(self, console: Screen) -> Answer:
         go, config = self._checked()
@@ -150,10 +154,6 @@ class Transfer:
                     f"--{name} has {len(given)} files for {len(self.policies)} policies; expected one of each, in their order. "
                     f"Next: --{name} with {len(self.policies)} files"
                 )
-        if self.sim and self.identified:
-            raise BadValue(
-                "--sim and --identified do not go together: worlds of the identification are run here. Next: leave --sim out"
-            )
         if ":" in self.body and self.body.partition(":")[0] not in ("twin", "twins", "near", "far", "other"):
             raise BadValue(
                 f"--body is '{self.body}'; expected a simulated reality, such as twin:0: on a robot somebody "

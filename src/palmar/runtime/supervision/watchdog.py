@@ -68,6 +68,7 @@ class Host:
         self._rate = self._change = np.zeros(len(self.robot.channels))
         self._beat, self._moving, self._calling = time.monotonic(), False, ""
         self._sent = -float("inf")  # when the last command went to the body
+        self._asked = -float("inf")  # when the call began that the body is in, or was
         self._called, self._stands = "", False  # why the robot's side has said stop, and whether it still does
         self._wake = threading.Event()
         self._bus, self._words, self._once = threading.Lock(), threading.Lock(), threading.Lock()
@@ -154,7 +155,7 @@ class Host:
 
     def _call(self, verb: str, call: Callable[[], Any]) -> Any:
         with self._bus:
-            self._calling = verb
+            self._asked, self._calling = time.monotonic(), verb
             try:
                 return call()
             finally:
@@ -181,7 +182,8 @@ class Host:
                     self.halt(f"E-STOP: {self.latch.read()}", latch=False)
                 elif moving and now >= missed:
                     blocked = self._calling
-                    why = f"the body has not come back from {blocked}" if blocked else "no command came"
+                    late = blocked and now - self._asked >= self.period / 2  # not one that only just came
+                    why = f"the body has not come back from {blocked}" if late else "no command came"
                     self.halt(f"watchdog: {why} for {self.period:g} s")
                     if blocked:
                         self._linger()

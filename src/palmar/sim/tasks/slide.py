@@ -53,7 +53,8 @@ def plan(w: State) -> Go:
     if -0.008 < gap < 0.02 and abs(aside) < 0.008 and tip[2] < low + 0.012:
         if gap > 0.004:  # touch it first: a knock would throw it
             return Go(np.array([puck[0], tip[1] + 0.05 * along, low]), CLOSED, 0.006)
-        decay = SLIP * w.params["friction"] * GRAVITY
+        uphill = along * np.sin(np.deg2rad(w.params["table_roll"]))
+        decay = max(SLIP * w.params["friction"] + uphill, 0.2 * SLIP) * GRAVITY
         speed = np.sqrt(2 * decay * left) - decay * (LAG + TICK * w.params["action_delay"])
         return Go(np.array([puck[0], tip[1] + 0.2 * along, low]), CLOSED, 0.1 * float(speed))
     start = np.array([puck[0], puck[1] - (PAD + half + 0.012) * along])
