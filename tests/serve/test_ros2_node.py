@@ -158,3 +158,11 @@ def test_a_stop_while_it_looks_at_the_disk_stays(monitor, monkeypatch):
     monkeypatch.setattr(monitor.latch, "read", lambda: called(monitor, "stop") and None)
     monitor._look()
     assert monitor.stopped and told(monitor) == [True]
+
+
+def test_a_signal_may_come_while_its_own_thread_holds_the_lock_of_an_event(node):
+    with node._due._cond:
+        handler = threading.Thread(target=node.end, daemon=True)
+        handler.start()
+        handler.join(5.0)
+        assert not handler.is_alive()

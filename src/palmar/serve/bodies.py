@@ -13,14 +13,16 @@ from tempfile import TemporaryDirectory
 from palmar.description.guesses import check_deployable
 from palmar.description.write import robot_text
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue
+from palmar.errors import BadValue, RobotFault
 from palmar.ranges import Port, Seconds, check_ranges
 from palmar.runtime.bodies.approval import require_checked
 from palmar.runtime.bodies.find import Found
 from palmar.runtime.bodies.remote import PORT, tuned
+from palmar.runtime.loop import LONGEST
 from palmar.runtime.supervision.estop import Latch
 from palmar.runtime.supervision.handshake import Entry, challenge
 from palmar.runtime.supervision.hosted import PERIOD, check_period, watchdog_process
+from palmar.runtime.supervision.watchdog import CLOSES, LINGERS
 from palmar.serve.reach import check_reach
 
 ENDS = 1.0
@@ -145,4 +147,10 @@ class BodyServer:
         """The watchdog brakes, lets go of the body and ends."""
         if self._driver is not None and self._driver.poll() is None:
             self._driver.terminate()
-            self._driver.wait()
+            try:
+                self._driver.wait(LONGEST + CLOSES + LINGERS)
+            except subprocess.TimeoutExpired:
+                self._driver.kill()
+                raise RobotFault(
+                    "the watchdog process did not end: its body may hang. Next: look at the robot, and switch it off"
+                ) from None

@@ -102,7 +102,7 @@ class PolicyNode(Subscriber):
         self.robot, self.policy, self.notes = fit.robot, fit.policy, fit.notes
         self.latch = Latch(robot.name)
         self.runs = 0
-        self._ended, self._due = threading.Event(), threading.Event()
+        self._ended, self._due = False, threading.Event()
         self._instructions: SimpleQueue[str] = SimpleQueue()  # heard, and not yet taken
         self._controller: Controller | None = None
         self._body: Body | None = None
@@ -134,7 +134,7 @@ class PolicyNode(Subscriber):
         try:
             self._body = self._connected()
             ready()
-            while not self._ended.is_set():
+            while not self._ended:
                 self._due.wait(0.1)
                 self._due.clear()
                 self._check()
@@ -144,9 +144,9 @@ class PolicyNode(Subscriber):
             self.close()
 
     def end(self) -> None:
-        """Brake the robot to rest and end `run`. From any thread or signal handler."""
-        self._ended.set()
-        self._due.set()
+        """Brake the robot to rest and end `run`. From any thread or signal handler, which may interrupt one that holds an event's
+        lock."""
+        self._ended = True
         if (controller := self._controller) is not None:
             controller.finish("asked to end")
 
@@ -182,7 +182,7 @@ class PolicyNode(Subscriber):
         # the first call warms the caches: not on the robot's time
         self.policy.act(replace(body.observe(), instruction=text))
         controller = self._controller = Controller()
-        if self._stopped or self._ended.is_set() or not self._instructions.empty():  # meanwhile
+        if self._stopped or self._ended or not self._instructions.empty():  # meanwhile
             return
         self._text = text
         self.runs += 1
@@ -204,7 +204,7 @@ class PolicyNode(Subscriber):
             reason and f" ({reason})",
         )
         if report.ended_by.startswith("SIG"):
-            self._ended.set()
+            self._ended = True
 
     def _rested(self) -> Body:
         """The body after its reset; connected anew when the watchdog had stopped the last one."""
@@ -232,7 +232,7 @@ class PolicyNode(Subscriber):
             return "the safety monitor says stopped. Next: look at the robot, then call its release"
         until = time.monotonic() + DISCOVERY
         while self.config.monitor and self._monitored < 0 and time.monotonic() < until:
-            self._ended.wait(0.02)
+            time.sleep(0.02)
         if self.config.monitor and time.monotonic() - self._monitored > self.config.silence:
             return "the safety monitor is not heard. Next: palmar ros2-monitor, or --no-monitor"
         return ""

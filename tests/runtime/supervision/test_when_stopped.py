@@ -117,3 +117,12 @@ def test_a_stop_that_is_released_before_anyone_looks_still_stops(tmp_path):
     place.until(lambda: place.host.stopped)
     assert place.host.stopped == "E-STOP: a hand in the cell"
     place.end()
+
+
+def test_a_signal_may_come_while_its_own_thread_holds_the_lock_of_an_event(place):
+    """The handler runs on the main thread, which may be inside `set` of any event of the host: their locks let nobody in twice."""
+    with place.host._wake._cond, place.host.ended._cond, place.host._rests._cond:
+        handler = threading.Thread(target=place.host.end, daemon=True)
+        handler.start()
+        handler.join(5.0)
+        assert not handler.is_alive()

@@ -72,7 +72,7 @@ class Host:
         self._called, self._stands = "", False  # why the robot's side has said stop, and whether it still does
         self._wake = threading.Event()
         self._bus, self._words, self._once = threading.Lock(), threading.Lock(), threading.Lock()
-        self._asked_to_end, self._rests = threading.Event(), threading.Event()
+        self._asked_to_end, self._rests = False, threading.Event()
         if callable(when_stopped := getattr(getattr(body, "inner", body), "when_stopped", None)):
             when_stopped(self.stop)
 
@@ -187,7 +187,7 @@ class Host:
                     self.halt(f"watchdog: {why} for {self.period:g} s")
                     if blocked:
                         self._linger()
-            if self._asked_to_end.is_set():
+            if self._asked_to_end:
                 self._end()
             left = max(missed - time.monotonic(), 0.001) if self._moving and not self.stopped else LOOKS
             if self._wake.wait(min(left, LOOKS)):
@@ -200,9 +200,8 @@ class Host:
         self._wake.set()
 
     def end(self) -> None:
-        """Brake, close and end: from a signal handler."""
-        self._asked_to_end.set()
-        self._wake.set()
+        """Brake, close and end, within `LOOKS`: from a signal handler, which may interrupt a thread that holds an event's lock."""
+        self._asked_to_end = True
 
     def halt(self, reason: str, latch: bool = True) -> None:
         """Brake the body within its limits from the last command, and take no command any more. Returns when it rests, or
@@ -290,7 +289,7 @@ class Host:
             self._leave()
 
     def _end(self) -> None:
-        self._asked_to_end.clear()
+        self._asked_to_end = False
         if self._moving and not self.stopped:
             self.halt("watchdog: its process was told to end", latch=False)
         if not self.stopped:
