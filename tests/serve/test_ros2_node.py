@@ -152,6 +152,29 @@ def test_a_stop_while_it_is_released_stays(monitor, monkeypatch):
     assert called(monitor, "release").success and not monitor.stopped
 
 
+def test_a_release_while_a_stop_begins_its_thread_waits_for_it(monitor, monkeypatch):
+    begun, goes_on, Own = threading.Event(), threading.Event(), threading.Thread
+
+    class Slow(Own):
+        def start(self):
+            begun.set()
+            goes_on.wait(60)
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Slow)
+    answers = []
+    stops = Own(target=called, args=(monitor, "stop"), daemon=True)
+    releases = Own(target=lambda: answers.append(called(monitor, "release")), daemon=True)
+    stops.start()
+    assert begun.wait(60)
+    releases.start()
+    releases.join(0.2)
+    goes_on.set()
+    stops.join()
+    releases.join()
+    assert answers and answers[0].success and not monitor.stopped
+
+
 def test_a_stop_while_it_looks_at_the_disk_stays(monitor, monkeypatch):
     """It had found nothing latched."""
     monkeypatch.setattr(monitor.latch, "press", lambda *_, **__: None)
@@ -166,3 +189,13 @@ def test_a_signal_may_come_while_its_own_thread_holds_the_lock_of_an_event(node)
         handler.start()
         handler.join(5.0)
         assert not handler.is_alive()
+
+
+def test_told_to_end_it_waits_for_no_monitor(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    without_ros(monkeypatch, ros2_node)
+    monkeypatch.setattr(ros2_node, "require_checked", lambda *_: None)
+    made = PolicyNode(robot(), Sweep(), NodeConfig(watchdog=None))
+    made.end()
+    assert made._refused() == "the node was asked to end"
+    made.close()

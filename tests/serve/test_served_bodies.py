@@ -213,6 +213,18 @@ def test_who_says_nothing_keeps_nobody_out():
         RemoteBody(server.address).close()
 
 
+def test_who_is_still_in_a_handshake_when_it_ends_does_not_drive(monkeypatch):
+    came, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("palmar.serve.bodies.challenge", lambda *_: came.set() or goes_on.wait(PATIENCE))
+    with served() as server:
+        line = socket.create_connection(address(server.address))
+        assert came.wait(PATIENCE)
+    goes_on.set()
+    line.settimeout(PATIENCE)
+    with line:
+        assert line.recv(1) == b"" and server.drivers == 0
+
+
 def test_what_cannot_be_is_refused(tmp_path, monkeypatch):
     with pytest.raises(BadValue, match="is reached from other computers, and there is no key"):
         BodyConfig(host="0.0.0.0")

@@ -65,7 +65,7 @@ class BodyServer:
         self.latch.prepare()
         self.address, self.drivers = "", 0
         self._driver: subprocess.Popen[bytes] | None = None
-        self._entering = threading.Lock()
+        self._entering, self._over = threading.Lock(), False
         self._listening: socket.socket | None = None
 
     def run(self, ready: Callable[[str], None] | None = None) -> None:
@@ -116,6 +116,8 @@ class BodyServer:
                 tuned(line)
                 knows = challenge(line, self.config.key)
                 with self._entering:
+                    if self._over:
+                        return
                     entry = self._entry() if knows else Entry.KEY
                     line.sendall(bytes([entry]))
                     if entry is Entry.WELCOME:
@@ -144,7 +146,9 @@ class BodyServer:
         return False
 
     def _end(self) -> None:
-        """The watchdog brakes, lets go of the body and ends."""
+        """The watchdog brakes, lets go of the body and ends; who is still in a handshake drives no more."""
+        with self._entering:
+            self._over = True
         if self._driver is not None and self._driver.poll() is None:
             self._driver.terminate()
             try:

@@ -100,9 +100,10 @@ class SafetyMonitor:
     def release(self) -> str:
         """Let it be driven again; what was latched, in words. On the node's thread. Raises `RobotFault` when `stop` was called
         meanwhile: it stays stopped."""
-        asked = self._asked
-        if self._press is not None:
-            self._press.join()
+        with self._state_lock:  # a thread that is made there and not yet begun cannot be joined
+            asked, press = self._asked, self._press
+        if press is not None:
+            press.join()
         before = self.latch.release()
         with self._state_lock:
             if self._asked != asked:

@@ -231,8 +231,10 @@ class PolicyNode(Subscriber):
         if self._stopped:
             return "the safety monitor says stopped. Next: look at the robot, then call its release"
         until = time.monotonic() + DISCOVERY
-        while self.config.monitor and self._monitored < 0 and time.monotonic() < until:
+        while self.config.monitor and self._monitored < 0 and time.monotonic() < until and not self._ended:
             time.sleep(0.02)
+        if self._ended:
+            return "the node was asked to end"
         if self.config.monitor and time.monotonic() - self._monitored > self.config.silence:
             return "the safety monitor is not heard. Next: palmar ros2-monitor, or --no-monitor"
         return ""

@@ -33,12 +33,16 @@ class Told(MockBody):
     def when_stopped(self, tell):
         self.say = tell
 
+    def stop(self):
+        self.came.append((time.monotonic(), "stop"))
+
 
 class Place:
     def __init__(self, folder, moving=True):
         self.body = Told()
         self.ours, theirs = socket.socketpair()
-        self.host = Host(self.body, theirs, 5.0, Latch("gadget", folder))
+        self.host, self.left = Host(self.body, theirs, 5.0, Latch("gadget", folder)), threading.Event()
+        self.host._leave = self.left.set  # the process is that of the tests
         self.watch = threading.Thread(target=self.host.watch, daemon=True)
         self.watch.start()
         for i in range(8 if moving else 1):  # the speed has come to stay
@@ -126,3 +130,20 @@ def test_a_signal_may_come_while_its_own_thread_holds_the_lock_of_an_event(place
         handler.start()
         handler.join(5.0)
         assert not handler.is_alive()
+    assert place.left.wait(PATIENCE) and place.host.stopped == "watchdog: its process was told to end"
+
+
+def test_told_to_end_while_the_body_moves_by_itself_in_its_reset_it_is_stopped(place, monkeypatch):
+    """No command has moved it, and its reset is not waited for."""
+    goes_on = threading.Event()
+    place.host._moving, place.host.period = False, 0.2
+    place.body.reset = lambda seed: goes_on.wait(PATIENCE)
+    monkeypatch.setattr(place.host, "_close", lambda: None)
+    homes = threading.Thread(target=lambda: place.host._call("reset", lambda: place.body.reset(None)))
+    homes.start()
+    place.until(lambda: place.host._calling == "reset")
+    place.host.end()
+    assert place.left.wait(PATIENCE)
+    assert place.body.came[-1][1] == "stop" and place.host.stopped == "watchdog: its process was told to end"
+    goes_on.set()
+    homes.join()

@@ -290,11 +290,8 @@ class Host:
 
     def _end(self) -> None:
         self._asked_to_end = False
-        if self._moving and not self.stopped:
+        if not self.stopped:  # at rest too: a command may just be on its way, or the body move by itself in its `reset`
             self.halt("watchdog: its process was told to end", latch=False)
-        if not self.stopped:
-            self.stopped = "watchdog: its process was told to end"
-            self._rests.set()
         self._close()
         self._leave()
 
