@@ -2,6 +2,8 @@
 
 import ast
 import os
+import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,44 @@ def test_a_link_stays_a_link_and_a_sink_takes_what_is_written(tmp_path: Path) ->
     assert (tmp_path / "link").is_symlink() and (tmp_path / "there").read_text() == "new"
     write_text(os.devnull, "gone")
     assert Path(os.devnull).is_char_device()
+
+
+def test_a_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "secret", "old")
+    path.chmod(0o600)
+    write_text(path, "new")
+    assert path.read_text() == "new" and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_must_not_be_written_to_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_text(tmp_path / "kept", "old")
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: Path(p) != path and may(p, mode))  # root may write to all
+    written: list[Path] = []
+    replace_file(path, written.append)
+    assert written == [path]
+
+
+def test_two_threads_may_write_the_same_file(tmp_path: Path) -> None:
+    path, both, failed = tmp_path / "a", threading.Barrier(2, timeout=60), []
+
+    def write(text: str) -> None:
+        def waits(aside: Path) -> None:
+            aside.write_text(text)
+            both.wait()
+
+        try:
+            replace_file(path, waits)
+        except OSError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(t,)) for t in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and path.read_text() in ("one", "two")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 def test_an_error_is_about_the_path_that_was_given(tmp_path: Path) -> None:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
 def replace_file(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call write(a name beside `path`), flush that file to the disk, and rename it over `path`; the path.
 
-    The folder is made where there is none. A link stays a link: what it leads to is replaced. What is there and no file, such as
-    /dev/stdout, and a file in a folder where no other can be made, is written to directly. When `write` fails, what was there
-    stays. Raises `OSError` about `path`.
+    The folder is made where there is none. A link stays a link: what it leads to is replaced. A file keeps its permissions. What
+    is there and no file, such as /dev/stdout, a file in a folder where no other can be made, and one that must not be written to
+    is written to directly. When `write` fails, what was there stays. Raises `OSError` about `path`.
     """
     path = Path(path)
     target = Path(os.path.realpath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not (target.is_file() and os.access(target.parent, os.W_OK)):
+        there = target.exists()
+        if there and not (target.is_file() and os.access(target, os.W_OK) and os.access(target.parent, os.W_OK)):
             write(path)
             return path
-        aside = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+        aside = target.with_name(f".{target.name[:100]}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             write(aside)
+            if there:
+                with suppress(PermissionError):  # a file system that has none
+                    shutil.copymode(target, aside)
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())
             aside.replace(target)
