@@ -9,9 +9,10 @@ from made_views import ROBOT, Made
 
 from palmar.cli.demo import DemoConfig, best_of
 from palmar.cli.demo_gap import BATCH, RATE, REALITY, Measured, board_cell, practices, practise, truths
-from palmar.cli.demo_page import identified_rows, lost_and_won, shortly
+from palmar.cli.demo_page import identified_rows, lost_and_won, shortly, write_report
 from palmar.eval.recovery import Arm, Recovery
 from palmar.eval.results import Results, Trial
+from palmar.lab.suite import EvalConfig
 from palmar.sim.params import SPACE, Randomization
 from palmar.sim.reality import reality
 from palmar.transfer.calibration import CalibrationConfig, calibrate
@@ -91,6 +92,26 @@ def test_the_page_shows_truth_beside_what_was_measured(measured: Measured) -> No
     assert not rows["damping"].identified and rows["gain"].identified
     for r in rows.values():
         assert r.range is not None and r.range[0] <= (r.value if r.truth is None else r.truth) <= r.range[1]
+
+
+def test_films_have_the_time_that_the_trials_had(tmp_path: Path, monkeypatch) -> None:
+    """A trial that failed by its time must not be shown as one that succeeds later."""
+    filmed: list[EvalConfig] = []
+
+    def side_by_side(arms, trials, folder):
+        filmed.extend(arms.values())
+        if len(arms) > 1:
+            raise RuntimeError("filmed")
+        return []
+
+    monkeypatch.setattr("palmar.lab.film.side_by_side", side_by_side)
+    arms, practised = [arm("plain", 6), arm("control", 8), arm("all", 20)], {"twin": tmp_path / "twin"}
+    simulated = arm("", 30).results
+    found = SimpleNamespace(policy=tmp_path, practised=practised, sim=simulated, recovery=Recovery(simulated, arms))
+    config = DemoConfig(tmp_path, timeout=7.0)
+    with pytest.raises(RuntimeError, match="filmed"):
+        write_report(config, SimpleNamespace(), found)  # type: ignore[arg-type]
+    assert [c.timeout for c in filmed] == [config.timeout] * 3
 
 
 def test_it_says_what_was_lost_and_what_cannot_be_told() -> None:

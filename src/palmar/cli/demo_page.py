@@ -25,7 +25,8 @@ def write_report(config: DemoConfig, story: Story, found: Found) -> Path:
     from palmar.lab.film import side_by_side, telling
     from palmar.lab.suite import EvalConfig
 
-    films = side_by_side({"": EvalConfig(str(found.policy))}, telling(found.sim, config.films), config.out / "films")
+    plainly = EvalConfig(str(found.policy), timeout=config.timeout)
+    films = side_by_side({"": plainly}, telling(found.sim, config.films), config.out / "films")
     arms = {
         "plain": EvalConfig(str(found.policy), world=REALITY, timeout=config.timeout),
         "measured, practised": EvalConfig(str(found.practised["twin"]), world=REALITY, timeout=config.timeout),
