@@ -175,6 +175,16 @@ def test_a_release_while_a_stop_begins_its_thread_waits_for_it(monitor, monkeypa
     assert answers and answers[0].success and not monitor.stopped
 
 
+def test_a_stop_after_a_release_from_the_terminal_that_it_has_not_seen_yet_stays(monitor):
+    assert called(monitor, "stop").success
+    monitor._press.join()
+    monitor.latch.release()
+    assert called(monitor, "stop").success
+    monitor._press.join()
+    monitor._look()
+    assert monitor.stopped and told(monitor) == [True] and monitor.latch.latched
+
+
 def test_a_stop_while_it_looks_at_the_disk_stays(monitor, monkeypatch):
     """It had found nothing latched."""
     monkeypatch.setattr(monitor.latch, "press", lambda *_, **__: None)

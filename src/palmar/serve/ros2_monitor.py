@@ -92,6 +92,10 @@ class SafetyMonitor:
         with self._state_lock:
             self._asked += 1
             if self.stopped:
+                if (
+                    not self._unlatched
+                ):  # `palmar estop --release` may just have taken it away, and `_look` not seen it yet
+                    self._latching(self.reason, by)
                 return
             self._set(True, reason)
             self._latching(reason, by)
