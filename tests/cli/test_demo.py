@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_views import ROBOT, Made
 
-from palmar.cli.demo import DemoConfig, best_of
+from palmar.cli.demo import MOST, DemoConfig, _wanted, best_of
 from palmar.cli.demo_gap import BATCH, RATE, REALITY, Measured, board_cell, practices, practise, truths
 from palmar.cli.demo_page import identified_rows, lost_and_won, shortly, write_report
 from palmar.eval.recovery import Arm, Recovery
@@ -136,6 +136,14 @@ def test_the_policy_that_won_most_is_deployed() -> None:
     arms = [arm("plain", 5), arm("control", 9), arm("dynamics", 9), arm("twin", 7)]
     assert best_of(Path("plain"), practised, arms) == (Path("dynamics"), "dynamics")
     assert best_of(Path("plain"), practised, [arm("plain", 12), *arms[1:]]) == (Path("plain"), "plain")
+
+
+def test_no_instruction_is_typed_that_is_not_carried_out(monkeypatch) -> None:
+    monkeypatch.setattr("palmar.cli.demo.keyboard", lambda: "a keyboard")
+    typed = iter(f"reach {i}" for i in range(9))
+    console = SimpleNamespace(is_terminal=True, print=lambda *_: None, input=lambda _: next(typed))
+    assert _wanted(DemoConfig(), console) == tuple(f"reach {i}" for i in range(MOST))  # type: ignore[arg-type]
+    assert next(typed) == f"reach {MOST}"
 
 
 def test_quick_is_less_of_everything() -> None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 INSTRUCTIONS = ("pick up the red cube", "put the green ball on the blue plate", "push the yellow cylinder to the left")
 
+MOST = 5
+"""Instructions that are asked for at the keyboard."""
+
 
 @dataclass(frozen=True)
 class DemoConfig:
@@ -237,9 +240,14 @@ def _wanted(config: DemoConfig, console: Screen) -> tuple[str, ...]:
         return config.instructions
     if keyboard() is None or not console.is_terminal:
         return INSTRUCTIONS[: config.examples]
-    console.print("Type what the robot shall do, one instruction a line; an empty line goes on (alone: examples).")
+    console.print(
+        styled(
+            "Type what the robot shall do, one instruction a line, {} at most; an empty line goes on (alone: examples).",
+            MOST,
+        )
+    )
     typed: list[str] = []
-    while (text := console.input("› ").strip()) and len(typed) < 5:
+    while len(typed) < MOST and (text := console.input("› ").strip()):
         typed.append(text)
     return tuple(typed) or INSTRUCTIONS[: config.examples]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from palmar.sim.reality import Reality
     from palmar.sim.world import World
     from palmar.train.loop import TrainConfig
+    from palmar.transfer.marker_board import MarkerBoard
 
 REALITY = "far:14"
 """Its causes are a camera that was moved with joint zeros that are off, and late commands and pictures."""
@@ -63,14 +64,13 @@ def measure(config: DemoConfig) -> Measured:
     return Measured(dynamics, camera)
 
 
-def board_cell(board: object) -> Cell:
+def board_cell(board: MarkerBoard) -> Cell:
     """The reality with a marker board in the gripper, pictures large enough to find its corners."""
     from palmar.sim.cell import Cell
     from palmar.transfer.board_world import BoardWorld
-    from palmar.transfer.marker_board import MarkerBoard
 
     def made(there: Reality) -> World:
-        world = BoardWorld(board if isinstance(board, MarkerBoard) else None, reality=there)
+        world = BoardWorld(board, reality=there)
         world.load_board()
         return world
 
