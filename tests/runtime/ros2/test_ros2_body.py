@@ -1,7 +1,6 @@
 """The body of ROS 2 without ROS: what it keeps of messages."""
 
 import gc
-import time
 import weakref
 
 import numpy as np
@@ -14,6 +13,26 @@ from palmar.runtime.ros2 import body as module
 from palmar.runtime.ros2.body import Ros2Body
 from palmar.runtime.ros2.messages import JointReader, seconds
 from palmar.runtime.ros2.topics import BY_MONITOR, STOPPED
+
+
+class Clock:
+    """In place of `time`: it goes on only while somebody sleeps [s]."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
 
 
 class Name(str):
@@ -61,20 +80,19 @@ def joints(stamp, position=0.5):
 
 def heard(body, period, count=8):
     """A driver has sent joint states each `period` seconds until now; the last stamp [s]."""
-    began = time.monotonic()
-    for i in range(count):
-        while time.monotonic() < began + i * period:
-            time.sleep(1e-4)
-        body._ros.heard["/joint_states"](joints(began + i * period))
-    return began + (count - 1) * period
+    for _ in range(count):
+        module.time.sleep(period)
+        body._ros.heard["/joint_states"](joints(module.time.monotonic()))
+    return module.time.monotonic()
 
 
 @pytest.mark.parametrize(("rate", "waited"), [(190.0, True), (130.0, True), (60.0, False), (20.0, False)])
-def test_joint_states_that_are_due_are_waited_for(body, monkeypatch, rate, waited):
+def test_joint_states_that_are_due_are_waited_for(body, monkeypatch, clock, rate, waited):
     last = heard(body, 1 / rate)
 
     def arrives(done, longest):
         assert not done() and 1 / rate < longest <= 0.5 / robot().control_rate
+        clock.sleep(1 / rate)
         body._ros.heard["/joint_states"](joints(last + 1 / rate, 0.75))
         assert done()
 
@@ -82,9 +100,9 @@ def test_joint_states_that_are_due_are_waited_for(body, monkeypatch, rate, waite
     assert body.observe(images=False).state[0] == (0.75 if waited else 0.5)
 
 
-def test_joint_states_that_have_stopped_are_not_waited_for(body, monkeypatch):
+def test_joint_states_that_have_stopped_are_not_waited_for(body, monkeypatch, clock):
     heard(body, 1 / 190)
-    time.sleep(0.03)
+    clock.sleep(0.03)
     monkeypatch.setattr(body._came, "wait_for", lambda *_: pytest.fail("waits for what does not come"))
     assert body.observe(images=False).state[0] == 0.5
 
@@ -92,6 +110,7 @@ def test_joint_states_that_have_stopped_are_not_waited_for(body, monkeypatch):
 def test_the_stamp_of_a_command_is_of_the_joint_states_that_it_answers(body, monkeypatch):
     last = heard(body, 1 / 60)
     body.observe(images=False)
+    module.time.sleep(0.001)
     body._ros.heard["/joint_states"](joints(last + 0.001, 0.75))
     monkeypatch.setattr(body, "_message", lambda: Message(header=Message()))
     body.apply(np.zeros(4))
@@ -131,14 +150,16 @@ def test_while_it_is_stopped_every_command_is_sent_and_none_waits_for_joint_stat
 
 def test_who_waits_for_joint_states_goes_on_when_it_is_stopped(body, monkeypatch):
     heard(body, 1 / 190)
+    waited = []
 
     def stopped(done, longest):
         assert not done()
         body._ros.heard[STOPPED](Message(data=True))
-        assert done()
+        waited.append(done())
 
     monkeypatch.setattr(body._came, "wait_for", stopped)
     body.observe(images=False)
+    assert waited == [True]
 
 
 def test_nothing_begins_while_the_monitor_says_stopped(body):
