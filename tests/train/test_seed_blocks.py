@@ -31,3 +31,5 @@ def test_a_seed_whose_tables_would_be_those_of_tests_is_refused() -> None:
         seed_block(600_000, 400, 1000)
     assert seed_block(600_000, 399, 1000) + 1000 == TEST_SEED
     assert len({seed + SEEDS_APART * i for seed in range(1000) for i in range(20)}) == 20_000
+    with pytest.raises(BadValue, match=r"a run of 400001 tables; expected 400000 at most"):
+        seed_block(600_000, 0, 400_001)

@@ -165,9 +165,8 @@ def evaluate_sim(config: DemoConfig, policy: Path) -> tuple[Any, Any]:
     from palmar.lab.suite import EvalConfig, evaluate
 
     sim = evaluate(EvalConfig(str(policy), config.trials, timeout=config.timeout), note="new tables")
-    words = evaluate(
-        EvalConfig(str(policy), config.wording_trials, splits=("wording", "pair")), note="new words, new pairs"
-    )
+    asked = EvalConfig(str(policy), config.wording_trials, splits=("wording", "pair"), timeout=config.timeout)
+    words = evaluate(asked, note="new words, new pairs")
     return sim, words
 
 

@@ -90,7 +90,11 @@ def check_seed(seed: int, count: int = 1) -> None:
 def seed_block(first: int, seed: int, size: int) -> int:
     """Seed of the first table of a run's `seed`: `size` tables are its own, counted from `first` on, so that two runs that
     differ in their seeds alone share none. Raises `BadValue` where they would reach into those of tests."""
-    most = max(0, (TEST_SEED - first) // size - 1)
+    most = (TEST_SEED - first) // size - 1
+    if most < 0:
+        raise BadValue(
+            f"a run of {size} tables; expected {TEST_SEED - first} at most, before those of tests. Next: fewer or smaller rounds"
+        )
     if not 0 <= seed <= most:
         raise BadValue(
             f"seed is {seed}; expected 0 … {most}, each with {size} tables of its own. Next: --seed 0, or smaller rounds"

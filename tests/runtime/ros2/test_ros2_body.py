@@ -185,3 +185,14 @@ def test_nothing_begins_before_a_monitor_that_has_to_be_there_is_heard(monkeypat
     with pytest.raises(RobotFault, match="not heard"):
         body.reset()
     body.close()
+
+
+def test_a_monitor_that_has_to_be_there_and_falls_silent_makes_the_observation_old(monkeypatch, clock):
+    without_ros(monkeypatch, module)
+    for where, age in (("ros2:monitored=yes", 3.0), ("ros2:", 0.0)):
+        body = Ros2Body(where, robot())
+        body._ros.heard[STOPPED](Message(data=False))
+        clock.sleep(3.0)
+        body._joints.captured[:] = clock.monotonic()
+        assert clock.monotonic() - body._began - body.observe(images=False).time == pytest.approx(age, abs=1e-3)
+        body.close()

@@ -147,3 +147,13 @@ def test_told_to_end_while_the_body_moves_by_itself_in_its_reset_it_is_stopped(p
     assert place.body.came[-1][1] == "stop" and place.host.stopped == "watchdog: its process was told to end"
     goes_on.set()
     homes.join()
+
+
+def test_a_loop_that_heard_of_neither_stop_nor_release_is_told(place, monkeypatch):
+    monkeypatch.setattr(watchdog, "LATCHES", 1e6)
+    place.body.say("a hand in the cell")
+    place.until(lambda: place.host.stopped and not place.host._moving)
+    place.host._refuse_when_stopped()  # it stands: the loop sees it latched, and brakes for itself
+    place.body.say("")
+    with pytest.raises(watchdog.Stopped, match="a hand in the cell"):
+        place.host._refuse_when_stopped()

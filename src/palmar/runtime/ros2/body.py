@@ -4,7 +4,8 @@ It subscribes to joint states and cameras and publishes commands. Callbacks only
 
 Time. An observation's time is when its joint states were captured, on this machine's monotonic clock (`stamps.Stamps`). Of several
 publishers that each tell some of the joints it is that of the oldest. A camera whose newest picture is older than `STALE`, or joint
-states that do not come, make the observation as old as they are, and the loop's guard `stale` stops the robot.
+states that do not come, make the observation as old as they are, and the loop's guard `stale` stops the robot. So does a monitor
+that has to be there (`monitored`) and is not heard any more.
 """
 
 from __future__ import annotations
@@ -131,6 +132,8 @@ class Ros2Body:
             kept = dict(self._pictures)
             for _, when in kept.values():
                 captured = min(captured, when) if now - when > STALE else captured
+            if self._unheard():
+                captured = min(captured, max(self._heard, self._began))
             state, self._answered = self._joints.state(), self._stamp
         fresh = captured - self._began
         self._told = fresh if fresh < self._told - STALE / 2 else max(fresh, self._told + STEP)
@@ -189,7 +192,10 @@ class Ros2Body:
         can, or need not."""
         if not self.topics.monitored or time.monotonic() - self._heard < SILENCE:
             return ""
-        return f"the safety monitor is not heard on {self.topics.stopped}. Next: palmar ros2-monitor, or --no-monitor"
+        return (
+            f"the safety monitor is not heard on {self.topics.stopped}. Next: palmar ros2-monitor, or without it: "
+            "palmar ros2 --no-monitor, or no monitored=yes"
+        )
 
     def _commanded(self) -> str:
         """Why commands would not reach the robot, or not only ours; "" when they do."""

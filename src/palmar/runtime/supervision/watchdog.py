@@ -162,8 +162,10 @@ class Host:
                 self._calling = ""
 
     def _refuse_when_stopped(self) -> None:
-        """A loop that was away and comes back is told why nothing moves; one that brakes for an E-STOP may look on."""
-        if self.stopped and (self.far or not self.stopped.startswith("E-STOP")):
+        """A loop that was away and comes back is told why nothing moves; one that brakes for an E-STOP may look on, and is told
+        when whoever said stop has released it meanwhile: it may have heard of neither."""
+        released = bool(self._called) and not self._stands
+        if self.stopped and (self.far or released or not self.stopped.startswith("E-STOP")):
             raise Stopped(self.stopped)
 
     # ---------------------------------------------------------------------------------------------- the watch
