@@ -90,10 +90,12 @@ def record(root: Path, space: str = "ee_delta") -> None:
 
 
 def sim() -> None:
-    """An expert reaches in a world with pictures, and what it did is a data set."""
+    """An expert reaches in a world with pictures, what it did is a data set, and it succeeds on tables of an evaluation."""
     done = figures("collect", "--out", "demos", "--episodes", "1", "--tasks", "reach", "--processes", "1")
     assert done["saved"] == 1, done
     assert figures("inspect", "demos")["frames"] > 5
+    tried = figures("eval", "--policy", "expert", "--tasks", "reach", "--episodes", "2", "--processes", "1")
+    assert tried["success"]["layout"]["all"]["successes"] == 2, tried
     from palmar.sim import tasks
     from palmar.sim.world import World
 

@@ -10,6 +10,7 @@ from making import as_many
 
 from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
+from palmar.files import write_text
 from palmar.lab.collect import CollectConfig
 from palmar.models.base import ModelConfig
 from palmar.models.checkpoint import read_config
@@ -45,13 +46,14 @@ def parts(folder: Path, name: str, seed: int) -> list[Identification | CameraCal
     if not dynamics.exists():
         body = World(images=False, reality=reality(name))
         body.load(table(), seed=seed)
-        dynamics.write_text(identify(diagnose_slower(body, seed=seed, **ARM_ALONE), progress=False).to_json())
+        write_text(dynamics, identify(diagnose_slower(body, seed=seed, **ARM_ALONE), progress=False).to_json())
     if not camera.exists():
         board, about = MarkerBoard(), CalibrationConfig()
         held = BoardWorld(board, "hand", reality=reality(name))
         held.load_board(seed=seed)
         views = BoardDrive(held, board, about, lambda *_: None).collect(VIEWS, seed)
-        camera.write_text(calibrate(views, held.embodiment, about).to_json())
+        held.close()
+        write_text(camera, calibrate(views, held.embodiment, about).to_json())
     return [read_part(dynamics), read_part(camera)]
 
 

@@ -107,7 +107,7 @@ def points(p: Paired | Crossed) -> str:
 
 def verdict(p: Paired | Crossed) -> str:
     """What a paired comparison allows to be said of b: b `verdict` a."""
-    unsure = p.low <= 0 <= p.high if isinstance(p, Crossed) else p.p >= 0.05
+    unsure = p.low <= 0 <= p.high if isinstance(p, Crossed) else not p.told
     if unsure:
         return "cannot be told from"
     return "is better than" if p.difference > 0 else "is worse than"

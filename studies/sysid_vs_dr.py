@@ -22,6 +22,7 @@ from study import Row, Rows, Size, Study, points, verdict
 from trainings import APART, SEEDS, by_training, gain, over, seeds, total, tried
 
 from palmar.eval import plots
+from palmar.files import write_text
 from palmar.lab.suite import EvalConfig, evaluated
 from palmar.sim.draws import Worlds
 from palmar.sim.params import NO_RANDOMIZATION, Randomization
@@ -44,7 +45,7 @@ def identification(lab: Lab, seed: int) -> Identification:
     if not kept.exists():
         twin = World(images=False, reality=reality(REALITY))
         twin.load(table(), seed=seed)
-        kept.write_text(identify(diagnose(twin, seed=seed), progress=False).to_json())
+        write_text(kept, identify(diagnose(twin, seed=seed), progress=False).to_json())
     return Identification.load(kept)
 
 

@@ -146,6 +146,19 @@ def test_nouns_and_runtime_need_only_light_packages():
     assert done.returncode == 0, done.stderr
 
 
+def test_what_a_simulator_is_installed_for_needs_no_torch():
+    """palmar[sim] collects, films and evaluates a scripted expert, and identifies an arm, where nothing can learn."""
+    files = [
+        p.relative_to(SOURCE).with_suffix("")
+        for room in ("sim", "data", "eval", "lab", "transfer")
+        for p in sorted((SOURCE / room).rglob("*.py"))
+    ]
+    modules = [".".join(("palmar", *p.parts)) for p in files if p.stem != "__init__" and p != Path("lab/bench")]
+    code = "import sys\nsys.modules['torch'] = None\n" + "\n".join(f"import {m}" for m in modules)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def loaded(code: str) -> set[str]:
     """The packages from elsewhere that a fresh process imports for this code, by the names they are imported under."""
     program = f"""

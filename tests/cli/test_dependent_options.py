@@ -21,6 +21,13 @@ def declared() -> list[tuple[str, str, str]]:
     return [(c, a, b) for c, kind in COMMANDS.items() for a, b in getattr(kind, "only_with", {}).items()]
 
 
+def given(command: str, rule: str, **values: object) -> Any:
+    """A command with these options, unchecked, and the others as they are when not given. rule: the only one that it has."""
+    kind: Any = COMMANDS[command]
+    Given = type("Given", (SimpleNamespace,), {n: getattr(kind, n) for n in ("__dataclass_fields__", rule)})
+    return Given(**{f.name: f.default for f in fields(kind)} | values)
+
+
 def said(kind: type) -> Iterator[tuple[str, str]]:
     """(option, other) of the help texts of a command."""
     (node,) = ast.parse(inspect.getsource(kind)).body
@@ -45,14 +52,8 @@ def test_there_are_such_options() -> None:
 
 @pytest.mark.parametrize(("command", "name", "other"), declared())
 def test_it_is_refused_alone_and_taken_with_the_other(command: str, name: str, other: str) -> None:
-    kind: Any = COMMANDS[command]
-    values = {f.name: f.default for f in fields(kind)}
-
-    class Given(SimpleNamespace):
-        __dataclass_fields__, only_with = kind.__dataclass_fields__, kind.only_with
-
     other, _, value = other.partition("=")
-    alone = Given(**values | {name: "given", other: None})
+    alone = given(command, "only_with", **{name: "given", other: None})
     with pytest.raises(
         BadValue, match=f"--{name.replace('_', '-')} .* counts only with --{other.replace('_', '-')} ?{value}"
     ):
@@ -71,19 +72,13 @@ def excluded() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("command", "name", "others"), excluded())
 def test_it_is_refused_beside_what_makes_it_say_nothing(command: str, name: str, others: str) -> None:
-    kind: Any = COMMANDS[command]
-    values = {f.name: f.default for f in fields(kind)}
-
-    class Given(SimpleNamespace):
-        __dataclass_fields__, only_without = kind.__dataclass_fields__, kind.only_without
-
     said = " and ".join(f"--{n}" for n in others.split("+"))
-    beside = Given(**values | {name: "given"} | dict.fromkeys(others.split("+"), "there"))
+    beside = given(command, "only_without", **{name: "given"} | dict.fromkeys(others.split("+"), "there"))
     with pytest.raises(BadValue, match=f"--{name.replace('_', '-')} given counts only without {said}. Next: "):
         check_only_with(beside)
+    usual = vars(given(command, "only_without"))
     for n in others.split("+"):
-        alone = Given(**vars(beside) | {n: values[n]})
-        check_only_with(alone)
+        check_only_with(given(command, "only_without", **vars(beside) | {n: usual[n]}))
 
 
 @pytest.mark.parametrize(

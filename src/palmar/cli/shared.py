@@ -33,28 +33,28 @@ class Command(Protocol):
 def check_only_with(command: object) -> None:
     """Raise `BadValue` for an option that was given without the one it counts with (`only_with`), or with one that it does not
     count beside (`only_without`)."""
+    usual = {f.name: f.default for f in fields(command)}  # type: ignore[arg-type]
+    given = {name for name, value in usual.items() if getattr(command, name) != value}
     pairs: Mapping[str, str] = getattr(command, "only_with", {})
-    usual = {f.name: f.default for f in fields(command) if f.name in pairs}  # type: ignore[arg-type]
     for name, needed in pairs.items():
         other, equals, value = needed.partition("=")
         there = getattr(command, other)
-        if getattr(command, name) != usual[name] and not (there == value if equals else there):
+        if name in given and not (there == value if equals else there):
             said = f"{_option(other)} {value}".strip()
-            raise BadValue(f"{_given(command, name)} counts only with {said}. Next: leave it out, or give {said}")
+            raise BadValue(f"{as_given(command, name)} counts only with {said}. Next: leave it out, or give {said}")
     against: Mapping[str, Sequence[str]] = getattr(command, "only_without", {})
-    usual = {f.name: f.default for f in fields(command) if f.name in against}  # type: ignore[arg-type]
     for name, others in against.items():
-        for one in others if getattr(command, name) != usual[name] else ():
+        for one in others if name in given else ():
             if all(getattr(command, other) for other in one.split("+")):
                 said = " and ".join(_option(other) for other in one.split("+"))
-                raise BadValue(f"{_given(command, name)} counts only without {said}. Next: leave it out, or {said}")
+                raise BadValue(f"{as_given(command, name)} counts only without {said}. Next: leave it out, or {said}")
 
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _given(command: object, name: str) -> str:
+def as_given(command: object, name: str) -> str:
     """An option as it was written: --vary visual friction, --in-hand, --no-zeros."""
     value = getattr(command, name)
     if isinstance(value, bool):

@@ -9,10 +9,7 @@ from typing import Any
 
 from palmar.errors import BadValue
 from palmar.eval.results import Results, shared
-from palmar.eval.stats import Paired, Rate, paired
-
-TOLD = 0.05
-"""Below this McNemar p a difference is told."""
+from palmar.eval.stats import Paired, Rate, paired, points
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,13 @@ class Change:
     @property
     def told(self) -> bool:
         """Whether so many trials tell the two apart."""
-        return self.difference.p < TOLD
+        return self.difference.told
 
     @property
     def sentence(self) -> str:
         """Difference in points with its interval, and what it allows to be said."""
         d = self.difference
-        size = f"{_points(d.difference)} points [{_points(d.low)}, {_points(d.high)}]"
+        size = f"{points(d.difference)} points [{points(d.low)}, {points(d.high)}]"
         p = f"p = {d.p:.2g}" if d.p >= 0.001 else "p < 0.001"
         if not self.told:
             return f"{size}: {d.n} tables cannot tell it from no change ({p})."
@@ -101,7 +98,7 @@ class Recovery:
         if not self.lost.told or self.lost.difference.difference > 0:
             return [*rows, ("won back", f"{self.lost.difference.n} tables do not tell that anything was lost.")]
         won, lost = self.whole.difference.difference, -self.lost.difference.difference
-        return [*rows, ("won back", f"{_points(won)} of the {100 * lost:.0f} points that were lost.")]
+        return [*rows, ("won back", f"{points(won)} of the {100 * lost:.0f} points that were lost.")]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: every difference, and the rates it is of."""
@@ -120,7 +117,3 @@ def _row(c: Change) -> dict[str, Any]:
     return {"step": c.step, "before": c.before.to_dict(), "after": c.after.to_dict(), "told": c.told} | asdict(
         c.difference
     )
-
-
-def _points(x: float) -> str:
-    return f"{100 * x:+.0f}".replace("-", "−")

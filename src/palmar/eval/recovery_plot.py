@@ -6,6 +6,7 @@ import numpy as np
 
 from palmar.eval.plots import BAD, GOOD, INK, LINE, SERIES, SOFT, _figure, _rows, _Svg
 from palmar.eval.recovery import Change, Recovery
+from palmar.eval.stats import points
 
 WRAPPED = 26  # letters of a line of a name
 
@@ -28,7 +29,7 @@ def waterfall(found: Recovery, title: str = "What is lost, and what each step wi
             ax.hlines(i, low, high, INK, lw=1.3, zorder=3)
             ax.vlines([low, high], i - 0.09, i + 0.09, INK, lw=1.3, zorder=3)
             ax.vlines(a, i - 0.77, i + 0.23, LINE, lw=1, zorder=1)
-            says = f"{100 * c.difference.difference:+.0f}".replace("-", "−") + ("" if c.told else " ?")
+            says = points(c.difference.difference) + ("" if c.told else " ?")
             ax.annotate(
                 f"{says} → {b:.0f} %",
                 (max(high, a, b), i),

@@ -26,7 +26,7 @@ from palmar.eval.plots import Identified
 from palmar.eval.recovery import Recovery
 from palmar.eval.results import Film, Results, shared
 from palmar.eval.rows import read_rows
-from palmar.eval.stats import Paired, Rate, paired, trials_needed
+from palmar.eval.stats import Paired, Rate, paired, points, trials_needed
 from palmar.files import write_text
 from palmar.runtime.pool import cores
 
@@ -294,11 +294,6 @@ def percent(x: float | None) -> str:
     return "–" if x is None or x != x else f"{100 * x:.0f} %"
 
 
-def points(x: float) -> str:
-    """A difference of rates in percentage points."""
-    return f"{100 * x:+.0f}".replace("-", "−")
-
-
 def number(x: float | None) -> str:
     if x is None or x != x:
         return "–"
@@ -338,7 +333,7 @@ class _Compared:
     def sentence(self) -> str:
         p = self.paired
         what = f"{points(p.difference)} points [{points(p.low)}, {points(p.high)}], McNemar p = {p.p:.2g}, n = {p.n}"
-        if p.p < 0.05:
+        if p.told:
             return f"{self.b if p.difference > 0 else self.a} is better: {what}."
         more = f" About {self.needed} trials of each would tell a difference of this size." if self.needed else ""
         return f"Too few trials to tell: {what}.{more}"
@@ -351,7 +346,7 @@ def _compare(c: Comparison, a: Results, b: Results) -> _Compared | None:
         return None
     ra, rb = Rate(sum(left), len(left)), Rate(sum(right), len(right))
     found = paired(left, right)
-    needed = trials_needed(ra.value, rb.value) if found.p >= 0.05 and ra.value != rb.value else None
+    needed = trials_needed(ra.value, rb.value) if not found.told and ra.value != rb.value else None
     return _Compared(c.label or f"{c.a} against {c.b}", c.a, c.b, (ra, rb), found, needed)
 
 

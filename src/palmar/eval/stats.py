@@ -9,6 +9,8 @@ from math import comb, erf, exp, lgamma, log, log1p, sqrt
 from palmar.errors import BadValue
 
 Z95 = 1.959963984540054
+TOLD = 0.05
+"""Below this p a difference is told."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,20 @@ class Paired:
     p: float
 
     @property
+    def told(self) -> bool:
+        """Whether so many trials tell the two apart."""
+        return self.p < TOLD
+
+    @property
     def verdict(self) -> str:
-        if self.p < 0.05:
+        if self.told:
             return "b is better" if self.difference > 0 else "a is better"
         return "cannot tell"
+
+
+def points(x: float) -> str:
+    """A difference of rates in percentage points."""
+    return f"{100 * x:+.0f}".replace("-", "−")
 
 
 def paired(a: Sequence[bool], b: Sequence[bool]) -> Paired:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palmar.data.privileged import PREFIX
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
-from palmar.models.acting import NeuralPolicy
 from palmar.policy import Policy
 from palmar.sim import truth
 from palmar.types import ActionChunk, Array, Observation, Prefix
+
+if TYPE_CHECKING:  # a scripted expert is collected and evaluated without torch
+    from palmar.models.acting import NeuralPolicy
 
 
 class Privileged:

@@ -92,9 +92,7 @@ class SafetyMonitor:
         with self._state_lock:
             self._asked += 1
             if self.stopped:
-                if (
-                    not self._unlatched
-                ):  # `palmar estop --release` may just have taken it away, and `_look` not seen it yet
+                if not self._unlatched:  # `palmar estop --release` may just have taken it away, unseen by `_look` yet
                     self._latching(self.reason, by)
                 return
             self._set(True, reason)

@@ -134,9 +134,10 @@ class Job:
             "frames": sum(len(robot_data.feed.training) for robot_data in robots_data),
             "data": {str(i): fingerprint(s) for i, s in enumerate(s for robot_data in robots_data for s in robot_data.feed.sets)},
         }  # fmt: skip
-        seen = () if init is None else said_episodes(checkpoint.read_config(init)[3])
+        info = None if init is None else checkpoint.read_config(init)[3]
+        seen = () if info is None else said_episodes(info)
         seen = (OTHERS,) if seen is None else seen
-        earlier = () if init is None else said_tasks(checkpoint.read_config(init)[3])
+        earlier = () if info is None else said_tasks(info)
         bind = getattr(request.objective, "bound", None)  # a teacher's chunk is compared in the student's scale
         objective: Objective = request.objective if bind is None else bind(robots_data[0].action)
         return cls(

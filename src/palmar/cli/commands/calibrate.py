@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from rich.table import Table
 
-from palmar.cli.shared import Answer, writable
+from palmar.cli.shared import Answer, as_given, writable
 from palmar.console import Screen, styled
 from palmar.errors import BadValue
 from palmar.files import replace_file, write_text
@@ -101,10 +101,10 @@ class Calibrate:
             raise BadValue(f"--robot is '{self.robot}'; --world has arm7 alone. Next: leave --robot out")
         if self.images and not self.robot:
             for name in ("in_hand", "frame"):
-                if value := getattr(self, name):
-                    said = "--in-hand" if value is True else f"--{name} {value}"
+                if getattr(self, name):
                     raise BadValue(
-                        f"{said} counts only with --robot: without one the lens alone is calibrated. Next: --robot, or leave it out"
+                        f"{as_given(self, name)} counts only with --robot: without one the lens alone is calibrated. "
+                        "Next: --robot, or leave it out"
                     )
         if self.board:
             return self._draw(console, board)

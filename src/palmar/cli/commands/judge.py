@@ -245,7 +245,7 @@ class Compare:
             f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {points}, "
             f"McNemar p = {result.p:.3f}. {result.verdict}."
         )
-        need = trials_needed(ra, rb) if ra != rb and result.p >= 0.05 else None
+        need = trials_needed(ra, rb) if ra != rb and not result.told else None
         if need:
             console.print(f"About {need} trials of each would tell a difference of this size (80 % power).")
         return 0, asdict(result) | {"verdict": result.verdict, "trials_needed": need}

@@ -108,8 +108,7 @@ class Ros2Body:
                 )
             with self._lock:
                 self._since = self._every
-                why = self._unheard()
-                if not (late := self._late(time.monotonic())) and not why and not (why := self._commanded()):
+                if not (late := self._late(time.monotonic())) and not (why := self._unheard() or self._commanded()):
                     return self.observe()
             if time.monotonic() > until:
                 raise RobotFault(f"{'; '.join(late)}. Next: ros2 topic hz TOPIC" if late else why)
