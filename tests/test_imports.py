@@ -159,6 +159,14 @@ def test_what_a_simulator_is_installed_for_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+def test_what_learns_from_recorded_data_needs_no_simulator():
+    """palmar[learn] trains on a data set where MuJoCo is not installed: what it may say and which tasks there are is text."""
+    modules = ("train.job", "data.language", "sim.sentences", "sim.refusals", "sim.vocabulary", "sim.tasks")
+    code = "import sys\nsys.modules['mujoco'] = None\n" + "\n".join(f"import palmar.{m}" for m in modules)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def loaded(code: str) -> set[str]:
     """The packages from elsewhere that a fresh process imports for this code, by the names they are imported under."""
     program = f"""

@@ -15,7 +15,7 @@ from palmar.lab.suite import EvalConfig, swapped
 from palmar.robots.bimanual14 import bimanual14
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
-from palmar.sim import compounds, instructions, tasks
+from palmar.sim import compounds, instructions, tasks, things
 from palmar.sim.belief import Belief
 from palmar.sim.experts import Expert
 from palmar.sim.instructions import Request, parse, scenario_of
@@ -198,7 +198,7 @@ def test_open_and_closed_are_shares_of_the_way():
 
 @pytest.mark.parametrize(("spilled", "inside", "done"), [(0, 0, True), (1, 0, True), (2, 0, False), (0, 1, False)])
 def test_a_cup_is_poured_when_it_is_empty_and_at_most_one_ball_is_spilled(spilled, inside, done):
-    balls = np.tile([0.5, 0.0, 0.01], (compounds.BALLS, 1))
+    balls = np.tile([0.5, 0.0, 0.01], (things.BALLS, 1))
     balls[:spilled] = [0.3, 0.2, 0.007]
     balls[spilled : spilled + inside] = [0.4, 0.1, 0.2]
     assert fulfilled("pour", "cup", "bowl", at=(0.4, 0.1, 0.2), balls=balls) is done
@@ -304,8 +304,8 @@ def test_a_drawer_and_a_door_begin_as_far_open_as_they_are_laid_and_stay(world, 
 def test_balls_lie_in_their_cup_and_the_peg_fits_its_hole(world, scale):
     params = WorldParams({"object_scale": scale})
     world.load(sample("pour", "seen", 2), params)
-    assert world.contents(0).shape == (compounds.BALLS, 3)
-    assert pour.left(world) == compounds.BALLS and pour.caught(world) == 0
+    assert world.contents(0).shape == (things.BALLS, 3)
+    assert pour.left(world) == things.BALLS and pour.caught(world) == 0
     assert world.contents(1).shape == (0, 3)
     world.load(sample("insert", "seen", 2), params)
     at = insert.goal(world)

@@ -14,26 +14,19 @@ import numpy as np
 
 from palmar.description.gl import import_mujoco
 from palmar.kinematics import matrix_to_quat, rotvec_to_matrix
-from palmar.sim.things import Item
+from palmar.sim.things import BALLS, CLEARANCE, PANE, POST, Item
 
 mujoco = import_mujoco()
 Vector = tuple[float, float, float]
 
-BALLS = 6  # in a cup
 BALL = 0.007  # their radius [m]
-CLEARANCE = 0.002  # between a peg in the middle of its hole and the walls [m]
 FIRM = (
     0.008,
     1.0,
 )  # time constant [s] and damping of contacts of what must not creep between fingers: two steps of the simulation
-POST = (
-    0.009,
-    0.025,
-)  # radius and half length of the handle of a drawer or door: a round post that stands on its top [m]
 POST_HEIGHT = 0.068  # of its middle over the ground [m]
 TRAVEL = 0.09  # how far a drawer comes out [m]
 SWING = 1.25  # how far a door turns [rad]
-PANE = (0.06, 0.16)  # half sides of the glass over a zone [m]
 PANE_HEIGHT = 0.042  # of its underside over the ground [m]
 DRAG = {"drawer": (2.0, 6.0), "door": (0.15, 0.25)}  # dry friction and damping: [N], [N·s/m]; [N·m], [N·m·s/rad]
 

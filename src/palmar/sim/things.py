@@ -47,6 +47,15 @@ class Form:
     firm: bool = False
 
 
+# Of things made of several boxes, which `compounds` builds and tasks reckon with.
+BALLS = 6  # in a cup
+CLEARANCE = 0.002  # between a peg in the middle of its hole and the walls [m]
+POST = (
+    0.009,
+    0.025,
+)  # radius and half length of the handle of a drawer or door: a round post that stands on its top [m]
+PANE = (0.06, 0.16)  # half sides of the glass over a zone [m]
+
 KINDS: dict[str, Form] = {
     "cube": Form("box", (0.0225,) * 3, (0.0225,) * 3, 0.0225, 0.08, 0.048, ("cube", "block"), square=True),
     "cylinder": Form("cylinder", (0.021, 0.027, 0.0), (0.021, 0.021, 0.027), 0.027, 0.07, 0.048, ("cylinder", "can")),

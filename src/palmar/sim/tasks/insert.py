@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from palmar.sim.compounds import CLEARANCE
 from palmar.sim.rooms import PLAIN
 from palmar.sim.scenario import Scene
 from palmar.sim.skills import CLOSED, OPEN, grasp, holds
 from palmar.sim.task import Go, State, Task
+from palmar.sim.things import CLEARANCE
 from palmar.types import Array
 
 ABOVE = 0.014  # over its centre the peg is held, so that the fingers stay over the block [m]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from palmar.sim.compounds import POST
 from palmar.sim.rooms import PLAIN
 from palmar.sim.scenario import Scene
 from palmar.sim.skills import CLOSED, OPEN, take
 from palmar.sim.task import Go, State, Task
+from palmar.sim.things import POST
 from palmar.types import Array
 
 AJAR = 0.80  # how far open counts, 0 … 1

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from palmar.kinematics import rotvec_to_matrix
-from palmar.sim.compounds import BALLS
 from palmar.sim.rooms import PLAIN
 from palmar.sim.scenario import Scene
 from palmar.sim.skills import CLOSED, grasp
 from palmar.sim.task import Go, State, Task
-from palmar.sim.things import Item
+from palmar.sim.things import BALLS, Item
 from palmar.types import Array
 
 SPILLS = 1  # balls that may fall beside it

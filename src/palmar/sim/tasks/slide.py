@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from palmar.sim.compounds import PANE
 from palmar.sim.rooms import PLAIN
 from palmar.sim.scenario import Scene
 from palmar.sim.skills import CLOSED, SAFE_HEIGHT
 from palmar.sim.task import Go, State, Task
-from palmar.sim.things import Item
+from palmar.sim.things import PANE, Item
 from palmar.types import Array
 
 STILL = 0.01  # speed of a puck that has come to rest, at most [m/s]
