@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -136,35 +137,36 @@ main(["--help"])
     assert done.returncode == 0 and "serve" in done.stdout, done.stderr
 
 
-def test_nouns_and_runtime_need_only_light_packages():
-    """Imported in a process where the heavy packages cannot be."""
-    modules = ["palmar", *(f"palmar.{n}" for n in sorted(NOUNS))]
-    files = [p.relative_to(SOURCE).with_suffix("") for p in sorted((SOURCE / "runtime").rglob("*.py"))]
-    modules += [".".join(("palmar", *p.parts)) for p in files if p.stem != "__init__"]
-    code = f"import sys\nfor name in {HEAVY!r}: sys.modules[name] = None\n" + "\n".join(f"import {m}" for m in modules)
+def modules_of(*rooms: str) -> list[str]:
+    """Every module of these rooms."""
+    files = [p.relative_to(SOURCE).with_suffix("") for room in rooms for p in sorted((SOURCE / room).rglob("*.py"))]
+    return [".".join(("palmar", *p.parts)) for p in files if p.stem != "__init__"]
+
+
+def check_imported_without(packages: Iterable[str], modules: Iterable[str]) -> None:
+    """Imported in a process where these packages cannot be."""
+    code = f"import sys\nfor name in {tuple(packages)!r}: sys.modules[name] = None\n" + "\n".join(
+        f"import {m}" for m in modules
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_nouns_and_runtime_need_only_light_packages():
+    check_imported_without(HEAVY, ["palmar", *(f"palmar.{n}" for n in sorted(NOUNS)), *modules_of("runtime")])
 
 
 def test_what_a_simulator_is_installed_for_needs_no_torch():
     """palmar[sim] collects, films and evaluates a scripted expert, and identifies an arm, where nothing can learn."""
-    files = [
-        p.relative_to(SOURCE).with_suffix("")
-        for room in ("sim", "data", "eval", "lab", "transfer")
-        for p in sorted((SOURCE / room).rglob("*.py"))
-    ]
-    modules = [".".join(("palmar", *p.parts)) for p in files if p.stem != "__init__" and p != Path("lab/bench")]
-    code = "import sys\nsys.modules['torch'] = None\n" + "\n".join(f"import {m}" for m in modules)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    modules = modules_of("sim", "data", "eval", "lab", "transfer")
+    modules.remove("palmar.lab.bench")  # it times policies
+    check_imported_without(["torch"], modules)
 
 
 def test_what_learns_from_recorded_data_needs_no_simulator():
     """palmar[learn] trains on a data set where MuJoCo is not installed: what it may say and which tasks there are is text."""
     modules = ("train.job", "data.language", "sim.sentences", "sim.refusals", "sim.vocabulary", "sim.tasks")
-    code = "import sys\nsys.modules['mujoco'] = None\n" + "\n".join(f"import palmar.{m}" for m in modules)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    check_imported_without(["mujoco"], [f"palmar.{m}" for m in modules])
 
 
 def loaded(code: str) -> set[str]:

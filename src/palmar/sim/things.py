@@ -50,10 +50,7 @@ class Form:
 # Of things made of several boxes, which `compounds` builds and tasks reckon with.
 BALLS = 6  # in a cup
 CLEARANCE = 0.002  # between a peg in the middle of its hole and the walls [m]
-POST = (
-    0.009,
-    0.025,
-)  # radius and half length of the handle of a drawer or door: a round post that stands on its top [m]
+POST = (0.009, 0.025)  # radius and half length of a drawer's or door's handle, a round post on its top [m]
 PANE = (0.06, 0.16)  # half sides of the glass over a zone [m]
 
 KINDS: dict[str, Form] = {
