@@ -1,11 +1,12 @@
 """What does a policy server cost beside inference, does it stay small and awake for hours, and does any message end it?
 
-    OMP_NUM_THREADS=1 python benchmarks/serving.py                                  # the wire's own share of a request, one client
+    OMP_NUM_THREADS=1 python benchmarks/serving.py                                  # the wire's own share of a request; a bare echo
     OMP_NUM_THREADS=1 python benchmarks/serving.py --clients 8 --minutes 60         # memory, and whether any session gets stuck
     OMP_NUM_THREADS=1 python benchmarks/serving.py --fuzz 100000                    # malformed, oversized, deeply nested messages
     OMP_NUM_THREADS=1 python benchmarks/serving.py --openpi /path/to/venv/bin/python   # the stock openpi-client, installed there
 
-The server is `palmar serve`, a process of its own. Exits with 1 when a session was stuck, memory grew by more than a tenth after
+The server is `palmar serve`, a process of its own; the echo is `websockets` alone, answering as many bytes at once, asked in turn
+with it: what this machine's loopback costs. Exits with 1 when a session was stuck, memory grew by more than a tenth after
 the first tenth of the time, or the server did not answer after what was sent.
 """
 
@@ -18,13 +19,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from palmar.adapters import wire
 from palmar.errors import PolicyUnreachable
@@ -48,6 +50,31 @@ for i in range(100):
     answer = client.infer(obs)
 print(answer["actions"].shape, answer["actions"].dtype, sorted(answer), answer["server_timing"])
 """
+
+ECHO = """
+import sys
+from websockets.sync.server import serve
+reply = bytes(int(sys.argv[1]))
+def answer(line):
+    for message in line:
+        line.send(reply)
+with serve(answer, "127.0.0.1", 0, compression=None) as server:
+    print(server.socket.getsockname()[1], flush=True)
+    server.serve_forever()
+"""
+
+
+@contextmanager
+def echo(size: int) -> Iterator[ClientConnection]:
+    """A line to a server that answers so many bytes at once, and does nothing else."""
+    server = subprocess.Popen([sys.executable, "-c", ECHO, str(size)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        with connect(f"ws://127.0.0.1:{server.stdout.readline().strip()}", compression=None, proxy=None) as line:
+            yield line
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @contextmanager
@@ -81,21 +108,32 @@ def resident(pid: int) -> float:
 
 
 def wire_share(address: str, count: int) -> dict[str, float]:
-    """Of a request, what is not inference [ms]: packing, both ways over loopback, queueing, unpacking and checking."""
-    policy, rng, own, whole = load_policy(address), np.random.default_rng(0), [], []
-    for i in track(range(count + 20), "requests"):
-        obs = observation(policy, rng, 0.1 * i)
-        began = time.perf_counter()
-        policy.act(obs)
-        took = (time.perf_counter() - began) * 1e3
-        if i >= 20:
-            whole.append(took)
-            own.append(took - policy.timing["policy_timing"]["infer_ms"])
-        time.sleep(0.005)
+    """Of a request, what is not inference [ms]: packing, both ways over loopback, queueing, unpacking and checking. Beside it a
+    bare echo of as many bytes, asked after every request."""
+    policy, rng = load_policy(address), np.random.default_rng(0)
+    own, whole, bare = [], [], []
+    first = policy.act(observation(policy, rng, 0.0))
+    size = sum(v.nbytes for v in asdict(first).values() if isinstance(v, np.ndarray))
+    with echo(size) as line:
+        for i in track(range(1, count + 21), "requests"):
+            obs = observation(policy, rng, 0.1 * i)
+            message = bytes(len(wire.pack(policy.env.request(obs))))
+            began = time.perf_counter()
+            policy.act(obs)
+            took = (time.perf_counter() - began) * 1e3
+            time.sleep(0.005)
+            began = time.perf_counter()
+            line.send(message)
+            line.recv()
+            if i > 20:
+                bare.append((time.perf_counter() - began) * 1e3)
+                whole.append(took)
+                own.append(took - policy.timing["policy_timing"]["infer_ms"])
+            time.sleep(0.005)
     policy.close()
     return {
         f"{name} p{p}": float(np.percentile(x, p))
-        for name, x in (("wire", own), ("whole", whole))
+        for name, x in (("wire", own), ("whole", whole), ("bare echo", bare))
         for p in (50, 90, 99)
     }
 

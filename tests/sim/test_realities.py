@@ -116,6 +116,12 @@ def test_worn_pads_and_another_table_change_the_model():
         worn.close()
 
 
+@pytest.mark.parametrize("beside", [{"robot": robot("so101")}, {"images": False}])
+def test_a_cell_takes_its_world_or_the_robot_for_it(beside):
+    with pytest.raises(BadValue, match="both a robot or images, and how its world is made"):
+        Cell("near:1", made=lambda there: World(reality=there), **beside)
+
+
 @pytest.mark.parametrize("name", robots())
 @pytest.mark.parametrize("grade", ["far", "other"])
 def test_every_robot_stands_in_them(grade, name):

@@ -67,9 +67,16 @@ def test_at_strength_0_nothing_but_the_identified_moves():
 
 
 def test_the_rest_is_the_world_that_would_be_without_an_identification():
-    names = tuple(n for n in SPACE if n not in FOUND.estimates)
+    names = tuple(n for n in SPACE if n not in FOUND.estimates and n != "servo_lag")
     one, two = (w.sample(np.random.default_rng(8)) for w in (posterior(FOUND), Randomization(1.0)))
     assert [one[n] for n in names] == [two[n] for n in names]
+
+
+def test_a_delay_that_is_identified_has_the_lag_of_the_servos_in_it():
+    assert np.ptp(drawn(posterior(FOUND), ("servo_lag",), 50)) == 0.0
+    assert drawn(posterior(FOUND), ("servo_lag",), 1)[0, 0] == SPACE["servo_lag"].nominal
+    undelayed = replace(FOUND, estimates={n: e for n, e in FOUND.estimates.items() if n != "action_delay"})
+    assert np.ptp(drawn(posterior(undelayed), ("servo_lag",), 50)) > 0.01
 
 
 def test_it_stands_where_a_randomization_does():

@@ -68,15 +68,15 @@ class NodeConfig:
         topics = topics_of(self.body)
         if topics.rate:
             raise BadValue(f"body '{self.body}' has a rate; expected it apart. Next: --rate {topics.rate:g}")
-        if topics.monitored:
+        if topics.silence:
             raise BadValue(
-                f"body '{self.body}' has monitored=yes, which a policy node means anyway. Next: leave it out, or --no-monitor"
+                f"body '{self.body}' has a silence; expected it apart. Next: --silence {topics.silence:g}, or --no-monitor"
             )
 
     @property
     def where(self) -> str:
-        """The body at this rate, which hears the monitor itself where there has to be one."""
-        return topics_of(self.body).at(self.rate, self.monitor).where
+        """The body at this rate, which hears the monitor itself, as often as the node, where there has to be one."""
+        return topics_of(self.body).at(self.rate, self.silence if self.monitor else 0.0).where
 
 
 class PolicyNode(Subscriber):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from palmar.embodiments import Embodiment
+from palmar.errors import BadValue
 from palmar.robots import robot as robot_named
 from palmar.sim.reality import Reality, reality
 from palmar.sim.scenario import Scenario
@@ -18,7 +19,8 @@ class Cell:
 
     Unlike a `World` it has no parameters, no model, no positions of things, and its observations carry no privileged truth.
     name: as of `reality.reality`. made: makes its world from that reality, where it is not the robot's own tables: one with a
-    marker board, say, already loaded. Raises `BadValue` for a name that is none.
+    marker board, say, already loaded. Raises `BadValue` for a name that is none, and for `made` beside `robot` or `images`, which
+    it would say.
     """
 
     __slots__ = ("_verbs", "embodiment")
@@ -27,6 +29,8 @@ class Cell:
         self, name: str, robot: Embodiment | None = None, images: bool = True,
         made: Callable[[Reality], World] | None = None,
     ) -> None:  # fmt: skip
+        if made is not None and (robot is not None or not images):
+            raise BadValue("a cell is given both a robot or images, and how its world is made. Next: say in made which")
         there = reality(name)
         world = made(there) if made else World(robot or robot_named("arm7"), images, reality=there)
         self.embodiment = world.embodiment

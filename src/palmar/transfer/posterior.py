@@ -24,6 +24,9 @@ from palmar.types import Array
 
 TRIES = 200  # draws outside the physical bounds before the nearest inside is taken
 WIDEN = Range(1, 10)
+CONTAINED = {"action_delay": ("servo_lag",)}
+"""Parameters that show in a motion as another one does. The delay that is identified is all of what a command waits, the lag of
+the servos with it (`transfer.arm_fit`): a world that had the lag beside it would have it twice."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def posterior(
     for n, e in found.estimates.items():
         if not e.identified and strength > 0 and SPACE[n].group in groups:
             spans[n] = _unknown(n, strength * widen, e.bound)
+    spans |= {n: (SPACE[n].nominal,) * 2 for k in known for n in CONTAINED.get(k, ())}
     rest = Randomization(strength, tuple(groups), WorldParams(), check_spans(spans))
     down, up = (
         [(abs(getattr(found.estimates[n], side) - found.estimates[n].value)) / Z95 for n in known]

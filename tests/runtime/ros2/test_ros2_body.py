@@ -171,7 +171,7 @@ def test_nothing_begins_while_the_monitor_says_stopped(body):
 def test_nothing_begins_before_a_monitor_that_has_to_be_there_is_heard(monkeypatch):
     without_ros(monkeypatch, module)
     monkeypatch.setattr(module, "FIRST", 0.05)
-    body = Ros2Body("ros2:monitored=yes", robot())
+    body = Ros2Body("ros2:silence=1", robot())
     monkeypatch.setattr(body, "_late", lambda _: [])
     monkeypatch.setattr(body, "_commanded", lambda: "")
     monkeypatch.setattr(body, "observe", lambda: "seen")
@@ -181,7 +181,7 @@ def test_nothing_begins_before_a_monitor_that_has_to_be_there_is_heard(monkeypat
         body.reset()
     body._ros.heard[STOPPED](Message(data=False))
     assert body.reset() == "seen"
-    monkeypatch.setattr(module, "SILENCE", 0.0)  # it was heard long ago
+    monkeypatch.setattr(body, "_heard", body._heard - 1.1)
     with pytest.raises(RobotFault, match="not heard"):
         body.reset()
     body.close()
@@ -189,7 +189,7 @@ def test_nothing_begins_before_a_monitor_that_has_to_be_there_is_heard(monkeypat
 
 def test_a_monitor_that_has_to_be_there_and_falls_silent_makes_the_observation_old(monkeypatch, clock):
     without_ros(monkeypatch, module)
-    for where, age in (("ros2:monitored=yes", 3.0), ("ros2:", 0.0)):
+    for where, age in (("ros2:silence=1", 3.0), ("ros2:silence=5", 0.0), ("ros2:", 0.0)):
         body = Ros2Body(where, robot())
         body._ros.heard[STOPPED](Message(data=False))
         clock.sleep(3.0)

@@ -194,7 +194,7 @@ def test_no_stamp_is_the_arrival():
 def test_topics_are_read_and_written_alike():
     usual = topics_of("ros2:")
     assert (usual, usual.where) == (Topics(), "ros2:")
-    where = "ros2:joint_states=/arm/states,stopped=/halt,top=/cam/image_raw,rate=10.0,monitored=yes"
+    where = "ros2:joint_states=/arm/states,stopped=/halt,top=/cam/image_raw,rate=10.0,silence=0.5"
     topics = topics_of(where)
     assert topics.where == where and topics.robot.where == "ros2:joint_states=/arm/states,top=/cam/image_raw"
     assert topics.camera("top", ROBOT) == "/cam/image_raw" and topics.every(ROBOT) == 5
@@ -212,7 +212,7 @@ def test_topics_are_read_and_written_alike():
         ("ros2:top=/1a", "topic of top is '/1a'"),
         ("ros2:rate=fast", "has rate 'fast'"),
         ("ros2:rate=-1", "has rate '-1'"),
-        ("ros2:monitored=1", "has monitored '1'; expected yes or no"),
+        ("ros2:silence=yes", "has silence 'yes'; expected a number of seconds above 0"),
     ],
 )
 def test_settings_that_are_none_are_refused(where, said):

@@ -5,7 +5,7 @@ It subscribes to joint states and cameras and publishes commands. Callbacks only
 Time. An observation's time is when its joint states were captured, on this machine's monotonic clock (`stamps.Stamps`). Of several
 publishers that each tell some of the joints it is that of the oldest. A camera whose newest picture is older than `STALE`, or joint
 states that do not come, make the observation as old as they are, and the loop's guard `stale` stops the robot. So does a monitor
-that has to be there (`monitored`) and is not heard any more.
+that has to be there (`silence`) and is not heard any more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from palmar.runtime.ros2.merged import Merged
 from palmar.runtime.ros2.messages import LISTS, CommandWriter, JointReader, picture, seconds
 from palmar.runtime.ros2.spinning import Spinning
 from palmar.runtime.ros2.stamps import Stamps
-from palmar.runtime.ros2.topics import BY_MONITOR, MONITOR, SILENCE, topics_of
+from palmar.runtime.ros2.topics import BY_MONITOR, MONITOR, topics_of
 from palmar.types import Array, Observation
 
 STALE = 0.3
@@ -189,11 +189,11 @@ class Ros2Body:
     def _unheard(self) -> str:
         """Why the monitor could not stop the robot through this node, which may hear of it later than other nodes do; "" when it
         can, or need not."""
-        if not self.topics.monitored or time.monotonic() - self._heard < SILENCE:
+        if not self.topics.silence or time.monotonic() - self._heard < self.topics.silence:
             return ""
         return (
             f"the safety monitor is not heard on {self.topics.stopped}. Next: palmar ros2-monitor, or without it: "
-            "palmar ros2 --no-monitor, or no monitored=yes"
+            "palmar ros2 --no-monitor, or no silence=SECONDS"
         )
 
     def _commanded(self) -> str:

@@ -28,15 +28,15 @@ _NAME = re.compile(r"/?([A-Za-z_][A-Za-z0-9_]*)(/[A-Za-z_][A-Za-z0-9_]*)*")
 @dataclass(frozen=True)
 class Topics:
     """joint_states, joint_commands, stopped: topics. cameras: {camera of the robot: topic} where it is not the usual one.
-    rate: commands a second that are sent, 0 for every one of the loop's [Hz]. monitored: nothing moves before the safety monitor is
-    heard on `stopped`."""
+    rate: commands a second that are sent, 0 for every one of the loop's [Hz]. silence: longest time without the safety monitor on
+    `stopped`, without which nothing moves [s]; 0: there need be none."""
 
     joint_states: str = JOINT_STATES
     joint_commands: str = JOINT_COMMANDS
     stopped: str = STOPPED
     cameras: Mapping[str, str] = field(default_factory=dict)
     rate: float = 0.0
-    monitored: bool = False
+    silence: float = 0.0
 
     def camera(self, name: str, robot: Embodiment) -> str:
         """The topic of a camera: `/camera/image_raw` for the only one, `/NAME/image_raw` where there are several."""
@@ -75,7 +75,7 @@ class Topics:
         words = [f"{n}={getattr(self, n)}" for n in SETTINGS[:3] if getattr(self, n) != getattr(usual, n)]
         words += [f"{n}={t}" for n, t in self.cameras.items()]
         words += [f"rate={self.rate!r}"] if self.rate else []
-        return ROS2 + ",".join([*words, *(["monitored=yes"] if self.monitored else [])])
+        return ROS2 + ",".join([*words, *([f"silence={self.silence!r}"] if self.silence else [])])
 
     @property
     def watched(self) -> dict[str, str]:
@@ -85,13 +85,13 @@ class Topics:
     @property
     def robot(self) -> Topics:
         """Where the robot is, whatever the rate and the monitor."""
-        return replace(self, rate=0.0, stopped=STOPPED, monitored=False)
+        return replace(self, rate=0.0, stopped=STOPPED, silence=0.0)
 
-    def at(self, rate: float, monitored: bool) -> Topics:
-        return replace(self, rate=rate, monitored=monitored)
+    def at(self, rate: float, silence: float) -> Topics:
+        return replace(self, rate=rate, silence=silence)
 
 
-SETTINGS = ("joint_states", "joint_commands", "stopped", "rate", "monitored")
+SETTINGS = ("joint_states", "joint_commands", "stopped", "rate", "silence")
 
 
 def topics_of(where: str) -> Topics:
@@ -107,11 +107,12 @@ def topics_of(where: str) -> Topics:
         if name in given:
             raise BadValue(f"body '{where}' has '{name}' twice; expected it once. Next: leave one out")
         given[name] = value
-    rate, monitored = _rate(given.pop("rate", "0"), where), _yes(given.pop("monitored", "no"), where)
+    rate = _number(given.pop("rate", "0"), "rate", 1e5, "of Hz above 0. Next: rate=10", where)
+    silence = _number(given.pop("silence", "0"), "silence", 3600, "of seconds above 0. Next: silence=1", where)
     for name, topic in given.items():
         check_topic(topic, name)
     named = {n: given.pop(n) for n in SETTINGS if n in given}
-    return Topics(**named, cameras=given, rate=rate, monitored=monitored)
+    return Topics(**named, cameras=given, rate=rate, silence=silence)
 
 
 def check_topic(topic: str, what: str) -> None:
@@ -123,17 +124,11 @@ def check_topic(topic: str, what: str) -> None:
         )
 
 
-def _rate(text: str, where: str) -> float:
+def _number(text: str, name: str, most: float, expected: str, where: str) -> float:
     try:
-        rate = float(text)
+        number = float(text)
     except ValueError:
-        rate = -1.0
-    if not 0 <= rate <= 1e5:
-        raise BadValue(f"body '{where}' has rate '{text}'; expected a number of Hz above 0. Next: rate=10")
-    return rate
-
-
-def _yes(text: str, where: str) -> bool:
-    if text not in ("yes", "no"):
-        raise BadValue(f"body '{where}' has monitored '{text}'; expected yes or no. Next: monitored=yes")
-    return text == "yes"
+        number = -1.0
+    if not 0 <= number <= most:
+        raise BadValue(f"body '{where}' has {name} '{text}'; expected a number {expected}")
+    return number
