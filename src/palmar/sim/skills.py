@@ -34,7 +34,8 @@ def take(w: State, target: Array, width: float, within: float = 0.012) -> Go:
 def holds(w: State, i: int, above: float = 0.0) -> bool:
     """The object is between the pads and the pads have closed on it. above: its centre, where it is held [m]."""
     near = np.linalg.norm(w.item(i) + [0, 0, above] - w.tcp) < 0.028
-    return bool(near and gripped(w, i) - 0.2 < w.opening < gripped(w, i) + 0.18)
+    across = 0.27 if w.scenario.items[i].kind.square else 0.18  # a cube may be held by its edges
+    return bool(near and gripped(w, i) - 0.2 < w.opening < gripped(w, i) + across)
 
 
 def gripped(w: State, i: int) -> float:

@@ -11,6 +11,7 @@ from palmar.types import Array
 
 ASIDE = 0.055  # from the middle of the destination, at most [m]
 LOW = 0.012  # over where it rests there, at most [m]
+CARRY = 0.02  # an action, with the thing in the gripper [m]: one that is weak drops it when it goes faster
 CLEAR = 0.05  # the TCP is further from it than this [m]
 
 
@@ -46,7 +47,7 @@ def plan(w: State) -> Go:
     grip = w.tcp - item  # carry the object, not the hand, to the spot
     aside = float(np.linalg.norm(over[:2]))
     height = rest + 0.008 + np.clip(3.0 * (aside - 0.012), 0.0, 0.09)
-    return Go(spot + [0, 0, height] + grip, CLOSED, 0.03)
+    return Go(spot + [0, 0, height] + grip, CLOSED, CARRY)
 
 
 TASK = Task(
