@@ -128,6 +128,24 @@ def test_an_arm_that_lags_is_moved_slower_and_it_is_noted():
     assert not diagnose_slower(MockBody(arm7()), (1.0, 0.5), seconds=2.0, held_out=2.0, slides=0).notes
 
 
+def test_what_is_no_lag_is_not_tried_again():
+    class Broken(MockBody):
+        resets = 0
+
+        def reset(self, seed=None):
+            self.resets += 1
+            return super().reset(seed)
+
+        def apply(self, command):
+            raise RobotFault("the bus is gone")
+
+    once, body = Broken(arm7()), Broken(arm7())
+    for where, hastes in ((once, (1.0,)), (body, (1.0, 0.5))):
+        with pytest.raises(RobotFault, match="the bus is gone"):
+            diagnose_slower(where, hastes, seconds=2.0, held_out=2.0, slides=0)
+    assert body.resets == once.resets
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_excitation_passes_the_safety_layer_inside_the_workspace(seed):
     robot = arm7()

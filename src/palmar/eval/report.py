@@ -26,7 +26,7 @@ from palmar.eval.plots import Identified
 from palmar.eval.recovery import Recovery
 from palmar.eval.results import Film, Results, shared
 from palmar.eval.rows import read_rows
-from palmar.eval.stats import Paired, Rate, paired, points, trials_needed
+from palmar.eval.stats import Paired, Rate, paired, points, trials_to_tell
 from palmar.files import write_text
 from palmar.runtime.pool import cores
 
@@ -346,7 +346,7 @@ def _compare(c: Comparison, a: Results, b: Results) -> _Compared | None:
         return None
     ra, rb = Rate(sum(left), len(left)), Rate(sum(right), len(right))
     found = paired(left, right)
-    needed = trials_needed(ra.value, rb.value) if not found.told and ra.value != rb.value else None
+    needed = trials_to_tell(found, ra.value, rb.value)
     return _Compared(c.label or f"{c.a} against {c.b}", c.a, c.b, (ra, rb), found, needed)
 
 

@@ -111,6 +111,11 @@ def trials_needed(p_a: float, p_b: float, power: float = 0.8) -> int:
     return int(-(-(spread**2) // (p_a - p_b) ** 2))
 
 
+def trials_to_tell(found: Paired, p_a: float, p_b: float) -> int | None:
+    """`trials_needed` for two rates that `found` does not tell apart; None where it does, or where they are equal."""
+    return None if found.told or p_a == p_b else trials_needed(p_a, p_b)
+
+
 def exact_upper(found: int, n: int, alpha: float = 0.05) -> float:
     """Upper bound of a rate of which `found` of n were seen, wrong with probability at most alpha (Clopper and Pearson 1934); 1
     where all were. 1 less that of the failures is the lower bound of a success rate."""

@@ -182,14 +182,18 @@ def diagnose(
     return Recordings(robot.name, 1.0 / robot.control_rate, free, judged, tracks, notes=notes)
 
 
+class ArmLags(RobotFault):
+    """The safety layer stopped the arm because it was not where it was commanded to be."""
+
+
 def diagnose_slower(body: Body, hastes: Sequence[float] = (1.0, 0.6, 0.4), **options: Any) -> Recordings:
-    """`diagnose`, of a simulated body, whose arm may lag: after a stop by the safety layer once more with the next haste. A note
+    """`diagnose`, of a simulated body, whose arm may lag: after a stop because it lagged once more with the next haste. A note
     says which it was. A person looks at a real arm after a stop; this does not wait for one. Raises `RobotFault` when the last
     is stopped too, `BadValue` as `diagnose`."""
     for haste in hastes:
         try:
             recorded = diagnose(body, haste=haste, **options)
-        except RobotFault:
+        except ArmLags:
             if haste == hastes[-1]:
                 raise
             continue
@@ -280,7 +284,8 @@ class _Drive:
         goal = np.append(target, opening)
         verdict = self.safety.check(goal, self.obs, self.obs.time)
         if verdict.stop:
-            raise RobotFault(
+            lags = verdict.reasons[-1].guard == "tracking"  # the last one is what stopped it
+            raise (ArmLags if lags else RobotFault)(
                 f"diagnosis was stopped: {'; '.join(map(str, verdict.reasons))}. "
                 f"Next: look at the robot, and record again, slower if it only lagged: diagnose(body, haste={0.6 * self.haste:.2g})"
             )

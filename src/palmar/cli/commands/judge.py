@@ -215,7 +215,7 @@ class Compare:
     def run(self, console: Screen) -> Answer:
         from palmar.eval.offline_results import is_offline
         from palmar.eval.results import Results, differences, shared
-        from palmar.eval.stats import paired, trials_needed
+        from palmar.eval.stats import paired, trials_to_tell
 
         if self.a.exists() and self.b.exists() and self.a.samefile(self.b):
             raise BadValue(
@@ -245,7 +245,7 @@ class Compare:
             f"a {100 * ra:.1f} %, b {100 * rb:.1f} % on the same {result.n} seeds: difference {points}, "
             f"McNemar p = {result.p:.3f}. {result.verdict}."
         )
-        need = trials_needed(ra, rb) if ra != rb and not result.told else None
+        need = trials_to_tell(result, ra, rb)
         if need:
             console.print(f"About {need} trials of each would tell a difference of this size (80 % power).")
         return 0, asdict(result) | {"verdict": result.verdict, "trials_needed": need}
