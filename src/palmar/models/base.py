@@ -26,7 +26,7 @@ from palmar.types import Array
 if TYPE_CHECKING:
     from palmar.data.normalize import Normalizer
 
-GROUNDED, TOOL = truth.THINGS, truth.TOOL  # what simulator truth says where to look for; the gripper
+GROUNDED = truth.THINGS  # what simulator truth says where to look for
 DECIMETRE = truth.DECIMETRE  # relative positions are predicted in this unit, so that they are about 1
 
 _SKIP: ContextVar[bool] = ContextVar("skip_pretrained", default=False)
@@ -81,10 +81,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Labels:
-    """Simulator truth for the grounded slots G (target, goal), and where the tool is seen; never an input.
+    """Simulator truth for the grounded slots G (target, goal); never an input.
 
-    points: [B, C, G + 1, 2] (u, v), of the tool last. visible: [B, C, G + 1] 0/1. placed: bool[B, C, G + 1], there is something to
-    label.
+    points: [B, C, G, 2] (u, v). visible: [B, C, G] 0/1. placed: bool[B, C, G], there is something to label.
     relative: [B, G, 3] position in the base frame minus the TCP's, in decimetres. known: bool[B, G].
     boxes: [B, C, G, 4] (u, v, w, h), middle and sides in 0 … 1; boxed: bool[B, C, G], there is one. turns: [B, G, 2]
     (cos 4ψ, sin 4ψ) of the yaw ψ; turned: bool[B, G], it has one. All four None when the data do not say.
@@ -99,11 +98,6 @@ class Labels:
     boxed: Tensor | None = None
     turns: Tensor | None = None
     turned: Tensor | None = None
-
-    @property
-    def seen(self) -> Tensor:
-        """bool[B, C, G + 1]"""
-        return self.visible > 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,14 +211,12 @@ def masks_of(batch: Batch) -> dict[str, Tensor]:
     found = {"steps": ~batch.pad, "done": batch.done}
     if batch.labels is None:
         return found
-    labels = batch.labels
-    things, tool = labels.seen[..., :-1], labels.seen[..., -1]
-    for i in range(things.shape[1]):  # of each camera
-        found |= {f"seen.{i}": things[:, i], f"tool.{i}": tool[:, i]}
-    found |= {"seen.0.target": things[:, 0, :1], "placed": labels.placed[..., :-1], "known": labels.known}
+    labels, seen = batch.labels, batch.labels.visible > 0.5
+    found |= {f"seen.{i}": seen[:, i] for i in range(seen.shape[1])}  # of each camera
+    found |= {"seen.0.target": seen[:, 0, :1], "placed": labels.placed, "known": labels.known}
     found |= {"both known": labels.known.all(-1), "target known": labels.known[:, 0]}
     if labels.boxed is not None:
-        found["boxed"] = labels.boxed & things
+        found["boxed"] = labels.boxed & seen
     if labels.turned is not None:
         found["turned"] = labels.turned
     return found

@@ -147,14 +147,13 @@ def encode(texts: Sequence[str], max_tokens: int) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """Learned queries that read the instruction. slots: their names; `target` and `goal` are taught where to look,
-    and `tool` where the gripper is seen: a camera that was moved shows it elsewhere than the joint angles say.
+    """Learned queries that read the instruction. slots: their names; `target` and `goal` are taught where to look.
     max_tokens: longer instructions are refused. token_dropout: share of tokens hidden in training."""
 
     width: int = 128
     layers: int = 2
     heads: int = 4
-    slots: tuple[str, ...] = ("target", "goal", "task", "tool")
+    slots: tuple[str, ...] = ("target", "goal", "task", "free")
     max_tokens: int = 32
     token_dropout: float = 0.05
 

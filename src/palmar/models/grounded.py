@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.mapping import Interface
-from palmar.models.base import GROUNDED, TOOL, Batch, Inputs, Model, Prediction, PriorChunk, check_pictures
+from palmar.models.base import GROUNDED, Batch, Inputs, Model, Prediction, PriorChunk, check_pictures
 from palmar.models.encoders import STRIDE, LanguageConfig, SlotReader, VisionConfig, VisionTrunk, enough_tokens
 from palmar.models.fusion import Fusion, FusionConfig, GroundedAttention, Looked, StateEncoder
 from palmar.models.guidance import blended
@@ -98,7 +98,6 @@ class Grounded(Model):
         keep = [i for i, n in enumerate(interface.state_names) if config.velocities or not n.endswith(".vel")]
         self.register_buffer("kept", torch.tensor(keep, dtype=torch.long), persistent=False)
         self.grounded = [language.slots.index(g) for g in GROUNDED]
-        self.tool = [language.slots.index(TOOL)] if TOOL in language.slots else []
         self.conditions = [*self.grounded, language.slots.index("task")]  # what a trunk is told to look out for
 
         self.reader = SlotReader(language)
@@ -114,7 +113,7 @@ class Grounded(Model):
         self.seen = nn.ModuleDict({c: nn.Linear(narrow + 6, 1) for c in cameras})
         self.words = nn.Linear(language.width, narrow)
         self.state = StateEncoder(len(keep), fusion)
-        found = narrow + (1 + len(self.tool)) * len(cameras) * (narrow + 6 + 1)
+        found = narrow + len(cameras) * (narrow + 6 + 1)
         self.place = nn.Sequential(
             nn.Linear(found + fusion.state, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 3)
         )
@@ -157,8 +156,7 @@ class Grounded(Model):
             contexts.append(context)
         views = torch.cat(found, -1)  # [B, K, cameras · (narrow + 7)]
         grounded = torch.cat([words, views], -1)[:, self.grounded]  # a goal may be words only: "to the left"
-        common = torch.cat([body, views[:, self.tool].flatten(1)], -1)
-        relative = self.place(torch.cat([grounded, common[:, None].expand(-1, len(GROUNDED), -1)], -1))
+        relative = self.place(torch.cat([grounded, body[:, None].expand(-1, len(GROUNDED), -1)], -1))
         fused = self.fusion([words.flatten(1), views.flatten(1), *contexts, body, relative.flatten(1)])
         visible = torch.stack([f[:, self.grounded, -1] for f in found], 1)
         return Output(self.head(fused[:, None]), self.finished(fused), looked, visible, relative, fused)
@@ -194,21 +192,18 @@ class Grounded(Model):
         )
 
     def grounding_loss(self, out: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Of a batch that has labels: cross-entropy of the heatmaps where visible (of the tool's too, where it has a slot), of the
-        visibility of things, and L1 of their relative positions [dm]."""
+        """Of a batch that has labels: cross-entropy of the heatmaps where visible, of the visibility, and L1 of the relative
+        positions [dm]."""
         assert batch.labels is not None
         labels = batch.labels
-        heat, things = out.actions.new_zeros(()), len(GROUNDED)
+        heat = out.actions.new_zeros(())
         for i, (look, (height, width)) in enumerate(zip(out.looked, self.interface.cameras.values(), strict=True)):
-            there = gaussian_cells(labels.points[:, i], height // STRIDE, width // STRIDE)
-            log = look.logits[:, [*self.grounded, *self.tool]].float().log_softmax(-1)
-            error = -(there[:, : log.shape[1]] * log).sum(-1)
-            heat = heat + mean_where(error[:, :things], labels.seen[:, i, :things], batch.each(f"seen.{i}"))
-            if self.tool:
-                heat = heat + mean_where(error[:, -1], labels.seen[:, i, -1], batch.each(f"tool.{i}"))
+            target = gaussian_cells(labels.points[:, i], height // STRIDE, width // STRIDE)
+            log = look.logits[:, self.grounded].float().log_softmax(-1)
+            heat = heat + mean_where(-(target * log).sum(-1), labels.visible[:, i] > 0.5, batch.each(f"seen.{i}"))
         visible = mean_where(
-            F.binary_cross_entropy_with_logits(out.visible.float(), labels.visible[..., :things], reduction="none"),
-            labels.placed[..., :things], batch.each("placed"),
+            F.binary_cross_entropy_with_logits(out.visible.float(), labels.visible, reduction="none"), labels.placed,
+            batch.each("placed"),
         )  # fmt: skip
         relative = mean_where((out.relative - labels.relative).abs().mean(-1), labels.known, batch.each("known"))
         return heat / len(out.looked), visible, relative

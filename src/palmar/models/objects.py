@@ -128,21 +128,20 @@ class Objects(nn.Module):
         """Of a batch that has labels. What is known counts, the rest adds nothing. A box is asked for where the thing is seen."""
         assert batch.labels is not None
         said, config, labels, each = self(seen), self.config, batch.labels, batch.each
-        there, points = (x[:, :, : len(GROUNDED)] for x in (labels.seen, labels.points))
+        there = labels.visible > 0.5
         true, known = relation_labels(labels)
         both, target = each("both known"), each("target known")
         related_rows = None if both is None or target is None else both * (len(RELATIONS) - 1) + target
         parts = {
             "heat": torch.stack([
                 mean_where(
-                    -(gaussian_cells(points[:, i], *grid) * said.heat[c].log_softmax(-1)).sum(-1), there[:, i],
+                    -(gaussian_cells(labels.points[:, i], *grid) * said.heat[c].log_softmax(-1)).sum(-1), there[:, i],
                     each(f"seen.{i}"),
                 )
                 for i, (c, grid) in enumerate(self.grids.items())
             ]).mean(),
             "visible": mean_where(
-                F.binary_cross_entropy_with_logits(said.visible, there.float(), reduction="none"),
-                labels.placed[..., : len(GROUNDED)], each("placed"),
+                F.binary_cross_entropy_with_logits(said.visible, labels.visible, reduction="none"), labels.placed, each("placed")
             ),
             "relative": mean_where((said.relative - labels.relative).abs().mean(-1), labels.known, each("known")),
             "relation": mean_where(

@@ -9,7 +9,7 @@ import numpy as np
 
 from palmar.robot_parts import Camera
 from palmar.sim import camera as cameras
-from palmar.sim import tasks, truth
+from palmar.sim import tasks
 from palmar.sim.derived import item_scale
 from palmar.sim.scenes import mujoco
 from palmar.sim.things import half_extent
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from palmar.sim.world import World
 
 CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))  # of a cuboid of half sides 1
-HAND = 0.06  # from the TCP to the outside of the fingers and of what they hold [m]
 AT_LENS = 0.01  # nearer to the camera than this a thing has no box [m]
 
 
@@ -29,14 +28,12 @@ def values(w: World) -> dict[str, float]:
     things = {"target": s.target, "goal": s.goal}
     points = {"target": w.item(s.target), "goal": tasks.task(s.task).goal(w)}
     if w.embodiment.frames:
-        points[truth.TOOL] = w.tcp
+        points["tool"] = w.tcp
     out = {f"{t}.{axis}": float(x) for t, p in points.items() for axis, x in zip("xyz", _from_base(w, p), strict=True)}
     for c in w.embodiment.cameras:
         for t, i in things.items():
             at = [0.5, 0.5, 0.0] if i is None else pixel(w, c, i)
             out |= {f"{c.name}.{t}.{n}": x for n, x in zip(("u", "v", "visible"), at, strict=True)}
-        if w.embodiment.frames:
-            out |= {f"{c.name}.{truth.TOOL}.{n}": x for n, x in zip(("u", "v", "visible"), tool(w, c), strict=True)}
     if w.extents:
         for t, i in things.items():
             out |= {f"{t}.turn.{n}": x for n, x in zip(("cos", "sin"), turn(w, i), strict=True)}
@@ -56,19 +53,6 @@ def pixel(w: World, c: Camera, i: int) -> list[float]:
         hit = np.zeros(1, np.int32)
         mujoco.mj_ray(w.model, w.data, eye, point - eye, None, 1, -1, hit)
         inside = hit[0] >= 0 and w.model.geom_bodyid[hit[0]] == body
-    return [float(np.clip(u, 0, 1)), float(np.clip(v, 0, 1)), float(inside)]
-
-
-def tool(w: World, c: Camera) -> list[float]:
-    """u, v, visible of the TCP: inside the picture, and nothing on the line of sight up to `HAND` before it."""
-    u, v, depth = cameras.project(w.data, w.model, c, w.tcp, _bend(w))
-    inside = depth > 0 and 0 <= u <= 1 and 0 <= v <= 1
-    if inside:
-        eye = w.data.cam_xpos[w.model.camera(c.name).id]
-        away = float(np.linalg.norm(w.tcp - eye))
-        hit = np.zeros(1, np.int32)
-        free = mujoco.mj_ray(w.model, w.data, eye, (w.tcp - eye) / away, None, 1, -1, hit)
-        inside = hit[0] < 0 or free > away - HAND
     return [float(np.clip(u, 0, 1)), float(np.clip(v, 0, 1)), float(inside)]
 
 

@@ -18,10 +18,6 @@ from palmar.sim import privileged
 from palmar.types import Array
 
 THINGS = ("target", "goal")
-TOOL = "tool"
-"""Where the gripper truly is, which a state with zero errors and noise tells wrongly."""
-SEEN = (*THINGS, TOOL)
-"""What has a pixel in each camera."""
 DECIMETRE = 0.1  # of relative positions as networks learn them [m]
 LabelMaker = Callable[[Array, Array], dict[str, Array]]
 
@@ -29,17 +25,17 @@ LabelMaker = Callable[[Array, Array], dict[str, Array]]
 def names(robot: Embodiment, extents: bool = False, physics: bool = False) -> tuple[str, ...]:
     """What a row of this robot's truth holds, in its order.
 
-    THING.x, y, z; CAMERA.THING.u, v, visible of the robot's cameras; the same of the tool where the robot has a frame (the one
-    that its task asks for). extents: also THING.turn.cos, sin (of 4 × yaw, since a cube looks alike after a quarter
-    turn; zeros for what is round) and CAMERA.THING.box.u, v, w, h (middle and sides of the box around a thing in the
-    picture, hidden or not, cut at the edges; zeros when there is none). physics: also what `sim.privileged` names.
+    THING.x, y, z; CAMERA.THING.u, v, visible of the robot's cameras; where the robot has a frame, tool.x, y, z of the one that
+    its task asks for, without the zero errors and the noise that its state has. extents: also THING.turn.cos, sin (of 4 × yaw,
+    since a cube looks alike after a quarter turn; zeros for what is round) and CAMERA.THING.box.u, v, w, h (middle and sides of the
+    box around a thing in the picture, hidden or not, cut at the edges; zeros when there is none). physics: also what
+    `sim.privileged` names.
     """
     cameras = [c.name for c in robot.cameras]
     row = [f"{t}.{axis}" for t in THINGS for axis in "xyz"]
     row += [f"{c}.{t}.{x}" for c in cameras for t in THINGS for x in ("u", "v", "visible")]
     if robot.frames:
-        row += [f"{TOOL}.{axis}" for axis in "xyz"]
-        row += [f"{c}.{TOOL}.{x}" for c in cameras for x in ("u", "v", "visible")]
+        row += [f"tool.{axis}" for axis in "xyz"]
     if extents:
         row += [f"{t}.turn.{x}" for t in THINGS for x in ("cos", "sin")]
         row += [f"{c}.{t}.box.{x}" for c in cameras for t in THINGS for x in ("u", "v", "w", "h")]
@@ -76,10 +72,10 @@ def decoder(order: Sequence[str], cameras: Sequence[str], state_names: Sequence[
         def column(name: str) -> Array:
             return truth[:, at[name]] if name in at else nothing
 
-        def per_view(part: str, of: Sequence[str]) -> Array:
-            return np.stack([np.stack([column(f"{c}.{t}.{part}") for t in of], -1) for c in cameras], 1)
+        def per_view(part: str) -> Array:
+            return np.stack([np.stack([column(f"{c}.{t}.{part}") for t in THINGS], -1) for c in cameras], 1)
 
-        points, visible = np.stack([per_view("u", SEEN), per_view("v", SEEN)], -1), per_view("visible", SEEN)
+        points, visible = np.stack([per_view("u"), per_view("v")], -1), per_view("visible")
         placed = np.isfinite(points).all(-1) & np.isfinite(visible)
         where = np.stack([np.stack([column(f"{t}.{a}") for a in "xyz"], -1) for t in THINGS], 1)
         if "tool.x" in at:
@@ -91,7 +87,7 @@ def decoder(order: Sequence[str], cameras: Sequence[str], state_names: Sequence[
         known = np.isfinite(relative).all(-1)
         more: dict[str, Array] = {}
         if says_more:
-            boxes = np.stack([per_view(f"box.{part}", THINGS) for part in "uvwh"], -1)
+            boxes = np.stack([per_view(f"box.{part}") for part in "uvwh"], -1)
             turns = np.stack([np.stack([column(f"{t}.turn.{x}") for x in ("cos", "sin")], -1) for t in THINGS], 1)
             more = {
                 "boxes": np.nan_to_num(boxes), "boxed": np.all(boxes[..., 2:] > 0, axis=-1),
