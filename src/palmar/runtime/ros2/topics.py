@@ -107,8 +107,8 @@ def topics_of(where: str) -> Topics:
         if name in given:
             raise BadValue(f"body '{where}' has '{name}' twice; expected it once. Next: leave one out")
         given[name] = value
-    rate = _number(given.pop("rate", "0"), "rate", 1e5, "of Hz above 0. Next: rate=10", where)
-    silence = _number(given.pop("silence", "0"), "silence", 3600, "of seconds above 0. Next: silence=1", where)
+    rate = _number(given.pop("rate", "0"), "rate", 1e5, "Hz", where)
+    silence = _number(given.pop("silence", "0"), "silence", 3600, "seconds", where)
     for name, topic in given.items():
         check_topic(topic, name)
     named = {n: given.pop(n) for n in SETTINGS if n in given}
@@ -124,11 +124,11 @@ def check_topic(topic: str, what: str) -> None:
         )
 
 
-def _number(text: str, name: str, most: float, expected: str, where: str) -> float:
+def _number(text: str, name: str, most: float, unit: str, where: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = -1.0
     if not 0 <= number <= most:
-        raise BadValue(f"body '{where}' has {name} '{text}'; expected a number {expected}")
+        raise BadValue(f"body '{where}' has {name} '{text}'; expected a number of {unit} above 0. Next: {name}=1")
     return number
