@@ -1,5 +1,6 @@
 """The page against strangers: other pages in the same browser, names of others, what is too large, too many, or never read."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -7,15 +8,16 @@ import re
 import socket
 import urllib.error
 import urllib.request
+from typing import ClassVar
 
 import pytest
 from paged import PATIENCE, Browser, operated, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from palmar.serve.page.app import PAGE
+from palmar.serve.page.app import PAGE, _show
 from palmar.serve.page.config import PageConfig
-from palmar.serve.page.hub import IN_FLIGHT
+from palmar.serve.page.hub import IN_FLIGHT, Viewer
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,47 @@ def test_a_viewer_that_never_reads_is_let_go_and_costs_the_others_nothing(shown)
         before = other.pictures["front"]
         until(lambda: other.pictures["front"] > before + 5, "the other is let go as well")
         other.close()
+
+
+def test_a_viewer_is_let_go_for_what_it_does_not_confirm_and_not_for_having_nothing_to_see():
+    """It was, when a run took longer than `patience` to start: with the first picture after that, and its driver with it."""
+
+    class Line:
+        def __init__(self):
+            self.sent, self.closed = [], False
+
+        async def send_text(self, text):
+            self.sent.append(text)
+
+        async def close(self, code):
+            self.closed = True
+
+    class Rounds:
+        next: ClassVar[list[str]] = []
+
+        def round(self, viewer):
+            out, self.next = self.next, []
+            viewer.sent += len(out)
+            return out
+
+    async def story():
+        line, rounds, viewer = Line(), Rounds(), Viewer("somebody")
+        showing = asyncio.create_task(_show(line, rounds, viewer, 0.3))
+        for told in ("about", "state"):
+            await asyncio.sleep(0.6)  # nothing to see for longer than its patience
+            rounds.next = [told]
+            viewer.wake.set()
+            await asyncio.sleep(0.05)
+            assert line.sent[-1] == told and not showing.done() and not line.closed
+            viewer.confirmed = viewer.sent
+            viewer.wake.set()
+        await asyncio.sleep(0.05)
+        rounds.next = ["not confirmed"]
+        viewer.wake.set()
+        await asyncio.wait_for(showing, PATIENCE)
+        assert line.closed
+
+    asyncio.run(story())
 
 
 def test_a_browser_that_says_no_key_in_time_is_let_go(shown):

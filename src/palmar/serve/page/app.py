@@ -182,11 +182,12 @@ async def _show(ws: WebSocket, hub: Hub, viewer: Viewer, patience: float) -> Non
     since = clock()  # it confirmed something, or had nothing to confirm
     try:
         while True:
+            if viewer.sent == viewer.confirmed:  # however long there was nothing to show
+                since = clock()
             for message in hub.round(viewer):
                 sending = ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message)
                 await asyncio.wait_for(sending, patience)
             before = viewer.confirmed
-            since = clock() if viewer.sent == before else since
             left = None if viewer.sent == before else max(0.0, patience - (clock() - since))
             await asyncio.wait_for(viewer.wake.wait(), left)
             viewer.wake.clear()
