@@ -1,7 +1,6 @@
 """What does a policy lose in realities, by grade?
 
     OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python benchmarks/realities.py --worlds other:0-3 far:0-3 near:0-11 --tables 3
-
     … --worlds near:0-11 --tasks place push --nominal zero_1 zero_2 zero_3 zero_4 zero_5 zero_6 zero_7     # what these cost
 
 Each reality gets the same tables, the same number of every task; beside them plain simulation. Prints success for each reality with
@@ -47,7 +46,8 @@ def without(name: str, nominal: list[str]) -> dict[str, Any]:
         raise BadValue(
             f"{name} is more than its parameters, and cannot be without some of them. Next: near:SEED, or no --nominal"
         )
-    left = {n: v for n, v in met.hidden.values.items() if n not in chosen(nominal)}
+    again = chosen(nominal)
+    left = {n: v for n, v in met.hidden.values.items() if n not in again}
     return {"randomization": Randomization(0.0, centre=WorldParams(left))}
 
 

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from palmar.adapters import wire
 from palmar.errors import PolicyUnreachable
 from palmar.policy import load_policy
 from palmar.serve.client import RemotePolicy
+from palmar.serve.protocol import Asked, reply
 from palmar.types import Observation
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "serve"))
@@ -112,12 +112,12 @@ def wire_share(address: str, count: int) -> dict[str, float]:
     bare echo of as many bytes, asked after every request."""
     policy, rng = load_policy(address), np.random.default_rng(0)
     own, whole, bare = [], [], []
-    first = policy.act(observation(policy, rng, 0.0))
-    size = sum(v.nbytes for v in asdict(first).values() if isinstance(v, np.ndarray))
-    with echo(size) as line:
+    obs = observation(policy, rng, 0.0)
+    answer = reply(policy.act(obs), Asked(obs, 1), policy.timing)
+    message = bytes(len(wire.pack(policy.env.request(obs))))
+    with echo(len(wire.pack(answer))) as line:
         for i in track(range(1, count + 21), "requests"):
             obs = observation(policy, rng, 0.1 * i)
-            message = bytes(len(wire.pack(policy.env.request(obs))))
             began = time.perf_counter()
             policy.act(obs)
             took = (time.perf_counter() - began) * 1e3
