@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -106,10 +107,16 @@ def _decode(value: dict[Any, Any]) -> Any:
 
 def _dtype(value: dict[Any, Any]) -> np.dtype[Any]:
     name = value.get(b"dtype")
-    try:
-        dtype = np.dtype(name) if isinstance(name, str) and NAMED.fullmatch(name) else None
-    except TypeError:
-        dtype = None
-    if dtype is None or dtype.kind not in KINDS:
+    dtype = _named(name) if isinstance(name, str) and len(name) <= 10 else None  # a longer one would be kept
+    if dtype is None:
         raise BadValue(f"dtype is {name!r}; expected truth, whole numbers or floats, such as '<f4'")
     return dtype
+
+
+@lru_cache(maxsize=64)
+def _named(name: str) -> np.dtype[Any] | None:
+    try:
+        dtype = np.dtype(name) if NAMED.fullmatch(name) else None
+    except TypeError:
+        return None
+    return dtype if dtype is not None and dtype.kind in KINDS else None
