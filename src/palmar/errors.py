@@ -5,7 +5,8 @@ PalmarError
 │   ├── BadValue              a value outside its range or of the wrong shape
 │   ├── BadFile               a file that is missing, truncated or of another format
 │   ├── UnknownName           a name that is not in the list of known ones
-│   └── MissingPackage        an optional package (or system library) that is not installed
+│   ├── MissingPackage        an optional package (or system library) that is not installed
+│   └── ModelUnreachable      a language model elsewhere that does not answer
 ├── WorkerDied                a process that shared the work ended before its time: exit code 3
 └── RobotFault                the body or the controller cannot go on: exit code 3
     └── PolicyUnreachable     the server that a remote policy runs on does not answer
@@ -42,6 +43,10 @@ class BadFile(UserError):
 
 class MissingPackage(UserError, ImportError):
     """An optional package or system library is not installed; the message holds the install command."""
+
+
+class ModelUnreachable(UserError):
+    """A language model elsewhere does not answer, or not as its protocol says; nothing was moved for it."""
 
 
 class WorkerDied(PalmarError):

@@ -1,0 +1,90 @@
+"""What an agent knows of a scene, as values: the things that stand there, where, and how sure perception is of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from palmar.errors import BadValue
+
+NEAR = 0.6  # confidence below which a thing is not acted upon
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObject:
+    """One thing. name: colour and noun, "red cube". fixed: it stands fast, and others are put on or in it. position: of its
+    centre in the base frame [m], None where perception does not tell. on: name of what it lies on or in, "" for the table.
+    beyond: the painted line it is over (left, right, forward), "" for none. confidence: of perception, 0 … 1."""
+
+    name: str
+    fixed: bool = False
+    position: tuple[float, float, float] | None = None
+    on: str = ""
+    beyond: str = ""
+    confidence: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1:
+            raise BadValue(f"confidence of '{self.name}' is {self.confidence}; expected 0 … 1. Next: a probability")
+
+    def __str__(self) -> str:
+        said = [self.name]
+        if self.position is not None:
+            said.append(f"at x {self.position[0]:.2f}, y {self.position[1]:.2f}, z {self.position[2]:.2f} m")
+        if self.on:
+            said.append(f"on the {self.on}")
+        if self.beyond:
+            said.append(f"past the {self.beyond} line")
+        if self.confidence < 1:
+            said.append(f"confidence {self.confidence:.2f}")
+        return ", ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneDescription:
+    """things: each name once. holding: name of what is in the gripper, "" for nothing."""
+
+    things: tuple[SeenObject, ...]
+    holding: str = ""
+
+    def __post_init__(self) -> None:
+        names = [t.name for t in self.things]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise BadValue(
+                f"the scene has '{min(twice)}' more than once; expected names that tell things apart. "
+                "Next: number them, such as 'red cube 2'"
+            )
+        if self.holding and self.holding not in names:
+            raise BadValue(
+                f"the gripper holds '{self.holding}', which the scene lacks ({', '.join(names) or 'it is empty'}). "
+                "Next: list it among the things"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(t.name for t in self.things)
+
+    @property
+    def free(self) -> tuple[SeenObject, ...]:
+        """What can be taken or pushed."""
+        return tuple(t for t in self.things if not t.fixed)
+
+    @property
+    def fixed(self) -> tuple[SeenObject, ...]:
+        """What things are put on or in."""
+        return tuple(t for t in self.things if t.fixed)
+
+    def find(self, name: str) -> SeenObject | None:
+        return next((t for t in self.things if t.name == name), None)
+
+    def lying_on(self, name: str) -> tuple[SeenObject, ...]:
+        return tuple(t for t in self.things if t.on == name)
+
+    def with_thing(self, thing: SeenObject, holding: str | None = None) -> SceneDescription:
+        """The scene with one thing otherwise. holding: None leaves what is held."""
+        things = tuple(thing if t.name == thing.name else t for t in self.things)
+        return replace(self, things=things, holding=self.holding if holding is None else holding)
+
+    def __str__(self) -> str:
+        lines: Iterable[str] = (f"- {t}" for t in self.things)
+        return "\n".join([*lines, f"in the gripper: {self.holding or 'nothing'}"])
