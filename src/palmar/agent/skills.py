@@ -249,6 +249,10 @@ SKILLS: dict[str, SkillKind] = {
     ),
     "open_gripper": SkillKind((), "let go of what is held", "open_gripper()", _always, _let_go, timeout=3.0),
     "close_gripper": SkillKind((), "close the gripper where it is", "close_gripper()", _always, _same, timeout=3.0),
+    "home": SkillKind(
+        (), "bring the arm back to where it starts, over the table, before something is tried again", "home()", _always, _same,
+        timeout=6.0,
+    ),
     "look": SkillKind((), "look at the table again", "look()", _always, _same, moves=False),
     "ask": SkillKind(
         ("question",), "ask the person, where the instruction can mean two things", "ask(Which cube?)", _always, _same, moves=False

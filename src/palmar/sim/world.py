@@ -133,6 +133,21 @@ class World:
         self._frames = Frames(self.params, robot.control_rate, self.data.qpos.copy(), late)
         return self.observe()
 
+    def ask(self, scenario: Scenario) -> None:
+        """Ask for something else of what is loaded: nothing moves, and success is judged anew.
+
+        Raises `BadValue` before `load`, and for a scenario of other things or of another room."""
+        if not hasattr(self, "model") or scenario.items != self.scenario.items:
+            raise BadValue(
+                f"'{scenario.instruction}' is asked of things that are not loaded. Next: world.load(scenario), or one of "
+                "world.scenario.items"
+            )
+        if (room := tasks.task(scenario.task).scene.room) != tasks.task(self.scenario.task).scene.room:
+            raise BadValue(
+                f"task '{scenario.task}' is done in another room ({room.size[0]:g} × {room.size[1]:g} m). Next: world.load(scenario)"
+            )
+        self.scenario, self._held = scenario, 0
+
     def observe(self, images: bool = True) -> Observation:
         seen: dict[str, Array] = {}
         state = self._state()

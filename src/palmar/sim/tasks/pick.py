@@ -19,7 +19,10 @@ def goal(s: State) -> Array:
 
 
 def success(s: State) -> bool:
-    i = s.scenario.target
+    return is_lifted(s, s.scenario.target)
+
+
+def is_lifted(s: State, i: int) -> bool:
     return bool(s.item(i)[2] - s.table > s.scenario.items[i].rest_height + LIFTED)
 
 

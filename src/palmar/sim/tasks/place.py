@@ -24,10 +24,15 @@ def goal(s: State) -> Array:
 def success(s: State) -> bool:
     i, g = s.scenario.target, s.scenario.goal
     assert g is not None
+    clear = np.linalg.norm(s.tcp - s.item(i)) > CLEAR and s.opening > 0.5
+    return bool(clear and lies_on(s, i, g))
+
+
+def lies_on(s: State, i: int, g: int) -> bool:
+    """Whether a thing lies on or in a destination, whoever put it there."""
     offset = s.item(i) - s.item(g)
     low = offset[2] < s.scenario.items[i].rest_height + s.scenario.items[g].rest_height + LOW
-    clear = np.linalg.norm(s.tcp - s.item(i)) > CLEAR and s.opening > 0.5
-    return bool(np.linalg.norm(offset[:2]) < ASIDE and low and clear)
+    return bool(np.linalg.norm(offset[:2]) < ASIDE and low)
 
 
 def plan(w: State) -> Go:

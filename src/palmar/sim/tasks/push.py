@@ -24,10 +24,15 @@ def goal(s: State) -> Array:
 
 
 def success(s: State) -> bool:
-    p, d = s.item(s.scenario.target), s.scenario.direction or "left"
-    on_table = p[2] - s.table < s.scenario.items[s.scenario.target].rest_height + 0.02
-    across = p[:2] @ np.array(DIRECTIONS[d])
-    return bool(across > LINE[d] and on_table and p[2] > s.table)
+    return is_beyond(s, s.scenario.target, s.scenario.direction or "left")
+
+
+def is_beyond(s: State, i: int, direction: str) -> bool:
+    """Whether a thing lies on the table past the line of a direction, whoever brought it there."""
+    p = s.item(i)
+    on_table = p[2] - s.table < s.scenario.items[i].rest_height + 0.02
+    across = p[:2] @ np.array(DIRECTIONS[direction])
+    return bool(across > LINE[direction] and on_table and p[2] > s.table)
 
 
 def plan(w: State) -> Go:

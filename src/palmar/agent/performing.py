@@ -1,0 +1,133 @@
+"""Skills carried out: a policy drives through the one loop and its guards, and somebody else says whether it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from palmar.agent.scripted import GripperPolicy, HomePolicy
+from palmar.agent.seen import SceneDescription
+from palmar.agent.skills import SKILLS, Skill, SkillResult, Status
+from palmar.embodiments import Embodiment
+from palmar.errors import BadValue, RobotFault
+from palmar.runtime.loop import Outcome, Subscriber, Tick
+from palmar.types import ActionChunk, Observation, Policy, Reason
+
+KINDS = 8
+"""Kinds of changes by the guards that a result tells."""
+
+
+class SuccessCheck(Protocol):
+    """Who says whether a skill was done: never the policy that did it, where there is anybody else."""
+
+    def begin(self, skill: Skill) -> None:
+        """A skill begins."""
+        ...
+
+    def reached(self) -> bool | None:
+        """Whether it is done now; None where this cannot be told while it goes on."""
+        ...
+
+    def left(self) -> float:
+        """How far the thing is from where it should be [m], nan where nothing measures it."""
+        ...
+
+
+Until = Callable[[Observation, ActionChunk | None], bool]
+
+
+Drive = Callable[[Policy, str, Until, float, Sequence[Subscriber]], Outcome]
+"""One run of the loop on the body, with policy, instruction ("" for a policy that reads none), until, timeout [s] and subscribers:
+`rollout` on a simulated clock, `deploy` on a robot. Raises `RobotFault`."""
+
+
+@dataclass
+class Performer:
+    """Carries out skills, one after the other, on one robot.
+
+    policies: {skill: policy}, "" for every other. describe: the scene now. drive: one run of the loop. check: who says that it is
+    done. answer: what the person says to a question, None for no answer. slow: factor on the skills' own times."""
+
+    robot: Embodiment
+    policies: dict[str, Policy]
+    describe: Callable[[], SceneDescription]
+    drive: Drive
+    check: SuccessCheck
+    answer: Callable[[str], str | None] = lambda question: None
+    slow: float = 1.0
+
+    def perform(self, skill: Skill) -> SkillResult:
+        """Never raises what the robot or the scene does: that is the result. Raises `KeyboardInterrupt`, and what a policy raises
+        before it has acted."""
+        if (why := skill.not_possible(self.describe())) is not None:
+            return SkillResult(skill, why[0], said=why[1])
+        if skill.name == "ask":
+            said = self.answer(skill.question)
+            return SkillResult(skill, "not answered" if said is None else "answered", said=said or "")
+        if skill.name == "look":
+            return SkillResult(skill, "done")
+        return self._driven(skill)
+
+    def _driven(self, skill: Skill) -> SkillResult:
+        watch, scripted = _Watch(), self._scripted(skill)
+        policy = scripted or self._policy(skill)
+        if scripted is None:
+            self.check.begin(skill)
+
+        def until(obs: Observation, chunk: ActionChunk | None) -> bool:
+            return self.check.reached() is True if scripted is None else scripted.reached(obs)
+
+        status: Status = "stalled"
+        said, seconds = "", 0.0
+        try:
+            outcome = self.drive(policy, skill.instruction, until, SKILLS[skill.name].timeout * self.slow, (watch,))
+        except RobotFault as error:
+            status, said, seconds = "fault", str(error), watch.seconds
+        else:
+            seconds = outcome.duration
+            if outcome.reason == "stopped":
+                status = "stopped"
+            elif outcome.reason == "done" or (scripted is None and self.check.reached()):
+                status = "done"
+            if outcome.error is not None:
+                said = f"the policy failed {outcome.failures} times: {outcome.error}"
+        left = self.check.left() if scripted is None else float("nan")
+        return SkillResult(skill, status, seconds, watch.clipped, left, watch.confidence, said)
+
+    def _scripted(self, skill: Skill) -> GripperPolicy | HomePolicy | None:
+        if skill.name == "home":
+            return HomePolicy(self.robot)
+        if skill.name in ("open_gripper", "close_gripper"):
+            return GripperPolicy(self.robot, 1.0 if skill.name == "open_gripper" else 0.0)
+        return None
+
+    def _policy(self, skill: Skill) -> Policy:
+        policy = self.policies.get(skill.name) or self.policies.get("")
+        if policy is None:
+            raise BadValue(
+                f"no policy carries out {skill.name} (there are some for {', '.join(self.policies)}). Next: one for ''"
+            )
+        return policy
+
+
+class _Watch(Subscriber):
+    """What the guards changed, each kind with its first reason, the lowest confidence and the time."""
+
+    def __init__(self) -> None:
+        self._clipped: dict[tuple[str, str], Reason] = {}
+        self.confidence, self.seconds = float("nan"), 0.0
+
+    @property
+    def clipped(self) -> tuple[Reason, ...]:
+        return tuple(self._clipped.values())
+
+    def on_tick(self, tick: Tick) -> None:
+        self.seconds = tick.time
+        for reason in tick.verdict.reasons:
+            if len(self._clipped) < KINDS:
+                self._clipped.setdefault((reason.guard, reason.quantity), reason)
+        if tick.new_chunk and tick.chunk is not None and tick.chunk.confidence is not None:
+            self.confidence = float(np.fmin(self.confidence, tick.chunk.confidence))

@@ -1,0 +1,269 @@
+"""Which things of a scene a clause means: by colour and noun, by where they are, by "it", "everything" and "the other one"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from palmar.agent.plans import Question, Refusal
+from palmar.agent.seen import SceneDescription, SeenObject
+from palmar.sim.things import COLOURS, NOUNS
+
+ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "stuff")
+ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items")
+PLACES = ("place", "places", "destination", "destinations")
+PAINT = (
+    *COLOURS,
+    "orange",
+    "black",
+    "white",
+    "pink",
+    "grey",
+    "gray",
+    "brown",
+    "violet",
+    "cyan",
+    "magenta",
+    "golden",
+    "silver",
+)
+SMALL = (
+    "the", "a", "an", "that", "this", "those", "these", "on", "in", "into", "onto", "to", "of", "up", "down", "off", "over", "at",
+    "it", "them", "its", "their", "there", "here", "left", "right", "forward", "forwards", "ahead", "away", "towards", "toward",
+    "until", "as", "far", "is", "are", "and", "with", "for", "from", "side", "table", "line", "across", "past", "beyond", "gripper",
+    "hand", "arm", "fingers", "robot", "front", "behind", "nearest", "closest", "farthest", "furthest", "leftmost", "rightmost",
+    "other", "which", "who", "lies", "lying", "stands", "standing", "sits", "sitting", "me", "you", "i", "please", "now", "back",
+    "high", "air", "above", "middle", "further", "some", "else", "except", "but", "air", "along", "by", "pushing", "go", "your",
+    "own", "colour", "color", "same", "next", "near", "then", "again", "alone", "out", "painted", "place", "places", "so", "lay",
+    "somewhere", "anywhere", "aside", "be", "not",
+)  # fmt: skip
+"""Words that name no thing."""
+
+
+@dataclass(slots=True)
+class Mention:
+    """What a clause says of one thing or group. at: position of its noun among the words; after: the preposition before it."""
+
+    candidates: list[SeenObject]
+    said: str
+    at: int
+    after: str = ""
+    many: bool = False
+
+
+@dataclass(slots=True)
+class Mentions:
+    """What a clause names. many_places: a group of them ("the plates"). beneath: a thing that another is said to be put on."""
+
+    objects: list[SeenObject] = field(default_factory=list)
+    places: list[SeenObject] = field(default_factory=list)
+    many_places: bool = False
+    beneath: SeenObject | None = None
+
+
+Answer = Callable[[str], str | None]
+"""What a person answered to a question, None when it was not asked."""
+
+
+def mentioned(
+    words: Sequence[str], scene: SceneDescription, last: Sequence[str], answer: Answer
+) -> Mentions | Question | Refusal:
+    """The things of a clause in its order. A name that fits several is a question, one that fits none a refusal."""
+    found = Mentions()
+    left_out: set[str] = set()
+    for mention in _mentions(words, scene, last):
+        if mention.after in ("except", "but"):
+            left_out |= {t.name for t in mention.candidates}
+            continue
+        chosen = _chosen(mention, answer)
+        if not isinstance(chosen, list):
+            return chosen
+        for thing in chosen:
+            group = found.places if thing.fixed else found.objects
+            if thing not in group:
+                group.append(thing)
+        if mention.after in ("on", "onto", "in", "into") and not chosen[0].fixed and len(found.objects) > 1:
+            found.beneath = chosen[0]
+        found.many_places = found.many_places or (mention.many and chosen[0].fixed)
+    found.objects = [t for t in found.objects if t.name not in left_out]
+    return found
+
+
+def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | Refusal:
+    if not mention.candidates:
+        return Refusal(f"there is no {mention.said} here")
+    if mention.many or len(mention.candidates) == 1:
+        return mention.candidates
+    names = tuple(t.name for t in mention.candidates)
+    text = f"Which {mention.said} do you mean: {', '.join(names)}?"
+    said = answer(text)
+    if said is None:
+        return Question(text, names)
+    fits = [t for t in mention.candidates if t.name in said.lower()] or [
+        t for t in mention.candidates if set(said.lower().split()) & set(t.name.split()) - set(mention.said.split())
+    ]
+    return fits if len(fits) == 1 else Question(text, names)
+
+
+def _mentions(words: Sequence[str], scene: SceneDescription, last: Sequence[str]) -> list[Mention]:
+    nouns = _nouns(scene)
+    out: list[Mention] = []
+    i = 0
+    while i < len(words):
+        word = words[i]
+        before = [w for w in words[max(0, i - 4) : i]]
+        mention: Mention | None = None
+        taken = 1
+        colour, ends = (word, i + 1) if word in PAINT else ("", i)
+        noun = words[ends] if ends < len(words) else ""
+        plural = noun not in nouns and noun.endswith("s") and noun[:-1] in nouns
+        kind = noun[:-1] if plural else noun
+        if kind in nouns or (noun in ANY and (colour or _points(before) or noun in ALL)):
+            named = nouns[kind] if kind in nouns else list(scene.free)
+            fits = [t for t in named if not colour or colour in t.name.split()]
+            fits = _other(before, fits, last)
+            said = f"{colour} {noun}".strip()
+            many = plural or noun in ALL or bool({"all", "every", "each", "both"} & set(before[-3:]))
+            fits, taken, said = _placed_so(words, ends + 1, fits, scene, said, taken=ends + 1 - i)
+            fits = _extreme(before, fits)
+            mention = Mention(fits, said, i, many=many)
+        elif colour and ends < len(words) and noun not in SMALL and noun not in PAINT and noun.isalpha():
+            mention, taken = Mention([], f"{colour} {noun}", i), 2
+        elif colour:
+            fits = [t for t in scene.things if colour in t.name.split()]
+            mention = Mention(fits, f"{colour} one", i)
+        elif word in ("everything", "both", "all") and not _noun_follows(words, i, nouns):
+            mention = Mention(
+                [t for t in scene.free if word != "both" or not last or t.name in last[-2:]], word, i, many=True
+            )
+        elif word in ("it", "them") or (word in ("that", "this") and _alone(words, i)):
+            names = last[-1:] if word != "them" else last
+            mention = Mention([t for t in scene.things if t.name in names], word, i, many=True) if names else None
+        elif _unknown(words, i, nouns):
+            mention = Mention([], word, i)
+        if mention is not None:
+            mention.after = _preposition(words, i)
+            out.append(mention)
+        i += max(1, taken)
+    return out
+
+
+def _nouns(scene: SceneDescription) -> dict[str, list[SeenObject]]:
+    """{noun, synonyms too: things it may name}."""
+    out: dict[str, list[SeenObject]] = {}
+    for thing in scene.things:
+        noun = thing.name.split()[-1]
+        for synonym in next((n for n in NOUNS.values() if noun in n), (noun,)):
+            out.setdefault(synonym, []).append(thing)
+    for names in NOUNS.values():  # known nouns that nothing here has are still nouns
+        for synonym in names:
+            out.setdefault(synonym, [])
+    for place in PLACES:
+        out[place] = list(scene.fixed) if place.endswith("s") else []
+    del out["place"]
+    return out
+
+
+def _points(before: Sequence[str]) -> bool:
+    return bool({"the", "that", "this", "other", "each", "every", "a", "any"} & set(before[-2:]))
+
+
+def _alone(words: Sequence[str], i: int) -> bool:
+    return i + 1 == len(words) or words[i + 1] in ("on", "in", "onto", "into", "to", ",")
+
+
+def _noun_follows(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
+    return any(w in nouns or w[:-1] in nouns or w in ANY for w in words[i + 1 : i + 4])
+
+
+def _preposition(words: Sequence[str], i: int) -> str:
+    for word in reversed(words[max(0, i - 3) : i]):
+        if word in ("on", "in", "into", "onto", "to", "except", "but"):
+            return word
+        if word not in ("the", "a", "an", "other", "that", *PAINT):
+            return ""
+    return ""
+
+
+def _unknown(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
+    """A word after "the" or "a" that names nothing known: "the banana"."""
+    if not i or words[i - 1] not in ("the", "a", "an", "that", "my") or words[i] in SMALL or not words[i].isalpha():
+        return False
+    return words[i] not in nouns and words[i] not in ANY and words[i][:-1] not in nouns and words[i] not in PAINT
+
+
+def _other(before: Sequence[str], fits: list[SeenObject], last: Sequence[str]) -> list[SeenObject]:
+    return [t for t in fits if t.name not in last] if "other" in before[-2:] else fits
+
+
+def _extreme(before: Sequence[str], fits: list[SeenObject]) -> list[SeenObject]:
+    """ "the leftmost", "the nearest": positions are of the base frame, left is +y, away from the robot +x."""
+    measures: dict[str, Callable[[tuple[float, float, float]], float]] = {
+        "leftmost": lambda p: -p[1], "rightmost": lambda p: p[1], "nearest": lambda p: float(p[0] ** 2 + p[1] ** 2),
+        "closest": lambda p: float(p[0] ** 2 + p[1] ** 2), "farthest": lambda p: -float(p[0] ** 2 + p[1] ** 2),
+        "furthest": lambda p: -float(p[0] ** 2 + p[1] ** 2),
+    }  # fmt: skip
+    word = next((w for w in before[-3:] if w in measures), "")
+    if not word or not fits or any(t.position is None for t in fits):
+        return fits
+    return [min(fits, key=lambda t: measures[word](t.position or (0.0, 0.0, 0.0)))]
+
+
+def _placed_so(
+    words: Sequence[str], start: int, fits: list[SeenObject], scene: SceneDescription, said: str, taken: int
+) -> tuple[list[SeenObject], int, str]:
+    """A relation after the noun narrows it: "left of the blue can", "that lies on the plate"."""
+    at = start
+    while at < len(words) and words[at] in (
+        "that",
+        "which",
+        "is",
+        "are",
+        "lies",
+        "lying",
+        "stands",
+        "standing",
+        "sits",
+        "to",
+        "the",
+    ):
+        at += 1
+    relation = words[at] if at < len(words) else ""
+    linked = at > start or (relation in ("left", "right") and words[at + 1 : at + 2] == ["of"])
+    if relation in ("left", "right", "front", "behind", "beyond") and linked:
+        of = at + 1
+        if words[of : of + 1] == ["of"]:
+            of += 1
+        elif relation != "behind":
+            return fits, taken, said
+        if words[of : of + 1] == ["the"]:
+            of += 1
+        anchor = _named_at(words, of, scene)
+        if anchor is None or anchor[0].position is None:
+            return fits, taken, said
+        x, y, _ = anchor[0].position
+        tests: dict[str, Callable[[tuple[float, float, float]], bool]] = {
+            "left": lambda p: p[1] > y, "right": lambda p: p[1] < y, "front": lambda p: p[0] < x, "behind": lambda p: p[0] > x,
+            "beyond": lambda p: p[0] > x,
+        }  # fmt: skip
+        fits = [t for t in fits if t != anchor[0] and t.position is not None and tests[relation](t.position)]
+        if len(fits) > 1:  # the nearest of those that stand there is meant
+            fits = [min(fits, key=lambda t: (t.position[0] - x) ** 2 + (t.position[1] - y) ** 2 if t.position else 9.0)]
+        return fits, anchor[1] - (start - taken), f"{said} {relation} of the {anchor[0].name}"
+    if relation in ("on", "in") and at > start and words[start] in ("that", "which"):
+        of = at + 1 + (words[at + 1 : at + 2] == ["the"])
+        anchor = _named_at(words, of, scene)
+        if anchor is not None:
+            fits = [t for t in fits if t.on == anchor[0].name]
+            return fits, anchor[1] - (start - taken), f"{said} {relation} the {anchor[0].name}"
+    return fits, taken, said
+
+
+def _named_at(words: Sequence[str], i: int, scene: SceneDescription) -> tuple[SeenObject, int] | None:
+    """The one thing that is named at word i, and the word after it."""
+    nouns = _nouns(scene)
+    colour, at = (words[i], i + 1) if i < len(words) and words[i] in PAINT else ("", i)
+    if at >= len(words) or words[at] not in nouns:
+        return None
+    fits = [t for t in nouns[words[at]] if not colour or colour in t.name.split()]
+    return (fits[0], at + 1) if len(fits) == 1 else None

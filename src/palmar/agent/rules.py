@@ -1,0 +1,287 @@
+"""The planner that needs no language model: an instruction's clauses → goals → the skills that are still to be done.
+
+It plans what it can read word for word, asks where a word fits several things, and refuses the rest; it never guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from palmar.agent.clauses import (
+    CLEARING,
+    LETTING_GO,
+    LOOKING,
+    OPENING,
+    OTHERS,
+    SORTING,
+    Clause,
+    clauses_of,
+    words_of,
+)
+from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
+from palmar.agent.references import Mentions, mentioned
+from palmar.agent.seen import SceneDescription, SeenObject
+from palmar.agent.skills import DIRECTIONS, Skill
+from palmar.sim.vocabulary import NEGATIONS, VERBS_OF
+
+WAYS = {"forwards": "forward", "ahead": "forward", "away": "forward", **{d: d for d in DIRECTIONS}}
+CONDITIONS = ("if", "unless", "when", "whenever", "while", "or")
+ROOM = ("out", "off", "between", "beside", "under", "below", "behind", "next")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is known while an instruction is read. names: those that were named last, for "it"."""
+
+    request: PlanRequest
+    names: list[str] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, question: str) -> str | None:
+        return self.asked.get(question)
+
+
+class RulePlanner:
+    """`Planner` by rules. Words: those of the tasks (`sim.vocabulary`), English of the scene's names."""
+
+    name = "rules"
+
+    def decide(self, request: PlanRequest) -> Decision:
+        goals = self.goals(request)
+        if not isinstance(goals, list):
+            return goals
+        left = remaining(goals, request)
+        failed = [s for s in left if sum(r.skill == s and not r.done for r in request.tried) >= AGAIN]
+        if failed:
+            last = next(r for r in reversed(request.tried) if r.skill == failed[0])
+            return Refusal(f"{failed[0]} has failed {AGAIN} times, the last time: {last}")
+        steps = between(left, request.scene)
+        if request.tried and not request.tried[-1].done and request.tried[-1].seconds > 0 and steps:
+            steps = [Skill("home"), *steps]  # where it got stuck it would get stuck again
+        plan = Plan(tuple(steps), f"{len(left)} of {len(goals)} steps are to be done")
+        fault = check_plan(plan, request.scene, request.tried)
+        return plan if fault is None else Refusal(str(fault))
+
+    def goals(self, request: PlanRequest) -> list[Skill] | Question | Refusal:
+        """What the instruction asks for, a skill for each, whatever is done already."""
+        reading = _Reading(request, asked=dict(request.answers))
+        words = words_of(request.instruction)
+        if wrong := next((w for w in words if w in NEGATIONS and w != "except"), None):
+            return Refusal(f"'{wrong}' says what not to do; expected what to do")
+        if wrong := next((w for w in words if w in CONDITIONS), None):
+            return Refusal(f"'{wrong}' makes it depend on something; expected what to do in any case")
+        clauses = clauses_of(request.instruction)
+        if not clauses:
+            return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing")
+        goals: list[Skill] = []
+        for clause in clauses:
+            said = self._goals_of(clause, reading)
+            if not isinstance(said, list):
+                return said
+            goals += said
+        return _merged(goals)
+
+    def _goals_of(self, clause: Clause, reading: _Reading) -> list[Skill] | Question | Refusal:
+        scene, words = reading.request.scene, [w for w in clause.words if w != ","]
+        text, verb = clause.text, clause.verb
+        if (
+            verb in LETTING_GO
+            or (verb == "let" and "go" in words)
+            or (verb in OPENING and {"gripper", "hand"} & set(words))
+        ):
+            return [Skill("open_gripper")]
+        if verb == "close" and {"gripper", "hand", "fingers"} & set(words):
+            return [Skill("close_gripper")]
+        if verb in LOOKING and "for" not in words:
+            return [Skill("look")]
+        found = mentioned(words, scene, reading.names, reading.answer)
+        if not isinstance(found, Mentions):
+            return found
+        if verb in CLEARING and ("table" in words or "everything" in words or "up" in words):
+            return _cleared(scene)
+        if verb in SORTING:
+            return _sorted(scene)
+        if found.objects:
+            reading.names = [t.name for t in found.objects]
+        if verb in OPENING and found.places:
+            return [Skill("open", object=found.places[0].name)]
+        known = {v for verbs in VERBS_OF.values() for v in verbs}
+        if not verb or (verb in OTHERS and verb not in known):
+            return Refusal(f"'{text}': nothing here can {verb or 'do that'}; it can reach, pick up, put and push")
+        if wrong := next((w for w in ROOM if w in words and found.places and words.index(w) < len(words) - 1), None):
+            return Refusal(f"'{text}': '{wrong}' is no place that things are put; expected on or in one")
+        return self._of_task(clause, found, reading)
+
+    def _of_task(self, clause: Clause, found: Mentions, reading: _Reading) -> list[Skill] | Question | Refusal:
+        words, verb, text = clause.words, clause.verb, clause.text
+        ways = [WAYS[w] for w in words if w in WAYS and not _part_of_relation(words, w)]
+        pushes = verb in VERBS_OF["push"] or (verb in ("move", "bring", "get") and ways and not found.places)
+        if not found.objects:
+            if found.places and not pushes and verb in VERBS_OF["reach"]:
+                return Refusal(
+                    f"'{text}': the gripper is brought over things that can be taken, not over {found.places[0].name}"
+                )
+            if pushes or verb in VERBS_OF["place"] or verb in VERBS_OF["pick"]:
+                if found.places and not pushes and verb not in VERBS_OF["place"]:
+                    return Refusal(f"'{text}': the {found.places[0].name} stands fast")
+                if found.places and pushes:
+                    return Refusal(f"'{text}': the {found.places[0].name} stands fast")
+            return self._asked_for_object(clause, reading)
+        if pushes:
+            if len(set(ways)) > 1 and len(ways) != len(found.objects):
+                return Refusal(f"'{text}' says {' and '.join(ways)}; expected one way")
+            return self._pushed(found, ways, reading)
+        if found.beneath is not None and verb in VERBS_OF["place"]:
+            return Refusal(f"'{text}': nothing is put on the {found.beneath.name}; expected a plate or tray")
+        if found.places:
+            return _put(found, text)
+        if verb in VERBS_OF["place"] and verb not in VERBS_OF["pick"] and verb not in VERBS_OF["reach"]:
+            if verb == "drop" and reading.request.scene.holding:
+                return [Skill("open_gripper")]
+            return self._put_somewhere(found, reading)
+        if verb in ("move", "bring") and not {"to", "above", "over", "gripper", "hand", "arm"} & set(words):
+            return self._put_somewhere(found, reading)
+        if verb in VERBS_OF["reach"] and verb not in VERBS_OF["pick"]:
+            return [Skill("move_to", object=t.name) for t in found.objects]
+        return [Skill("grasp", object=t.name) for t in found.objects]
+
+    def _asked_for_object(self, clause: Clause, reading: _Reading) -> list[Skill] | Question | Refusal:
+        names = tuple(t.name for t in reading.request.scene.free)
+        question = f"What is meant in '{clause.text}': {', '.join(names)}?"
+        said = reading.answer(question)
+        if said is None:
+            return Question(question, names) if names else Refusal("there is nothing here that can be taken or pushed")
+        meant = next((n for n in names if n in said.lower()), None)
+        if meant is None:
+            return Question(question, names)
+        return self._goals_of(Clause(clause.verb, (*clause.words, "the", *meant.split())), reading)
+
+    def _pushed(self, found: Mentions, ways: list[str], reading: _Reading) -> list[Skill] | Question | Refusal:
+        if not ways:
+            question = f"Which way is the {found.objects[0].name} to be pushed: {', '.join(DIRECTIONS)}?"
+            said = reading.answer(question)
+            ways = [w for w in DIRECTIONS if said is not None and w in said.lower()]
+            if not ways:
+                return Question(question, DIRECTIONS)
+        ways = ways if len(ways) == len(found.objects) else ways[:1] * len(found.objects)
+        return [Skill("push", object=t.name, direction=way) for t, way in zip(found.objects, ways, strict=True)]
+
+    def _put_somewhere(self, found: Mentions, reading: _Reading) -> list[Skill] | Question | Refusal:
+        scene, name = reading.request.scene, found.objects[0].name
+        places = tuple(p.name for p in scene.fixed)
+        if not places:
+            return Refusal(f"there is no plate or tray to put the {name} on")
+        question = f"Where is the {name} to be put: {', '.join(places)}?"
+        said = reading.answer(question)
+        meant = [p for p in places if said is not None and p in said.lower()]
+        if len(meant) != 1:
+            return Question(question, places)
+        return [Skill("place_on", object=name, destination=meant[0])]
+
+
+def _part_of_relation(words: Sequence[str], way: str) -> bool:
+    """ "left of the can", "to the left of": where a thing is, and not where it goes."""
+    i = list(words).index(way)
+    return list(words[i + 1 : i + 2]) == ["of"]
+
+
+def _put(found: Mentions, text: str) -> list[Skill] | Refusal:
+    objects, places = found.objects, found.places
+    if len(places) == 1 or len(places) == len(objects):
+        places = places * len(objects) if len(places) == 1 else places
+    elif not (found.many_places and len(places) >= len(objects)):
+        return Refusal(f"'{text}' puts {len(objects)} things on {len(places)} places; expected a place for each")
+    if len({p.name for p in places[: len(objects)]}) < len(objects):
+        return Refusal(f"'{text}' puts {len(objects)} things on the {places[0].name}; expected one thing on a place")
+    return [Skill("place_on", object=o.name, destination=p.name) for o, p in zip(objects, places, strict=False)]
+
+
+def _cleared(scene: SceneDescription) -> list[Skill] | Refusal:
+    """Every free thing on a place of its own, each on the nearest that is left."""
+    loose = [t for t in scene.free if not t.on]
+    empty = [p for p in scene.fixed if not scene.lying_on(p.name)]
+    put = [Skill("place_on", object=t.name, destination=t.on) for t in scene.free if t.on]
+    if len(loose) > len(empty):
+        return Refusal(
+            f"{len(loose)} things lie on the table and {len(empty)} plates or trays are empty; expected a place for each"
+        )
+    for thing in loose:
+        nearest = min(empty, key=lambda p, t=thing: _apart(p, t))  # type: ignore[misc]
+        empty.remove(nearest)
+        put.append(Skill("place_on", object=thing.name, destination=nearest.name))
+    return put
+
+
+def _sorted(scene: SceneDescription) -> list[Skill] | Refusal:
+    """Every free thing on the place of its colour."""
+    out: list[Skill] = []
+    for thing in scene.free:
+        colour = thing.name.split()[0]
+        places = [p for p in scene.fixed if p.name.split()[0] == colour]
+        if not places:
+            return Refusal(f"there is no {colour} plate or tray for the {thing.name}")
+        out.append(Skill("place_on", object=thing.name, destination=places[0].name))
+    return out
+
+
+def _apart(a: SeenObject, b: SeenObject) -> float:
+    if a.position is None or b.position is None:
+        return 0.0
+    return (a.position[0] - b.position[0]) ** 2 + (a.position[1] - b.position[1]) ** 2
+
+
+def _merged(goals: Sequence[Skill]) -> list[Skill]:
+    """Who takes a thing and then puts it, only puts it: that takes it too."""
+    out: list[Skill] = []
+    for goal in goals:
+        if goal.name == "place_on" and out and out[-1] == Skill("grasp", object=goal.object):
+            out.pop()
+        if not out or out[-1] != goal:
+            out.append(goal)
+    return out
+
+
+def remaining(goals: Sequence[Skill], request: PlanRequest) -> list[Skill]:
+    """The goals that are still to be done, in order: those not done since the person spoke, and those undone since."""
+    done = [r.skill for r in request.tried if r.done]
+    out: list[Skill] = []
+    for i, goal in enumerate(goals):
+        last_of_it = all(g.object != goal.object for g in goals[i + 1 :])
+        if goal in done:
+            done.remove(goal)
+            if not (last_of_it and undone(goal, request.scene)):
+                continue
+        elif last_of_it and not out and fulfilled(goal, request.scene):
+            continue
+        out.append(goal)
+    return out
+
+
+def fulfilled(goal: Skill, scene: SceneDescription) -> bool:
+    """Whether the scene is already as the goal would leave it."""
+    thing = scene.find(goal.object)
+    if thing is None or scene.holding == goal.object:
+        return goal.name == "grasp" and scene.holding == goal.object != ""
+    if goal.name == "place_on":
+        return thing.on == goal.destination
+    return goal.name == "push" and thing.beyond == goal.direction
+
+
+def undone(goal: Skill, scene: SceneDescription) -> bool:
+    """Whether what was done is no more so. Only what lasts can be told."""
+    return goal.name in ("place_on", "push", "grasp") and not fulfilled(goal, scene)
+
+
+def between(goals: Sequence[Skill], scene: SceneDescription) -> list[Skill]:
+    """The goals, and letting go before each that needs an empty gripper."""
+    out: list[Skill] = []
+    holding = scene.holding
+    for goal in goals:
+        if holding and goal.object and (goal.object != holding or goal.name in ("push", "move_to")):
+            out.append(Skill("open_gripper"))
+        out.append(goal)
+        holding = goal.object if goal.name == "grasp" else "" if goal.name in ("place_on", "open_gripper") else holding
+        if out[-1].name in ("push", "move_to"):
+            holding = ""
+    return out
