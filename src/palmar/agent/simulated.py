@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from palmar.runtime.loop import Outcome, Subscriber, brake_to_rest, rollout
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks
-from palmar.sim.scenario import Scenario
+from palmar.sim.goals import Goal, scenario_of_goal
 from palmar.sim.skills import holds
 from palmar.sim.tasks.pick import is_lifted
 from palmar.sim.tasks.place import lies_on
@@ -51,15 +50,11 @@ def scene_of(world: World) -> SceneDescription:
     return SceneDescription(tuple(things), held)
 
 
-def asked_for(scenario: Scenario, skill: Skill) -> Scenario:
-    """The scene, asked for a skill: its task, its things, its words. Raises `BadValue` for what no task does."""
+def goal_of(skill: Skill) -> Goal:
+    """Raises `BadValue` for what no task does."""
     if skill.name not in TASK_OF:
         raise BadValue(f"{skill} is no task of the simulator. Next: one of {', '.join(TASK_OF)}")
-    names = [item.name for item in scenario.items]
-    return replace(
-        scenario, task=TASK_OF[skill.name], instruction=skill.instruction, target=names.index(skill.object),
-        goal=names.index(skill.destination) if skill.destination else None, direction=skill.direction or None,
-    )  # fmt: skip
+    return Goal(TASK_OF[skill.name], skill.object, skill.destination, skill.direction)
 
 
 class TruthCheck:
@@ -69,7 +64,7 @@ class TruthCheck:
         self.world = world
 
     def begin(self, skill: Skill) -> None:
-        self.world.ask(asked_for(self.world.scenario, skill))
+        self.world.ask(scenario_of_goal(self.world.scenario, goal_of(skill), skill.instruction))
 
     def reached(self) -> bool:
         return self.world.success()

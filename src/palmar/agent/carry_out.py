@@ -1,0 +1,132 @@
+"""The agent's loop: plan → check → confirm → skills, one after the other → what really happened → plan again, within bounds.
+
+An agent never says itself that it is done: it is when its planner, shown the scene as it is now, has nothing left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from palmar.agent.conversation import Conversation
+from palmar.agent.performing import Performer
+from palmar.agent.plans import Plan, Planner, PlanRequest, Question, Refusal, check_plan
+from palmar.agent.skills import SkillResult
+from palmar.errors import UserError
+from palmar.ranges import Count, check_ranges
+
+Ending = Literal["done", "refused", "not answered", "not confirmed", "failed", "stopped"]
+Confirm = Callable[[Plan], Plan | None]
+"""The plan that is carried out in place of the one that is shown; None for none."""
+
+
+@dataclass(frozen=True)
+class AgentLimits:
+    """replans: plans after the first, whatever the reason for them. questions: to the person, about one instruction. steps: skills
+    that are carried out."""
+
+    replans: Count = 8
+    questions: Count = 4
+    steps: Count = 40
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRun:
+    """What became of an instruction. why: of an ending that is not "done". results: of every skill that was tried. replans: plans
+    after the first. asked: questions to the person. seconds: that the robot moved [s]."""
+
+    instruction: str
+    ending: Ending
+    why: str = ""
+    results: tuple[SkillResult, ...] = ()
+    replans: int = 0
+    asked: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return sum(r.seconds for r in self.results)
+
+    @property
+    def moved(self) -> bool:
+        return self.seconds > 0
+
+
+def carry_out(
+    instruction: str,
+    planner: Planner,
+    performer: Performer,
+    limits: AgentLimits | None = None,
+    confirm: Confirm = lambda plan: plan,
+    log: Conversation | None = None,
+) -> AgentRun:
+    """Do what an instruction asks, or say why not. confirm: asked before each plan is carried out.
+
+    Raises `KeyboardInterrupt` (what a skill was doing has come to rest by then), and what the planner raises before anything moved;
+    after that it is the end "failed".
+    """
+    limits, log = limits or AgentLimits(), log or Conversation()
+    request = PlanRequest(instruction, performer.describe())
+    asked: list[str] = []
+    plans = 0
+    log.add("person", text=instruction)
+    log.add("scene", text=str(request.scene), planner=planner.name)
+
+    def end(ending: Ending, why: str = "") -> AgentRun:
+        log.add("end", ending=ending, why=why)
+        return AgentRun(instruction, ending, why, request.tried, max(0, plans - 1), tuple(asked))
+
+    while True:
+        try:
+            decision = planner.decide(request)
+        except UserError as error:
+            if not request.tried:
+                raise
+            return end("failed", str(error))
+        if isinstance(decision, Question):
+            log.add("question", text=decision.text, choices=list(decision.choices))
+            asked.append(decision.text)
+            said = performer.answer(decision.text) if len(asked) <= limits.questions else None
+            if said is None:
+                return end("not answered", decision.text)
+            log.add("answer", text=said)
+            request = replace(request, answers=(*request.answers, (decision.text, said)), refused="")
+            continue
+        if isinstance(decision, Refusal):
+            log.add("refusal", text=decision.why)
+            return end("failed" if request.tried else "refused", decision.why)
+        log.add("plan", **decision.as_dict())
+        if not decision.steps:
+            return end("done")
+        plans += 1
+        if plans > limits.replans + 1:
+            return end("failed", f"{limits.replans} new plans were tried, and it is not done")
+        if (fault := check_plan(decision, request.scene, request.tried)) is not None:
+            log.add("note", text=f"the plan is not carried out: {fault}")
+            request = replace(request, refused=str(fault))
+            continue
+        plan = confirm(decision)
+        if plan is None:
+            return end("not confirmed")
+        if plan != decision:
+            log.add("plan", **plan.as_dict(), edited=True)
+            if (fault := check_plan(plan, request.scene, request.tried)) is not None:
+                return end("not confirmed", f"the edited plan cannot be carried out: {fault}")
+        for skill in plan.steps:
+            if len(request.tried) >= limits.steps:
+                return end("failed", f"{limits.steps} skills were carried out, and it is not done")
+            log.add("step", **skill.as_dict())
+            result = performer.perform(skill)
+            request = replace(request, tried=(*request.tried, result), scene=performer.describe(), refused="")
+            log.add("result", status=result.status, text=str(result), scene=str(request.scene))
+            if skill.name == "ask" and result.done:
+                request = replace(request, answers=(*request.answers, (skill.question, result.said)))
+            if skill.name == "ask":
+                asked.append(skill.question)
+            if result.status == "stopped":
+                return end("stopped", str(result))
+            if not result.done:
+                break

@@ -1,0 +1,208 @@
+"""How well an agent does long instructions: success by the simulator, beside the single policy on the same tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from palmar.agent.carry_out import AgentLimits, AgentRun, carry_out
+from palmar.agent.instructions import Kind, LongInstruction, instructions
+from palmar.agent.plans import Planner
+from palmar.agent.simulated import performer
+from palmar.errors import BadValue, check_names
+from palmar.eval.stats import Paired, Rate, paired
+from palmar.files import write_text
+from palmar.lab.worlds import Loaded, fitted_here
+from palmar.ranges import Count, Processes, Seed, check_ranges
+from palmar.robots import robot as robot_named
+from palmar.runtime.chunks import ChunkBuffer
+from palmar.runtime.loop import rollout
+from palmar.runtime.pool import spread
+from palmar.runtime.worker import Inline
+from palmar.sim.experts import Expert
+from palmar.sim.goals import GoalWatch, table_for
+from palmar.sim.reality import stage
+from palmar.sim.scenario import TEST_SEED
+from palmar.sim.world import World
+from palmar.types import Policy
+
+Arm = Literal["agent", "policy"]
+EACH = 15.0  # seconds that the single policy has for each goal
+ROBOT = "arm7"
+
+
+@dataclass(frozen=True)
+class AgentEvalConfig:
+    """policy: who carries out skills, "expert" for the script. planner: as of `language_planner.find_planner`. tables: of each
+    instruction, from `seed` on. world: as of `lab.suite.EvalConfig`. kinds: of instructions. alone: the single policy, told the
+    whole instruction, drives the same tables beside it."""
+
+    policy: str = "shipped"
+    planner: str = "rules"
+    tables: Count = 3
+    seed: Seed = 0
+    world: str = "sim"
+    kinds: tuple[Kind, ...] = ("feasible", "impossible", "ambiguous")
+    alone: bool = True
+    execute: Count = 4
+    replans: Count = 8
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        check_names("kind", self.kinds, ("feasible", "impossible", "ambiguous"))
+        stage(self.world, 0)
+
+    @property
+    def limits(self) -> AgentLimits:
+        return AgentLimits(replans=self.replans)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTrial:
+    """One instruction on one table. success: a feasible one's goals by the simulator, an impossible one refused before anything
+    moved, an ambiguous one asked about before anything moved and then its goals. asked: questions. reached: goals that were.
+    alone: of the single policy, None where it did not drive."""
+
+    kind: Kind
+    text: str
+    seed: int
+    world: str
+    steps: int
+    seen: bool
+    success: bool
+    ending: str
+    why: str
+    reached: int
+    replans: int
+    asked: int
+    moved: bool
+    seconds: float
+    skills: int
+    outside: int
+    alone: bool | None = None
+
+
+@dataclass(frozen=True)
+class AgentResults:
+    config: dict[str, Any]
+    trials: tuple[AgentTrial, ...]
+
+    def of(self, kind: Kind) -> tuple[AgentTrial, ...]:
+        return tuple(t for t in self.trials if t.kind == kind)
+
+    def rate(self, kind: Kind) -> Rate:
+        trials = self.of(kind)
+        return Rate(sum(t.success for t in trials), len(trials))
+
+    def beside_the_policy(self) -> Paired | None:
+        """Feasible ones: the single policy against the agent, on the same tables."""
+        both = [t for t in self.of("feasible") if t.alone is not None]
+        return paired([bool(t.alone) for t in both], [t.success for t in both]) if both else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"config": self.config, "trials": [asdict(t) for t in self.trials]}
+
+    def save(self, file: Path) -> None:
+        write_text(file, json.dumps(self.to_json(), indent=1))
+
+
+def evaluate_agent(
+    config: AgentEvalConfig,
+    processes: Processes = None,
+    progress: bool = True,
+    watch: Callable[[AgentTrial], None] | None = None,
+    chosen: Sequence[LongInstruction] | None = None,
+) -> AgentResults:
+    """Every instruction on every table. Equal configs give equal trials with a planner that answers alike."""
+    from rich.progress import track
+
+    told = [(i, x) for i, x in enumerate(chosen if chosen is not None else instructions()) if x.kind in config.kinds]
+    if not told:
+        raise BadValue(f"no instruction is {' or '.join(config.kinds)}. Next: kinds feasible, impossible, ambiguous")
+    jobs = [(config, i, x, config.seed + k) for k in range(config.tables) for i, x in told]
+    trials = []
+    results = spread(run_instruction, Loaded, jobs, processes)
+    for trial in track(results, "long instructions", total=len(jobs), disable=not progress):
+        trials.append(trial)
+        if watch is not None:
+            watch(trial)
+    return AgentResults(json.loads(json.dumps(asdict(config))), tuple(trials))
+
+
+def run_instruction(loaded: Loaded, job: tuple[AgentEvalConfig, int, LongInstruction, int]) -> AgentTrial:
+    """One trial, from the numbers of instruction and table alone."""
+    config, number, told, table = job
+    seed = TEST_SEED + 1000 * number + table
+    policy, world = _driver(loaded, config, table)
+    scenario = table_for(told.things, told.places, told.goals, seed, told.text)
+    alone = None
+    if config.alone and told.kind == "feasible" and config.policy != "expert":
+        world.load(scenario, seed=seed)
+        alone = _alone(world, policy, told, config.execute)
+    world.load(scenario, seed=seed)
+    watch, outside = GoalWatch(world, told.goals, told.ordered), _Outside(world)
+    answers = list(told.answers)
+    execute = 1 if config.policy == "expert" else config.execute
+    hands = performer(world, {"": policy}, execute, (watch, outside))
+    hands.answer = lambda question: answers.pop(0) if answers else None
+    run = carry_out(told.text, _planner(config.planner), hands, config.limits)
+    watch.look()
+    return AgentTrial(
+        told.kind, told.text, table, config.world, len(told.goals), told.seen, _succeeded(told, run, watch), run.ending, run.why,
+        sum(watch.reached), run.replans, len(run.asked), run.moved, round(run.seconds, 1), len(run.results), outside.count, alone,
+    )  # fmt: skip
+
+
+def _succeeded(told: LongInstruction, run: AgentRun, watch: GoalWatch) -> bool:
+    if told.kind == "impossible":
+        return run.ending == "refused" and not run.moved
+    if told.kind == "ambiguous":
+        return bool(run.asked) and watch.fulfilled
+    return watch.fulfilled
+
+
+def _alone(world: World, policy: Policy, told: LongInstruction, execute: int) -> bool:
+    watch = GoalWatch(world, told.goals, told.ordered)
+    policy.reset()
+    rollout(
+        world, Inline(policy), world.observe(), chunks=ChunkBuffer(min(execute, policy.interface.horizon)), subscribers=(watch,),
+        until=lambda obs, chunk: watch.fulfilled, timeout=EACH * len(told.goals),
+    )  # fmt: skip
+    watch.look()
+    return watch.fulfilled
+
+
+def _driver(loaded: Loaded, config: AgentEvalConfig, table: int) -> tuple[Policy, World]:
+    robot, where = robot_named(ROBOT), stage(config.world, table)
+    if config.policy == "expert":
+        world = loaded.world(where, ROBOT, "ee_delta", images=False)
+        return Expert(world), world
+    fit = fitted_here(loaded.policy(config.policy), robot)
+    return fit.policy, loaded.world(where, ROBOT, fit.robot.action_space)
+
+
+def _planner(name: str) -> Planner:
+    from palmar.agent.language_planner import find_planner
+
+    return find_planner(name)
+
+
+class _Outside(GoalWatch):
+    """count: commands outside the robot's limits. None, or the guards have failed."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, (), False)
+        self.count = 0
+        self._low = np.array([c.lower for c in world.embodiment.channels])
+        self._high = np.array([c.upper for c in world.embodiment.channels])
+
+    def on_tick(self, tick: Any) -> None:
+        command = tick.verdict.command
+        self.count += bool(
+            (command < self._low - 1e-9).any() or (command > self._high + 1e-9).any() or not np.isfinite(command).all()
+        )

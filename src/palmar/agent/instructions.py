@@ -1,0 +1,79 @@
+"""The long instructions that agents are judged by: texts, tables and goals, written by someone who did not know the planners."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from palmar.errors import BadFile
+from palmar.sim.goals import Goal
+
+Kind = Literal["feasible", "impossible", "ambiguous"]
+FILE = Path(__file__).parent.parent / "assets" / "agent" / "instructions.toml"
+ANY = "any"  # place: each thing that lies on any is on one of its own
+TASKS = {"on": "place", "past": "push", "held": "pick", "reached": "reach"}
+
+
+@dataclass(frozen=True, slots=True)
+class LongInstruction:
+    """text: as a person says it. things, places: on its table. goals: in the order that `ordered` asks for; of an ambiguous one
+    what is to be done after `answers`; of an impossible one none, and `why`. seen: a plain chain of placing and pushing."""
+
+    text: str
+    kind: Kind
+    things: tuple[str, ...]
+    places: tuple[str, ...]
+    goals: tuple[Goal, ...]
+    ordered: bool = True
+    answers: tuple[str, ...] = ()
+    why: str = ""
+    seen: bool = False
+
+
+@cache
+def instructions() -> tuple[LongInstruction, ...]:
+    """The 100 that ship: 70 feasible, 15 impossible, 15 ambiguous."""
+    return read_instructions(FILE)
+
+
+def read_instructions(file: Path) -> tuple[LongInstruction, ...]:
+    """Raises `BadFile` naming the entry that is wrong."""
+    try:
+        entries = tomllib.loads(file.read_text(encoding="utf-8"))["instruction"]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadFile(f"{file}: {error}. Next: [[instruction]] entries, as in {FILE.name} of palmar") from error
+    out = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            out.append(_instruction(entry))
+        except (KeyError, ValueError, TypeError) as error:
+            raise BadFile(
+                f"{file}, instruction {number}: {error}. Next: text, kind, things, places and goals"
+            ) from error
+    return tuple(out)
+
+
+def _instruction(entry: dict[str, Any]) -> LongInstruction:
+    kind = entry["kind"]
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind '{kind}'; expected one of {', '.join(get_args(Kind))}")
+    things, places = tuple(entry["things"]), tuple(entry.get("places", ()))
+    goals = tuple(_goal(said, (*things, *places)) for said in entry["goals"])
+    return LongInstruction(
+        str(entry["text"]), kind, things, places, goals, bool(entry.get("ordered", True)),
+        tuple(entry.get("answers", ())), str(entry.get("why", "")), bool(entry.get("seen", False)),
+    )  # fmt: skip
+
+
+def _goal(said: str, names: Sequence[str]) -> Goal:
+    word, _, rest = said.partition(" ")
+    target, _, more = (part.strip() for part in rest.partition("|"))
+    if word not in TASKS or target not in names or (word == "on" and more not in (*names, ANY)):
+        raise ValueError(
+            f"goal '{said}'; expected on THING | PLACE (or {ANY}), past THING | DIRECTION, held THING, reached THING"
+        )
+    return Goal(TASKS[word], target, more if word == "on" and more != ANY else "", more if word == "past" else "")

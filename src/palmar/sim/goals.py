@@ -1,0 +1,164 @@
+"""Goals of several steps on one table, judged by the tasks' own success tests, whoever brings them about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from palmar.errors import BadValue
+from palmar.runtime.loop import Body, Subscriber
+from palmar.sim import tasks
+from palmar.sim.scenario import Scenario
+from palmar.sim.tasks.place import lies_on
+from palmar.sim.tasks.push import is_beyond, lane_free
+from palmar.sim.things import KINDS, Item, apart
+from palmar.sim.world import World
+from palmar.types import Array
+
+AREA = ((0.39, 0.60), (-0.19, 0.19))  # where things stand [m]
+FORWARD, ASIDE = (0.40, 0.48), 0.09  # where a thing stands that is pushed forward (x), or aside (|y|) [m]
+TRIES, PLACES = 400, 60
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """task: reach, pick, place or push. target, goal: names of things, such as "red cube"; goal "" of place: any destination on
+    which nothing else lies. direction: of push."""
+
+    task: str
+    target: str
+    goal: str = ""
+    direction: str = ""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it can still be seen after the robot has gone on."""
+        return self.task in ("place", "push")
+
+
+class Asked:
+    """A world, asked for a goal: a `State` for success tests. Nothing is changed."""
+
+    def __init__(self, world: World, goal: Goal) -> None:
+        self._world, self.scenario = world, scenario_of_goal(world.scenario, goal)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    def _meant(self, goal: Goal) -> list[Goal]:
+        """The goal, or one for each destination."""
+        if goal.task != "place" or goal.goal:
+            return [goal]
+        return [replace(goal, goal=item.name) for item in self.world.scenario.items if item.kind.foot]
+
+    def _alone_on(self, goal: Goal) -> bool:
+        scenario = scenario_of_goal(self.world.scenario, goal)
+        assert scenario.goal is not None
+        free = [i for i, item in enumerate(scenario.items) if not item.kind.foot]
+        return [i for i in free if lies_on(self.world, i, scenario.goal)] == [scenario.target]
+
+
+def scenario_of_goal(scenario: Scenario, goal: Goal, instruction: str = "") -> Scenario:
+    """The same things, asked for a goal. Raises `BadValue` for a thing that is not there."""
+    names = [item.name for item in scenario.items]
+    for name in (goal.target, goal.goal):
+        if name and name not in names:
+            raise BadValue(f"'{name}' is not on the table ({', '.join(names)}). Next: a thing that is")
+    return replace(
+        scenario, task=goal.task, instruction=instruction, target=names.index(goal.target),
+        goal=names.index(goal.goal) if goal.goal else None, direction=goal.direction or None,
+    )  # fmt: skip
+
+
+class GoalWatch(Subscriber):
+    """Which goals were reached while a world was driven: each must have held at some moment, in their order where that was asked
+    for, and the last of each thing that lasts must hold at the end."""
+
+    def __init__(self, world: World, goals: Sequence[Goal], ordered: bool) -> None:
+        self.world, self.goals, self.ordered = world, tuple(goals), ordered
+        self.reached = [False] * len(goals)
+
+    def on_start(self, obs: Any, body: Body) -> None:
+        self.look()
+
+    def on_frame(self, obs: Any, action: Array) -> None:
+        self.look()
+
+    def look(self) -> None:
+        """Judge the present state. To be called once more when all is at rest."""
+        for i, goal in enumerate(self.goals):
+            if self.reached[i]:
+                continue
+            if any(tasks.task(g.task).success(Asked(self.world, g)) for g in self._meant(goal)):
+                self.reached[i] = True
+            elif self.ordered:
+                return
+
+    @property
+    def fulfilled(self) -> bool:
+        return all(self.reached) and all(self._holds(i) for i in range(len(self.goals)))
+
+    def _holds(self, i: int) -> bool:
+        goal, later = self.goals[i], self.goals[i + 1 :]
+        if any(g.target == goal.target for g in later):
+            return True
+        asked = Asked(self.world, goal)
+        if goal.task == "place":
+            return any(self._alone_on(g) for g in self._meant(goal))
+        if goal.task == "push":
+            return is_beyond(asked, asked.scenario.target, goal.direction)
+        return goal.task == "reach" or tasks.task(goal.task).success(asked)
+
+
+def table_for(
+    things: Sequence[str], places: Sequence[str], goals: Sequence[Goal], seed: int, instruction: str = ""
+) -> Scenario:
+    """A table with these things, laid out from a seed so that every push has its lane free and begins before its line.
+
+    things, places: colour and shape, such as "red cube". Raises `BadValue` for a shape that is none, and where they do not fit.
+    """
+    rng = np.random.default_rng([41, seed])
+    kinds = [tuple(name.split(" ", 1)) for name in (*things, *places)]
+    for colour, shape in kinds:
+        if shape not in KINDS:
+            raise BadValue(
+                f"'{colour} {shape}' is no thing; expected a colour and one of {', '.join(KINDS)}. Next: one of these"
+            )
+    pushes = {g.target: g.direction for g in goals if g.task == "push"}
+    for _ in range(TRIES):
+        if (items := _laid(rng, kinds, pushes)) is not None:
+            first = goals[0] if goals else Goal("reach", things[0])
+            return scenario_of_goal(Scenario(first.task, "", items, 0, seed=seed, split="layout"), first, instruction)
+    raise BadValue(
+        f"{', '.join((*things, *places))} do not fit on the table with {len(pushes)} lanes. Next: fewer of them"
+    )
+
+
+def _drawn(rng: np.random.Generator, colour: str, shape: str, direction: str) -> Item:
+    x, y = rng.uniform(*AREA[0]), rng.uniform(*AREA[1])
+    if direction == "forward":
+        x, y = rng.uniform(*FORWARD), 0.8 * y
+    elif direction:
+        y = rng.uniform(-ASIDE, ASIDE)
+    return Item(shape, colour, float(x), float(y), float(rng.uniform(-0.35, 0.35)))
+
+
+def _laid(
+    rng: np.random.Generator, kinds: Sequence[tuple[str, ...]], pushes: dict[str, str]
+) -> tuple[Item, ...] | None:
+    """One after the other, each at one of `PLACES` places; None where one finds none."""
+    items: list[Item] = []
+    for colour, shape in kinds:
+        drawn = (_drawn(rng, colour, shape, pushes.get(f"{colour} {shape}", "")) for _ in range(PLACES))
+        item = next((x for x in drawn if all(_room(x, other, pushes) for other in items)), None)
+        if item is None:
+            return None
+        items.append(item)
+    return tuple(items)
+
+
+def _room(a: Item, b: Item, pushes: dict[str, str]) -> bool:
+    return apart(a, b) and all(lane_free(x, y, pushes[x.name]) for x, y in ((a, b), (b, a)) if x.name in pushes)
