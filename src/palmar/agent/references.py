@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from palmar.agent.clauses import COMMANDS, base_form
 from palmar.agent.plans import Question, Refusal
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.sim.things import COLOURS, NOUNS
 
 ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "stuff")
 ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items")
+IDLE = (
+    "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps", "tour", "bit", "lot", "rest",
+    "centimetre", "second", "minute", "case", "go", "row", "robot", "goal", "task", "tasks", "same", "line", "lines", "edge",
+)  # fmt: skip
+"""Nouns that name no thing: "for a moment", "in this order"."""
+NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 PLACES = ("place", "places", "destination", "destinations")
+COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching")
 PAINT = (
     *COLOURS,
     "orange",
@@ -28,14 +36,14 @@ PAINT = (
     "silver",
 )
 SMALL = (
-    "the", "a", "an", "that", "this", "those", "these", "on", "in", "into", "onto", "to", "of", "up", "down", "off", "over", "at",
-    "it", "them", "its", "their", "there", "here", "left", "right", "forward", "forwards", "ahead", "away", "towards", "toward",
-    "until", "as", "far", "is", "are", "and", "with", "for", "from", "side", "table", "line", "across", "past", "beyond", "gripper",
-    "hand", "arm", "fingers", "robot", "front", "behind", "nearest", "closest", "farthest", "furthest", "leftmost", "rightmost",
-    "other", "which", "who", "lies", "lying", "stands", "standing", "sits", "sitting", "me", "you", "i", "please", "now", "back",
-    "high", "air", "above", "middle", "further", "some", "else", "except", "but", "air", "along", "by", "pushing", "go", "your",
-    "own", "colour", "color", "same", "next", "near", "then", "again", "alone", "out", "painted", "place", "places", "so", "lay",
-    "somewhere", "anywhere", "aside", "be", "not",
+    "the", "a", "an", "that", "this", "those", "these", "on", "in", "into", "onto", "to", "of", "up", "down", "off", "over",
+    "at", "it", "them", "its", "their", "there", "here", "left", "right", "forward", "forwards", "ahead", "away", "towards",
+    "toward", "until", "as", "far", "is", "are", "and", "with", "for", "from", "side", "table", "line", "across", "past",
+    "beyond", "gripper", "hand", "arm", "fingers", "robot", "front", "behind", "nearest", "closest", "farthest", "furthest",
+    "leftmost", "rightmost", "other", "remaining", "instead", "which", "who", "lies", "lying", "stands", "standing", "sits",
+    "sitting", "me", "you", "i", "please", "now", "back", "high", "air", "above", "middle", "further", "some", "else",
+    "except", "but", "air", "along", "by", "pushing", "go", "your", "own", "same", *COLOUR_WORDS, "next", "near", "then",
+    "again", "alone", "out", "painted", "place", "places", "so", "lay", "somewhere", "anywhere", "aside", "be", "not",
 )  # fmt: skip
 """Words that name no thing."""
 
@@ -53,12 +61,14 @@ class Mention:
 
 @dataclass(slots=True)
 class Mentions:
-    """What a clause names. many_places: a group of them ("the plates"). beneath: a thing that another is said to be put on."""
+    """What a clause names. many_places: a group of them ("the plates"). beneath: a thing that another is said to be put on.
+    own_colour: the places are those of each thing's colour."""
 
     objects: list[SeenObject] = field(default_factory=list)
     places: list[SeenObject] = field(default_factory=list)
     many_places: bool = False
     beneath: SeenObject | None = None
+    own_colour: bool = False
 
 
 Answer = Callable[[str], str | None]
@@ -66,14 +76,19 @@ Answer = Callable[[str], str | None]
 
 
 def mentioned(
-    words: Sequence[str], scene: SceneDescription, last: Sequence[str], answer: Answer
+    words: Sequence[str], scene: SceneDescription, last: Sequence[str], answer: Answer, before: Sequence[str] = ()
 ) -> Mentions | Question | Refusal:
-    """The things of a clause in its order. A name that fits several is a question, one that fits none a refusal."""
+    """before: names of all that was named so far, for "the remaining one".
+
+    The things of a clause in its order. A name that fits several is a question, one that fits none a refusal."""
     found = Mentions()
     left_out: set[str] = set()
-    for mention in _mentions(words, scene, last):
+    for mention in _mentions(words, scene, last, before):
         if mention.after in ("except", "but"):
             left_out |= {t.name for t in mention.candidates}
+            continue
+        if own_colour(words, mention.at) and any(t.fixed for t in mention.candidates):
+            found.own_colour = True
             continue
         chosen = _chosen(mention, answer)
         if not isinstance(chosen, list):
@@ -87,6 +102,16 @@ def mentioned(
         found.many_places = found.many_places or (mention.many and chosen[0].fixed)
     found.objects = [t for t in found.objects if t.name not in left_out]
     return found
+
+
+def own_colour(words: Sequence[str], at: int) -> bool:
+    """ "the plate of its own colour", "the plates of their colours"."""
+    after = words[at : at + 7]
+    return (
+        "of" in after
+        and bool({"colour", "color", "colours", "colors"} & set(after))
+        and bool({"own", "same", "its", "their", "matching"} & set(after))
+    )
 
 
 def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | Refusal:
@@ -105,8 +130,10 @@ def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | R
     return fits if len(fits) == 1 else Question(text, names)
 
 
-def _mentions(words: Sequence[str], scene: SceneDescription, last: Sequence[str]) -> list[Mention]:
-    nouns = _nouns(scene)
+def _mentions(
+    words: Sequence[str], scene: SceneDescription, last: Sequence[str], earlier: Sequence[str]
+) -> list[Mention]:
+    nouns = nouns_of(scene)
     out: list[Mention] = []
     i = 0
     while i < len(words):
@@ -118,12 +145,17 @@ def _mentions(words: Sequence[str], scene: SceneDescription, last: Sequence[str]
         noun = words[ends] if ends < len(words) else ""
         plural = noun not in nouns and noun.endswith("s") and noun[:-1] in nouns
         kind = noun[:-1] if plural else noun
-        if kind in nouns or (noun in ANY and (colour or _points(before) or noun in ALL)):
+        if (
+            kind in nouns
+            or (noun in ANY and word not in ("one", "ones") and (colour or _points(before) or noun in ALL))
+            or (noun in ("one", "ones") and (colour or "other" in before[-2:]))
+        ):
             named = nouns[kind] if kind in nouns else list(scene.free)
             fits = [t for t in named if not colour or colour in t.name.split()]
-            fits = _other(before, fits, last)
+            fits = _other(before, fits, last, earlier)
             said = f"{colour} {noun}".strip()
-            many = plural or noun in ALL or bool({"all", "every", "each", "both"} & set(before[-3:]))
+            count = next((NUMBERS[w] for w in before[-2:] if w in NUMBERS), 0)
+            many = plural or noun in ALL or count > 1 or bool({"all", "every", "each", "both"} & set(before[-3:]))
             fits, taken, said = _placed_so(words, ends + 1, fits, scene, said, taken=ends + 1 - i)
             fits = _extreme(before, fits)
             mention = Mention(fits, said, i, many=many)
@@ -136,8 +168,17 @@ def _mentions(words: Sequence[str], scene: SceneDescription, last: Sequence[str]
             mention = Mention(
                 [t for t in scene.free if word != "both" or not last or t.name in last[-2:]], word, i, many=True
             )
+        elif (
+            word in NUMBERS
+            and {"other", "the", "all"} & set(before[-2:])
+            and not _noun_follows(words, i, nouns)
+            and _bare(words, i)
+        ):
+            fits = _other(before, list(scene.free), last, earlier)
+            mention = Mention(fits if len(fits) == NUMBERS[word] else [], f"{word} things", i, many=True)
         elif word in ("it", "them") or (word in ("that", "this") and _alone(words, i)):
             names = last[-1:] if word != "them" else last
+            taken = 2 if words[i + 1 : i + 2] == ["one"] else 1
             mention = Mention([t for t in scene.things if t.name in names], word, i, many=True) if names else None
         elif _unknown(words, i, nouns):
             mention = Mention([], word, i)
@@ -148,7 +189,7 @@ def _mentions(words: Sequence[str], scene: SceneDescription, last: Sequence[str]
     return out
 
 
-def _nouns(scene: SceneDescription) -> dict[str, list[SeenObject]]:
+def nouns_of(scene: SceneDescription) -> dict[str, list[SeenObject]]:
     """{noun, synonyms too: things it may name}."""
     out: dict[str, list[SeenObject]] = {}
     for thing in scene.things:
@@ -168,8 +209,30 @@ def _points(before: Sequence[str]) -> bool:
     return bool({"the", "that", "this", "other", "each", "every", "a", "any"} & set(before[-2:]))
 
 
+def _bare(words: Sequence[str], i: int) -> bool:
+    """The number stands for things by itself: "the other two onto …"."""
+    after = words[i + 1 : i + 2]
+    return not after or after[0] in SMALL or after[0] == ","
+
+
 def _alone(words: Sequence[str], i: int) -> bool:
-    return i + 1 == len(words) or words[i + 1] in ("on", "in", "onto", "into", "to", ",")
+    after = words[i + 1 : i + 2]
+    return not after or after[0] in (
+        "on",
+        "in",
+        "onto",
+        "into",
+        "to",
+        ",",
+        "up",
+        "down",
+        "one",
+        "over",
+        "past",
+        "off",
+        "left",
+        "right",
+    )
 
 
 def _noun_follows(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
@@ -178,8 +241,10 @@ def _noun_follows(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> 
 
 def _preposition(words: Sequence[str], i: int) -> str:
     for word in reversed(words[max(0, i - 3) : i]):
-        if word in ("on", "in", "into", "onto", "to", "except", "but"):
-            return word
+        if word in ("on", "in", "into", "onto", "inside", "to", "except", "but"):
+            return "on" if word == "to" and "top" in words[max(0, i - 5) : i] else word
+        if word == "of" and "top" in words[max(0, i - 4) : i]:
+            return "on"
         if word not in ("the", "a", "an", "other", "that", *PAINT):
             return ""
     return ""
@@ -189,11 +254,20 @@ def _unknown(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
     """A word after "the" or "a" that names nothing known: "the banana"."""
     if not i or words[i - 1] not in ("the", "a", "an", "that", "my") or words[i] in SMALL or not words[i].isalpha():
         return False
+    if words[i] in IDLE or words[i] in NUMBERS or base_form(words[i]) in COMMANDS:
+        return False
     return words[i] not in nouns and words[i] not in ANY and words[i][:-1] not in nouns and words[i] not in PAINT
 
 
-def _other(before: Sequence[str], fits: list[SeenObject], last: Sequence[str]) -> list[SeenObject]:
-    return [t for t in fits if t.name not in last] if "other" in before[-2:] else fits
+def _other(
+    before: Sequence[str], fits: list[SeenObject], last: Sequence[str], earlier: Sequence[str]
+) -> list[SeenObject]:
+    """ "the other one": not the one named last; where more are left, none that was named."""
+    if not {"other", "remaining"} & set(before[-3:]):
+        return fits
+    left = [t for t in fits if t.name not in last]
+    unnamed = [t for t in left if t.name not in earlier]
+    return unnamed if unnamed and len(left) > 1 else left
 
 
 def _extreme(before: Sequence[str], fits: list[SeenObject]) -> list[SeenObject]:
@@ -261,7 +335,7 @@ def _placed_so(
 
 def _named_at(words: Sequence[str], i: int, scene: SceneDescription) -> tuple[SeenObject, int] | None:
     """The one thing that is named at word i, and the word after it."""
-    nouns = _nouns(scene)
+    nouns = nouns_of(scene)
     colour, at = (words[i], i + 1) if i < len(words) and words[i] in PAINT else ("", i)
     if at >= len(words) or words[at] not in nouns:
         return None

@@ -12,6 +12,7 @@ from palmar.agent.clauses import (
     CLEARING,
     LETTING_GO,
     LOOKING,
+    MORE,
     OPENING,
     OTHERS,
     SORTING,
@@ -20,22 +21,28 @@ from palmar.agent.clauses import (
     words_of,
 )
 from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
-from palmar.agent.references import Mentions, mentioned
+from palmar.agent.references import Mentions, mentioned, nouns_of
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.skills import DIRECTIONS, Skill
+from palmar.sim.things import DESTINATIONS, NOUNS
 from palmar.sim.vocabulary import NEGATIONS, VERBS_OF
 
+MOVING = ("move", "bring", "get", "go", "take", "carry")
+"""With a way these push, with a place they put."""
 WAYS = {"forwards": "forward", "ahead": "forward", "away": "forward", **{d: d for d in DIRECTIONS}}
-CONDITIONS = ("if", "unless", "when", "whenever", "while", "or")
+CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether")
+VERBS = {task: (*verbs, *MORE[task]) for task, verbs in VERBS_OF.items()}
+BACK = ("back", "backwards", "backward", "closer")
 ROOM = ("out", "off", "between", "beside", "under", "below", "behind", "next")
 
 
 @dataclass(slots=True)
 class _Reading:
-    """What is known while an instruction is read. names: those that were named last, for "it"."""
+    """What is known while an instruction is read. names: those that were named last, for "it"; earlier: all so far."""
 
     request: PlanRequest
     names: list[str] = field(default_factory=list)
+    earlier: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
 
     def answer(self, question: str) -> str | None:
@@ -67,11 +74,14 @@ class RulePlanner:
         """What the instruction asks for, a skill for each, whatever is done already."""
         reading = _Reading(request, asked=dict(request.answers))
         words = words_of(request.instruction)
-        if wrong := next((w for w in words if w in NEGATIONS and w != "except"), None):
+        if wrong := next((w for w in words if w in NEGATIONS and w not in ("except", "without")), None):
             return Refusal(f"'{wrong}' says what not to do; expected what to do")
         if wrong := next((w for w in words if w in CONDITIONS), None):
             return Refusal(f"'{wrong}' makes it depend on something; expected what to do in any case")
-        clauses = clauses_of(request.instruction)
+        nouns = nouns_of(request.scene)
+        places = [n for n, things in nouns.items() if any(t.fixed for t in things)]
+        places += [n for shape in DESTINATIONS for n in NOUNS[shape]] + ["places", "place"]
+        clauses = clauses_of(request.instruction, nouns, places)
         if not clauses:
             return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing")
         goals: list[Skill] = []
@@ -95,55 +105,74 @@ class RulePlanner:
             return [Skill("close_gripper")]
         if verb in LOOKING and "for" not in words:
             return [Skill("look")]
-        found = mentioned(words, scene, reading.names, reading.answer)
+        found = mentioned(words, scene, reading.names, reading.answer, reading.earlier)
         if not isinstance(found, Mentions):
             return found
-        if verb in CLEARING and ("table" in words or "everything" in words or "up" in words):
+        if verb in CLEARING and not found.own_colour and not found.places:
             return _cleared(scene)
-        if verb in SORTING:
-            return _sorted(scene)
+        if verb in SORTING or (found.own_colour and not found.objects):
+            return _by_colour(found.objects or scene.free, scene)
         if found.objects:
             reading.names = [t.name for t in found.objects]
-        if verb in OPENING and found.places:
+            reading.earlier += reading.names
+        if verb in OPENING and found.places and found.places[0].name.split()[-1] in ("drawer", "door"):
             return [Skill("open", object=found.places[0].name)]
-        known = {v for verbs in VERBS_OF.values() for v in verbs}
-        if not verb or (verb in OTHERS and verb not in known):
-            return Refusal(f"'{text}': nothing here can {verb or 'do that'}; it can reach, pick up, put and push")
+        known = {v for verbs in VERBS.values() for v in verbs}
+        if verb in OTHERS and verb not in known:
+            return Refusal(f"'{text}': nothing here can {verb}; it can reach, pick up, put and push")
         if wrong := next((w for w in ROOM if w in words and found.places and words.index(w) < len(words) - 1), None):
             return Refusal(f"'{text}': '{wrong}' is no place that things are put; expected on or in one")
+        if set(BACK) & set(words) and not set(WAYS) & set(words) and not found.places:
+            return Refusal(f"'{text}': things are pushed to the left, to the right and forward, not back")
         return self._of_task(clause, found, reading)
 
     def _of_task(self, clause: Clause, found: Mentions, reading: _Reading) -> list[Skill] | Question | Refusal:
         words, verb, text = clause.words, clause.verb, clause.text
-        ways = [WAYS[w] for w in words if w in WAYS and not _part_of_relation(words, w)]
-        pushes = verb in VERBS_OF["push"] or (verb in ("move", "bring", "get") and ways and not found.places)
+        ways = [WAYS[w] for i, w in enumerate(words) if w in WAYS and not _only_stands_there(words, i)]
+        placed = bool(found.places) or found.own_colour
+        crossing = "line" in words or (bool(ways) and (not verb or verb in MOVING))
+        pushes = not placed and (verb in VERBS["push"] or crossing)
         if not found.objects:
-            if found.places and not pushes and verb in VERBS_OF["reach"]:
+            if found.places and (pushes or verb in VERBS["push"] or verb in (*VERBS["pick"], *MOVING)):
+                return Refusal(f"'{text}': the {found.places[0].name} stands fast")
+            if found.places and verb in VERBS["reach"]:
                 return Refusal(
-                    f"'{text}': the gripper is brought over things that can be taken, not over {found.places[0].name}"
+                    f"'{text}': the gripper goes over things that can be taken, not over the {found.places[0].name}"
                 )
-            if pushes or verb in VERBS_OF["place"] or verb in VERBS_OF["pick"]:
-                if found.places and not pushes and verb not in VERBS_OF["place"]:
-                    return Refusal(f"'{text}': the {found.places[0].name} stands fast")
-                if found.places and pushes:
-                    return Refusal(f"'{text}': the {found.places[0].name} stands fast")
-            return self._asked_for_object(clause, reading)
+            if verb and (pushes or verb in (*VERBS["place"], *VERBS["pick"], *VERBS["reach"])):
+                return self._asked_for_object(clause, reading)
+            return Refusal(f"'{text}': nothing here can do that; it can reach, pick up, put and push")
+        if found.beneath is not None and not found.places and verb not in VERBS["push"]:
+            return Refusal(f"'{text}': nothing is put on the {found.beneath.name}; expected a plate or tray")
+        if verb in VERBS["push"] and placed and not ways:
+            return Refusal(f"'{text}': things are pushed over a line, and put on or in places")
         if pushes:
             if len(set(ways)) > 1 and len(ways) != len(found.objects):
                 return Refusal(f"'{text}' says {' and '.join(ways)}; expected one way")
             return self._pushed(found, ways, reading)
-        if found.beneath is not None and verb in VERBS_OF["place"]:
-            return Refusal(f"'{text}': nothing is put on the {found.beneath.name}; expected a plate or tray")
-        if found.places:
-            return _put(found, text)
-        if verb in VERBS_OF["place"] and verb not in VERBS_OF["pick"] and verb not in VERBS_OF["reach"]:
+        if placed:
+            return _put(found, text, reading.request.scene)
+        if not verb:
+            if ":" in clause.words or len(words) <= 8:
+                return []  # "with the red cube:" says what "it" is
+            return Refusal(f"'{text}': nothing here can do that; it can reach, pick up, put and push")
+        return self._without_place(clause, found, reading)
+
+    def _without_place(self, clause: Clause, found: Mentions, reading: _Reading) -> list[Skill] | Question | Refusal:
+        """A command with things alone."""
+        words, verb, text = clause.words, clause.verb, clause.text
+        away = "away" in words or verb in ("stow", "stash", "store", "tuck")
+        over = bool({"over", "above", "to", "at", "towards", "near"} & set(words))
+        if verb in VERBS["place"] and verb not in VERBS["pick"] and not (verb in VERBS["reach"] and over):
             if verb == "drop" and reading.request.scene.holding:
                 return [Skill("open_gripper")]
             return self._put_somewhere(found, reading)
-        if verb in ("move", "bring") and not {"to", "above", "over", "gripper", "hand", "arm"} & set(words):
+        if (verb in MOVING and not over) or away:
             return self._put_somewhere(found, reading)
-        if verb in VERBS_OF["reach"] and verb not in VERBS_OF["pick"]:
+        if verb in VERBS["reach"] and verb not in VERBS["pick"]:
             return [Skill("move_to", object=t.name) for t in found.objects]
+        if len(found.objects) > 1:
+            return Refusal(f"'{text}' picks up {len(found.objects)} things; the gripper holds one")
         return [Skill("grasp", object=t.name) for t in found.objects]
 
     def _asked_for_object(self, clause: Clause, reading: _Reading) -> list[Skill] | Question | Refusal:
@@ -168,25 +197,55 @@ class RulePlanner:
         return [Skill("push", object=t.name, direction=way) for t, way in zip(found.objects, ways, strict=True)]
 
     def _put_somewhere(self, found: Mentions, reading: _Reading) -> list[Skill] | Question | Refusal:
-        scene, name = reading.request.scene, found.objects[0].name
+        """Things without a place: on the one that is left, or each on one of its own; else it is asked."""
+        scene = reading.request.scene
         places = tuple(p.name for p in scene.fixed)
         if not places:
-            return Refusal(f"there is no plate or tray to put the {name} on")
-        question = f"Where is the {name} to be put: {', '.join(places)}?"
-        said = reading.answer(question)
-        meant = [p for p in places if said is not None and p in said.lower()]
-        if len(meant) != 1:
-            return Question(question, places)
-        return [Skill("place_on", object=name, destination=meant[0])]
+            return Refusal(f"there is no plate or tray to put the {found.objects[0].name} on")
+        if len(found.objects) > 1 and len(found.objects) == len(places):
+            return _spread(found.objects, scene.fixed)
+        if len(found.objects) > len(places):
+            return Refusal(
+                f"{len(found.objects)} things are to be put on {len(places)} places; expected a place for each"
+            )
+        out: list[Skill] = []
+        for thing in found.objects:
+            question = f"Where is the {thing.name} to be put: {', '.join(places)}?"
+            said = places[0] if len(places) == 1 else reading.answer(question)
+            meant = [p for p in places if said is not None and _names(p, said, places)]
+            if len(meant) != 1:
+                return Question(question, places)
+            out.append(Skill("place_on", object=thing.name, destination=meant[0]))
+        return out
 
 
-def _part_of_relation(words: Sequence[str], way: str) -> bool:
-    """ "left of the can", "to the left of": where a thing is, and not where it goes."""
-    i = list(words).index(way)
-    return list(words[i + 1 : i + 2]) == ["of"]
+def _names(place: str, said: str, places: Sequence[str]) -> bool:
+    """Whether an answer means a place: by its whole name, or by a word that it alone has."""
+    words, others = set(said.lower().replace(",", " ").replace(".", " ").split()), [p for p in places if p != place]
+    own = {w for w in place.split() if all(w not in p.split() for p in others)}
+    nouns = {n for w in place.split() for group in NOUNS.values() if w in group for n in group}
+    shared = {n for p in others for w in p.split() for group in NOUNS.values() if w in group for n in group}
+    return bool(words & (own | (nouns - shared)))
 
 
-def _put(found: Mentions, text: str) -> list[Skill] | Refusal:
+def _only_stands_there(words: Sequence[str], i: int) -> bool:
+    """ "left of the can" is where a thing is, "put it away" no way to go."""
+    return list(words[i + 1 : i + 2]) == ["of"] or (words[i] == "away" and words[i + 1 : i + 2] != ("from",))
+
+
+def _spread(objects: Sequence[SeenObject], places: Sequence[SeenObject]) -> list[Skill]:
+    """Each thing on the nearest place that is left."""
+    empty, out = list(places), list[Skill]()
+    for thing in objects:
+        nearest = min(empty, key=lambda p, t=thing: _apart(p, t))  # type: ignore[misc]
+        empty.remove(nearest)
+        out.append(Skill("place_on", object=thing.name, destination=nearest.name))
+    return out
+
+
+def _put(found: Mentions, text: str, scene: SceneDescription) -> list[Skill] | Refusal:
+    if found.own_colour:
+        return _by_colour(found.objects, scene)
     objects, places = found.objects, found.places
     if len(places) == 1 or len(places) == len(objects):
         places = places * len(objects) if len(places) == 1 else places
@@ -201,26 +260,21 @@ def _cleared(scene: SceneDescription) -> list[Skill] | Refusal:
     """Every free thing on a place of its own, each on the nearest that is left."""
     loose = [t for t in scene.free if not t.on]
     empty = [p for p in scene.fixed if not scene.lying_on(p.name)]
-    put = [Skill("place_on", object=t.name, destination=t.on) for t in scene.free if t.on]
     if len(loose) > len(empty):
         return Refusal(
             f"{len(loose)} things lie on the table and {len(empty)} plates or trays are empty; expected a place for each"
         )
-    for thing in loose:
-        nearest = min(empty, key=lambda p, t=thing: _apart(p, t))  # type: ignore[misc]
-        empty.remove(nearest)
-        put.append(Skill("place_on", object=thing.name, destination=nearest.name))
-    return put
+    return [Skill("place_on", object=t.name, destination=t.on) for t in scene.free if t.on] + _spread(loose, empty)
 
 
-def _sorted(scene: SceneDescription) -> list[Skill] | Refusal:
-    """Every free thing on the place of its colour."""
+def _by_colour(things: Sequence[SeenObject], scene: SceneDescription) -> list[Skill] | Refusal:
+    """Each thing on the place of its colour."""
     out: list[Skill] = []
-    for thing in scene.free:
+    for thing in things:
         colour = thing.name.split()[0]
         places = [p for p in scene.fixed if p.name.split()[0] == colour]
-        if not places:
-            return Refusal(f"there is no {colour} plate or tray for the {thing.name}")
+        if len(places) != 1:
+            return Refusal(f"{len(places)} plates or trays are {colour} like the {thing.name}; expected one")
         out.append(Skill("place_on", object=thing.name, destination=places[0].name))
     return out
 

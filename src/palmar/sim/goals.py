@@ -48,18 +48,6 @@ class Asked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._world, name)
 
-    def _meant(self, goal: Goal) -> list[Goal]:
-        """The goal, or one for each destination."""
-        if goal.task != "place" or goal.goal:
-            return [goal]
-        return [replace(goal, goal=item.name) for item in self.world.scenario.items if item.kind.foot]
-
-    def _alone_on(self, goal: Goal) -> bool:
-        scenario = scenario_of_goal(self.world.scenario, goal)
-        assert scenario.goal is not None
-        free = [i for i, item in enumerate(scenario.items) if not item.kind.foot]
-        return [i for i in free if lies_on(self.world, i, scenario.goal)] == [scenario.target]
-
 
 def scenario_of_goal(scenario: Scenario, goal: Goal, instruction: str = "") -> Scenario:
     """The same things, asked for a goal. Raises `BadValue` for a thing that is not there."""
@@ -112,6 +100,18 @@ class GoalWatch(Subscriber):
             return is_beyond(asked, asked.scenario.target, goal.direction)
         return goal.task == "reach" or tasks.task(goal.task).success(asked)
 
+    def _meant(self, goal: Goal) -> list[Goal]:
+        """The goal, or one for each destination."""
+        if goal.task != "place" or goal.goal:
+            return [goal]
+        return [replace(goal, goal=item.name) for item in self.world.scenario.items if item.kind.foot]
+
+    def _alone_on(self, goal: Goal) -> bool:
+        scenario = scenario_of_goal(self.world.scenario, goal)
+        assert scenario.goal is not None
+        free = [i for i, item in enumerate(scenario.items) if not item.kind.foot]
+        return [i for i in free if lies_on(self.world, i, scenario.goal)] == [scenario.target]
+
 
 def table_for(
     things: Sequence[str], places: Sequence[str], goals: Sequence[Goal], seed: int, instruction: str = ""
@@ -161,4 +161,12 @@ def _laid(
 
 
 def _room(a: Item, b: Item, pushes: dict[str, str]) -> bool:
-    return apart(a, b) and all(lane_free(x, y, pushes[x.name]) for x, y in ((a, b), (b, a)) if x.name in pushes)
+    """Apart, and neither in the other's lane, unless it is pushed out of it before."""
+    if not apart(a, b):
+        return False
+    order = list(pushes)
+    for x, y in ((a, b), (b, a)):
+        gone = y.name in pushes and x.name in pushes and order.index(y.name) < order.index(x.name)
+        if x.name in pushes and not gone and not lane_free(x, y, pushes[x.name]):
+            return False
+    return True
