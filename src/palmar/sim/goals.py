@@ -130,7 +130,7 @@ def table_for(
     pushes = {g.target: g.direction for g in goals if g.task == "push"}
     for _ in range(TRIES):
         if (items := _laid(rng, kinds, pushes)) is not None:
-            first = goals[0] if goals else Goal("reach", things[0])
+            first = Goal("reach", goals[0].target if goals else things[0])
             return scenario_of_goal(Scenario(first.task, "", items, 0, seed=seed, split="layout"), first, instruction)
     raise BadValue(
         f"{', '.join((*things, *places))} do not fit on the table with {len(pushes)} lanes. Next: fewer of them"
