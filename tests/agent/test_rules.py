@@ -104,8 +104,7 @@ def test_after_a_failure_the_arm_goes_home_first_and_gives_up_after_three():
     assert isinstance(decision, Refusal) and "failed 3 times" in decision.why and "0.10 m left" in decision.why
 
 
-WORDS = "put push the cube ball plate left on and then , . it red before after "
-    "not two each other once when over line away plates tray"
+WORDS = "put push the cube ball plate left on and then , . it red before after not two each other once when over line away tray"
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS.split(" ")), max_size=14).map(" ".join))
