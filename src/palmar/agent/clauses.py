@@ -18,9 +18,9 @@ CLEARING = ("clear", "tidy", "clean")
 LOOKING = ("look", "see", "inspect")
 SORTING = ("sort",)
 MORE = {
-    "reach": ("visit", "touch", "aim", "return"),
+    "reach": ("visit", "touch", "aim", "check", "position"),
     "pick": ("clasp", "keep"),
-    "place": ("stash", "store", "tuck", "rest", "position", "return", "park", "land"),
+    "place": ("stash", "store", "tuck", "rest", "return", "park", "land", "stick", "pop", "dump"),
     "push": ("send", "knock", "nudge", "press", "drag", "pull", "roll", "propel"),
 }
 """Commands that the tasks' own wordings lack."""
@@ -89,10 +89,12 @@ WAYS = ("left", "right", "forward", "forwards", "ahead", "away")
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """verb: its command in the base form, "" where none was found. words: all of them, the command's too."""
+    """verb: its command in the base form, "" where none was found. words: all of them, the command's too. rank: its place in the
+    order in which clauses are to be done."""
 
     verb: str
     words: tuple[str, ...]
+    rank: float = 0.0
 
     @property
     def text(self) -> str:
@@ -119,26 +121,42 @@ def base_form(word: str) -> str:
     """ "putting", "puts" → "put", where that is a command; else the word."""
     if word in COMMANDS:
         return word
-    stems = [word.removesuffix("ing"), word.removesuffix("es"), word.removesuffix("s")]
-    stems += [s[:-1] for s in stems[:1] if len(s) > 2 and s[-1] == s[-2]] + [f"{s}e" for s in stems[:1]]
+    stems = [word.removesuffix("ing"), word.removesuffix("ed"), word.removesuffix("es"), word.removesuffix("s")]
+    stems += [s[:-1] for s in stems[:2] if len(s) > 2 and s[-1] == s[-2]] + [f"{s}e" for s in stems[:2]]
     return next((s for s in stems if s != word and s in COMMANDS), word)
 
 
 def clauses_of(text: str, nouns: Collection[str], places: Collection[str]) -> list[Clause]:
-    """nouns: words that name things, places: those of them that name what things are put on."""
-    out: list[tuple[int, Clause]] = []  # with the number of the sentence
-    deferred: list[tuple[int, Clause]] = []  # "before you X, …": at the end of its sentence
+    """In the order of the text, for "it" means what was said before; `rank` is the order in which they are to be done.
+
+    nouns: words that name things, places: those of them that name what things are put on."""
+    out: list[Clause] = []
+    done: list[int] = []  # indices into `out`, in their order
+    sentences: list[int] = []
+    waiting: list[tuple[int, int]] = []  # (sentence, index): done when that sentence is
     for part in _joined(_cut(words_of(text)), nouns, places):
-        clause = Clause(_verb(part.words), tuple(part.words))
-        while deferred and deferred[0][0] < part.sentence:
-            out.append(deferred.pop(0))
-        if part.said == "before" and not any(n == part.sentence for n, _ in out):
-            deferred.append((part.sentence, clause))
-        elif out and out[-1][0] == part.sentence and (part.joined == "after" or part.said == "first"):
-            out.insert(len(out) - 1, (part.sentence, clause))
+        i = len(out)
+        out.append(Clause(_verb(part.words), tuple(part.words)))
+        sentences.append(part.sentence)
+        while waiting and waiting[0][0] < part.sentence:
+            done.append(waiting.pop(0)[1])
+        if part.said == "last":
+            waiting.append((NEVER, i))
+        elif part.said == "before that" and done:
+            waiting.append((part.sentence, done.pop()))
+            done.append(i)
+        elif part.said == "before" and not any(sentences[k] == part.sentence for k in done):
+            waiting.append((part.sentence, i))
+        elif done and sentences[done[-1]] == part.sentence and (part.joined == "after" or part.said == "first"):
+            done.insert(len(done) - 1, i)
         else:
-            out.append((part.sentence, clause))
-    return [clause for _, clause in (*out, *deferred)]
+            done.append(i)
+    order = [*done, *(i for _, i in sorted(waiting))]
+    return [replace(clause, rank=float(order.index(i))) for i, clause in enumerate(out)]
+
+
+NEVER = 10**6
+"""Number of a sentence that none reaches: what waits for it is done last."""
 
 
 def _cut(words: Sequence[str]) -> list[_Part]:
@@ -178,6 +196,16 @@ def _cut(words: Sequence[str]) -> list[_Part]:
             i += 1
         elif word in LATER and (word == "then" or not part.words):
             end("then")
+        elif word in ("last", "at") and not part.words and list(words[i : i + 3]) in LAST:
+            part.said, i = "last" if word == "last" and not out else "", i + 2
+        elif word == "before" and following and following[0] in ("that", "this") and words[i + 2 : i + 3] != ["one"]:
+            end(",")
+            part.said, i = "before that", i + 1
+        elif word == "until" and following == ["then"]:
+            i += 1
+        elif word == "so" and list(words[i + 1 : i + 3]) in SO_THAT:
+            end(",")
+            part.said = "why"
         elif word == "after" and not part.words:
             part.said = "after"
         elif word in ("before", "after") and part.words:
@@ -195,30 +223,46 @@ def _cut(words: Sequence[str]) -> list[_Part]:
     return out
 
 
+LAST = (["last", "of", "all"], ["at", "the", "end"], ["last", "thing", ","])
+SO_THAT = (["i", "can"], ["that", "i"], ["we", "can"], ["that", "we"], ["you", "can"], ["i", "could"])
+
+
 def _goes_on(words: Sequence[str], i: int) -> bool:
     """After "after that": the next clause, and not a noun ("after that ball")."""
     rest = [w for w in words[i : i + 3] if w not in (",", "is", "done")]
-    return not rest or rest[0] in POLITE or base_form(rest[0]) in COMMANDS or rest[0] in ("the", "a")
+    return (
+        not rest
+        or rest[0] in POLITE
+        or base_form(rest[0]) in COMMANDS
+        or rest[0] in ("the", "a", "both", "each", "every", "it")
+    )
 
 
 def _verb(words: Sequence[str]) -> str:
     """The first command; of "give the can a shove" the shove."""
-    found = [base_form(w) for i, w in enumerate(words) if base_form(w) in COMMANDS and not _not_meant(words, i)]
-    if found[:1] == ["give"] and len(found) > 1:
-        return found[1]
-    return found[0] if found else ""
+    if "give" in words:
+        given = [
+            base_form(w)
+            for i, w in enumerate(words)
+            if base_form(w) in COMMANDS and words[i - 1 : i] in (["a"], ["another"])
+        ]
+        if given:
+            return given[0]
+    return next(
+        (base_form(w) for i, w in enumerate(words) if base_form(w) in COMMANDS and not _not_meant(words, i)), ""
+    )
 
 
 def _not_meant(words: Sequence[str], i: int) -> bool:
-    """ "like", and "left"-like words that are commands elsewhere: "keep in mind", "go ahead", "the rest"."""
-    if words[i] == "like" or (words[i] == "go" and words[i + 1 : i + 2] == ["ahead"]):
+    """What is no command where it stands: "like", "go ahead", "end of shift", "kick things off", "hand above the can"."""
+    word, before, after = words[i], list(words[max(0, i - 1) : i]), list(words[i + 1 : i + 3])
+    if word == "like" or (word == "go" and after[:1] == ["ahead"]) or (word == "kick" and after[:1] == ["things"]):
         return True
-    return words[i] in ("rest", "touch", "land", "stop", "hand", "turn") and words[i - 1 : i] in (
-        ["the"],
-        ["your"],
-        ["a"],
-        ["in"],
-    )
+    if word == "check" and after[:1] != ["in"]:
+        return True
+    if word == "hand" and after[:1] in (["above"], ["over"]):
+        return True
+    return before in (["the"], ["your"], ["a"], ["in"], ["of"], ["my"], ["full"]) and not word.endswith("ing")
 
 
 def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[str]) -> list[_Part]:
@@ -231,14 +275,19 @@ def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[s
         verb = _verb(words)
         if not verb and part.said in ("when", "once") and not (whole and names):
             continue  # "when that is done"
-        if not verb and not names and not set(words) & {"it", "them", "everything", "both", "each"}:
-            continue  # "last of all", "in this order"
+        if part.said == "why" or (not verb and not names and not set(words) & {"everything", "both", "each"}):
+            continue  # "last of all", "in this order", "so that I can see it"
+        if (
+            out and words[:1] in (["on"], ["onto"], ["into"], ["in"]) and whole and not verb
+        ):  # "and then onto the plate"
+            out.append(replace(part, words=["put", "it", *words]))
+            continue
         if (verb or not out) and not (verb and part.joined == "and" and out and not _verb_begins(words)):
             out.append(part)
             continue
         last = out[-1]
         complete = _says_all(last.words, nouns, places)
-        if whole and (complete or not _verb(last.words)):
+        if whole and (complete or not _verb(last.words) or part.joined == "then"):
             out.append(part)
         elif not whole and complete and (part.joined == "then" or words[:1] in (["over"], ["above"], ["to"])):
             out.append(replace(part, words=[*_carried(last.words), *words]))
@@ -281,4 +330,7 @@ def _says_all(words: Sequence[str], nouns: Collection[str], places: Collection[s
 
 def _way(words: Sequence[str]) -> bool:
     """A way to push, and not "left of the can"."""
-    return any(w in WAYS and words[i + 1 : i + 2] != ["of"] for i, w in enumerate(words)) or "line" in words
+    return any(w in WAYS and words[i + 1 : i + 3] not in OF_A_THING for i, w in enumerate(words)) or "line" in words
+
+
+OF_A_THING = (["of", "the"], ["of", "a"], ["of", "it"], ["of", "that"])

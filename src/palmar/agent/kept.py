@@ -1,7 +1,7 @@
 """What was read of the files under one path, kept on disk between conversations: passages, and the vectors of their texts.
 
-One .npz a path that was named, of plain arrays: nothing in it is a pickle. It is trusted for a file while size and time of change
-are the same, and the content's SHA-256 decides where they are not. A damaged one is made again.
+One file a path that was named: a sum of what follows, and an .npz of plain arrays, no pickle. It is trusted for a file while size
+and time of change are the same, and the content's SHA-256 decides where they are not. A damaged one is made again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from palmar.types import Array
 
 FORMAT = 1
 SETTLED = 2_000_000_000  # ns after its last change from which a file's time of change can be trusted
+SUM = 16  # bytes
 LARGEST = 500_000_000  # bytes of a kept file that is read
 
 
@@ -75,7 +76,7 @@ def cache_folder() -> Path:
 def kept_file(folder: Path, root: Path) -> Path:
     """Where what was read under `root` is kept."""
     name = hashlib.blake2b(os.fsencode(os.path.abspath(root)), digest_size=12).hexdigest()  # noqa: PTH100
-    return folder / f"{name}.npz"
+    return folder / f"{name}.passages"
 
 
 def save(path: Path, kept: KeptPassages) -> None:
@@ -92,10 +93,8 @@ def save(path: Path, kept: KeptPassages) -> None:
     text = json.dumps(about).encode()
     vectors = np.stack([kept.vectors[k] for k in keys]) if keys else np.zeros((0, 0), np.float16)
     file = io.BytesIO()
-    np.savez(
-        file, about=np.frombuffer(text, np.uint8), vectors=vectors, sum=np.frombuffer(_sum(text, vectors), np.uint8)
-    )
-    write_bytes(path, file.getvalue())
+    np.savez(file, about=np.frombuffer(text, np.uint8), vectors=vectors)
+    write_bytes(path, _sum(file.getvalue()) + file.getvalue())
 
 
 def load(path: Path) -> tuple[KeptPassages, str]:
@@ -105,10 +104,11 @@ def load(path: Path) -> tuple[KeptPassages, str]:
             return KeptPassages(), ""
         if path.stat().st_size > LARGEST:
             return KeptPassages(), f"it is larger than {LARGEST / 1e6:.0f} MB"
-        with np.load(path, allow_pickle=False) as arrays:
-            text, vectors, written = arrays["about"].tobytes(), arrays["vectors"], arrays["sum"].tobytes()
-        if _sum(text, vectors) != written:
-            return KeptPassages(), "its sum is another"
+        data = path.read_bytes()
+        if _sum(data[SUM:]) != data[:SUM]:
+            return KeptPassages(), "it is damaged"
+        with np.load(io.BytesIO(data[SUM:]), allow_pickle=False) as arrays:
+            text, vectors = arrays["about"].tobytes(), arrays["vectors"]
         about = json.loads(text)
         if (about["format"], about["size"]) != (FORMAT, SIZE):
             return KeptPassages(), ""  # of another palmar
@@ -137,5 +137,5 @@ def _read(about: dict[str, Any], vectors: Array) -> KeptPassages:
     return KeptPassages(files, dict(zip(about["keys"], vectors, strict=True)))
 
 
-def _sum(text: bytes, vectors: Array) -> bytes:
-    return hashlib.blake2b(text + vectors.tobytes(), digest_size=16).digest()
+def _sum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=SUM).digest()

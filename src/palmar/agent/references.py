@@ -10,9 +10,10 @@ from palmar.agent.plans import Question, Refusal
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.sim.things import COLOURS, NOUNS
 
-ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "stuff")
-ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items")
+ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "piece", "pieces", "stuff")
+ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items", "pieces")
 IDLE = (
+    "only", "single", "small", "little", "big", "whole", "full", "same", "right", "left", "very", "shift", "side", "camera",
     "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps", "tour", "bit", "lot", "rest",
     "centimetre", "second", "minute", "case", "go", "row", "robot", "goal", "task", "tasks", "same", "line", "lines", "edge",
 )  # fmt: skip
@@ -158,7 +159,10 @@ def _mentions(
             many = plural or noun in ALL or count > 1 or bool({"all", "every", "each", "both"} & set(before[-3:]))
             fits, taken, said = _placed_so(words, ends + 1, fits, scene, said, taken=ends + 1 - i)
             fits = _extreme(before, fits)
-            mention = Mention(fits, said, i, many=many)
+            if words[max(0, i - 4) : i].count("of") and "one" in before and not colour:
+                many = False  # "one of the balls"
+            several = len(out) > 0 and (out[-1].many or len(out) > 1) and bool({"a", "an"} & set(before[-1:]))
+            mention = Mention(fits, said, i, many=many or (several and all(t.fixed for t in fits)))
         elif colour and ends < len(words) and noun not in SMALL and noun not in PAINT and noun.isalpha():
             mention, taken = Mention([], f"{colour} {noun}", i), 2
         elif colour:
@@ -266,6 +270,10 @@ def _other(
     if not {"other", "remaining"} & set(before[-3:]):
         return fits
     left = [t for t in fits if t.name not in last]
+    kinds = {name.split()[-1] for name in last}
+    alike = [t for t in left if t.name.split()[-1] in kinds]
+    if len(last) == 1 and len(alike) == 1:  # "the blue ball …, the other one": the other ball
+        return alike
     unnamed = [t for t in left if t.name not in earlier]
     return unnamed if unnamed and len(left) > 1 else left
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from palmar.agent.clauses import (
     CLEARING,
     LETTING_GO,
     LOOKING,
     MORE,
+    OF_A_THING,
     OPENING,
     OTHERS,
     SORTING,
@@ -30,20 +32,22 @@ from palmar.sim.vocabulary import NEGATIONS, VERBS_OF
 MOVING = ("move", "bring", "get", "go", "take", "carry")
 """With a way these push, with a place they put."""
 WAYS = {"forwards": "forward", "ahead": "forward", "away": "forward", **{d: d for d in DIRECTIONS}}
-CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether")
+CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether", "until")
 VERBS = {task: (*verbs, *MORE[task]) for task, verbs in VERBS_OF.items()}
 BACK = ("back", "backwards", "backward", "closer")
-ROOM = ("out", "off", "between", "beside", "under", "below", "behind", "next")
+ROOM = ("out", "off", "behind")
 
 
 @dataclass(slots=True)
 class _Reading:
-    """What is known while an instruction is read. names: those that were named last, for "it"; earlier: all so far."""
+    """What is known while an instruction is read. names: those that were named last, for "it"; earlier: all so far. way: of the last push, for "the
+    same line"."""
 
     request: PlanRequest
     names: list[str] = field(default_factory=list)
     earlier: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
+    way: str = ""
 
     def answer(self, question: str) -> str | None:
         return self.asked.get(question)
@@ -76,7 +80,9 @@ class RulePlanner:
         words = words_of(request.instruction)
         if wrong := next((w for w in words if w in NEGATIONS and w not in ("except", "without")), None):
             return Refusal(f"'{wrong}' says what not to do; expected what to do")
-        if wrong := next((w for w in words if w in CONDITIONS), None):
+        if wrong := next(
+            (w for i, w in enumerate(words) if w in CONDITIONS and words[i + 1 : i + 2] != ["then"]), None
+        ):
             return Refusal(f"'{wrong}' makes it depend on something; expected what to do in any case")
         nouns = nouns_of(request.scene)
         places = [n for n, things in nouns.items() if any(t.fixed for t in things)]
@@ -84,13 +90,13 @@ class RulePlanner:
         clauses = clauses_of(request.instruction, nouns, places)
         if not clauses:
             return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing")
-        goals: list[Skill] = []
+        ranked: list[tuple[float, Skill]] = []
         for clause in clauses:
             said = self._goals_of(clause, reading)
             if not isinstance(said, list):
                 return said
-            goals += said
-        return _merged(goals)
+            ranked += [(clause.rank, goal) for goal in said]
+        return _merged([goal for _, goal in sorted(ranked, key=lambda x: x[0])])
 
     def _goals_of(self, clause: Clause, reading: _Reading) -> list[Skill] | Question | Refusal:
         scene, words = reading.request.scene, [w for w in clause.words if w != ","]
@@ -120,6 +126,9 @@ class RulePlanner:
         known = {v for verbs in VERBS.values() for v in verbs}
         if verb in OTHERS and verb not in known:
             return Refusal(f"'{text}': nothing here can {verb}; it can reach, pick up, put and push")
+        beside = next((w for w in ("beside", "between", "under", "below", "underneath") if w in words), "")
+        if beside or any(a == "next" and b == "to" for a, b in pairwise(words)):
+            return Refusal(f"'{text}': '{beside or 'next to'}' is no place that things are put; expected on or in one")
         if wrong := next((w for w in ROOM if w in words and found.places and words.index(w) < len(words) - 1), None):
             return Refusal(f"'{text}': '{wrong}' is no place that things are put; expected on or in one")
         if set(BACK) & set(words) and not set(WAYS) & set(words) and not found.places:
@@ -149,9 +158,11 @@ class RulePlanner:
         if pushes:
             if len(set(ways)) > 1 and len(ways) != len(found.objects):
                 return Refusal(f"'{text}' says {' and '.join(ways)}; expected one way")
-            return self._pushed(found, ways, reading)
+            return self._pushed(found, ways or ([reading.way] if reading.way and "same" in words else []), reading)
         if placed:
             return _put(found, text, reading.request.scene)
+        if not verb and {"over", "above"} & set(words):
+            return [Skill("move_to", object=t.name) for t in found.objects]
         if not verb:
             if ":" in clause.words or len(words) <= 8:
                 return []  # "with the red cube:" says what "it" is
@@ -167,7 +178,7 @@ class RulePlanner:
             if verb == "drop" and reading.request.scene.holding:
                 return [Skill("open_gripper")]
             return self._put_somewhere(found, reading)
-        if (verb in MOVING and not over) or away:
+        if (verb in MOVING and verb != "take" and not over) or away:
             return self._put_somewhere(found, reading)
         if verb in VERBS["reach"] and verb not in VERBS["pick"]:
             return [Skill("move_to", object=t.name) for t in found.objects]
@@ -187,6 +198,7 @@ class RulePlanner:
         return self._goals_of(Clause(clause.verb, (*clause.words, "the", *meant.split())), reading)
 
     def _pushed(self, found: Mentions, ways: list[str], reading: _Reading) -> list[Skill] | Question | Refusal:
+        reading.way = ways[-1] if ways else ""
         if not ways:
             question = f"Which way is the {found.objects[0].name} to be pushed: {', '.join(DIRECTIONS)}?"
             said = reading.answer(question)
@@ -230,7 +242,7 @@ def _names(place: str, said: str, places: Sequence[str]) -> bool:
 
 def _only_stands_there(words: Sequence[str], i: int) -> bool:
     """ "left of the can" is where a thing is, "put it away" no way to go."""
-    return list(words[i + 1 : i + 2]) == ["of"] or (words[i] == "away" and words[i + 1 : i + 2] != ("from",))
+    return list(words[i + 1 : i + 3]) in OF_A_THING or (words[i] == "away" and words[i + 1 : i + 2] != ("from",))
 
 
 def _spread(objects: Sequence[SeenObject], places: Sequence[SeenObject]) -> list[Skill]:
@@ -291,7 +303,7 @@ def _merged(goals: Sequence[Skill]) -> list[Skill]:
     for goal in goals:
         if goal.name == "place_on" and out and out[-1] == Skill("grasp", object=goal.object):
             out.pop()
-        if not out or out[-1] != goal:
+        if goal not in (out if goal.name == "place_on" else out[-1:]):
             out.append(goal)
     return out
 
