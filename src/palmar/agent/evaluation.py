@@ -14,17 +14,16 @@ from palmar.agent.carry_out import AgentLimits, AgentRun, carry_out
 from palmar.agent.instructions import Kind, LongInstruction, instructions
 from palmar.agent.plans import Planner
 from palmar.agent.simulated import performer
+from palmar.agent.table import driver_in
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Paired, Rate, paired
 from palmar.files import write_text
-from palmar.lab.worlds import Loaded, fitted_here
+from palmar.lab.worlds import Loaded
 from palmar.ranges import Count, Processes, Seed, check_ranges
-from palmar.robots import robot as robot_named
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
-from palmar.sim.experts import Expert
 from palmar.sim.goals import GoalWatch, table_for
 from palmar.sim.reality import stage
 from palmar.sim.scenario import TEST_SEED
@@ -33,7 +32,6 @@ from palmar.types import Policy
 
 Arm = Literal["agent", "policy"]
 EACH = 15.0  # seconds that the single policy has for each goal
-ROBOT = "arm7"
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,23 @@ class AgentResults:
         both = [t for t in self.of("feasible") if t.alone is not None]
         return paired([bool(t.alone) for t in both], [t.success for t in both]) if both else None
 
+    def alone(self) -> Rate:
+        """Of the single policy, on the feasible ones."""
+        told = [t for t in self.of("feasible") if t.alone is not None]
+        return Rate(sum(bool(t.alone) for t in told), len(told))
+
+    def figures(self) -> dict[str, Any]:
+        """Every figure, for `--json`."""
+        kinds: tuple[Kind, ...] = ("feasible", "impossible", "ambiguous")
+        pair = self.beside_the_policy()
+        return {
+            **{k: self.rate(k).to_dict() for k in kinds if self.of(k)},
+            "alone": None if pair is None else self.alone().to_dict(),
+            "difference": None if pair is None else [pair.difference, pair.low, pair.high],
+            "replans": sum(t.replans for t in self.trials), "questions": sum(t.asked for t in self.trials),
+            "skills": sum(t.skills for t in self.trials), "outside": sum(t.outside for t in self.trials),
+        }  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
         return {"config": self.config, "trials": [asdict(t) for t in self.trials]}
 
@@ -138,7 +153,7 @@ def run_instruction(loaded: Loaded, job: tuple[AgentEvalConfig, int, LongInstruc
     """One trial, from the numbers of instruction and table alone."""
     config, number, told, table = job
     seed = TEST_SEED + 1000 * number + table
-    policy, world = _driver(loaded, config, table)
+    policy, world = driver_in(loaded, config.policy, stage(config.world, table))
     scenario = table_for(told.things, told.places, told.goals, seed, told.text)
     alone = None
     if config.alone and told.kind == "feasible" and config.policy != "expert":
@@ -175,15 +190,6 @@ def _alone(world: World, policy: Policy, told: LongInstruction, execute: int) ->
     )  # fmt: skip
     watch.look()
     return watch.fulfilled
-
-
-def _driver(loaded: Loaded, config: AgentEvalConfig, table: int) -> tuple[Policy, World]:
-    robot, where = robot_named(ROBOT), stage(config.world, table)
-    if config.policy == "expert":
-        world = loaded.world(where, ROBOT, "ee_delta", images=False)
-        return Expert(world), world
-    fit = fitted_here(loaded.policy(config.policy), robot)
-    return fit.policy, loaded.world(where, ROBOT, fit.robot.action_space)
 
 
 def _planner(name: str) -> Planner:

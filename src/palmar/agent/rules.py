@@ -40,8 +40,8 @@ ROOM = ("out", "off", "behind")
 
 @dataclass(slots=True)
 class _Reading:
-    """What is known while an instruction is read. names: those that were named last, for "it"; earlier: all so far. way: of the last push, for "the
-    same line"."""
+    """What is known while an instruction is read. names: those that were named last, for "it"; earlier: all so far. way: of the
+    last push, for "the same line"."""
 
     request: PlanRequest
     names: list[str] = field(default_factory=list)

@@ -147,6 +147,19 @@ def skill_from(said: Any) -> Skill:
     return Skill(said["skill"][:60], **more)
 
 
+def skill_from_text(text: str) -> Skill:
+    """A skill as `str` of it: "push(red cube, left)". Raises `BadValue` and `UnknownName`."""
+    name, bracket, rest = text.strip().partition("(")
+    if name not in SKILLS:
+        raise UnknownName("skill", name[:60], SKILLS)
+    kind = SKILLS[name]
+    given = [part.strip() for part in rest.rstrip().removesuffix(")").split(",", max(0, len(kind.arguments) - 1))]
+    given = [part for part in given if part]
+    if not bracket or len(given) != len(kind.arguments):
+        raise BadValue(f"'{text[:80]}' is no {name}; expected {kind.example}. Next: its arguments in brackets")
+    return Skill(name, **dict(zip(kind.arguments, given, strict=True)))
+
+
 def preposition(destination: str) -> str:
     return "in" if destination.split(" ")[-1:] in (["tray"], ["box"], ["bowl"], ["basin"]) else "on"
 

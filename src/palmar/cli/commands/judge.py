@@ -66,6 +66,11 @@ class Eval:
     """Of the policy, on the simulated clock [s]."""
     timeout: Seconds = 15.0
     """Of a trial [s]."""
+    agent: str = ""
+    """Long instructions instead of tasks, planned by this and carried out by the policy: rules, anthropic, openai:MODEL@URL.
+    Beside it the policy alone, on the same tables (docs/agent.md)."""
+    tables: Count = 3
+    """With --agent: tables of each instruction; there are 100."""
     out: Path | None = None
     """Write every trial here as JSON, for `palmar compare`; with --data every figure."""
     force: bool = False
@@ -73,7 +78,14 @@ class Eval:
     processes: Processes = None
     json: bool = False
     """One JSON object with every figure on stdout."""
-    only_with: ClassVar = {"keys": "data", "frames": "data", "every": "data", "html": "data", "vary": "strength"}
+    only_with: ClassVar = {
+        "keys": "data",
+        "frames": "data",
+        "every": "data",
+        "html": "data",
+        "vary": "strength",
+        "tables": "agent",
+    }
 
     def run(self, console: Screen) -> Answer:
         self._check_mode()
@@ -87,6 +99,10 @@ class Eval:
                 console, self.policy, self.data, out=self.out, html=self.html, json=self.json, keys=self.keys,
                 episodes=self.episodes, frames=self.frames, execute=self.execute, every=self.every, seed=self.seed,
             )  # fmt: skip
+        if self.agent:
+            from palmar.cli.commands.agent import evaluate_planner
+
+            return evaluate_planner(self, console)
         from palmar.lab.suite import EvalConfig, evaluate
         from palmar.sim.params import randomized
 
@@ -138,12 +154,21 @@ class Eval:
             "latency",
             "timeout",
             "processes",
+            "agent",
         )
         usual = {f.name: f.default for f in fields(self)}
         for name in () if self.data is None else simulated:
             if getattr(self, name) != usual[name]:
                 raise BadValue(
                     f"--{name} counts in simulation only, and not with --data. Next: leave --{name} out, or see palmar eval --help"
+                )
+        tasks_alone = (
+            "robot", "tasks", "splits", "strength", "ensemble", "realtime", "swap", "unaided", "latency", "timeout", "episodes",
+        )  # fmt: skip
+        for name in tasks_alone if self.agent else ():
+            if getattr(self, name) != usual[name]:
+                raise BadValue(
+                    f"--{name} counts for single tasks, and not with --agent. Next: leave --{name} out; --tables for more tables"
                 )
 
 

@@ -1,0 +1,45 @@
+"""A table in simulation for an agent: the things that are named, and who carries out skills there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from palmar.agent.performing import Performer
+from palmar.agent.simulated import performer
+from palmar.errors import BadValue
+from palmar.lab.worlds import Loaded, fitted_here
+from palmar.robots import robot as robot_named
+from palmar.runtime.loop import Subscriber
+from palmar.sim.experts import Expert
+from palmar.sim.goals import table_for
+from palmar.sim.reality import stage
+from palmar.sim.world import World
+from palmar.types import Policy
+
+ROBOT = "arm7"
+MOST = 5  # things and places on one table
+
+
+def simulated_table(
+    policy: str, things: Sequence[str], places: Sequence[str], world: str = "sim", seed: int = 0, execute: int = 4,
+    subscribers: Sequence[Subscriber] = (), loaded: Loaded | None = None,
+) -> Performer:  # fmt: skip
+    """policy: a checkpoint, "shipped" or "expert". things: such as "red cube"; places: such as "blue plate". world: as of
+    `lab.suite.EvalConfig`. Raises `BadValue` for what no table has, and for more than it holds."""
+    if not things or len(things) + len(places) > MOST:
+        raise BadValue(
+            f"{len(things)} things and {len(places)} places; expected 1 or more things and {MOST} in all. Next: fewer of them"
+        )
+    driver, here = driver_in(loaded or Loaded(), policy, stage(world, seed))
+    here.load(table_for(things, places, (), seed), seed=seed)
+    return performer(here, {"": driver}, 1 if policy == "expert" else execute, subscribers)
+
+
+def driver_in(loaded: Loaded, policy: str, world: str) -> tuple[Policy, World]:
+    """Who drives, and the world in which it does, both of `loaded`."""
+    robot = robot_named(ROBOT)
+    if policy == "expert":
+        here = loaded.world(world, ROBOT, "ee_delta", images=False)
+        return Expert(here), here
+    fit = fitted_here(loaded.policy(policy), robot)
+    return fit.policy, loaded.world(world, ROBOT, fit.robot.action_space)
