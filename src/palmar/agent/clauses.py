@@ -143,8 +143,9 @@ def clauses_of(text: str, nouns: Collection[str], places: Collection[str]) -> li
         if part.said == "last":
             waiting.append((NEVER, i))
         elif part.said == "before that" and done:
-            waiting.append((part.sentence, done.pop()))
-            done.append(i)
+            earlier = [k for k in done if sentences[k] == sentences[done[-1]]]
+            waiting += [(part.sentence, k) for k in earlier]
+            done = [*(k for k in done if k not in earlier), i]
         elif part.said == "before" and not any(sentences[k] == part.sentence for k in done):
             waiting.append((part.sentence, i))
         elif done and sentences[done[-1]] == part.sentence and (part.joined == "after" or part.said == "first"):
@@ -185,7 +186,7 @@ def _cut(words: Sequence[str]) -> list[_Part]:
         elif word in ("and", "but", "plus"):
             end("and")
             if following == ["first"]:
-                part.said, i = "first", i + 1
+                part.said, i = ("before that" if word == "but" else "first"), i + 1
         elif (
             word in ("after", "once", "when")
             and following
@@ -198,9 +199,9 @@ def _cut(words: Sequence[str]) -> list[_Part]:
             end("then")
         elif word in ("last", "at") and not part.words and list(words[i : i + 3]) in LAST:
             part.said, i = "last" if word == "last" and not out else "", i + 2
-        elif word == "before" and following and following[0] in ("that", "this") and words[i + 2 : i + 3] != ["one"]:
+        elif word == "before" and _that(words, i + 1):
             end(",")
-            part.said, i = "before that", i + 1
+            part.said, i = "before that", i + _that(words, i + 1)
         elif word == "until" and following == ["then"]:
             i += 1
         elif word == "so" and list(words[i + 1 : i + 3]) in SO_THAT:
@@ -225,6 +226,13 @@ def _cut(words: Sequence[str]) -> list[_Part]:
 
 LAST = (["last", "of", "all"], ["at", "the", "end"], ["last", "thing", ","])
 SO_THAT = (["i", "can"], ["that", "i"], ["we", "can"], ["that", "we"], ["you", "can"], ["i", "could"])
+
+
+def _that(words: Sequence[str], i: int) -> int:
+    """How many words "that", "this" or "any of that" are; 0 where a thing is named."""
+    if words[i : i + 3] in (["any", "of", "that"], ["any", "of", "this"], ["all", "of", "that"]):
+        return 3
+    return int(words[i : i + 1] in (["that"], ["this"]) and words[i + 1 : i + 2] != ["one"])
 
 
 def _goes_on(words: Sequence[str], i: int) -> bool:
@@ -260,7 +268,9 @@ def _not_meant(words: Sequence[str], i: int) -> bool:
         return True
     if word == "check" and after[:1] != ["in"]:
         return True
-    if word == "hand" and after[:1] in (["above"], ["over"]):
+    if word == "hand" and (after[:1] in (["above"], ["over"]) or before in (["right"], ["left"])):
+        return True
+    if word == "carry" and after[:1] == ["on"]:
         return True
     return before in (["the"], ["your"], ["a"], ["in"], ["of"], ["my"], ["full"]) and not word.endswith("ing")
 
@@ -275,7 +285,8 @@ def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[s
         verb = _verb(words)
         if not verb and part.said in ("when", "once") and not (whole and names):
             continue  # "when that is done"
-        if part.said == "why" or (not verb and not names and not set(words) & {"everything", "both", "each"}):
+        idle = not verb and not names and not (out and _way(words)) and not set(words) & {"everything", "both", "each"}
+        if part.said == "why" or idle:
             continue  # "last of all", "in this order", "so that I can see it"
         if (
             out and words[:1] in (["on"], ["onto"], ["into"], ["in"]) and whole and not verb

@@ -120,7 +120,7 @@ def load(path: Path) -> tuple[KeptPassages, str]:
         TypeError,
         IndexError,
         EOFError,
-        RecursionError,
+        RuntimeError,  # also nested too deeply, or an archive of a kind that is not written here
         zipfile.BadZipFile,
     ) as error:
         return KeptPassages(), f"{type(error).__name__}: {error}".splitlines()[0][:160]

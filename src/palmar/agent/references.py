@@ -169,9 +169,9 @@ def _mentions(
             fits = [t for t in scene.things if colour in t.name.split()]
             mention = Mention(fits, f"{colour} one", i)
         elif word in ("everything", "both", "all") and not _noun_follows(words, i, nouns):
-            mention = Mention(
-                [t for t in scene.free if word != "both" or not last or t.name in last[-2:]], word, i, many=True
-            )
+            two = [*dict.fromkeys(n for n in earlier if any(t.name == n for t in scene.free))][-2:]
+            group = two if word == "both" and len(two) == 2 else [t.name for t in scene.free]
+            mention = Mention([t for t in scene.free if t.name in group], word, i, many=True)
         elif (
             word in NUMBERS
             and {"other", "the", "all"} & set(before[-2:])

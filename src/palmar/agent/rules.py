@@ -6,7 +6,7 @@ It plans what it can read word for word, asks where a word fits several things, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from palmar.agent.clauses import (
@@ -35,7 +35,7 @@ WAYS = {"forwards": "forward", "ahead": "forward", "away": "forward", **{d: d fo
 CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether", "until")
 VERBS = {task: (*verbs, *MORE[task]) for task, verbs in VERBS_OF.items()}
 BACK = ("back", "backwards", "backward", "closer")
-ROOM = ("out", "off", "behind")
+ROOM = ("off", "behind")
 
 
 @dataclass(slots=True)
@@ -120,7 +120,7 @@ class RulePlanner:
             return _by_colour(found.objects or scene.free, scene)
         if found.objects:
             reading.names = [t.name for t in found.objects]
-            reading.earlier += reading.names
+        reading.earlier += [t.name for t in (*found.objects, *found.places)]
         if verb in OPENING and found.places and found.places[0].name.split()[-1] in ("drawer", "door"):
             return [Skill("open", object=found.places[0].name)]
         known = {v for verbs in VERBS.values() for v in verbs}
@@ -140,7 +140,8 @@ class RulePlanner:
         ways = [WAYS[w] for i, w in enumerate(words) if w in WAYS and not _only_stands_there(words, i)]
         placed = bool(found.places) or found.own_colour
         crossing = "line" in words or (bool(ways) and (not verb or verb in MOVING))
-        pushes = not placed and (verb in VERBS["push"] or crossing)
+        aside = "aside" in words or "side" in words or list(words[-4:]) == ["out", "of", "the", "way"]
+        pushes = not placed and (verb in VERBS["push"] or crossing or (aside and verb in MOVING))
         if not found.objects:
             if found.places and (pushes or verb in VERBS["push"] or verb in (*VERBS["pick"], *MOVING)):
                 return Refusal(f"'{text}': the {found.places[0].name} stands fast")
@@ -148,6 +149,9 @@ class RulePlanner:
                 return Refusal(
                     f"'{text}': the gripper goes over things that can be taken, not over the {found.places[0].name}"
                 )
+            if verb and reading.names and placed and verb in VERBS["place"] and verb not in VERBS["reach"]:
+                known = [t for t in reading.request.scene.free if t.name in reading.names[-1:]]
+                return _put(replace(found, objects=known), text, reading.request.scene)
             if verb and (pushes or verb in (*VERBS["place"], *VERBS["pick"], *VERBS["reach"])):
                 return self._asked_for_object(clause, reading)
             return Refusal(f"'{text}': nothing here can do that; it can reach, pick up, put and push")
@@ -178,6 +182,8 @@ class RulePlanner:
             if verb == "drop" and reading.request.scene.holding:
                 return [Skill("open_gripper")]
             return self._put_somewhere(found, reading)
+        if verb in ("get", "go") and {"above", "over"} & set(words):
+            return [Skill("move_to", object=t.name) for t in found.objects]
         if (verb in MOVING and verb != "take" and not over) or away:
             return self._put_somewhere(found, reading)
         if verb in VERBS["reach"] and verb not in VERBS["pick"]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
 from palmar.cli.commands.adr import Adr
-from palmar.cli.commands.agent import Agent
+from palmar.cli.commands.agent import Agent, Chat
 from palmar.cli.commands.body import CheckBody
 from palmar.cli.commands.calibrate import Calibrate
 from palmar.cli.commands.certify import Certify
@@ -28,7 +28,7 @@ from palmar.cli.shared import Command
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "run": Run, "check-body": CheckBody, "estop": EStop, "replay": Replay, "monitor": Monitor,
-    "agent": Agent, "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
+    "agent": Agent, "chat": Chat, "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
     "repair": Repair, "questions": Questions, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "teacher": TeacherCommand, "student": StudentCommand, "progress": ProgressCommand,
@@ -44,7 +44,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Adr", "Agent", "Bag", "Bench", "Calibrate", "Certify", "CheckBody", "Collect", "Compare", "Convert",
+    "COMMANDS", "Adapt", "Adr", "Agent", "Bag", "Bench", "Calibrate", "Certify", "Chat", "CheckBody", "Collect", "Compare", "Convert",
     "Demo", "Detect", "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight",
     "ProgressCommand", "Pull", "Push", "Questions", "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve",
     "ServeBody", "StudentCommand", "SysId", "TeacherCommand", "Train", "Transfer", "Translate",

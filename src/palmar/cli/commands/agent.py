@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +13,7 @@ from tyro.conf import Positional
 
 from palmar.cli.shared import Answer, one_thread, writable
 from palmar.console import Screen, styled
-from palmar.errors import BadValue
+from palmar.errors import BadValue, UserError
 from palmar.ranges import Count, Seed
 from palmar.tables import Table
 
@@ -91,6 +92,83 @@ class Agent:
             "ending": run.ending, "why": run.why, "replans": run.replans, "asked": list(run.asked), "seconds": run.seconds,
             "results": [{**r.skill.as_dict(), "status": r.status, "seconds": r.seconds} for r in run.results],
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Talk with the robot: questions are answered from the docs, your logs and your reports with file and line; tasks are planned,
+    confirmed by you, carried out in simulation, and told as the success check saw them. An empty line or Ctrl-D ends it.
+    """
+
+    search: tuple[Path, ...] = ()
+    """Files and folders of your own that answers may come from, beside palmar's docs: logs, reports, black boxes."""
+    planner: str = "rules"
+    """As of palmar agent; with a language model it also talks."""
+    policy: str = "shipped"
+    """Who carries out skills; "" for a conversation without a robot."""
+    things: tuple[str, ...] = Agent.things
+    places: tuple[str, ...] = Agent.places
+    world: str = "sim"
+    seed: Seed = 0
+    yes: bool = False
+    """Carry out plans without asking first."""
+    log: Path | None = None
+    """Append the conversation to this file (JSON lines); palmar agent --log FILE --replay shows it again."""
+    cache: Path | None = None
+    """Folder for what was read; the user's cache folder when not given."""
+    json: bool = False
+    """One JSON object with the whole conversation on stdout, at its end."""
+
+    def run(self, console: Screen) -> Answer:
+        from palmar.agent.chat import Chat as Conversing
+        from palmar.agent.conversation import Conversation
+        from palmar.agent.kept import cache_folder
+        from palmar.agent.language_model import find_model
+        from palmar.agent.language_planner import find_planner
+        from palmar.agent.retrieval import Index
+        from palmar.agent.sources import documentation
+
+        one_thread(self.policy or "expert")
+        planner = find_planner(self.planner)
+        model = None if self.planner == "rules" else find_model(self.planner)
+        index = Index((*documentation(), *self.search), self.cache or cache_folder())
+        for note in (*index.notes, *(f"{u.path}: {u.why}" for u in index.unread), index.without_meaning):
+            if note:
+                console.print(styled("[yellow]{}[/]", note))
+        hands = None
+        if self.policy:
+            from palmar.agent.table import simulated_table
+
+            hands = simulated_table(self.policy, self.things, self.places, self.world, self.seed)
+            hands.answer = lambda question: asked(console, question)
+        log = Conversation(
+            self.log, lambda event: None if event["event"] in ("person", "agent") else shown(event, console)
+        )
+        confirm = (lambda plan: plan) if self.yes else (lambda plan: confirmed(console, plan))
+        chat = Conversing(index, planner, hands, model, confirm, log)
+        said = 0
+        try:
+            for text in lines():
+                said += 1
+                try:
+                    console.print(styled("[bold]agent[/]    {}", chat.say(text)))
+                except UserError as error:
+                    console.print(styled("[red]{}[/]", str(error)))
+        finally:
+            log.close()
+        return 0, {"said": said, "events": log.events}
+
+
+def lines() -> Iterator[str]:
+    """What a person types, until an empty line, the end of the input or Ctrl-C at the prompt."""
+    while True:
+        try:
+            text = input("you> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not text:
+            return
+        yield text
 
 
 def shown(event: dict[str, Any], console: Screen) -> None:
@@ -177,8 +255,8 @@ def evaluate_planner(command: Eval, console: Screen) -> Answer:
     figures = results.figures()
     if (pair := results.beside_the_policy()) is not None:
         console.print(
-            f"the policy alone, told the whole instruction: {results.alone()}; the agent on the same tables {points(pair.difference)} "
-            f"points [{points(pair.low)}, {points(pair.high)}]"
+            f"the policy alone, told the whole instruction: {results.alone()}; the agent on the same tables "
+            f"{points(pair.difference)} points [{points(pair.low)}, {points(pair.high)}]"
         )
     console.print(
         f"replans {figures['replans']} · questions {figures['questions']} · skills {figures['skills']} · commands outside the "

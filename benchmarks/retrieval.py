@@ -1,0 +1,142 @@
+"""Questions about the docs, asked by somebody who has not read them: is the right file among the first three?
+
+    OMP_NUM_THREADS=1 python benchmarks/retrieval.py [--questions tests/agent/questions.toml] [--cache FOLDER] [--first 3]
+
+By shared words alone (BM25), by meaning alone (sentence vectors), by reciprocal rank fusion of both, and by the sum that
+`palmar.agent.retrieval` uses; over each half of the questions, since the sum was tuned on the half "tune". "files": the first three
+files that the answers name. "passages": the files of the first three passages, which is stricter. Intervals are exact (Clopper and
+Pearson 1934), 95 %. Every citation is read again: the lines must exist and hold the passage, word for word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from palmar.agent.passages import quote
+from palmar.agent.retrieval import Index, fused
+from palmar.agent.sources import documentation
+from palmar.eval.stats import exact_upper
+from palmar.types import Array
+
+ROOT = Path(__file__).parents[1]
+RANK = 60  # of reciprocal rank fusion (Cormack, Clarke and Büttcher 2009)
+Scorer = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Question:
+    """files: those that hold the answer. half: "tune" or "held"."""
+
+    text: str
+    files: tuple[Path, ...]
+    half: str
+
+
+def questions(path: Path) -> list[Question]:
+    rows = tomllib.loads(path.read_text("utf-8"))["question"]
+    return [Question(r["text"], tuple((ROOT / f).resolve() for f in r["files"]), r["half"]) for r in rows]
+
+
+def reciprocal(words: Array, meaning: Array) -> Array:
+    """Reciprocal rank fusion. A passage that shares no word has no rank by words."""
+    return np.where(words > 0, 1 / (RANK + _rank(words)), 0.0) + 1 / (RANK + _rank(meaning))
+
+
+def _rank(scores: Array) -> Array:
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return ranks
+
+
+WAYS: dict[str, Scorer] = {
+    "words (BM25)": lambda words, meaning: words,
+    "meaning (vectors)": lambda words, meaning: meaning,
+    "reciprocal ranks": reciprocal,
+    "sum, as shipped": fused,
+}
+SHIPPED = "sum, as shipped"
+
+
+def exact(hits: int, n: int) -> tuple[float, float]:
+    """Clopper-Pearson interval, 95 %."""
+    return 1 - exact_upper(n - hits, n, 0.025), exact_upper(hits, n, 0.025)
+
+
+def files_of(index: Index, scores: Array, first: int) -> tuple[list[Path], list[Path]]:
+    """(the first files, the files of the first passages), as a search for twice as many passages finds them."""
+    found = [Path(f.passage.path).resolve() for f in index.best(scores, 2 * first, per_file=2)]
+    return list(dict.fromkeys(found))[:first], found[:first]
+
+
+def share(right: list[bool]) -> str:
+    low, high = exact(sum(right), len(right))
+    return (
+        f"{sum(right):2} of {len(right)} = {100 * sum(right) / len(right):4.1f} % [{100 * low:4.1f}, {100 * high:5.1f}]"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=Path, default=ROOT / "tests" / "agent" / "questions.toml")
+    parser.add_argument("--cache", type=Path, help="keep what was read there; by default nothing is kept")
+    parser.add_argument("--first", type=int, default=3, help="files, and passages, that are looked at")
+    args = parser.parse_args()
+    asked = questions(args.questions)
+    with tempfile.TemporaryDirectory() as folder:
+        began, cpu = time.monotonic(), time.process_time()
+        index = Index(documentation(), args.cache or folder)
+        print(
+            f"{len(index.passages)} passages of {len({p.path for p in index.passages})} files read in "
+            f"{time.monotonic() - began:.1f} s ({time.process_time() - cpu:.1f} s of CPU)"
+        )
+        again = time.monotonic()
+        Index(documentation(), args.cache or folder)
+        print(f"opened again, nothing changed: {time.monotonic() - again:.2f} s")
+    if index.without_meaning:
+        print(f"no meaning: {index.without_meaning}")
+        return 1
+    right: dict[tuple[str, str], list[bool]] = {}
+    misses: list[str] = []
+    cited, false, seconds = 0, 0, []
+    for q in asked:
+        began = time.monotonic()
+        for found in index.search(q.text, 2 * args.first):
+            cited += 1
+            lines = Path(found.passage.path).read_text("utf-8").split("\n")
+            held = "\n".join(lines[found.passage.first - 1 : found.passage.last])
+            false += not (quote(found.passage).holds and held == found.passage.text)
+        seconds.append(time.monotonic() - began)
+        words, meaning = index.word_scores(q.text), index.meaning_scores(q.text)
+        assert meaning is not None
+        for name, way in WAYS.items():
+            files, passages = files_of(index, way(words, meaning), args.first)
+            for what, named in (("files", files), ("passages", passages)):
+                right.setdefault((name, what), []).append(bool(set(named) & set(q.files)))
+            if name == SHIPPED and not right[name, "files"][-1]:
+                wanted, got = (" ".join(f.name for f in fs) for fs in (q.files, files))
+                misses.append(f"  {q.half}: {q.text}\n        wanted {wanted}; found {got}")
+    print(f"\n{'right among the first ' + str(args.first):20} {'':9} {'all':>30} {'half tune':>30} {'half held':>30}")
+    for (name, what), hits in right.items():
+        halves = [
+            [h for h, q in zip(hits, asked, strict=True) if half in ("all", q.half)] for half in ("all", "tune", "held")
+        ]
+        print(f"{name:20} {what:9}", *(f"{share(h):>30}" for h in halves))
+    print(f"\nmisses of {SHIPPED}, files:", *misses, sep="\n")
+    p50, p90 = np.percentile(seconds, (50, 90))
+    print(f"\na search with its citations checked: p50 {1000 * p50:.0f} ms, p90 {1000 * p90:.0f} ms")
+    bad = sum(not quote(p).holds for p in index.passages)
+    print(f"{cited} cited passages, {false} whose lines do not hold them; of all {len(index.passages)} passages {bad}")
+    return int(false + bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
