@@ -9,7 +9,8 @@ FOREIGN = (
     "CLICOLOR_FORCE", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE",  # colours in text that a test reads
     "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE",  # a group of processes (torchrun) around pytest
     "OPENPI_API_KEY",
-    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS", "OPENAI_API_KEY", "OPENAI_BASE_URL",
+    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS",
+    "OPENAI_API_KEY", "OPENAI_BASE_URL",
 )  # fmt: skip
 """Variables of the environment that change what palmar or its libraries do, and that a test sets itself if it needs them.
 Not COLUMNS: no message may depend on the width of a terminal, so `.ci/run` sets another one each time."""

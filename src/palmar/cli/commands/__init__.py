@@ -44,8 +44,9 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 """By the word on the command line."""
 
 __all__ = [
-    "COMMANDS", "Adapt", "Adr", "Agent", "Bag", "Bench", "Calibrate", "Certify", "Chat", "CheckBody", "Collect", "Compare", "Convert",
-    "Demo", "Detect", "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Models", "Monitor", "Preflight",
-    "ProgressCommand", "Pull", "Push", "Questions", "Repair", "Replay", "Robot", "Ros2", "Ros2Monitor", "Run", "Serve",
-    "ServeBody", "StudentCommand", "SysId", "TeacherCommand", "Train", "Transfer", "Translate",
+    "COMMANDS", "Adapt", "Adr", "Agent", "Bag", "Bench", "Calibrate", "Certify", "Chat", "CheckBody", "Collect",
+    "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect",
+    "Models", "Monitor", "Preflight", "ProgressCommand", "Pull", "Push", "Questions", "Repair", "Replay", "Robot",
+    "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "StudentCommand", "SysId", "TeacherCommand", "Train",
+    "Transfer", "Translate",
 ]  # fmt: skip

@@ -1,0 +1,223 @@
+import json
+
+import numpy as np
+import pytest
+from scenes import TABLE
+
+from palmar.agent.carry_out import AgentLimits, carry_out
+from palmar.agent.conversation import Conversation, read_conversation
+from palmar.agent.performing import Performer
+from palmar.agent.plans import Plan, Question, Refusal
+from palmar.agent.rules import RulePlanner
+from palmar.agent.seen import SeenObject
+from palmar.agent.skills import Skill, SkillResult
+from palmar.errors import BadFile, BadValue, ModelUnreachable, RobotFault
+from palmar.mapping import Interface
+from palmar.robots.arm7 import arm7
+from palmar.runtime.loop import Outcome, Tick
+from palmar.types import ActionChunk, Observation, Reason, Verdict
+
+PUT = Skill("place_on", object="red cube", destination="blue plate")
+PUSH = Skill("push", object="blue ball", direction="left")
+
+
+class Hands:
+    """A performer of a made-up table: skills have their effect, unless `fails` says otherwise."""
+
+    def __init__(self, fails=(), answers=(), scene=TABLE):
+        self.scene, self.fails, self.said = scene, list(fails), list(answers)
+        self.done = []
+
+    def describe(self):
+        return self.scene
+
+    def answer(self, question):
+        return self.said.pop(0) if self.said else None
+
+    def perform(self, skill):
+        self.done.append(str(skill))
+        if (why := skill.not_possible(self.scene)) is not None:
+            return SkillResult(skill, why[0], said=why[1])
+        if self.fails and self.fails[0] == skill.name:
+            self.fails.pop(0)
+            return SkillResult(skill, "stalled", 15.0, left=0.1)
+        self.scene = skill.after(self.scene)
+        return SkillResult(skill, "done", 3.0)
+
+
+class Says:
+    """A planner that gives these decisions, and the last for ever."""
+
+    name = "scripted"
+
+    def __init__(self, *decisions):
+        self.decisions, self.requests = list(decisions), []
+
+    def decide(self, request):
+        self.requests.append(request)
+        said = self.decisions.pop(0) if len(self.decisions) > 1 else self.decisions[0]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def test_a_plan_is_carried_out_and_is_done_when_nothing_is_left():
+    hands = Hands()
+    run = carry_out("put the cube on the plate, then push the ball left", RulePlanner(), hands)
+    assert (run.ending, run.replans, run.seconds) == ("done", 0, 6.0)
+    assert hands.done == [str(PUT), str(PUSH)]
+
+
+def test_a_skill_that_fails_is_planned_anew_from_what_happened():
+    hands = Hands(fails=["place_on"])
+    run = carry_out("put the cube on the plate, then push the ball left", RulePlanner(), hands)
+    assert run.ending == "done" and run.replans == 1
+    assert hands.done == [str(PUT), "home()", str(PUT), str(PUSH)]
+
+
+def test_it_gives_up_within_its_bounds():
+    run = carry_out("push the ball left", RulePlanner(), Hands(fails=["push"] * 99))
+    assert run.ending == "failed" and run.replans == 2 and "has failed 3 times" in run.why
+    again = Plan((Skill("look"), PUSH))
+    run = carry_out("x", Says(again), Hands(fails=["push"] * 99), AgentLimits(replans=2))
+    assert run.ending == "failed" and run.replans <= 3
+    run = carry_out("x", Says(Plan((Skill("look"), Skill("home")) * 5)), Hands(), AgentLimits(steps=7))
+    assert run.ending == "failed" and len(run.results) == 7
+
+
+def test_a_plan_that_cannot_hold_is_handed_back_and_never_begun():
+    planner = Says(Plan((PUT, Skill("grasp", object="banana"))), Refusal("no banana"))
+    hands = Hands()
+    run = carry_out("x", planner, hands)
+    assert run.ending == "refused" and not run.moved and hands.done == []
+    assert "step 2, grasp(banana): no such object" in planner.requests[1].refused
+
+
+def test_questions_are_put_to_the_person_and_bounded():
+    hands = Hands(answers=["the ball"])
+    run = carry_out("x", Says(Question("Which?", ("a", "b")), Plan((PUSH,)), Plan(())), hands)
+    assert run.ending == "done" and run.asked == ("Which?",)
+    assert carry_out("x", Says(Question("Which?")), Hands()).ending == "not answered"
+    run = carry_out("x", Says(Question("Which?")), Hands(answers=["well"] * 99))
+    assert run.ending == "not answered" and len(run.asked) == AgentLimits().questions + 1
+
+
+def test_nothing_moves_before_the_person_confirms_and_an_edited_plan_is_checked():
+    hands = Hands()
+    assert carry_out("x", Says(Plan((PUSH,))), hands, confirm=lambda plan: None).ending == "not confirmed"
+    assert hands.done == []
+    run = carry_out("x", Says(Plan((PUSH,)), Plan(())), hands, confirm=lambda plan: Plan((PUT,)))
+    assert run.ending == "done" and hands.done == [str(PUT)]
+    run = carry_out("x", Says(Plan((PUSH,))), Hands(), confirm=lambda plan: Plan((Skill("grasp", object="banana"),)))
+    assert run.ending == "not confirmed" and "banana" in run.why
+
+
+def test_the_scene_may_change_while_it_is_planned_and_carried_out():
+    hands = Hands()
+
+    class Takes(Says):
+        def decide(self, request):
+            hands.scene = hands.scene.with_thing(SeenObject("red cube", confidence=0.2))
+            return super().decide(request)
+
+    run = carry_out("x", Takes(Plan((PUT,)), Refusal("the cube is hardly seen")), hands)
+    assert run.ending == "failed" and run.results[0].status == "low confidence"
+
+
+def test_a_planner_that_breaks_off_is_an_error_before_and_a_failure_after_something_moved():
+    with pytest.raises(ModelUnreachable):
+        carry_out("x", Says(ModelUnreachable("gone. Next: again")), Hands())
+    run = carry_out("x", Says(Plan((PUSH,)), ModelUnreachable("gone. Next: again")), Hands())
+    assert run.ending == "failed" and "gone" in run.why
+
+
+def test_every_conversation_is_kept_and_read_again(tmp_path):
+    file = tmp_path / "logs" / "talk.jsonl"
+    log = Conversation(file)
+    carry_out("put the cube on the plate", RulePlanner(), Hands(fails=["place_on"]), log=log)
+    log.close()
+    events = read_conversation(file)
+    assert events == log.events
+    kinds = "person scene plan step result plan step result step result plan end"
+    assert [e["event"] for e in events] == kinds.split()
+    file.write_bytes(file.read_bytes() + b'{"time": 1, "eve')  # cut off
+    assert read_conversation(file) == events
+    file.write_bytes(b'{"event": "nonsense"}\n' + file.read_bytes())
+    with pytest.raises(BadFile, match="line 1"):
+        read_conversation(file)
+    with pytest.raises(BadFile, match="Next: "):
+        read_conversation(tmp_path / "none.jsonl")
+    with pytest.raises(BadValue, match="unknown"):
+        log.add("nonsense")
+
+
+# ---------------------------------------------------------------------------------------------- the performer
+
+
+class Checked:
+    def __init__(self, *reached):
+        self._reached = list(reached)
+
+    def begin(self, skill):
+        self.skill = skill
+
+    def reached(self):
+        return self._reached.pop(0) if len(self._reached) > 1 else self._reached[0]
+
+    def left(self):
+        return 0.04
+
+
+class Still:
+    interface = Interface({}, ("x",), ("a",), 1, 0.1)
+
+    def act(self, obs, prefix=None):
+        return ActionChunk(np.zeros((1, 1), np.float32), 0.1, obs.time)
+
+    def reset(self):
+        pass
+
+
+def performer(check, outcome="timeout", error=None, ticks=()):
+    def drive(policy, instruction, until, timeout, subscribers):
+        if error is not None:
+            raise error
+        obs = Observation({}, np.zeros(1, np.float32))
+        for tick in ticks:
+            for s in subscribers:
+                s.on_tick(tick)
+        ended = "done" if until(obs, None) else outcome
+        return Outcome(ended, 2.0, len(ticks))
+
+    return Performer(arm7(), {"": Still()}, lambda: TABLE, drive, check)
+
+
+def test_a_result_is_what_the_check_saw_and_what_the_guards_changed():
+    reasons = tuple(Reason("workspace", f"x{i}", 0.72, 0.68, "m") for i in range(20))
+    chunk = ActionChunk(np.zeros((1, 1), np.float32), 0.1, 0.0, confidence=0.3)
+    obs, still = Observation({}, np.zeros(1, np.float32)), np.zeros(1)
+    tick = Tick(0, 0.5, obs, still, Verdict(still, reasons), chunk=chunk, new_chunk=True)
+    result = performer(Checked(True), ticks=[tick, tick]).perform(PUSH)
+    assert result.status == "done" and len(result.clipped) == 8 and result.confidence == pytest.approx(0.3)
+    result = performer(Checked(False)).perform(PUSH)
+    assert (result.status, result.left) == ("stalled", 0.04)
+    assert performer(Checked(None), "done").perform(PUSH).status == "done"
+    assert performer(Checked(False), "stopped").perform(PUSH).status == "stopped"
+    result = performer(Checked(False), error=RobotFault("stale sensor")).perform(PUSH)
+    assert result.status == "fault" and "stale sensor" in result.said
+
+
+def test_what_cannot_begin_is_not_tried():
+    hands = performer(Checked(True))
+    assert hands.perform(Skill("grasp", object="banana")).status == "no such object"
+    assert hands.perform(Skill("push", object="blue plate", direction="left")).status == "not possible"
+    assert hands.perform(Skill("ask", question="Which?")).status == "not answered"
+    hands.answer = lambda question: "the red one"
+    assert hands.perform(Skill("ask", question="Which?")).said == "the red one"
+    hands.policies = {"push": Still()}
+    with pytest.raises(BadValue, match="no policy carries out grasp"):
+        hands.perform(Skill("grasp", object="red cube"))
+
+
+def test_results_are_plain_values_for_logs():
+    json.dumps([PUT.as_dict(), str(SkillResult(PUT, "done", 1.0))])
