@@ -136,11 +136,13 @@ def hashes(wheel: Path) -> dict[str, str]:
 
 
 def check_contents(wheel: Path, sdist: Path) -> None:
-    """The wheel holds every file of src/palmar and nothing else but its metadata; no package holds tests or caches."""
+    """The wheel holds every file of src/palmar, the docs, and nothing else but its metadata; no package holds tests or caches."""
     package = {name.removeprefix("src/") for name in tracked() if name.startswith("src/palmar/")}
     held = {n for n in hashes(wheel) if not n.startswith(f"palmar-{PROJECT['version']}.dist-info/")}
-    assert held == package, (
-        f"the wheel lacks {package - held or 'nothing'}, and has {held - package or 'nothing'} too much"
+    pages = {n for n in tracked() if n == "README.md" or re.fullmatch(r"docs/[^/]+\.md", n)}
+    docs = {f"palmar/assets/docs/{Path(n).name}" for n in pages}  # setup.py puts them there, for `palmar chat`
+    assert held == package | docs, (
+        f"the wheel lacks {(package | docs) - held or 'nothing'}, and has {held - package - docs or 'nothing'} too much"
     )
     needed = {
         "palmar/py.typed",
@@ -156,7 +158,12 @@ def check_contents(wheel: Path, sdist: Path) -> None:
         names = [n.partition("/")[2] for n in archive.getnames()]
     bad = [n for n in (*names, *held) if n.startswith("tests/") or "__pycache__" in n or n.endswith((".pyc", ".log"))]
     assert not bad, bad
-    assert {f"src/{n}" for n in held} | {"pyproject.toml", "README.md", "LICENSE", "constraints.txt"} <= set(names)
+    assert {f"src/{n}" for n in held - docs} | pages | {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "constraints.txt",
+    } <= set(names)
 
 
 def clone(source: Path, to: Path) -> None:

@@ -341,6 +341,24 @@ def ray() -> None:
     assert "127.0.0.1:9" in palmar(*same, "--processes", "ray:127.0.0.1:9", code=2)
 
 
+def agent() -> None:
+    """The rules plan without a model; the docs that come with the package are searched by words; a key is asked for by name."""
+    from palmar.agent.plans import Plan, PlanRequest
+    from palmar.agent.retrieval import Index
+    from palmar.agent.rules import RulePlanner
+    from palmar.agent.seen import SceneDescription, SeenObject
+    from palmar.agent.sources import documentation
+
+    for heavy in ("torch", "mujoco"):
+        assert find_spec(heavy) is None, heavy
+    scene = SceneDescription((SeenObject("red cube"), SeenObject("blue plate", True)))
+    plan = RulePlanner().decide(PlanRequest("put the cube on the plate", scene))
+    assert isinstance(plan, Plan) and str(plan.steps[0]) == "place_on(red cube, blue plate)"
+    index = Index(documentation(), quiet=True)
+    assert index.search("how do I stop the robot from a browser?") and index.without_meaning
+    assert "--planner rules" in palmar("agent", "push the cube left", "--planner", "anthropic", code=2)
+
+
 def track() -> None:
     """A row of training lies in a Trackio run, kept on this machine, and in an offline run of W&B."""
     os.environ |= {"TRACKIO_DIR": str(Path("trackio").absolute()), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
