@@ -21,7 +21,7 @@ from palmar.files import write_text
 from palmar.lab.worlds import Loaded
 from palmar.ranges import Count, Processes, Seed, check_ranges
 from palmar.runtime.chunks import ChunkBuffer
-from palmar.runtime.loop import rollout
+from palmar.runtime.loop import Subscriber, Tick, rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
 from palmar.sim.goals import GoalWatch, table_for
@@ -149,8 +149,10 @@ def evaluate_agent(
     return AgentResults(json.loads(json.dumps(asdict(config))), tuple(trials))
 
 
-def run_instruction(loaded: Loaded, job: tuple[AgentEvalConfig, int, LongInstruction, int]) -> AgentTrial:
-    """One trial, from the numbers of instruction and table alone."""
+def run_instruction(
+    loaded: Loaded, job: tuple[AgentEvalConfig, int, LongInstruction, int], planner: Planner | None = None
+) -> AgentTrial:
+    """One trial, from the numbers of instruction and table alone. planner: in place of the one that the config names."""
     config, number, told, table = job
     seed = TEST_SEED + 1000 * number + table
     policy, world = driver_in(loaded, config.policy, stage(config.world, table))
@@ -160,12 +162,12 @@ def run_instruction(loaded: Loaded, job: tuple[AgentEvalConfig, int, LongInstruc
         world.load(scenario, seed=seed)
         alone = _alone(world, policy, told, config.execute)
     world.load(scenario, seed=seed)
-    watch, outside = GoalWatch(world, told.goals, told.ordered), _Outside(world)
+    watch, outside = GoalWatch(world, told.goals, told.ordered), Outside(world)
     answers = list(told.answers)
     execute = 1 if config.policy == "expert" else config.execute
     hands = performer(world, {"": policy}, execute, (watch, outside))
     hands.answer = lambda question: answers.pop(0) if answers else None
-    run = carry_out(told.text, _planner(config.planner), hands, config.limits)
+    run = carry_out(told.text, planner or _planner(config.planner), hands, config.limits)
     watch.look()
     return AgentTrial(
         told.kind, told.text, table, config.world, len(told.goals), told.seen, _succeeded(told, run, watch), run.ending, run.why,
@@ -198,17 +200,17 @@ def _planner(name: str) -> Planner:
     return find_planner(name)
 
 
-class _Outside(GoalWatch):
-    """count: commands outside the robot's limits. None, or the guards have failed."""
+class Outside(Subscriber):
+    """count: of the commands that were outside the robot's limits. There is none, or the guards have failed."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world, (), False)
-        self.count = 0
+        self.count = self.commands = 0
         self._low = np.array([c.lower for c in world.embodiment.channels])
         self._high = np.array([c.upper for c in world.embodiment.channels])
 
-    def on_tick(self, tick: Any) -> None:
+    def on_tick(self, tick: Tick) -> None:
         command = tick.verdict.command
-        self.count += bool(
-            (command < self._low - 1e-9).any() or (command > self._high + 1e-9).any() or not np.isfinite(command).all()
+        inside = (
+            np.isfinite(command).all() and (command >= self._low - 1e-9).all() and (command <= self._high + 1e-9).all()
         )
+        self.commands, self.count = self.commands + 1, self.count + (not inside)
