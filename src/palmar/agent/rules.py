@@ -341,8 +341,8 @@ def fulfilled(goal: Skill, scene: SceneDescription) -> bool:
 
 
 def undone(goal: Skill, scene: SceneDescription) -> bool:
-    """Whether what was done is no more so. Only what lasts can be told."""
-    return goal.name in ("place_on", "push", "grasp") and not fulfilled(goal, scene)
+    """Whether what was done is no more so. Only what lasts can be told, where it is perceived."""
+    return scene.placements and goal.name in ("place_on", "push", "grasp") and not fulfilled(goal, scene)
 
 
 def between(goals: Sequence[Skill], scene: SceneDescription) -> list[Skill]:

@@ -42,10 +42,12 @@ class SeenObject:
 
 @dataclass(frozen=True, slots=True)
 class SceneDescription:
-    """things: each name once. holding: name of what is in the gripper, "" for nothing."""
+    """things: each name once. holding: name of what is in the gripper, "" for nothing. placements: perception tells what lies on
+    what, past which line, and what is held; else nothing can be read from their absence."""
 
     things: tuple[SeenObject, ...]
     holding: str = ""
+    placements: bool = True
 
     def __post_init__(self) -> None:
         names = [t.name for t in self.things]
@@ -87,4 +89,7 @@ class SceneDescription:
 
     def __str__(self) -> str:
         lines: Iterable[str] = (f"- {t}" for t in self.things)
-        return "\n".join([*lines, f"in the gripper: {self.holding or 'nothing'}"])
+        held = (
+            f"in the gripper: {self.holding or 'nothing'}" if self.placements else "what lies on what is not perceived"
+        )
+        return "\n".join([*lines, held])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from palmar.agent.perceived import GroundedPerception
 from palmar.agent.performing import Performer
 from palmar.agent.simulated import performer
 from palmar.errors import BadValue
@@ -22,9 +23,10 @@ MOST = 5  # things and places on one table
 
 def simulated_table(
     policy: str, things: Sequence[str], places: Sequence[str], world: str = "sim", seed: int = 0, execute: int = 4,
-    subscribers: Sequence[Subscriber] = (), loaded: Loaded | None = None,
+    subscribers: Sequence[Subscriber] = (), loaded: Loaded | None = None, perceive: bool = False,
 ) -> Performer:  # fmt: skip
-    """policy: a checkpoint, "shipped" or "expert". things: such as "red cube"; places: such as "blue plate". world: as of
+    """perceive: the scene is what the policy's grounded heads find, and not simulator truth; places are known. policy: a
+    checkpoint, "shipped" or "expert". things: such as "red cube"; places: such as "blue plate". world: as of
     `lab.suite.EvalConfig`. Raises `BadValue` for what no table has, and for more than it holds."""
     if not things or len(things) + len(places) > MOST:
         raise BadValue(
@@ -32,7 +34,12 @@ def simulated_table(
         )
     driver, here = driver_in(loaded or Loaded(), policy, stage(world, seed))
     here.load(table_for(things, places, (), seed), seed=seed)
-    return performer(here, {"": driver}, 1 if policy == "expert" else execute, subscribers)
+    hands = performer(here, {"": driver}, 1 if policy == "expert" else execute, subscribers)
+    if perceive:
+        perception = GroundedPerception(driver, tuple(places))
+        hands.describe = lambda: perception(here.observe())
+        hands.describe()  # an error now, and not in the middle
+    return hands
 
 
 def driver_in(loaded: Loaded, policy: str, world: str) -> tuple[Policy, World]:

@@ -47,6 +47,8 @@ class Agent:
     """Where the robot stands: sim, or twin:SEED, near:SEED, far:SEED, other:SEED for a reality (docs/realities.md)."""
     seed: Seed = 0
     """Of the table."""
+    perceive: bool = False
+    """The scene is what the policy itself finds in its pictures, and not what the simulator knows; places are told by --places."""
     confirm: bool = False
     """Ask before a plan is carried out: y carries it out, n does not, e takes another plan, one skill a line."""
     replans: Count = 8
@@ -78,7 +80,9 @@ class Agent:
 
         one_thread(self.policy)
         planner = find_planner(self.planner)
-        hands = simulated_table(self.policy, self.things, self.places, self.world, self.seed, self.execute)
+        hands = simulated_table(
+            self.policy, self.things, self.places, self.world, self.seed, self.execute, perceive=self.perceive
+        )  # fmt: skip
         hands.answer = lambda question: asked(console, question)
         log = Conversation(self.log, lambda event: None if self.json else shown(event, console))
         try:
