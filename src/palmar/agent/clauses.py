@@ -172,12 +172,14 @@ def _cut(words: Sequence[str]) -> list[_Part]:
             joined = by
         elif by in ("then", "after", "before") or not joined:
             joined = by
-        part = _Part([], joined, sentence)
+        part = _Part([], joined, sentence, "" if part.words else part.said)
 
     i = 0
     while i < len(words):
         word, following = words[i], words[i + 1 : i + 2]
-        if word in ENDS:
+        if word in ("though", "however"):
+            pass
+        elif word in ENDS:
             end("end")
             sentence += 1
             part.sentence, joined = sentence, ""

@@ -20,7 +20,7 @@ IDLE = (
 """Nouns that name no thing: "for a moment", "in this order"."""
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 PLACES = ("place", "places", "destination", "destinations")
-COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching")
+COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching", "matches", "match")
 PAINT = (
     *COLOURS,
     "orange",
@@ -106,12 +106,12 @@ def mentioned(
 
 
 def own_colour(words: Sequence[str], at: int) -> bool:
-    """ "the plate of its own colour", "the plates of their colours"."""
-    after = words[at : at + 7]
-    return (
-        "of" in after
-        and bool({"colour", "color", "colours", "colors"} & set(after))
-        and bool({"own", "same", "its", "their", "matching"} & set(after))
+    """ "the plate of its own colour", "the plates of their colours", "the tray that matches its colour"."""
+    after = set(words[at : at + 7])
+    if not {"colour", "color", "colours", "colors"} & after:
+        return False
+    return bool({"matches", "match", "matching"} & after) or (
+        "of" in after and bool({"own", "same", "its", "their"} & after)
     )
 
 

@@ -91,8 +91,13 @@ class RulePlanner:
         if not clauses:
             return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing")
         ranked: list[tuple[float, Skill]] = []
-        for clause in clauses:
+        unread = list(clauses)
+        while unread:
+            clause = unread.pop(0)
             said = self._goals_of(clause, reading)
+            if isinstance(said, Question) and not reading.names and any(c.rank < clause.rank for c in unread):
+                unread.append(clause)  # "the other one, after you have put the cube away"
+                continue
             if not isinstance(said, list):
                 return said
             ranked += [(clause.rank, goal) for goal in said]
