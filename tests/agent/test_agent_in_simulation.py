@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from palmar.agent.carry_out import carry_out
-from palmar.agent.evaluation import AgentEvalConfig, evaluate_agent
+from palmar.agent.evaluation import AgentEvalConfig, evaluate_agent, run_instruction
 from palmar.agent.instructions import LongInstruction, instructions, read_instructions
-from palmar.agent.plans import PlanRequest
+from palmar.agent.plans import Plan, PlanRequest, Question
 from palmar.agent.rules import RulePlanner
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.simulated import scene_of
 from palmar.agent.skills import Skill
 from palmar.agent.table import simulated_table
 from palmar.cli import main
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile, BadValue, ModelUnreachable
 from palmar.runtime.loop import Subscriber
 from palmar.sim.goals import Goal, table_for
 from palmar.sim.world import World
@@ -166,8 +166,62 @@ def test_most_of_what_the_rules_were_made_on_is_read_right(name):
             right["feasible"] += same and len(planned) == len(x.goals)
         right["impossible"] += x.kind == "impossible" and hasattr(decision, "why") and not hasattr(decision, "steps")
         right["ambiguous"] += x.kind == "ambiguous" and hasattr(decision, "choices")
-    assert right["feasible"] >= {"development_1.toml": 63, "development_2.toml": 55, "": 63}[name], right
+    assert right["feasible"] >= {"development_1.toml": 62, "development_2.toml": 54, "": 64}[name], right
     assert right["impossible"] >= 14 and right["ambiguous"] >= 14, right
+
+
+class Interrupts(Subscriber):
+    def on_tick(self, tick):
+        if tick.index == 40:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_skill_brings_the_arm_to_rest(loaded, monkeypatch):
+    hands = simulated_table("expert", THINGS, PLACES, seed=8, loaded=loaded, subscribers=(Interrupts(),))
+    world = loaded.world("sim", "arm7", "ee_delta", images=False)
+    sent, apply = [], world.apply
+    monkeypatch.setattr(world, "apply", lambda command: (sent.append(np.array(command)), apply(command)))
+    with pytest.raises(KeyboardInterrupt):
+        hands.perform(Skill("push", object="green ball", direction="left"))
+    changes = np.abs(np.diff(np.array(sent)[:, :7], axis=0)).max(1)
+    assert changes[39] > 1e-3 and changes[-1] < 1e-6 and len(sent) > 41
+
+
+def test_a_model_cannot_open_what_does_not_open(loaded):
+    hands = simulated_table("expert", THINGS, PLACES, seed=9, loaded=loaded)
+    result = hands.perform(Skill("open", object="red cube"))
+    assert result.status == "not possible" and "drawer or a door" in result.said
+
+
+class Planned:
+    """Plans of one's own, in place of a planner."""
+
+    name = "planned"
+
+    def __init__(self, *decisions):
+        self.decisions = list(decisions)
+
+    def decide(self, request):
+        said = self.decisions.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def test_other_things_that_are_moved_and_questions_that_come_late_are_no_success(loaded):
+    push, also = (
+        Skill("push", object="green ball", direction="left"),
+        Skill("push", object="yellow cylinder", direction="right"),
+    )
+    config = AgentEvalConfig("expert", tables=1)
+    feasible = LongInstruction("push the ball left", "feasible", THINGS, (), (PUSH,))
+    ambiguous = LongInstruction("push the ball", "ambiguous", THINGS, (), (PUSH,), answers=("left",))
+    assert run_instruction(loaded, (config, 0, feasible, 0), Planned(Plan((push,)), Plan(()))).success
+    assert not run_instruction(loaded, (config, 0, feasible, 0), Planned(Plan((push, also)), Plan(()))).success
+    late = Planned(Plan((push,)), Question("Which way?"), Plan(()))
+    assert not run_instruction(loaded, (config, 0, ambiguous, 0), late).success
+    gone = run_instruction(loaded, (config, 0, feasible, 0), Planned(ModelUnreachable("gone. Next: again")))
+    assert not gone.success and gone.ending == "failed" and "gone" in gone.why
 
 
 def test_a_file_of_instructions_says_what_is_wrong(tmp_path):
@@ -202,8 +256,15 @@ def test_the_command_plans_runs_and_keeps_what_was_said(tmp_path, capsys, wide):
     assert "1. place_on(red cube, blue plate)" in out and "push(green ball, left): done" in out
     assert main(["agent", "x", "--log", str(log), "--replay"]) == 0
     assert "nothing is left to do" in capsys.readouterr().out
-    assert main(["agent", "fold the red cube", "--policy", "expert", "--json"]) == 3
+    assert main(["agent", "fold the red cube", "--policy", "expert", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ending"] == "refused"
+
+
+def test_a_file_that_is_no_conversation_is_not_written_to(tmp_path, capsys, wide):
+    file = tmp_path / "bytes.bin"
+    file.write_bytes(b"\x00\xff" * 100)
+    assert main(["agent", "push the green ball left", "--policy", "expert", "--log", str(file)]) == 2
+    assert "no event of a conversation" in capsys.readouterr().err and file.read_bytes() == b"\x00\xff" * 100
 
 
 @pytest.mark.parametrize(
@@ -212,7 +273,11 @@ def test_the_command_plans_runs_and_keeps_what_was_said(tmp_path, capsys, wide):
         (["--planner", "anthropic"], "--planner rules"),
         (["--planner", "magic"], "planner 'magic'"),
         (["--things", "red banana"], "is no thing"),
-        (["--things", *(f"{c} cube" for c in ("red", "green", "blue", "yellow"))], "5 in all"),
+        (["--things", "cube"], "is no thing"),
+        (["--things", "orange ball"], "is no thing"),
+        (["--things", "red drawer"], "is no thing"),
+        (["--places", "green ball"], "is no thing"),
+        (["--things", *(f"{c} cube" for c in ("red", "green", "blue", "yellow"))], "at most 5 of both"),
         (["--world", "mars:1"], "mars"),
         (["--confirm"], "at a terminal"),
         (["--replay"], "--log"),

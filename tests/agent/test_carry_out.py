@@ -99,7 +99,7 @@ def test_questions_are_put_to_the_person_and_bounded():
     assert run.ending == "done" and run.asked == ("Which?",)
     assert carry_out("x", Says(Question("Which?")), Hands()).ending == "not answered"
     run = carry_out("x", Says(Question("Which?")), Hands(answers=["well"] * 99))
-    assert run.ending == "not answered" and len(run.asked) == AgentLimits().questions + 1
+    assert run.ending == "not answered" and len(run.asked) == AgentLimits().questions
 
 
 def test_nothing_moves_before_the_person_confirms_and_an_edited_plan_is_checked():
@@ -131,6 +131,60 @@ def test_a_planner_that_breaks_off_is_an_error_before_and_a_failure_after_someth
     assert run.ending == "failed" and "gone" in run.why
 
 
+def test_what_was_picked_up_and_let_go_for_the_next_thing_is_not_taken_again():
+    for text, expected in (
+        ("pick up the cube, then open the gripper", ["grasp(red cube)", "open_gripper()"]),
+        ("pick up the cube and then push the ball left", ["grasp(red cube)", "open_gripper()", str(PUSH)]),
+        ("pick up the cube, then reach for the ball", ["grasp(red cube)", "open_gripper()", "move_to(blue ball)"]),
+        ("put the cube on the plate, then in the tray", [str(PUT), "place_on(red cube, yellow tray)"]),
+    ):
+        hands = Hands()
+        run = carry_out(text, RulePlanner(), hands)
+        assert (run.ending, hands.done) == ("done", expected)
+
+
+def test_a_planner_alone_cannot_say_that_it_is_done():
+    run = carry_out("x", Says(Plan((PUSH,)), Plan(())), Hands(fails=["push"]))
+    assert run.ending == "failed" and "stalled" in run.why
+    assert carry_out("show me the cube", RulePlanner(), Hands()).ending == "refused"
+    run = carry_out("x", Says(Plan(())), Hands())
+    assert (run.ending, run.why) == ("done", "nothing had to be done")
+
+
+class Breaks(Hands):
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def perform(self, skill):
+        self.done.append(str(skill))
+        if isinstance(self.how, BaseException):
+            raise self.how
+        return SkillResult(skill, self.how, 1.0, said="emergency stop pressed")
+
+
+def test_after_a_fault_nothing_moves_until_a_person_has_looked():
+    for how, ending in (("fault", "failed"), ("stopped", "stopped")):
+        hands = Breaks(how)
+        run = carry_out("push the ball left", RulePlanner(), hands)
+        assert run.ending == ending and len(hands.done) == 1 and "emergency stop pressed" in run.why
+    run = carry_out("push the ball left", RulePlanner(), Breaks(BadValue("no such task. Next: another")))
+    assert run.ending == "failed" and "no such task" in run.why
+
+
+def test_ctrl_c_in_a_skill_goes_on_to_the_caller_and_the_log_has_its_end():
+    log = Conversation()
+    with pytest.raises(KeyboardInterrupt):
+        carry_out("push the ball left", RulePlanner(), Breaks(KeyboardInterrupt()), log=log)
+    assert log.events[-1]["ending"] == "stopped"
+
+
+def test_questions_within_a_plan_count_too():
+    asks = Plan(tuple(Skill("ask", question=f"{i}?") for i in range(9)))
+    run = carry_out("x", Says(asks), Hands(answers=["well"] * 99))
+    assert run.ending == "not answered" and len(run.asked) == AgentLimits().questions
+
+
 def test_every_conversation_is_kept_and_read_again(tmp_path):
     file = tmp_path / "logs" / "talk.jsonl"
     log = Conversation(file)
@@ -149,6 +203,14 @@ def test_every_conversation_is_kept_and_read_again(tmp_path):
         read_conversation(tmp_path / "none.jsonl")
     with pytest.raises(BadValue, match="unknown"):
         log.add("nonsense")
+    for wrong in ('{"event": "plan"}', '{"event": "end"}', '{"event": "plan", "plan": 3}'):
+        file.write_text(wrong + "\n")
+        with pytest.raises(BadFile, match="line 1"):
+            read_conversation(file)
+    odd = Conversation(tmp_path / "odd.jsonl")
+    odd.add("person", text="\udcff")
+    odd.close()
+    assert len(read_conversation(tmp_path / "odd.jsonl")) == 1
 
 
 # ---------------------------------------------------------------------------------------------- the performer

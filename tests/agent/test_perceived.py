@@ -42,7 +42,7 @@ def test_of_names_that_are_found_in_one_place_the_surest_is_there():
 def test_a_policy_that_does_not_say_where_it_looks_is_refused():
     with pytest.raises(BadValue, match="tells no confidence"):
         GroundedPerception(Looks({"red cube": (0.9, 1, 1)}, tells=False), (), ("red cube",))(OBS)
-    with pytest.raises(BadValue, match="no heatmap 'wrist.target'"):
+    with pytest.raises(BadValue, match=r"no heatmap 'wrist\.target'"):
         GroundedPerception(Looks({"red cube": (0.9, 1, 1)}), (), ("red cube",), camera="wrist")(OBS)
 
 

@@ -68,6 +68,84 @@ def test_what_cannot_be_done_is_refused(text, why):
     assert isinstance(decision, Refusal) and why in decision.why
 
 
+MISREAD = """
+put everything but the cube on the plate
+push all but the red cube to the left
+push everything except the red cube and the ball to the left
+push everything other than the ball to the left
+push everything apart from the ball to the left
+put everything on the plate without the ball
+stop pushing the ball
+nobody may push the ball left
+prevent the ball from going left
+undo: push the ball left
+push the ball left, then undo it
+did you put the red cube on the plate?
+why did you push the ball left?
+is the red cube on the plate?
+how would you push the ball left?
+yesterday the ball was in the tray
+someone pushed the ball left
+put the cube near the plate
+put the cube in front of the plate
+move the cube away from the plate
+push the ball left twice
+push the ball 5 cm left
+put half of the cubes on the plate
+put the cube where the ball is
+push the cube left with the ball
+use the ball to push the cube left
+push the cube left past the ball
+bring the cube to the ball
+put the cube on the ball
+look for the red cube
+see to it that the red cube is on the plate
+put the plate on the cube
+open the tray and put the cube in it, but do not push the ball
+push the ball left in reverse order
+put the red cube anywhere but the blue plate
+put anything but the cube on the plate
+move all but the ball to the tray
+push the can right without touching the ball
+put the ball on the plate without using the gripper
+mets le cube rouge sur l'assiette bleue
+put the red cube close to the tray
+put the red cube on the blue plate twice
+leave the red cube alone, put the ball on the plate
+wait 10 seconds then pick up the cube
+"""
+
+
+@pytest.mark.parametrize("text", MISREAD.strip().splitlines())
+def test_what_is_not_read_word_for_word_is_never_carried_out(text):
+    decision = decided(text)
+    assert not isinstance(decision, Plan), decision
+    assert len(decided("then over the cube " * 1000).why) < 200
+
+
+def test_can_is_a_can_only_where_it_is_one():
+    assert steps("can you push the ball left?") == ["push(blue ball, left)"]
+    assert steps("you can push the can left") == ["push(green cylinder, left)"]
+
+
+@pytest.mark.parametrize(
+    "said", ["not the red one", "anything but the red cube", "the red or the yellow one", "nowhere", "", "?"]
+)
+def test_an_answer_that_denies_or_fits_several_is_asked_for_again(said):
+    question = decided("put the cube on the plate", TWO_CUBES)
+    again = decided("put the cube on the plate", TWO_CUBES, answers=((question.text, said),))
+    assert again == question
+
+
+def test_an_answer_may_be_said_in_other_words():
+    question = decided("put the cube on the plate", TWO_CUBES)
+    assert steps("put the cube on the plate", TWO_CUBES, answers=((question.text, "Yellow."),)) == [
+        "place_on(yellow cube, blue plate)"
+    ]
+    way = decided("push the ball")
+    assert isinstance(decided("push the ball", answers=((way.text, "to the right, not to the left"),)), Question)
+
+
 @pytest.mark.parametrize(
     ("text", "scene", "answer", "expected"),
     [

@@ -56,7 +56,7 @@ def test_a_number_without_sense_is_told_by_its_value(command: str, name: str, mo
         "preflight": ["--data", "x"], "serve-body": ["mock:", "--robot", "arm7"], "monitor": ["x"],
         "transfer": ["shipped"],
         "ros2": ["--robot", "arm7"], "ros2-monitor": ["--robot", "arm7"], "bag": ["x", "--out", "y", "--robot", "arm7"],
-        "student": ["x"], "agent": ["x"],
+        "student": ["x"], "agent": ["x"], "label": ["x", "--model", "anthropic"],
     }  # fmt: skip
     whole = {n: w for n, _, w in ranges(kind)}[name]
     for value in VALUES:

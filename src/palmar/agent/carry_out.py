@@ -1,6 +1,7 @@
 """The agent's loop: plan → check → confirm → skills, one after the other → what really happened → plan again, within bounds.
 
-An agent never says itself that it is done: it is when its planner, shown the scene as it is now, has nothing left to do.
+It is done when its planner, shown the scene as it is now, has nothing left to do, and every skill that was tried is done by the
+success check: a planner alone cannot say so.
 """
 
 from __future__ import annotations
@@ -62,17 +63,18 @@ def carry_out(
     limits: AgentLimits | None = None,
     confirm: Confirm = lambda plan: plan,
     log: Conversation | None = None,
+    by: Literal["person", "model"] = "person",
 ) -> AgentRun:
-    """Do what an instruction asks, or say why not. confirm: asked before each plan is carried out.
+    """Do what an instruction asks, or say why not. confirm: asked before each plan is carried out. by: whose words they are.
 
-    Raises `KeyboardInterrupt` (what a skill was doing has come to rest by then), and what the planner raises before anything moved;
-    after that it is the end "failed".
+    Raises `KeyboardInterrupt` (the robot has been braked to rest by then, and the log has its end), and what the planner raises
+    before anything was tried; after that it is the end "failed".
     """
     limits, log = limits or AgentLimits(), log or Conversation()
     request = PlanRequest(instruction, performer.describe())
     asked: list[str] = []
     plans = 0
-    log.add("person", text=instruction)
+    log.add(by, text=instruction)
     log.add("scene", text=str(request.scene), planner=planner.name)
 
     def end(ending: Ending, why: str = "") -> AgentRun:
@@ -88,8 +90,12 @@ def carry_out(
             return end("failed", str(error))
         if isinstance(decision, Question):
             log.add("question", text=decision.text, choices=list(decision.choices))
+            if len(asked) >= limits.questions:
+                return end(
+                    "not answered", f"{limits.questions} questions were asked, and there are more: {decision.text}"
+                )
             asked.append(decision.text)
-            said = performer.answer(decision.text) if len(asked) <= limits.questions else None
+            said = performer.answer(decision.text)
             if said is None:
                 return end("not answered", decision.text)
             log.add("answer", text=said)
@@ -100,7 +106,11 @@ def carry_out(
             return end("failed" if request.tried else "refused", decision.why)
         log.add("plan", **decision.as_dict())
         if not decision.steps:
-            return end("done")
+            last = {r.skill: r for r in request.tried}  # of a skill that was tried again, the last
+            failed = [r for r in last.values() if not r.done]
+            if failed:
+                return end("failed", f"nothing is left to do, says the planner, but {failed[-1]}")
+            return end("done", "" if last else "nothing had to be done")
         plans += 1
         if plans > limits.replans + 1:
             return end("failed", f"{limits.replans} new plans were tried, and it is not done")
@@ -118,15 +128,25 @@ def carry_out(
         for skill in plan.steps:
             if len(request.tried) >= limits.steps:
                 return end("failed", f"{limits.steps} skills were carried out, and it is not done")
+            if skill.name == "ask":
+                if len(asked) >= limits.questions:
+                    return end(
+                        "not answered", f"{limits.questions} questions were asked, and there are more: {skill.question}"
+                    )
+                asked.append(skill.question)
             log.add("step", **skill.as_dict())
-            result = performer.perform(skill)
+            try:
+                result = performer.perform(skill)
+            except UserError as error:
+                return end("failed", str(error))
+            except KeyboardInterrupt:
+                end("stopped", "Ctrl-C")
+                raise
             request = replace(request, tried=(*request.tried, result), scene=performer.describe(), refused="")
             log.add("result", status=result.status, text=str(result), scene=str(request.scene))
             if skill.name == "ask" and result.done:
                 request = replace(request, answers=(*request.answers, (skill.question, result.said)))
-            if skill.name == "ask":
-                asked.append(skill.question)
-            if result.status == "stopped":
-                return end("stopped", str(result))
+            if result.status in ("stopped", "fault"):  # a person looks at the robot before it moves again
+                return end("stopped" if result.status == "stopped" else "failed", str(result))
             if not result.done:
                 break

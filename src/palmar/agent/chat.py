@@ -8,20 +8,27 @@ everything else is looked up. With one, the model chooses among the same four to
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 from palmar.agent.carry_out import AgentLimits, AgentRun, Confirm, carry_out
 from palmar.agent.clauses import COMMANDS, base_form, words_of
 from palmar.agent.conversation import Conversation
-from palmar.agent.language_model import LanguageModel, ModelMessage, ToolDefinition, ToolResult
+from palmar.agent.language_model import LanguageModel, ModelMessage, ToolCall, ToolDefinition, ToolResult
+from palmar.agent.language_planner import quoted
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Planner
 from palmar.agent.retrieval import FoundPassage, Index
 from palmar.errors import ModelUnreachable, UserError
+from palmar.sim.things import NOUNS
 
-WHY = ("why", "what happened", "what went wrong", "explain", "how did it go", "did it work")
+WHY = re.compile(
+    r"^(and )?(why( did(n't| not)?| not)?( it| that| you| this)?( fail| stop| stall)?|what (happened|went wrong)"
+    r"|how did (it|that) go"
+    r"|did (it|that) work|explain( it| that)?)\W*$"
+)
+"""Questions about the last run."""
 ASKING = (
     "how",
     "what",
@@ -42,7 +49,9 @@ ASKING = (
 )
 SHOWN = 3  # passages of an answer without a language model
 TURNS = 8  # uses of a tool within one answer
-CITED = re.compile(r"([\w./-]+\.\w+):(\d+)(?:-(\d+))?")
+CITED = re.compile(r"[\w./-]+\.(?:md|txt|rst|jsonl?|toml|html?|log):\d{1,9}(?:-\d{1,9})?")
+KEPT = 40  # turns with a model that are kept
+PASSAGE = 4000  # characters of a passage that a model is given
 SYSTEM = (
     "You are the operator's assistant of a robot that palmar drives. Answer questions about palmar, its logs and its "
     "runs from what the tool search returns, and cite every fact as path:first-last exactly as the tool names it. Say "
@@ -53,11 +62,12 @@ SYSTEM = (
 
 
 @dataclass
-class Chat:
-    """planner, performer: of `carry_out`; None for either where there is no robot, and nothing can be run. model: a language model
-    that talks; None for rules. confirm: asked before a plan is carried out."""
+class Talk:
+    """index: what answers are looked for in, or how it is made at the first question. planner, performer: of `carry_out`; None
+    for either where there is no robot, and nothing can be run. model: a language model that talks; None for rules. confirm: asked
+    before a plan is carried out."""
 
-    index: Index
+    index: Index | Callable[[], Index]
     planner: Planner | None = None
     performer: Performer | None = None
     model: LanguageModel | None = None
@@ -70,13 +80,13 @@ class Chat:
 
     def say(self, text: str) -> str:
         """What the agent answers. Raises what `carry_out` raises."""
-        self.index.refresh()
         if self.model is not None:
             return self._talked(text, self.model)
-        if wants_task(text):
+        names = () if self.performer is None else self.performer.describe().names
+        if wants_task(text, names):
             return self._run(text)
         self.log.add("person", text=text)
-        if self.last is not None and any(w in text.lower() for w in WHY):
+        if self.last is not None and WHY.match(text.lower().strip()):
             return self._tell(explained(self.last))
         return self._looked_up(text)
 
@@ -84,17 +94,25 @@ class Chat:
         self.log.add("agent", text=text)
         return text
 
-    def _run(self, text: str) -> str:
+    def _run(self, text: str, by: Literal["person", "model"] = "person") -> str:
         if self.planner is None or self.performer is None:
             return self._tell("there is no robot in this conversation. Next: palmar chat --policy shipped")
         try:
-            self.last = carry_out(text, self.planner, self.performer, self.limits, self.confirm, self.log)
+            self.last = carry_out(text, self.planner, self.performer, self.limits, self.confirm, self.log, by)
         except UserError as error:
             return self._tell(str(error))
         return self._tell(outcome(self.last))
 
+    def _search(self, question: str, count: int) -> list[FoundPassage]:
+        """In the files as they are now."""
+        if callable(self.index):
+            self.index = self.index()
+        else:
+            self.index.refresh()
+        return self.index.search(question, count)
+
     def _looked_up(self, question: str) -> str:
-        found = self.index.search(question, SHOWN)
+        found = self._search(question, SHOWN)
         if not found:
             return self._tell("nothing in the files that are searched answers that")
         self.log.add("sources", found=[f.passage.citation for f in found])
@@ -104,34 +122,50 @@ class Chat:
 
     def _talked(self, text: str, model: LanguageModel) -> str:
         self.log.add("person", text=text)
-        self._said.append(ModelMessage("user", text))
+        said = [*self._said, ModelMessage("user", text)]
         sources: dict[str, FoundPassage] = {}
+        runs = 0
         for _ in range(TURNS):
-            answer = model.answer(SYSTEM, self._said, TOOLS, on_text=self.on_text)
-            self._said.append(ModelMessage.of(answer))
+            answer = model.answer(SYSTEM, said, TOOLS, on_text=self.on_text)
+            if answer.stopped == "length":
+                raise ModelUnreachable(f"{model.name} was cut off in the middle of its answer. Next: ask for less")
+            said.append(ModelMessage.of(answer))
             if not answer.calls:
-                return self._tell(with_checked_citations(answer.text, sources))
-            results = tuple(ToolResult(c.id, self._used(c.name, c.input, sources)) for c in answer.calls)
-            self._said.append(ModelMessage("user", results=results))
+                self._said = (
+                    said[-KEPT:] if said[-KEPT:][0].role == "user" and not said[-KEPT:][0].results else said[-1:]
+                )
+                return self._tell(with_checked_citations(answer.text, sources) or "(the model said nothing)")
+            results = []
+            for call in answer.calls:
+                runs += call.name == "run"
+                if call.fault or (call.name == "run" and runs > 1):
+                    why = call.fault or "one run an answer: tell the person what became of the first"
+                    results.append(ToolResult(call.id, why, failed=True))
+                else:
+                    results.append(ToolResult(call.id, self._used(call, sources)))
+            said.append(ModelMessage("user", results=tuple(results)))
         raise ModelUnreachable(
             f"the model used tools {TURNS} times and did not answer. Next: ask again, in other words"
         )
 
-    def _used(self, name: str, given: Any, sources: dict[str, FoundPassage]) -> str:
+    def _used(self, call: ToolCall, sources: dict[str, FoundPassage]) -> str:
         """A tool's result, as text."""
-        said = str(given.get("text", ""))[:2000] if isinstance(given, dict) else ""
-        if name == "search" and said:
-            found = self.index.search(said, 6)
+        text = str(call.input.get("text", ""))[:2000]
+        if call.name == "search" and text:
+            found = self._search(text, 6)
             sources |= {f.passage.citation: f for f in found}
             self.log.add("sources", found=[f.passage.citation for f in found])
-            return "\n\n".join(f"{f.passage.citation}\n{f.passage.text}" for f in found) or "nothing is found"
-        if name == "run" and said:
-            return self._run(said)
-        if name == "scene":
+            told = "\n\n".join(
+                f"{f.passage.citation}\n<passage>{quoted(f.passage.text, PASSAGE)}</passage>" for f in found
+            )
+            return told or "nothing is found"
+        if call.name == "run" and text:
+            return self._run(text, "model")
+        if call.name == "scene":
             return str(self.performer.describe()) if self.performer is not None else "there is no robot"
-        if name == "last_run":
+        if call.name == "last_run":
             return explained(self.last) if self.last is not None else "nothing was run yet"
-        return f"there is no tool '{name[:40]}' with this input; there are search, run, scene and last_run"
+        return f"there is no tool '{call.name[:40]}' with this input; there are search, run, scene and last_run"
 
 
 def _tool(name: str, meaning: str, text: str = "") -> ToolDefinition:
@@ -156,14 +190,15 @@ TOOLS = (
 )
 
 
-def wants_task(text: str) -> bool:
-    """Whether a sentence tells the robot to do something, and asks nothing."""
-    words = [w for w in words_of(text) if w not in ("please", "robot", "now", "ok", "and", ",", "again", "then")]
-    if not words or (text.rstrip().endswith("?") and words[0] not in ("can", "could", "would")):
+def wants_task(text: str, names: Sequence[str]) -> bool:
+    """Whether a sentence tells the robot to do something with what stands there, and asks nothing. names: of the scene."""
+    idle = ("please", "robot", "now", "ok", "and", ",", "again", "then", "you", "could", "would")
+    words = [w for w in words_of(text) if w not in idle]
+    if not words or words[0] in ASKING:
         return False
-    if words[0] in ("can", "could", "would") and words[1:2] == ["you"]:
-        words = words[2:]
-    return bool(words) and words[0] not in ASKING and base_form(words[0]) in COMMANDS and len(words) > 1
+    things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
+    things |= {"gripper", "table", "it", "everything", "both", "all"}
+    return base_form(words[0]) in COMMANDS and any(w in things or w.rstrip("s") in things for w in words[1:])
 
 
 def outcome(run: AgentRun) -> str:

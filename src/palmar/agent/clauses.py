@@ -20,8 +20,8 @@ SORTING = ("sort",)
 MORE = {
     "reach": ("visit", "touch", "aim", "check", "position"),
     "pick": ("clasp", "keep"),
-    "place": ("stash", "store", "tuck", "rest", "return", "park", "land", "stick", "pop", "dump"),
-    "push": ("send", "knock", "nudge", "press", "drag", "pull", "roll", "propel"),
+    "place": ("stash", "store", "tuck", "rest", "return", "park", "land", "stick", "pop", "dump", "load"),
+    "push": ("send", "run", "knock", "nudge", "press", "drag", "pull", "roll", "propel"),
 }
 """Commands that the tasks' own wordings lack."""
 OTHERS = (
@@ -114,7 +114,17 @@ class _Part:
 def words_of(text: str) -> list[str]:
     """Small letters, punctuation apart."""
     plain = text.lower().replace("’", "'").replace("n't", " not").replace("-", " ").replace('"', " ")
-    return "".join(c if c.isalnum() or c == "'" else f" {c} " if c in STOPS else " " for c in plain).split()
+    words = "".join(c if c.isalnum() or c == "'" else f" {c} " if c in STOPS else " " for c in plain).split()
+    return [w for i, w in enumerate(words) if not _is_modal(words, i)]
+
+
+def _is_modal(words: Sequence[str], i: int) -> bool:
+    """The "can" of "can you", "you can": no cylinder."""
+    return words[i] == "can" and (
+        words[i + 1 : i + 2] in (["you"], ["we"], ["i"])
+        or words[max(0, i - 1) : i] in (["you"], ["we"], ["i"])
+        or i == 0
+    )
 
 
 def base_form(word: str) -> str:

@@ -42,7 +42,7 @@ class GroundedPerception:
             chunk = self.policy.act(replace(obs, instruction=self.wording.format(o=name)))
             if chunk.confidence is None:
                 raise BadValue(
-                    "this policy tells no confidence; expected one with grounded heads. Next: the shipped policy, or a palmar preset"
+                    "this policy tells no confidence; expected one with grounded heads. Next: the shipped policy, or palmar-tiny"
                 )
             (u, v), _ = peak(chunk, self.camera)
             looks.append((chunk.confidence, name, u, v))

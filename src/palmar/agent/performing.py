@@ -118,14 +118,15 @@ class _Watch(Subscriber):
 
     def __init__(self) -> None:
         self._clipped: dict[tuple[str, str], Reason] = {}
-        self.confidence, self.seconds = float("nan"), 0.0
+        self.confidence, self.seconds, self._began = float("nan"), 0.0, float("nan")
 
     @property
     def clipped(self) -> tuple[Reason, ...]:
         return tuple(self._clipped.values())
 
     def on_tick(self, tick: Tick) -> None:
-        self.seconds = tick.time
+        self._began = float(np.fmin(self._began, tick.time))
+        self.seconds = tick.time - self._began
         for reason in tick.verdict.reasons:
             if len(self._clipped) < KINDS:
                 self._clipped.setdefault((reason.guard, reason.quantity), reason)

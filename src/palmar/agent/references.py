@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from palmar.agent.clauses import COMMANDS, base_form
+from palmar.agent.clauses import COMMANDS, PASSIVE, POLITE, WAYS, base_form, words_of
 from palmar.agent.plans import Question, Refusal
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.sim.things import COLOURS, NOUNS
+from palmar.sim.vocabulary import NEGATIONS
 
 ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "piece", "pieces", "stuff")
 ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items", "pieces")
 IDLE = (
-    "only", "single", "small", "little", "big", "whole", "full", "same", "right", "left", "very", "shift", "side", "camera",
-    "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps", "tour", "bit", "lot", "rest",
-    "centimetre", "second", "minute", "case", "go", "row", "robot", "goal", "task", "tasks", "same", "line", "lines", "edge",
+    "only", "single", "small", "little", "big", "whole", "full", "same", "right", "left", "very", "shift", "side",
+    "camera", "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps",
+    "tour", "bit", "lot", "rest", "second", "minute", "case", "go", "row", "robot", "goal", "task",
+    "tasks", "same", "line", "lines", "edge",
 )  # fmt: skip
 """Nouns that name no thing: "for a moment", "in this order"."""
+FILLERS = (
+    "both", "each", "every", "ones", "off", "upon", "inside", "within", "held", "sitting", "resting", "ready",
+    "nicely", "straight", "safely", "softly", "slightly", "all", "any", "something", "whole", "handle", "raised",
+    "lifted", "way", "ends", "ended", "been", "gripping", "grip", "hold", "holding", "kept", "stay", "stays", "there",
+    "has", "come", "comes", "being", "belong", "too", "as", "starting", "finishing", "carry", "continue", "while",
+    "time", "away", "out", "closed", "open", "gets", "get", "does", "do", "reach", "point", "position", "yourself",
+    "sure", "make", "place", "top", "remaining", "lies", "ok", "right", "hand", "either", "mind", "my", "you've",
+    "i've",
+)  # fmt: skip
+"""Words that say nothing that changes what is asked."""
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 PLACES = ("place", "places", "destination", "destinations")
 COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching", "matches", "match")
@@ -49,6 +61,10 @@ SMALL = (
 """Words that name no thing."""
 
 
+BESIDE = ("with", "past", "after", "from", "by", "using", "against", "near", "around", "behind", "beyond")
+"""Before a second thing: it is not one of those that are moved."""
+
+
 @dataclass(slots=True)
 class Mention:
     """What a clause says of one thing or group. at: position of its noun among the words; after: the preposition before it."""
@@ -70,6 +86,7 @@ class Mentions:
     many_places: bool = False
     beneath: SeenObject | None = None
     own_colour: bool = False
+    beside: str | None = None
 
 
 Answer = Callable[[str], str | None]
@@ -91,16 +108,22 @@ def mentioned(
         if own_colour(words, mention.at) and any(t.fixed for t in mention.candidates):
             found.own_colour = True
             continue
-        chosen = _chosen(mention, answer)
-        if not isinstance(chosen, list):
-            return chosen
-        for thing in chosen:
+        chosen_now = _chosen(mention, answer)
+        if not isinstance(chosen_now, list):
+            return chosen_now
+        for thing in chosen_now:
             group = found.places if thing.fixed else found.objects
             if thing not in group:
                 group.append(thing)
-        if mention.after in ("on", "onto", "in", "into") and not chosen[0].fixed and len(found.objects) > 1:
-            found.beneath = chosen[0]
-        found.many_places = found.many_places or (mention.many and chosen[0].fixed)
+        if mention.after in BESIDE and len(found.objects) > 1 and not chosen_now[0].fixed:
+            found.beside = mention.after
+        if (
+            mention.after in ("on", "onto", "in", "into")
+            and not chosen_now[0].fixed
+            and (len(found.objects) > 1 or found.places)
+        ):
+            found.beneath = chosen_now[0]
+        found.many_places = found.many_places or (mention.many and chosen_now[0].fixed)
     found.objects = [t for t in found.objects if t.name not in left_out]
     return found
 
@@ -123,12 +146,41 @@ def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | R
     names = tuple(t.name for t in mention.candidates)
     text = f"Which {mention.said} do you mean: {', '.join(names)}?"
     said = answer(text)
-    if said is None:
-        return Question(text, names)
-    fits = [t for t in mention.candidates if t.name in said.lower()] or [
-        t for t in mention.candidates if set(said.lower().split()) & set(t.name.split()) - set(mention.said.split())
-    ]
-    return fits if len(fits) == 1 else Question(text, names)
+    one = None if said is None else chosen(said, names)
+    return Question(text, names) if one is None else [t for t in mention.candidates if t.name == one]
+
+
+def chosen(said: str, choices: Sequence[str]) -> str | None:
+    """Which of the choices an answer means, by a word that it alone has; None where it denies, or fits none or several."""
+    words = set(words_of(said))
+    if words & {*NEGATIONS, "but", "rather", "than", "nowhere", "except", "other"}:
+        return None
+    fits = [c for c in choices if words & _own(c, choices)]
+    return fits[0] if len(fits) == 1 else None
+
+
+def _own(choice: str, choices: Sequence[str]) -> set[str]:
+    """The words of a choice and their synonyms, without those that another choice has too."""
+
+    def wide(name: str) -> set[str]:
+        return {n for w in name.split() for n in next((g for g in NOUNS.values() if w in g), (w,))}
+
+    return wide(choice) - {w for c in choices if c != choice for w in wide(c)}
+
+
+def not_understood(words: Sequence[str], scene: SceneDescription) -> str | None:
+    """The first word of a clause that nothing here reads, None where there is none: "twice", "half", "yesterday"."""
+    nouns = nouns_of(scene)
+    known = {*SMALL, *IDLE, *NUMBERS, *ANY, *ALL, *PLACES, *PAINT, *POLITE, *PASSIVE, *FILLERS, *nouns, ",", ":"}
+    known |= {w for t in scene.things for w in t.name.split()} | {d for d in WAYS}
+    for i, word in enumerate(words):
+        plain = word.removesuffix("'s")
+        if words[max(0, i - 1) : i] in (["the"], ["a"], ["an"], ["that"]):
+            continue  # a thing that is not here: `mentioned` says so
+        if plain in known or plain.rstrip("s") in nouns or base_form(plain) in COMMANDS or plain.isdigit():
+            continue
+        return word
+    return None
 
 
 def _mentions(
@@ -245,6 +297,10 @@ def _noun_follows(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> 
 
 def _preposition(words: Sequence[str], i: int) -> str:
     for word in reversed(words[max(0, i - 3) : i]):
+        if word == "with" and {"start", "starting", "begin", "beginning", "end", "ending", "finish"} & set(words[:i]):
+            return ""
+        if word in ("with", "past", "after", "from", "by", "using", "against", "near", "around", "behind", "beyond"):
+            return word
         if word in ("on", "in", "into", "onto", "inside", "to", "except", "but"):
             return "on" if word == "to" and "top" in words[max(0, i - 5) : i] else word
         if word == "of" and "top" in words[max(0, i - 4) : i]:

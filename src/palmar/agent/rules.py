@@ -23,10 +23,10 @@ from palmar.agent.clauses import (
     words_of,
 )
 from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
-from palmar.agent.references import Mentions, mentioned, nouns_of
+from palmar.agent.references import Mentions, chosen, mentioned, not_understood, nouns_of
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.skills import DIRECTIONS, Skill
-from palmar.sim.things import DESTINATIONS, NOUNS
+from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS
 from palmar.sim.vocabulary import NEGATIONS, VERBS_OF
 
 MOVING = ("move", "bring", "get", "go", "take", "carry")
@@ -51,6 +51,66 @@ class _Reading:
 
     def answer(self, question: str) -> str | None:
         return self.asked.get(question)
+
+
+LEFT_OUT = (
+    ["except"],
+    ["without"],
+    ["besides"],
+    ["excluding"],
+    ["apart", "from"],
+    ["other", "than"],
+    ["leave", "out"],
+    ["all", "but"],
+    ["everything", "but"],
+    ["both", "but"],
+)
+ASKS = (
+    "why",
+    "how",
+    "what",
+    "which",
+    "who",
+    "where",
+    "is",
+    "are",
+    "was",
+    "were",
+    "did",
+    "do",
+    "does",
+    "has",
+    "should",
+    "shall",
+    "may",
+    "might",
+)
+FROM = ("from", "near", "close", "beyond", "where", "front", "around", "against", "opposite", "nearest")
+LONGEST = 1500  # characters of an instruction
+
+
+def refused(text: str, words: Sequence[str]) -> str | None:
+    """Why a whole instruction is not read: it denies, depends, leaves out, asks or tells. None for one that is."""
+    if len(text) > LONGEST:
+        return f"the instruction has {len(text)} characters; expected {LONGEST} at most"
+    if wrong := next(
+        (w for w in words if w in NEGATIONS or w in ("stop", "cancel", "undo", "prevent", "avoid", "nobody")), None
+    ):
+        return f"'{wrong}' says what not to do; expected what to do"
+    if wrong := next((w for i, w in enumerate(words) if w in CONDITIONS and words[i + 1 : i + 2] != ["then"]), None):
+        return f"'{wrong}' makes it depend on something; expected what to do in any case"
+    for i in range(len(words)):
+        if left_out := next((w for w in LEFT_OUT if list(words[i : i + len(w)]) == w), None):
+            return f"'{' '.join(left_out)}' leaves something out; expected each thing by its name"
+    for i, word in enumerate(words[:-1]):
+        if word == "but" and words[i + 1] in ("the", "a", "an", "that", "this", "it", *COLOURS):
+            return "'but' leaves something out; expected each thing by its name"
+    if "alone" in words:
+        return "'alone' says what not to do; expected what to do"
+    first = [w for w in words if w not in ("robot", "please", ",", "and", "ok", "okay")][:1]
+    if first and first[0] in ASKS:
+        return f"'{first[0]} …' asks; expected what to do"
+    return None
 
 
 class RulePlanner:
@@ -78,12 +138,8 @@ class RulePlanner:
         """What the instruction asks for, a skill for each, whatever is done already."""
         reading = _Reading(request, asked=dict(request.answers))
         words = words_of(request.instruction)
-        if wrong := next((w for w in words if w in NEGATIONS and w not in ("except", "without")), None):
-            return Refusal(f"'{wrong}' says what not to do; expected what to do")
-        if wrong := next(
-            (w for i, w in enumerate(words) if w in CONDITIONS and words[i + 1 : i + 2] != ["then"]), None
-        ):
-            return Refusal(f"'{wrong}' makes it depend on something; expected what to do in any case")
+        if (why := refused(request.instruction, words)) is not None:
+            return Refusal(why)
         nouns = nouns_of(request.scene)
         places = [n for n, things in nouns.items() if any(t.fixed for t in things)]
         places += [n for shape in DESTINATIONS for n in NOUNS[shape]] + ["places", "place"]
@@ -101,6 +157,8 @@ class RulePlanner:
             if not isinstance(said, list):
                 return said
             ranked += [(clause.rank, goal) for goal in said]
+        if not ranked:
+            return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing that is done here")
         return _merged([goal for _, goal in sorted(ranked, key=lambda x: x[0])])
 
     def _goals_of(self, clause: Clause, reading: _Reading) -> list[Skill] | Question | Refusal:
@@ -114,8 +172,12 @@ class RulePlanner:
             return [Skill("open_gripper")]
         if verb == "close" and {"gripper", "hand", "fingers"} & set(words):
             return [Skill("close_gripper")]
-        if verb in LOOKING and "for" not in words:
+        if verb in LOOKING and not {"for", "to", "that"} & set(words):
             return [Skill("look")]
+        if verb in LOOKING:
+            return Refusal(f"'{text}': nothing here can {verb} for things; the scene is told")
+        if (strange := not_understood(words, scene)) is not None:
+            return Refusal(f"'{text}': '{strange}' is not understood")
         found = mentioned(words, scene, reading.names, reading.answer, reading.earlier)
         if not isinstance(found, Mentions):
             return found
@@ -134,6 +196,12 @@ class RulePlanner:
         beside = next((w for w in ("beside", "between", "under", "below", "underneath") if w in words), "")
         if beside or any(a == "next" and b == "to" for a, b in pairwise(words)):
             return Refusal(f"'{text}': '{beside or 'next to'}' is no place that things are put; expected on or in one")
+        if found.beside is not None and found.beside != "beneath":
+            return Refusal(
+                f"'{text}': '{found.beside}' another thing is not read; expected each thing and where it goes"
+            )
+        if (found.objects or found.places) and (wrong := next((w for w in FROM if w in words), None)):
+            return Refusal(f"'{text}': '{wrong}' is not read; expected on or in a place, or over a line")
         if wrong := next((w for w in ROOM if w in words and found.places and words.index(w) < len(words) - 1), None):
             return Refusal(f"'{text}': '{wrong}' is no place that things are put; expected on or in one")
         if set(BACK) & set(words) and not set(WAYS) & set(words) and not found.places:
@@ -157,10 +225,12 @@ class RulePlanner:
             if verb and reading.names and placed and verb in VERBS["place"] and verb not in VERBS["reach"]:
                 known = [t for t in reading.request.scene.free if t.name in reading.names[-1:]]
                 return _put(replace(found, objects=known), text, reading.request.scene)
+            if verb == "wait":
+                return Refusal(f"'{text}': nothing here waits; it can reach, pick up, put and push")
             if verb and (pushes or verb in (*VERBS["place"], *VERBS["pick"], *VERBS["reach"])):
                 return self._asked_for_object(clause, reading)
             return Refusal(f"'{text}': nothing here can do that; it can reach, pick up, put and push")
-        if found.beneath is not None and not found.places and verb not in VERBS["push"]:
+        if found.beneath is not None and verb not in VERBS["push"] and verb not in VERBS["reach"]:
             return Refusal(f"'{text}': nothing is put on the {found.beneath.name}; expected a plate or tray")
         if verb in VERBS["push"] and placed and not ways:
             return Refusal(f"'{text}': things are pushed over a line, and put on or in places")
@@ -187,6 +257,8 @@ class RulePlanner:
             if verb == "drop" and reading.request.scene.holding:
                 return [Skill("open_gripper")]
             return self._put_somewhere(found, reading)
+        if verb in ("move", "bring", "take") and len(found.objects) > 1 and not {"gripper", "hand", "arm"} & set(words):
+            return Refusal(f"'{text}': things are put on places and pushed over lines, not brought to other things")
         if verb in ("get", "go") and {"above", "over"} & set(words):
             return [Skill("move_to", object=t.name) for t in found.objects]
         if (verb in MOVING and verb != "take" and not over) or away:
@@ -203,7 +275,7 @@ class RulePlanner:
         said = reading.answer(question)
         if said is None:
             return Question(question, names) if names else Refusal("there is nothing here that can be taken or pushed")
-        meant = next((n for n in names if n in said.lower()), None)
+        meant = chosen(said, names)
         if meant is None:
             return Question(question, names)
         return self._goals_of(Clause(clause.verb, (*clause.words, "the", *meant.split())), reading)
@@ -213,9 +285,10 @@ class RulePlanner:
         if not ways:
             question = f"Which way is the {found.objects[0].name} to be pushed: {', '.join(DIRECTIONS)}?"
             said = reading.answer(question)
-            ways = [w for w in DIRECTIONS if said is not None and w in said.lower()]
-            if not ways:
+            way = None if said is None else chosen(said, DIRECTIONS)
+            if way is None:
                 return Question(question, DIRECTIONS)
+            ways = [way]
         ways = ways if len(ways) == len(found.objects) else ways[:1] * len(found.objects)
         return [Skill("push", object=t.name, direction=way) for t, way in zip(found.objects, ways, strict=True)]
 
@@ -235,20 +308,11 @@ class RulePlanner:
         for thing in found.objects:
             question = f"Where is the {thing.name} to be put: {', '.join(places)}?"
             said = places[0] if len(places) == 1 else reading.answer(question)
-            meant = [p for p in places if said is not None and _names(p, said, places)]
-            if len(meant) != 1:
+            meant = None if said is None else chosen(said, places)
+            if meant is None:
                 return Question(question, places)
-            out.append(Skill("place_on", object=thing.name, destination=meant[0]))
+            out.append(Skill("place_on", object=thing.name, destination=meant))
         return out
-
-
-def _names(place: str, said: str, places: Sequence[str]) -> bool:
-    """Whether an answer means a place: by its whole name, or by a word that it alone has."""
-    words, others = set(said.lower().replace(",", " ").replace(".", " ").split()), [p for p in places if p != place]
-    own = {w for w in place.split() if all(w not in p.split() for p in others)}
-    nouns = {n for w in place.split() for group in NOUNS.values() if w in group for n in group}
-    shared = {n for p in others for w in p.split() for group in NOUNS.values() if w in group for n in group}
-    return bool(words & (own | (nouns - shared)))
 
 
 def _only_stands_there(words: Sequence[str], i: int) -> bool:
@@ -314,7 +378,8 @@ def _merged(goals: Sequence[Skill]) -> list[Skill]:
     for goal in goals:
         if goal.name == "place_on" and out and out[-1] == Skill("grasp", object=goal.object):
             out.pop()
-        if goal not in (out if goal.name == "place_on" else out[-1:]):
+        of_it = [g for g in out if g.object == goal.object] if goal.name == "place_on" else out
+        if of_it[-1:] != [goal]:
             out.append(goal)
     return out
 
@@ -324,7 +389,11 @@ def remaining(goals: Sequence[Skill], request: PlanRequest) -> list[Skill]:
     done = [r.skill for r in request.tried if r.done]
     out: list[Skill] = []
     for i, goal in enumerate(goals):
-        last_of_it = all(g.object != goal.object for g in goals[i + 1 :])
+        later = goals[i + 1 :]
+        if goal.name == "grasp":  # what is held is let go for the next thing that is done with the gripper
+            last_of_it = all(g.name in ("look", "ask", "home") for g in later)
+        else:
+            last_of_it = all(g.object != goal.object for g in later)
         if goal in done:
             done.remove(goal)
             if not (last_of_it and undone(goal, request.scene)):

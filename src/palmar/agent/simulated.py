@@ -89,12 +89,13 @@ def performer(
     ) -> Outcome:
         policy.reset()
         safety, clock = Safety(world.embodiment), SimClock()
-        outcome = rollout(
+        try:
+            return rollout(
             world, Inline(policy), world.observe(), clock=clock, control=Control(world.embodiment, safety),
             chunks=ChunkBuffer(min(execute, policy.interface.horizon)), subscribers=(*watchers, *subscribers), until=until,
             timeout=timeout,
         )  # fmt: skip
-        brake_to_rest(world, safety, clock)
-        return outcome
+        finally:  # also on Ctrl-C
+            brake_to_rest(world, safety, clock)
 
     return Performer(world.embodiment, policies, lambda: scene_of(world), drive, TruthCheck(world), slow=slow)

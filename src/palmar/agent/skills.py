@@ -1,7 +1,7 @@
 """What a robot can be asked for one step at a time: typed skills with a precondition, an effect, a time and a result.
 
-A skill is a value; who carries it out is `agent.acting`. The table `SKILLS` is the only list: planners, the schema that a
-language model is given, the check of plans and the executor all read it.
+A skill is a value; who carries it out is `agent.performing`. The table `SKILLS` is the only list of them: planners, the schema that
+a language model is given and the check of plans read it.
 """
 
 from __future__ import annotations
@@ -187,6 +187,12 @@ def _same(skill: Skill, scene: SceneDescription) -> SceneDescription:
     return scene
 
 
+def _opens(skill: Skill, scene: SceneDescription) -> tuple[Status, str] | None:
+    if skill.object.split()[-1] not in ("drawer", "door"):
+        return "not possible", f"'{skill.object}' does not open; expected a drawer or a door"
+    return None
+
+
 def _free(skill: Skill, scene: SceneDescription) -> tuple[Status, str] | None:
     thing = scene.find(skill.object)
     assert thing is not None
@@ -258,7 +264,7 @@ SKILLS: dict[str, SkillKind] = {
         "push(red cube, left)", _empty, _pushed, "push the {o} {d}",
     ),
     "open": SkillKind(
-        ("object",), "open a drawer or door", "open(blue drawer)", _always, _same, "open the {o}"
+        ("object",), "open a drawer or door", "open(blue drawer)", _opens, _same, "open the {o}"
     ),
     "open_gripper": SkillKind((), "let go of what is held", "open_gripper()", _always, _let_go, timeout=3.0),
     "close_gripper": SkillKind((), "close the gripper where it is", "close_gripper()", _always, _same, timeout=3.0),

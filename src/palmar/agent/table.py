@@ -30,7 +30,8 @@ def simulated_table(
     `lab.suite.EvalConfig`. Raises `BadValue` for what no table has, and for more than it holds."""
     if not things or len(things) + len(places) > MOST:
         raise BadValue(
-            f"{len(things)} things and {len(places)} places; expected 1 or more things and {MOST} in all. Next: fewer of them"
+            f"{len(things)} things and {len(places)} places; expected 1 or more things, and at most {MOST} of both. "
+            f"Next: {'fewer of them' if things else 'name a thing, such as red cube'}"
         )
     driver, here = driver_in(loaded or Loaded(), policy, stage(world, seed))
     here.load(table_for(things, places, (), seed), seed=seed)

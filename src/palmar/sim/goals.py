@@ -14,7 +14,7 @@ from palmar.sim import tasks
 from palmar.sim.scenario import Scenario
 from palmar.sim.tasks.place import lies_on
 from palmar.sim.tasks.push import is_beyond, lane_free
-from palmar.sim.things import KINDS, Item, apart
+from palmar.sim.things import COLOURS, DESTINATIONS, SHAPES, Item, apart
 from palmar.sim.world import World
 from palmar.types import Array
 
@@ -32,11 +32,6 @@ class Goal:
     target: str
     goal: str = ""
     direction: str = ""
-
-    @property
-    def lasts(self) -> bool:
-        """Whether it can still be seen after the robot has gone on."""
-        return self.task in ("place", "push")
 
 
 class Asked:
@@ -63,7 +58,7 @@ def scenario_of_goal(scenario: Scenario, goal: Goal, instruction: str = "") -> S
 
 class GoalWatch(Subscriber):
     """Which goals were reached while a world was driven: each must have held at some moment, in their order where that was asked
-    for, and the last of each thing that lasts must hold at the end."""
+    for, and at the end the last of each thing must hold that is placed, pushed or picked up."""
 
     def __init__(self, world: World, goals: Sequence[Goal], ordered: bool) -> None:
         self.world, self.goals, self.ordered = world, tuple(goals), ordered
@@ -118,15 +113,10 @@ def table_for(
 ) -> Scenario:
     """A table with these things, laid out from a seed so that every push has its lane free and begins before its line.
 
-    things, places: colour and shape, such as "red cube". Raises `BadValue` for a shape that is none, and where they do not fit.
+    things, places: colour and shape, such as "red cube". Raises `BadValue` for others, and where they do not fit.
     """
     rng = np.random.default_rng([41, seed])
-    kinds = [tuple(name.split(" ", 1)) for name in (*things, *places)]
-    for colour, shape in kinds:
-        if shape not in KINDS:
-            raise BadValue(
-                f"'{colour} {shape}' is no thing; expected a colour and one of {', '.join(KINDS)}. Next: one of these"
-            )
+    kinds = [_kind(name, SHAPES) for name in things] + [_kind(name, DESTINATIONS) for name in places]
     pushes = {g.target: g.direction for g in goals if g.task == "push"}
     for _ in range(TRIES):
         if (items := _laid(rng, kinds, pushes)) is not None:
@@ -135,6 +125,17 @@ def table_for(
     raise BadValue(
         f"{', '.join((*things, *places))} do not fit on the table with {len(pushes)} lanes. Next: fewer of them"
     )
+
+
+def _kind(name: str, shapes: Sequence[str]) -> tuple[str, str]:
+    """Colour and shape of a name."""
+    colour, _, shape = name.partition(" ")
+    if colour not in COLOURS or shape not in shapes:
+        raise BadValue(
+            f"'{name}' is no thing of this table; expected a colour ({', '.join(COLOURS)}) and {' or '.join(shapes)}. "
+            f"Next: such as 'red {shapes[0]}'"
+        )
+    return colour, shape
 
 
 def _drawn(rng: np.random.Generator, colour: str, shape: str, direction: str) -> Item:

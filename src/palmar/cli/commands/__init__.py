@@ -12,6 +12,7 @@ from palmar.cli.commands.certify import Certify
 from palmar.cli.commands.data import Bag, Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
 from palmar.cli.commands.judge import Compare, Eval, Ground
+from palmar.cli.commands.label import Label
 from palmar.cli.commands.learn import Convert, Doctor, Models, Preflight, Train
 from palmar.cli.commands.monitor import Monitor
 from palmar.cli.commands.robots import Robot
@@ -29,7 +30,7 @@ from palmar.cli.shared import Command
 COMMANDS: dict[str, Callable[..., Command]] = {
     "run": Run, "check-body": CheckBody, "estop": EStop, "replay": Replay, "monitor": Monitor,
     "agent": Agent, "chat": Chat, "demo": Demo, "collect": Collect, "inspect": Inspect, "import": Import,
-    "repair": Repair, "questions": Questions, "bag": Bag,
+    "repair": Repair, "questions": Questions, "label": Label, "bag": Bag,
     "models": Models, "train": Train, "adapt": Adapt, "detect": Detect,
     "teacher": TeacherCommand, "student": StudentCommand, "progress": ProgressCommand,
     "eval": Eval, "ground": Ground, "compare": Compare, "sysid": SysId,
@@ -45,7 +46,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 __all__ = [
     "COMMANDS", "Adapt", "Adr", "Agent", "Bag", "Bench", "Calibrate", "Certify", "Chat", "CheckBody", "Collect",
-    "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect",
+    "Compare", "Convert", "Demo", "Detect", "Doctor", "EStop", "Eval", "Export", "Ground", "Import", "Inspect", "Label",
     "Models", "Monitor", "Preflight", "ProgressCommand", "Pull", "Push", "Questions", "Repair", "Replay", "Robot",
     "Ros2", "Ros2Monitor", "Run", "Serve", "ServeBody", "StudentCommand", "SysId", "TeacherCommand", "Train",
     "Transfer", "Translate",

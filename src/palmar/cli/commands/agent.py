@@ -18,11 +18,17 @@ from palmar.ranges import Count, Seed
 from palmar.tables import Table
 
 if TYPE_CHECKING:
+    from palmar.agent.carry_out import AgentRun
     from palmar.agent.plans import Plan
+    from palmar.agent.retrieval import Index
     from palmar.cli.commands.judge import Eval
 
-DONE = {"done": 0, "stopped": 130}
-"""Exit codes of endings; all others are 3."""
+
+def exit_code(run: AgentRun) -> int:
+    """0 it was done, 3 the robot failed or was stopped, 1 it was not done."""
+    if run.ending == "done":
+        return 0
+    return 3 if run.ending == "stopped" or any(r.status == "fault" for r in run.results) else 1
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Agent:
             )  # fmt: skip
         finally:
             log.close()
-        return DONE.get(run.ending, 3), {
+        return exit_code(run), {
             "ending": run.ending, "why": run.why, "replans": run.replans, "asked": list(run.asked), "seconds": run.seconds,
             "results": [{**r.skill.as_dict(), "status": r.status, "seconds": r.seconds} for r in run.results],
         }  # fmt: skip
@@ -111,9 +117,13 @@ class Chat:
     policy: str = "shipped"
     """Who carries out skills; "" for a conversation without a robot."""
     things: tuple[str, ...] = Agent.things
+    """What lies on the table: colour and cube, cylinder or ball."""
     places: tuple[str, ...] = Agent.places
+    """What things are put on: colour and plate or tray."""
     world: str = "sim"
+    """As of palmar agent."""
     seed: Seed = 0
+    """Of the table."""
     yes: bool = False
     """Carry out plans without asking first."""
     log: Path | None = None
@@ -124,7 +134,7 @@ class Chat:
     """One JSON object with the whole conversation on stdout, at its end."""
 
     def run(self, console: Screen) -> Answer:
-        from palmar.agent.chat import Chat as Conversing
+        from palmar.agent.chat import Talk
         from palmar.agent.conversation import Conversation
         from palmar.agent.kept import cache_folder
         from palmar.agent.language_model import find_model
@@ -135,10 +145,15 @@ class Chat:
         one_thread(self.policy or "expert")
         planner = find_planner(self.planner)
         model = None if self.planner == "rules" else find_model(self.planner)
-        index = Index((*documentation(), *self.search), self.cache or cache_folder())
-        for note in (*index.notes, *(f"{u.path}: {u.why}" for u in index.unread), index.without_meaning):
-            if note:
-                console.print(styled("[yellow]{}[/]", note))
+
+        def index() -> Index:
+            """Made at the first question: the first time, reading the docs takes a minute."""
+            made = Index((*documentation(), *self.search), self.cache or cache_folder(), quiet=self.json)
+            for note in (*made.notes, *(f"{u.path}: {u.why}" for u in made.unread), made.without_meaning):
+                if note:
+                    console.print(styled("[yellow]{}[/]", note))
+            return made
+
         hands = None
         if self.policy:
             from palmar.agent.table import simulated_table
@@ -149,7 +164,7 @@ class Chat:
             self.log, lambda event: None if event["event"] in ("person", "agent") else shown(event, console)
         )
         confirm = (lambda plan: plan) if self.yes else (lambda plan: confirmed(console, plan))
-        chat = Conversing(index, planner, hands, model, confirm, log)
+        chat = Talk(index, planner, hands, model, confirm, log)
         said = 0
         try:
             for text in lines():
@@ -178,15 +193,15 @@ def lines() -> Iterator[str]:
 def shown(event: dict[str, Any], console: Screen) -> None:
     """One event of a conversation, as a person reads it."""
     kind, text = event["event"], str(event.get("text", ""))
-    if kind == "person":
-        console.print(styled("[bold]you[/]      {}", text))
+    if kind in ("person", "model"):
+        console.print(styled("[bold]{}[/]{}", "you      " if kind == "person" else "model    ", text))
     elif kind == "plan":
         from palmar.agent.plans import Plan
         from palmar.agent.skills import skill_from
 
         plan = Plan(tuple(skill_from(s) for s in event["plan"]), str(event.get("why", "")))
         console.print(styled("[bold]plan[/]     {}", str(plan).replace("\n", "\n         ")))
-    elif kind in ("question", "refusal", "answer", "note", "agent"):
+    elif kind in ("question", "answer", "note", "agent"):
         console.print(styled(f"[bold]{kind:8s}[/] {{}}", text))
     elif kind == "result":
         colour = "green" if event.get("status") in ("done", "answered") else "red"
@@ -228,7 +243,7 @@ def confirmed(console: Screen, plan: Plan) -> Plan | None:
             while line := input("> ").strip():
                 steps.append(skill_from_text(line))
             return Plan(tuple(steps), "edited by a person")
-        except BadValue as error:
+        except UserError as error:
             console.print(styled("[red]{}[/]", str(error)))
         except EOFError:
             return None
