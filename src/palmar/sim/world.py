@@ -144,7 +144,7 @@ class World:
             )
         if (room := tasks.task(scenario.task).scene.room) != tasks.task(self.scenario.task).scene.room:
             raise BadValue(
-                f"task '{scenario.task}' is done in another room ({room.size[0]:g} × {room.size[1]:g} m). Next: world.load(scenario)"
+                f"task '{scenario.task}' is done in another room, {room.size[0]:g} × {room.size[1]:g} m. Next: world.load"
             )
         self.scenario, self._held = scenario, 0
 
