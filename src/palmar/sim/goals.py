@@ -34,7 +34,7 @@ class Goal:
     direction: str = ""
 
 
-class Asked:
+class GoalState:
     """A world, asked for a goal: a `State` for success tests. Nothing is changed."""
 
     def __init__(self, world: World, goal: Goal) -> None:
@@ -75,7 +75,7 @@ class GoalWatch(Subscriber):
         for i, goal in enumerate(self.goals):
             if self.reached[i]:
                 continue
-            if any(tasks.task(g.task).success(Asked(self.world, g)) for g in self._meant(goal)):
+            if any(tasks.task(g.task).success(GoalState(self.world, g)) for g in self._meant(goal)):
                 self.reached[i] = True
             elif self.ordered:
                 return
@@ -88,7 +88,7 @@ class GoalWatch(Subscriber):
         goal, later = self.goals[i], self.goals[i + 1 :]
         if any(g.target == goal.target for g in later):
             return True
-        asked = Asked(self.world, goal)
+        asked = GoalState(self.world, goal)
         if goal.task == "place":
             return any(self._alone_on(g) for g in self._meant(goal))
         if goal.task == "push":
