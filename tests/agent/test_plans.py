@@ -23,6 +23,8 @@ def test_a_plan_is_checked_in_the_scene_that_the_steps_before_should_leave():
     fault = check_plan(Plan((Skill("grasp", object="red cube"), PUSH)), TABLE)
     assert fault is not None and "the gripper holds 'red cube'" in str(fault)
     assert check_plan(Plan((Skill("grasp", object="red cube"), Skill("open_gripper"), PUSH)), TABLE) is None
+    put = Skill("place_on", object="blue ball", destination="yellow tray")
+    assert "lies on 'yellow tray', and is not pushed" in str(check_plan(Plan((put, PUSH)), TABLE))
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,14 @@ def _empty(skill: Skill, scene: SceneDescription) -> tuple[Status, str] | None:
     return _free(skill, scene)
 
 
+def _on_the_table(skill: Skill, scene: SceneDescription) -> tuple[Status, str] | None:
+    thing = scene.find(skill.object)
+    assert thing is not None
+    if thing.on:
+        return "not possible", f"'{skill.object}' lies on '{thing.on}', and is not pushed from there"
+    return _empty(skill, scene)
+
+
 def _fits(skill: Skill, scene: SceneDescription) -> tuple[Status, str] | None:
     goal = scene.find(skill.destination)
     assert goal is not None
@@ -261,7 +269,7 @@ SKILLS: dict[str, SkillKind] = {
     ),
     "push": SkillKind(
         ("object", "direction"), "shove a thing over the painted line to the left, to the right or forward (away from the robot)",
-        "push(red cube, left)", _empty, _pushed, "push the {o} {d}",
+        "push(red cube, left)", _on_the_table, _pushed, "push the {o} {d}",
     ),
     "open": SkillKind(
         ("object",), "open a drawer or door", "open(blue drawer)", _opens, _same, "open the {o}"
