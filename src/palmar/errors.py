@@ -18,7 +18,6 @@ import difflib
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -182,8 +181,6 @@ def regular_files(folder: str | Path) -> Path:
 
 def need(package: str, extra: str) -> None:
     """Raise `MissingPackage` with the install command unless `package` can be imported."""
-    if sys.modules.get(package) is not None:
-        return
     import importlib.util
 
     if importlib.util.find_spec(package) is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,18 @@ LONGEST = 2**16  # entries of one list or map
 ELEMENTS = 200_000  # entries of all lists and maps of a message together
 
 
-def pack(value: Any) -> bytes:
-    """Maps, lists, numbers, text, bytes and numpy arrays → msgpack. Raises `BadValue` for anything else."""
+@cache
+def _msgpack() -> Any:
+    """The package, looked for once: it is asked for at every message. Raises `MissingPackage`."""
     need("msgpack", "serve")
     import msgpack
 
+    return msgpack
+
+
+def pack(value: Any) -> bytes:
+    """Maps, lists, numbers, text, bytes and numpy arrays → msgpack. Raises `BadValue` for anything else."""
+    msgpack = _msgpack()
     try:
         return bytes(msgpack.packb(value, default=_encode))
     except (TypeError, ValueError, OverflowError) as e:
@@ -38,9 +45,7 @@ def unpack(data: bytes) -> Any:
 
     Arrays are bounded by the length of `data`, and nesting by msgpack, so that a small message cannot ask for much memory.
     """
-    need("msgpack", "serve")
-    import msgpack
-
+    msgpack = _msgpack()
     left = [ELEMENTS]
 
     def counted(value: Any) -> Any:

@@ -202,10 +202,11 @@ def shown(event: dict[str, Any], console: Screen) -> None:
         plan = Plan(tuple(skill_from(s) for s in event["plan"]), str(event.get("why", "")))
         console.print(styled("[bold]plan[/]     {}", str(plan).replace("\n", "\n         ")))
     elif kind in ("question", "answer", "note", "agent"):
-        console.print(styled(f"[bold]{kind:8s}[/] {{}}", text))
+        console.print(styled("[bold]{}[/] {}", f"{kind:8s}", text))
+    elif kind == "result" and event.get("status") in ("done", "answered"):
+        console.print(styled("[green]result[/]   {}", text))
     elif kind == "result":
-        colour = "green" if event.get("status") in ("done", "answered") else "red"
-        console.print(styled(f"[{colour}]result[/]   {{}}", text))
+        console.print(styled("[red]result[/]   {}", text))
     elif kind == "scene":
         console.print(styled("[bold]scene[/]    {}", text.replace("\n", "\n         ")))
     elif kind == "end":
