@@ -343,11 +343,13 @@ def ray() -> None:
 
 def agent() -> None:
     """The rules plan without a model; the docs that come with the package are searched by words; a key is asked for by name."""
+    from palmar.agent.language_planner import find_planner
     from palmar.agent.plans import Plan, PlanRequest
     from palmar.agent.retrieval import Index
     from palmar.agent.rules import RulePlanner
     from palmar.agent.seen import SceneDescription, SeenObject
     from palmar.agent.sources import documentation
+    from palmar.errors import BadValue
 
     for heavy in ("torch", "mujoco"):
         assert find_spec(heavy) is None, heavy
@@ -356,7 +358,13 @@ def agent() -> None:
     assert isinstance(plan, Plan) and str(plan.steps[0]) == "place_on(red cube, blue plate)"
     index = Index(documentation(), quiet=True)
     assert index.search("how do I stop the robot from a browser?") and index.without_meaning
-    assert "--planner rules" in palmar("agent", "push the cube left", "--planner", "anthropic", code=2)
+    try:
+        find_planner("anthropic")
+    except BadValue as error:
+        assert "--planner rules" in str(error)
+    else:
+        raise AssertionError("a planner without a key")
+    assert "palmar[" in palmar("agent", "push the cube left", code=2)
 
 
 def track() -> None:
