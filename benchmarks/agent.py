@@ -28,7 +28,7 @@ from palmar.agent.instructions import LongInstruction, instructions
 from palmar.agent.language_planner import LanguagePlanner
 from palmar.agent.plans import Decision, Planner, PlanRequest
 from palmar.agent.rules import RulePlanner, between, remaining
-from palmar.agent.simulated import performer
+from palmar.agent.simulated import SKILL_OF, performer
 from palmar.agent.skills import DIRECTIONS, SKILLS, Skill
 from palmar.agent.table import driver_in
 from palmar.errors import PalmarError
@@ -41,7 +41,6 @@ from palmar.sim.world import World
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "agent"))
 import model_stand_ins as stand_ins
 
-SKILL_OF = {"place": "place_on", "push": "push", "pick": "grasp", "reach": "move_to"}
 WHEN, EVERY = 0.8, 1.5  # seconds into the first skill from which it is disturbed, and between two strikes
 FASTER = 0.6  # speed that a strike adds [m/s]
 OUT = (0.12, 0.45)  # on the table, and out of reach [m]

@@ -22,10 +22,6 @@ from palmar.agent.language_model import LanguageModel
 from palmar.agent.model_wire import Patience
 
 SECRET = "sk-secret-0123456789abcdef"
-VARIABLES = (
-    "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS", "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-)  # fmt: skip
 QUICK = Patience(limit=5.0, silence=2.0, sleep=lambda seconds: None)
 
 

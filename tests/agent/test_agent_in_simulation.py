@@ -10,7 +10,7 @@ from palmar.agent.instructions import LongInstruction, instructions, read_instru
 from palmar.agent.plans import Plan, PlanRequest, Question
 from palmar.agent.rules import RulePlanner
 from palmar.agent.seen import SceneDescription, SeenObject
-from palmar.agent.simulated import scene_of
+from palmar.agent.simulated import SKILL_OF, scene_of
 from palmar.agent.skills import Skill
 from palmar.agent.table import simulated_table
 from palmar.cli import main
@@ -20,7 +20,6 @@ from palmar.sim.goals import Goal, table_for
 from palmar.sim.world import World
 
 THINGS, PLACES = ("red cube", "green ball", "yellow cylinder"), ("blue plate", "purple tray")
-SKILL_OF = {"place": "place_on", "push": "push", "pick": "grasp", "reach": "move_to"}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from model_stand_ins import STAND_INS, Said
 from scenes import TABLE
 from test_carry_out import Hands
 
-from palmar.agent.chat import Talk, wants_task, with_checked_citations
+from palmar.agent.chat import KEPT, Talk, recent, wants_task, with_checked_citations
+from palmar.agent.language_model import ModelMessage, ToolCall, ToolResult
 from palmar.agent.retrieval import Index
 from palmar.agent.rules import RulePlanner
 from palmar.cli import main
@@ -121,6 +122,16 @@ def test_after_an_interrupted_answer_the_conversation_goes_on(index, model):
     with pytest.raises(KeyboardInterrupt):
         chat.say("push it")
     assert chat.say("hello") == "Well."
+
+
+def test_what_is_kept_of_a_long_conversation_begins_with_a_person():
+    turns = []
+    for n in range(30):
+        turns += [ModelMessage("user", f"q{n}"), ModelMessage("assistant", "", calls=(ToolCall("1", "scene"),))]
+        turns += [ModelMessage("user", results=(ToolResult("1", "a cube"),)), ModelMessage("assistant", "a cube")]
+        kept = recent(turns)
+        assert kept[0].text.startswith("q") and len(kept) <= KEPT and kept[-1] is turns[-1]
+    assert len(recent(turns)) > KEPT - 4
 
 
 def test_citations_of_no_file_are_left_alone():

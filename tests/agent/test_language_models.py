@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_stand_ins import QUICK, SECRET, STAND_INS, VARIABLES, Fault, Said, Seen, StandIn
+from model_stand_ins import QUICK, SECRET, STAND_INS, Fault, Said, Seen, StandIn
 
 from palmar.agent import language_model
 from palmar.agent.anthropic_model import AnthropicModel
@@ -34,12 +34,6 @@ from palmar.errors import BadValue, ModelUnreachable, UnknownName
 TOOLS = [ToolDefinition("plan", "a plan", {"type": "object", "properties": {"why": {"type": "string"}}})]
 HELLO = [ModelMessage("user", "hello")]
 Start = Callable[..., tuple[StandIn, LanguageModel]]
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(params=list(STAND_INS))

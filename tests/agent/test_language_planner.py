@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_stand_ins import SECRET, STAND_INS, VARIABLES, Fault, Said, Seen, StandIn
+from model_stand_ins import SECRET, STAND_INS, Fault, Said, Seen, StandIn
 
 from palmar.agent.language_model import ModelAnswer, ToolCall
 from palmar.agent.language_planner import (
@@ -36,12 +36,6 @@ STEP = {"skill": "place_on", "object": "red cube", "destination": "blue plate"}
 GOOD = Said("", (("plan", {"steps": [STEP], "why": "it is free"}),))
 WANTED = Plan((Skill("place_on", "red cube", "blue plate"),), "it is free")
 Start = Callable[..., tuple[StandIn, LanguagePlanner]]
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(params=list(STAND_INS))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_stand_ins import STAND_INS, VARIABLES, Fault, Said
+from model_stand_ins import STAND_INS, Fault, Said
 
 from palmar.agent.language_model import ModelAnswer, ModelMessage, ToolCall
 from palmar.agent.model_wire import Patience, read_json
@@ -32,12 +32,6 @@ FULL = {
     "gripper": 1.0,
     "confidence": 0.9,
 }
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 class Scripted:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,18 +20,11 @@ LONGEST = 2**16  # entries of one list or map
 ELEMENTS = 200_000  # entries of all lists and maps of a message together
 
 
-@cache
-def _msgpack() -> Any:
-    """The package, looked for once: it is asked for at every message. Raises `MissingPackage`."""
+def pack(value: Any) -> bytes:
+    """Maps, lists, numbers, text, bytes and numpy arrays → msgpack. Raises `BadValue` for anything else."""
     need("msgpack", "serve")
     import msgpack
 
-    return msgpack
-
-
-def pack(value: Any) -> bytes:
-    """Maps, lists, numbers, text, bytes and numpy arrays → msgpack. Raises `BadValue` for anything else."""
-    msgpack = _msgpack()
     try:
         return bytes(msgpack.packb(value, default=_encode))
     except (TypeError, ValueError, OverflowError) as e:
@@ -45,7 +37,9 @@ def unpack(data: bytes) -> Any:
 
     Arrays are bounded by the length of `data`, and nesting by msgpack, so that a small message cannot ask for much memory.
     """
-    msgpack = _msgpack()
+    need("msgpack", "serve")
+    import msgpack
+
     left = [ELEMENTS]
 
     def counted(value: Any) -> Any:
@@ -112,16 +106,10 @@ def _decode(value: dict[Any, Any]) -> Any:
 
 def _dtype(value: dict[Any, Any]) -> np.dtype[Any]:
     name = value.get(b"dtype")
-    dtype = _named(name) if isinstance(name, str) and len(name) <= 10 else None  # a longer one would be kept
-    if dtype is None:
+    try:
+        dtype = np.dtype(name) if isinstance(name, str) and NAMED.fullmatch(name) else None
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind not in KINDS:
         raise BadValue(f"dtype is {name!r}; expected truth, whole numbers or floats, such as '<f4'")
     return dtype
-
-
-@lru_cache(maxsize=64)
-def _named(name: str) -> np.dtype[Any] | None:
-    try:
-        dtype = np.dtype(name) if NAMED.fullmatch(name) else None
-    except TypeError:
-        return None
-    return dtype if dtype is not None and dtype.kind in KINDS else None

@@ -81,6 +81,13 @@ def carry_out(
         log.add("end", ending=ending, why=why)
         return AgentRun(instruction, ending, why, request.tried, max(0, plans - 1), tuple(asked))
 
+    def counted(question: str) -> AgentRun | None:
+        """Count a question; the end, where no more may be asked."""
+        if len(asked) < limits.questions:
+            asked.append(question)
+            return None
+        return end("not answered", f"{limits.questions} questions were asked, and there are more: {question}")
+
     while True:
         try:
             decision = planner.decide(request)
@@ -90,11 +97,8 @@ def carry_out(
             return end("failed", str(error))
         if isinstance(decision, Question):
             log.add("question", text=decision.text, choices=list(decision.choices))
-            if len(asked) >= limits.questions:
-                return end(
-                    "not answered", f"{limits.questions} questions were asked, and there are more: {decision.text}"
-                )
-            asked.append(decision.text)
+            if (ended := counted(decision.text)) is not None:
+                return ended
             said = performer.answer(decision.text)
             if said is None:
                 return end("not answered", decision.text)
@@ -128,12 +132,8 @@ def carry_out(
         for skill in plan.steps:
             if len(request.tried) >= limits.steps:
                 return end("failed", f"{limits.steps} skills were carried out, and it is not done")
-            if skill.name == "ask":
-                if len(asked) >= limits.questions:
-                    return end(
-                        "not answered", f"{limits.questions} questions were asked, and there are more: {skill.question}"
-                    )
-                asked.append(skill.question)
+            if skill.name == "ask" and (ended := counted(skill.question)) is not None:
+                return ended
             log.add("step", **skill.as_dict())
             try:
                 result = performer.perform(skill)

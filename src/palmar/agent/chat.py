@@ -131,9 +131,7 @@ class Talk:
                 raise ModelUnreachable(f"{model.name} was cut off in the middle of its answer. Next: ask for less")
             said.append(ModelMessage.of(answer))
             if not answer.calls:
-                self._said = (
-                    said[-KEPT:] if said[-KEPT:][0].role == "user" and not said[-KEPT:][0].results else said[-1:]
-                )
+                self._said = recent(said)
                 return self._tell(with_checked_citations(answer.text, sources) or "(the model said nothing)")
             results = []
             for call in answer.calls:
@@ -166,6 +164,12 @@ class Talk:
         if call.name == "last_run":
             return explained(self.last) if self.last is not None else "nothing was run yet"
         return f"there is no tool '{call.name[:40]}' with this input; there are search, run, scene and last_run"
+
+
+def recent(said: list[ModelMessage]) -> list[ModelMessage]:
+    """The last turns, `KEPT` at most, from one on in which a person speaks: protocols refuse results without their call."""
+    starts = [i for i, m in enumerate(said) if m.role == "user" and not m.results and len(said) - i <= KEPT]
+    return said[starts[0] :] if starts else []
 
 
 def _tool(name: str, meaning: str, text: str = "") -> ToolDefinition:

@@ -83,7 +83,6 @@ POLITE = (
 STOPS = (",", ";", ".", ":", "!", "?")
 ENDS = (";", ".", "!", "?")
 LATER = ("then", "afterwards", "next", "finally", "lastly")
-DONE = ("done", "finished", "ready", "there", "it", "that", "this", "you", "that's", "them")
 WAYS = ("left", "right", "forward", "forwards", "ahead", "away")
 
 

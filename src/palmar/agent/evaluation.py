@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from palmar.agent.carry_out import AgentLimits, AgentRun, carry_out
-from palmar.agent.instructions import Kind, LongInstruction, instructions
+from palmar.agent.instructions import KINDS, Kind, LongInstruction, instructions
+from palmar.agent.language_planner import find_planner
 from palmar.agent.plans import Planner
 from palmar.agent.seen import SceneDescription
 from palmar.agent.simulated import performer
@@ -31,7 +32,6 @@ from palmar.sim.scenario import TEST_SEED
 from palmar.sim.world import World
 from palmar.types import Array, Observation, Policy
 
-Arm = Literal["agent", "policy"]
 EACH = 15.0  # seconds that the single policy has for each goal
 
 
@@ -46,14 +46,14 @@ class AgentEvalConfig:
     tables: Count = 3
     seed: Seed = 0
     world: str = "sim"
-    kinds: tuple[Kind, ...] = ("feasible", "impossible", "ambiguous")
+    kinds: tuple[Kind, ...] = KINDS
     alone: bool = True
     execute: Count = 4
     replans: Count = 8
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        check_names("kind", self.kinds, ("feasible", "impossible", "ambiguous"))
+        check_names("kind", self.kinds, KINDS)
         stage(self.world, 0)
 
     @property
@@ -110,10 +110,9 @@ class AgentResults:
 
     def figures(self) -> dict[str, Any]:
         """Every figure, for `--json`."""
-        kinds: tuple[Kind, ...] = ("feasible", "impossible", "ambiguous")
         pair = self.beside_the_policy()
         return {
-            **{k: self.rate(k).to_dict() for k in kinds if self.of(k)},
+            **{k: self.rate(k).to_dict() for k in KINDS if self.of(k)},
             "alone": None if pair is None else self.alone().to_dict(),
             "difference": None if pair is None else [pair.difference, pair.low, pair.high],
             "replans": sum(t.replans for t in self.trials), "questions": sum(t.asked for t in self.trials),
@@ -139,7 +138,7 @@ def evaluate_agent(
 
     told = [(i, x) for i, x in enumerate(chosen if chosen is not None else instructions()) if x.kind in config.kinds]
     if not told:
-        raise BadValue(f"no instruction is {' or '.join(config.kinds)}. Next: kinds feasible, impossible, ambiguous")
+        raise BadValue(f"no instruction is {' or '.join(config.kinds)}. Next: kinds {', '.join(KINDS)}")
     jobs = [(config, i, x, config.seed + k) for k in range(config.tables) for i, x in told]
     trials = []
     results = spread(run_instruction, Loaded, jobs, processes)
@@ -175,7 +174,7 @@ def run_instruction(
 
     hands.answer = answer
     try:
-        run = carry_out(told.text, planner or _planner(config.planner), hands, config.limits)
+        run = carry_out(told.text, planner or find_planner(config.planner), hands, config.limits)
     except UserError as error:  # a planner that does not answer has not done it; the others go on
         run = AgentRun(told.text, "failed", str(error))
     watch.look()
@@ -217,12 +216,6 @@ def _alone(world: World, policy: Policy, told: LongInstruction, execute: int) ->
     )  # fmt: skip
     watch.look()
     return watch.fulfilled
-
-
-def _planner(name: str) -> Planner:
-    from palmar.agent.language_planner import find_planner
-
-    return find_planner(name)
 
 
 class Outside(Subscriber):

@@ -13,6 +13,7 @@ from palmar.errors import BadFile
 from palmar.sim.goals import Goal
 
 Kind = Literal["feasible", "impossible", "ambiguous"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 FILE = Path(__file__).parent.parent / "assets" / "agent" / "instructions.toml"
 ANY = "any"  # place: each thing that lies on any is on one of its own
 TASKS = {"on": "place", "past": "push", "held": "pick", "reached": "reach"}
@@ -59,8 +60,8 @@ def read_instructions(file: Path) -> tuple[LongInstruction, ...]:
 
 def _instruction(entry: dict[str, Any]) -> LongInstruction:
     kind = entry["kind"]
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind '{kind}'; expected one of {', '.join(get_args(Kind))}")
+    if kind not in KINDS:
+        raise ValueError(f"kind '{kind}'; expected one of {', '.join(KINDS)}")
     things, places = tuple(entry["things"]), tuple(entry.get("places", ()))
     goals = tuple(_goal(said, (*things, *places)) for said in entry["goals"])
     return LongInstruction(

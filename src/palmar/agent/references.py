@@ -100,11 +100,7 @@ def mentioned(
 
     The things of a clause in its order. A name that fits several is a question, one that fits none a refusal."""
     found = Mentions()
-    left_out: set[str] = set()
     for mention in _mentions(words, scene, last, before):
-        if mention.after in ("except", "but"):
-            left_out |= {t.name for t in mention.candidates}
-            continue
         if own_colour(words, mention.at) and any(t.fixed for t in mention.candidates):
             found.own_colour = True
             continue
@@ -124,7 +120,6 @@ def mentioned(
         ):
             found.beneath = chosen_now[0]
         found.many_places = found.many_places or (mention.many and chosen_now[0].fixed)
-    found.objects = [t for t in found.objects if t.name not in left_out]
     return found
 
 
@@ -299,9 +294,9 @@ def _preposition(words: Sequence[str], i: int) -> str:
     for word in reversed(words[max(0, i - 3) : i]):
         if word == "with" and {"start", "starting", "begin", "beginning", "end", "ending", "finish"} & set(words[:i]):
             return ""
-        if word in ("with", "past", "after", "from", "by", "using", "against", "near", "around", "behind", "beyond"):
+        if word in BESIDE:
             return word
-        if word in ("on", "in", "into", "onto", "inside", "to", "except", "but"):
+        if word in ("on", "in", "into", "onto", "inside", "to"):
             return "on" if word == "to" and "top" in words[max(0, i - 5) : i] else word
         if word == "of" and "top" in words[max(0, i - 4) : i]:
             return "on"

@@ -26,6 +26,7 @@ from palmar.sim.world import World
 from palmar.types import Policy
 
 TASK_OF = {"move_to": "reach", "grasp": "pick", "place_on": "place", "push": "push", "open": "open"}
+SKILL_OF = {task: skill for skill, task in TASK_OF.items()}
 GONE = -0.05  # below the table by so much: it has fallen off [m]
 
 
@@ -91,10 +92,10 @@ def performer(
         safety, clock = Safety(world.embodiment), SimClock()
         try:
             return rollout(
-            world, Inline(policy), world.observe(), clock=clock, control=Control(world.embodiment, safety),
-            chunks=ChunkBuffer(min(execute, policy.interface.horizon)), subscribers=(*watchers, *subscribers), until=until,
-            timeout=timeout,
-        )  # fmt: skip
+                world, Inline(policy), world.observe(), clock=clock, control=Control(world.embodiment, safety),
+                chunks=ChunkBuffer(min(execute, policy.interface.horizon)), subscribers=(*watchers, *subscribers),
+                until=until, timeout=timeout,
+            )  # fmt: skip
         finally:  # also on Ctrl-C
             brake_to_rest(world, safety, clock)
 

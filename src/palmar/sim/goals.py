@@ -11,16 +11,12 @@ import numpy as np
 from palmar.errors import BadValue
 from palmar.runtime.loop import Body, Subscriber
 from palmar.sim import tasks
-from palmar.sim.scenario import Scenario
+from palmar.sim.scenario import Scenario, settled
 from palmar.sim.tasks.place import lies_on
-from palmar.sim.tasks.push import is_beyond, lane_free
+from palmar.sim.tasks.push import before_the_line, is_beyond, lane_free
 from palmar.sim.things import COLOURS, DESTINATIONS, SHAPES, Item, apart
 from palmar.sim.world import World
 from palmar.types import Array
-
-AREA = ((0.39, 0.60), (-0.19, 0.19))  # where things stand [m]
-FORWARD, ASIDE = (0.40, 0.48), 0.09  # where a thing stands that is pushed forward (x), or aside (|y|) [m]
-TRIES, PLACES = 400, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +114,17 @@ def table_for(
     rng = np.random.default_rng([41, seed])
     kinds = [_kind(name, SHAPES) for name in things] + [_kind(name, DESTINATIONS) for name in places]
     pushes = {g.target: g.direction for g in goals if g.task == "push"}
-    for _ in range(TRIES):
-        if (items := _laid(rng, kinds, pushes)) is not None:
-            first = Goal("reach", goals[0].target if goals else things[0])
-            return scenario_of_goal(Scenario(first.task, "", items, 0, seed=seed, split="layout"), first, instruction)
-    raise BadValue(
-        f"{', '.join((*things, *places))} do not fit on the table with {len(pushes)} lanes. Next: fewer of them"
-    )
+
+    def draw(kind: tuple[str, str], items: Sequence[Item]) -> Item:
+        return _drawn(rng, *kind, pushes.get(" ".join(kind), ""))
+
+    items = settled(kinds, draw, lambda item, items: all(_room(item, other, pushes) for other in items))
+    if items is None:
+        raise BadValue(
+            f"{', '.join((*things, *places))} do not fit on the table with {len(pushes)} lanes. Next: fewer of them"
+        )
+    first = Goal("reach", goals[0].target if goals else things[0])
+    return scenario_of_goal(Scenario(first.task, "", items, 0, seed=seed, split="layout"), first, instruction)
 
 
 def _kind(name: str, shapes: Sequence[str]) -> tuple[str, str]:
@@ -139,26 +139,11 @@ def _kind(name: str, shapes: Sequence[str]) -> tuple[str, str]:
 
 
 def _drawn(rng: np.random.Generator, colour: str, shape: str, direction: str) -> Item:
-    x, y = rng.uniform(*AREA[0]), rng.uniform(*AREA[1])
-    if direction == "forward":
-        x, y = rng.uniform(*FORWARD), 0.8 * y
-    elif direction:
-        y = rng.uniform(-ASIDE, ASIDE)
-    return Item(shape, colour, float(x), float(y), float(rng.uniform(-0.35, 0.35)))
-
-
-def _laid(
-    rng: np.random.Generator, kinds: Sequence[tuple[str, ...]], pushes: dict[str, str]
-) -> tuple[Item, ...] | None:
-    """One after the other, each at one of `PLACES` places; None where one finds none."""
-    items: list[Item] = []
-    for colour, shape in kinds:
-        drawn = (_drawn(rng, colour, shape, pushes.get(f"{colour} {shape}", "")) for _ in range(PLACES))
-        item = next((x for x in drawn if all(_room(x, other, pushes) for other in items)), None)
-        if item is None:
-            return None
-        items.append(item)
-    return tuple(items)
+    scene = tasks.task("push").scene
+    x, y = rng.uniform(*scene.area[0]), rng.uniform(*scene.area[1])
+    if direction:
+        x, y = before_the_line(rng, direction, None, x, y)
+    return Item(shape, colour, float(x), float(y), float(rng.uniform(-scene.turn, scene.turn)))
 
 
 def _room(a: Item, b: Item, pushes: dict[str, str]) -> bool:

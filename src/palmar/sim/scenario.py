@@ -5,7 +5,7 @@ Four splits test four kinds of generalisation; a training seed never meets a tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -155,25 +155,46 @@ def lay_out(
 
     Raises `BadValue` when that many things do not fit.
     """
+
+    def draw(kind: tuple[str, str], items: Sequence[Item]) -> Item:
+        shape, colour = kind
+        x, y = rng.uniform(*scene.area[0]), rng.uniform(*scene.area[1])
+        if not items and scene.first is not None:
+            x, y = scene.first(rng, direction, hand, x, y)
+        if items and scene.spot is not None and shape in scene.destinations:
+            x, y = scene.spot(rng, items[0], x, y)
+        return Item(shape, colour, float(x), float(y), float(rng.uniform(-scene.turn, scene.turn)), scene.ajar)
+
+    def fits(item: Item, items: Sequence[Item]) -> bool:
+        free = not items or scene.free is None or scene.free(items[0], item, direction)
+        return free and all(apart(item, other) for other in items)
+
+    if (items := settled(kinds, draw, fits)) is None:
+        raise BadValue(f"{len(kinds)} things do not fit into the scene; expected at most 5. Next: fewer distractors")
+    return items
+
+
+def settled(
+    kinds: Sequence[tuple[str, str]],
+    draw: Callable[[tuple[str, str], Sequence[Item]], Item],
+    fits: Callable[[Item, Sequence[Item]], bool],
+) -> tuple[Item, ...] | None:
+    """One thing of each kind, one after the other, each where it fits beside those before it; None where they find no places.
+
+    draw: a place for a kind, given the things that stand. fits: whether a thing may stand there beside them."""
     for _ in range(400):
         items: list[Item] = []
-        for i, (shape, colour) in enumerate(kinds):
+        for kind in kinds:
             for _ in range(60):
-                x, y = rng.uniform(*scene.area[0]), rng.uniform(*scene.area[1])
-                if i == 0 and scene.first is not None:
-                    x, y = scene.first(rng, direction, hand, x, y)
-                if i and scene.spot is not None and shape in scene.destinations:
-                    x, y = scene.spot(rng, items[0], x, y)
-                item = Item(shape, colour, float(x), float(y), float(rng.uniform(-scene.turn, scene.turn)), scene.ajar)
-                free = i == 0 or scene.free is None or scene.free(items[0], item, direction)
-                if all(apart(item, other) for other in items) and free:
+                item = draw(kind, items)
+                if fits(item, items):
                     items.append(item)
                     break
             else:
                 break
         if len(items) == len(kinds):
             return tuple(items)
-    raise BadValue(f"{len(kinds)} things do not fit into the scene; expected at most 5. Next: fewer distractors")
+    return None
 
 
 def phrase(scenario: Scenario, wording: str, synonyms: Array | tuple[bool, bool] = (False, False)) -> str:
