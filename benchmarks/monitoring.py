@@ -158,7 +158,9 @@ def cost(console: Console, seconds: float) -> None:
                 controller = Controller()
                 log = OperationsLog(Path(folder) / f"{kind}.jsonl", {"policy": "waves"}, controller)
                 mcap = McapRecorder(Path(folder) / f"{kind}.mcap", {}, controller) if "mcap" in kinds else None
-                metrics = RunMetrics({"policy": "waves"}, controller)
+                metrics = RunMetrics({"policy": "waves"})
+                metrics.watch(controller)
+                metrics.go_on()
                 chosen: dict[str, list[Subscriber]] = {
                     "none": [], "pictures alone": [Looks()], "log": [log], kinds[3]: [metrics],
                     "mcap": [mcap] if mcap else [], "all": [log, metrics, *([mcap] if mcap else [])],

@@ -24,6 +24,7 @@ import time
 import tomllib
 import venv
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,15 +69,14 @@ def main() -> None:
         install(base, wheel, "")
         check_size(base)
         smoke(base, "base", work)
-        made = {"": base}
-        for extra in sorted(wanted, key=lambda e: len(contained(e))):
-            made[extra] = work / f"env-{extra}"
-            clone(
-                made[max((e for e in made if e == "" or e in contained(extra)), key=lambda e: len(contained(e)))],
-                made[extra],
-            )
-            install(made[extra], wheel, extra)
-            smoke(made[extra], extra, work)
+        made: dict[str, Future[Path]] = {"": Future()}
+        made[""].set_result(base)
+        with ThreadPoolExecutor(2) as pool:  # most of the time goes to pip and to one Python process
+            for extra in sorted(wanted, key=lambda e: len(contained(e))):  # so that what it begins with was begun before
+                largest = max((e for e in made if e == "" or e in contained(extra)), key=lambda e: len(contained(e)))
+                made[extra] = pool.submit(alone, extra, made[largest], wheel, work)
+            for env in made.values():
+                env.result()
     for extra in EXTRAS:
         if extra not in wanted:
             print(f"not installed alone: {extra} ({LEFT_OUT.get(extra, 'not asked for')})")
@@ -164,6 +164,15 @@ def check_contents(wheel: Path, sdist: Path) -> None:
         "LICENSE",
         "constraints.txt",
     } <= set(names)
+
+
+def alone(extra: str, largest: Future[Path], wheel: Path, work: Path) -> Path:
+    """The environment of one extra, made from that of the largest one it contains, installed and used."""
+    env = work / f"env-{extra}"
+    clone(largest.result(), env)
+    install(env, wheel, extra)
+    smoke(env, extra, work)
+    return env
 
 
 def clone(source: Path, to: Path) -> None:

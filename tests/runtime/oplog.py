@@ -42,6 +42,7 @@ def ended(
     values = {
         "outcome": "done" if success else "timeout", "success": success, "by": "person", "seconds": 5.0, "mode": "RUN", "words": "",
         "source": "", "timing": {"ticks": 250, "late_ticks": late}, "guards": {"velocity": 3, "jerk": 0}, "failures": 0,
+        "estops": 0,
         "interventions": {"n": 0, "seconds": 0.0}, "confidence": {"n": 20, "mean": 0.75, "min": 0.5},
         "latency": chunks.to_dict(), "took": chunks.to_dict(),
         "actions": actions | {"min": (mean - 1).tolist(), "max": (mean + 1).tolist()},

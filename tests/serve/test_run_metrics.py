@@ -54,7 +54,9 @@ class ByHand(Far):
 
 
 def drive(metrics: RunMetrics, timeout: float = 3.0, *more: Subscriber, policy: Far | None = None) -> None:
-    controller = metrics.controller = Controller(watchdog=0.6)
+    controller = Controller(watchdog=0.6)
+    metrics.watch(controller)
+    metrics.go_on()
     body, safety = MockBody(ROBOT), Safety(ROBOT, guards=(*GUARDS, controller))
     rollout(
         body, Inline(policy or Far()), body.reset(), chunks=ChunkBuffer(), control=Control(ROBOT, safety),
@@ -81,6 +83,8 @@ def values(text: str) -> dict[str, float]:
 def test_what_happened_is_what_is_read() -> None:
     metrics = RunMetrics({"policy": 'mi"ne\n', "robot": "arm7"})
     with scraped(metrics, 0) as address:
+        assert not any(k.endswith("_total") for k in values(read(address)))  # nobody has said yet what to count on from
+        metrics.go_on()
         before = values(read(address))
         assert before["palmar_run_ticks_total"] == 0 and before["palmar_run_mode{mode=RUN}"] == 1
         assert before["palmar_run_guard_changes_total{guard=velocity}"] == 0  # so that its rate exists
@@ -116,7 +120,7 @@ def test_what_happened_is_what_is_read() -> None:
 def test_what_a_person_does_says_nothing_of_the_policy() -> None:
     metrics = RunMetrics()
     drive(metrics, 1.0, policy=ByHand())
-    assert metrics.driven == pytest.approx(1.0, abs=0.05)
+    assert metrics.takeovers.seconds == pytest.approx(1.0, abs=0.05)
     assert sum(metrics.inference.counts) == 0 and metrics.confidence is None
 
 
@@ -137,14 +141,33 @@ def test_an_emergency_stop_is_counted_once() -> None:
     assert v["palmar_run_estops_total"] == 1 and v["palmar_run_estop"] == 1
 
 
+def test_a_stop_is_counted_however_it_comes_about() -> None:
+    """While it holds already, by two buttons, again after a reset, between two runs, and before the first."""
+    first, second = Controller(), Controller()
+    metrics = RunMetrics()
+    metrics.watch(first)
+    first.emergency_stop("handshake")
+    assert metrics.stops == 1
+    first.reset()
+    first.hold("rests")
+    first.emergency_stop("button")
+    first.emergency_stop("collision")
+    assert metrics.stops == 2
+    metrics.watch(first)
+    metrics.watch(second)
+    assert metrics.stops == 2
+    second.emergency_stop("page")
+    assert metrics.stops == 3
+
+
 def test_earlier_runs_are_counted_on(tmp_path: Path) -> None:
-    rows = log_of(tmp_path / "log", [True, False, True], interventions={"n": 1, "seconds": 2.0})
+    rows = log_of(tmp_path / "log", [True, False, True], interventions={"n": 1, "seconds": 2.0}, estops=3)
     write(tmp_path / "log", rows[:-1])  # the last goes on
     metrics = RunMetrics()
     metrics.go_on(read_log(tmp_path / "log").runs)
     metrics.ended("done", True)
     assert metrics.episodes == {"done": 2, "timeout": 1} and metrics.successes == 2
-    assert (metrics.takeovers, metrics.driven) == (2, 4.0)
+    assert (metrics.takeovers.n, metrics.takeovers.seconds, metrics.stops) == (2, 4.0, 6)
 
 
 def test_readers_that_hang_cost_the_loop_nothing_and_make_room_again(monkeypatch: pytest.MonkeyPatch) -> None:

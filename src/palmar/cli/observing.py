@@ -55,7 +55,7 @@ class Observers:
             self.mcap = McapRecorder(c.mcap, run, controller)
         if self.metrics is not None:
             self.metrics.about = about | {"robot": robot.name}
-            self.metrics.controller = controller
+            self.metrics.watch(controller)
             if not self.metrics.went_on:  # the first run of this process
                 self.metrics.go_on(_earlier(c.log, robot.name))
         return tuple(s for s in (self.log, self.mcap, self.metrics) if s is not None)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from palmar.errors import BadValue, need
 from palmar.runtime.loop import Body, Subscriber, Tick
+from palmar.runtime.records.modes import emergency_stops
 from palmar.runtime.records.runs import Run
+from palmar.runtime.records.takeovers import Takeovers
 from palmar.runtime.safety.filter import guard_name
 from palmar.runtime.safety.guards import GUARDS
 from palmar.runtime.supervision.controller import Controller, Mode
@@ -35,14 +37,16 @@ TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 class RunMetrics(Subscriber):
-    """Of all runs of this process. about: labels of `palmar_run_info`. controller: whose mode is told.
+    """Of all runs of this process. about: labels of `palmar_run_info`.
 
-    `ended` counts the episode. `go_on` counts on from earlier runs. begun: one has begun that has not `ended`. went_on: `go_on` was
-    called, which one process does once.
+    `ended` counts the episode. begun: one has begun that has not `ended`. `go_on` says what to count on from; until then no count
+    is told, since one that began at 0 and then jumped would be taken for a restart, and counted twice. went_on: it was called,
+    which one process does once.
     """
 
-    def __init__(self, about: Mapping[str, str] | None = None, controller: Controller | None = None) -> None:
-        self.about, self.controller = dict(about or {}), controller
+    def __init__(self, about: Mapping[str, str] | None = None) -> None:
+        self.about = dict(about or {})
+        self.controller: Controller | None = None
         self.running = self.begun = self.went_on = False
         self.modes: Counter[str] = Counter()
         self.ticks = self.late = self.changed = self.slowed = 0
@@ -53,24 +57,33 @@ class RunMetrics(Subscriber):
         self.confidence: float | None = None
         self.failures = 0
         self.episodes: Counter[str] = Counter()
-        self.successes = self.stops = self.takeovers = 0
-        self.driven = 0.0
-        self._driving = self._pressed = False
+        self.successes = self._stops = 0
+        self.takeovers = Takeovers()
 
-    def go_on(self, before: Iterable[Run]) -> None:
+    def watch(self, controller: Controller) -> None:
+        """Its mode is told and its emergency stops are counted from now on, those that are pressed between two runs too."""
+        if controller is not self.controller:
+            self._stops, self.controller = self.stops, controller
+
+    @property
+    def stops(self) -> int:
+        """Emergency stops."""
+        return self._stops + (0 if self.controller is None else emergency_stops(self.controller))
+
+    def go_on(self, before: Iterable[Run] = ()) -> None:
         """Episodes, successes, interventions and E-STOPs count on from earlier runs of the robot, such as of its operations log:
         what a short run ends with is between two scrapes, and the next run's process still tells it."""
-        self.went_on = True
         for r in (r for r in before if r.ended):
             self.ended(r.outcome, r.success)
-            self.stops += r.mode == Mode.ESTOP.name
-            self.takeovers += r.takeovers
-            self.driven += r.driven
+            self._stops += r.estops
+            self.takeovers.n += r.takeovers
+            self.takeovers.seconds += r.driven
+        self.went_on = True
 
     def on_start(self, obs: Observation, body: Body) -> None:
         self._tick_time = 1.0 / body.embodiment.control_rate
         self._now = obs.time
-        self._driving = self._pressed = False
+        self.takeovers.start(obs.time)
         self.running = self.begun = True
 
     def on_tick(self, tick: Tick) -> None:
@@ -91,15 +104,11 @@ class RunMetrics(Subscriber):
             self.confidence = tick.chunk.confidence
         if tick.failure is not None:
             self.failures += 1
-        person = tick.acting and tick.chunk is not None and tick.chunk.intervention
-        self.takeovers += person and not self._driving
-        self.driven += passed if person else 0.0
-        self._driving = person
-        self.stops += mode is Mode.ESTOP and not self._pressed
-        self._pressed = mode is Mode.ESTOP
+        self.takeovers.add(tick)
 
     def on_end(self, reason: str) -> None:
         self.running = False
+        self.takeovers.end()
 
     def ended(self, outcome: str, success: bool) -> None:
         """An episode is over. outcome: done, timeout, stopped or fault."""
@@ -109,33 +118,39 @@ class RunMetrics(Subscriber):
 
     def collect(self) -> Iterator[Metric]:
         """As prometheus_client's collectors. Read while the loop adds: each number is whole, two may be of different ticks."""
-        from prometheus_client.core import (
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-            InfoMetricFamily,
-        )
+        yield from self._states()
+        if self.went_on:
+            yield from self._counts()
+
+    def _states(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
         yield InfoMetricFamily("palmar_run", "What runs", {k: str(v) for k, v in self.about.items()})
         yield GaugeMetricFamily("palmar_run_active", "1 while the loop runs", float(self.running))
         now = (Mode.RUN if self.controller is None else self.controller.mode).name
         mode = GaugeMetricFamily("palmar_run_mode", "1 for the mode of the controller", labels=["mode"])
-        spent = CounterMetricFamily("palmar_run_mode_seconds", "Time in each mode", labels=["mode"])
         for m in Mode:
             mode.add_metric([m.name], float(m.name == now))
-            spent.add_metric([m.name], float(self.modes[m.name]))
-        yield from (mode, spent)
+        yield mode
         yield GaugeMetricFamily("palmar_run_estop", "1 while the E-STOP holds the robot", float(now == Mode.ESTOP.name))
+        if self.confidence is not None:
+            yield GaugeMetricFamily("palmar_run_confidence", "Of the newest chunk, 0 to 1", float(self.confidence))
+
+    def _counts(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
         for name, words, value in (
             ("ticks", "Turns of the control loop", self.ticks), ("late_ticks", f"Ticks over {SLACK:g} s late", self.late),
             ("slowed_ticks", "Ticks in which a chunk was followed below its own speed", self.slowed),
             ("changed_commands", "Commands that a guard changed", self.changed),
             ("policy_failures", "Times the policy raised", self.failures), ("estops", "Emergency stops", self.stops),
-            ("interventions", "Times a person took over", self.takeovers),
-            ("intervention_seconds", "Time that a person drove", self.driven), ("successes", "Runs that succeeded", self.successes),
+            ("interventions", "Times a person took over", self.takeovers.n),
+            ("intervention_seconds", "Time that a person drove", self.takeovers.seconds),
+            ("successes", "Runs that succeeded", self.successes),
         ):  # fmt: skip
             yield CounterMetricFamily(f"palmar_run_{name}", words, float(value))
         for name, words, label, counts in (
+            ("mode_seconds", "Time in each mode", "mode", {m.name: self.modes[m.name] for m in Mode}),
             ("guard_changes", "Commands that each guard changed", "guard", self.guards),
             ("episodes", "Runs that ended, by outcome", "outcome", self.episodes),
         ):
@@ -143,8 +158,6 @@ class RunMetrics(Subscriber):
             for key, n in tuple(counts.items()):
                 family.add_metric([key], float(n))
             yield family
-        if self.confidence is not None:
-            yield GaugeMetricFamily("palmar_run_confidence", "Of the newest chunk, 0 to 1", float(self.confidence))
         for name, words, b in (
             ("tick_seconds", "Work of a tick", self.work), ("tick_late_seconds", "How late a tick began", self.lateness),
             ("inference_seconds", "From the question to the policy to its chunk", self.inference),

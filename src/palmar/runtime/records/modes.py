@@ -39,3 +39,11 @@ class Modes:
             known = self.controller.source or ("" if fault is None else fault.guard) or self.source
             self.source = "" if mode is Mode.RUN else known or mode.name.lower()
             yield Change(mode, words, self.source, None if mode is Mode.RUN else fault)
+
+
+def emergency_stops(controller: Controller) -> int:
+    """How often it went into ESTOP; one that two things ask for is one. May be read from any thread."""
+    modes = [mode for _, mode, _ in tuple(controller.history)]
+    return sum(
+        mode is Mode.ESTOP and before is not Mode.ESTOP for before, mode in zip([Mode.RUN, *modes], modes, strict=False)
+    )

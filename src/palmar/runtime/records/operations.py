@@ -29,7 +29,8 @@ from palmar.runtime.deploy import Report
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.records.background import PATIENCE, Background
 from palmar.runtime.records.durations import Durations
-from palmar.runtime.records.modes import Modes
+from palmar.runtime.records.modes import Modes, emergency_stops
+from palmar.runtime.records.takeovers import Takeovers
 from palmar.runtime.supervision.controller import Controller
 from palmar.types import Array, Observation, Reason
 
@@ -82,8 +83,9 @@ class OperationsLog(Subscriber):
         robot = body.embodiment
         self.begun, self._start, self._now = True, obs.time, obs.time
         self._modes = Modes(self.controller)
-        self._stopping = self._driven = False
-        self._since, self._driven_for, self._takeovers = 0.0, 0.0, 0
+        self._stopping, self._takeovers = False, Takeovers()
+        self._takeovers.start(obs.time)
+        self._estops = self._pressed()
         self._failing, self._failures = "", 0
         self._ticks = 0
         self._guards: Counter[str] = Counter()
@@ -103,9 +105,10 @@ class OperationsLog(Subscriber):
         self._now = tick.time
         self._ticks += 1
         self._took.add(tick.took)
-        person = tick.chunk is not None and tick.chunk.intervention and tick.acting
+        if self._takeovers.add(tick):
+            self._taken()
         if self._action is not None:
-            if tick.acting and tick.held is None and not person:
+            if tick.acting and tick.held is None and not self._takeovers.driving:
                 self._actions.add(self._action)
             self._action = None
         if tick.verdict.reasons:
@@ -125,13 +128,11 @@ class OperationsLog(Subscriber):
             fault = tick.verdict.fault
             self._add("fault", source=fault.guard, words=str(fault), reason=reason_values(fault))
         self._stopping = tick.verdict.stop
-        if person != self._driven:
-            self._taken(person)
         self._changes(tick)
 
     def on_end(self, reason: str) -> None:
-        if self._driven:
-            self._taken(False)
+        if self._takeovers.end():
+            self._taken()
         self._changes(None)
         self._add("judging")
 
@@ -155,22 +156,24 @@ class OperationsLog(Subscriber):
 
     def _end(self, **values: Any) -> None:
         self._over = True
+        self._takeovers.end()
         seen = np.array(self._confidence)
         confidence = {"n": len(seen), "mean": float(seen.mean()), "min": float(seen.min())} if len(seen) else None
         self._add(
             "ended", **values, source=self._modes.source, failures=self._failures,
-            interventions={"n": self._takeovers, "seconds": self._driven_for}, confidence=confidence,
+            interventions={"n": self._takeovers.n, "seconds": self._takeovers.seconds}, confidence=confidence,
+            estops=self._pressed() - self._estops,
             latency=self._latency.to_dict(), took=self._took.to_dict(), actions=self._actions.to_dict(),
         )  # fmt: skip
 
-    def _taken(self, person: bool) -> None:
-        self._driven = person
-        if person:
-            self._since, self._takeovers = self._now, self._takeovers + 1
+    def _pressed(self) -> int:
+        return 0 if self.controller is None else emergency_stops(self.controller)
+
+    def _taken(self) -> None:
+        if self._takeovers.driving:
             self._add("intervention", what="began")
         else:
-            self._driven_for += self._now - self._since
-            self._add("intervention", what="ended", seconds=self._now - self._since)
+            self._add("intervention", what="ended", seconds=self._now - self._takeovers.began)
 
     def _changes(self, tick: Tick | None) -> None:
         for c in self._modes.changes(tick):

@@ -65,6 +65,7 @@ class Run:
     actions: Actions | None = None
     takeovers: int = 0
     driven: float = 0.0
+    estops: int = 0
     failures: int = 0
 
     @property
@@ -144,7 +145,7 @@ def _ended(run: Run, row: Mapping[str, Any]) -> Run:
         guards={str(k): int(n) for k, n in row["guards"].items()},
         latency=Durations.from_dict(row["latency"]), took=Durations.from_dict(row["took"]),
         confidence=None if sure is None else float(sure["mean"]), actions=_actions(row["actions"]), takeovers=int(hands["n"]),
-        driven=float(hands["seconds"]), failures=int(row["failures"]),
+        driven=float(hands["seconds"]), estops=int(row["estops"]), failures=int(row["failures"]),
     )  # fmt: skip
 
 
