@@ -94,6 +94,13 @@ def fitted(
     model = read_config(begin)[0] if isinstance(begin, str | Path) else begin
     recipe = Recipe("real" if real else "all", (Stage(data=mixture),))
     request = TrainRequest(
-        model, data, config, recipe, embodiment="arm7", init=init, new_normalizer=refit, paraphrases=paraphrases
+        model,
+        data,
+        config,
+        recipe,
+        embodiment="arm7",
+        init=init,
+        normalizer="new" if refit else "check",
+        paraphrases=paraphrases,
     )
     return train(request, where, resume=True)

@@ -13,6 +13,10 @@ Split = Literal["seen", "layout", "pair", "wording"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 """What is new in an evaluation's scenes: nothing, the table, the pair of colour and object, the sentence."""
 
+Scale = Literal["check", "keep", "new"]
+"""Normalisers of a training that goes on from a checkpoint: the checkpoint's, where the data are of their scale; the checkpoint's
+in any case; fitted to the data anew."""
+
 GRADES = ("twin", "near", "far", "other")
 """Kinds of realities, stand-ins for the real robot: GRADE:SEED is one (`palmar.sim.reality`)."""
 WHERE = {

@@ -158,10 +158,15 @@ def test_data_of_another_scale_are_refused_by_init_unless_the_normaliser_is_fitt
     other = Squares(200)
     other.actions = scale * other.actions + np.float32(offset)
     few = dataclasses.replace(SMALL, steps=1, lr=1e-9)
-    with pytest.raises(BadValue, match=rf"another scale than checkpoint.*action: dx.*{said}.*Next: .*--new-normalizer"):
+    with pytest.raises(
+        BadValue, match=rf"another scale than checkpoint.*action: dx.*{said}.*Next: .*--normalizer keep"
+    ):
         train(palmar_nano(), other, tmp_path / "b", few, init=first, progress=False)
     assert not (tmp_path / "b").exists()
-    anew = train(palmar_nano(), other, tmp_path / "b", few, init=first, new_normalizer=True, progress=False)
+    as_it_is = train(palmar_nano(), other, tmp_path / "k", few, init=first, normalizer="keep", progress=False)
+    kept, was = (checkpoint.load(c).normalizers["action"].to_dict() for c in (as_it_is, first))
+    assert kept == was
+    anew = train(palmar_nano(), other, tmp_path / "b", few, init=first, normalizer="new", progress=False)
     of_new, of_old = (checkpoint.load(c).normalizers["action"] for c in (anew, first))
     np.testing.assert_allclose(of_new.scale[:2], scale * of_old.scale[:2], rtol=1e-3)
     with pytest.raises(BadValue, match=r"data\.0\.actions"):  # and a run goes on with the data that it began with

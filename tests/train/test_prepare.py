@@ -37,8 +37,8 @@ def test_a_training_is_two_calls_with_one_value_each(demos, tmp_path):
     assert request.recipe.stages[0].data.sources == (2.0,) and request.config.horizon == 16
     out = train(request, settings.out, progress=False)
     assert checkpoint.read_interface(out).embodiment == "arm7"
-    again = prepare(replace(settings, preset=None, init=str(out), new_normalizer=True))
-    assert again.model == request.model and again.new_normalizer and Path(again.init) == out
+    again = prepare(replace(settings, preset=None, init=str(out), normalizer="new"))
+    assert again.model == request.model and again.normalizer == "new" and Path(again.init) == out
     assert prepare(replace(settings, steps=None)).config.minutes == 40.0
 
 
@@ -97,7 +97,7 @@ def test_the_command_has_these_options_and_what_is_shown_beside():
         ({"data": ()}, "--data names no folder"),
         ({"data": (Path("act-tiny"),)}, "is a preset, and --data took it for a folder"),
         ({"init": "a", "pretrained": Path("b")}, "both say where to begin"),
-        ({"new_normalizer": True}, "goes with --init"),
+        ({"normalizer": "new"}, "goes with --init"),
         ({"weights": (1.0, 2.0)}, "2 numbers for 1 data sets"),
     ],
 )
@@ -111,7 +111,7 @@ def test_options_that_contradict_each_other_are_told_first(changes, message):
 def test_a_request_that_cannot_be_is_refused_where_it_is_made():
     for more, message in (
         ({}, "without data"), ({"init": "a", "pretrained": "b"}, "both say where to begin"),
-        ({"new_normalizer": True}, "without init"), ({"dt": 0.0}, "dt is 0.0"),
+        ({"normalizer": "keep"}, "without init"), ({"dt": 0.0}, "dt is 0.0"),
     ):  # fmt: skip
         with pytest.raises(BadValue, match=message):
             TrainRequest(None, [] if not more else [object()], None, **more)

@@ -228,7 +228,8 @@ def _train(out: Path, data: list[Path], config: TrainConfig, init: Path | None, 
 
     sets = [Dataset(d) for d in data]
     request = TrainRequest(
-        palmar_tiny(), sets, config, embodiment=sets[0].robot_type or "", init=init, new_normalizer=refit, paraphrases=paraphrases
+        palmar_tiny(), sets, config, embodiment=sets[0].robot_type or "", init=init,
+        normalizer="new" if refit else "check", paraphrases=paraphrases,
     )  # fmt: skip
     return train(request, out)
 

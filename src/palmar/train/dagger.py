@@ -106,7 +106,7 @@ def dagger(
         config = replace(request.config, seed=request.config.seed + SEEDS_APART * i)
         this = replace(request, data=tuple(sets), config=config)
         if i > 0 and not plan.scratch:
-            this = replace(this, init=done[-1].checkpoint, new_normalizer=plan.refit, pretrained=None)
+            this = replace(this, init=done[-1].checkpoint, normalizer="new" if plan.refit else "check", pretrained=None)
         train(this, where, resume=True, progress=progress)
         done.append(Round(i, where, folder, beta, sum(len(s) for s in sets)))
         if watch is not None:

@@ -104,12 +104,15 @@ class Job:
             took = begin_from(model, request.pretrained)
             notes += [f"published weights: {', '.join(took)}; the rest begins anew"] if took else []
         kept = {} if init is None else start_from(model, init, texts)
-        if request.new_normalizer:
-            notes.append(f"the normaliser of '{init}' is not kept: it is fitted to these data anew (--new-normalizer)")
-        used = {} if request.new_normalizer else kept
-        robots_data = [robot_data_of("", feed, model, used, str(init))]
+        if request.normalizer == "new":
+            notes.append(f"the normaliser of '{init}' is not kept: it is fitted to these data anew (--normalizer new)")
+        used = {} if request.normalizer == "new" else kept
+        strangely_scaled: list[str] | None = [] if request.normalizer == "keep" else None
+        robots_data = [robot_data_of("", feed, model, used, str(init), strangely_scaled)]
         for robot, more in others.items():
-            robots_data.append(robot_data_of(robot, feed_of(more), model.as_robot(robot), used, str(init)))
+            theirs = model.as_robot(robot)
+            robots_data.append(robot_data_of(robot, feed_of(more), theirs, used, str(init), strangely_scaled))
+        notes += [f"the normaliser of '{init}' is kept (--normalizer keep): {text}" for text in strangely_scaled or ()]
         for robot_data in robots_data:
             if not used.keys() & named(robot_data).keys():  # a head that is new, or one whose numbers are
                 robot_data.view(model).fit(robot_data.feed.moves, robot_data.action)

@@ -230,7 +230,7 @@ def normalised(data: Any, checkpoint: Side) -> Iterator[Check]:
             f"data set ↔ checkpoint: {what} normaliser",
             not wrong,
             wrong or f"{share:.1f} % of the values of a channel are beyond {FAR:g} σ at most",
-            "another scale or unit: convert the data, or --init with --new-normalizer, or train from scratch",
+            "another scale or unit: convert the data, or --init with --normalizer new, or train from scratch",
         )
 
 

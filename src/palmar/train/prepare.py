@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from palmar.choices import Scale
 from palmar.errors import BadValue, UnknownName
 from palmar.ranges import BATCH, COUNT, MINUTES, PATIENCE, RATE, TEMPERATURE, Range, Seed
 
@@ -81,8 +82,9 @@ class TrainSettings:
     """Cut the weights over the processes of torchrun, instead of keeping all of them in each: for models that do not fit."""
     init: str | None = None
     """Start from the weights of this checkpoint (a folder, or "shipped"); its normalisers are kept."""
-    new_normalizer: bool = False
-    """With --init: fit the normalisers to the data anew, where their scale is another."""
+    normalizer: Scale = "check"
+    """With --init: check keeps the checkpoint's normalisers and refuses data of another scale; keep keeps them even so, such as for
+    data that wander further; new fits them to the data, after which the weights have to learn what a number means."""
     pretrained: Path | None = None
     """Start from published weights of a vision-language model (a local folder of `transformers`, or of OpenVLA), or from
     what fits of a palmar checkpoint for another robot (a folder, or "shipped"); the rest begins anew."""
@@ -132,7 +134,7 @@ def prepare(settings: TrainSettings, say: Say = lambda text: None) -> TrainReque
         plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
     request = TrainRequest(
         model, sets, config, plan, web, others, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init,
-        new_normalizer=settings.new_normalizer, pretrained=_pretrained(settings.pretrained),
+        normalizer=settings.normalizer, pretrained=_pretrained(settings.pretrained),
     )  # fmt: skip
     if not settings.frozen_features:
         return request
@@ -162,8 +164,10 @@ def checked(settings: TrainSettings) -> tuple[Recipe, Path | None]:
     init = None if settings.init is None else shipped() if settings.init == "shipped" else Path(settings.init)
     if settings.pretrained is not None and init is not None:
         raise BadValue("--init and --pretrained both say where to begin. Next: one of them")
-    if settings.new_normalizer and init is None:
-        raise BadValue("--new-normalizer goes with --init: from scratch, normalisers are new. Next: leave it out")
+    if settings.normalizer != "check" and init is None:
+        raise BadValue(
+            f"--normalizer {settings.normalizer} goes with --init: from scratch, normalisers are new. Next: leave it out"
+        )
     check_data(settings)
     return plan, init
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from palmar.choices import Scale
 from palmar.data.language import Paraphrases
-from palmar.errors import BadValue
+from palmar.errors import BadValue, check_names
 from palmar.models.base import ModelConfig
 from palmar.train.feed import Source
 from palmar.train.losses import Objective, own_loss
@@ -28,7 +29,8 @@ class TrainRequest:
     that share the model, by their names in it (`VLAConfig.robots`). objective: what to minimise (`train.distill`);
     one that has `bound` is given the action normaliser of the run. dt:
     seconds an action lasts; 1 / fps of the data when not given. embodiment: name of the robot. paraphrases: instruction →
-    other wordings to train on. init: checkpoint to start from; its normalisation is kept, unless new_normalizer.
+    other wordings to train on. init: checkpoint to start from; its normalisers
+    are kept as `normalizer` says.
     pretrained: folder of published weights for a model that stands on a vision-language model (`adapters.pretrained`), or of a
     palmar checkpoint for another robot, of which what fits is taken (`models.transplant`).
 
@@ -46,7 +48,7 @@ class TrainRequest:
     embodiment: str = ""
     paraphrases: Paraphrases | None = None
     init: str | Path | None = None
-    new_normalizer: bool = False
+    normalizer: Scale = "check"
     pretrained: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -59,9 +61,10 @@ class TrainRequest:
                 f"init is '{self.init}' and pretrained '{self.pretrained}': both say where to begin. Next: --init or "
                 "--pretrained"
             )
-        if self.new_normalizer and self.init is None:
+        check_names("normalizer", [self.normalizer], get_args(Scale))
+        if self.normalizer != "check" and self.init is None:
             raise BadValue(
-                "new_normalizer without init: a run from scratch fits its normaliser anyway. Next: leave it out"
+                f"normalizer is '{self.normalizer}' without init: a run from scratch fits its own. Next: leave it out"
             )
         if self.dt is not None and not self.dt > 0:
             raise BadValue(f"dt is {self.dt}; expected seconds > 0. Next: 1 / fps of the data")

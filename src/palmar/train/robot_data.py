@@ -65,12 +65,18 @@ def named(robot_data: RobotData) -> dict[str, Normalizer]:
 
 
 def robot_data_of(
-    robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer], begun_from: str = ""
+    robot: str,
+    feed: Feed,
+    view: Model,
+    kept: Mapping[str, Normalizer],
+    begun_from: str = "",
+    misfits: list[str] | None = None,
 ) -> RobotData:
-    """With the normalisers of the checkpoint `begun_from` where `kept` holds them.
+    """With the normalisers of the checkpoint `begun_from` where `kept` holds them. misfits: takes what says that data are of
+    another scale than one of them.
 
     Raises `BadValue` when the data are not what the robot's interface says (names in their order, picture sizes, rate), and
-    when they are of another scale than a normaliser that is kept.
+    without `misfits` when they are of another scale.
     """
     wanted, fps = view.interface, float(getattr(feed.sets[0], "fps", 0.0))
     ours = feed.interface(wanted.horizon, wanted.dt)
@@ -96,10 +102,13 @@ def robot_data_of(
     ):
         chosen[name] = kept.get(name, mine_fitted)
         if name in kept and (wrong := misfit(names, kept[name].offset, kept[name].scale, values)):
+            if misfits is not None:
+                misfits.append(f"{name}: {wrong}")
+                continue
             raise BadValue(
                 f"the data are of another scale than checkpoint '{begun_from}' was trained on, whose normaliser is kept: "
-                f"{name}: {wrong}. Next: convert the data where their units differ; where they do not, --new-normalizer "
-                "(new_normalizer=True) fits the normaliser to these data"
+                f"{name}: {wrong}. Next: convert the data where their units differ; where they do not, --normalizer keep for data "
+                "that wander further, or --normalizer new to fit it to these data"
             )
     state, action = chosen.values()
     return RobotData(robot, feed, state, action, importance)

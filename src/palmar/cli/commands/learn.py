@@ -106,7 +106,7 @@ class Train(TrainSettings):
         for n in (
             "preset", "recipe", "minutes", "image_size", "horizon", "validation", "temperature", "weights", "web", "web_share",
             "others", "good_only", "freeze", "frozen_features", "accumulate", "patience", "device", "shard", "init",
-            "new_normalizer", "pretrained", "resume", "track",
+            "normalizer", "pretrained", "resume", "track",
         )
     }  # fmt: skip
 
