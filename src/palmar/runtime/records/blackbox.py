@@ -88,7 +88,8 @@ class BlackBox(Subscriber):
 @dataclass(frozen=True)
 class Record:
     """A tick as it was recorded. state: float[S]. target, command: float64[N]. halted: as of `filter.State`. guards: names of the
-    guards that changed the command; words: what they said."""
+    guards that changed the command; words: what they said. confidence: of the chunk that was followed, nan where it says none.
+    failure: what the policy raised since the tick before, "" for nothing."""
 
     index: int
     time: float
@@ -100,6 +101,8 @@ class Record:
     halted: str
     guards: tuple[str, ...]
     words: tuple[str, ...]
+    confidence: float
+    failure: str
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,7 @@ def _read_tick(value: Any) -> Record:
         _array(value["state"]).astype(np.float64 if value["dtype"] == "float64" else np.float32),
         _array(value["target"]), _array(value["command"]), bool(value["stop"]), str(value["halted"]),
         tuple(str(r["guard"]) for r in reasons), tuple(str(r["words"]) for r in reasons),
+        float("nan") if value["confidence"] is None else _number(value["confidence"]), str(value["failure"]),
     )  # fmt: skip
 
 
