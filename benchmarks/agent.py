@@ -172,14 +172,9 @@ def right_plan(told: LongInstruction, request: PlanRequest) -> Any:
     open_places = [t.name for t in request.scene.fixed if not request.scene.lying_on(t.name)]
     steps = []
     for goal in told.goals:
-        here = request.scene.find(goal.target)
-        place = goal.goal or (
-            here.on
-            if here is not None and here.on
-            else open_places.pop(0)
-            if goal.task == "place" and open_places
-            else ""
-        )
+        here, place = request.scene.find(goal.target), goal.goal
+        if goal.task == "place" and not place:  # on any: where it lies already, or one that is free
+            place = here.on if here is not None and here.on else open_places.pop(0) if open_places else ""
         steps.append(Skill(SKILL_OF[goal.task], goal.target, place, goal.direction))
     left = between(remaining(steps, request), request.scene)
     if request.tried and not request.tried[-1].done and request.tried[-1].seconds and left:

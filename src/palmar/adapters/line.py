@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 LARGEST = 64 * 2**20  # bytes of a reply
+RETRY = 0.1  # seconds between two tries to connect
 SHOWN = 300  # characters of a server's error message
 
 
@@ -113,7 +114,7 @@ class Line:
                 # an SSLError here is one of threads (`serve.reach.tls_context`): what TLS refuses is raised as it is
                 begins = isinstance(e, ConnectionRefusedError) or isinstance(e.__cause__, ssl.SSLError)
                 if begins and time.monotonic() < until:
-                    time.sleep(min(0.5, self.wait / 4))
+                    time.sleep(RETRY)
                     continue
                 raise PolicyUnreachable(
                     f"no policy server at {self.address} ({type(e).__name__}: {e}). Next: {self._advice(e)}"
