@@ -217,14 +217,19 @@ def test_every_conversation_is_kept_and_read_again(tmp_path):
 
 
 class Checked:
-    def __init__(self, *reached):
-        self._reached = list(reached)
+    """over: it ends by itself. done: who is asked says so."""
+
+    def __init__(self, over, done):
+        self._over, self._done = over, done
 
     def begin(self, skill):
         self.skill = skill
 
-    def reached(self):
-        return self._reached.pop(0) if len(self._reached) > 1 else self._reached[0]
+    def over(self, obs, chunk):
+        return self._over
+
+    def done(self, outcome):
+        return self._done
 
     def left(self):
         return 0.04
@@ -259,18 +264,22 @@ def test_a_result_is_what_the_check_saw_and_what_the_guards_changed():
     chunk = ActionChunk(np.zeros((1, 1), np.float32), 0.1, 0.0, confidence=0.3)
     obs, still = Observation({}, np.zeros(1, np.float32)), np.zeros(1)
     tick = Tick(0, 0.5, obs, still, Verdict(still, reasons), chunk=chunk, new_chunk=True)
-    result = performer(Checked(True), ticks=[tick, tick]).perform(PUSH)
+    result = performer(Checked(True, True), ticks=[tick, tick]).perform(PUSH)
     assert result.status == "done" and len(result.clipped) == 8 and result.confidence == pytest.approx(0.3)
-    result = performer(Checked(False)).perform(PUSH)
-    assert (result.status, result.left) == ("stalled", 0.04)
-    assert performer(Checked(None), "done").perform(PUSH).status == "done"
-    assert performer(Checked(False), "stopped").perform(PUSH).status == "stopped"
-    result = performer(Checked(False), error=RobotFault("stale sensor")).perform(PUSH)
+    result = performer(Checked(False, False)).perform(PUSH)
+    assert (result.status, result.left, result.said) == ("stalled", 0.04, "")
+    assert performer(Checked(False, True)).perform(PUSH).status == "done"  # out of time, and done all the same
+    result = performer(Checked(True, False)).perform(PUSH)
+    assert result.status == "stalled" and "the policy said that it was done, and it was not" in str(result)
+    result = performer(Checked(True, None)).perform(PUSH)
+    assert result.status == "stopped" and "nobody says" in str(result)
+    assert performer(Checked(False, True), "stopped").perform(PUSH).status == "stopped"
+    result = performer(Checked(False, True), error=RobotFault("stale sensor")).perform(PUSH)
     assert result.status == "fault" and "stale sensor" in result.said
 
 
 def test_what_cannot_begin_is_not_tried():
-    hands = performer(Checked(True))
+    hands = performer(Checked(True, True))
     assert hands.perform(Skill("grasp", object="banana")).status == "no such object"
     assert hands.perform(Skill("push", object="blue plate", direction="left")).status == "not possible"
     assert hands.perform(Skill("ask", question="Which?")).status == "not answered"

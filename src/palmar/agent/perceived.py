@@ -13,7 +13,7 @@ import numpy as np
 
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.errors import BadValue
-from palmar.lab.grounding import peak
+from palmar.lab.heatmaps import peak
 from palmar.sim.things import COLOURS, SHAPES
 from palmar.types import Observation, Policy
 

@@ -27,8 +27,13 @@ class SuccessCheck(Protocol):
         """A skill begins."""
         ...
 
-    def reached(self) -> bool | None:
-        """Whether it is done now; None where this cannot be told while it goes on."""
+    def over(self, obs: Observation, chunk: ActionChunk | None) -> bool:
+        """Whether the skill should end now: asked at every policy step, while the robot moves."""
+        ...
+
+    def done(self, outcome: Outcome) -> bool | None:
+        """Whether it was done: asked once, when it has ended and the robot rests; None where nobody says, and nothing moves any
+        more. Not asked after a fault or a stop."""
         ...
 
     def left(self) -> float:
@@ -78,7 +83,7 @@ class Performer:
             self.check.begin(skill)
 
         def until(obs: Observation, chunk: ActionChunk | None) -> bool:
-            return self.check.reached() is True if scripted is None else scripted.reached(obs)
+            return self.check.over(obs, chunk) if scripted is None else scripted.reached(obs)
 
         status: Status = "stalled"
         said, seconds = "", 0.0
@@ -87,13 +92,17 @@ class Performer:
         except RobotFault as error:
             status, said, seconds = "fault", str(error), watch.seconds
         else:
-            seconds = outcome.duration
-            if outcome.reason == "stopped":
-                status = "stopped"
-            elif outcome.reason == "done" or (scripted is None and self.check.reached()):
-                status = "done"
+            seconds, ended = outcome.duration, outcome.reason == "done"
             if outcome.error is not None:
                 said = f"the policy failed {outcome.failures} times: {outcome.error}"
+            if outcome.reason == "stopped":
+                status = "stopped"
+            elif (done := ended if scripted is not None else self.check.done(outcome)) is None:
+                status, said = "stopped", "nobody says whether it was done"
+            elif done:
+                status = "done"
+            elif ended:
+                said = said or "the policy said that it was done, and it was not"
         left = self.check.left() if scripted is None else float("nan")
         return SkillResult(skill, status, seconds, watch.clipped, left, watch.confidence, said)
 

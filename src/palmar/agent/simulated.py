@@ -23,7 +23,7 @@ from palmar.sim.tasks.pick import is_lifted
 from palmar.sim.tasks.place import lies_on
 from palmar.sim.tasks.push import DIRECTIONS, is_beyond
 from palmar.sim.world import World
-from palmar.types import Policy
+from palmar.types import ActionChunk, Observation, Policy
 
 TASK_OF = {"move_to": "reach", "grasp": "pick", "place_on": "place", "push": "push", "open": "open"}
 SKILL_OF = {task: skill for skill, task in TASK_OF.items()}
@@ -67,8 +67,11 @@ class TruthCheck:
     def begin(self, skill: Skill) -> None:
         self.world.ask(scenario_of_goal(self.world.scenario, goal_of(skill), skill.instruction))
 
-    def reached(self) -> bool:
+    def over(self, obs: Observation, chunk: ActionChunk | None) -> bool:
         return self.world.success()
+
+    def done(self, outcome: Outcome) -> bool:
+        return outcome.reason == "done" or self.world.success()
 
     def left(self) -> float:
         world, scenario = self.world, self.world.scenario

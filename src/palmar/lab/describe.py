@@ -11,7 +11,8 @@ import numpy as np
 
 from palmar.errors import BadValue
 from palmar.eval.stats import Rate
-from palmar.lab.grounding import Box, GroundingConfig, check_heatmap, heatmap, laid
+from palmar.lab.grounding import Box, GroundingConfig, check_heatmap, laid
+from palmar.lab.heatmaps import heatmap
 from palmar.lab.worlds import Loaded
 from palmar.policy import Policy, check_policy
 from palmar.ranges import Processes

@@ -17,6 +17,7 @@ import numpy as np
 from palmar.choices import SPLITS, Split
 from palmar.errors import BadValue, check_names
 from palmar.eval.stats import Rate
+from palmar.lab.heatmaps import heatmap, peak
 from palmar.lab.worlds import Loaded
 from palmar.policy import Policy, check_policy, load_policy
 from palmar.ranges import Processes
@@ -30,7 +31,7 @@ from palmar.sim.reality import check_world
 from palmar.sim.scenario import TEST_SEED, check_seed, phrase
 from palmar.sim.things import SHAPES
 from palmar.sim.world import World
-from palmar.types import ActionChunk, Array, Observation
+from palmar.types import Observation
 
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in 0 … 1 of the image."""
@@ -162,23 +163,6 @@ def check_heatmap(config: GroundingConfig) -> None:
     seen = Observation(dark, np.zeros(len(face.state_names), np.float32), "reach the red cube")
     policy.reset()
     heatmap(policy.act(seen), config.camera)
-
-
-def heatmap(chunk: ActionChunk, camera: str) -> Array:
-    """float32[h, w]: where in a camera's picture the policy looks for its target."""
-    heat = (chunk.attention or {}).get(f"{camera}.target")
-    if heat is None:
-        have = ", ".join(chunk.attention or {}) or "none"
-        raise BadValue(f"the policy shows no heatmap '{camera}.target' (it shows: {have}). Next: a `palmar` preset")
-    return heat
-
-
-def peak(chunk: ActionChunk, camera: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """(u, v) of the target heatmap's largest cell, and the size of a cell, both in 0 … 1 of the image."""
-    heat = heatmap(chunk, camera)
-    height, width = heat.shape
-    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    return ((float(column) + 0.5) / width, (float(row) + 0.5) / height), (1 / width, 1 / height)
 
 
 def boxes(world: World, camera: Camera) -> dict[int, Box]:
