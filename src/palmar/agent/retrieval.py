@@ -23,7 +23,7 @@ import numpy as np
 from palmar.agent.kept import IndexedFile, KeptPassages, kept_file, key, load, said, save
 from palmar.agent.meaning import Embed, sentence_vectors
 from palmar.agent.passages import Passage, passages_of
-from palmar.agent.readable import readable_with_digest
+from palmar.agent.readable import MARKDOWN, readable_with_digest
 from palmar.agent.sources import Unread, files_under
 from palmar.agent.words import WordIndex
 from palmar.data.progress import counting
@@ -32,6 +32,7 @@ from palmar.types import Array
 
 BATCH = 16  # texts that are compared at once
 PATIENCE = 2.0  # s of work from which progress is shown
+OPENING = 0.4  # how much what a page says of itself at its beginning counts beside the passage
 WORDS, HALF = 0.45, 15.0  # what shared words can add to a cosine, and the BM25 score that adds half of it
 
 
@@ -85,6 +86,7 @@ class Index:
         self._embed = embed
         self._words = WordIndex(())
         self._vectors: Array | None = None
+        self._openings = np.zeros(0, int)
         self._kept = {path: self._load(path) for path in self.paths}
         self.refresh()
 
@@ -139,11 +141,15 @@ class Index:
         return self._words.scores(question)
 
     def meaning_scores(self, question: str) -> Array | None:
-        """float32[N], cosines of the question with every passage; None without an encoder."""
+        """float32[N], of every passage its cosine with the question, and `OPENING` times that of the beginning of its page, which
+        says what the page is about (of a file that is no page, its own again); None without an encoder."""
         if self._embed is None or self._vectors is None:
             return None
         asked = self._vectors_of([question])
-        return None if asked is None else np.asarray(self._vectors @ asked[0], np.float32)
+        if asked is None:
+            return None
+        cosines = self._vectors @ asked[0]
+        return np.asarray(cosines + OPENING * cosines[self._openings], np.float32)
 
     def _vectors_of(self, texts: Sequence[str]) -> Array | None:
         """None, from now on, where the encoder is not installed or not as it ought to be."""
@@ -209,6 +215,12 @@ class Index:
     def _put_together(self) -> None:
         self.passages = tuple(p for kept in self._kept.values() for f in kept.files.values() for p in f.passages)
         self._words = WordIndex([said(p) for p in self.passages])
+        first: dict[str, int] = {}
+        for i, p in enumerate(self.passages):
+            first.setdefault(p.path, i)
+        self._openings = np.array(
+            [first[p.path] if p.path.lower().endswith(MARKDOWN) else i for i, p in enumerate(self.passages)], int
+        )
         vectors = {k: v for kept in self._kept.values() for k, v in kept.vectors.items()}
         rows = [vectors.get(key(p)) for p in self.passages]
         whole = [r for r in rows if r is not None]
