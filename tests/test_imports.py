@@ -169,6 +169,19 @@ def test_what_learns_from_recorded_data_needs_no_simulator():
     check_imported_without(["mujoco"], [f"palmar.{m}" for m in modules])
 
 
+def test_an_agent_on_a_robot_needs_neither_torch_nor_a_simulator():
+    """Where the policy is on a server, and the person says what lies on the table or its grounded heads do."""
+    modules = (
+        "agent.on_body",
+        "agent.perceived",
+        "agent.rules",
+        "agent.carry_out",
+        "cli.agent_body",
+        "cli.commands.agent",
+    )
+    check_imported_without(HEAVY, [f"palmar.{m}" for m in modules])
+
+
 def loaded(code: str) -> set[str]:
     """The packages from elsewhere that a fresh process imports for this code, by the names they are imported under."""
     program = f"""

@@ -87,6 +87,16 @@ def say(template: str, *values: object) -> None:
     rich.get_console().print(message, soft_wrap=True)
 
 
+def asked_line(prompt: str) -> str:
+    """The line that a person types at the terminal after a prompt, which is shown where `say` writes: with `--json` not among the
+    figures. Raises EOFError where the terminal is gone."""
+    console = rich.get_console()
+    if not console.stderr:
+        return input(prompt)
+    console.print(prompt, end="", soft_wrap=True, markup=False, highlight=False)
+    return input("")
+
+
 def warn(template: str, *values: object) -> None:
     """A message on standard error: something is not as it ought to be, and the work goes on."""
     Screen(stderr=True).print(styled(template, *values))

@@ -71,6 +71,7 @@ BATCH = Range(1, 10**6)
 RATE = Range(0, 10, above=True)  # of learning
 TEMPERATURE = Range(0.05, math.inf)  # below it the share of a small task is too small for a float
 PATIENCE = Range(0, 10**6)
+SLOWER = Range(0.1, 100)  # factor on a time
 
 Seed = Annotated[int, SEED]
 Count = Annotated[int, COUNT]

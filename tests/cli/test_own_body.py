@@ -13,7 +13,7 @@ import faulty_bodies as bodies
 import numpy as np
 import pytest
 
-from palmar.cli import attended, live
+from palmar.cli import attended, live, opened
 from palmar.cli.main import main
 from palmar.cli.runs import RunConfig
 from palmar.data.writer import DatasetWriter
@@ -51,7 +51,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setattr("palmar.runtime.deploy.Threaded", Inline)
     monkeypatch.setattr(attended, "load_policy", lambda where: Waves())
     # a test on a busy machine is no dead loop: the longest period there is
-    monkeypatch.setattr(live, "HostedBody", lambda where, robot, period: HostedBody(where, robot, 5.0))
+    monkeypatch.setattr(opened, "HostedBody", lambda where, robot, period: HostedBody(where, robot, 5.0))
     monkeypatch.chdir(tmp_path)
 
 
@@ -271,7 +271,7 @@ def test_a_recording_in_degrees_is_replayed_on_a_robot_in_radians(gadget, tmp_pa
 
 
 def test_the_body_lives_in_this_process_without_a_watchdog(gadget, monkeypatch):
-    monkeypatch.setattr(live, "HostedBody", None)
+    monkeypatch.setattr(opened, "HostedBody", None)
     result = live.run(RunConfig("wave", body="mock:", robot=gadget, timeout=4.0, video=None, watchdog=None))
     assert result.exit_code == 0
 

@@ -14,7 +14,7 @@ from palmar.agent.conversation import Conversation
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Plan, Planner, PlanRequest, Question, Refusal, check_plan
 from palmar.agent.skills import SkillResult
-from palmar.errors import UserError
+from palmar.errors import RobotFault, UserError
 from palmar.ranges import Count, check_ranges
 
 Ending = Literal["done", "refused", "not answered", "not confirmed", "failed", "stopped"]
@@ -68,7 +68,7 @@ def carry_out(
     """Do what an instruction asks, or say why not. confirm: asked before each plan is carried out. by: whose words they are.
 
     Raises `KeyboardInterrupt` (the robot has been braked to rest by then, and the log has its end), and what the planner raises
-    before anything was tried; after that it is the end "failed".
+    before anything was tried; after that it is the end "failed". Raises `RobotFault` when the scene cannot be looked at.
     """
     limits, log = limits or AgentLimits(), log or Conversation()
     request = PlanRequest(instruction, performer.describe())
@@ -137,16 +137,21 @@ def carry_out(
             log.add("step", **skill.as_dict())
             try:
                 result = performer.perform(skill)
+                over = result.status in ("stopped", "fault")
+                scene = request.scene if over else performer.describe()
             except UserError as error:
                 return end("failed", str(error))
+            except RobotFault as error:  # of a robot at rest, in looking at the scene
+                end("failed", str(error))
+                raise
             except KeyboardInterrupt:
                 end("stopped", "Ctrl-C")
                 raise
-            request = replace(request, tried=(*request.tried, result), scene=performer.describe(), refused="")
+            request = replace(request, tried=(*request.tried, result), scene=scene, refused="")
             log.add("result", status=result.status, text=str(result), scene=str(request.scene))
             if skill.name == "ask" and result.done:
                 request = replace(request, answers=(*request.answers, (skill.question, result.said)))
-            if result.status in ("stopped", "fault"):  # a person looks at the robot before it moves again
+            if over:  # a person looks at the robot before it moves again
                 return end("stopped" if result.status == "stopped" else "failed", str(result))
             if not result.done:
                 break

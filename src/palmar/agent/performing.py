@@ -54,7 +54,8 @@ class Performer:
     """Carries out skills, one after the other, on one robot.
 
     policies: {skill: policy}, "" for every other. describe: the scene now. drive: one run of the loop. check: who says that it is
-    done. answer: what the person says to a question, None for no answer. slow: factor on the skills' own times."""
+    done. answer: what the person says to a question, None for no answer. slow: factor on the skills' own times. after: is told
+    every result."""
 
     robot: Embodiment
     policies: dict[str, Policy]
@@ -63,10 +64,16 @@ class Performer:
     check: SuccessCheck
     answer: Callable[[str], str | None] = lambda question: None
     slow: float = 1.0
+    after: Callable[[SkillResult], None] = lambda result: None
 
     def perform(self, skill: Skill) -> SkillResult:
         """Never raises what the robot or the scene does: that is the result. Raises `KeyboardInterrupt`, and what a policy raises
         before it has acted."""
+        result = self._performed(skill)
+        self.after(result)
+        return result
+
+    def _performed(self, skill: Skill) -> SkillResult:
         if (why := skill.not_possible(self.describe())) is not None:
             return SkillResult(skill, why[0], said=why[1])
         if skill.name == "ask":

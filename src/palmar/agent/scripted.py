@@ -94,11 +94,15 @@ class HomePolicy:
         return self.away(obs) < NEAR
 
     def away(self, obs: Observation) -> float:
-        """How far the first frame is from home [m]; of a robot without frames the largest share of a channel's range."""
+        """How far the first frame is from home [m]; of a robot without frames the largest share of a channel's range,
+        grippers left out: they stay as they are."""
         now = resting_command(self.robot, obs)
         if not self.robot.frames:
             span = np.array([c.upper - c.lower for c in self.robot.channels])
-            return float(np.max(np.abs(now - self.robot.home) / np.where(np.isfinite(span) & (span > 0), span, 1.0)))
+            share = np.abs(now - self.robot.home) / np.where(np.isfinite(span) & (span > 0), span, 1.0)
+            return max(
+                (float(x) for x, c in zip(share, self.robot.channels, strict=True) if c.kind != "opening"), default=0.0
+            )
         frame = self.robot.frames[0]
         return float(np.linalg.norm(self.robot.pose(frame, now)[0] - self.robot.pose(frame, self.robot.home)[0]))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from palmar.cli.certified import require_for_run
 from palmar.cli.shared import writable_folder
-from palmar.console import keyboard, say, warn
+from palmar.console import asked_line, keyboard, say, warn
 from palmar.data.recorder import EpisodeRecorder
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue
@@ -241,16 +241,21 @@ def succeeded(done: bool, page: RunPage | None = None) -> tuple[bool, str, tuple
         return said, "person", ()
     if keyboard() is None:
         return done, "policy", (f"{word}; nobody was there to say (no terminal)",)
+    answer = person_says(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ")
+    if answer is None:  # the episode counts and is kept: leaving it out would favour who breaks off
+        return False, "person", ("success: no; the question was broken off",)
+    return answer, "person", ()
+
+
+def person_says(question: str) -> bool | None:
+    """Yes or no of the person at the terminal, who is asked until it is one of them; None where the question is broken off."""
     while True:
         try:
-            answer = input(f"Did it succeed? [y/n] (the policy says {'yes' if done else 'no'}) ").strip().lower()
-        except (
-            KeyboardInterrupt,
-            EOFError,
-        ):  # the episode counts and is kept: leaving it out would favour who breaks off
-            return False, "person", ("success: no; the question was broken off",)
+            answer = asked_line(question).strip().lower()
+        except (KeyboardInterrupt, EOFError):
+            return None
         if answer in ("y", "yes", "n", "no"):
-            return answer[0] == "y", "person", ()
+            return answer[0] == "y"
 
 
 @contextmanager

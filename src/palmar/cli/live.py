@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from palmar.choices import WHERE
 from palmar.cli.attended import Drawn as _Drawn
-from palmar.cli.attended import Telling, acting, attended
+from palmar.cli.attended import acting, attended
 from palmar.cli.attended import exact as _exact
 from palmar.cli.attended import kept as _kept
 from palmar.cli.attended import recorded as _recorded
 from palmar.cli.attended import succeeded as _succeeded
 from palmar.cli.certified import require_for_run
 from palmar.cli.observing import Observers, observed
+from palmar.cli.opened import HELD, ready_body
+from palmar.cli.opened import fitted_to as _fitted
+from palmar.cli.opened import held_switch as _switch
 from palmar.cli.runs import RunConfig, RunResult
-from palmar.cli.shared import pairs
-from palmar.cli.terminal import Terminal, shown
-from palmar.console import Screen, say
+from palmar.cli.terminal import viewed
+from palmar.console import Screen
 from palmar.data.recorder import EpisodeRecorder
-from palmar.description.find import find_robot
-from palmar.description.guesses import check_deployable
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, RobotFault
 from palmar.policy import Policy
-from palmar.runtime.bodies.approval import require_checked
-from palmar.runtime.bodies.find import Attached, find_body
 from palmar.runtime.deploy import Report, deploy
-from palmar.runtime.fitting import Fitted, fitted
+from palmar.runtime.fitting import Fitted
 from palmar.runtime.loop import Body, Subscriber
 from palmar.runtime.monitor import Finished
 from palmar.runtime.supervision.controller import Controller, Mode
-from palmar.runtime.supervision.deadman import Deadman, deadman_of, wait_until_held
+from palmar.runtime.supervision.deadman import wait_until_held
 from palmar.runtime.supervision.estop import Latch
-from palmar.runtime.supervision.hosted import HostedBody, require_ready
 from palmar.types import Observation
 
 if TYPE_CHECKING:
@@ -44,8 +40,6 @@ if TYPE_CHECKING:
     from palmar.serve.page.run import RunPage
     from palmar.serve.run_metrics import RunMetrics
 
-HELD = 30.0  # longest time to wait for a deadman switch to be held [s]
-ON_PAGE = "page"  # the word of --deadman for a button on the page
 FILMING = {"mujoco": "sim", "av": "data", "PIL": "data"}  # what a film needs
 
 
@@ -116,25 +110,9 @@ def _on_body(config: RunConfig, console: Screen | None, seen: Observers, page: R
         raise BadValue(
             'the instruction is empty; expected what to do. Next: palmar run --body … "pick up the red cube"'
         )
-    found = find_body(config.body)
-    robot = find_robot(config.robot) if config.robot else None
-    if robot is not None:
-        require_ready(found, robot, config.robot, config.watchdog)
-    drawn = _Drawn(config)
-    policy = drawn.policy
-    fit = None if robot is None else _fitted(config, policy, robot)
-    body: HostedBody | Attached
-    here = config.watchdog is None or found.remote  # a remote one has its watchdog with it
-    body = found.connect(robot) if here else HostedBody(config.body, robot, config.watchdog)  # type: ignore[arg-type]
-    try:
-        latch = Latch(body.embodiment.name)
-        latch.require_released()
-        latch.prepare()
-        if fit is None:
-            check_deployable(body.embodiment)
-            require_checked(body.embodiment, found, "")
-            fit = _fitted(config, policy, body.embodiment)
-        body.embodiment = fit.robot
+    ready, drawn = ready_body(config), _Drawn(config)
+    with ready.opened(drawn.policy) as opened:
+        body, fit, latch = opened.body, opened.fit, opened.latch
         with _switch(config, page) as deadman:  # before the body's reset, which may move it
             controller = Controller(deadman=deadman)
             with attended(config, fit, controller, page) as (driver, watchers):
@@ -161,8 +139,6 @@ def _on_body(config: RunConfig, console: Screen | None, seen: Observers, page: R
         filmed = camera if report.outcome.ticks else None
         film = filmed.save(config.video, None, fit.robot.name) if filmed and config.video else None
         note += _saved(config, recorder, fit.robot, "", done, report)
-    finally:
-        body.close()
     return _result(config, report, done if by == "person" else None, film, (*fit.notes, *note), by)
 
 
@@ -191,40 +167,6 @@ def _tell(
             raise RobotFault(f"{controller.reason}, before the run began. Next: look at the robot, then ask again")
 
 
-@contextmanager
-def _switch(config: RunConfig, page: RunPage | None) -> Iterator[Deadman | None]:
-    """The deadman switch once it is held, None where none is asked for."""
-    if not config.deadman:
-        yield None
-        return
-    if config.deadman == ON_PAGE:
-        if page is None:
-            raise BadValue("--deadman page is a button of the page, and there is none. Next: add --page")
-        page.holding(True)
-    switch: Deadman = page.deadman if page is not None and config.deadman == ON_PAGE else deadman_of(config.deadman)
-    try:
-        say("hold the deadman switch ({}): the robot moves while it is held", config.deadman)
-        wait_until_held(switch, HELD)
-        yield switch
-    finally:
-        switch.close()
-        if page is not None:
-            page.holding(False)
-
-
-def _fitted(config: RunConfig, policy: Policy, robot: Embodiment) -> Fitted:
-    names, cameras = pairs("--names", config.names), pairs("--cameras", config.cameras)
-    held = {n: _number(n, v) for n, v in pairs("--hold", config.hold).items()}
-    return fitted(policy, robot, names, cameras, held, config.fit, config.policy)
-
-
-def _number(name: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError as error:
-        raise BadValue(f"--hold {name}={value}: '{value}' is no number. Next: --hold {name}=0.5") from error
-
-
 def _camera(config: RunConfig, body: Body) -> tuple[Filmmaker | None, tuple[str, ...]]:
     """Who films a body by its own cameras, or why nobody does."""
     from importlib.util import find_spec
@@ -250,14 +192,12 @@ def _deploy(
     *subscribers: Subscriber | None,
     latch: Latch | None = None,
 ) -> Report:
-    finished, view = Finished(config.done), Terminal(config.instruction, controller)
-    told = [] if console is not None and console.is_terminal else [Telling(controller)]
-    watchers: Sequence[Subscriber] = [*(s for s in subscribers if s is not None), view, *told]
-    with shown(view, console):
+    with viewed(config.instruction, controller, console) as view:
+        watchers: Sequence[Subscriber] = [*(s for s in subscribers if s is not None), *view]
         return deploy(
             body, policy, config.instruction, obs, timeout=config.timeout, execute=config.execute, realtime=config.realtime,
-            controller=controller, until=finished, subscribers=watchers, blackbox=config.blackbox, slowing=config.slowing,
-            latch=latch,
+            controller=controller, until=Finished(config.done), subscribers=watchers, blackbox=config.blackbox,
+            slowing=config.slowing, latch=latch,
         )  # fmt: skip
 
 

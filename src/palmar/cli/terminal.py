@@ -9,6 +9,7 @@ import numpy as np
 from rich.live import Live
 from rich.table import Table
 
+from palmar.cli.attended import Telling
 from palmar.console import Screen, styled
 from palmar.robot_parts import Channel
 from palmar.runtime.loop import Body, Subscriber, Tick
@@ -75,6 +76,15 @@ def shown(view: Terminal, console: Screen | None) -> Iterator[None]:
         return
     with Live(view, console=console, refresh_per_second=5, transient=False):
         yield
+
+
+@contextlib.contextmanager
+def viewed(instruction: str, controller: Controller, console: Screen | None) -> Iterator[tuple[Subscriber, ...]]:
+    """What watches a run for a person: the view on a terminal; elsewhere a word at once when the robot is held."""
+    view = Terminal(instruction, controller)
+    told = () if console is not None and console.is_terminal else (Telling(controller),)
+    with shown(view, console):
+        yield view, *told
 
 
 def value_of(channel: Channel, value: float) -> str:

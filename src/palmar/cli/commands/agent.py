@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from rich.text import Text
 from tyro.conf import Positional
 
-from palmar.cli.shared import Answer, one_thread, writable
-from palmar.console import Screen, styled
+from palmar.choices import FIT, Fit
+from palmar.cli.shared import Answer, one_thread, writable, writable_folder
+from palmar.cli.talking import answer_of, asked, confirmed, lines, shown
+from palmar.console import Screen, keyboard, styled
 from palmar.errors import BadValue, UserError
-from palmar.ranges import Count, Seed
+from palmar.ranges import SLOWER, Count, Period, Seed
 from palmar.tables import Table
 
 if TYPE_CHECKING:
-    from palmar.agent.carry_out import AgentRun
-    from palmar.agent.plans import Plan
     from palmar.agent.retrieval import Index
     from palmar.cli.commands.judge import Eval
 
 
-def exit_code(run: AgentRun) -> int:
-    """0 it was done, 3 the robot failed or was stopped, 1 it was not done."""
-    if run.ending == "done":
-        return 0
-    return 3 if run.ending == "stopped" or any(r.status == "fault" for r in run.results) else 1
+THINGS = ("red cube", "green ball", "yellow cylinder")
+PLACES = ("blue plate", "purple tray")
+"""On a simulated table where nothing else is said."""
 
 
 @dataclass(frozen=True)
 class Agent:
-    """Plan a long instruction as skills, carry them out with a policy in simulation, and plan again from what really happened.
+    """Plan a long instruction as skills, carry them out with a policy, and plan again from what really happened.
 
-    The plan is shown first. A planner never says that it is done: it is when nothing is left to do in the scene as it is then.
+    In simulation, or with --body on a robot of your own that has passed palmar check-body. The plan is shown first. A planner
+    never says that it is done: it is when nothing is left to do in the scene as it is then.
     """
 
     instruction: Positional[str]
@@ -45,10 +42,12 @@ class Agent:
     protocol (OPENAI_API_KEY)."""
     policy: str = "shipped"
     """Who carries out the skills: a checkpoint folder, "shipped", or "expert" for the script that knows where things are."""
-    things: tuple[str, ...] = ("red cube", "green ball", "yellow cylinder")
-    """What lies on the table: colour and cube, cylinder or ball."""
-    places: tuple[str, ...] = ("blue plate", "purple tray")
-    """What things are put on: colour and plate or tray."""
+    things: tuple[str, ...] = ()
+    """What lies on the table: colour and cube, cylinder or ball. When not given: in simulation a red cube, a green ball and a
+    yellow cylinder; on a body what the policy finds in its pictures."""
+    places: tuple[str, ...] = ()
+    """What things are put on: colour and plate or tray. When not given: in simulation a blue plate and a purple tray; on a
+    body nothing."""
     world: str = "sim"
     """Where the robot stands: sim, or twin:SEED, near:SEED, far:SEED, other:SEED for a reality (docs/realities.md)."""
     seed: Seed = 0
@@ -56,7 +55,8 @@ class Agent:
     perceive: bool = False
     """The scene is what the policy itself finds in its pictures, and not what the simulator knows; places are told by --places."""
     confirm: bool = False
-    """Ask before a plan is carried out: y carries it out, n does not, e takes another plan, one skill a line."""
+    """Ask before a plan is carried out: y carries it out, n does not, e takes another plan, one skill a line. With --body it is
+    always asked, unless --yes is given."""
     replans: Count = 8
     """Plans after the first, at most."""
     execute: Count = 4
@@ -65,9 +65,45 @@ class Agent:
     """Append what is said and done to this file (JSON lines); --replay shows it again."""
     replay: bool = False
     """Show the conversations of --log again; the instruction is not carried out."""
+    body: str = ""
+    """A robot of your own, as of palmar run: module:Class, "lerobot:TYPE?NAME=VALUE&…", gym:ENV, ros2:, tcp://HOST:PORT, or
+    mock: for one that only tracks commands. Each skill is one run of palmar run. The simulated world when not given."""
+    robot: str = ""
+    """With --body: name of a robot that comes with palmar, or a robot file (.toml). The body's own when not given."""
+    done_by: Literal["person", "policy"] = "person"
+    """With --body: who says whether a skill was done: the person at the terminal, asked after each, or the policy itself."""
+    yes: bool = False
+    """With --body: carry out plans without asking first."""
+    slow: Annotated[float, SLOWER] = 1.0
+    """With --body: factor on the longest time of a skill (15 s, 6 s to go home, 3 s for the gripper)."""
+    names: tuple[str, ...] = ()
+    """With --body: POLICY=ROBOT … for channels that the two call differently."""
+    cameras: tuple[str, ...] = ()
+    """With --body: POLICY=ROBOT … for cameras that the two call differently."""
+    hold: tuple[str, ...] = ()
+    """With --body: CHANNEL=VALUE … for channels of the robot that the policy does not command."""
+    fit: Fit = FIT
+    """With --body: how pictures of another size than the policy's are made to fit."""
+    realtime: bool = False
+    """With --body: real-time chunking, for policies that take long."""
+    watchdog: Period = 0.2
+    """With --body: longest time without a command before the watchdog, a process of its own, brakes the robot [s]. None for no
+    watchdog."""
+    deadman: str = ""
+    """With --body: a switch that a person holds while the robot may move: udp:PORT, or a file that something writes to."""
+    blackbox: Path | None = None
+    """With --body: folder for the last seconds before each fault of the safety layer; palmar replay plays them again."""
     json: bool = False
     """One JSON object on stdout."""
-    only_with: ClassVar = {"replay": "log"}
+    only_with: ClassVar = {"replay": "log"} | {
+        name: "body"
+        for name in (
+            "robot", "done_by", "yes", "slow", "names", "cameras", "hold", "fit", "realtime", "watchdog", "deadman", "blackbox",
+        )
+    }  # fmt: skip
+    only_without: ClassVar = {
+        "body": ("replay",), "world": ("body",), "seed": ("body",), "perceive": ("body",), "confirm": ("yes",),
+    }  # fmt: skip
 
     def run(self, console: Screen) -> Answer:
         from palmar.agent.conversation import Conversation, read_conversation
@@ -78,7 +114,13 @@ class Agent:
             for event in events:
                 shown(event, console)
             return 0, {"events": events}
-        if self.confirm and not sys.stdin.isatty():
+        if self.body:
+            from palmar.cli.agent_body import run_on_body
+
+            writable_folder(self.blackbox)
+            one_thread(self.policy)
+            return run_on_body(self, console)
+        if self.confirm and keyboard() is None:
             raise BadValue("--confirm asks at a terminal, and there is none. Next: without --confirm, or at a terminal")
         from palmar.agent.carry_out import AgentLimits, carry_out
         from palmar.agent.language_planner import find_planner
@@ -87,7 +129,8 @@ class Agent:
         one_thread(self.policy)
         planner = find_planner(self.planner)
         hands = simulated_table(
-            self.policy, self.things, self.places, self.world, self.seed, self.execute, perceive=self.perceive
+            self.policy, self.things or THINGS, self.places or PLACES, self.world, self.seed, self.execute,
+            perceive=self.perceive,
         )  # fmt: skip
         hands.answer = lambda question: asked(console, question)
         log = Conversation(self.log, lambda event: None if self.json else shown(event, console))
@@ -98,10 +141,7 @@ class Agent:
             )  # fmt: skip
         finally:
             log.close()
-        return exit_code(run), {
-            "ending": run.ending, "why": run.why, "replans": run.replans, "asked": list(run.asked), "seconds": run.seconds,
-            "results": [{**r.skill.as_dict(), "status": r.status, "seconds": r.seconds} for r in run.results],
-        }  # fmt: skip
+        return answer_of(run)
 
 
 @dataclass(frozen=True)
@@ -116,9 +156,9 @@ class Chat:
     """As of palmar agent; with a language model it also talks."""
     policy: str = "shipped"
     """Who carries out skills; "" for a conversation without a robot."""
-    things: tuple[str, ...] = Agent.things
+    things: tuple[str, ...] = THINGS
     """What lies on the table: colour and cube, cylinder or ball."""
-    places: tuple[str, ...] = Agent.places
+    places: tuple[str, ...] = PLACES
     """What things are put on: colour and plate or tray."""
     world: str = "sim"
     """As of palmar agent."""
@@ -176,78 +216,6 @@ class Chat:
         finally:
             log.close()
         return 0, {"said": said, "events": log.events}
-
-
-def lines() -> Iterator[str]:
-    """What a person types, until an empty line, the end of the input or Ctrl-C at the prompt."""
-    while True:
-        try:
-            text = input("you> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            return
-        if not text:
-            return
-        yield text
-
-
-def shown(event: dict[str, Any], console: Screen) -> None:
-    """One event of a conversation, as a person reads it."""
-    kind, text = event["event"], str(event.get("text", ""))
-    if kind in ("person", "model"):
-        console.print(styled("[bold]{}[/]{}", "you      " if kind == "person" else "model    ", text))
-    elif kind == "plan":
-        from palmar.agent.plans import Plan
-        from palmar.agent.skills import skill_from
-
-        plan = Plan(tuple(skill_from(s) for s in event["plan"]), str(event.get("why", "")))
-        console.print(styled("[bold]plan[/]     {}", str(plan).replace("\n", "\n         ")))
-    elif kind in ("question", "answer", "note", "agent"):
-        console.print(styled("[bold]{}[/] {}", f"{kind:8s}", text))
-    elif kind == "result" and event.get("status") in ("done", "answered"):
-        console.print(styled("[green]result[/]   {}", text))
-    elif kind == "result":
-        console.print(styled("[red]result[/]   {}", text))
-    elif kind == "scene":
-        console.print(styled("[bold]scene[/]    {}", text.replace("\n", "\n         ")))
-    elif kind == "end":
-        why = f": {event['why']}" if event.get("why") else ""
-        console.print(styled("[bold]{}[/]{}", event["ending"], why))
-
-
-def asked(console: Screen, question: str) -> str | None:
-    """A person's answer, None without a terminal or for an empty one."""
-    if not sys.stdin.isatty():
-        return None
-    console.print(styled("[yellow]?[/] {}", question))
-    try:
-        return input("> ").strip() or None
-    except EOFError:
-        return None
-
-
-def confirmed(console: Screen, plan: Plan) -> Plan | None:
-    """The plan, another one that the person types, or None."""
-    from palmar.agent.plans import Plan
-    from palmar.agent.skills import skill_from_text
-
-    while True:
-        said = asked(console, "Carry it out? y(es), n(o), e(dit)")
-        if said is None or said.lower().startswith("n"):
-            return None
-        if said.lower().startswith("y"):
-            return plan
-        if not said.lower().startswith("e"):
-            continue
-        console.print("one skill a line, such as push(red cube, left); an empty line ends the plan")
-        steps = []
-        try:
-            while line := input("> ").strip():
-                steps.append(skill_from_text(line))
-            return Plan(tuple(steps), "edited by a person")
-        except UserError as error:
-            console.print(styled("[red]{}[/]", str(error)))
-        except EOFError:
-            return None
 
 
 def evaluate_planner(command: Eval, console: Screen) -> Answer:

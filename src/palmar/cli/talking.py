@@ -1,0 +1,101 @@
+"""A conversation with an agent at the terminal: what it shows, asks and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from palmar.cli.shared import Answer
+from palmar.console import Screen, asked_line, keyboard, styled
+from palmar.errors import UserError
+
+if TYPE_CHECKING:
+    from palmar.agent.carry_out import AgentRun
+    from palmar.agent.plans import Plan
+
+
+def lines() -> Iterator[str]:
+    """What a person types, until an empty line, the end of the input or Ctrl-C at the prompt."""
+    while True:
+        try:
+            text = input("you> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not text:
+            return
+        yield text
+
+
+def shown(event: dict[str, Any], console: Screen) -> None:
+    """One event of a conversation, as a person reads it."""
+    kind, text = event["event"], str(event.get("text", ""))
+    if kind in ("person", "model"):
+        console.print(styled("[bold]{}[/]{}", "you      " if kind == "person" else "model    ", text))
+    elif kind == "plan":
+        from palmar.agent.plans import Plan
+        from palmar.agent.skills import skill_from
+
+        plan = Plan(tuple(skill_from(s) for s in event["plan"]), str(event.get("why", "")))
+        console.print(styled("[bold]plan[/]     {}", str(plan).replace("\n", "\n         ")))
+    elif kind in ("question", "answer", "note", "agent"):
+        console.print(styled("[bold]{}[/] {}", f"{kind:8s}", text))
+    elif kind == "result" and event.get("status") in ("done", "answered"):
+        console.print(styled("[green]result[/]   {}", text))
+    elif kind == "result":
+        console.print(styled("[red]result[/]   {}", text))
+    elif kind == "scene":
+        console.print(styled("[bold]scene[/]    {}", text.replace("\n", "\n         ")))
+    elif kind == "end":
+        why = f": {event['why']}" if event.get("why") else ""
+        console.print(styled("[bold]{}[/]{}", event["ending"], why))
+
+
+def asked(console: Screen, question: str) -> str | None:
+    """A person's answer, None without a terminal or for an empty one."""
+    if keyboard() is None:
+        return None
+    console.print(styled("[yellow]?[/] {}", question))
+    try:
+        return asked_line("> ").strip() or None
+    except EOFError:
+        return None
+
+
+def confirmed(console: Screen, plan: Plan) -> Plan | None:
+    """The plan, another one that the person types, or None."""
+    from palmar.agent.plans import Plan
+    from palmar.agent.skills import skill_from_text
+
+    while True:
+        said = asked(console, "Carry it out? y(es), n(o), e(dit)")
+        if said is None or said.lower() in ("n", "no"):
+            return None
+        if said.lower() in ("y", "yes"):
+            return plan
+        if said.lower() not in ("e", "edit"):
+            continue
+        console.print("one skill a line, such as push(red cube, left); an empty line ends the plan")
+        steps = []
+        try:
+            while line := asked_line("> ").strip():
+                steps.append(skill_from_text(line))
+            return Plan(tuple(steps), "edited by a person")
+        except UserError as error:
+            console.print(styled("[red]{}[/]", str(error)))
+        except EOFError:
+            return None
+
+
+def exit_code(run: AgentRun) -> int:
+    """0 it was done, 3 the robot failed or was stopped, 1 it was not done."""
+    if run.ending == "done":
+        return 0
+    return 3 if run.ending == "stopped" or any(r.status == "fault" for r in run.results) else 1
+
+
+def answer_of(run: AgentRun) -> Answer:
+    """Exit code and figures of an instruction."""
+    return exit_code(run), {
+        "ending": run.ending, "why": run.why, "replans": run.replans, "asked": list(run.asked), "seconds": run.seconds,
+        "results": [{**r.skill.as_dict(), "status": r.status, "seconds": r.seconds} for r in run.results],
+    }  # fmt: skip
