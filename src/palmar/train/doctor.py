@@ -183,7 +183,7 @@ def jitter(rows: Sequence[Row], limits: Thresholds) -> Iterator[Finding]:
         yield Finding(
             "action jitter", f"predicted chunks bend {value[-1]:.2g} times as much as demonstrated ones at step {steps[-1]:g}",
             float(value[-1]), limits.jitter,
-                "act with temporal ensembling (eval --ensemble), smoother data (in Python also a longer horizon)",
+                "smoother data (inspect --quality names jerky episodes), a longer --horizon, or train longer",
         )  # fmt: skip
 
 
