@@ -148,7 +148,8 @@ def carry_out(
                 end("stopped", "Ctrl-C")
                 raise
             request = replace(request, tried=(*request.tried, result), scene=scene, refused="")
-            log.add("result", status=result.status, text=str(result), scene=str(request.scene))
+            record = {} if result.record is None else {"record": str(result.record)}
+            log.add("result", status=result.status, text=str(result), scene=str(request.scene), **record)
             if skill.name == "ask" and result.done:
                 request = replace(request, answers=(*request.answers, (skill.question, result.said)))
             if over:  # a person looks at the robot before it moves again

@@ -15,6 +15,7 @@ from typing import Literal
 from palmar.agent.carry_out import AgentLimits, AgentRun, Confirm, carry_out
 from palmar.agent.clauses import COMMANDS, base_form, words_of
 from palmar.agent.conversation import Conversation
+from palmar.agent.explaining import explained, outcome
 from palmar.agent.language_model import LanguageModel, ModelMessage, ToolCall, ToolDefinition, ToolResult
 from palmar.agent.language_planner import quoted
 from palmar.agent.performing import Performer
@@ -203,26 +204,6 @@ def wants_task(text: str, names: Sequence[str]) -> bool:
     things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
     things |= {"gripper", "table", "it", "everything", "both", "all"}
     return base_form(words[0]) in COMMANDS and any(w in things or w.rstrip("s") in things for w in words[1:])
-
-
-def outcome(run: AgentRun) -> str:
-    """How a run ended, by the success check and not by who did it."""
-    done = sum(r.done for r in run.results)
-    said = f"{run.ending}: {done} of {len(run.results)} skills done in {run.seconds:.0f} s"
-    if run.replans:
-        said += f", planned anew {run.replans} times"
-    return f"{said}. {run.why}" if run.why else said
-
-
-def explained(run: AgentRun) -> str:
-    """Every skill of a run with what really happened."""
-    lines = [f"“{run.instruction}”: {outcome(run)}", *(f"- {r}" for r in run.results)]
-    failed = [r for r in run.results if not r.done]
-    if failed and failed[-1].clipped:
-        lines.append(f"the guards changed its commands: {', '.join(map(str, failed[-1].clipped))}")
-    if failed and failed[-1].left == failed[-1].left:
-        lines.append(f"it was {100 * failed[-1].left:.0f} cm from done when its time was over")
-    return "\n".join(lines)
 
 
 def with_checked_citations(text: str, sources: dict[str, FoundPassage]) -> str:

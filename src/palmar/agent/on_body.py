@@ -108,8 +108,8 @@ def performer(
 ) -> Performer:
     """Who carries out skills on a body that was reset: each by `runtime.deploy.deploy`, with a controller of its own.
 
-    policies, describe, slow: as of `Performer`; the policies fit `body.embodiment`. latch: the E-STOP of a real robot,
-    None for a simulated one. execute, realtime, blackbox: as of `deploy`.
+    policies, describe, slow, blackbox: as of `Performer`; the policies fit `body.embodiment`. latch: the E-STOP of a real robot,
+    None for a simulated one. execute, realtime: as of `deploy`.
 
     A skill that ends while the controller holds the robot, has handed it over or has stopped it has the status "fault",
     with the reason: nothing moves until a person has looked. Ctrl-C, SIGTERM and SIGHUP are the status "stopped".
@@ -131,7 +131,7 @@ def performer(
             report = deploy(
                 body, driver, instruction, body.observe(), timeout=timeout, execute=execute if instruction else 1,
                 realtime=realtime and bool(instruction), controller=controller, until=until,
-                subscribers=(*watchers, *beside), blackbox=blackbox, latch=latch,
+                subscribers=(*watchers, *beside), latch=latch,
             )  # fmt: skip
         if report.mode is not Mode.RUN:
             unlatched = f" (the E-STOP could not be latched: {report.unlatched})" if report.unlatched else ""
@@ -140,4 +140,4 @@ def performer(
             )
         return report.outcome
 
-    return Performer(robot, policies, describe, drive, check, slow=slow)
+    return Performer(robot, policies, describe, drive, check, slow=slow, blackbox=blackbox)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +13,9 @@ from palmar.agent.scripted import GripperPolicy, HomePolicy
 from palmar.agent.seen import SceneDescription
 from palmar.agent.skills import SKILLS, Skill, SkillResult, Status
 from palmar.embodiments import Embodiment
-from palmar.errors import BadValue, RobotFault
+from palmar.errors import BadFile, BadValue, RobotFault
 from palmar.runtime.loop import Outcome, Subscriber, Tick
+from palmar.runtime.records.blackbox import BlackBox
 from palmar.types import ActionChunk, Observation, Policy, Reason
 
 KINDS = 8
@@ -46,7 +48,8 @@ Until = Callable[[Observation, ActionChunk | None], bool]
 
 Drive = Callable[[Policy, str, Until, float, Sequence[Subscriber]], Outcome]
 """One run of the loop on the body, with policy, instruction ("" for a policy that reads none), until, timeout [s] and subscribers:
-`rollout` on a simulated clock, `deploy` on a robot. Raises `RobotFault`."""
+`rollout` on a simulated clock, `deploy` on a robot. A `BlackBox` among the subscribers is given the safety layer. Raises
+`RobotFault`."""
 
 
 @dataclass
@@ -55,7 +58,8 @@ class Performer:
 
     policies: {skill: policy}, "" for every other. describe: the scene now. drive: one run of the loop. check: who says that it is
     done. answer: what the person says to a question, None for no answer. slow: factor on the skills' own times. after: is told
-    every result."""
+    every result. blackbox: folder for the last seconds of each skill that was not done (`runtime.records.blackbox`), None for none.
+    """
 
     robot: Embodiment
     policies: dict[str, Policy]
@@ -65,6 +69,7 @@ class Performer:
     answer: Callable[[str], str | None] = lambda question: None
     slow: float = 1.0
     after: Callable[[SkillResult], None] = lambda result: None
+    blackbox: Path | None = None
 
     def perform(self, skill: Skill) -> SkillResult:
         """Never raises what the robot or the scene does: that is the result. Raises `KeyboardInterrupt`, and what a policy raises
@@ -85,6 +90,8 @@ class Performer:
 
     def _driven(self, skill: Skill) -> SkillResult:
         watch, scripted = _Watch(), self._scripted(skill)
+        box = None if self.blackbox is None else BlackBox(self.blackbox)
+        watchers = (watch,) if box is None else (watch, box)
         policy = scripted or self._policy(skill)
         if scripted is None:
             self.check.begin(skill)
@@ -95,7 +102,7 @@ class Performer:
         status: Status = "stalled"
         said, seconds = "", 0.0
         try:
-            outcome = self.drive(policy, skill.instruction, until, SKILLS[skill.name].timeout * self.slow, (watch,))
+            outcome = self.drive(policy, skill.instruction, until, SKILLS[skill.name].timeout * self.slow, watchers)
         except RobotFault as error:
             status, said, seconds = "fault", str(error), watch.seconds
         else:
@@ -111,7 +118,13 @@ class Performer:
             elif ended:
                 said = said or "the policy said that it was done, and it was not"
         left = self.check.left() if scripted is None else float("nan")
-        return SkillResult(skill, status, seconds, watch.clipped, left, watch.confidence, said)
+        record = None
+        if box is not None and status != "done":
+            try:
+                record = box.written[0] if box.written else box.keep("skill")
+            except BadFile as error:  # a full disk is no reason to stop a robot
+                said = f"{said}; {error}".removeprefix("; ")
+        return SkillResult(skill, status, seconds, watch.clipped, left, watch.confidence, said, record)
 
     def _scripted(self, skill: Skill) -> GripperPolicy | HomePolicy | None:
         if skill.name == "home":

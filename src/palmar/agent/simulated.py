@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.clock import SimClock
 from palmar.runtime.control.path import Control
 from palmar.runtime.loop import Outcome, Subscriber, brake_to_rest, rollout
+from palmar.runtime.records.blackbox import BlackBox
 from palmar.runtime.safety.filter import Safety
 from palmar.runtime.worker import Inline
 from palmar.sim import tasks
@@ -85,14 +87,18 @@ def performer(
     execute: int = 4,
     subscribers: Sequence[Subscriber] = (),
     slow: float = 1.0,
+    blackbox: Path | None = None,
 ) -> Performer:
-    """Who carries out skills in a loaded world, on the simulated clock. policies: as of `Performer`, made for the world's robot."""
+    """Who carries out skills in a loaded world, on the simulated clock. policies: as of `Performer`, made for the world's robot.
+    slow, blackbox: as of `Performer`."""
 
     def drive(
         policy: Policy, instruction: str, until: Until, timeout: float, watchers: Sequence[Subscriber]
     ) -> Outcome:
         policy.reset()
         safety, clock = Safety(world.embodiment), SimClock()
+        for box in (w for w in watchers if isinstance(w, BlackBox)):
+            box.safety = safety
         try:
             return rollout(
                 world, Inline(policy), world.observe(), clock=clock, control=Control(world.embodiment, safety),
@@ -102,4 +108,6 @@ def performer(
         finally:  # also on Ctrl-C
             brake_to_rest(world, safety, clock)
 
-    return Performer(world.embodiment, policies, lambda: scene_of(world), drive, TruthCheck(world), slow=slow)
+    return Performer(
+        world.embodiment, policies, lambda: scene_of(world), drive, TruthCheck(world), slow=slow, blackbox=blackbox
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from palmar.agent.seen import NEAR, SceneDescription, SeenObject
@@ -104,7 +105,7 @@ class SkillKind:
 class SkillResult:
     """What really happened. seconds: it took [s]. clipped: what the guards changed, each kind of change once. left: how far the
     thing was from where it should be at the end [m], nan where nothing measures it. confidence: lowest of the policy's, nan
-    without one. said: an answer, or what went wrong."""
+    without one. said: an answer, or what went wrong. record: black box of a skill that was not done, None for none."""
 
     skill: Skill
     status: Status
@@ -113,6 +114,7 @@ class SkillResult:
     left: float = float("nan")
     confidence: float = float("nan")
     said: str = ""
+    record: Path | None = None
 
     @property
     def done(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from palmar.agent.perceived import GroundedPerception
 from palmar.agent.performing import Performer
@@ -24,10 +25,11 @@ MOST = 5  # things and places on one table
 def simulated_table(
     policy: str, things: Sequence[str], places: Sequence[str], world: str = "sim", seed: int = 0, execute: int = 4,
     subscribers: Sequence[Subscriber] = (), loaded: Loaded | None = None, perceive: bool = False,
+    blackbox: Path | None = None,
 ) -> Performer:  # fmt: skip
     """perceive: the scene is what the policy's grounded heads find, and not simulator truth; places are known. policy: a
     checkpoint, "shipped" or "expert". things: such as "red cube"; places: such as "blue plate". world: as of
-    `lab.suite.EvalConfig`. Raises `BadValue` for what no table has, and for more than it holds."""
+    `lab.suite.EvalConfig`. blackbox: as of `Performer`. Raises `BadValue` for what no table has, and for more than it holds."""
     if not things or len(things) + len(places) > MOST:
         raise BadValue(
             f"{len(things)} things and {len(places)} places; expected 1 or more things, and at most {MOST} of both. "
@@ -35,7 +37,7 @@ def simulated_table(
         )
     driver, here = driver_in(loaded or Loaded(), policy, stage(world, seed))
     here.load(table_for(things, places, (), seed), seed=seed)
-    hands = performer(here, {"": driver}, 1 if policy == "expert" else execute, subscribers)
+    hands = performer(here, {"": driver}, 1 if policy == "expert" else execute, subscribers, blackbox=blackbox)
     if perceive:
         perception = GroundedPerception(driver, tuple(places))
         hands.describe = lambda: perception(here.observe())

@@ -75,7 +75,8 @@ def deploy(
 
     execute: actions of a chunk before the policy is asked again; the controller's watchdog waits at least as long as they take
     (`LATE`). realtime: new chunks fit on to what runs while they are computed (`ChunkBuffer.realtime`).
-    blackbox: folder to write the last seconds before each fault to (`BlackBox`).
+    blackbox: folder to write the last seconds before each fault to (`BlackBox`). A `BlackBox` among the subscribers is given the
+    safety layer whose verdicts it keeps.
     slowing: follow a chunk more slowly along its own path before a guard has to clip (`pacing.Pacing`).
     latch: the E-STOP of a real robot, None for a simulated one. Its run does not begin while that is pressed, stops when it is,
     and presses it after a collision; a camera that is frozen or black holds the robot (`CameraWatch`).
@@ -103,6 +104,8 @@ def deploy(
     policy.reset()
     worker = Threaded(Instructed(policy, instruction))
     for s in subscribers:
+        if isinstance(s, BlackBox):
+            s.safety = s.safety or safety
         if isinstance(s, RollBack):
             s.stalled, s.forget = s.stalled or controller.stalled_by, s.forget or worker.forget
             s.silent = controller.watchdog if s.silent is None else s.silent

@@ -71,8 +71,10 @@ def test_what_a_guard_changed_is_told_with_its_first_line_and_the_line_holds_it(
     path, said = told(tmp_path, Script(1.0))
     (velocity,) = [s for s in said if s.startswith("velocity changed")]
     (row,) = holds(path, velocity)
-    assert [r["words"] for r in row["reasons"] if r["guard"] == "velocity"][0] in velocity
-    n = sum(any(r["guard"] == "velocity" for r in json.loads(line)["reasons"]) for line in path.read_text().splitlines()[1:])
+    assert next(r["words"] for r in row["reasons"] if r["guard"] == "velocity") in velocity
+    n = sum(
+        any(r["guard"] == "velocity" for r in json.loads(line)["reasons"]) for line in path.read_text().splitlines()[1:]
+    )
     assert f"changed {n} of 150 commands" in velocity
     assert len(holds(path, said[0])) == 150 and said[0].startswith("its last 3.0 s")
     assert not any("no guard" in s or "confidence" in s for s in said)

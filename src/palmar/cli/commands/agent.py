@@ -92,13 +92,13 @@ class Agent:
     deadman: str = ""
     """With --body: a switch that a person holds while the robot may move: udp:PORT, or a file that something writes to."""
     blackbox: Path | None = None
-    """With --body: folder for the last seconds before each fault of the safety layer; palmar replay plays them again."""
+    """Folder for the last seconds of each skill that was not done, and before each fault; palmar replay plays them again."""
     json: bool = False
     """One JSON object on stdout."""
     only_with: ClassVar = {"replay": "log"} | {
         name: "body"
         for name in (
-            "robot", "done_by", "yes", "slow", "names", "cameras", "hold", "fit", "realtime", "watchdog", "deadman", "blackbox",
+            "robot", "done_by", "yes", "slow", "names", "cameras", "hold", "fit", "realtime", "watchdog", "deadman",
         )
     }  # fmt: skip
     only_without: ClassVar = {
@@ -114,10 +114,10 @@ class Agent:
             for event in events:
                 shown(event, console)
             return 0, {"events": events}
+        writable_folder(self.blackbox)
         if self.body:
             from palmar.cli.agent_body import run_on_body
 
-            writable_folder(self.blackbox)
             one_thread(self.policy)
             return run_on_body(self, console)
         if self.confirm and keyboard() is None:
@@ -130,7 +130,7 @@ class Agent:
         planner = find_planner(self.planner)
         hands = simulated_table(
             self.policy, self.things or THINGS, self.places or PLACES, self.world, self.seed, self.execute,
-            perceive=self.perceive,
+            perceive=self.perceive, blackbox=self.blackbox,
         )  # fmt: skip
         hands.answer = lambda question: asked(console, question)
         log = Conversation(self.log, lambda event: None if self.json else shown(event, console))
@@ -166,6 +166,8 @@ class Chat:
     """Of the table."""
     yes: bool = False
     """Carry out plans without asking first."""
+    blackbox: Path | None = Path("runs/blackbox")
+    """Folder for the last seconds of each skill that was not done: "why" is answered from them. None for none."""
     log: Path | None = None
     """Append the conversation to this file (JSON lines); palmar agent --log FILE --replay shows it again."""
     cache: Path | None = None
@@ -198,7 +200,10 @@ class Chat:
         if self.policy:
             from palmar.agent.table import simulated_table
 
-            hands = simulated_table(self.policy, self.things, self.places, self.world, self.seed)
+            writable_folder(self.blackbox)
+            hands = simulated_table(
+                self.policy, self.things, self.places, self.world, self.seed, blackbox=self.blackbox
+            )
             hands.answer = lambda question: asked(console, question)
         log = Conversation(
             self.log, lambda event: None if event["event"] in ("person", "agent") else shown(event, console)

@@ -39,13 +39,16 @@ class BlackBox(Subscriber):
     def __init__(self, folder: str | Path = "blackbox", seconds: float = 10.0, safety: Safety | None = None) -> None:
         self.folder, self.seconds, self.safety = Path(folder), seconds, safety
 
+        self.written: list[Path] = []
+        self._ring: deque[Kept] = deque()
+
     def on_start(self, obs: Observation, body: Body) -> None:
         self._robot = body.embodiment
-        self._ring: deque[Kept] = deque(maxlen=max(round(self.seconds * self._robot.control_rate), 1))
+        self._ring = deque(maxlen=max(round(self.seconds * self._robot.control_rate), 1))
         self._first = None if self.safety is None else self.safety.state
         self._faults: list[tuple[State | None, list[Kept]]] = []
         self._faulty = False
-        self.written: list[Path] = []
+        self.written = []
 
     def on_tick(self, tick: Tick) -> None:
         if len(self._ring) == self._ring.maxlen:
@@ -63,14 +66,22 @@ class BlackBox(Subscriber):
     def on_end(self, reason: str) -> None:
         if reason == "fault" and not self._faulty:
             self._faults.append((self._first, list(self._ring)))
-        there = [int(n) for p in self.folder.glob("fault-*.jsonl") if (n := p.stem.removeprefix("fault-")).isdecimal()]
-        first = max(there, default=-1) + 1
-        for number, (state, kept) in enumerate(self._faults, start=first):
-            self.written.append(self._write(self.folder / f"fault-{number:03d}.jsonl", state, kept))
+        for state, kept in self._faults:
+            self.written.append(self._write(self._free("fault"), state, kept))
 
     def dump(self, path: Path) -> Path:
-        """Write all ticks that are kept."""
+        """Write all ticks that are kept. Raises `BadFile` where it cannot be written."""
         return self._write(path, self._first, list(self._ring))
+
+    def keep(self, kind: str) -> Path | None:
+        """Write all ticks that are kept to kind-NNN.jsonl in the folder; None where there are none. Raises `BadFile`."""
+        return self.dump(self._free(kind)) if self._ring else None
+
+    def _free(self, kind: str) -> Path:
+        there = [
+            int(n) for p in self.folder.glob(f"{kind}-*.jsonl") if (n := p.stem.removeprefix(f"{kind}-")).isdecimal()
+        ]
+        return self.folder / f"{kind}-{max(there, default=-1) + 1:03d}.jsonl"
 
     def _write(self, path: Path, state: State | None, kept: list[Kept]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,8 +48,8 @@ def findings(path: Path) -> tuple[str, ...]:
     if sure:
         least = min(sure, key=lambda t: t.confidence)
         said.append(
-            f"the policy's confidence was {sure[0].confidence:.2f} at first, {least.confidence:.2f} at least (at {least.time:.2f} s, "
-            f"{cited(least.index)}) and {sure[-1].confidence:.2f} at the end"
+            f"the policy's confidence was {sure[0].confidence:.2f} at first, {least.confidence:.2f} at least (at "
+            f"{least.time:.2f} s, {cited(least.index)}) and {sure[-1].confidence:.2f} at the end"
         )
     late = [t for t in ticks if last.time - t.time <= LATELY]
     return (*said, f"{_motion(dump, len(late))} ({cited(late[0].index, last.index)})")
@@ -70,7 +70,9 @@ def _motion(dump: Dump, n: int) -> str:
     if (asked / robot.widths > 2 * STILL).any():
         k = int(np.argmax(asked / robot.widths))
         other = robot.channels[k]
-        return f"{span} it stood still although {other.name} was commanded to move by {asked[k]:.3g} {other.unit}".rstrip()
+        return (
+            f"{span} it stood still although {other.name} was commanded to move by {asked[k]:.3g} {other.unit}".rstrip()
+        )
     return f"{span} it stood still, and was not commanded to move"
 
 

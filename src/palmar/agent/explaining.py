@@ -1,0 +1,40 @@
+"""What became of a run, in words: every skill as the success check saw it, and of the last that failed what its black box shows."""
+
+from __future__ import annotations
+
+from palmar.agent.carry_out import AgentRun
+from palmar.agent.skills import SkillResult
+from palmar.errors import BadFile
+from palmar.runtime.records.findings import findings
+
+
+def outcome(run: AgentRun) -> str:
+    """How a run ended, by the success check and not by who did it."""
+    done = sum(r.done for r in run.results)
+    said = f"{run.ending}: {done} of {len(run.results)} skills done in {run.seconds:.0f} s"
+    if run.replans:
+        said += f", planned anew {run.replans} times"
+    return f"{said}. {run.why}" if run.why else said
+
+
+def explained(run: AgentRun) -> str:
+    """Every skill of a run with what really happened, and why the last that failed did."""
+    lines = [f"“{run.instruction}”: {outcome(run)}", *(f"- {r}" for r in run.results)]
+    failed = [r for r in run.results if not r.done]
+    return "\n".join((*lines, *_why(failed[-1]))) if failed else "\n".join(lines)
+
+
+def _why(result: SkillResult) -> list[str]:
+    lines = []
+    if result.left == result.left:
+        lines.append(f"it was {100 * result.left:.0f} cm from done when its time was over")
+    if result.record is None:
+        if result.clipped:
+            lines.append(f"the guards changed its commands: {', '.join(map(str, result.clipped))}")
+        return lines
+    try:
+        shown = findings(result.record)
+    except BadFile as error:  # a person may have moved it meanwhile
+        return [*lines, str(error)]
+    again = f"played again by: palmar replay {result.record}"
+    return [*lines, f"the black box of {result.skill}:", *(f"- {s}" for s in shown), again]
