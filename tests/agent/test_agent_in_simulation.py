@@ -40,7 +40,7 @@ def test_an_expert_carries_out_every_skill_and_the_scene_tells_it(loaded):
     assert [r.status for r in results] == ["done"] * 4, results
     scene = hands.describe()
     assert scene.holding == "red cube"
-    assert scene.find("green ball").on == "purple tray" and scene.find("yellow cylinder").beyond == "right"
+    assert scene.find("green ball").on == "purple tray" and scene.find("yellow cylinder").beyond == ("right",)
     assert hands.perform(steps[4]).done
     assert hands.describe().holding == "red cube"  # brought home, and not let go
     assert hands.perform(Skill("push", object="green ball", direction="left")).status == "not possible"

@@ -411,7 +411,7 @@ def fulfilled(goal: Skill, scene: SceneDescription) -> bool:
         return goal.name == "grasp" and scene.holding == goal.object != ""
     if goal.name == "place_on":
         return thing.on == goal.destination
-    return goal.name == "push" and thing.beyond == goal.direction
+    return goal.name == "push" and goal.direction in thing.beyond
 
 
 def undone(goal: Skill, scene: SceneDescription) -> bool:

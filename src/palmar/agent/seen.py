@@ -14,13 +14,13 @@ NEAR = 0.6  # confidence below which a thing is not acted upon
 class SeenObject:
     """One thing. name: colour and noun, "red cube". fixed: it stands fast, and others are put on or in it. position: of its
     centre in the base frame [m], None where perception does not tell. on: name of what it lies on or in, "" for the table.
-    beyond: the painted line it is over (left, right, forward), "" for none. confidence: of perception, 0 … 1."""
+    beyond: the painted lines it is over (left, right, forward). confidence: of perception, 0 … 1."""
 
     name: str
     fixed: bool = False
     position: tuple[float, float, float] | None = None
     on: str = ""
-    beyond: str = ""
+    beyond: tuple[str, ...] = ()
     confidence: float = 1.0
 
     def __post_init__(self) -> None:
@@ -34,7 +34,7 @@ class SeenObject:
         if self.on:
             said.append(f"on the {self.on}")
         if self.beyond:
-            said.append(f"past the {self.beyond} line")
+            said.append(f"past the {' and the '.join(self.beyond)} line")
         if self.confidence < 1:
             said.append(f"confidence {self.confidence:.2f}")
         return ", ".join(said)

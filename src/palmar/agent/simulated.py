@@ -48,7 +48,7 @@ def scene_of(world: World) -> SceneDescription:
         on = next((items[g].name for g in fixed if lies_on(world, i, g)), "")
         if not held and holds(world, i) and is_lifted(world, i):
             held, on = item.name, ""
-        beyond = "" if held == item.name else next((d for d in DIRECTIONS if is_beyond(world, i, d)), "")
+        beyond = () if held == item.name else tuple(d for d in DIRECTIONS if is_beyond(world, i, d))
         things.append(SeenObject(item.name, False, (x, y, z), on, beyond))
     return SceneDescription(tuple(things), held)
 

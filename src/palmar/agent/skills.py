@@ -236,7 +236,7 @@ def _fits(skill: Skill, scene: SceneDescription) -> tuple[Status, str] | None:
 def _moved(scene: SceneDescription, name: str, **changes: Any) -> SceneDescription:
     thing = scene.find(name)
     assert thing is not None
-    said: dict[str, Any] = {"on": "", "beyond": "", "position": None} | changes
+    said: dict[str, Any] = {"on": "", "beyond": (), "position": None} | changes
     return scene.with_thing(replace(thing, **said))
 
 
@@ -251,7 +251,11 @@ def _placed(skill: Skill, scene: SceneDescription) -> SceneDescription:
 
 
 def _pushed(skill: Skill, scene: SceneDescription) -> SceneDescription:
-    return _moved(scene, skill.object, beyond=skill.direction)
+    thing = scene.find(skill.object)
+    assert thing is not None
+    across = {"left": "right", "right": "left"}.get(skill.direction)
+    kept = tuple(d for d in thing.beyond if d not in (skill.direction, across))
+    return _moved(scene, skill.object, beyond=(*kept, skill.direction))
 
 
 def _let_go(skill: Skill, scene: SceneDescription) -> SceneDescription:
