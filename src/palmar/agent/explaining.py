@@ -27,7 +27,7 @@ def explained(run: AgentRun) -> str:
 def _why(result: SkillResult) -> list[str]:
     lines = []
     if result.left == result.left:
-        lines.append(f"it was {100 * result.left:.0f} cm from done when its time was over")
+        lines.append(f"{result.skill} was {100 * result.left:.0f} cm from done when its time was over")
     if result.record is None:
         if result.clipped:
             lines.append(f"the guards changed its commands: {', '.join(map(str, result.clipped))}")

@@ -121,7 +121,7 @@ class Performer:
         record = None
         if box is not None and status != "done":
             try:
-                record = box.written[0] if box.written else box.keep("skill")
+                record = box.written[-1] if status == "fault" and box.written else box.keep("skill")
             except BadFile as error:  # a full disk is no reason to stop a robot
                 said = f"{said}; {error}".removeprefix("; ")
         return SkillResult(skill, status, seconds, watch.clipped, left, watch.confidence, said, record)
