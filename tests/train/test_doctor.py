@@ -71,7 +71,7 @@ def test_action_jitter(tmp_path):
             return raw | {"pad": np.zeros_like(raw["pad"])}
 
     found = examine(run(tmp_path, data=Unpadded(400), objective=shaken))
-    assert "ensemble" in next(f for f in found if f.symptom == "action jitter").fix
+    assert "--quality" in next(f for f in found if f.symptom == "action jitter").fix
 
 
 def test_overfitting(tmp_path):
