@@ -37,12 +37,46 @@ def nano(tmp_path_factory):
 def test_export_then_evaluate(nano, tmp_path, capsys):
     out = str(tmp_path / "fast")
     assert (
-        main(["export", nano, "--out", out, "--observations", "4", "--closed-loop", "1", "--tasks", "reach", "--json"])
+        main(
+            [
+                "export",
+                nano,
+                "--out",
+                out,
+                "--observations",
+                "4",
+                "--closed-loop",
+                "1",
+                "--tasks",
+                "reach",
+                "--timeout",
+                "1",
+                "--json",
+            ]
+        )
         == 0
     )
     told = json.loads(capsys.readouterr().out)
     assert told["parity"]["largest"] < 1e-2 and told["closed_loop"]["difference"]["n"] == 1
-    assert main(["eval", "--policy", out, "--tasks", "reach", "--episodes", "1", "--processes", "1", "--json"]) == 0
+    assert (
+        main(
+            [
+                "eval",
+                "--policy",
+                out,
+                "--tasks",
+                "reach",
+                "--episodes",
+                "1",
+                "--timeout",
+                "1",
+                "--processes",
+                "1",
+                "--json",
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert main(["export", nano, "--out", out, "--observations", "4"]) == 2
     assert "is there already. Next: another --out" in capsys.readouterr().err

@@ -36,7 +36,18 @@ def test_two_robots_in_one_run(data, tmp_path, capsys):
     )
     middle = joints.normalizers["action"].offset[:7]
     assert abs(middle - joints.normalizers["state"].offset[:7]).max() < 0.05  # [rad]: targets are where the joints go
-    told = ["eval", "--policy", f"{out}@arm7-joints", "--tasks", "reach", "--episodes", "1", "--json"]
+    told = [
+        "eval",
+        "--policy",
+        f"{out}@arm7-joints",
+        "--tasks",
+        "reach",
+        "--episodes",
+        "1",
+        "--timeout",
+        "1.5",
+        "--json",
+    ]
     assert main(told) == 0  # the world takes joint positions when the policy answers them
     assert json.loads(capsys.readouterr().out)["commands"] > 40
 
@@ -112,7 +123,20 @@ def test_a_correction_of_a_frozen_policy(data, tmp_path, capsys):
     assert figures["checkpoint"] == str(out) and figures["after"] < figures["before"]
     policy = load_policy(str(out))
     assert isinstance(policy, Corrected) and policy.interface.action_names[0] == "dx"
-    test = ["eval", "--policy", str(out), "--tasks", "reach", "--episodes", "1", "--latency", "0.3", "--realtime"]
+    test = [
+        "eval",
+        "--policy",
+        str(out),
+        "--tasks",
+        "reach",
+        "--episodes",
+        "1",
+        "--timeout",
+        "2",
+        "--latency",
+        "0.3",
+        "--realtime",
+    ]
     assert main([*test, "--processes", "1", "--json"]) == 0
     assert main([*told, "--recipe", "lora"]) == 2
     assert "--recipe lora counts only without --correction" in capsys.readouterr().err

@@ -78,7 +78,8 @@ class Row:
 @dataclass(frozen=True)
 class BenchConfig:
     """policy: as `load_policy` takes it. forms: of `models.forms`; eager is always there. repeats: chunks of each form. trials: in
-    closed loop, 0 for none; of `tasks` on tables from `seed` on. folder: where exported forms are written, and found again."""
+    closed loop, 0 for none; of `tasks` on tables from `seed` on, `timeout` [s] at most.
+    folder: where exported forms are written, and found again."""
 
     policy: str
     forms: tuple[str, ...]
@@ -89,6 +90,7 @@ class BenchConfig:
     robot: str = "arm7"
     seed: int = 1000
     memory: bool = True
+    timeout: float = 15.0
 
 
 @dataclass
@@ -160,7 +162,7 @@ class Bench:
         first: Results | None = None
         for name, policy in self.forms.items():
             self.say(f"closed loop of {name}")
-            config = EvalConfig(name, c.trials, c.tasks, seed=c.seed, robot=c.robot)
+            config = EvalConfig(name, c.trials, c.tasks, seed=c.seed, timeout=c.timeout, robot=c.robot)
             results = driven(policy, config)
             first = first or results
             took = results.to_dict()["seconds_median"]

@@ -15,7 +15,7 @@ from palmar.cli.shared import Answer, one_thread, tidy, writable_folder
 from palmar.console import Screen, styled
 from palmar.errors import BadValue, check_names
 from palmar.models.form_names import FORMS, Precision, Runtime
-from palmar.ranges import Count, Range, Seed
+from palmar.ranges import Count, Range, Seconds, Seed
 
 if TYPE_CHECKING:
     from palmar.eval.stats import Paired
@@ -59,9 +59,11 @@ class Export:
     """Of the closed loop."""
     seed: Seed = 1000
     """First table of the closed loop."""
+    timeout: Seconds = 15.0
+    """Longest time of a trial of the closed loop [s]."""
     json: bool = False
     """One JSON object with every figure on stdout."""
-    only_with: ClassVar = {"keys": "data", "tasks": "closed_loop", "seed": "closed_loop"}
+    only_with: ClassVar = {"keys": "data", "tasks": "closed_loop", "seed": "closed_loop", "timeout": "closed_loop"}
 
     def run(self, console: Screen) -> Answer:
         from palmar.models.export import check_exportable, check_form, export
@@ -105,7 +107,7 @@ class Export:
         robot = robot_of(load_policy(str(self.out)))
         results = [
             evaluate(
-                EvalConfig(where, self.closed_loop, self.tasks, seed=self.seed, robot=robot),
+                EvalConfig(where, self.closed_loop, self.tasks, seed=self.seed, timeout=self.timeout, robot=robot),
                 progress=not self.json,
                 note=note,
             )
@@ -140,6 +142,8 @@ class Bench:
     """Of the closed loop."""
     seed: Seed = 1000
     """First table of the closed loop."""
+    timeout: Seconds = 15.0
+    """Longest time of a trial of the closed loop [s]."""
     data: Path | None = None
     """Folder of a LeRobot data set to take the observations from; without it they are recorded in simulation."""
     keys: tuple[str, ...] = ()
@@ -152,7 +156,7 @@ class Bench:
     """Also measure memory, with a process for each form."""
     json: bool = False
     """One JSON object with every figure on stdout."""
-    only_with: ClassVar = {"keys": "data", "tasks": "closed_loop", "seed": "closed_loop"}
+    only_with: ClassVar = {"keys": "data", "tasks": "closed_loop", "seed": "closed_loop", "timeout": "closed_loop"}
 
     def run(self, console: Screen) -> Answer:
         if self.forms != ("all",):
@@ -176,7 +180,7 @@ class Bench:
             forms = FORMS if self.forms == ("all",) else self.forms
             config = BenchConfig(
                 self.checkpoint, forms, self.out or Path(scratch), self.repeats, self.closed_loop, self.tasks, robot, self.seed,
-                self.memory,
+                self.memory, self.timeout,
             )  # fmt: skip
             rows = Measurement(config, seen, lambda text: status.update(f"{text} …")).run()
         console.print(table_of(rows))
