@@ -148,7 +148,7 @@ def estop(case: Case) -> Found:
     robot = case.robot.with_action_space("channels")
     latch, body = Latch(robot.name, case.scratch / "estop"), MockBody(robot)
     press = _Presses(latch, 25)
-    report = deploy(body, Sway(robot), "certify", body.reset(), timeout=20.0, subscribers=(press,), latch=latch)
+    report = deploy(body, Sway(robot), "certify", body.reset(), timeout=8.0, subscribers=(press,), latch=latch)
     commands = np.array(body.commands)
     stopped, rests = report.mode is Mode.ESTOP, at_rest(robot, commands)
     moved = bool(np.abs(commands[: press.at] - robot.home).max() > 0) if len(commands) else False
