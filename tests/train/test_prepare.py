@@ -40,6 +40,7 @@ def test_a_training_is_two_calls_with_one_value_each(demos, tmp_path):
     again = prepare(replace(settings, preset=None, init=str(out), normalizer="new"))
     assert again.model == request.model and again.normalizer == "new" and Path(again.init) == out
     assert prepare(replace(settings, steps=None)).config.minutes == 40.0
+    assert prepare(replace(settings, success_only=True)).config.success_only and not request.config.success_only
 
 
 def test_frames_at_another_rate_than_fps_are_refused_and_what_else_does_not_fit_is_said(demos, tmp_path):

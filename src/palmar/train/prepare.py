@@ -66,6 +66,8 @@ class TrainSettings:
     """ROBOT=FOLDER: data of another robot that shares the model, by its name there, such as arm7-joints of bcz-tiny."""
     good_only: bool = False
     """Leave out the demonstrations that `palmar inspect --quality` would: too idle, jerky, long, short or stuck."""
+    success_only: bool = False
+    """Leave out the episodes that were marked as failures."""
     freeze: tuple[str, ...] = ()
     """Parts that no stage trains, by role or name: @vision, @language, fusion.blocks.0 (beside what the recipe freezes)."""
     frozen_features: bool = False

@@ -105,7 +105,7 @@ class Train(TrainSettings):
         n: ("correction",)
         for n in (
             "preset", "recipe", "minutes", "image_size", "horizon", "validation", "temperature", "weights", "web", "web_share",
-            "others", "good_only", "freeze", "frozen_features", "accumulate", "patience", "device", "shard", "init",
+            "others", "good_only", "success_only", "freeze", "frozen_features", "accumulate", "patience", "device", "shard", "init",
             "normalizer", "pretrained", "resume", "track",
         )
     }  # fmt: skip
