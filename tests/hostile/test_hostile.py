@@ -13,7 +13,7 @@ def made(tmp_path_factory):
     return run.sources(tmp_path_factory.mktemp("hostile"))
 
 
-@pytest.mark.parametrize(("kind", "count"), [("data", 90), ("checkpoint", 40), ("robot", 120)])
+@pytest.mark.parametrize(("kind", "count"), [("data", 60), ("checkpoint", 40), ("robot", 120)])
 def test_single_mutations_end_in_a_message_and_cost_no_good_file(made, tmp_path, kind, count):
     faults = []
     with cases.guarded():

@@ -19,8 +19,9 @@ WORDS = ("pick up the red cube", "push the blue ball left")
 
 
 def policy(name, still=0.0):
+    """name: of a preset, or its configuration."""
     torch.manual_seed(0)
-    config = preset(name)
+    config = preset(name) if isinstance(name, str) else name
     model = config.build(face(config))
     unit = (Normalizer(np.zeros(n), np.ones(n)) for n in (4, 3))
     return NeuralPolicy(model, *unit, still=still)
