@@ -128,8 +128,7 @@ def main() -> int:
     if index.without_meaning:
         print(f"no meaning: {index.without_meaning}")
         return 1
-    right: dict[tuple[str, str], list[bool]] = {}
-    strict: dict[tuple[str, str], list[bool]] = {}
+    found_by_way: dict[tuple[str, str], list[list[Passage]]] = {}
     misses: list[str] = []
     cited, false, seconds = 0, 0, []
     for q in asked:
@@ -144,10 +143,9 @@ def main() -> int:
         assert meaning is not None
         for name, way in WAYS.items():
             files, passages = found_by(index, way(words, meaning), args.first)
-            for what, found in (("files", files), ("passages", passages)):
-                right.setdefault((name, what), []).append(q.right(found))
-                strict.setdefault((name, what), []).append(q.right(found, readme=False))
-            if name == SHIPPED and not right[name, "files"][-1]:
+            found_by_way.setdefault((name, "files"), []).append(files)
+            found_by_way.setdefault((name, "passages"), []).append(passages)
+            if name == SHIPPED and not q.right(files):
                 wanted, got = (
                     " ".join(f.name for f in fs) for fs in (q.files, dict.fromkeys(Path(p.path) for p in files))
                 )
@@ -155,9 +153,10 @@ def main() -> int:
     halves = [h for h in ("all", "tune", "held") if h == "all" or len({q.half for q in asked}) > 1]
     heads = [f"half {h}" if h != "all" else h for h in halves]
     print(f"\n{'right among the first ' + str(args.first):30}", *(f"{h:>30}" for h in (*heads, "README not counted")))
-    for (name, what), hits in right.items():
-        chosen = [[h for h, q in zip(hits, asked, strict=True) if half in ("all", q.half)] for half in halves]
-        others = [h for h, q in zip(strict[name, what], asked, strict=True) if q.pages]
+    for (name, what), found in found_by_way.items():
+        both = list(zip(asked, found, strict=True))
+        chosen = [[q.right(f) for q, f in both if half in ("all", q.half)] for half in halves]
+        others = [q.right(f, readme=False) for q, f in both if q.pages]
         print(f"{name:20} {what:9}", *(f"{share(h):>30}" for h in (*chosen, others)))
     print(f"\nmisses of {SHIPPED}, files:", *misses, sep="\n")
     p50, p90 = np.percentile(seconds, (50, 90))

@@ -72,9 +72,8 @@ def main() -> None:
         made: dict[str, Future[Path]] = {"": Future()}
         made[""].set_result(base)
         with ThreadPoolExecutor(2) as pool:  # most of the time goes to pip and to one Python process
-            for extra in sorted(
-                wanted, key=lambda e: len(contained(e))
-            ):  # so that what it begins with was begun before
+            # what an extra begins with was begun before it
+            for extra in sorted(wanted, key=lambda e: len(contained(e))):
                 largest = max((e for e in made if e == "" or e in contained(extra)), key=lambda e: len(contained(e)))
                 made[extra] = pool.submit(alone, extra, made[largest], wheel, work)
             for env in made.values():

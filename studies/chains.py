@@ -8,6 +8,7 @@ from typing import Any
 
 from making import as_many
 
+from palmar.choices import Scale
 from palmar.data.mixture import Mixture
 from palmar.data.reader import Dataset
 from palmar.files import write_text
@@ -81,10 +82,10 @@ def fitted(
     config: TrainConfig,
     begin: ModelConfig | str | Path,
     real: float = 0.0,
-    refit: bool = False,
+    normalizer: Scale = "check",
 ) -> Path:
     """A checkpoint. begin: a model without weights, or a checkpoint to go on from. real: this share of each batch is from the
-    last set, whatever the sizes; 0: all frames count alike. refit: the normaliser of the checkpoint is fitted anew."""
+    last set, whatever the sizes; 0: all frames count alike. normalizer: as of `TrainRequest`."""
     mixture = None
     if real:
         simulated = sum(len(d) for d in data[:-1])
@@ -100,7 +101,7 @@ def fitted(
         recipe,
         embodiment="arm7",
         init=init,
-        normalizer="new" if refit else "check",
+        normalizer=normalizer,
         paraphrases=paraphrases,
     )
     return train(request, where, resume=True)

@@ -142,7 +142,7 @@ def taught(lab: Lab, seed: int) -> tuple[Path, int]:
 
     training = StudentTraining(
         NANO, TASKS, demos=10 * REAL, rounds=ROUNDS, episodes=10 * REAL, steps=steps(lab, 1 / (ROUNDS + 1)), strength=STRENGTH,
-        validation=0.0, seed=first(seed), scratch=False, refit=True, paraphrases=paraphrases,
+        validation=0.0, seed=first(seed), scratch=False, normalizer="new", paraphrases=paraphrases,
     )  # fmt: skip
     folder = lab.out / f"student-{seed}"
     policy = student(teacher, training, folder, gather=gather)
@@ -177,7 +177,7 @@ def with_real(
 ) -> tuple[Path, int]:  # fmt: skip
     """The last quarter of the steps, with real demonstrations."""
     data = [*sets, MappedData(real, like=sets[0])]
-    made = fitted(lab.out / f"{name}-{seed}-real", data, config(lab, seed, 0.25), policy, real=0.5, refit=True)
+    made = fitted(lab.out / f"{name}-{seed}-real", data, config(lab, seed, 0.25), policy, real=0.5, normalizer="new")
     return made, sum(len(d) for d in data)
 
 
@@ -195,7 +195,7 @@ def chain(lab: Lab, seed: int) -> tuple[Path, int]:
     request = TrainRequest(
         preset(NANO), [data], config(lab, seed, 0.75 / (ROUNDS + 1)), embodiment="arm7", paraphrases=paraphrases
     )
-    plan = Dagger(ROUNDS, 10 * REAL, fall="none", seed=first(seed) + 5000, refit=True)
+    plan = Dagger(ROUNDS, 10 * REAL, fall="none", seed=first(seed) + 5000, normalizer="new")
     last = dagger(request, folder, plan, practised(TASKS, worlds, each, lab.processes))[-1]
     sets = [data, *(Dataset(folder / f"data-{i:02d}") for i in range(1, ROUNDS + 1))]
     return with_real(lab, seed, "chain", last.checkpoint, sets, real)

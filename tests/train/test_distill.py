@@ -158,6 +158,8 @@ def test_a_round_of_another_scale_is_refused_unless_the_normaliser_is_fitted_ane
     request = TrainRequest(SpeakingConfig(), Squares(100), dataclasses.replace(SMALL, steps=2))
     with pytest.raises(BadValue, match="another scale than checkpoint"):
         dagger(request, tmp_path / "kept", Dagger(rounds=1, episodes=8), gather, progress=False)
-    first, second = dagger(request, tmp_path / "new", Dagger(rounds=1, episodes=8, refit=True), gather, progress=False)
+    first, second = dagger(
+        request, tmp_path / "new", Dagger(rounds=1, episodes=8, normalizer="new"), gather, progress=False
+    )
     a, b = (checkpoint.load(r.checkpoint).normalizers["action"].scale[0] for r in (first, second))
     assert b > 5 * a

@@ -193,7 +193,7 @@ def _others_touched(told: LongInstruction, before: SceneDescription, after: Scen
     for thing in before.free:
         now = after.find(thing.name)
         if thing.name not in named and (
-            now is None or after.holding == thing.name or (now.on, set(now.beyond)) != (thing.on, set(thing.beyond))
+            now is None or after.holding == thing.name or (now.on, now.beyond) != (thing.on, thing.beyond)
         ):
             return True
     return False

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palmar.choices import Scale
 from palmar.cli.demo_gap import BATCH, RATE, REALITY, Measured, measure, practices, practise
 from palmar.cli.demo_page import closing, write_report
 from palmar.console import Screen, keyboard, styled
@@ -120,7 +121,7 @@ def demo(config: DemoConfig, console: Screen) -> tuple[int, dict[str, Any]]:
     with step(
         console, story, "Practise", "in simulation with what was measured, beside a control with nothing measured"
     ):
-        practised = practise(config, policy, measured, partial(_train, refit=True))
+        practised = practise(config, policy, measured, partial(_train, normalizer="new"))
     with step(console, story, "Meet reality again", "every arm on the same tables"):
         for arm, (what, _) in practices(measured).items():
             arms.append(Arm(what, evaluate_reality(config, practised[arm], arm)))
@@ -219,8 +220,8 @@ def step(console: Screen, story: Story, title: str, what: str) -> Iterator[None]
     console.print(styled("[dim]   {} s[/]", f"{story.seconds[title]:.0f}"))
 
 
-def _train(out: Path, data: list[Path], config: TrainConfig, init: Path | None, refit: bool = False) -> Path:
-    """refit: the normaliser is fitted anew, because joint zeros that are off make states which the one of `init` never saw."""
+def _train(out: Path, data: list[Path], config: TrainConfig, init: Path | None, normalizer: Scale = "check") -> Path:
+    """normalizer: "new" where joint zeros that are off make states which the one of `init` never saw."""
     from palmar.data.reader import Dataset
     from palmar.models.presets import palmar_tiny
     from palmar.sim.instructions import paraphrases
@@ -229,7 +230,7 @@ def _train(out: Path, data: list[Path], config: TrainConfig, init: Path | None, 
     sets = [Dataset(d) for d in data]
     request = TrainRequest(
         palmar_tiny(), sets, config, embodiment=sets[0].robot_type or "", init=init,
-        normalizer="new" if refit else "check", paraphrases=paraphrases,
+        normalizer=normalizer, paraphrases=paraphrases,
     )  # fmt: skip
     return train(request, out)
 

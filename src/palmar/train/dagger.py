@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from palmar.choices import Scale
 from palmar.errors import BadFile, BadValue, UnknownName, regular_file
 from palmar.files import write_text
 from palmar.ranges import Processes
@@ -27,9 +28,8 @@ Fall = Literal["exponential", "linear", "none"]
 class Dagger:
     """rounds: of collecting and training, after the first training. episodes: collected in each. beta: β of round 1, then
     exponential (β^i), linear (to 0 in the last round) or none (0 always). seed: of the first table; round i begins
-    `episodes` · 10 further on. scratch: train every round from nothing instead of from the round before. refit: a round that
-    goes on fits its normaliser to all its data anew; else that of the round before is kept, and data it does not fit are
-    refused."""
+    `episodes` · 10 further on. scratch: train every round from nothing instead of from the round before. normalizer: of a round
+    that goes on, as of `TrainRequest`: that of the round before, or fitted to all its data anew."""
 
     rounds: int = 10
     episodes: int = 100
@@ -37,7 +37,7 @@ class Dagger:
     fall: Fall = "exponential"
     seed: int = 300_000
     scratch: bool = False
-    refit: bool = False
+    normalizer: Scale = "check"
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.episodes < 1 or not 0 <= self.beta <= 1:
@@ -106,7 +106,7 @@ def dagger(
         config = replace(request.config, seed=request.config.seed + SEEDS_APART * i)
         this = replace(request, data=tuple(sets), config=config)
         if i > 0 and not plan.scratch:
-            this = replace(this, init=done[-1].checkpoint, normalizer="new" if plan.refit else "check", pretrained=None)
+            this = replace(this, init=done[-1].checkpoint, normalizer=plan.normalizer, pretrained=None)
         train(this, where, resume=True, progress=progress)
         done.append(Round(i, where, folder, beta, sum(len(s) for s in sets)))
         if watch is not None:

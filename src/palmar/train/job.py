@@ -107,12 +107,12 @@ class Job:
         if request.normalizer == "new":
             notes.append(f"the normaliser of '{init}' is not kept: it is fitted to these data anew (--normalizer new)")
         used = {} if request.normalizer == "new" else kept
-        strangely_scaled: list[str] | None = [] if request.normalizer == "keep" else None
-        robots_data = [robot_data_of("", feed, model, used, str(init), strangely_scaled)]
+        wanted = (used, str(init), request.normalizer == "keep")
+        robots_data = [robot_data_of("", feed, model, *wanted)]
         for robot, more in others.items():
-            theirs = model.as_robot(robot)
-            robots_data.append(robot_data_of(robot, feed_of(more), theirs, used, str(init), strangely_scaled))
-        notes += [f"the normaliser of '{init}' is kept (--normalizer keep): {text}" for text in strangely_scaled or ()]
+            robots_data.append(robot_data_of(robot, feed_of(more), model.as_robot(robot), *wanted))
+        misfits = [text for robot_data in robots_data for text in robot_data.misfits]
+        notes += [f"the normaliser of '{init}' is kept (--normalizer keep): {text}" for text in misfits]
         for robot_data in robots_data:
             if not used.keys() & named(robot_data).keys():  # a head that is new, or one whose numbers are
                 robot_data.view(model).fit(robot_data.feed.moves, robot_data.action)

@@ -29,8 +29,7 @@ class TrainRequest:
     that share the model, by their names in it (`VLAConfig.robots`). objective: what to minimise (`train.distill`);
     one that has `bound` is given the action normaliser of the run. dt:
     seconds an action lasts; 1 / fps of the data when not given. embodiment: name of the robot. paraphrases: instruction →
-    other wordings to train on. init: checkpoint to start from; its normalisers
-    are kept as `normalizer` says.
+    other wordings to train on. init: checkpoint to start from; its normalisers are kept as `normalizer` says.
     pretrained: folder of published weights for a model that stands on a vision-language model (`adapters.pretrained`), or of a
     palmar checkpoint for another robot, of which what fits is taken (`models.transplant`).
 

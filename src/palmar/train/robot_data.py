@@ -26,13 +26,15 @@ from palmar.types import Array
 
 @dataclass(frozen=True)
 class RobotData:
-    """One robot's frames and how its numbers are normalised. robot: its name in the model, "" for the interface's own."""
+    """One robot's frames and how its numbers are normalised. robot: its name in the model, "" for the interface's own.
+    misfits: which of its numbers are of another scale than the normaliser that was kept, in words."""
 
     robot: str
     feed: Feed
     state: Normalizer
     action: Normalizer
     importance: Array
+    misfits: tuple[str, ...] = ()
 
     def view(self, model: Model) -> Model:
         """The model as this robot sees it: the same weights."""
@@ -65,18 +67,13 @@ def named(robot_data: RobotData) -> dict[str, Normalizer]:
 
 
 def robot_data_of(
-    robot: str,
-    feed: Feed,
-    view: Model,
-    kept: Mapping[str, Normalizer],
-    begun_from: str = "",
-    misfits: list[str] | None = None,
+    robot: str, feed: Feed, view: Model, kept: Mapping[str, Normalizer], begun_from: str = "", misfit_ok: bool = False
 ) -> RobotData:
-    """With the normalisers of the checkpoint `begun_from` where `kept` holds them. misfits: takes what says that data are of
-    another scale than one of them.
+    """With the normalisers of the checkpoint `begun_from` where `kept` holds them. misfit_ok: also where the data are of another
+    scale, which `RobotData.misfits` then says.
 
     Raises `BadValue` when the data are not what the robot's interface says (names in their order, picture sizes, rate), and
-    without `misfits` when they are of another scale.
+    when they are of another scale and that is not `misfit_ok`.
     """
     wanted, fps = view.interface, float(getattr(feed.sets[0], "fps", 0.0))
     ours = feed.interface(wanted.horizon, wanted.dt)
@@ -96,14 +93,15 @@ def robot_data_of(
         )
     state, action, importance = fit_normalizers(feed)
     fitted = RobotData(robot, feed, state, action, importance)
-    chosen = {}
+    chosen: dict[str, Normalizer] = {}
+    misfits: tuple[str, ...] = ()
     for (name, mine_fitted), names, values in zip(
         named(fitted).items(), (ours.state_names, ours.action_names), (feed.seen_states, feed.moves), strict=True
     ):
         chosen[name] = kept.get(name, mine_fitted)
         if name in kept and (wrong := misfit(names, kept[name].offset, kept[name].scale, values)):
-            if misfits is not None:
-                misfits.append(f"{name}: {wrong}")
+            misfits += (f"{name}: {wrong}",)
+            if misfit_ok:
                 continue
             raise BadValue(
                 f"the data are of another scale than checkpoint '{begun_from}' was trained on, whose normaliser is kept: "
@@ -111,7 +109,7 @@ def robot_data_of(
                 "that wander further, or --normalizer new to fit it to these data"
             )
     state, action = chosen.values()
-    return RobotData(robot, feed, state, action, importance)
+    return RobotData(robot, feed, state, action, importance, misfits)
 
 
 def fit_normalizers(feed: Feed) -> tuple[Normalizer, Normalizer, Array]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from palmar.choices import Scale
 from palmar.data.language import Paraphrases
 from palmar.errors import BadValue
 from palmar.models.base import ModelConfig
@@ -32,7 +33,7 @@ class StudentTraining:
     first training; then `rounds` rounds of `episodes` that the student drives (a share `beta`^round of them the scripted expert)
     and the teacher labels. steps: of each training, batches of `batch_size`. weight, distance, sigma: of `Distill`. horizon: of the
     student's chunk. strength: of the randomised worlds. scratch: each round trains anew; else it goes on from the round before,
-    whose normaliser must still fit, unless refit: it is fitted anew."""
+    with the `normalizer` of `Dagger`."""
 
     preset: str = "palmar-tiny"
     tasks: tuple[str, ...] = known.ALL
@@ -53,7 +54,7 @@ class StudentTraining:
     validation: Annotated[float, Range(0, 1, below=True)] = 0.03
     seed: Seed = 650_000
     scratch: bool = True
-    refit: bool = False
+    normalizer: Scale = "check"
     paraphrases: Paraphrases | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -105,7 +106,7 @@ def student(
     )  # fmt: skip
     plan = Dagger(
         training.rounds, training.episodes, beta=training.beta, seed=training.seed + 10 * training.demos,
-        fall="exponential" if training.beta else "none", scratch=training.scratch, refit=training.refit,
+        fall="exponential" if training.beta else "none", scratch=training.scratch, normalizer=training.normalizer,
     )  # fmt: skip
     return dagger(request, root, plan, make, progress=progress, watch=watch)[-1].checkpoint
 

@@ -38,7 +38,6 @@ class BlackBox(Subscriber):
 
     def __init__(self, folder: str | Path = "blackbox", seconds: float = 10.0, safety: Safety | None = None) -> None:
         self.folder, self.seconds, self.safety = Path(folder), seconds, safety
-
         self.written: list[Path] = []
         self._ring: deque[Kept] = deque()
 

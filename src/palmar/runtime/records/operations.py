@@ -173,7 +173,7 @@ class OperationsLog(Subscriber):
         if self._takeovers.driving:
             self._add("intervention", what="began")
         else:
-            self._add("intervention", what="ended", seconds=self._now - self._takeovers.began)
+            self._add("intervention", what="ended", seconds=self._takeovers.lasted)
 
     def _changes(self, tick: Tick | None) -> None:
         for c in self._modes.changes(tick):

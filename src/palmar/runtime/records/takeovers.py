@@ -9,14 +9,14 @@ GAP = 0.5
 
 
 class Takeovers:
-    """driving: a person does. n: how often they took over. seconds: how long they drove. began: since when they drive [s].
+    """driving: a person does. n: how often they took over. seconds: how long they drove, lasted: at a stretch, the newest [s].
 
     On a busy machine a person's chunks have gaps: a tick without a chunk belongs to who drove before, and is no second takeover.
     After `GAP` seconds of such ticks they drive no longer, since the last that was carried out.
     """
 
     def __init__(self) -> None:
-        self.driving, self.n, self.seconds, self.began, self._acted = False, 0, 0.0, 0.0, 0.0
+        self.driving, self.n, self.seconds, self.lasted, self._acted = False, 0, 0.0, 0.0, 0.0
 
     def start(self, time: float) -> None:
         """A rollout begins [s]; n and seconds count on."""
@@ -26,12 +26,13 @@ class Takeovers:
         """True where the driver changes with this tick."""
         before = self.driving
         if tick.acting and tick.chunk is not None:
-            self.seconds += max(tick.time - self._acted, 0.0) if before else 0.0
+            passed = max(tick.time - self._acted, 0.0) if before else 0.0
+            self.seconds, self.lasted = self.seconds + passed, self.lasted + passed
             self.driving, self._acted = tick.chunk.intervention, tick.time
         elif tick.time - self._acted > GAP:
             self.driving = False
         if self.driving and not before:
-            self.n, self.began = self.n + 1, tick.time
+            self.n, self.lasted = self.n + 1, 0.0
         return self.driving != before
 
     def end(self) -> bool:
