@@ -29,7 +29,7 @@ FOLDER = ".cache"
 ENDS = 64 * 1024
 TIMES = 10  # a cache larger than this many times the set is not made …
 WORTH = 0.8  # of its size a frame must shrink to, to be kept compressed: then reading it costs tens of µs
-SMALL = 100_000_000  # … unless it is no larger than this [bytes]
+SMALL = 500_000_000  # … unless it is no larger than this [bytes]
 QUIET = 2000  # pictures up to which decoding is over before anybody would read about it
 
 
@@ -111,7 +111,7 @@ class Filling:
     """A file of the cache while it is written, by several threads: frames in any order, and at the end where each is."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
-        self.size, self._codec, self._lock = 0, codec(), threading.Lock()
+        self.size, self.count, self._codec, self._lock = 0, 0, codec(), threading.Lock()
         self._file = path.open("wb")
         self._where = np.zeros((shape[0], 2), np.int64)
 
@@ -122,6 +122,7 @@ class Filling:
         with self._lock:
             self._where[i] = self.size, len(kept)
             self.size += len(kept)
+            self.count += 1
             self._file.write(kept)
 
     def end(self) -> None:
@@ -212,7 +213,7 @@ def _fill(todo: Mapping[str, tuple[Footage, Path]], decode: Decoder) -> None:
     halves = {cam: path.with_name(f"{path.name}.{os.getpid()}.tmp") for cam, (_, path) in todo.items()}
     files = {cam: Filling(halves[cam], f.shape) for cam, (f, _) in todo.items()}
     fit = {cam: Resizer(*f.recorded, *f.size) for cam, (f, _) in todo.items()}
-    done, enough = 0, threading.Event()
+    enough = threading.Event()
 
     def one(cam: str, clip: Clip) -> int:
         for i, frame in decode(cam, clip):
@@ -227,9 +228,8 @@ def _fill(todo: Mapping[str, tuple[Footage, Path]], decode: Decoder) -> None:
             jobs = [pool.submit(one, cam, clip) for cam, (f, _) in todo.items() for clip in f.clips]
             for job in as_completed(jobs):
                 count(job.result())
-                done += job.result()
-                written = sum(f.size for f in files.values())
-                if (foreseen := written * total / done) > most:
+                written, done = sum(f.size for f in files.values()), sum(f.count for f in files.values())
+                if done and (foreseen := written * total / done) > most:  # also of the clips that are half done
                     source = source_bytes(footage)
                     raise NoCache(
                         f"decoded at {_sizes(footage)} px the pictures would take {amount(foreseen)}, "
