@@ -297,17 +297,20 @@ def guarded(bytes_more: int = 3 << 30) -> Iterator[None]:
 
 
 _watched: dict[str, Any] = {"root": "", "seen": []}
-ALLOWED = (
-    "/proc",
-    "/sys",
-    "/dev",
-    sys.prefix,
-    sys.base_prefix,
-    str(Path(__file__).resolve().parents[2]),
-    "/usr/lib",
-    "/lib",
-    str(Path(tempfile.gettempdir()) / "torchinductor"),
-)  # made when torch is imported
+ALLOWED = tuple(
+    os.path.realpath(path)
+    for path in (
+        "/proc",
+        "/sys",
+        "/dev",
+        sys.prefix,
+        sys.base_prefix,
+        Path(__file__).parents[2],
+        "/usr/lib",
+        "/lib",
+        Path(tempfile.gettempdir()) / "torchinductor",  # made when torch is imported
+    )
+)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

@@ -136,10 +136,15 @@ def interrupted(two_workers: str) -> None:
 def test_a_cluster_without_free_workers_is_not_waited_for_without_end(two_workers: str) -> None:
     import ray
 
-    busy = ray.remote(num_cpus=2)(Own).remote()
+    class Busy:
+        """Sent by value: the workers cannot import this file."""
+
+        def begun(self) -> bool:
+            return True
+
+    busy = ray.remote(num_cpus=2)(Busy).remote()
     try:
-        while ray.available_resources().get("CPU", 0):
-            time.sleep(0.05)
+        assert ray.get(busy.begun.remote(), timeout=60)
         with pytest.raises(
             BadValue, match=r"no worker of the cluster at 'ray' began within 0 s; expected free CPUs of its 2"
         ):
