@@ -101,10 +101,10 @@ def test_padding_of_other_rows_changes_nothing(trained):
             noise = torch.randn(1, 6, 3)
             seen = [model._look(x) for x in (one, wide)]
             speeds = [
-                model._velocity(noise.expand(len(x.state), -1, -1), torch.full((len(x.state),), 0.3), x.state, *s[:2])[
-                    -1
-                ]
-                for x, s in zip((one, wide), seen, strict=True)
+                model._velocity(
+                    noise.expand(len(x.state), -1, -1), torch.full((len(x.state),), 0.3), x.state, cache, prefix.there
+                )[-1]
+                for x, (cache, prefix, _) in zip((one, wide), seen, strict=True)
             ]
             torch.testing.assert_close(speeds[0], speeds[1], atol=2e-4, rtol=1e-3)
         else:

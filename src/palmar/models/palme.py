@@ -58,6 +58,7 @@ class PalmE(Speaking):
         self.config: PalmEConfig = config
         self.interface = interface
         self.vlm = VLM(config.vlm)
+        self.objects = self.build_objects(config, interface)
         self.state_in = nn.Linear(len(interface.state_names), self.vlm.width)
         self.skill = nn.Sequential(nn.Linear(self.vlm.width, config.hidden), nn.GELU())
         self.head = ChunkHead(config.hidden, interface.horizon, len(interface.action_names))
@@ -66,7 +67,7 @@ class PalmE(Speaking):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """L1 of the actions of the next skill, and the cross-entropy of the plan; parts: action, plan, done, loss."""
         ids, real = (x.to(batch.state.device) for x in self._spell(self.plans(batch)))
-        embeddings, there = self._prefix(batch)
+        embeddings, there, found = self.prefix(batch, self.config.prompt, self._state(batch))
         start = embeddings.shape[1]
         whole = torch.cat([embeddings, self.vlm.embed(ids).to(embeddings.dtype)], 1)
         hidden, _ = self.vlm.run(whole, torch.cat([there, real], 1), start)
@@ -75,8 +76,9 @@ class PalmE(Speaking):
         skill = self.skill(first(hidden[:, start:], ids == self._stop))
         action, _ = self.head.loss(skill[:, None], batch)
         done = DoneHead.loss(self.finished(skill), batch)
-        total = action + self.config.plan * plan + DONE * done
-        parts = {"action": action, "plan": plan, "done": done, "loss": total}
+        objects, more = self.objects_loss(found, batch)
+        total = action + self.config.plan * plan + DONE * done + objects
+        parts = {"action": action, "plan": plan, "done": done, "loss": total} | more
         return total, {k: v.detach() for k, v in parts.items()}
 
     def masks(self, batch: Batch) -> dict[str, Tensor]:
@@ -85,7 +87,7 @@ class PalmE(Speaking):
 
     def act(self, inputs: Inputs, prior: PriorChunk | None = None) -> Prediction:
         """texts: the plan of each row, skills separated by ';'. actions: of its first skill, blended with a running chunk."""
-        embeddings, there = self._prefix(inputs)
+        embeddings, there, _ = self.prefix(inputs, self.config.prompt, self._state(inputs))
         hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
         said, states, ended = [], [], torch.zeros(len(there), dtype=torch.bool, device=there.device)
         for _ in range(self.config.longest):
@@ -124,10 +126,8 @@ class PalmE(Speaking):
     def _plain(self, words: Tensor) -> tuple[str, ...]:
         return tuple(t.strip().rstrip(STOP).strip() for t in self.vlm.words.texts(words))
 
-    def _prefix(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        asked = [self.config.prompt.format(instruction=t) for t in inputs.texts]
-        images = {c: inputs.images[c] for c in self.interface.cameras}
-        return self.vlm.prefix(images, asked, self.state_in(inputs.state)[:, None])
+    def _state(self, inputs: Inputs) -> Tensor:
+        return self.state_in(inputs.state)[:, None]
 
 
 def first(states: Tensor, at: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Axis legend: B batch · L tokens · D width · N context vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from palmar.errors import BadValue
 from palmar.models.layers import Residual, cell_centres
+from palmar.models.objects import Found
 from palmar.models.transformer import Attention, Transformer, TransformerConfig, over_keys
 
 WORDS = "words"
@@ -25,26 +26,27 @@ WORDS = "words"
 class Segment:
     """tokens [B, L, D] of one source. mask: bool[B, L], True where there is a token; None when all are. times: how many
     pictures in time a camera's tokens come from, 0 for what is no camera. grid: rows and columns of each picture's tokens;
-    None when they do not lie on one."""
+    None when they do not lie on one. cells: [B, h·w, C], what the encoder made of the newest picture of a camera."""
 
     name: str
     tokens: Tensor
     mask: Tensor | None = None
     times: int = 0
     grid: tuple[int, int] | None = None
+    cells: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Fused:
     """context: [B, N, D] for the head. memory: [B, L, D] with mask bool[B, L], everything that was fused. weights: [B,
-    heads, words, L], where each word looked among the segments that are not words, in their order. views: {camera:
-    [B, h·w, D]}, the tokens of each newest picture that lie on a grid, as they came in."""
+    heads, words, L], where each word looked among the segments that are not words, in their order. found: the objects, where
+    the system locates them."""
 
     context: Tensor
     memory: Tensor
     mask: Tensor | None = None
     weights: Tensor | None = None
-    views: Mapping[str, Tensor] = field(default_factory=dict)
+    found: Found | None = None
 
 
 class Fusion(nn.Module):

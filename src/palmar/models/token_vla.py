@@ -19,7 +19,7 @@ from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
 from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.heads import DoneHead, over_steps
-from palmar.models.speaking import Speaking, SpeakingConfig
+from palmar.models.speaking import Prefix, Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class TokenVLA(Speaking):
         self.config: TokenVLAConfig = config
         self.interface = interface
         self.vlm = VLM(config.vlm)
+        self.objects = self.build_objects(config, interface)
         self.finished = DoneHead(self.vlm.width)
         self.vocab = config.vlm.decoder.vocab - config.vlm.decoder.spare
         self.reach: Tensor
@@ -73,7 +74,7 @@ class TokenVLA(Speaking):
         bins, vocab = self.config.tokens, self.vocab
         steps = bins.steps(batch.actions.shape[1])
         words = bins.words(batch.actions[:, steps], vocab, self.reach).flatten(1)  # [B, anchors · A]
-        logits, hidden, there = self.told(batch, words)
+        logits, hidden, (_, there, found) = self.told(batch, words)
         target = words - (vocab - bins.bins)
 
         def over(values: Tensor) -> Tensor:
@@ -85,8 +86,15 @@ class TokenVLA(Speaking):
         meant = bins.actions((best + vocab - bins.bins).unflatten(1, (len(steps), -1)), vocab, self.reach)
         error = (meant - batch.actions[:, steps]).abs().flatten(1)
         done = DoneHead.loss(self._finished(hidden, there), batch)
-        total = said + DONE * done
-        parts = {"words": said, "action": over(error), "accuracy": over(best == target), "done": done, "loss": total}
+        objects, more = self.objects_loss(found, batch)
+        total = said + DONE * done + objects
+        parts = {
+            "words": said,
+            "action": over(error),
+            "accuracy": over(best == target),
+            "done": done,
+            "loss": total,
+        } | more
         return total, {k: v.detach() for k, v in parts.items()}
 
     def masks(self, batch: Batch) -> dict[str, Tensor]:
@@ -99,7 +107,7 @@ class TokenVLA(Speaking):
         the words that follow are conditioned on them."""
         bins, vocab, horizon = self.config.tokens, self.vocab, self.interface.horizon
         width, rows = len(self.interface.action_names), bins.rows(vocab)
-        embeddings, there = self._prefix(inputs)
+        embeddings, there, _ = self.prefix(inputs, self.config.prompt)
         hidden, cache = self.vlm.run(embeddings, there, embeddings.shape[1], keep=True)
         features = mean_over(hidden, there)
         done = self.finished(features)
@@ -122,19 +130,16 @@ class TokenVLA(Speaking):
         steps = [i for i in self.config.tokens.steps(self.interface.horizon) if i < prior.committed]
         return self.config.tokens.words(prior.actions[:, steps].float(), self.vocab, self.reach).flatten(1)
 
-    def told(self, inputs: Inputs, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def told(self, inputs: Inputs, words: Tensor) -> tuple[Tensor, Tensor, Prefix]:
         """What it would say in the place of each of `words` [B, N], told those before it: logits float32[B, N, bins]; and the
-        hidden states [B, P, D] of pictures and question, with bool[B, P] where there is one."""
-        embeddings, there = self._prefix(inputs)
+        hidden states [B, P, D] of pictures and question, with the prefix that they are of."""
+        prefix = self.prefix(inputs, self.config.prompt)
+        embeddings, there, _ = prefix
         start, more = embeddings.shape[1], words.shape[1] - 1
         whole = torch.cat([embeddings, self.vlm.embed(words[:, :-1]).to(embeddings.dtype)], 1)
         hidden, _ = self.vlm.run(whole, F.pad(there, (0, more), value=True), start)
         rows = self.config.tokens.rows(self.vocab)
-        return self.vlm.logits(hidden[:, start - 1 :], rows).float(), hidden[:, :start], there
-
-    def _prefix(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        asked = [self.config.prompt.format(instruction=t) for t in inputs.texts]
-        return self.vlm.prefix({c: inputs.images[c] for c in self.interface.cameras}, asked)
+        return self.vlm.logits(hidden[:, start - 1 :], rows).float(), hidden[:, :start], prefix
 
     def _finished(self, hidden: Tensor, there: Tensor) -> Tensor:
         return self.finished(mean_over(hidden, there))

@@ -3,7 +3,7 @@
 pictures ─ vision encoder (one for all cameras, or one each; FiLM by the instruction) ─ few tokens ─┐
 words ──── text encoder ────────────────────────────────────────────────────────────────────────────┤
 state ──── MLP ─────────────────────────────────────────────────────────────────────────────────────┼─ fusion ─ head
-robot, goal picture, latent (where the system has them) ────────────────────────────────────────────┘
+robot, goal picture, latent, objects found in the pictures (where the system has them) ─────────────┘
 """
 
 from __future__ import annotations
@@ -26,7 +26,16 @@ from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
 from palmar.models.heads.denoised import GenerativeHead
 from palmar.models.imagenet import ImagenetConfig
 from palmar.models.objects import Found, Objects, ObjectsConfig
-from palmar.models.sequence import WORDS, Fused, FusionConfig, PassConfig, PooledConfig, Segment, SelfAttentionConfig
+from palmar.models.sequence import (
+    WORDS,
+    Fused,
+    FusionConfig,
+    PassConfig,
+    PooledConfig,
+    Segment,
+    SelfAttentionConfig,
+    joined,
+)
 from palmar.models.text import Summary, TextConfig, VectorsConfig
 from palmar.models.transformer import grid_features
 from palmar.models.vision import EfficientNetConfig, PretrainedVisionConfig, ResNetConfig, SmallConvConfig, ViTConfig
@@ -145,7 +154,7 @@ class Cameras(nn.Module):
         condition = config.condition if config.vision.film else 0
         made = {n: config.vision.build(condition) for n in (self.names if config.per_camera else ["all"])}
         self.encoders = nn.ModuleDict(made)
-        inside = next(iter(made.values())).width
+        self.inside = inside = next(iter(made.values())).width
         self.compress = None if config.compress is None else config.compress.build(inside)
         self.project = nn.Linear(inside, width)
         self.views = nn.Parameter(torch.randn(len(cameras), width) * 0.02)
@@ -168,11 +177,12 @@ class Cameras(nn.Module):
         known = flat.shape[1] != COLOURS  # the features of a frozen tower, computed before (`train.features`)
         tokens = flat.flatten(2).transpose(1, 2) if known else self.encoder(camera)(flat, condition)
         tokens = tokens + getattr(self, f"grid{i}").to(tokens.dtype)
+        cells = tokens.unflatten(0, (batch, times))[:, -1]
         if self.compress is not None:
             tokens = self.compress(tokens)
         tokens = self.project(tokens).unflatten(0, (batch, times)) + self.views[i] + self.times[-times:]
         grid = self.grids[camera] if self.compress is None else None
-        return Segment(prefix + camera, tokens.flatten(1, 2), None, times, grid)
+        return Segment(prefix + camera, tokens.flatten(1, 2), None, times, grid, cells)
 
 
 class VLA(Model):
@@ -196,15 +206,14 @@ class VLA(Model):
             raise BadValue(f"history is {config.history}; expected rising steps that end with 0 (now)")
         if config.goal is not None and isinstance(config.fusion, PassConfig | PooledConfig):
             raise BadValue(f"a goal picture with {type(config.fusion).__name__}; expected a fusion that attends")
-        if config.objects is not None and config.compress is not None:
-            raise BadValue("objects of compressed tokens, which have no place. Next: compress=None, or objects=None")
         self.config: VLAConfig = config
         self.interface, self.robot = interface, OWN
         width = config.fusion.width
         self.text = config.text.build()
         # where words go no further than FiLM there is nothing to project
         self.words = None if isinstance(config.fusion, PassConfig) else nn.Linear(self.text.width, width)
-        self.summary = Summary(self.text.width, config.condition) if config.vision.film else None
+        summed = config.vision.film or (config.objects is not None and self.words is None)
+        self.summary = Summary(self.text.width, config.condition) if summed else None
         self.cameras = Cameras(config, interface.cameras)
 
         interfaces = {OWN: interface} | {r.name: self.interface_for(r) for r in config.robots}
@@ -220,9 +229,14 @@ class VLA(Model):
         horizon, actions = interface.horizon, len(interface.action_names)
         self.latent = Latent(config.latent, width, horizon, actions) if config.latent else None
         self.video = Video(config.video, width, interface.cameras) if config.video else None
-        self.objects = Objects(config.objects, width, self.cameras.grids) if config.objects else None
+        self.objects = None
+        if config.objects is not None:
+            self.objects = Objects(config.objects, width, self.cameras.inside, width, self.cameras.grids)
+            # where the words themselves go no further than FiLM
+            self.instruction = nn.Linear(config.condition, width) if self.words is None else None
         self.goal = nn.Parameter(torch.randn(width) * 0.02) if config.goal else None
-        others = 2 + (self.embodiments is not None) + (self.latent is not None)
+        found = 0 if self.objects is None else len(GROUNDED)
+        others = 2 + (self.embodiments is not None) + (self.latent is not None) + found
         self.fusion = config.fusion.build(len(interface.cameras) * len(config.history), others, horizon)
 
     # -------------------------------------------------------------------------------------------- perceive
@@ -235,7 +249,7 @@ class VLA(Model):
         return mask, *condition, *(() if self.words is None else (self.words(words),))
 
     def perceive(self, inputs: Inputs, batch: Batch | None = None) -> tuple[Fused, Tensor]:
-        """What is seen, heard and felt, fused; and the divergence of the latent (0 without one). batch: while training, what
+        """Cameras, instruction and state, fused; and the divergence of the latent (0 without one). batch: while training, what
         the latent is made from. A loss in evaluation is judged as the model acts: by words alone, from the prior."""
         learning = self.fusion.training  # of a part that the views of all robots share
         kept = inputs.language if not learning else ()
@@ -251,8 +265,9 @@ class VLA(Model):
             mask = mask & ~hidden[1][:, None]
         state = self.states[self.robot](inputs.state)
         segments = [Segment("state", state)]
-        if self.words is not None:
-            segments.insert(0, Segment(WORDS, more.pop(0), mask))
+        words = None if self.words is None else Segment(WORDS, more.pop(0), mask)
+        if words is not None:
+            segments.insert(0, words)
         divergence = state.new_zeros(())
         if self.embodiments is not None:
             robot = self.embodiments[list(self.heads).index(self.robot)]
@@ -267,12 +282,26 @@ class VLA(Model):
         for camera, x in past.items():
             make = partial(self.cameras, camera, x, condition)
             segments.append(make() if use is None else use.recall(camera, inputs.images[camera], language, make))
+        found = None
+        if self.objects is not None:
+            context, there = self.object_context(words, state, condition)
+            found = self.objects(context, there, {s.name: s.cells for s in segments if s.cells is not None})
+            things = found.tokens.split(1, 1)
+            segments += [Segment(f"object.{n}", t) for n, t in zip(GROUNDED, things, strict=True)]
         for camera, picture in goal.items():
             assert self.goal is not None and hidden is not None
             tokens = self.cameras(camera, picture, condition, "goal.").tokens + self.goal
             segments.append(Segment(f"goal.{camera}", tokens, ~hidden[0][:, None].expand(-1, tokens.shape[1])))
-        views = {s.name: s.tokens[:, -s.grid[0] * s.grid[1] :] for s in segments if s.grid and s.name in past}
-        return replace(self.fusion(segments), views=views), divergence
+        return replace(self.fusion(segments), found=found), divergence
+
+    def object_context(
+        self, words: Segment | None, state: Tensor, condition: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Words and state that the objects' queries attend to: [B, L, D] with bool[B, L]."""
+        if words is None:
+            assert self.instruction is not None and condition is not None
+            words = Segment(WORDS, self.instruction(condition)[:, None])
+        return joined([words, Segment("state", state)])
 
     def pictures(self, inputs: Inputs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """{camera: [B, K, 3, H, W]} of the past, and of the goal: empty when there is none."""
@@ -315,8 +344,8 @@ class VLA(Model):
             now = {c: x[:, -1] for c, x in self.pictures(batch)[0].items()}
             video = self.video.loss(seen, now, {c: batch.images[c][:, at] for c in now})
             total, parts = total + self.config.video.weight * video, parts | {"video": video}
-        if self.objects is not None and batch.labels is not None:
-            more, found = self.objects.loss(seen, batch)
+        if self.objects is not None and seen.found is not None and batch.labels is not None:
+            more, found = self.objects.loss(seen.found, batch)
             total, parts = total + more, parts | found
         return total, {k: v.detach() for k, v in (parts | {"loss": total}).items()}
 
@@ -328,7 +357,7 @@ class VLA(Model):
         seen, _ = self.perceive(inputs)
         mean = seen.context.mean(1)
         done = self.finished(mean)
-        looked = (self.attention(seen) or {}) | self.sought(seen)
+        looked = (self.attention(seen) or {}) | self.sought(seen.found)
         head = self.head
         if inputs.noise is not None and isinstance(head, GenerativeHead):
             return Prediction(
@@ -353,13 +382,15 @@ class VLA(Model):
             raise BadValue(
                 f"preset '{self.config.preset}' does not locate things. Next: VLAConfig(objects=ObjectsConfig())"
             )
-        return self.objects(self.perceive(inputs)[0])
+        found = self.perceive(inputs)[0].found
+        assert found is not None
+        return found
 
-    def sought(self, seen: Fused) -> dict[str, Tensor]:
+    def sought(self, found: Found | None) -> dict[str, Tensor]:
         """{camera.target and camera.goal: [B, h, w]}, each summing to 1; empty for a model without objects."""
-        if self.objects is None:
+        if found is None:
             return {}
-        heat = {c: x.softmax(-1).unflatten(-1, self.cameras.grids[c]) for c, x in self.objects(seen).heat.items()}
+        heat = {c: x.softmax(-1).unflatten(-1, self.cameras.grids[c]) for c, x in found.heat.items()}
         return {f"{c}.{name}": x[:, i] for c, x in heat.items() for i, name in enumerate(GROUNDED)}
 
     def attention(self, seen: Fused) -> dict[str, Tensor] | None:

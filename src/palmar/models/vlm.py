@@ -9,7 +9,7 @@ Axis legend: B batch · N tokens · P prefix tokens · L words · D width of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -95,6 +95,12 @@ class VLMConfig:
         if len({t.cells for t in self.towers}) != 1:
             raise BadValue(f"towers cut a picture into {[t.cells for t in self.towers]} patches; expected equally many")
 
+    @property
+    def side(self) -> int:
+        """Tokens along each side of a picture."""
+        tower = self.towers[0]
+        return tower.image // tower.patch // (self.merge if self.projector == "shuffle" else 1)
+
 
 class VLM(nn.Module):
     """See the module's head. Verbs: `see`, `prefix`, `run`, `logits`, `teach`, `language_loss`, `answer`, `weights_from`."""
@@ -128,14 +134,21 @@ class VLM(nn.Module):
         return self.language.embed_tokens(ids)
 
     def prefix(
-        self, images: Mapping[str, Tensor] | Tensor, texts: Sequence[str], extra: Tensor | None = None
+        self,
+        images: Mapping[str, Tensor] | Tensor,
+        texts: Sequence[str],
+        extra: Tensor | None = None,
+        locate: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Pictures, `extra` tokens [B, M, D] and words → [B, P, D] and bool[B, P], True where there is a token."""
+        """Pictures, `extra` tokens [B, M, D] and words → [B, P, D] and bool[B, P], True where there is a token. locate:
+        makes further tokens of the pictures' [B, N, D], the words' [B, L, D] and bool[B, L]."""
         seen = self.see(images)
         start = [] if self.config.start_first else self.words.start
         rows = [start + row + list(self.config.suffix) for row in self.words.rows(texts)]
         ids, there = (x.to(seen.device) for x in pad(rows, left=True))
-        parts = [seen, *([] if extra is None else [extra]), self.embed(ids)]
+        words = self.embed(ids)
+        parts = [seen, *([] if extra is None else [extra])]
+        parts += [words] if locate is None else [locate(seen, words.to(seen.dtype), there), words]
         if self.config.start_first and self.words.start:
             parts.insert(0, self.embed(torch.tensor([self.words.start], device=seen.device)).expand(len(seen), -1, -1))
         before = there.new_ones(len(there), sum(p.shape[1] for p in parts[:-1]))
