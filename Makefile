@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Bytecode is written when a module is first imported: most of what is installed never is.
+# Bytecode is written when a module is first imported: most of what is installed never is. An image that forbids it would have
+# every process compile torch anew.
 PIP := -q --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 ROS := .venv-ros
 

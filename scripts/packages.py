@@ -24,6 +24,7 @@ import time
 import tomllib
 import venv
 import zipfile
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,8 +75,7 @@ def main() -> None:
         with ThreadPoolExecutor(2) as pool:  # most of the time goes to pip and to one Python process
             # what an extra begins with was begun before it
             for extra in sorted(wanted, key=lambda e: len(contained(e))):
-                largest = max((e for e in made if e == "" or e in contained(extra)), key=lambda e: len(contained(e)))
-                made[extra] = pool.submit(alone, extra, made[largest], wheel, work)
+                made[extra] = pool.submit(alone, extra, made[beginning(extra, made)], wheel, work)
             for env in made.values():
                 env.result()
     for extra in EXTRAS:
@@ -104,6 +104,12 @@ def contained(extra: str) -> set[str]:
     """The extras of palmar that this one asks for, and those that they ask for."""
     inner = {e for d in EXTRAS.get(extra, ()) for m in re.findall(r"^palmar\[(.+)\]$", d) for e in m.split(",")}
     return inner.union(*(contained(e) for e in inner)) if inner else inner
+
+
+def beginning(extra: str, made: Iterable[str]) -> str:
+    """Which of the extras `made` its environment begins as: the largest that it contains, one with torch before all others."""
+    inner = [e for e in made if e == "" or e in contained(extra)]
+    return max(inner, key=lambda e: ("learn" in {e, *contained(e)}, len(contained(e))))
 
 
 def built(work: Path) -> tuple[Path, Path]:

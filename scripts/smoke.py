@@ -9,6 +9,7 @@ current folder, and fails by an assertion.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,6 +34,15 @@ def palmar(*words: str | Path, code: int = 0) -> str:
 def figures(*words: str | Path) -> dict:
     """The figures of a command."""
     return json.loads(palmar(*words, "--json"))
+
+
+def figures_here(*words: str | Path) -> dict:
+    """The figures of a command that runs in this process, where torch is imported already."""
+    from palmar.cli.main import main
+
+    with redirect_stdout(io.StringIO()) as said:
+        assert main([*map(str, words), "--json"]) == 0, said.getvalue()
+    return json.loads(said.getvalue())
 
 
 def base() -> None:
@@ -138,7 +149,10 @@ def learn() -> None:
     """The shipped policy acts; a small one is trained for three steps, and acts."""
     act("shipped")
     record(Path("set"))
-    palmar("train", "act-tiny", "--data", "set", "--out", "run", "--steps", "3", "--batch-size", "4")
+    assert (
+        figures_here("train", "act-tiny", "--data", "set", "--out", "run", "--steps", "3", "--batch-size", "4")["step"]
+        == 3
+    )
     act("run")
 
 
@@ -258,7 +272,7 @@ def openvino() -> None:
 
 def exported(to: str) -> None:
     record(Path("set"))
-    done = figures("export", "shipped", "--out", "fast", "--to", to, "--data", "set", "--observations", "8")
+    done = figures_here("export", "shipped", "--out", "fast", "--to", to, "--data", "set", "--observations", "8")
     assert done["parity"]["mean"] < 0.01, done
     assert np.abs(act("fast") - act("shipped")).max() < 0.01
 

@@ -1,6 +1,7 @@
 """Every test begins with the same environment, whatever the shell or the machine that runs the tests has set."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -17,6 +18,10 @@ Not COLUMNS: no message may depend on the width of a terminal, so `.ci/run` sets
 
 for name in FOREIGN:  # before any module is imported: fixtures of a module and child processes see the same
     os.environ.pop(name, None)
+
+# An image that sets it would have every process of a test compile torch and transformers anew, 5 s of a core each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("palmar", deadline=None)  # how fast a machine is decides no test
 settings.load_profile("palmar")

@@ -9,6 +9,7 @@ import torch
 
 from palmar.cli.main import main
 from palmar.data.normalize import Normalizer
+from palmar.lab import recorded, suite
 from palmar.models import checkpoint
 from palmar.models.presets import palmar_nano, preset
 from palmar.robots import robot
@@ -33,8 +34,16 @@ def nano(tmp_path_factory):
     return save(tmp_path_factory.mktemp("speed") / "run", palmar_nano())
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Observations are recorded in episodes of a second, and tables are tried in this process."""
+    made, tried = suite.EvalConfig, suite.evaluate
+    monkeypatch.setattr(recorded, "EvalConfig", lambda *given, **more: made(*given, **(more | {"timeout": 1.0})))
+    monkeypatch.setattr(suite, "evaluate", lambda config, processes=1, **more: tried(config, 1, **more))
+
+
 @ONNX
-def test_export_then_evaluate(nano, tmp_path, capsys):
+def test_export_then_evaluate(nano, tmp_path, capsys, short):
     out = str(tmp_path / "fast")
     assert (
         main(
@@ -82,7 +91,7 @@ def test_export_then_evaluate(nano, tmp_path, capsys):
     assert "is there already. Next: another --out" in capsys.readouterr().err
 
 
-def test_bench_says_everything_as_json(nano, capsys):
+def test_bench_says_everything_as_json(nano, capsys, short):
     told = [
         "bench",
         nano,

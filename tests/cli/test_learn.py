@@ -46,6 +46,8 @@ def test_two_robots_in_one_run(data, tmp_path, capsys):
         "1",
         "--timeout",
         "1.5",
+        "--processes",
+        "1",
         "--json",
     ]
     assert main(told) == 0  # the world takes joint positions when the policy answers them

@@ -1,6 +1,7 @@
 """Policies written for other runtimes, on checkpoints made on the spot."""
 
 import json
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -37,6 +38,14 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def traced(folder, monkeypatch):
+    """`folder`, whose checkpoint is not traced again: what is made of it begins with the graphs that lie there."""
+    copied = lambda function, example, path: shutil.copy(folder / "onnx" / path.name, path)  # noqa: E731
+    monkeypatch.setattr("palmar.models.export.to_onnx", copied)
+    return folder
+
+
 def test_an_exported_policy_is_a_policy_like_any_other(folder):
     check_policy(str(folder / "onnx"))
     one, other = load_policy(str(folder / "run")), load_policy(str(folder / "onnx"))
@@ -53,8 +62,6 @@ def test_an_exported_policy_is_a_policy_like_any_other(folder):
 
 
 def test_damage_is_told(folder, tmp_path):
-    import shutil
-
     def copied(name):
         return shutil.copytree(folder / "onnx", tmp_path / name)
 
@@ -81,8 +88,8 @@ def test_another_robot_is_not_inside(folder):
         load_policy(f"{folder / 'onnx'}@arm9")
 
 
-def test_over_the_bound_nothing_is_left(folder, tmp_path):
-    one = load_policy(str(folder / "run"))
+def test_over_the_bound_nothing_is_left(traced, tmp_path):
+    one = load_policy(str(traced / "run"))
     with pytest.raises(BadValue, match=r"differ by mean .*expected mean ≤ 0 σ and largest ≤ 0 σ. Next: "):
         export(one, tmp_path / "out", SEEN, bound=Bound(0.0, 0.0))
     assert not list(tmp_path.iterdir())
@@ -97,12 +104,12 @@ def test_a_folder_with_something_in_it_is_left_alone(folder, tmp_path):
 
 @ONNX
 @pytest.mark.parametrize("precision", ["int8-dynamic", "int8-static"])
-def test_int8_is_near(folder, tmp_path, precision):
-    found = export(load_policy(str(folder / "run")), tmp_path / "out", SEEN, "onnx", precision, WIDE)
+def test_int8_is_near(traced, tmp_path, precision):
+    found = export(load_policy(str(traced / "run")), tmp_path / "out", SEEN, "onnx", precision, WIDE)
     assert found.mean < 0.5 and found.observations == (3 if precision == "int8-static" else 6)
     size = {
         name: (where / "policy.onnx").stat().st_size
-        for name, where in (("int8", tmp_path / "out"), ("fp32", folder / "onnx"))
+        for name, where in (("int8", tmp_path / "out"), ("fp32", traced / "onnx"))
     }
     assert size["int8"] < size["fp32"]
 
@@ -120,8 +127,8 @@ def test_other_systems(tmp_path, name):
 
 @OPENVINO
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_openvino(folder, tmp_path, precision):
-    found = export(load_policy(str(folder / "run")), tmp_path / "ov", SEEN, "openvino", precision, WIDE)
+def test_openvino(traced, tmp_path, precision):
+    found = export(load_policy(str(traced / "run")), tmp_path / "ov", SEEN, "openvino", precision, WIDE)
     assert found.mean < (1e-4 if precision == "fp32" else 0.1)
     assert load_policy(str(tmp_path / "ov")).act(SEEN[0]).actions.shape == (4, 3)
 
@@ -145,8 +152,8 @@ def test_what_cannot_be_exported(folder):
 
 
 @ONNX
-def test_a_form_is_made_once_and_found_again(folder, tmp_path):
-    one = load_policy(str(folder / "run"))
+def test_a_form_is_made_once_and_found_again(traced, tmp_path):
+    one = load_policy(str(traced / "run"))
     where = tmp_path / "onnx-fp32"
     assert parity(one, in_form(one, "onnx-fp32", SEEN, where), SEEN).within(BOUNDS["fp32"])
     written = (where / FILE).stat().st_mtime_ns

@@ -35,7 +35,7 @@ NARROW = {"gain": (0.6, 1.4)}
 @pytest.fixture(scope="module")
 def strong() -> Recordings:
     """Servos twice as stiff as the model's."""
-    return recorded(gain=2.0, action_delay=2.0)
+    return recorded(3.0, gain=2.0, action_delay=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +88,21 @@ def test_a_short_motion_of_shaking_servos_is_not_taken_for_more_than_it_tells():
     assert found.estimates["action_delay"].value == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_gain_well_inside_is_claimed():
-    found = identified(recorded(gain=1.1, action_delay=2.0))
-    e = found.estimates["gain"]
+@pytest.fixture(scope="module")
+def inside() -> Identification:
+    """A gain in the middle of its search, and no delay."""
+    return identified(recorded(3.0, gain=1.1, action_delay=0.0))
+
+
+def test_a_gain_well_inside_is_claimed(inside):
+    e = inside.estimates["gain"]
     assert e.identified and e.bound is None and abs(e.value - 1.1) < 0.03, e
-    assert found.randomization(1.0).ranges["gain"] == (e.low, e.high)
+    assert inside.randomization(1.0).ranges["gain"] == (e.low, e.high)
 
 
-def test_a_delay_of_zero_is_a_physical_minimum_and_no_bound():
-    found = identified(recorded(gain=1.1, action_delay=0.0))
-    assert found.estimates["action_delay"].bound is None
-    assert found.estimates["action_delay"].identified and found.estimates["action_delay"].value < 0.1
+def test_a_delay_of_zero_is_a_physical_minimum_and_no_bound(inside):
+    assert inside.estimates["action_delay"].bound is None
+    assert inside.estimates["action_delay"].identified and inside.estimates["action_delay"].value < 0.1
 
 
 @given(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, erf, exp, lgamma, log, log1p, sqrt
+from math import comb, erf, lgamma, log, log1p, sqrt
+
+import numpy as np
 
 from palmar.errors import BadValue
 
@@ -126,11 +128,12 @@ def exact_upper(found: int, n: int, alpha: float = 0.05) -> float:
         )
     if found == n:
         return 1.0
-    ways = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(found + 1)]
+    ways = np.array([lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(found + 1)])
+    k = np.arange(found + 1)
     low, high = found / n, 1.0
     for _ in range(60):
         q = (low + high) / 2
-        below = sum(exp(w + k * log(q) + (n - k) * log1p(-q)) for k, w in enumerate(ways))
+        below = np.exp(ways + k * log(q) + (n - k) * log1p(-q)).sum()
         low, high = (q, high) if below > alpha else (low, q)
     return high
 
