@@ -58,7 +58,7 @@ class ObjectsConfig:
     relative: float = 0.5
     turn: float = 0.1
     relation: float = 0.05
-    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(64, 1, 4, 128))
+    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(64, 1, 4, 128, dropout=0.0))
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """Presets are functions that return instances: what you see is what is built.
 
-Each system has a `tiny` size, which trains in minutes on two cores, and a `paper` size, as large as what was published.
+Each system has a `tiny` size, which trains in minutes on two cores, and a `paper` size, as large as what was published. The tiny
+sizes also locate the objects that the instruction names (`objects`), which no paper does: a system that begins from random weights
+and a few hundred demonstrations hardly learns what the words refer to otherwise (docs/models.md). `without_objects` removes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from palmar.errors import UnknownName
+from palmar.errors import BadValue, UnknownName
 from palmar.mapping import Interface
 from palmar.models.auxiliary import LatentConfig, VideoConfig
 from palmar.models.base import ModelConfig
@@ -19,6 +22,7 @@ from palmar.models.generative import Diffusion, MLPConfig, UNetConfig
 from palmar.models.grounded import GroundedConfig
 from palmar.models.heads import ChunkConfig, DiffusionConfig, JointPositionConfig, TokenConfig
 from palmar.models.imagenet import ImagenetConfig
+from palmar.models.objects import ObjectsConfig
 from palmar.models.sequence import EncoderDecoderConfig, PassConfig, PooledConfig, SelfAttentionConfig
 from palmar.models.teacher import TeacherConfig
 from palmar.models.transformer import TransformerConfig
@@ -78,6 +82,7 @@ def rt1_tiny() -> VLAConfig:
         history=SIX,
         fusion=PassConfig(width=96),
         head=TokenConfig(TransformerConfig(width=96, layers=3, heads=4, hidden=192)),
+        objects=ObjectsConfig(),
         preset="rt1-tiny",
     )
 
@@ -116,6 +121,7 @@ def octo_tiny() -> VLAConfig:
         goal=GoalConfig(),
         fusion=SelfAttentionConfig(TransformerConfig(width=128, layers=4, heads=4, hidden=384)),
         head=DiffusionConfig(MLPConfig(width=256, blocks=2), Diffusion(steps=20, samples=10)),
+        objects=ObjectsConfig(),
         preset="octo-tiny",
     )
 
@@ -147,6 +153,7 @@ def gr2_tiny() -> VLAConfig:
         head=ChunkConfig(per_step=True),
         video=VideoConfig(offsets=(4,), transformer=TransformerConfig(width=64, layers=1, heads=4, hidden=128)),
         latent=LatentConfig(size=8, weight=1.0, transformer=TransformerConfig(64, 1, 4, 128)),
+        objects=ObjectsConfig(),
         preset="gr2-tiny",
     )
 
@@ -178,6 +185,7 @@ def bcz_tiny() -> VLAConfig:
         fusion=PooledConfig(width=192, blocks=2, pool="keypoints"),
         head=ChunkConfig(),
         robots=other_robots(),
+        objects=ObjectsConfig(),
         preset="bcz-tiny",
     )
 
@@ -202,6 +210,7 @@ def humanoid_tiny() -> VLAConfig:
         compress=TokenLearnerConfig(tokens=8, hidden=32),
         fusion=SelfAttentionConfig(TransformerConfig(width=128, layers=4, heads=4, hidden=384)),
         head=JointPositionConfig(max_velocity=0.5),
+        objects=ObjectsConfig(),
         preset="humanoid-tiny",
     )
 
@@ -223,13 +232,15 @@ def act_paper() -> VLAConfig:
 
 
 def act_tiny() -> VLAConfig:
-    """Without the ensemble, which made another tiny policy worse (docs/decisions.md); `palmar eval --ensemble` tries it."""
+    """With FiLM: the published ACT has no instruction. Without the ensemble, which made another tiny policy worse
+    (docs/decisions.md); `palmar eval --ensemble` tries it."""
     small = TransformerConfig(width=128, layers=2, heads=4, hidden=384)
     return VLAConfig(
-        vision=ResNetConfig(widths=(24, 48, 96), blocks=(1, 1, 2), most=320),
+        vision=ResNetConfig(widths=(24, 48, 96), blocks=(1, 1, 2), film=True, most=320),
         fusion=EncoderDecoderConfig(small, small),
         head=ChunkConfig(per_step=True),
         latent=LatentConfig(size=16, weight=10.0, transformer=TransformerConfig(64, 2, 4, 128)),
+        objects=ObjectsConfig(),
         preset="act-tiny",
     )
 
@@ -244,6 +255,7 @@ def imagenet_tiny() -> VLAConfig:
         vision=ImagenetConfig(stages=5),
         fusion=SelfAttentionConfig(TransformerConfig(width=128, layers=3, heads=4, hidden=384)),
         head=ChunkConfig(),
+        objects=ObjectsConfig(),
         preset="imagenet-tiny",
     )
 
@@ -268,6 +280,7 @@ def diffusion_tiny() -> VLAConfig:
         history=(-1, 0),
         fusion=PooledConfig(width=192, blocks=1, pool="keypoints"),
         head=DiffusionConfig(UNetConfig(down=(64, 128), step=64), Diffusion(steps=50, samples=10)),
+        objects=ObjectsConfig(),
         preset="diffusion-tiny",
     )
 
@@ -307,6 +320,22 @@ def preset(name: str) -> ModelConfig:
     if name not in PRESETS:
         raise UnknownName("preset", name, PRESETS, where="palmar models")
     return PRESETS[name]()
+
+
+def locates_objects(config: ModelConfig) -> bool:
+    """Whether it is a composed system that locates objects, which can be removed. (`palmar` cannot do without.)"""
+    return getattr(config, "objects", None) is not None
+
+
+def without_objects(config: ModelConfig) -> ModelConfig:
+    """The same system without them. Raises `BadValue` when it has none."""
+    if not locates_objects(config):
+        raise BadValue(
+            f"preset '{config.preset}' locates no objects that could be left out. Next: one of "
+            f"{', '.join(n for n in PRESETS if locates_objects(PRESETS[n]()))}"
+        )
+    made: Any = config
+    return cast(ModelConfig, replace(made, objects=None))
 
 
 # ------------------------------------------------------------------------------------------------ what was published

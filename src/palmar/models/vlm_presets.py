@@ -13,6 +13,7 @@ from palmar.models.action_tokens import ActionTokens
 from palmar.models.base import ModelConfig
 from palmar.models.expert import ExpertConfig
 from palmar.models.flow_vla import FlowVLAConfig
+from palmar.models.objects import ObjectsConfig
 from palmar.models.palme import PalmEConfig
 from palmar.models.token_vla import TokenVLAConfig
 from palmar.models.vlm import IMAGENET_MEAN, IMAGENET_STD, DecoderConfig, TowerConfig, VLMConfig
@@ -29,7 +30,9 @@ SO400M = TowerConfig(width=1152, layers=27, heads=16, hidden=4304, image=224, pa
 
 
 def rt2_tiny() -> TokenVLAConfig:
-    return TokenVLAConfig(VLMConfig(), _WORDS, "What should the robot do to {instruction}?", "rt2-tiny")
+    return TokenVLAConfig(
+        VLMConfig(), _WORDS, "What should the robot do to {instruction}?", "rt2-tiny", objects=ObjectsConfig()
+    )
 
 
 def rt2_paper() -> TokenVLAConfig:
@@ -40,7 +43,7 @@ def rt2_paper() -> TokenVLAConfig:
 
 def openvla_tiny() -> TokenVLAConfig:
     vlm = VLMConfig((_SMALL_DINO, _TOWER), projector="fused", bidirectional=False)
-    return TokenVLAConfig(vlm, _WORDS, preset="openvla-tiny")
+    return TokenVLAConfig(vlm, _WORDS, preset="openvla-tiny", objects=ObjectsConfig())
 
 
 def openvla_paper() -> TokenVLAConfig:
@@ -66,7 +69,12 @@ def openvla_paper() -> TokenVLAConfig:
 
 
 def pi0_tiny() -> FlowVLAConfig:
-    return FlowVLAConfig(VLMConfig(decoder=DecoderConfig("gemma", kv_heads=1)), ExpertConfig(), preset="pi0-tiny")
+    return FlowVLAConfig(
+        VLMConfig(decoder=DecoderConfig("gemma", kv_heads=1)),
+        ExpertConfig(),
+        preset="pi0-tiny",
+        objects=ObjectsConfig(),
+    )
 
 
 def pi0_paper() -> FlowVLAConfig:
@@ -79,7 +87,9 @@ def pi0_paper() -> FlowVLAConfig:
 
 def smolvla_tiny() -> FlowVLAConfig:
     vlm = VLMConfig((replace(_TOWER, image=96, patch=8),), DecoderConfig(layers=4), "shuffle", merge=2)
-    return FlowVLAConfig(vlm, ExpertConfig(cross_every=2, causal=True), "vlm", preset="smolvla-tiny")
+    return FlowVLAConfig(
+        vlm, ExpertConfig(cross_every=2, causal=True), "vlm", preset="smolvla-tiny", objects=ObjectsConfig()
+    )
 
 
 def smolvla_paper() -> FlowVLAConfig:
@@ -96,7 +106,7 @@ def smolvla_paper() -> FlowVLAConfig:
 
 
 def palme_tiny() -> PalmEConfig:
-    return PalmEConfig(preset="palme-tiny")
+    return PalmEConfig(preset="palme-tiny", objects=ObjectsConfig())
 
 
 def palme_paper() -> PalmEConfig:

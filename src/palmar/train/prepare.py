@@ -72,6 +72,8 @@ class TrainSettings:
     """Parts that no stage trains, by role or name: @vision, @language, fusion.blocks.0 (beside what the recipe freezes)."""
     frozen_features: bool = False
     """Of a preset whose vision tower is frozen (imagenet-tiny): look at every frame once and keep what the tower makes of it."""
+    no_objects: bool = False
+    """The preset without locating the objects that the instruction names, which the tiny sizes add to the published system."""
     web_share: Annotated[float, Range(0, 1, below=True)] = 0.5
     """Share of a batch that is questions, with --web."""
     accumulate: Annotated[int, BATCH] = 1
@@ -196,10 +198,13 @@ def check_data(settings: TrainSettings) -> None:
 def model_of(settings: TrainSettings, init: Path | None) -> ModelConfig:
     """What to train. Raises `BadValue` when the preset is not that of --init."""
     from palmar.models.checkpoint import read_config
-    from palmar.models.presets import preset
+    from palmar.models.presets import preset, without_objects
 
     if init is None:
-        return preset(settings.preset or "palmar-tiny")
+        model = preset(settings.preset or "palmar-tiny")
+        return without_objects(model) if settings.no_objects else model
+    if settings.no_objects:
+        raise BadValue(f"--no-objects with --init: '{init}' says what it locates. Next: leave one of the two out")
     theirs = read_config(init)[0]
     if settings.preset is None:
         return theirs

@@ -104,9 +104,9 @@ class Train(TrainSettings):
     only_without: ClassVar = {
         n: ("correction",)
         for n in (
-            "preset", "recipe", "minutes", "image_size", "horizon", "validation", "temperature", "weights", "web", "web_share",
-            "others", "good_only", "success_only", "freeze", "frozen_features", "accumulate", "patience", "device", "shard", "init",
-            "normalizer", "pretrained", "resume", "track",
+            "preset", "recipe", "minutes", "image_size", "horizon", "validation", "temperature", "weights", "web",
+            "web_share", "others", "good_only", "success_only", "freeze", "frozen_features", "no_objects",
+            "accumulate", "patience", "device", "shard", "init", "normalizer", "pretrained", "resume", "track",
         )
     }  # fmt: skip
 
