@@ -9,6 +9,7 @@ or a `Fault`. What was asked is in `requests`.
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +46,8 @@ class Fault:
     cut: drops the connection in the middle; ended: ends in the middle as if that were all. slow: `said`, with pauses. drip: goes on
     for ever, saying nothing. flood: 2 MB of text in small pieces; flood line: in one event; flood comments: none of it an answer.
     flood body: 20 MB with `status`. many calls: hundreds of tool calls. no json, no events, no utf-8: in place of an event.
-    error event: reports `body` as an error within its stream. html: a page.
+    error event: reports `body` as an error within its stream. html: a page. headers drip: the headers come byte by byte for some
+    8 s, then `said`. gzip: 20 MB with `status`, compressed to a few KB.
     """
 
     kind: str
@@ -185,6 +187,16 @@ class StandIn:
             self.send(http, self.events(Said("x" * 2_000_000, pieces=2_000_000)))
         elif fault.kind == "flood input":
             self.send(http, self.events(Said(calls=(("plan", {"why": "x" * 2_000_000}),), pieces=1000)))
+        elif fault.kind == "headers drip":
+            http.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for byte in self._slowly([b"a"] * 400):
+                http.wfile.write(byte)
+                http.wfile.flush()
+            http.wfile.write(b"\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + b"".join(events))
+        elif fault.kind == "gzip":
+            kind = "text/event-stream" if fault.status == 200 else "application/json"
+            packed = gzip.compress(b"\0" * 20_000_000)
+            self.send(http, iter([packed]), fault.status, kind, **fault.headers | {"Content-Encoding": "gzip"})
         elif fault.kind == "flood comments":
             self.send(http, iter([b": nothing\n\n" * 10_000] * 200))
         elif fault.kind == "flood body":
@@ -213,6 +225,27 @@ class StandIn:
             if self.stopping.wait(0.02):
                 return
             yield event
+
+
+def anthropic_stream(*events: dict[str, Any]) -> type[StandIn]:
+    """A stand-in of the Messages API that answers with these events, whatever its script says."""
+
+    class Raw(AnthropicStandIn):
+        def events(self, said: Said) -> Iterator[bytes]:
+            yield from (f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events)
+
+    return Raw
+
+
+def openai_stream(*chunks: dict[str, Any]) -> type[StandIn]:
+    """A stand-in of chat completions that answers with these chunks, whatever its script says."""
+
+    class Raw(OpenAIStandIn):
+        def events(self, said: Said) -> Iterator[bytes]:
+            yield from (f"data: {json.dumps(c)}\n\n".encode() for c in chunks)
+            yield b"data: [DONE]\n\n"
+
+    return Raw
 
 
 def in_pieces(text: str, size: int) -> Iterator[str]:

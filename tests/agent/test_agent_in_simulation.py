@@ -15,9 +15,11 @@ from palmar.agent.skills import Skill
 from palmar.agent.table import simulated_table
 from palmar.cli import main
 from palmar.errors import BadFile, BadValue, ModelUnreachable
-from palmar.runtime.loop import Subscriber
+from palmar.runtime.control.actions import holding
+from palmar.runtime.loop import Subscriber, resting_command
 from palmar.sim.goals import Goal, table_for
 from palmar.sim.world import World
+from palmar.types import ActionChunk
 
 THINGS, PLACES = ("red cube", "green ball", "yellow cylinder"), ("blue plate", "purple tray")
 
@@ -46,6 +48,33 @@ def test_an_expert_carries_out_every_skill_and_the_scene_tells_it(loaded):
     assert hands.perform(Skill("push", object="green ball", direction="left")).status == "not possible"
     assert [hands.perform(s).status for s in steps[5:]] == ["done", "done"]
     assert hands.describe().holding == ""
+
+
+class Rests:
+    """Commands to stay."""
+
+    def __init__(self, robot):
+        self.robot, self.interface = robot, robot.interface(4)
+
+    def act(self, obs, prefix=None):
+        still = holding(self.robot, resting_command(self.robot, obs))
+        return ActionChunk(np.tile(still, (4, 1)), self.interface.dt, obs.time)
+
+    def reset(self):
+        pass
+
+
+def test_what_is_done_while_the_robot_moves_and_not_at_rest_is_not_done(loaded, monkeypatch):
+    world = loaded.world("sim", "arm7", "ee_delta", images=False)
+    agent = simulated_table("expert", THINGS, PLACES, seed=3, loaded=loaded)
+    agent.policies = {"": Rests(world.embodiment)}
+    push = Skill("push", object="green ball", direction="left")
+    moving = []
+    monkeypatch.setattr(world, "success", lambda: not moving.append(1) and len(moving) == 1)
+    result = agent.perform(push)
+    assert result.status == "stalled" and len(moving) == 2 and "the check at rest says that it is not" in result.said
+    monkeypatch.setattr(world, "success", lambda: True)
+    assert agent.perform(push).status == "done"
 
 
 def test_what_falls_off_the_table_is_not_seen_any_more(loaded):
@@ -278,6 +307,7 @@ def test_a_file_that_is_no_conversation_is_not_written_to(tmp_path, capsys, wide
         (["--places", "green ball"], "is no thing"),
         (["--things", *(f"{c} cube" for c in ("red", "green", "blue", "yellow"))], "at most 5 of both"),
         (["--world", "mars:1"], "mars"),
+        (["--world", "near:0-3"], "world is 'near:0-3'"),
         (["--confirm"], "at a terminal"),
         (["--replay"], "--log"),
     ],
@@ -315,3 +345,11 @@ def test_no_command_leaves_the_limits(loaded):
     assert len(commands) > 100
     assert (commands >= [c.lower - 1e-9 for c in robot.channels]).all()
     assert (commands <= [c.upper + 1e-9 for c in robot.channels]).all()
+
+
+@pytest.mark.parametrize(("planner", "said"), [("rulez", "planner 'rulez'"), ("anthropic", "ANTHROPIC_API_KEY")])
+def test_an_evaluation_with_a_planner_that_cannot_be_used_does_not_begin(planner, said, capsys, monkeypatch):
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    monkeypatch.setattr("palmar.agent.evaluation.evaluate_agent", lambda *_, **__: pytest.fail("it began"))
+    assert main(["eval", "--agent", planner, "--policy", "expert", "--tables", "1"]) == 2
+    assert said in capsys.readouterr().err

@@ -109,7 +109,7 @@ def test_the_person_says_whether_it_was_done_and_is_told_what_the_policy_says():
 
     hands = hands_of(MockBody(ROBOT), Reaches(), says)
     result = hands.perform(PUSH)
-    assert result.status == "stalled" and "the policy said that it was done, and it was not" in result.said
+    assert result.status == "stalled" and "the check at rest says that it is not" in result.said
     assert hands.perform(PUSH).status == "done" and asked == [(str(PUSH), True)] * 2
     answers.append(True)
     slow = hands_of(MockBody(ROBOT), Reaches(done=0.2), says, slow=0.2)  # it never says so itself

@@ -9,8 +9,9 @@ from palmar.agent.conversation import Conversation, read_conversation
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Plan, Question, Refusal
 from palmar.agent.rules import RulePlanner
-from palmar.agent.seen import SeenObject
+from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.skills import Skill, SkillResult
+from palmar.cli.talking import exit_code
 from palmar.errors import BadFile, BadValue, ModelUnreachable, RobotFault
 from palmar.mapping import Interface
 from palmar.robots.arm7 import arm7
@@ -80,7 +81,9 @@ def test_it_gives_up_within_its_bounds():
     assert run.ending == "failed" and run.replans == 2 and "has failed 3 times" in run.why
     again = Plan((Skill("look"), PUSH))
     run = carry_out("x", Says(again), Hands(fails=["push"] * 99), AgentLimits(replans=2))
-    assert run.ending == "failed" and run.replans <= 3
+    assert (run.ending, run.replans, run.why) == ("failed", 2, "2 new plans were tried, and it is not done")
+    assert len(run.results) == 6  # of the first plan and of two more
+    assert carry_out("x", Says(again), Hands(fails=["push"] * 99), AgentLimits(replans=1)).replans == 1
     run = carry_out("x", Says(Plan((Skill("look"), Skill("home")) * 5)), Hands(), AgentLimits(steps=7))
     assert run.ending == "failed" and len(run.results) == 7
 
@@ -147,8 +150,73 @@ def test_a_planner_alone_cannot_say_that_it_is_done():
     run = carry_out("x", Says(Plan((PUSH,)), Plan(())), Hands(fails=["push"]))
     assert run.ending == "failed" and "stalled" in run.why
     assert carry_out("show me the cube", RulePlanner(), Hands()).ending == "refused"
-    run = carry_out("x", Says(Plan(())), Hands())
-    assert (run.ending, run.why) == ("done", "nothing had to be done")
+    asks = Plan((Skill("ask", question="Which?"),))
+    for decisions in ((Plan(()),), (asks, Plan(())), (Question("Which?"), Plan(()))):
+        run = carry_out("fly to the moon", Says(*decisions), Hands(answers=["the far one"]))
+        assert run.ending == "nothing to do" and "nothing was carried out" in run.why and exit_code(run) == 1
+    run = carry_out("look", Says(Plan((Skill("look"),)), Plan(())), Hands())
+    assert run.ending == "done" and exit_code(run) == 0
+
+
+def test_a_plan_without_steps_is_not_confirmed():
+    asked = []
+    hands, log = Hands(), Conversation()
+    run = carry_out("push", Says(Plan((PUSH,))), hands, confirm=lambda plan: asked.append(plan) or Plan(()), log=log)
+    assert (run.ending, run.why) == ("not confirmed", "the edited plan has no steps")
+    assert len(asked) == 1 and hands.done == [] and log.events[-1]["ending"] == "not confirmed"
+
+
+def test_what_a_person_struck_out_is_not_planned_again():
+    asked = []
+
+    def shortened(plan):
+        asked.append(plan)
+        return Plan((PUT,), "edited by a person")
+
+    text = "put the cube on the plate, then push the ball left"
+    hands = Hands()
+    run = carry_out(text, RulePlanner(), hands, confirm=shortened)
+    assert run.ending == "done" and hands.done == [str(PUT)] and len(asked) == 1
+    hands = Hands(fails=["place_on"])  # not carried out whole: it is planned again, and asked again
+    run = carry_out(text, RulePlanner(), hands, confirm=shortened)
+    assert run.ending == "done" and hands.done == [str(PUT)] * 2 and len(asked) == 3
+    planner = Says(Plan((PUSH,)), Plan((PUT,)), Plan(()))  # the same steps again are no edit
+    run = carry_out("x", planner, Hands(), confirm=lambda plan: Plan(plan.steps, "yes"))
+    assert run.ending == "done" and len(run.results) == 2
+    only_asks = Plan((Skill("ask", question="Which?"),))
+    run = carry_out("x", Says(Plan((PUSH,))), Hands(answers=["well"]), confirm=lambda plan: only_asks)
+    assert run.ending == "nothing to do"
+
+
+class Unperceived(Hands):
+    """Its scene does not tell what is held, nor what lies on what. unseen: names that it does not find."""
+
+    unseen = ()
+
+    def describe(self):
+        things = tuple(SeenObject(t.name, t.fixed) for t in self.scene.things if t.name not in self.unseen)
+        return SceneDescription(things, placements=False)
+
+
+def test_what_was_grasped_last_is_held_where_the_scene_does_not_tell():
+    hands = Unperceived(fails=["open_gripper"])
+    run = carry_out("pick up the cube, then push the ball left", RulePlanner(), hands)
+    assert run.ending == "done" and hands.scene.holding == ""
+    assert hands.done == ["grasp(red cube)", "open_gripper()", "home()", "open_gripper()", str(PUSH)]
+    grasp, put = Skill("grasp", object="red cube"), Plan((Skill("look"), PUT))
+    planner = Says(Plan((grasp, Skill("home"))), put, Plan(()))
+    hands = Unperceived()
+    hands.unseen = ("red cube",)  # not in the gripper; before it is grasped it is
+    hands.perform = lambda skill: (hands.done.append(str(skill)), SkillResult(skill, "done", 1.0))[1]
+    first = hands.describe
+    hands.describe = lambda: first() if hands.done else hands.scene
+    carry_out("x", planner, hands)
+    assert [r.scene.held for r in planner.requests] == ["nothing", "red cube", "unknown"]
+    assert "red cube" in planner.requests[1].scene.names and "red cube" not in planner.requests[2].scene.names
+    planner = Says(Plan((grasp,)), Plan(()))
+    hands = Unperceived(fails=["grasp"])
+    carry_out("x", planner, hands)
+    assert planner.requests[1].scene.held == "unknown"
 
 
 class Breaks(Hands):
@@ -177,6 +245,32 @@ def test_ctrl_c_in_a_skill_goes_on_to_the_caller_and_the_log_has_its_end():
     with pytest.raises(KeyboardInterrupt):
         carry_out("push the ball left", RulePlanner(), Breaks(KeyboardInterrupt()), log=log)
     assert log.events[-1]["ending"] == "stopped"
+
+
+def raises(error):
+    def now(*_):
+        raise error
+
+    return now
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), RuntimeError("CUDA out of memory")])
+@pytest.mark.parametrize("where", ["decide", "answer", "confirm", "perform", "describe", "describe again"])
+def test_the_log_has_its_end_wherever_something_is_raised(where, error):
+    hands, log = Hands(), Conversation()
+    planner = Says(Question("Which?") if where == "answer" else Plan((PUSH,)))
+    confirm = raises(error) if where == "confirm" else lambda plan: plan
+    if where == "describe again":
+        looks, describe = [], hands.describe
+        hands.describe = lambda: looks.append(1) or (describe() if len(looks) == 1 else raises(error)())
+    elif where != "confirm":
+        setattr(planner if where == "decide" else hands, where, raises(error))
+    with pytest.raises(type(error)):
+        carry_out("push the ball left", planner, hands, confirm=confirm, log=log)
+    last = log.events[-1]
+    assert last["event"] == "end" and last["ending"] == ("failed" if isinstance(error, RuntimeError) else "stopped")
+    assert [e["event"] for e in log.events].count("end") == 1
+    assert last["why"] == ("Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error))
 
 
 def test_questions_within_a_plan_count_too():
@@ -270,7 +364,7 @@ def test_a_result_is_what_the_check_saw_and_what_the_guards_changed():
     assert (result.status, result.left, result.said) == ("stalled", 0.04, "")
     assert performer(Checked(False, True)).perform(PUSH).status == "done"  # out of time, and done all the same
     result = performer(Checked(True, False)).perform(PUSH)
-    assert result.status == "stalled" and "the policy said that it was done, and it was not" in str(result)
+    assert result.status == "stalled" and "it ended as done, and the check at rest says that it is not" in str(result)
     result = performer(Checked(True, None)).perform(PUSH)
     assert result.status == "stopped" and "nobody says" in str(result)
     assert performer(Checked(False, True), "stopped").perform(PUSH).status == "stopped"
@@ -288,6 +382,35 @@ def test_what_cannot_begin_is_not_tried():
     hands.policies = {"push": Still()}
     with pytest.raises(BadValue, match="no policy carries out grasp"):
         hands.perform(Skill("grasp", object="red cube"))
+
+
+def test_a_scene_that_cannot_be_looked_at_is_a_result():
+    told = []
+    hands = performer(Checked(True, True))
+    hands.describe, hands.after = raises(RobotFault("the camera is gone. Next: its cable")), told.append
+    for skill in (PUSH, Skill("look"), Skill("ask", question="Which?")):
+        result = hands.perform(skill)
+        assert result.status == "fault" and "the camera is gone" in result.said and told[-1] == result
+
+
+def test_a_black_box_that_cannot_be_written_is_part_of_the_result(tmp_path):
+    class Driven:
+        def __call__(self, policy, instruction, until, timeout, subscribers):
+            obs, still = Observation({}, np.zeros(len(arm7().state), np.float32)), arm7().home
+            body = type("B", (), {"embodiment": arm7()})()
+            for s in subscribers:
+                s.on_start(obs, body)
+                s.on_tick(Tick(0, 0.5, obs, still, Verdict(still, stop=self.stops)))
+                s.on_end("timeout")
+            return Outcome("timeout", 2.0, 1)
+
+    (tmp_path / "file").write_text("")
+    hands = performer(Checked(False, False))
+    hands.blackbox, hands.drive = tmp_path / "file" / "boxes", Driven()
+    for stops, status in ((False, "stalled"), (True, "fault")):
+        hands.drive.stops = stops
+        result = hands.perform(PUSH)
+        assert result.status == status and result.record is None and result.said.count("expected a folder") == 1
 
 
 def test_results_are_plain_values_for_logs():

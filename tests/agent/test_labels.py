@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 from model_stand_ins import SECRET, STAND_INS, Fault, Said, StandIn
 from synthetic import episode as made_up
 
+from palmar.agent.frames_shown import MOST_PICTURES, Frames
 from palmar.agent.labelling import (
-    MOST_PICTURES,
     SIDE,
     TOOL,
     LabelConfig,
@@ -25,7 +27,7 @@ from palmar.agent.labelling import (
     moments,
     smaller,
 )
-from palmar.agent.labels import LABELS, LONGEST_TEXT, EpisodeLabel, KeptLabels, agreement, fingerprint, labels_of
+from palmar.agent.labels import LABELS, LONGEST_TEXT, EpisodeLabel, KeptLabels, agreement, fingerprint
 from palmar.agent.language_model import LanguageModel, ToolCall
 from palmar.cli.commands.label import Label
 from palmar.cli.main import guarded
@@ -55,6 +57,17 @@ ANSWERS = [
     said("dance", False, confidence=0.1),  # a failure, in words that are no task
 ]
 """Of the four episodes of `recorded`."""
+
+
+def labels_of(dataset: Dataset, path: Path | None = None) -> tuple[EpisodeLabel, ...]:
+    """The labels of a data set as it is now, of all models, in order of episodes."""
+    found = [
+        labels[of]
+        for _, settings, labels in KeptLabels(dataset.root / LABELS if path is None else path).runs()
+        for e in dataset.episodes
+        if (of := fingerprint(dataset, e, settings.get("told") is True)) in labels
+    ]
+    return tuple(sorted(found, key=lambda label: label.episode))
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +378,42 @@ def test_what_another_process_adds_to_the_file_stays(tmp_path: Path) -> None:
     }
 
 
+ADDING = """
+import sys
+from palmar.agent.labels import EpisodeLabel, KeptLabels
+path, who = sys.argv[1:]
+kept = KeptLabels(path)
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(25):
+    kept.add(EpisodeLabel(i, "do it", True, 0.5, f"model:{who}"), {"told": False}, f"{who}-{i}")
+"""
+
+
+def test_two_processes_that_add_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "labels.json"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADDING, path, who], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for who in "ab"
+    ]
+    try:
+        for process in both:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        for process in both:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert [process.wait(120) for process in both] == [0, 0]
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()
+    assert {by: len(labels) for by, _, labels in KeptLabels(path).runs()} == {"model:a": 25, "model:b": 25}
+    assert [p.name for p in path.parent.iterdir()] == ["labels.json"]
+
+
 def _damaged() -> list[Any]:
     row = {"episode": 0, "instruction": "a", "success": True, "confidence": 1.0, "why": "", "of": "x"}
     whole = {"format": 1, "runs": [{"by": "x:y", "settings": {}, "labels": [row]}]}
@@ -552,9 +601,23 @@ def test_a_mistake_is_told_before_anything_is_sent(
     _, err = capsys.readouterr()
     assert message in err and "Traceback" not in err
     assert "Next: " in err or "Known: " in err
-    assert ("palmar label needs a model" in err) == ("KEY" in err and "--planner" in err)
+    assert "--planner" not in err
     assert not served.requests and everything(root) == before and not (root / LABELS).exists()
     assert (tmp_path / "file").read_text() == "something of mine"
+
+
+def test_a_model_that_cannot_be_reached_is_told_in_the_command_s_own_words(
+    root: Path, served: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.script = lambda seen: Fault("status", 401)
+    assert ran(root, f"openai:vlm@{served.url}") == 2
+    err = capsys.readouterr().err
+    assert "another --model" in err and "--planner" not in err
+
+
+def test_the_command_takes_as_many_frames_as_may_be_shown() -> None:
+    for kind in (Label, LabelConfig):
+        assert get_type_hints(kind, include_extras=True)["frames"] == Frames
 
 
 def test_figures_of_nothing_are_json_too(dataset: Dataset) -> None:

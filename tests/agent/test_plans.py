@@ -96,6 +96,28 @@ def test_decisions_are_plans_questions_or_refusals():
             decision_from(wrong)
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"plan": [{"skill": "home", "object": "", "speed": None}]}, "a step has 'speed'"),
+        ({"plan": [{"skill": "home", "limits": ""}]}, "a step has 'limits'"),
+        ({"plan": [{"skill": "home", 3: None}]}, "a step has '3'"),
+        ({"plan": [], "why": {"a": [1]}}, "why is {'a': [1]}"),
+        ({"question": ["which?"]}, "question is ['which?']"),
+        ({"question": "which?", "choices": ["a", {"x": 1}]}, "a choice is {'x': 1}"),
+        ({"question": "which?", "choices": [None]}, "a choice is None"),
+        ({"refusal": 3}, "refusal is 3"),
+    ],
+)
+def test_a_decision_is_read_strictly(said, words):
+    with pytest.raises(BadValue, match=re.escape(words)):
+        decision_from(said)
+
+
+def test_arguments_that_a_skill_does_not_have_may_be_left_empty():
+    assert decision_from({"plan": [{"skill": "home", "object": "", "direction": None}], "why": None}).steps
+
+
 KEYS = st.sampled_from(["plan", "skill", "object", "why", "question", "x"])
 json_like = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=20) | st.sampled_from(sorted(SKILLS)),

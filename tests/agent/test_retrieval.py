@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from palmar.agent import kept, retrieval, words
 from palmar.agent.kept import kept_file
-from palmar.agent.meaning import sentence_vectors
+from palmar.agent.meaning import name_of, plain, sentence_vectors
 from palmar.agent.passages import quote
 from palmar.agent.retrieval import Index, fused
 from palmar.errors import BadValue, MissingPackage
@@ -34,6 +34,8 @@ LIKE = (("halt", "stop", "brakes"), ("learn", "train", "fits"), ("crash", "fault
 
 class Encoder:
     """Vectors of three meanings and a constant; counts the texts."""
+
+    name = "three meanings"
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -89,10 +91,11 @@ def test_without_an_encoder_words_alone_are_compared_and_it_says_so(folder, cach
 def test_an_encoder_that_ceases_to_work_leaves_the_words(folder, cache):
     Index([folder], cache, embed=Encoder())
 
-    def broken(texts: Sequence[str]) -> Array:
-        raise OSError("libtorch_cpu.so: cannot open shared object file")
+    class Broken(Encoder):
+        def __call__(self, texts: Sequence[str]) -> Array:
+            raise OSError("libtorch_cpu.so: cannot open shared object file")
 
-    index = Index([folder], cache, embed=broken)
+    index = Index([folder], cache, embed=Broken())
     assert index.without_meaning == ""  # it was not needed yet
     assert best(index, "red button") == "stop.md" and "libtorch_cpu.so" in index.without_meaning
 
@@ -102,7 +105,7 @@ def test_only_what_changed_is_read_again(folder, cache, monkeypatch):
     index = Index([folder], cache, embed=encoder)
     n = len(index.passages)
     assert len(encoder.seen) == n and not index.refresh()
-    monkeypatch.setattr(retrieval, "readable_with_digest", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(retrieval, "contents", lambda path: pytest.fail(f"{path} was read again"))
     again = Index([folder], cache, embed=encoder)
     assert len(encoder.seen) == n and again.passages == index.passages and best(again, "halt") == "stop.md"
 
@@ -205,6 +208,105 @@ def test_a_cache_that_cannot_be_written_is_said_and_does_not_stop_it(folder, tmp
     (tmp_path / "file").write_text("")
     index = Index([folder], tmp_path / "file" / "cache", embed=None)
     assert best(index, "red button") == "stop.md" and "is not kept" in index.notes[-1]
+
+
+class Turned(Encoder):
+    """As wide, and with other meanings in other places."""
+
+    name = "turned"
+
+    def __call__(self, texts: Sequence[str]) -> Array:
+        return super().__call__(texts)[:, ::-1]
+
+
+class Wider(Encoder):
+    """Of the same name, with another width."""
+
+    def __call__(self, texts: Sequence[str]) -> Array:
+        return np.pad(super().__call__(texts), ((0, 0), (0, 5)))
+
+
+@pytest.mark.parametrize("other", [Turned, Wider])
+def test_vectors_of_another_encoder_are_not_compared(folder, cache, other):
+    n = len(Index([folder], cache, embed=Encoder()).passages)
+    second = other()
+    index = Index([folder], cache, embed=second)
+    assert best(index, "halt") == "stop.md" and best(index, "learn") == "train.md"
+    assert len([t for t in second.seen if t not in ("halt", "learn")]) == n
+    again = other()
+    assert best(Index([folder], cache, embed=again), "halt") == "stop.md" and again.seen == [
+        "halt"
+    ]  # and they are kept
+
+
+@pytest.mark.parametrize("other", [Turned, Wider])
+def test_a_new_file_is_not_compared_beside_vectors_of_another_encoder(folder, cache, other):
+    Index([folder], cache, embed=Encoder())
+    (folder / "new.md").write_text("# Crash\n\nIt was killed.\n")
+    index = Index([folder], cache, embed=other())
+    assert best(index, "crash") in ("new.md", "ops.jsonl") and best(index, "halt") == "stop.md"
+    assert index.meaning_scores("halt").shape == (len(index.passages),)
+
+
+def test_folders_that_were_kept_with_encoders_of_different_widths_are_compared_together(folder, tmp_path, cache):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "more.md").write_text("# More\n\nThe arm brakes.\n")
+    Index([folder], cache, embed=Encoder())
+    Index([other], cache, embed=Wider())
+    assert best(Index([folder, other], cache, embed=Encoder()), "halt") in ("stop.md", "more.md")
+
+
+def test_what_is_kept_is_for_its_owner_alone(folder, cache):
+    cache = cache / "inner"
+    before = os.umask(0o022)
+    try:
+        Index([folder], cache, embed=None)
+        path = kept_file(cache, folder)
+        assert (path.stat().st_mode & 0o777, cache.stat().st_mode & 0o777) == (0o600, 0o700)
+        path.chmod(0o644)  # as an earlier palmar left it
+        (folder / "new.md").write_text("# New\n\nThe arm rests.\n")
+        Index([folder], cache, embed=None)
+        assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_files_that_hold_nothing_to_search_are_not_read_again(tmp_path, monkeypatch):
+    (tmp_path / "bad.md").write_bytes(b"\0\1\2")
+    (tmp_path / "long.json").write_text("[" + "1, " * 5000 + "1]")  # one line, and no words
+    for path in tmp_path.iterdir():
+        os.utime(path, (1e9, 1e9))
+    cache = tmp_path / ".cache"
+    index = Index([tmp_path], cache, embed=None)
+    assert index.passages == () and [Path(u.path).name for u in index.unread] == ["bad.md"]
+    monkeypatch.setattr(retrieval, "contents", lambda path: pytest.fail(f"{path} was read again"))
+    index.refresh()
+    again = Index([tmp_path], cache, embed=None)
+    assert again.unread == index.unread
+
+
+def test_a_file_that_may_have_changed_is_not_taken_apart_again_when_it_has_not(tmp_path, monkeypatch):
+    """Its time of change is too near to be trusted: it is read, and its content decides."""
+    (tmp_path / "bad.md").write_bytes(b"\0\1\2")
+    (tmp_path / "long.json").write_text("[" + "1, " * 5000 + "1]")
+    monkeypatch.setattr(kept, "SETTLED", 1 << 62)
+    index = Index([tmp_path], embed=None)
+    monkeypatch.setattr(retrieval, "in_lines", lambda path, held: pytest.fail(f"{path} was taken apart again"))
+    assert not index.refresh() and [Path(u.path).name for u in index.unread] == ["bad.md"]
+
+
+def test_the_same_end_of_a_log_at_another_line_is_another_content(tmp_path, monkeypatch):
+    from palmar.agent import readable
+
+    monkeypatch.setattr(readable, "LARGEST", 400)
+    path = tmp_path / "ops.jsonl"
+    rows = "".join(f'{{"event": "number {i:03d}", "words": "the run went on"}}\n' for i in range(100))
+    path.write_text("{}\n" * 50 + rows)
+    index = Index([tmp_path], embed=None)
+    path.write_text(rows)
+    index.refresh()
+    assert all(quote(f.passage).holds for f in index.search("number 099"))
 
 
 def test_files_that_cannot_be_read_are_named_and_come_back(folder, cache):
@@ -320,3 +422,19 @@ def test_the_encoder_tells_what_texts_mean():
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
     assert sentence_vectors([]).shape == (0, 384)
+    assert np.isfinite(sentence_vectors(["a name of bytes \udcff that are no UTF-8 \ud800"])).all()
+
+
+def test_what_is_no_unicode_is_replaced_before_a_text_is_compared():
+    assert plain("Stop \udcff the\n ARM\ud800 ü") == "stop ? the arm? ü"
+
+
+def test_encoders_are_told_apart_by_their_names():
+    assert name_of(sentence_vectors) == "palmar.agent.meaning.sentence_vectors"
+    assert name_of(Encoder()) == "three meanings"
+
+    class Nameless:
+        def __call__(self, texts: Sequence[str]) -> Array:
+            return np.ones((len(texts), 1), np.float32)
+
+    assert name_of(Nameless()).endswith("Nameless")

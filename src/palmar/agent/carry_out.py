@@ -1,25 +1,26 @@
 """The agent's loop: plan → check → confirm → skills, one after the other → what really happened → plan again, within bounds.
 
-It is done when its planner, shown the scene as it is now, has nothing left to do, and every skill that was tried is done by the
-success check: a planner alone cannot say so.
+It is "done" when its planner, shown the scene as it is now, has nothing left to do, and every skill that was tried is done by
+the success check. Where nothing was carried out it is "nothing to do": no check has confirmed what the planner says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from palmar.agent.conversation import Conversation
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Plan, Planner, PlanRequest, Question, Refusal, check_plan
-from palmar.agent.skills import SkillResult
-from palmar.errors import RobotFault, UserError
+from palmar.agent.seen import SceneDescription, SeenObject
+from palmar.agent.skills import Skill, SkillResult
+from palmar.errors import UserError
 from palmar.ranges import Count, check_ranges
 
-Ending = Literal["done", "refused", "not answered", "not confirmed", "failed", "stopped"]
+Ending = Literal["done", "nothing to do", "refused", "not answered", "not confirmed", "failed", "stopped"]
 Confirm = Callable[[Plan], Plan | None]
-"""The plan that is carried out in place of the one that is shown; None for none."""
+"""The plan that is carried out in place of the one that is shown; None, or a plan without steps, for none."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class AgentLimits:
 
 @dataclass(frozen=True, slots=True)
 class AgentRun:
-    """What became of an instruction. why: of an ending that is not "done". results: of every skill that was tried. replans: plans
-    after the first. asked: questions to the person. seconds: that the robot moved [s]."""
+    """What became of an instruction. why: of the ending, "" where the results say it. results: of every skill that was tried.
+    replans: plans after the first. asked: questions to the person. seconds: that the robot moved [s]."""
 
     instruction: str
     ending: Ending
@@ -65,94 +66,160 @@ def carry_out(
     log: Conversation | None = None,
     by: Literal["person", "model"] = "person",
 ) -> AgentRun:
-    """Do what an instruction asks, or say why not. confirm: asked before each plan is carried out. by: whose words they are.
+    """Do what an instruction asks, or say why not. confirm: asked before each plan is carried out; where it gives another plan and
+    that is done whole, the run is over, whatever else the planner had planned. by: whose words they are.
 
-    Raises `KeyboardInterrupt` (the robot has been braked to rest by then, and the log has its end), and what the planner raises
-    before anything was tried; after that it is the end "failed". Raises `RobotFault` when the scene cannot be looked at.
+    Raises `KeyboardInterrupt` (the robot has been braked to rest by then), `RobotFault` when the scene cannot be looked at, what a
+    policy raises before it has acted, and what the planner raises before anything was tried; after that it is the ending "failed".
+    Whatever is raised, the log has its end.
     """
-    limits, log = limits or AgentLimits(), log or Conversation()
-    request = PlanRequest(instruction, performer.describe())
-    asked: list[str] = []
-    plans = 0
+    log = log or Conversation()
     log.add(by, text=instruction)
-    log.add("scene", text=str(request.scene), planner=planner.name)
-
-    def end(ending: Ending, why: str = "") -> AgentRun:
+    running = _Running(instruction, planner, performer, limits or AgentLimits(), confirm, log)
+    try:
+        run = running.run()
+    except BaseException as error:
+        ending: Ending = "failed" if isinstance(error, Exception) else "stopped"
+        why = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
         log.add("end", ending=ending, why=why)
-        return AgentRun(instruction, ending, why, request.tried, max(0, plans - 1), tuple(asked))
+        raise
+    log.add("end", ending=run.ending, why=run.why)
+    return run
 
-    def counted(question: str) -> AgentRun | None:
-        """Count a question; the end, where no more may be asked."""
-        if len(asked) < limits.questions:
-            asked.append(question)
-            return None
-        return end("not answered", f"{limits.questions} questions were asked, and there are more: {question}")
 
-    while True:
+@dataclass
+class _Running:
+    """One instruction while it is carried out. plans: that were made. held: object of the last grasp that was done and has not
+    been let go since, for scenes that do not tell."""
+
+    instruction: str
+    planner: Planner
+    performer: Performer
+    limits: AgentLimits
+    confirm: Confirm
+    log: Conversation
+    plans: int = 0
+    held: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def run(self) -> AgentRun:
+        self.request = PlanRequest(self.instruction, self.performer.describe())
+        self.log.add("scene", text=str(self.request.scene), planner=self.planner.name)
+        while True:
+            if (ended := self._round()) is not None:
+                return ended
+
+    def _end(self, ending: Ending, why: str = "") -> AgentRun:
+        return AgentRun(self.instruction, ending, why, self.request.tried, max(0, self.plans - 1), tuple(self.asked))
+
+    def _round(self) -> AgentRun | None:
+        """One decision of the planner and what follows from it; the end, or None to ask the planner again."""
         try:
-            decision = planner.decide(request)
+            decision = self.planner.decide(self.request)
         except UserError as error:
-            if not request.tried:
+            if not self.request.tried:
                 raise
-            return end("failed", str(error))
+            return self._end("failed", str(error))
         if isinstance(decision, Question):
-            log.add("question", text=decision.text, choices=list(decision.choices))
-            if (ended := counted(decision.text)) is not None:
-                return ended
-            said = performer.answer(decision.text)
-            if said is None:
-                return end("not answered", decision.text)
-            log.add("answer", text=said)
-            request = replace(request, answers=(*request.answers, (decision.text, said)), refused="")
-            continue
+            return self._question(decision)
         if isinstance(decision, Refusal):
-            log.add("refusal", text=decision.why)
-            return end("failed" if request.tried else "refused", decision.why)
-        log.add("plan", **decision.as_dict())
+            self.log.add("refusal", text=decision.why)
+            return self._end("failed" if self.request.tried else "refused", decision.why)
+        self.log.add("plan", **decision.as_dict())
         if not decision.steps:
-            last = {r.skill: r for r in request.tried}  # of a skill that was tried again, the last
-            failed = [r for r in last.values() if not r.done]
-            if failed:
-                return end("failed", f"nothing is left to do, says the planner, but {failed[-1]}")
-            return end("done", "" if last else "nothing had to be done")
-        plans += 1
-        if plans > limits.replans + 1:
-            return end("failed", f"{limits.replans} new plans were tried, and it is not done")
-        if (fault := check_plan(decision, request.scene, request.tried)) is not None:
-            log.add("note", text=f"the plan is not carried out: {fault}")
-            request = replace(request, refused=str(fault))
-            continue
-        plan = confirm(decision)
+            return self._nothing_left()
+        if self.plans > self.limits.replans:
+            return self._end("failed", f"{self.limits.replans} new plans were tried, and it is not done")
+        self.plans += 1
+        if (fault := check_plan(decision, self.request.scene, self.request.tried)) is not None:
+            self.log.add("note", text=f"the plan is not carried out: {fault}")
+            self.request = replace(self.request, refused=str(fault))
+            return None
+        plan = self.confirm(decision)
         if plan is None:
-            return end("not confirmed")
-        if plan != decision:
-            log.add("plan", **plan.as_dict(), edited=True)
-            if (fault := check_plan(plan, request.scene, request.tried)) is not None:
-                return end("not confirmed", f"the edited plan cannot be carried out: {fault}")
+            return self._end("not confirmed")
+        edited = plan.steps != decision.steps
+        if edited:
+            self.log.add("plan", **plan.as_dict(), edited=True)
+            if not plan.steps:
+                return self._end("not confirmed", "the edited plan has no steps")
+            if (fault := check_plan(plan, self.request.scene, self.request.tried)) is not None:
+                return self._end("not confirmed", f"the edited plan cannot be carried out: {fault}")
+        before = len(self.request.tried)
         for skill in plan.steps:
-            if len(request.tried) >= limits.steps:
-                return end("failed", f"{limits.steps} skills were carried out, and it is not done")
-            if skill.name == "ask" and (ended := counted(skill.question)) is not None:
+            if (ended := self._step(skill)) is not None:
                 return ended
-            log.add("step", **skill.as_dict())
-            try:
-                result = performer.perform(skill)
-                over = result.status in ("stopped", "fault")
-                scene = request.scene if over else performer.describe()
-            except UserError as error:
-                return end("failed", str(error))
-            except RobotFault as error:  # of a robot at rest, in looking at the scene
-                end("failed", str(error))
-                raise
-            except KeyboardInterrupt:
-                end("stopped", "Ctrl-C")
-                raise
-            request = replace(request, tried=(*request.tried, result), scene=scene, refused="")
-            record = {} if result.record is None else {"record": str(result.record)}
-            log.add("result", status=result.status, text=str(result), scene=str(request.scene), **record)
-            if skill.name == "ask" and result.done:
-                request = replace(request, answers=(*request.answers, (skill.question, result.said)))
-            if over:  # a person looks at the robot before it moves again
-                return end("stopped" if result.status == "stopped" else "failed", str(result))
-            if not result.done:
-                break
+            if not self.request.tried[-1].done:
+                return None
+        return self._done(self.request.tried[before:], "the plan as it was edited") if edited else None
+
+    def _question(self, question: Question) -> AgentRun | None:
+        self.log.add("question", text=question.text, choices=list(question.choices))
+        if (ended := self._counted(question.text)) is not None:
+            return ended
+        said = self.performer.answer(question.text)
+        if said is None:
+            return self._end("not answered", question.text)
+        self.log.add("answer", text=said)
+        self.request = replace(self.request, answers=(*self.request.answers, (question.text, said)), refused="")
+        return None
+
+    def _counted(self, question: str) -> AgentRun | None:
+        """Count a question; the end, where no more may be asked."""
+        if len(self.asked) < self.limits.questions:
+            self.asked.append(question)
+            return None
+        return self._end(
+            "not answered", f"{self.limits.questions} questions were asked, and there are more: {question}"
+        )
+
+    def _nothing_left(self) -> AgentRun:
+        """The end, where the planner says that nothing is left to do."""
+        last = {r.skill: r for r in self.request.tried}  # of a skill that was tried again, the last
+        if failed := [r for r in last.values() if not r.done]:
+            return self._end("failed", f"nothing is left to do, says the planner, but {failed[-1]}")
+        return self._done(list(last.values()))
+
+    def _done(self, results: Sequence[SkillResult], why: str = "") -> AgentRun:
+        """The end, where all these results are done: questions alone carry nothing out."""
+        if all(r.skill.name == "ask" for r in results):
+            return self._end("nothing to do", "nothing is left to do, says the planner, and nothing was carried out")
+        return self._end("done", why)
+
+    def _step(self, skill: Skill) -> AgentRun | None:
+        """Carry out one skill; the end, where nothing may follow."""
+        if len(self.request.tried) >= self.limits.steps:
+            return self._end("failed", f"{self.limits.steps} skills were carried out, and it is not done")
+        if skill.name == "ask" and (ended := self._counted(skill.question)) is not None:
+            return ended
+        self.log.add("step", **skill.as_dict())
+        try:
+            result = self.performer.perform(skill)
+            over = result.status in ("stopped", "fault")
+            if result.done:
+                self.held = _held_after(skill, self.held)
+            scene = self.request.scene if over else self._scene()
+        except UserError as error:
+            return self._end("failed", str(error))
+        self.request = replace(self.request, tried=(*self.request.tried, result), scene=scene, refused="")
+        record = {} if result.record is None else {"record": str(result.record)}
+        self.log.add("result", status=result.status, text=str(result), scene=str(scene), **record)
+        if skill.name == "ask" and result.done:
+            self.request = replace(self.request, answers=(*self.request.answers, (skill.question, result.said)))
+        if over:  # a person looks at the robot before it moves again
+            return self._end("stopped" if result.status == "stopped" else "failed", str(result))
+        return None
+
+    def _scene(self) -> SceneDescription:
+        """The scene now; where it does not tell what is held, that is what was grasped last and not let go since."""
+        scene = self.performer.describe()
+        if scene.placements or scene.holding or not self.held:
+            return scene
+        things = scene.things if self.held in scene.names else (*scene.things, SeenObject(self.held))
+        return replace(scene, things=things, holding=self.held)
+
+
+def _held_after(skill: Skill, held: str) -> str:
+    """What is in the gripper when a skill is done, by the skill's own effect. held: before."""
+    names = dict.fromkeys(n for n in (skill.object, skill.destination, held) if n)
+    return skill.after(SceneDescription(tuple(map(SeenObject, names)), held)).holding

@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from palmar.agent.carry_out import AgentLimits, AgentRun, Confirm, carry_out
+from palmar.agent.citations import Place, places_in, with_checked_citations
 from palmar.agent.clauses import COMMANDS, base_form, words_of
 from palmar.agent.conversation import Conversation
-from palmar.agent.explaining import explained, outcome
+from palmar.agent.explaining import explained, explanation, outcome
 from palmar.agent.language_model import LanguageModel, ModelMessage, ToolCall, ToolDefinition, ToolResult
 from palmar.agent.language_planner import quoted
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Planner
 from palmar.agent.retrieval import FoundPassage, Index
+from palmar.agent.sources import ENDINGS
 from palmar.errors import ModelUnreachable, UserError
 from palmar.sim.things import NOUNS
 
@@ -50,9 +53,10 @@ ASKING = (
 )
 SHOWN = 3  # passages of an answer without a language model
 TURNS = 8  # uses of a tool within one answer
-CITED = re.compile(r"[\w./-]+\.(?:md|txt|rst|jsonl?|toml|html?|log):\d{1,9}(?:-\d{1,9})?")
 KEPT = 40  # turns with a model that are kept
 PASSAGE = 4000  # characters of a passage that a model is given
+LONGEST_PATH = 4096  # characters
+LONGEST_REQUEST = 2000  # characters of a question or an instruction of the model that are read
 SYSTEM = (
     "You are the operator's assistant of a robot that palmar drives. Answer questions about palmar, its logs and its "
     "runs from what the tool search returns, and cite every fact as path:first-last exactly as the tool names it. Say "
@@ -75,9 +79,9 @@ class Talk:
     confirm: Confirm = lambda plan: None
     log: Conversation = field(default_factory=Conversation)
     limits: AgentLimits = field(default_factory=AgentLimits)
-    on_text: Callable[[str], None] | None = None
     last: AgentRun | None = None
     _said: list[ModelMessage] = field(default_factory=list)
+    _named: dict[Place, None] = field(default_factory=dict)
 
     def say(self, text: str) -> str:
         """What the agent answers. Raises what `carry_out` raises."""
@@ -124,47 +128,76 @@ class Talk:
     def _talked(self, text: str, model: LanguageModel) -> str:
         self.log.add("person", text=text)
         said = [*self._said, ModelMessage("user", text)]
-        sources: dict[str, FoundPassage] = {}
-        runs = 0
+        ran = False
         for _ in range(TURNS):
-            answer = model.answer(SYSTEM, said, TOOLS, on_text=self.on_text)
+            answer = model.answer(SYSTEM, said, TOOLS)
             if answer.stopped == "length":
                 raise ModelUnreachable(f"{model.name} was cut off in the middle of its answer. Next: ask for less")
             said.append(ModelMessage.of(answer))
             if not answer.calls:
                 self._said = recent(said)
-                return self._tell(with_checked_citations(answer.text, sources) or "(the model said nothing)")
+                checked = with_checked_citations(answer.text, self._named, self._endings())
+                return self._tell(checked or "(the model said nothing)")
             results = []
             for call in answer.calls:
-                runs += call.name == "run"
-                if call.fault or (call.name == "run" and runs > 1):
+                runs = not call.fault and call.name == "run" and bool(_text(call))
+                if call.fault or (runs and ran):
                     why = call.fault or "one run an answer: tell the person what became of the first"
                     results.append(ToolResult(call.id, why, failed=True))
-                else:
-                    results.append(ToolResult(call.id, self._used(call, sources)))
+                    continue
+                ran = ran or runs
+                results.append(ToolResult(call.id, self._used(call)))
             said.append(ModelMessage("user", results=tuple(results)))
         raise ModelUnreachable(
             f"the model used tools {TURNS} times and did not answer. Next: ask again, in other words"
         )
 
-    def _used(self, call: ToolCall, sources: dict[str, FoundPassage]) -> str:
-        """A tool's result, as text."""
-        text = str(call.input.get("text", ""))[:2000]
+    def _used(self, call: ToolCall) -> str:
+        """A tool's result, as text: what comes from files, names and messages is quoted, so that it cannot pass for something else.
+        The places that it names are remembered."""
+        text = _text(call)
         if call.name == "search" and text:
             found = self._search(text, 6)
-            sources |= {f.passage.citation: f for f in found}
             self.log.add("sources", found=[f.passage.citation for f in found])
+            places = [Place(quoted(f.passage.path, LONGEST_PATH), f.passage.first, f.passage.last) for f in found]
+            self._named |= dict.fromkeys(places)
             told = "\n\n".join(
-                f"{f.passage.citation}\n<passage>{quoted(f.passage.text, PASSAGE)}</passage>" for f in found
+                f"{place}\n<passage>{quoted(f.passage.text, PASSAGE)}</passage>"
+                for place, f in zip(places, found, strict=True)
             )
             return told or "nothing is found"
         if call.name == "run" and text:
-            return self._run(text, "model")
+            return quoted(self._run(text, "model"), PASSAGE)
         if call.name == "scene":
-            return str(self.performer.describe()) if self.performer is not None else "there is no robot"
+            if self.performer is None:
+                return "there is no robot"
+            return _quoted_lines(str(self.performer.describe()).split("\n"))
         if call.name == "last_run":
-            return explained(self.last) if self.last is not None else "nothing was run yet"
+            return self._told_of_last_run()
         return f"there is no tool '{call.name[:40]}' with this input; there are search, run, scene and last_run"
+
+    def _told_of_last_run(self) -> str:
+        if self.last is None:
+            return "nothing was run yet"
+        told = _quoted_lines(explanation(self.last))
+        for path in {quoted(str(r.record), LONGEST_PATH) for r in self.last.results if r.record is not None}:
+            self._named |= dict.fromkeys(places_in(told, path))
+        return told
+
+    def _endings(self) -> set[str]:
+        """Of the names of files: those that are looked for, and those of files that are searched because they were named."""
+        own = {Path(p.path).suffix.lower() for p in self.index.passages} if isinstance(self.index, Index) else set()
+        return {*ENDINGS, *(e for e in own if not e[1:].isdecimal() and len(e) > 1)}
+
+
+def _text(call: ToolCall) -> str:
+    """What a tool is called with; "" for no text."""
+    given = call.input.get("text", "")
+    return given.strip()[:LONGEST_REQUEST] if isinstance(given, str) else ""
+
+
+def _quoted_lines(lines: Sequence[str]) -> str:
+    return "\n".join(quoted(line, PASSAGE) for line in lines)
 
 
 def recent(said: list[ModelMessage]) -> list[ModelMessage]:
@@ -204,21 +237,3 @@ def wants_task(text: str, names: Sequence[str]) -> bool:
     things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
     things |= {"gripper", "table", "it", "everything", "both", "all"}
     return base_form(words[0]) in COMMANDS and any(w in things or w.rstrip("s") in things for w in words[1:])
-
-
-def with_checked_citations(text: str, sources: dict[str, FoundPassage]) -> str:
-    """The answer, with a note under it for each place that it cites and that no search in this answer returned."""
-    wrong = [m.group(0) for m in CITED.finditer(text) if not _found(m.group(0), sources)]
-    if not wrong:
-        return text
-    return f"{text}\n\n(not found by the search, and so not to be relied on: {', '.join(dict.fromkeys(wrong))})"
-
-
-def _found(citation: str, sources: dict[str, FoundPassage]) -> bool:
-    path, _, lines = citation.rpartition(":")
-    first, _, last = lines.partition("-")
-    for found in sources.values():
-        p = found.passage
-        if (p.path == path or p.path.endswith(f"/{path}")) and p.first <= int(first) and int(last or first) <= p.last:
-            return True
-    return False

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from palmar.sim.things import COLOURS
-from palmar.sim.vocabulary import VERBS_OF
+from palmar.sim.vocabulary import DIRECTIONS, HINTS, VERBS_OF
 
 OPENING = ("open", "unclose")
 LETTING_GO = ("release", "unhand")
@@ -31,25 +31,10 @@ OTHERS = (
     "empty", "count", "read", "sing", "dance", "walk", "fly", "jump", "hit", "smash", "bend", "peel", "measure", "weigh",
 )  # fmt: skip
 """Commands that may begin a clause and are none of the skills of a policy here."""
-NOT_COMMANDS = (
-    "above",
-    "over",
-    "close",
-    "fingers",
-    "should",
-    "like",
-    "belongs",
-    "point",
-    "head",
-    "position",
-    "set",
-    "drive",
-    "slides",
-)
 COMMANDS = frozenset(
-    {v for verbs in VERBS_OF.values() for v in verbs if v not in NOT_COMMANDS}
+    {v for verbs in VERBS_OF.values() for v in verbs if v not in (*HINTS, "head")}
     | {v for verbs in MORE.values() for v in verbs}
-    | {*OPENING, *LETTING_GO, *CLEARING, *LOOKING, *SORTING, *OTHERS, "set", "point", "drive", "let", "stop"}
+    | {*OPENING, *LETTING_GO, *CLEARING, *LOOKING, *SORTING, *OTHERS, "let", "stop"}
 )
 PASSIVE = (
     "belongs",
@@ -76,14 +61,15 @@ POLITE = (
     "finally", "lastly", "next", "first", "second", "third", "secondly", "thirdly", "firstly", "afterwards", "immediately",
     "simply", "to", "i", "you", "want", "need", "would", "could", "can", "will", "like", "us", "me", "so", "go", "ahead", "try",
     "then", "and", "start", "begin", "by", "must", "should", "we", "have", "let's", "lets", "we'd", "i'd", "once", "done", "that's",
-    "again", "it's", "only", "last", "of", "all", "follow", "up", "finish", "end", "with", "lets", "that", "this", "anything",
+    "again", "it's", "only", "last", "of", "all", "follow", "up", "finish", "end", "with", "that", "this", "anything",
     "else", "everything", "other", "jobs", "three", "two", "one", "another", "four", "five", "there", "are",
 )  # fmt: skip
 """What may stand before a command and changes nothing."""
 STOPS = (",", ";", ".", ":", "!", "?")
 ENDS = (";", ".", "!", "?")
 LATER = ("then", "afterwards", "next", "finally", "lastly")
-WAYS = ("left", "right", "forward", "forwards", "ahead", "away")
+WAYS = {**{d: d for d in DIRECTIONS}, "forwards": "forward", "ahead": "forward", "away": "forward"}
+"""{word: the direction that it says}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +121,17 @@ def base_form(word: str) -> str:
     return next((s for s in stems if s != word and s in COMMANDS), word)
 
 
-def clauses_of(text: str, nouns: Collection[str], places: Collection[str]) -> list[Clause]:
+def clauses_of(words: Sequence[str], nouns: Collection[str], places: Collection[str]) -> list[Clause]:
     """In the order of the text, for "it" means what was said before; `rank` is the order in which they are to be done.
 
-    nouns: words that name things, places: those of them that name what things are put on."""
+    words: `words_of` a text. nouns: words that name things, places: those of them that name what things are put on."""
     out: list[Clause] = []
     done: list[int] = []  # indices into `out`, in their order
     sentences: list[int] = []
     waiting: list[tuple[int, int]] = []  # (sentence, index): done when that sentence is
-    for part in _joined(_cut(words_of(text)), nouns, places):
+    for part in _joined(_cut(words), nouns, places):
         i = len(out)
-        out.append(Clause(_verb(part.words), tuple(part.words)))
+        out.append(Clause(command_of(part.words), tuple(part.words)))
         sentences.append(part.sentence)
         while waiting and waiting[0][0] < part.sentence:
             done.append(waiting.pop(0)[1])
@@ -215,7 +201,7 @@ def _cut(words: Sequence[str]) -> list[_Part]:
             part.said, i = "before that", i + _that(words, i + 1)
         elif word == "until" and following == ["then"]:
             i += 1
-        elif word == "so" and list(words[i + 1 : i + 3]) in SO_THAT:
+        elif word == "so" and {"i", "we", "you"} & {*[w for w in words[i + 1 : i + 3] if w != "that"][:1]}:
             end(",")
             part.said = "why"
         elif word == "after" and not part.words:
@@ -236,7 +222,6 @@ def _cut(words: Sequence[str]) -> list[_Part]:
 
 
 LAST = (["last", "of", "all"], ["at", "the", "end"], ["last", "thing", ","])
-SO_THAT = (["i", "can"], ["that", "i"], ["we", "can"], ["that", "we"], ["you", "can"], ["i", "could"])
 
 
 def _that(words: Sequence[str], i: int) -> int:
@@ -257,7 +242,7 @@ def _goes_on(words: Sequence[str], i: int) -> bool:
     )
 
 
-def _verb(words: Sequence[str]) -> str:
+def command_of(words: Sequence[str]) -> str:
     """The first command; of "give the can a shove" the shove."""
     if "give" in words:
         given = [
@@ -286,6 +271,10 @@ def _not_meant(words: Sequence[str], i: int) -> bool:
     return before in (["the"], ["your"], ["a"], ["in"], ["of"], ["my"], ["full"]) and not word.endswith("ing")
 
 
+RETURNING = ("back", "again", "down", "up", "off", "out", "over", "around", "aside", "backwards", "way", "home", "on")
+"""In a part without a command or a name these ask for more than what was said before."""
+
+
 def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[str]) -> list[_Part]:
     """Parts that are clauses, with those that only go on with the one before them."""
     out: list[_Part] = []
@@ -293,10 +282,14 @@ def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[s
         words = part.words
         names = [w for w in words if w in nouns or w.rstrip("s") in nouns or w in COLOURS]
         whole = _says_all(words, nouns, places)
-        verb = _verb(words)
+        verb = command_of(words)
         if not verb and part.said in ("when", "once") and not (whole and names):
             continue  # "when that is done"
         idle = not verb and not names and not (out and _way(words)) and not set(words) & {"everything", "both", "each"}
+        more = set(words) & {*RETURNING} or (part.joined == "and" and set(words) - {*POLITE, "the"})
+        if idle and part.said != "why" and more and (out or {"back", "home"} & set(words)):
+            out.append(part)  # "and back again" is not to be dropped; no skill does it
+            continue
         if part.said == "why" or idle:
             continue  # "last of all", "in this order", "so that I can see it"
         if (
@@ -309,7 +302,9 @@ def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[s
             continue
         last = out[-1]
         complete = _says_all(last.words, nouns, places)
-        if whole and (complete or not _verb(last.words) or part.joined == "then"):
+        if part.joined == "and" and not complete and not command_of(last.words):
+            last.words += ["and", *words]  # "the cube and the ball go to the left"
+        elif whole and (complete or not command_of(last.words) or part.joined == "then"):
             out.append(part)
         elif not whole and complete and (part.joined == "then" or words[:1] in (["over"], ["above"], ["to"])):
             out.append(replace(part, words=[*_carried(last.words), *words]))
@@ -330,15 +325,19 @@ def _verb_begins(words: Sequence[str]) -> bool:
 
 def _carried(words: Sequence[str]) -> list[str]:
     """The command of a clause, for one that goes on without: "then over the cube"."""
-    verb = _verb(words)
+    verb = command_of(words)
     return [verb] if verb else []
+
+
+WITH_A_THING_ALONE = {
+    *VERBS_OF["reach"], *VERBS_OF["pick"], *MORE["reach"], *MORE["pick"], *CLEARING, *SORTING, *LETTING_GO,
+} - {"move", "bring", "get", "carry", "take"}  # fmt: skip
+"""Commands that ask for no more than the thing."""
 
 
 def _says_all(words: Sequence[str], nouns: Collection[str], places: Collection[str]) -> bool:
     """Whether it says of a thing where it goes, or asks for no more than the thing."""
-    if _verb(words) in {*VERBS_OF["reach"], *VERBS_OF["pick"], *MORE["reach"], *MORE["pick"], *CLEARING, *SORTING, *LETTING_GO} - {
-        "move", "bring", "get", "carry", "take"
-    }:  # fmt: skip
+    if command_of(words) in WITH_A_THING_ALONE:
         return True
     if _way(words) or "away" in words:
         return True

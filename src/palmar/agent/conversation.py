@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from palmar.console import warn
 from palmar.errors import BadFile, BadValue, regular_file
 
-LONGEST = 1 << 20  # bytes of a line that is read
-KINDS = (
+LONGEST_ROW = 1 << 20  # bytes of a line that is read
+EVENTS = (
     "person",
     "model",
     "agent",
@@ -31,8 +31,9 @@ KINDS = (
 
 
 class Conversation:
-    """file: where it is kept, None to keep it in memory alone. A key or a picture never enters it: texts, plans and results do.
-    tell: called with each event, for who shows it. Raises `BadFile` where the file cannot be written."""
+    """file: where it is kept, None to keep it in memory alone; what is there is added to, and a last line that was cut off is
+    removed. A key or a picture never enters it: texts, plans and results do. tell: called with each event, for who shows it.
+    Raises `BadFile` where the file cannot be written."""
 
     def __init__(
         self,
@@ -44,18 +45,21 @@ class Conversation:
         self._tell, self._clock = tell, clock
         self._out: TextIO | None = None
         if file is not None:
-            if file.is_file() and file.stat().st_size:
+            there = file.is_file() and file.stat().st_size > 0
+            if there:
                 read_conversation(file)  # what is no conversation is not written to
             try:
+                if there:
+                    _end_last_line(file)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 self._out = file.open("a", encoding="utf-8", errors="backslashreplace")
             except OSError as error:
                 raise BadFile(f"{file} cannot be written ({error.strerror}). Next: another --log") from error
 
     def add(self, kind: str, **said: Any) -> None:
-        """kind: of `KINDS`. said: values that JSON has."""
-        if kind not in KINDS:
-            raise BadValue(f"event '{kind}' is unknown; expected {', '.join(KINDS)}. Next: one of them")
+        """kind: of `EVENTS`. said: values that JSON has."""
+        if kind not in EVENTS:
+            raise BadValue(f"event '{kind}' is unknown; expected {', '.join(EVENTS)}. Next: one of them")
         event = {"time": round(self._clock(), 3), "event": kind} | said
         self.events.append(event)
         if self._out is not None:
@@ -87,20 +91,37 @@ def _events(file: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            event = json.loads(line) if len(line) <= LONGEST else None
-        except (ValueError, RecursionError):
-            if number == len(lines) and number > 1:  # written while the machine went down
-                return
-            event = None
-        if not isinstance(event, dict) or event.get("event") not in KINDS or not _whole(event):
+        event = _event(line)
+        if event is None and number == len(lines) > 1:  # no end of a line: written while the machine went down
+            return
+        if event is None:
             raise BadFile(f"{file}, line {number} is no event of a conversation. Next: a file that --log wrote")
         yield event
 
 
-def _whole(event: dict[str, Any]) -> bool:
-    """Whether it has what is shown of its kind."""
+def _event(line: bytes) -> dict[str, Any] | None:
+    """The event that a line holds; None where it holds none, or not all that is shown of one."""
+    try:
+        event = json.loads(line) if len(line) <= LONGEST_ROW else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or event.get("event") not in EVENTS:
+        return None
     kind = event["event"]
     if kind == "plan":
-        return isinstance(event.get("plan"), list)
-    return isinstance(event.get("ending"), str) if kind == "end" else True
+        return event if isinstance(event.get("plan"), list) else None
+    return event if kind != "end" or isinstance(event.get("ending"), str) else None
+
+
+def _end_last_line(file: Path) -> None:
+    """Remove a last line that was cut off, and end one that lacks nothing but its end: what is added then is a line of its own.
+    Raises `OSError`."""
+    with file.open("rb+") as log:
+        data = log.read()
+        whole = data.rfind(b"\n") + 1
+        last = data[whole:]
+        if last.strip() and _event(last) is None:
+            log.truncate(whole)
+            warn("the last line of {} was cut off when it was written ({} bytes); it is removed", file, len(last))
+        elif last:
+            log.write(b"\n")

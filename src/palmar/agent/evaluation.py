@@ -1,4 +1,4 @@
-"""How well an agent does long instructions: success by the simulator, beside the single policy on the same tables."""
+"""Success rates of an agent on long instructions, by the simulator, compared with the single policy on the same tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from palmar.agent.carry_out import AgentLimits, AgentRun, carry_out
 from palmar.agent.instructions import KINDS, Kind, LongInstruction, instructions
 from palmar.agent.language_planner import find_planner
+from palmar.agent.outside_limits import OutsideLimits
 from palmar.agent.plans import Planner
 from palmar.agent.seen import SceneDescription
 from palmar.agent.simulated import performer
@@ -23,23 +22,23 @@ from palmar.files import write_text
 from palmar.lab.worlds import Loaded
 from palmar.ranges import Count, Processes, Seed, check_ranges
 from palmar.runtime.chunks import ChunkBuffer
-from palmar.runtime.loop import Body, Subscriber, Tick, rollout
+from palmar.runtime.loop import rollout
 from palmar.runtime.pool import spread
 from palmar.runtime.worker import Inline
 from palmar.sim.goals import GoalWatch, table_for
 from palmar.sim.reality import stage
 from palmar.sim.scenario import TEST_SEED
 from palmar.sim.world import World
-from palmar.types import Array, Observation, Policy
+from palmar.types import Policy
 
 EACH = 15.0  # seconds that the single policy has for each goal
 
 
 @dataclass(frozen=True)
 class AgentEvalConfig:
-    """policy: who carries out skills, "expert" for the script. planner: as of `language_planner.find_planner`. tables: of each
+    """policy: of the skills, "expert" for the script. planner: as of `language_planner.find_planner`. tables: of each
     instruction, from `seed` on. world: as of `lab.suite.EvalConfig`. kinds: of instructions. alone: the single policy, told the
-    whole instruction, drives the same tables beside it."""
+    whole instruction, drives on the same tables for comparison."""
 
     policy: str = "shipped"
     planner: str = "rules"
@@ -160,26 +159,26 @@ def run_instruction(
     alone = None
     if config.alone and told.kind == "feasible" and config.policy != "expert":
         world.load(scenario, seed=seed)
-        alone = _alone(world, policy, told, config.execute)
+        alone = _policy_alone(world, policy, told, config.execute)
     world.load(scenario, seed=seed)
-    watch, outside = GoalWatch(world, told.goals, told.ordered), Outside(world)
+    watch, outside = GoalWatch(world, told.goals, told.ordered), OutsideLimits(world.embodiment)
     answers = list(told.answers)
     execute = 1 if config.policy == "expert" else config.execute
-    hands = performer(world, {"": policy}, execute, (watch, outside))
-    before, moved = hands.describe(), list[float]()
+    agent = performer(world, {"": policy}, execute, (watch, outside))
+    before, asked_at = agent.describe(), list[float]()  # [s] of the world
 
     def answer(question: str) -> str | None:
-        moved.append(world.time)
+        asked_at.append(world.time)
         return answers.pop(0) if answers else None
 
-    hands.answer = answer
+    agent.answer = answer
     try:
-        run = carry_out(told.text, planner or find_planner(config.planner), hands, config.limits)
+        run = carry_out(told.text, planner or find_planner(config.planner), agent, config.limits)
     except UserError as error:  # a planner that does not answer has not done it; the others go on
         run = AgentRun(told.text, "failed", str(error))
     watch.look()
-    apart = _others_touched(told, before, hands.describe())
-    asked_first = bool(moved) and moved[0] == 0.0
+    apart = _others_touched(told, before, agent.describe())
+    asked_first = bool(asked_at) and asked_at[0] == 0.0
     return AgentTrial(
         told.kind, told.text, table, config.world, len(told.goals), told.seen,
         _succeeded(told, run, watch, asked_first) and not apart, run.ending, run.why,
@@ -207,7 +206,7 @@ def _succeeded(told: LongInstruction, run: AgentRun, watch: GoalWatch, asked_fir
     return watch.fulfilled
 
 
-def _alone(world: World, policy: Policy, told: LongInstruction, execute: int) -> bool:
+def _policy_alone(world: World, policy: Policy, told: LongInstruction, execute: int) -> bool:
     watch = GoalWatch(world, told.goals, told.ordered)
     policy.reset()
     rollout(
@@ -216,26 +215,3 @@ def _alone(world: World, policy: Policy, told: LongInstruction, execute: int) ->
     )  # fmt: skip
     watch.look()
     return watch.fulfilled
-
-
-class Outside(Subscriber):
-    """count: of the commands that were outside the robot's limits of position or speed. There is none, or the guards have
-    failed."""
-
-    def __init__(self, world: World) -> None:
-        self.count = self.commands = 0
-        self._low = np.array([c.lower for c in world.embodiment.channels])
-        self._high = np.array([c.upper for c in world.embodiment.channels])
-        self._most = np.array([c.velocity for c in world.embodiment.channels]) / world.embodiment.control_rate
-        self._last: Array | None = None
-
-    def on_start(self, obs: Observation, body: Body) -> None:
-        self._last = None
-
-    def on_tick(self, tick: Tick) -> None:
-        command = tick.verdict.command
-        inside = (
-            np.isfinite(command).all() and (command >= self._low - 1e-9).all() and (command <= self._high + 1e-9).all()
-        )
-        steady = self._last is None or bool((np.abs(command - self._last) <= 1.01 * self._most + 1e-9).all())
-        self.commands, self.count, self._last = self.commands + 1, self.count + (not (inside and steady)), command

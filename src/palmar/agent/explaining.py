@@ -19,9 +19,14 @@ def outcome(run: AgentRun) -> str:
 
 def explained(run: AgentRun) -> str:
     """Every skill of a run with what really happened, and why the last that failed did."""
+    return "\n".join(explanation(run))
+
+
+def explanation(run: AgentRun) -> list[str]:
+    """The lines of `explained`."""
     lines = [f"“{run.instruction}”: {outcome(run)}", *(f"- {r}" for r in run.results)]
     failed = [r for r in run.results if not r.done]
-    return "\n".join((*lines, *_why(failed[-1]))) if failed else "\n".join(lines)
+    return [*lines, *_why(failed[-1])] if failed else lines
 
 
 def _why(result: SkillResult) -> list[str]:

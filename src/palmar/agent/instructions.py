@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,9 +34,8 @@ class LongInstruction:
     seen: bool = False
 
 
-@cache
 def instructions() -> tuple[LongInstruction, ...]:
-    """The 100 that ship: 70 feasible, 15 impossible, 15 ambiguous."""
+    """The 100 that ship: 70 feasible, 15 impossible, 15 ambiguous. The file is read at each call."""
     return read_instructions(FILE)
 
 

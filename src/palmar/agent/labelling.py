@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
+from palmar.agent.frames_shown import MOST_PICTURES, Frames
 from palmar.agent.labels import (
     LABELS,
     LONGEST_TEXT,
@@ -28,16 +29,13 @@ from palmar.data.durable import WriterLock
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.errors import BadFile, BadValue, ModelUnreachable, UnknownName, UserError
 from palmar.pictures import fit
-from palmar.ranges import Count, Range, check_ranges
+from palmar.ranges import Count, check_ranges
 from palmar.types import STILL, Array
 
-MOST_PICTURES = 24
-"""Of one episode, all cameras together."""
 SIDE = 384
 """Longest side of a picture that is shown [px]: a larger one is made smaller."""
 LOST = 3
 """Episodes in a row for which the model cannot be reached, after which the rest is not asked about."""
-Frames = Annotated[int, Range(2, MOST_PICTURES)]
 
 RULES = """You see pictures of one recorded episode of a robot, from its beginning to its end, and say what the robot was to do \
 and whether it did it. Answer with exactly one call of the tool `label`.

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -84,8 +86,12 @@ class KeptLabels:
         return [(by, json.loads(settings), dict(labels)) for (by, settings), labels in self._runs.items()]
 
     def add(self, label: EpisodeLabel, settings: Settings, fingerprint: str) -> None:
-        """Put a label in and write the file, whole or not at all. What another process has put in since stays. Raises `OSError`,
-        `BadFile`."""
+        """Put a label in and write the file, whole or not at all. What another process has put in since stays: one at a time
+        reads and writes. Raises `OSError`, `BadFile`."""
+        with _alone(self.path):
+            self._add(label, settings, fingerprint)
+
+    def _add(self, label: EpisodeLabel, settings: Settings, fingerprint: str) -> None:
         self._runs = self._read()
         self._runs.setdefault(_key(label.by, settings), {})[fingerprint] = label
         runs = [
@@ -111,11 +117,39 @@ class KeptLabels:
                 for run in said["runs"]
             }
         except (BadFile, KeyError, TypeError, ValueError, AttributeError) as error:  # BadValue too
-            why = f"no {error}" if isinstance(error, KeyError) else str(error)
+            why = f"no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
             raise BadFile(
-                f"'{self.path}' is no file of labels ({why[:200].partition(' Next: ')[0].rstrip('.')}). Next: another --out, or "
-                "move it away; palmar overwrites no file that it did not write"
+                f"'{self.path}' is no file of labels (“{why[:300]}”). Next: another --out, or move it away; palmar overwrites "
+                "no file that it did not write"
             ) from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in here for this file. The kernel frees the lock of a process that dies. On systems without
+    flock (Windows) nothing is waited for. Raises `OSError`."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover
+        yield
+        return
+    real = Path(os.path.realpath(path))
+    real.parent.mkdir(parents=True, exist_ok=True)
+    lock = real.with_name(f".{real.name[:100]}.lock")
+    while True:
+        with lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                removed = os.fstat(file.fileno()).st_ino != lock.stat().st_ino
+            except FileNotFoundError:
+                removed = True
+            if removed:  # by the process that was waited for
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
 
 
 def _key(by: str, settings: Settings) -> tuple[str, str]:
@@ -143,18 +177,6 @@ def fingerprint(dataset: Dataset, episode: EpisodeInfo, told: bool = False) -> s
     if told:
         content.update(episode.instruction.encode("utf-8", "surrogatepass"))
     return content.hexdigest()
-
-
-def labels_of(dataset: Dataset, path: str | Path | None = None) -> tuple[EpisodeLabel, ...]:
-    """The labels of a data set as it is now, of all models, in order of episodes. path: `LABELS` in the set when not given. Raises
-    `BadFile`."""
-    found = [
-        labels[of]
-        for _, settings, labels in KeptLabels(dataset.root / LABELS if path is None else path).runs()
-        for e in dataset.episodes
-        if (of := fingerprint(dataset, e, settings.get("told") is True)) in labels
-    ]
-    return tuple(sorted(found, key=lambda label: label.episode))
 
 
 # ---------------------------------------------------------------------------------------------------------------- agreement

@@ -89,21 +89,12 @@ class ToolResult:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelUsage:
-    """Tokens read and written, 0 where the server does not say."""
-
-    read: int = 0
-    written: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ModelAnswer:
     """own: the answer as its model's own protocol has it (with what the model thought, signed), for the model that gave it."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     stopped: Stopped = "end"
-    usage: ModelUsage = ModelUsage()
     own: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
@@ -149,18 +140,19 @@ class LanguageModel(Protocol):
 MODELS = ("anthropic", "anthropic:MODEL", "openai:MODEL", "openai:MODEL@URL")
 
 
-def find_model(name: str) -> LanguageModel:
+def find_model(name: str, instead: str = "--planner rules") -> LanguageModel:
     """A model by its name, one of the forms of `MODELS`; the key comes from the environment.
 
-    Raises `UnknownName` for another form, `BadValue` where the key is missing, `MissingPackage`.
+    instead: what the messages of a model that cannot be used offer beside another one, such as an option of the command that
+    uses it; "" for nothing. Raises `UnknownName` for another form, `BadValue` where the key is missing, `MissingPackage`.
     """
     kind, _, which = name.partition(":")
     if kind == "anthropic" and (which or name == "anthropic"):
         from palmar.agent.anthropic_model import DEFAULT, AnthropicModel
 
-        return AnthropicModel(which or DEFAULT)
+        return AnthropicModel(which or DEFAULT, instead=instead)
     if kind == "openai" and (parts := re.fullmatch(r"(.+?)(?:@(https?://.*))?", which)):
         from palmar.agent.openai_model import OpenAIModel
 
-        return OpenAIModel(parts[1], parts[2] or "")
+        return OpenAIModel(parts[1], parts[2] or "", instead=instead)
     raise UnknownName("language model", name, MODELS)

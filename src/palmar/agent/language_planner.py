@@ -19,7 +19,7 @@ from palmar.agent.language_model import (
     find_model,
 )
 from palmar.agent.plans import LONGEST, Decision, Planner, PlanRequest, decision_from
-from palmar.agent.seen import NEAR, SceneDescription
+from palmar.agent.seen import NEAR, NOT_PERCEIVED, SceneDescription
 from palmar.agent.skills import DIRECTIONS, SKILLS, SkillKind
 from palmar.agent.tool_answer import ask_for_call
 from palmar.console import printable
@@ -42,6 +42,7 @@ What the facts mean:
 - A step starts from the scene that the steps before it leave. The gripper holds one thing at a time.
 - A plate or tray takes one thing: move what lies on it away first, to another place that is free.
 - A thing with a confidence below {near} is not acted upon: look again first.
+- Where the scene does not tell what is in the gripper or what lies on what, go by <tried>.
 - <tried> says what really happened. A step that failed is not simply repeated: look again, choose another way, or refuse.
 - <refused> says why your last plan was not carried out. Make one that does not have this fault.
 
@@ -141,7 +142,8 @@ def facts(request: PlanRequest) -> str:
             f"the instruction has {len(said)} characters; expected 1 … {LONGEST_INSTRUCTION}. Next: say what is to be done"
         )
     seen = [str(t) for t in request.scene.things] or ["nothing is seen"]
-    parts = [_marked("scene", [*seen, f"in the gripper: {request.scene.holding or 'nothing'}"])]
+    unknown = [] if request.scene.placements else [NOT_PERCEIVED]
+    parts = [_marked("scene", [*seen, f"in the gripper: {request.scene.held}", *unknown])]
     if request.tried:
         parts.append(_marked("tried", [str(r) for r in request.tried[-LATEST:]]))
     if request.refused:
@@ -162,13 +164,8 @@ def quoted(text: str, longest: int = LINE) -> str:
     return plain if len(plain) <= longest else plain[:longest] + " …"
 
 
-def find_planner(
-    name: str,
-    picture: Callable[[], Array | None] | None = None,
-    on_text: Callable[[str], None] | None = None,
-) -> Planner:
-    """A planner by its name: rules, anthropic, anthropic:MODEL, openai:MODEL or openai:MODEL@URL. picture, on_text: of
-    `LanguagePlanner`; the rules need neither.
+def find_planner(name: str) -> Planner:
+    """A planner by its name: rules, anthropic, anthropic:MODEL, openai:MODEL or openai:MODEL@URL.
 
     Raises `UnknownName` for another, `BadValue` without the key that it needs, `MissingPackage`.
     """
@@ -180,4 +177,4 @@ def find_planner(
         model = find_model(name)
     except UnknownName:
         raise UnknownName("planner", name, PLANNERS) from None
-    return LanguagePlanner(model, picture, on_text)
+    return LanguagePlanner(model)

@@ -1,5 +1,4 @@
-"""An agent's robot that is real: each skill is one `deploy` on a body, and a person, or the policy itself, says whether
-it was done."""
+"""A performer on a real robot: each skill is one `deploy` on a body, and a person or the policy says whether it was done."""
 
 from __future__ import annotations
 
@@ -24,20 +23,20 @@ from palmar.types import ActionChunk, Observation, Policy, Prefix
 Says = Callable[[Skill, bool], bool | None]
 """Whether a skill was done, given what the policy says of it; None where nobody answers."""
 Attend = Callable[[Policy, str, Controller], AbstractContextManager[tuple[Policy, Sequence[Subscriber]]]]
-"""Who is beside the robot during one skill, given its policy, its instruction ("" for a scripted one) and its
-controller: the policy that drives, and what watches. It may give the controller a deadman switch."""
+"""A context manager around each skill, given its policy, its instruction ("" for a scripted one) and its controller; yields
+the policy to run and the subscribers of this skill. It may give the controller a deadman switch."""
 LASTS = 3  # actions of a chunk of a scripted skill: the robot does not stop while the next is computed
 
 
 def by_policy(skill: Skill, done: bool) -> bool:
-    """`Says` by the policy's own word."""
+    """`Says` as the policy's own "done"."""
     return done
 
 
 class SaidCheck:
     """`SuccessCheck` where nothing measures it: the policy's own "done" ends a skill, and `says` whether it was done.
 
-    sure: probability from which the policy's "done" is believed, 0 … 1. Who tells none goes on until its time is over.
+    sure: probability from which the policy's "done" counts, 0 … 1. A policy that gives none runs until the time is over.
     """
 
     def __init__(self, says: Says, sure: float = SURE) -> None:
@@ -88,8 +87,10 @@ class Lasting:
 
 
 @contextmanager
-def alone(policy: Policy, instruction: str, controller: Controller) -> Iterator[tuple[Policy, Sequence[Subscriber]]]:
-    """`Attend` of a robot that nobody is beside."""
+def unattended(
+    policy: Policy, instruction: str, controller: Controller
+) -> Iterator[tuple[Policy, Sequence[Subscriber]]]:
+    """`Attend` without a person at the robot: the same policy and no subscribers."""
     yield policy, ()
 
 
@@ -100,13 +101,13 @@ def performer(
     check: SuccessCheck,
     *,
     latch: Latch | None = None,
-    attend: Attend = alone,
+    attend: Attend = unattended,
     execute: int = 4,
     realtime: bool = False,
     blackbox: Path | None = None,
     slow: float = 1.0,
 ) -> Performer:
-    """Who carries out skills on a body that was reset: each by `runtime.deploy.deploy`, with a controller of its own.
+    """A performer on a body that was reset: each skill by `runtime.deploy.deploy`, with a controller of its own.
 
     policies, describe, slow, blackbox: as of `Performer`; the policies fit `body.embodiment`. latch: the E-STOP of a real robot,
     None for a simulated one. execute, realtime: as of `deploy`.
@@ -127,11 +128,11 @@ def performer(
         if instruction:  # the first call reads the sentence and warms the caches: not on the robot's time
             policy.act(replace(body.observe(), instruction=instruction))
         controller = Controller()
-        with attend(policy if instruction else Lasting(policy), instruction, controller) as (driver, beside):
+        with attend(policy if instruction else Lasting(policy), instruction, controller) as (driver, more):
             report = deploy(
                 body, driver, instruction, body.observe(), timeout=timeout, execute=execute if instruction else 1,
                 realtime=realtime and bool(instruction), controller=controller, until=until,
-                subscribers=(*watchers, *beside), latch=latch,
+                subscribers=(*watchers, *more), latch=latch,
             )  # fmt: skip
         if report.mode is not Mode.RUN:
             unlatched = f" (the E-STOP could not be latched: {report.unlatched})" if report.unlatched else ""

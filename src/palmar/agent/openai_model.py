@@ -15,25 +15,33 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from palmar.agent.language_model import ModelAnswer, ModelMessage, ModelUsage, Stopped, ToolDefinition
-from palmar.agent.model_wire import (
+from palmar.agent.language_model import ModelAnswer, ModelMessage, Stopped, ToolDefinition
+from palmar.agent.model_address import key_of, model_address
+from palmar.agent.model_stream import (
     AnswerInParts,
-    Deadline,
     EventError,
+    check_stream,
+    encodable,
+    index_in,
+    object_in,
+    object_of,
+    objects_in,
+    part,
+    plain,
+    read_json,
+    server_events,
+    text_in,
+    unlike,
+)
+from palmar.agent.model_wire import (
+    Deadline,
+    OnText,
     Patience,
     TryAgain,
-    check_stream,
-    count,
+    either,
     failed,
-    key_of,
-    model_address,
-    object_of,
-    part,
-    read_json,
     said_by,
     seconds_to_wait,
-    server_events,
-    unlike,
     with_retries,
 )
 from palmar.errors import BadValue
@@ -43,18 +51,26 @@ URL, KEY, BASE = "https://api.openai.com/v1", "OPENAI_API_KEY", "OPENAI_BASE_URL
 TOKENS = 16_384
 PIECE = 16_384
 """Bytes that are read at once, at most."""
+READ = 4096  # bytes of an error after which no more is read
 STOPPED: dict[str, Stopped] = {"length": "length", "content_filter": "refused", "tool_calls": "tools"}
 
 
 class OpenAIModel:
-    """model: as the server calls it. base_url: up to /v1, "" for OPENAI_BASE_URL or OpenAI's own.
+    """model: as the server calls it. base_url: up to /v1, "" for OPENAI_BASE_URL or OpenAI's own. instead: as of `find_model`.
 
     Raises `BadValue` without a key where OpenAI itself is asked, and for an address that is none.
     """
 
-    def __init__(self, model: str, base_url: str = "", patience: Patience | None = None, tokens: int = TOKENS) -> None:
+    def __init__(
+        self,
+        model: str,
+        base_url: str = "",
+        patience: Patience | None = None,
+        tokens: int = TOKENS,
+        instead: str = "",
+    ) -> None:
         self.model, self.name, self.tokens = model, f"openai:{model}", tokens
-        self.patience = patience or Patience()
+        self.patience, self.instead = patience or Patience(), instead
         self.base_url = model_address(base_url, BASE, URL)
         self._of_openai = self.base_url.startswith(URL)
         self._key()
@@ -73,7 +89,6 @@ class OpenAIModel:
             "max_completion_tokens" if self._of_openai else "max_tokens": self.tokens,
             "messages": [{"role": "system", "content": system}] * bool(system),
             "stream": True,
-            "stream_options": {"include_usage": True},
         }
         for message in messages:
             said["messages"] += _messages(message)
@@ -87,14 +102,14 @@ class OpenAIModel:
             ]
             said["tool_choice"] = "required" if must_call else "auto"
             said["parallel_tool_calls"] = not must_call
-        body = json.dumps(said).encode()
+        body = json.dumps(encodable(said)).encode()
 
-        def once(deadline: Deadline) -> ModelAnswer:
+        def once(deadline: Deadline, on_text: OnText) -> ModelAnswer:
             return self._once(body, deadline, on_text)
 
-        return with_retries(f"{self.name} at {self.base_url}", self.patience, once)
+        return with_retries(f"{self.name} at {self.base_url}", self.patience, once, on_text, self.instead)
 
-    def _once(self, body: bytes, deadline: Deadline, on_text: Callable[[str], None] | None) -> ModelAnswer:
+    def _once(self, body: bytes, deadline: Deadline, on_text: OnText) -> ModelAnswer:
         """One try. What it raises has no trace of the request, which has the key in its header."""
         key = self._key()
         parts = AnswerInParts(deadline.where, on_text)
@@ -110,7 +125,9 @@ class OpenAIModel:
             handlers.append(urllib.request.ProxyHandler({}))  # no proxy on the way to this computer
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=deadline.wait(self.patience)) as response:
-                check_stream(deadline.where, response.headers.get("content-type", ""), key)
+                headers = response.headers
+                encoding = headers.get("content-encoding", "")
+                check_stream(deadline.where, headers.get("content-type", ""), encoding, key)
                 return _read(_pieces(response), deadline, parts)
         except urllib.error.HTTPError as error:
             with contextlib.closing(error):
@@ -130,8 +147,8 @@ class OpenAIModel:
         key = key_of(KEY)
         if not key and self._of_openai:
             raise BadValue(
-                f"there is no key for OpenAI's models in the environment variable {KEY}. Next: --planner rules, which needs none, "
-                "or openai:MODEL@URL for a server of your own"
+                f"there is no key for OpenAI's models in the environment variable {KEY}. "
+                f"Next: {either(self.instead, 'openai:MODEL@URL for a server of your own')}"
             )
         return key
 
@@ -146,16 +163,15 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _failed(error: urllib.error.HTTPError, deadline: Deadline, key: str) -> Exception:
     body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        for piece in _pieces(error):
+        for piece in _pieces(error) if plain(error.headers.get("content-encoding", "")) else ():
             body += piece
-            if len(body) > 4096 or deadline.left <= 0:
+            if len(body) > READ or deadline.left <= 0:
+                body = body[: -len(key) or None]  # half of the key, if it begins there
                 break
     text = body.decode("utf-8", "replace")
     with contextlib.suppress(ValueError):  # no JSON: as it is
         text = str(part(read_json(text), "error").get("message") or text)
-    return failed(
-        deadline.where, error.code, said_by(text, key), seconds_to_wait(error.headers.get("retry-after")), KEY
-    )
+    return failed(deadline, error.code, said_by(text, key), seconds_to_wait(error.headers.get("retry-after")), KEY)
 
 
 def _pieces(response: Any) -> Iterator[bytes]:
@@ -190,7 +206,7 @@ def _read(pieces: Iterator[bytes], deadline: Deadline, parts: AnswerInParts) -> 
     """The answer in a stream of chunks. Raises `ModelUnreachable`, `TryAgain` and `EventError`."""
     where = deadline.where
     stopped: Stopped | None = None
-    usage, any_event, done = ModelUsage(), False, False
+    any_event, done = False, False
     for _, data in server_events(pieces, deadline):
         any_event = True
         if data.strip() == "[DONE]":
@@ -199,32 +215,26 @@ def _read(pieces: Iterator[bytes], deadline: Deadline, parts: AnswerInParts) -> 
         chunk = object_of(where, data)
         if chunk.get("error"):
             raise EventError(str(part(chunk, "error").get("message") or chunk["error"]))
-        said = part(chunk, "usage")
-        usage = ModelUsage(count(said, "prompt_tokens", usage.read), count(said, "completion_tokens", usage.written))
-        choices = chunk.get("choices")
-        if not isinstance(choices, list) or not choices:
-            continue
-        delta = part(choices[0], "delta")
-        if delta.get("content") is not None:
-            parts.text(delta["content"])
-        calls = delta.get("tool_calls")
-        for at, call in enumerate(calls if isinstance(calls, list) else ()):
-            _call(call, at, parts)
-        reason = choices[0].get("finish_reason") if isinstance(choices[0], dict) else None
-        if isinstance(reason, str):
-            stopped = STOPPED.get(reason, "end")
+        for choice in objects_in(where, chunk, "choices")[:1]:  # one was asked for; a chunk of figures has none
+            delta = object_in(where, choice, "delta")
+            if delta.get("content") is not None:
+                parts.text(delta["content"])
+            for at, call in enumerate(objects_in(where, delta, "tool_calls")):
+                _call(where, call, at, parts)
+            if reason := text_in(where, choice, "finish_reason"):
+                stopped = STOPPED.get(reason, "end")
     if stopped is None and not done:
         raise parts.broken() if any_event else unlike(where, "a stream without an event")
-    return parts.finish(stopped or "end", usage)
+    return parts.finish(stopped or "end")
 
 
-def _call(call: Any, at: int, parts: AnswerInParts) -> None:
+def _call(where: str, call: dict[str, Any], at: int, parts: AnswerInParts) -> None:
     """A piece of a tool call. Some servers give every call the same index, and tell them apart by id."""
-    function, id = part(call, "function"), call.get("id") if isinstance(call, dict) else None
-    key: Any = count(call, "index", at)
-    if isinstance(id, str) and id and parts.id_of(key) not in (None, id):
+    function, id = object_in(where, call, "function"), text_in(where, call, "id")
+    key: int | str = index_in(where, call, at)
+    if id and parts.id_of(key) not in (None, id):
         key = id
     if parts.id_of(key) is None:
         parts.call(key, id or f"call_{key}", function.get("name"))
-    if function.get("arguments"):
+    if function.get("arguments") is not None:
         parts.input(key, function["arguments"])

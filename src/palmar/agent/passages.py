@@ -14,16 +14,16 @@ from typing import Any
 
 from palmar.agent import readable as text
 from palmar.agent.readable import ReadableFile, parts, readable, row_of
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadFile
 
 SIZE = 800  # characters of a passage, unless one line is longer
 MOST = {**dict.fromkeys(text.ROWS, 200), **dict.fromkeys(text.JSON, 60), **dict.fromkeys(text.HTML, 200)}
 OTHERS = 1000
 """Passages of one file that are kept by its kind: of rows the last, of others the first."""
-HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+HEADING = re.compile(r" {0,3}(#{1,6})\s")
+LONGEST_HEADING = 300  # characters of a heading that are kept: it is repeated with every passage under it
 FENCE = re.compile(r" {0,3}(```|~~~)")
 KEY = re.compile(r'(\s*)"((?:[^"\\]|\\.){1,80})":\s*[\[{]\s*$')
-CITATION = re.compile(r"(.+):(\d{1,9})(?:-(\d{1,9}))?$")
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -69,14 +69,6 @@ def quote(passage: Passage) -> Quotation:
         if line == wanted[0] and list(file.lines[i : i + len(wanted)]) == wanted:
             return Quotation(passage, False, now or "", (file.start + i, file.start + i + len(wanted) - 1))
     return Quotation(passage, False, now or "", None)
-
-
-def parse_citation(citation: str) -> tuple[str, int, int]:
-    """(path, first line, last line) of `path:first-last` or `path:line`. Raises `BadValue`."""
-    found = CITATION.fullmatch(citation.strip())
-    if found is None or not 1 <= int(found[2]) <= int(found[3] or found[2]):
-        raise BadValue(f"'{citation:.80}' names no lines; expected path:first-last. Next: such as docs/data.md:1-5")
-    return found[1], int(found[2]), int(found[3] or found[2])
 
 
 def passages_of(path: str | Path, file: ReadableFile | None = None) -> tuple[list[Passage], int]:
@@ -147,13 +139,19 @@ def _paragraphs(file: ReadableFile, markdown: bool) -> Iterator[Piece]:
         if heading is not None:
             yield from flush()
             level = len(heading[1])
-            heads = [*heads[: level - 1], *[""] * (level - 1 - len(heads)), heading[2]]
+            heads = [*heads[: level - 1], *[""] * (level - 1 - len(heads)), _heading(line[heading.end() :])]
             first, last, size = i, i, len(line) + 1
         elif not ends and begun < 0:
             begun = i
         if fence:
             fenced = "" if fenced == fence[1] else fenced or fence[1]
     yield from flush()
+
+
+def _heading(text: str) -> str:
+    """The words of a heading of Markdown, without the marks that may close it. No regular expression: one that strips both ends
+    takes a time that grows with the cube of the spaces in a line."""
+    return text.strip().rstrip("#").rstrip()[:LONGEST_HEADING]
 
 
 def _packed(file: ReadableFile, headings: list[str]) -> Iterator[Piece]:
@@ -174,8 +172,9 @@ def _keys(lines: tuple[str, ...]) -> list[str]:
     found = []
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        while line.strip() and stack and stack[-1][0] >= indent and line.strip()[0] not in "]}":
-            stack.pop()
+        if line[indent : indent + 1] not in ("", "]", "}"):
+            while stack and stack[-1][0] >= indent:
+                stack.pop()
         found.append(" > ".join(key for _, key in stack[-6:]))
         if key := KEY.match(line):
             stack.append((len(key[1]), key[2]))

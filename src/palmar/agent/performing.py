@@ -1,4 +1,4 @@
-"""Skills carried out: a policy drives through the one loop and its guards, and somebody else says whether it was done."""
+"""Skills carried out: a policy drives through the one loop and its guards, and a success check says whether it was done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = 8
 
 
 class SuccessCheck(Protocol):
-    """Who says whether a skill was done: never the policy that did it, where there is anybody else."""
+    """Tells whether a skill was done: not the policy that carried it out, where something else can tell."""
 
     def begin(self, skill: Skill) -> None:
         """A skill begins."""
@@ -34,12 +34,12 @@ class SuccessCheck(Protocol):
         ...
 
     def done(self, outcome: Outcome) -> bool | None:
-        """Whether it was done: asked once, when it has ended and the robot rests; None where nobody says, and nothing moves any
-        more. Not asked after a fault or a stop."""
+        """Whether it is done now: asked once, when it has ended and the robot rests; None where nobody says, and nothing moves
+        any more. Not asked after a fault or a stop."""
         ...
 
     def left(self) -> float:
-        """How far the thing is from where it should be [m], nan where nothing measures it."""
+        """How far the object is from where it should be [m], nan where nothing measures it."""
         ...
 
 
@@ -56,8 +56,8 @@ Drive = Callable[[Policy, str, Until, float, Sequence[Subscriber]], Outcome]
 class Performer:
     """Carries out skills, one after the other, on one robot.
 
-    policies: {skill: policy}, "" for every other. describe: the scene now. drive: one run of the loop. check: who says that it is
-    done. answer: what the person says to a question, None for no answer. slow: factor on the skills' own times. after: is told
+    policies: {skill: policy}, "" for every other. describe: the scene now. drive: one run of the loop. check: tells whether it
+    is done. answer: what the person says to a question, None for no answer. slow: factor on the skills' own times. after: is told
     every result. blackbox: folder for the last seconds of each skill that was not done (`runtime.records.blackbox`), None for none.
     """
 
@@ -72,14 +72,18 @@ class Performer:
     blackbox: Path | None = None
 
     def perform(self, skill: Skill) -> SkillResult:
-        """Never raises what the robot or the scene does: that is the result. Raises `KeyboardInterrupt`, and what a policy raises
-        before it has acted."""
+        """The robot's faults are results, those in looking at the scene too. Raises `KeyboardInterrupt`, what a policy raises
+        before it has acted, and `BadValue` for a skill without a policy."""
         result = self._performed(skill)
         self.after(result)
         return result
 
     def _performed(self, skill: Skill) -> SkillResult:
-        if (why := skill.not_possible(self.describe())) is not None:
+        try:
+            scene = self.describe()
+        except RobotFault as error:
+            return SkillResult(skill, "fault", said=str(error))
+        if (why := skill.not_possible(scene)) is not None:
             return SkillResult(skill, why[0], said=why[1])
         if skill.name == "ask":
             said = self.answer(skill.question)
@@ -105,6 +109,10 @@ class Performer:
             outcome = self.drive(policy, skill.instruction, until, SKILLS[skill.name].timeout * self.slow, watchers)
         except RobotFault as error:
             status, said, seconds = "fault", str(error), watch.seconds
+        except BadFile as error:
+            if box is None:
+                raise
+            status, said, seconds = "fault", str(error), watch.seconds  # a fault whose black box could not be written
         else:
             seconds, ended = outcome.duration, outcome.reason == "done"
             if outcome.error is not None:
@@ -116,14 +124,16 @@ class Performer:
             elif done:
                 status = "done"
             elif ended:
-                said = said or "the policy said that it was done, and it was not"
+                said = said or "it ended as done, and the check at rest says that it is not"
+            if scripted is not None:
+                said = "; ".join(filter(None, (said, scripted.said)))
         left = self.check.left() if scripted is None else float("nan")
         record = None
         if box is not None and status != "done":
             try:
                 record = box.written[-1] if status == "fault" and box.written else box.keep("skill")
             except BadFile as error:  # a full disk is no reason to stop a robot
-                said = f"{said}; {error}".removeprefix("; ")
+                said = said if str(error) in said else f"{said}; {error}".removeprefix("; ")
         return SkillResult(skill, status, seconds, watch.clipped, left, watch.confidence, said, record)
 
     def _scripted(self, skill: Skill) -> GripperPolicy | HomePolicy | None:

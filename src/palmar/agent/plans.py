@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from palmar.agent.seen import SceneDescription
-from palmar.agent.skills import Skill, SkillResult, skill_from
+from palmar.agent.skills import Argument, Skill, SkillResult, skill_from
 from palmar.errors import BadValue
 
 LONGEST = 20
@@ -116,10 +116,27 @@ def decision_from(said: Any) -> Decision:
     if kinds == ["plan"]:
         if not isinstance(said["plan"], list) or len(said["plan"]) > 10 * LONGEST:
             raise BadValue(f"a plan is {str(said['plan'])[:80]}; expected up to {LONGEST} steps. Next: a list of steps")
-        return Plan(tuple(skill_from(s) for s in said["plan"]), str(said.get("why") or "")[:500])
+        return Plan(tuple(map(_step_from, said["plan"])), _text(said.get("why") or "", "why")[:500])
     if kinds == ["question"]:
         choices = said.get("choices") or []
         if not isinstance(choices, list):
             raise BadValue(f"choices are {str(choices)[:80]}; expected a list of texts. Next: leave them out")
-        return Question(str(said["question"])[:500], tuple(str(c)[:100] for c in choices[:20]))
-    return Refusal(str(said["refusal"])[:500])
+        return Question(
+            _text(said["question"], "question")[:500], tuple(_text(c, "a choice")[:100] for c in choices[:20])
+        )
+    return Refusal(_text(said["refusal"], "refusal")[:500])
+
+
+def _step_from(said: Any) -> Skill:
+    """A step of a plan: no field that skills do not have, whatever its value."""
+    if isinstance(said, dict) and (unknown := {str(k) for k in said} - {"skill", *get_args(Argument)}):
+        raise BadValue(
+            f"a step has '{min(unknown)[:40]}'; expected skill, {', '.join(get_args(Argument))}. Next: without it"
+        )
+    return skill_from(said)
+
+
+def _text(said: Any, what: str) -> str:
+    if not isinstance(said, str):
+        raise BadValue(f"{what} is {str(said)[:80]}; expected text. Next: write it as one sentence")
+    return said

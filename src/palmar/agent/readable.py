@@ -6,6 +6,7 @@ of HTML its visible words. The numbers of lines are those of an editor.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
@@ -16,7 +17,7 @@ from typing import Any
 from palmar.errors import BadFile, regular_file, unusable
 
 LARGEST = 16_000_000  # bytes that are read of a file: of rows the last, other files must be smaller
-LONGEST = 2000  # characters of a line that is one passage; a longer one is cut into parts
+LONGEST_LINE = 2000  # characters of a line that is one passage; a longer one is cut into parts
 PARTS = 40  # of one line; what is behind them is not read
 PAIRS, DEPTH, SHORT = 300, 12, 300  # of a row: pairs, levels, characters of one value
 DAMAGED = 0.1  # share of characters that are no UTF-8, up to which a file is text
@@ -42,21 +43,33 @@ class ReadableFile:
         return "\n".join(self.lines[first - self.start : last - self.start + 1])
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """data: the bytes of a file that are read. start: number of the line that they begin with."""
+
+    data: bytes
+    start: int
+
+    def digest(self) -> str:
+        """SHA-256 of both."""
+        return hashlib.sha256(b"%d\n" % self.start + self.data).hexdigest()
+
+
 def readable(path: str | Path) -> ReadableFile:
-    """Raises `BadFile` for a file that is missing, no text, or larger than `LARGEST` and no log."""
-    data, start = _bytes(regular_file(path), Path(path).suffix.lower())
-    return _readable(path, data, start)
+    """Raises `BadFile` for a file that is missing or no text, and for one larger than `LARGEST` unless its name ends as those of
+    `ROWS` do."""
+    return in_lines(path, contents(path))
 
 
-def readable_with_digest(path: str | Path) -> tuple[ReadableFile, str]:
-    """Also the SHA-256 of the bytes that were read."""
-    import hashlib
-
-    data, start = _bytes(regular_file(path), Path(path).suffix.lower())
-    return _readable(path, data, start), hashlib.sha256(data).hexdigest()
+def contents(path: str | Path) -> Contents:
+    """What is read of a file: all of it, or the last `LARGEST` bytes of rows. Raises `BadFile` for a file that is missing, and for
+    another that is larger than `LARGEST`."""
+    return Contents(*_bytes(regular_file(path), Path(path).suffix.lower()))
 
 
-def _readable(path: str | Path, data: bytes, start: int) -> ReadableFile:
+def in_lines(path: str | Path, held: Contents) -> ReadableFile:
+    """What each line says. Raises `BadFile` for what is no text."""
+    data, start = held.data, held.start
     if b"\0" in data:
         raise BadFile(f"'{path}' holds zero bytes; expected text. Next: name the text files alone")
     text = data.decode("utf-8-sig", "replace")
@@ -67,7 +80,7 @@ def _readable(path: str | Path, data: bytes, start: int) -> ReadableFile:
     if kind in ROWS:
         lines = tuple(map(row_words, raw))
     elif kind in JSON:
-        lines = tuple(row_words(line) if len(line) > LONGEST else line for line in raw)
+        lines = tuple(row_words(line) if len(line) > LONGEST_LINE else line for line in raw)
     elif kind in HTML:
         lines = visible(raw)
     else:
@@ -97,11 +110,11 @@ def _bytes(path: Path, kind: str) -> tuple[bytes, int]:
 
 
 def parts(line: str) -> list[str]:
-    """The line, or what it is cut into: at most `PARTS` of at most `LONGEST` characters, cut at spaces where there are any."""
+    """The line, or what it is cut into: at most `PARTS` of at most `LONGEST_LINE` characters, cut at spaces where there are any."""
     found: list[str] = []
     at = 0
     while at < len(line) and len(found) < PARTS:
-        end = at + LONGEST
+        end = at + LONGEST_LINE
         if end < len(line):
             space = line.rfind(" ", at + 1, end)
             end = space + 1 if space > at else end
@@ -155,6 +168,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _unescaped(text: str) -> str:
+    """HTML's text without its entities, in as many lines: an entity that stands for the end of a line becomes a space."""
+    return "\n".join(html.unescape(line).replace("\n", " ") for line in text.split("\n"))
+
+
 def visible(raw: tuple[str, ...]) -> tuple[str, ...]:
     """The visible text of each line of an HTML page. One pass: what is never closed hides the rest."""
     text = "\n".join(raw)
@@ -164,9 +182,9 @@ def visible(raw: tuple[str, ...]) -> tuple[str, ...]:
     while at < len(text):
         tag = text.find("<", at)
         if tag < 0:
-            seen.append(html.unescape(text[at:]))
+            seen.append(_unescaped(text[at:]))
             break
-        seen.append(html.unescape(text[at:tag]))
+        seen.append(_unescaped(text[at:tag]))
         name = re.match(r"[a-z]+", small[tag + 1 : tag + 12])
         if text.startswith("<!--", tag):
             end, close = text.find("-->", tag), 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from palmar.agent.clauses import COMMANDS, PASSIVE, POLITE, WAYS, base_form, words_of
+from palmar.agent.clauses import COMMANDS, PASSIVE, POLITE, STOPS, WAYS, base_form, words_of
 from palmar.agent.plans import Question, Refusal
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.sim.things import COLOURS, NOUNS
@@ -17,20 +17,23 @@ IDLE = (
     "only", "single", "small", "little", "big", "whole", "full", "same", "right", "left", "very", "shift", "side",
     "camera", "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps",
     "tour", "bit", "lot", "rest", "second", "minute", "case", "go", "row", "robot", "goal", "task",
-    "tasks", "same", "line", "lines", "edge",
+    "tasks", "line", "lines", "edge",
 )  # fmt: skip
 """Nouns that name no thing: "for a moment", "in this order"."""
 FILLERS = (
     "both", "each", "every", "ones", "off", "upon", "inside", "within", "held", "sitting", "resting", "ready",
     "nicely", "straight", "safely", "softly", "slightly", "all", "any", "something", "whole", "handle", "raised",
     "lifted", "way", "ends", "ended", "been", "gripping", "grip", "hold", "holding", "kept", "stay", "stays", "there",
-    "has", "come", "comes", "being", "belong", "too", "as", "starting", "finishing", "carry", "continue", "while",
+    "has", "come", "comes", "belong", "too", "as", "starting", "finishing", "carry", "continue", "while",
     "time", "away", "out", "closed", "open", "gets", "get", "does", "do", "reach", "point", "position", "yourself",
-    "sure", "make", "place", "top", "remaining", "lies", "ok", "right", "hand", "either", "mind", "my", "you've",
+    "sure", "make", "place", "top", "remaining", "lies", "ok", "right", "hand", "either", "my", "you've",
     "i've",
 )  # fmt: skip
 """Words that say nothing that changes what is asked."""
-NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
+NUMBERS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "dozen": 12, "pair": 2,
+    "couple": 2, "both": 2,
+}  # fmt: skip
 PLACES = ("place", "places", "destination", "destinations")
 COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching", "matches", "match")
 PAINT = (
@@ -55,31 +58,40 @@ SMALL = (
     "beyond", "gripper", "hand", "arm", "fingers", "robot", "front", "behind", "nearest", "closest", "farthest", "furthest",
     "leftmost", "rightmost", "other", "remaining", "instead", "which", "who", "lies", "lying", "stands", "standing", "sits",
     "sitting", "me", "you", "i", "please", "now", "back", "high", "air", "above", "middle", "further", "some", "else",
-    "except", "but", "air", "along", "by", "pushing", "go", "your", "own", "same", *COLOUR_WORDS, "next", "near", "then",
+    "except", "but", "along", "by", "pushing", "go", "your", "own", "same", *COLOUR_WORDS, "next", "near", "then",
     "again", "alone", "out", "painted", "place", "places", "so", "lay", "somewhere", "anywhere", "aside", "be", "not",
 )  # fmt: skip
 """Words that name no thing."""
 
 
-BESIDE = ("with", "past", "after", "from", "by", "using", "against", "near", "around", "behind", "beyond")
+BESIDE = (
+    "with", "past", "after", "from", "by", "using", "against", "near", "around", "behind", "beyond", "along", "toward", "towards",
+    "at", "like", "via", "opposite", "off",
+)  # fmt: skip
 """Before a second thing: it is not one of those that are moved."""
+OVER = ("over", "above", "across", "through")
+"""Before a thing: the gripper goes over it, and nothing else does."""
 
 
 @dataclass(slots=True)
 class Mention:
-    """What a clause says of one thing or group. at: position of its noun among the words; after: the preposition before it."""
+    """What a clause says of one thing or group. at: position of its noun among the words; after: the preposition before it.
+    count: how many there are to be, 0 where no number is said. plural: several are said, and not "all the balls"."""
 
     candidates: list[SeenObject]
     said: str
     at: int
     after: str = ""
     many: bool = False
+    count: int = 0
+    plural: bool = False
 
 
 @dataclass(slots=True)
 class Mentions:
     """What a clause names. many_places: a group of them ("the plates"). beneath: a thing that another is said to be put on.
-    own_colour: the places are those of each thing's colour."""
+    own_colour: the places are those of each thing's colour. over: "over", "past" and the like
+    before a thing that something goes over, or a place that it goes by."""
 
     objects: list[SeenObject] = field(default_factory=list)
     places: list[SeenObject] = field(default_factory=list)
@@ -87,6 +99,7 @@ class Mentions:
     beneath: SeenObject | None = None
     own_colour: bool = False
     beside: str | None = None
+    over: str = ""
 
 
 Answer = Callable[[str], str | None]
@@ -100,6 +113,7 @@ def mentioned(
 
     The things of a clause in its order. A name that fits several is a question, one that fits none a refusal."""
     found = Mentions()
+    moved = False  # one was named that is not only gone over
     for mention in _mentions(words, scene, last, before):
         if own_colour(words, mention.at) and any(t.fixed for t in mention.candidates):
             found.own_colour = True
@@ -113,6 +127,13 @@ def mentioned(
                 group.append(thing)
         if mention.after in BESIDE and len(found.objects) > 1 and not chosen_now[0].fixed:
             found.beside = mention.after
+        if mention.after in OVER:
+            found.over = mention.after
+            if moved and not chosen_now[0].fixed:
+                found.beside = mention.after
+        elif mention.after in BESIDE and chosen_now[0].fixed:
+            found.over = mention.after
+        moved = moved or (mention.after not in OVER and not chosen_now[0].fixed)
         if (
             mention.after in ("on", "onto", "in", "into")
             and not chosen_now[0].fixed
@@ -136,6 +157,14 @@ def own_colour(words: Sequence[str], at: int) -> bool:
 def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | Refusal:
     if not mention.candidates:
         return Refusal(f"there is no {mention.said} here")
+    if mention.count and len(mention.candidates) != mention.count:
+        return Refusal(
+            f"{len(mention.candidates)} fit '{mention.said}', not {mention.count}; expected each by its name"
+        )
+    if mention.plural and len(mention.candidates) == 1 and not mention.candidates[0].fixed:
+        return Refusal(
+            f"there is one {mention.candidates[0].name}, not several {mention.said}; expected it by its name"
+        )
     if mention.many or len(mention.candidates) == 1:
         return mention.candidates
     names = tuple(t.name for t in mention.candidates)
@@ -167,12 +196,18 @@ def not_understood(words: Sequence[str], scene: SceneDescription) -> str | None:
     """The first word of a clause that nothing here reads, None where there is none: "twice", "half", "yesterday"."""
     nouns = nouns_of(scene)
     known = {*SMALL, *IDLE, *NUMBERS, *ANY, *ALL, *PLACES, *PAINT, *POLITE, *PASSIVE, *FILLERS, *nouns, ",", ":"}
-    known |= {w for t in scene.things for w in t.name.split()} | {d for d in WAYS}
+    known |= {w for t in scene.things for w in t.name.split()} | {*WAYS}
     for i, word in enumerate(words):
         plain = word.removesuffix("'s")
         if words[max(0, i - 1) : i] in (["the"], ["a"], ["an"], ["that"]):
             continue  # a thing that is not here: `mentioned` says so
-        if plain in known or plain.rstrip("s") in nouns or base_form(plain) in COMMANDS or plain.isdigit():
+        if word in NUMBERS and word != "both" and not _counts(words, i, nouns):
+            return word
+        if word == "mind" and words[max(0, i - 1) : i] == ["you"]:
+            continue  # "would you mind pushing"
+        if plain in known or plain.rstrip("s") in nouns or base_form(plain) in COMMANDS:
+            continue
+        if plain.isdecimal() and _noun_follows(words, i, nouns):
             continue
         return word
     return None
@@ -202,14 +237,21 @@ def _mentions(
             fits = [t for t in named if not colour or colour in t.name.split()]
             fits = _other(before, fits, last, earlier)
             said = f"{colour} {noun}".strip()
-            count = next((NUMBERS[w] for w in before[-2:] if w in NUMBERS), 0)
+            count = _count(words, i)
             many = plural or noun in ALL or count > 1 or bool({"all", "every", "each", "both"} & set(before[-3:]))
             fits, taken, said = _placed_so(words, ends + 1, fits, scene, said, taken=ends + 1 - i)
             fits = _extreme(before, fits)
             if words[max(0, i - 4) : i].count("of") and "one" in before and not colour:
                 many = False  # "one of the balls"
             several = len(out) > 0 and (out[-1].many or len(out) > 1) and bool({"a", "an"} & set(before[-1:]))
-            mention = Mention(fits, said, i, many=many or (several and all(t.fixed for t in fits)))
+            mention = Mention(
+                fits,
+                said,
+                i,
+                many=many or (several and all(t.fixed for t in fits)),
+                count=count if noun.endswith("s") or count > 2 else 0,
+                plural=plural and not {"all", "any", "every", "of", "other", "remaining"} & set(before),
+            )
         elif colour and ends < len(words) and noun not in SMALL and noun not in PAINT and noun.isalpha():
             mention, taken = Mention([], f"{colour} {noun}", i), 2
         elif colour:
@@ -256,6 +298,52 @@ def nouns_of(scene: SceneDescription) -> dict[str, list[SeenObject]]:
     return out
 
 
+def _count(words: Sequence[str], i: int) -> int:
+    """How many the number before a noun says, 0 for none: "the two red cubes", "3 balls"."""
+    for word in reversed(words[max(0, i - 3) : i]):
+        if word in NUMBERS or word.isdecimal():
+            return NUMBERS.get(word) or int(word)
+        if word not in ("small", "little", "big", "other", "of", "the", "single", *PAINT):
+            return 0
+    return 0
+
+
+def without_excluded(words: Sequence[str], scene: SceneDescription) -> tuple[list[str], set[str]] | None:
+    """The words without what follows "instead of", and the names of what that leaves out; None where it is not one thing."""
+    nouns = nouns_of(scene)
+    kept, excluded, i = list[str](), set[str](), 0
+    while i < len(words):
+        if list(words[i : i + 2]) != ["instead", "of"]:
+            kept.append(words[i])
+            i += 1
+            continue
+        at = i + 2 + (words[i + 2 : i + 3] in (["the"], ["this"], ["that"]))
+        colour, at = (words[at], at + 1) if words[at : at + 1] and words[at] in PAINT else ("", at)
+        if at >= len(words) or words[at] not in nouns or not _ends_there(words, at + 1, kept):
+            return None
+        excluded |= {t.name for t in nouns[words[at]] if not colour or colour in t.name.split()}
+        i = at + 1
+    return kept, excluded
+
+
+def _ends_there(words: Sequence[str], i: int, before: Sequence[str]) -> bool:
+    """Whether a name ends before word i, so that what follows belongs to the rest of the sentence."""
+    rest = [w for w in words[i : i + 4] if w not in (",", "and", "then", "please")]
+    if not rest or (words[i] in STOPS and words[i] != ","):
+        return True
+    if base_form(rest[0]) in COMMANDS:
+        return True
+    said = {"on", "in", "onto", "into", "to", *WAYS} & set(before)
+    return words[i] in ("on", "in", "onto", "into", "to") and bool(before) and not said
+
+
+def _counts(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
+    """Whether a number is one of things or of jobs: "two red cubes", "the other two"; not "two lines to the left"."""
+    if {"the", "other", "all"} & set(words[max(0, i - 1) : i]) or list(words[i + 1 : i + 2]) == ["of"]:
+        return True
+    return _noun_follows(words, i, nouns) or bool({"jobs", "job", "tasks", "steps"} & set(words[i + 1 : i + 3]))
+
+
 def _points(before: Sequence[str]) -> bool:
     return bool({"the", "that", "this", "other", "each", "every", "a", "any"} & set(before[-2:]))
 
@@ -294,12 +382,14 @@ def _preposition(words: Sequence[str], i: int) -> str:
     for word in reversed(words[max(0, i - 3) : i]):
         if word == "with" and {"start", "starting", "begin", "beginning", "end", "ending", "finish"} & set(words[:i]):
             return ""
-        if word in BESIDE:
+        if word in (*BESIDE, *OVER):
             return word
         if word in ("on", "in", "into", "onto", "inside", "to"):
+            if word == "to" and {"up", "close"} & set(words[max(0, i - 4) : i]) and "down" not in words:
+                return "near"
             return "on" if word == "to" and "top" in words[max(0, i - 5) : i] else word
-        if word == "of" and "top" in words[max(0, i - 4) : i]:
-            return "on"
+        if word == "of" and {"top", "way"} & set(words[max(0, i - 4) : i]):
+            return "on" if "top" in words[max(0, i - 4) : i] else "by"
         if word not in ("the", "a", "an", "other", "that", *PAINT):
             return ""
     return ""

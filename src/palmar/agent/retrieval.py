@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from palmar.agent.kept import IndexedFile, KeptPassages, kept_file, key, load, said, save
-from palmar.agent.meaning import Embed, sentence_vectors
+from palmar.agent.kept import IndexedFile, KeptPassages, kept_file, key, load, said, save, width
+from palmar.agent.meaning import Embed, name_of, sentence_vectors
 from palmar.agent.passages import Passage, passages_of
-from palmar.agent.readable import MARKDOWN, readable_with_digest
+from palmar.agent.readable import MARKDOWN, contents, in_lines
 from palmar.agent.sources import Unread, files_under
 from palmar.agent.words import WordIndex
 from palmar.data.progress import counting
@@ -84,10 +84,11 @@ class Index:
         self.unread: tuple[Unread, ...] = ()
         self.passages: tuple[Passage, ...] = ()
         self._embed = embed
+        self._encoder = "" if embed is None else name_of(embed)
         self._words = WordIndex(())
         self._vectors: Array | None = None
         self._openings = np.zeros(0, int)
-        self._kept = {path: self._load(path) for path in self.paths}
+        self._kept = self._of_this_encoder({path: self._load(path) for path in self.paths})
         self.refresh()
 
     def refresh(self) -> Refreshed:
@@ -105,7 +106,7 @@ class Index:
         self.unread = tuple(unread)
         changes = _changes({n: f for kept in self._kept.values() for n, f in kept.files.items()}, fresh)
         old, self._kept = self._kept, self._with_vectors(fresh)
-        new = [r for r, k in self._kept.items() if k.files != old[r].files or k.vectors.keys() != old[r].vectors.keys()]
+        new = [root for root, kept in self._kept.items() if _differ(kept, old[root])]
         for root in new:
             self._save(root, self._kept[root])
         if new or not self.passages:
@@ -146,7 +147,9 @@ class Index:
         if self._embed is None or self._vectors is None:
             return None
         asked = self._vectors_of([question])
-        if asked is None:
+        if asked is not None and asked.shape[1] != self._vectors.shape[1]:
+            self._compare_anew()
+        if asked is None or self._vectors is None:
             return None
         cosines = self._vectors @ asked[0]
         return np.asarray(cosines + OPENING * cosines[self._openings], np.float32)
@@ -165,12 +168,23 @@ class Index:
         """What was read, with the vectors that were kept and those of what is new."""
         vectors = {k: v for kept in self._kept.values() for k, v in kept.vectors.items()}
         keys = {root: [key(p) for f in files.values() for p in f.passages] for root, files in fresh.items()}
-        new = {key(p): said(p) for files in fresh.values() for f in files.values() for p in f.passages}
-        vectors |= self._new_vectors({k: text for k, text in new.items() if k not in vectors})
+        texts = {key(p): said(p) for files in fresh.values() for f in files.values() for p in f.passages}
+        made = self._new_vectors({k: text for k, text in texts.items() if k not in vectors})
+        if made and vectors and width(made) != width(vectors):  # another encoder of the same name
+            vectors, made = {}, made | self._new_vectors({k: text for k, text in texts.items() if k not in made})
+        vectors |= made
         return {
-            root: KeptPassages(dict(files), {k: vectors[k] for k in keys[root] if k in vectors})
+            root: KeptPassages(dict(files), {k: vectors[k] for k in keys[root] if k in vectors}, self._encoder)
             for root, files in fresh.items()
         }
+
+    def _compare_anew(self) -> None:
+        """Make the vectors again: those that are kept are not of the encoder that compares the questions."""
+        self._kept = {root: KeptPassages(kept.files, {}, self._encoder) for root, kept in self._kept.items()}
+        self._kept = self._with_vectors({root: kept.files for root, kept in self._kept.items()})
+        for root, kept in self._kept.items():
+            self._save(root, kept)
+        self._put_together()
 
     def _new_vectors(self, texts: Mapping[str, str]) -> dict[str, Array]:
         """The vector of each text by its key, as float16; a bar is shown from `PATIENCE` on."""
@@ -202,6 +216,14 @@ class Index:
                 f"what was kept of '{root}' in '{path}' cannot be used ({why}); it is made again",
             )
         return kept
+
+    def _of_this_encoder(self, kept: Mapping[Path, KeptPassages]) -> dict[Path, KeptPassages]:
+        """What is kept, without the vectors of another encoder: of another name, or not all of one width."""
+        alike = len({k.width for k in kept.values() if k.vectors and k.encoder == self._encoder}) < 2
+        return {
+            root: k if alike and k.encoder == self._encoder else KeptPassages(k.files, {}, self._encoder)
+            for root, k in kept.items()
+        }
 
     def _save(self, root: Path, kept: KeptPassages) -> None:
         if self.folder is None:
@@ -239,15 +261,25 @@ def _indexed(path: Path, before: IndexedFile | None) -> IndexedFile:
         stat, looked = path.stat(), time.time_ns()
         if before is not None and before.is_as(stat):
             return before
-        file, digest = readable_with_digest(path)
-        if before is not None and not before.why and before.digest == digest:
-            return replace(before, size=stat.st_size, changed=stat.st_mtime_ns, looked=looked)
-        passages, left_out = passages_of(path, file)
+        held = contents(path)
     except OSError as error:
         return IndexedFile(0, 0, 0, "", why=str(unusable(error, path)))
     except BadFile as error:
         return IndexedFile(0, 0, 0, "", why=str(error))
-    return IndexedFile(stat.st_size, stat.st_mtime_ns, looked, digest, tuple(passages), left_out)
+    now = IndexedFile(stat.st_size, stat.st_mtime_ns, looked, held.digest())
+    if before is not None and before.digest == now.digest:
+        return replace(before, size=now.size, changed=now.changed, looked=now.looked)
+    try:
+        passages, left_out = passages_of(path, in_lines(path, held))
+    except BadFile as error:
+        return replace(now, why=str(error))
+    return replace(now, passages=tuple(passages), left_out=left_out)
+
+
+def _differ(kept: KeptPassages, before: KeptPassages) -> bool:
+    """Whether what is kept has to be written again."""
+    about = [(k.files, k.vectors.keys(), k.width, k.encoder) for k in (kept, before)]
+    return about[0] != about[1]
 
 
 def _not_whole(files: Mapping[str, IndexedFile]) -> list[Unread]:

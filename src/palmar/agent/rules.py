@@ -18,22 +18,31 @@ from palmar.agent.clauses import (
     OPENING,
     OTHERS,
     SORTING,
+    WAYS,
     Clause,
+    base_form,
     clauses_of,
     words_of,
 )
 from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
-from palmar.agent.references import Mentions, chosen, mentioned, not_understood, nouns_of
+from palmar.agent.references import NUMBERS, Mentions, chosen, mentioned, not_understood, nouns_of, without_excluded
+from palmar.agent.refusals import refused
 from palmar.agent.seen import SceneDescription, SeenObject
-from palmar.agent.skills import DIRECTIONS, Skill
-from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS
-from palmar.sim.vocabulary import NEGATIONS, VERBS_OF
+from palmar.agent.skills import Skill
+from palmar.sim.things import DESTINATIONS, NOUNS
+from palmar.sim.vocabulary import DIRECTIONS, VERBS_OF
 
 MOVING = ("move", "bring", "get", "go", "take", "carry")
 """With a way these push, with a place they put."""
-WAYS = {"forwards": "forward", "ahead": "forward", "away": "forward", **{d: d for d in DIRECTIONS}}
-CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether", "until")
 VERBS = {task: (*verbs, *MORE[task]) for task, verbs in VERBS_OF.items()}
+FROM = ("from", "near", "close", "beyond", "where", "front", "around", "against", "opposite", "nearest")
+HAND = ("gripper", "hand", "fingers")
+WITH_THE_HAND = (
+    "the", "a", "an", "your", "its", "this", "that", "of", "go", "up", "now", "please", "then", "again", "and", "it", "them", "at",
+    "table", "scene", "once", "more", "robot", "everything", "all", "around", "also", "first", "next", "finally", "lastly",
+    "you", "could", "would", "will", "can", "thing", "things", "what", "have",
+)  # fmt: skip
+"""Words that may stand beside "open the gripper", "let go" and "look" and ask for nothing more."""
 BACK = ("back", "backwards", "backward", "closer")
 ROOM = ("off", "behind")
 
@@ -51,66 +60,6 @@ class _Reading:
 
     def answer(self, question: str) -> str | None:
         return self.asked.get(question)
-
-
-LEFT_OUT = (
-    ["except"],
-    ["without"],
-    ["besides"],
-    ["excluding"],
-    ["apart", "from"],
-    ["other", "than"],
-    ["leave", "out"],
-    ["all", "but"],
-    ["everything", "but"],
-    ["both", "but"],
-)
-ASKS = (
-    "why",
-    "how",
-    "what",
-    "which",
-    "who",
-    "where",
-    "is",
-    "are",
-    "was",
-    "were",
-    "did",
-    "do",
-    "does",
-    "has",
-    "should",
-    "shall",
-    "may",
-    "might",
-)
-FROM = ("from", "near", "close", "beyond", "where", "front", "around", "against", "opposite", "nearest")
-LONGEST = 1500  # characters of an instruction
-
-
-def refused(text: str, words: Sequence[str]) -> str | None:
-    """Why a whole instruction is not read: it denies, depends, leaves out, asks or tells. None for one that is."""
-    if len(text) > LONGEST:
-        return f"the instruction has {len(text)} characters; expected {LONGEST} at most"
-    if wrong := next(
-        (w for w in words if w in NEGATIONS or w in ("stop", "cancel", "undo", "prevent", "avoid", "nobody")), None
-    ):
-        return f"'{wrong}' says what not to do; expected what to do"
-    if wrong := next((w for i, w in enumerate(words) if w in CONDITIONS and words[i + 1 : i + 2] != ["then"]), None):
-        return f"'{wrong}' makes it depend on something; expected what to do in any case"
-    for i in range(len(words)):
-        if left_out := next((w for w in LEFT_OUT if list(words[i : i + len(w)]) == w), None):
-            return f"'{' '.join(left_out)}' leaves something out; expected each thing by its name"
-    for i, word in enumerate(words[:-1]):
-        if word == "but" and words[i + 1] in ("the", "a", "an", "that", "this", "it", *COLOURS):
-            return "'but' leaves something out; expected each thing by its name"
-    if "alone" in words:
-        return "'alone' says what not to do; expected what to do"
-    first = [w for w in words if w not in ("robot", "please", ",", "and", "ok", "okay")][:1]
-    if first and first[0] in ASKS:
-        return f"'{first[0]} …' asks; expected what to do"
-    return None
 
 
 class RulePlanner:
@@ -138,12 +87,16 @@ class RulePlanner:
         """What the instruction asks for, a skill for each, whatever is done already."""
         reading = _Reading(request, asked=dict(request.answers))
         words = words_of(request.instruction)
-        if (why := refused(request.instruction, words)) is not None:
-            return Refusal(why)
         nouns = nouns_of(request.scene)
+        if (why := refused(request.instruction, words, nouns)) is not None:
+            return Refusal(why)
+        kept = without_excluded(words, request.scene)
+        if kept is None:
+            return Refusal("'instead of' is not followed by one thing; expected each thing by its name")
+        words, excluded = kept
         places = [n for n, things in nouns.items() if any(t.fixed for t in things)]
         places += [n for shape in DESTINATIONS for n in NOUNS[shape]] + ["places", "place"]
-        clauses = clauses_of(request.instruction, nouns, places)
+        clauses = clauses_of(words, nouns, places)
         if not clauses:
             return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing")
         ranked: list[tuple[float, Skill]] = []
@@ -156,6 +109,8 @@ class RulePlanner:
                 continue
             if not isinstance(said, list):
                 return said
+            if wrong := next((g for g in said if {g.object, g.destination} & excluded), None):
+                return Refusal(f"'instead of' leaves out what {wrong} needs; expected each thing by its name")
             ranked += [(clause.rank, goal) for goal in said]
         if not ranked:
             return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing that is done here")
@@ -164,18 +119,10 @@ class RulePlanner:
     def _goals_of(self, clause: Clause, reading: _Reading) -> list[Skill] | Question | Refusal:
         scene, words = reading.request.scene, [w for w in clause.words if w != ","]
         text, verb = clause.text, clause.verb
-        if (
-            verb in LETTING_GO
-            or (verb == "let" and "go" in words)
-            or (verb in OPENING and {"gripper", "hand"} & set(words))
-        ):
-            return [Skill("open_gripper")]
-        if verb == "close" and {"gripper", "hand", "fingers"} & set(words):
-            return [Skill("close_gripper")]
-        if verb in LOOKING and not {"for", "to", "that"} & set(words):
-            return [Skill("look")]
-        if verb in LOOKING:
+        if verb in LOOKING and {"for", "to", "that"} & set(words):
             return Refusal(f"'{text}': nothing here can {verb} for things; the scene is told")
+        if (skill := _without_a_thing(verb, words)) is not None:
+            return self._hand_or_look(skill, clause, reading)
         if (strange := not_understood(words, scene)) is not None:
             return Refusal(f"'{text}': '{strange}' is not understood")
         found = mentioned(words, scene, reading.names, reading.answer, reading.earlier)
@@ -185,6 +132,12 @@ class RulePlanner:
             return _cleared(scene)
         if verb in SORTING or (found.own_colour and not found.objects):
             return _by_colour(found.objects or scene.free, scene)
+        if (
+            verb == "keep"
+            and not _held(words)
+            and not {t.name for t in found.objects} <= {*reading.earlier, scene.holding}
+        ):
+            return Refusal(f"'{text}': 'keep' does not say where; expected what to do")
         if found.objects:
             reading.names = [t.name for t in found.objects]
         reading.earlier += [t.name for t in (*found.objects, *found.places)]
@@ -196,7 +149,7 @@ class RulePlanner:
         beside = next((w for w in ("beside", "between", "under", "below", "underneath") if w in words), "")
         if beside or any(a == "next" and b == "to" for a, b in pairwise(words)):
             return Refusal(f"'{text}': '{beside or 'next to'}' is no place that things are put; expected on or in one")
-        if found.beside is not None and found.beside != "beneath":
+        if found.beside is not None:
             return Refusal(
                 f"'{text}': '{found.beside}' another thing is not read; expected each thing and where it goes"
             )
@@ -204,9 +157,30 @@ class RulePlanner:
             return Refusal(f"'{text}': '{wrong}' is not read; expected on or in a place, or over a line")
         if wrong := next((w for w in ROOM if w in words and found.places and words.index(w) < len(words) - 1), None):
             return Refusal(f"'{text}': '{wrong}' is no place that things are put; expected on or in one")
-        if set(BACK) & set(words) and not set(WAYS) & set(words) and not found.places:
+        if _goes_back(words, bool(found.places) or verb in VERBS["reach"]):
             return Refusal(f"'{text}': things are pushed to the left, to the right and forward, not back")
+        reaching = verb in (*VERBS["reach"], *MOVING, "") and verb != "keep"
+        if found.over and found.objects and (found.places or not reaching):
+            return Refusal(f"'{text}': '{found.over}' another thing is not read; expected each thing and where it goes")
+        if verb in VERBS["place"] and not found.places and not found.own_colour and _on_the_table(words):
+            return Refusal(f"'{text}': things are put on a plate or tray, not on the table")
         return self._of_task(clause, found, reading)
+
+    def _hand_or_look(self, skill: Skill, clause: Clause, reading: _Reading) -> list[Skill] | Refusal:
+        """A skill that needs no thing, where the clause says no more than it."""
+        scene, words = reading.request.scene, [w for w in clause.words if w != ","]
+        names = {*nouns_of(scene), *(w for t in scene.things for w in t.name.split())}
+        named = [w for w in words if w in names or w.rstrip("s") in names]
+        if skill.name in ("open_gripper", "close_gripper") and named and (set(words) & {*HAND} - {"fingers"}):
+            return Refusal(f"'{clause.text}': '{named[0]}' has no part in it; expected the gripper alone")
+        more = next(
+            (w for w in words if w not in (*named, *HAND, *WITH_THE_HAND) and base_form(w) != clause.verb), None
+        )
+        if more is not None:
+            return Refusal(f"'{clause.text}': '{more}' is not read here; expected the gripper or the table alone")
+        if skill.name == "open_gripper" and named and scene.holding and not set(scene.holding.split()) & set(named):
+            return Refusal(f"'{clause.text}': the gripper holds the {scene.holding}")
+        return [skill]
 
     def _of_task(self, clause: Clause, found: Mentions, reading: _Reading) -> list[Skill] | Question | Refusal:
         words, verb, text = clause.words, clause.verb, clause.text
@@ -230,7 +204,7 @@ class RulePlanner:
             if verb and (pushes or verb in (*VERBS["place"], *VERBS["pick"], *VERBS["reach"])):
                 return self._asked_for_object(clause, reading)
             return Refusal(f"'{text}': nothing here can do that; it can reach, pick up, put and push")
-        if found.beneath is not None and verb not in VERBS["push"] and verb not in VERBS["reach"]:
+        if found.beneath is not None and verb not in VERBS["reach"]:
             return Refusal(f"'{text}': nothing is put on the {found.beneath.name}; expected a plate or tray")
         if verb in VERBS["push"] and placed and not ways:
             return Refusal(f"'{text}': things are pushed over a line, and put on or in places")
@@ -256,6 +230,10 @@ class RulePlanner:
         if verb in VERBS["place"] and verb not in VERBS["pick"] and not (verb in VERBS["reach"] and over):
             if verb == "drop" and reading.request.scene.holding:
                 return [Skill("open_gripper")]
+            if way := next(
+                (w for i, w in enumerate(words) if w in DIRECTIONS and not _only_stands_there(words, i)), None
+            ):
+                return Refusal(f"'{text}': things are put on a plate or tray, and pushed {way}")
             return self._put_somewhere(found, reading)
         if verb in ("move", "bring", "take") and len(found.objects) > 1 and not {"gripper", "hand", "arm"} & set(words):
             return Refusal(f"'{text}': things are put on places and pushed over lines, not brought to other things")
@@ -270,6 +248,8 @@ class RulePlanner:
         return [Skill("grasp", object=t.name) for t in found.objects]
 
     def _asked_for_object(self, clause: Clause, reading: _Reading) -> list[Skill] | Question | Refusal:
+        if number := next((w for w in clause.words if w in NUMBERS and w != "both"), None):
+            return Refusal(f"'{clause.text}': '{number}' of what is not said; expected each thing by its name")
         names = tuple(t.name for t in reading.request.scene.free)
         question = f"What is meant in '{clause.text}': {', '.join(names)}?"
         said = reading.answer(question)
@@ -313,6 +293,38 @@ class RulePlanner:
                 return Question(question, places)
             out.append(Skill("place_on", object=thing.name, destination=meant))
         return out
+
+
+def _without_a_thing(verb: str, words: Sequence[str]) -> Skill | None:
+    """Opening and closing the gripper, and looking: what is done without a thing."""
+    hand = bool({*HAND} & set(words))
+    if verb in LETTING_GO or (verb == "let" and "go" in words) or (verb in OPENING and hand):
+        return Skill("open_gripper")
+    if verb == "close" and hand:
+        return Skill("close_gripper")
+    return Skill("look") if verb in LOOKING else None
+
+
+def _goes_back(words: Sequence[str], placed: bool) -> bool:
+    """Whether a clause asks for a way back: "back towards you", and not "back onto the plate"."""
+    for i, word in enumerate(words):
+        if word in BACK and not (
+            word == "back"
+            and placed
+            and words[i + 1 : i + 2]
+            and words[i + 1] in ("on", "onto", "in", "into", "to", "over")
+        ):
+            return True
+    return False
+
+
+def _on_the_table(words: Sequence[str]) -> bool:
+    return any(w == "table" and {"on", "onto", "to"} & set(words[max(0, i - 2) : i]) for i, w in enumerate(words))
+
+
+def _held(words: Sequence[str]) -> bool:
+    """Whether a clause says of a thing that the gripper has it: "keep it in the air", "keep hold of the ball"."""
+    return bool({"hold", "holding", "held", "air", "up", "grip", "gripping", "lifted", "raised", *HAND} & set(words))
 
 
 def _only_stands_there(words: Sequence[str], i: int) -> bool:

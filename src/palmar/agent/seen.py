@@ -8,13 +8,19 @@ from dataclasses import dataclass, replace
 from palmar.errors import BadValue
 
 NEAR = 0.6  # confidence below which a thing is not acted upon
+NOT_PERCEIVED = "what lies on what is not perceived"
+LONGEST = 500  # characters of a name, and of an argument of a skill
+NOT_IN_NAMES = frozenset(",()[]{}<>")
+"""They part the arguments of a skill that is written out: "push(red cube, left)"."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenObject:
     """One thing. name: colour and noun, "red cube". fixed: it stands fast, and others are put on or in it. position: of its
     centre in the base frame [m], None where perception does not tell. on: name of what it lies on or in, "" for the table.
-    beyond: the painted lines it is over (left, right, forward). confidence: of perception, 0 … 1."""
+    beyond: the painted lines it is over (left, right, forward). confidence: of perception, 0 … 1.
+
+    Raises `BadValue` for a name that is empty, has commas, brackets or line feeds, or more than `LONGEST` characters."""
 
     name: str
     fixed: bool = False
@@ -24,6 +30,7 @@ class SeenObject:
     confidence: float = 1.0
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         if not 0 <= self.confidence <= 1:
             raise BadValue(f"confidence of '{self.name}' is {self.confidence}; expected 0 … 1. Next: a probability")
 
@@ -38,6 +45,26 @@ class SeenObject:
         if self.confidence < 1:
             said.append(f"confidence {self.confidence:.2f}")
         return ", ".join(said)
+
+
+def check_name(name: str) -> None:
+    """Raises `BadValue` for a name that a written skill could not be read again with."""
+    if not name.strip():
+        raise BadValue(f"the name of a thing is {name!r}; expected colour and noun. Next: such as 'red cube'")
+    if len(name) > LONGEST:
+        raise BadValue(
+            f"the name of a thing, {name[:40]!r} …, has {len(name)} characters; expected {LONGEST} at most. Next: a short one"
+        )
+    if wrong := sorted({c for c in name if c in NOT_IN_NAMES or not c.isprintable()}):
+        raise BadValue(
+            f"the name of a thing is {name[:60]!r}; expected no comma, bracket or line feed, and it has {wrong[0]!r}. "
+            "Next: colour and noun, such as 'red cube'"
+        )
+    if name != " ".join(name.split()):
+        raise BadValue(
+            f"the name of a thing is {name[:60]!r}; expected one space between words and none around them. "
+            f"Next: '{' '.join(name.split())[:60]}'"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +103,11 @@ class SceneDescription:
         """What things are put on or in."""
         return tuple(t for t in self.things if t.fixed)
 
+    @property
+    def held(self) -> str:
+        """Name of what is in the gripper, "nothing", or "unknown" where perception does not tell."""
+        return self.holding or ("nothing" if self.placements else "unknown")
+
     def find(self, name: str) -> SeenObject | None:
         return next((t for t in self.things if t.name == name), None)
 
@@ -89,7 +121,5 @@ class SceneDescription:
 
     def __str__(self) -> str:
         lines: Iterable[str] = (f"- {t}" for t in self.things)
-        held = (
-            f"in the gripper: {self.holding or 'nothing'}" if self.placements else "what lies on what is not perceived"
-        )
-        return "\n".join([*lines, held])
+        unknown = () if self.placements else (NOT_PERCEIVED,)
+        return "\n".join([*lines, f"in the gripper: {self.held}", *unknown])

@@ -73,7 +73,7 @@ class TruthCheck:
         return self.world.success()
 
     def done(self, outcome: Outcome) -> bool:
-        return outcome.reason == "done" or self.world.success()
+        return self.world.success()
 
     def left(self) -> float:
         world, scenario = self.world, self.world.scenario
@@ -89,7 +89,7 @@ def performer(
     slow: float = 1.0,
     blackbox: Path | None = None,
 ) -> Performer:
-    """Who carries out skills in a loaded world, on the simulated clock. policies: as of `Performer`, made for the world's robot.
+    """A performer in a loaded world, on the simulated clock. policies: as of `Performer`, made for the world's robot.
     slow, blackbox: as of `Performer`."""
 
     def drive(

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from palmar.agent.seen import NEAR, SceneDescription, SeenObject
+from palmar.agent.seen import LONGEST, NEAR, SceneDescription, SeenObject
 from palmar.errors import BadValue, UnknownName
+from palmar.sim.vocabulary import DIRECTIONS
 from palmar.types import Reason
 
 Status = Literal[
@@ -27,8 +28,6 @@ Status = Literal[
     "not answered",
 ]
 Argument = Literal["object", "destination", "direction", "question"]
-DIRECTIONS = ("left", "right", "forward")
-LONGEST = 500  # characters of an argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Skill:
 @dataclass(frozen=True, slots=True)
 class SkillKind:
     """arguments: those it has. meaning: for who plans. wording: what a policy is told ({o}, {g}, {on}, {d}), "" where none
-    drives. timeout: [s]. moves: whether the robot does."""
+    drives. timeout: [s]."""
 
     arguments: tuple[Argument, ...]
     meaning: str
@@ -98,7 +97,6 @@ class SkillKind:
     effect: Callable[[Skill, SceneDescription], SceneDescription]
     wording: str = ""
     timeout: float = 15.0
-    moves: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +284,8 @@ SKILLS: dict[str, SkillKind] = {
         (), "bring the arm back to where it starts, over the table, before something is tried again", "home()", _always, _same,
         timeout=6.0,
     ),
-    "look": SkillKind((), "look at the table again", "look()", _always, _same, moves=False),
+    "look": SkillKind((), "look at the table again", "look()", _always, _same),
     "ask": SkillKind(
-        ("question",), "ask the person, where the instruction can mean two things", "ask(Which cube?)", _always, _same, moves=False
+        ("question",), "ask the person, where the instruction can mean two things", "ask(Which cube?)", _always, _same
     ),
 }  # fmt: skip

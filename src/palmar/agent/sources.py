@@ -9,7 +9,7 @@ from pathlib import Path
 
 from palmar.errors import BadFile, regular_file, unusable
 
-KINDS = (".md", ".markdown", ".txt", ".rst", ".json", ".jsonl", ".ndjson", ".log", ".html", ".htm", ".toml")
+ENDINGS = (".md", ".markdown", ".txt", ".rst", ".json", ".jsonl", ".ndjson", ".log", ".html", ".htm", ".toml")
 """Endings of names that are looked for in a folder. A file that is named itself may have any."""
 PASSED = ("node_modules", "__pycache__", "site-packages", "videos", "blobs")  # folders that hold nothing to read
 WEIGHTS = ("tokenizer.json", "vocab.json", "added_tokens.json", "special_tokens_map.json")
@@ -37,7 +37,8 @@ def documentation() -> tuple[Path, ...]:
 def files_under(paths: Iterable[str | Path]) -> tuple[list[Path], list[Unread]]:
     """The files to read, each once, in the order of `paths` and by name in a folder, and what cannot be.
 
-    Links to folders are not followed, and nothing hidden is read."""
+    In a folder nothing hidden is read, links to folders are not followed, and a link to a file is read where that lies in the
+    folder as well and is not hidden. A path that is named itself may be a link."""
     found: dict[str, Path] = {}
     unread: list[Unread] = []
     for path in map(Path, paths):
@@ -63,11 +64,17 @@ def _walk(folder: Path, unread: list[Unread]) -> Iterable[Path]:
     def refused(error: OSError) -> None:
         unread.append(Unread(str(error.filename), str(unusable(error))))
 
+    root = Path(os.path.realpath(folder))
     for here, folders, names in os.walk(folder, onerror=refused):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in PASSED)
         for name in sorted(names):
             path = Path(here, name)
-            if path.suffix.lower() not in KINDS or name.startswith(".") or name in WEIGHTS:
+            if path.suffix.lower() not in ENDINGS or name.startswith(".") or name in WEIGHTS:
+                continue
+            real = Path(os.path.realpath(path))
+            if not real.is_relative_to(root) or any(p.startswith(".") for p in real.relative_to(root).parts):
+                why = f"it is a link to '{real}'; expected a file of '{folder}' that is not hidden. Next: name '{real}'"
+                unread.append(Unread(str(path), why))
                 continue
             try:
                 yield regular_file(path)

@@ -1,4 +1,4 @@
-"""A table in simulation for an agent: the things that are named, and who carries out skills there."""
+"""A table in simulation for an agent: the things that are named, and a performer of skills there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from palmar.robots import robot as robot_named
 from palmar.runtime.loop import Subscriber
 from palmar.sim.experts import Expert
 from palmar.sim.goals import table_for
-from palmar.sim.reality import stage
+from palmar.sim.reality import check_world
 from palmar.sim.world import World
 from palmar.types import Policy
 
@@ -35,18 +35,19 @@ def simulated_table(
             f"{len(things)} things and {len(places)} places; expected 1 or more things, and at most {MOST} of both. "
             f"Next: {'fewer of them' if things else 'name a thing, such as red cube'}"
         )
-    driver, here = driver_in(loaded or Loaded(), policy, stage(world, seed))
+    check_world(world)  # one, such as near:3; several in turn are of an evaluation
+    driver, here = driver_in(loaded or Loaded(), policy, world)
     here.load(table_for(things, places, (), seed), seed=seed)
-    hands = performer(here, {"": driver}, 1 if policy == "expert" else execute, subscribers, blackbox=blackbox)
+    made = performer(here, {"": driver}, 1 if policy == "expert" else execute, subscribers, blackbox=blackbox)
     if perceive:
         perception = GroundedPerception(driver, tuple(places))
-        hands.describe = lambda: perception(here.observe())
-        hands.describe()  # an error now, and not in the middle
-    return hands
+        made.describe = lambda: perception(here.observe())
+        made.describe()  # an error now, and not in the middle
+    return made
 
 
 def driver_in(loaded: Loaded, policy: str, world: str) -> tuple[Policy, World]:
-    """Who drives, and the world in which it does, both of `loaded`."""
+    """The policy and the world in which it drives, both of `loaded`."""
     robot = robot_named(ROBOT)
     if policy == "expert":
         here = loaded.world(world, ROBOT, "ee_delta", images=False)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from palmar.agent.language_model import LanguageModel, ModelAnswer, ModelMessage, ToolCall, ToolDefinition, ToolResult
-from palmar.errors import BadValue, UnknownName, UserError, brief
+from palmar.errors import BadValue, UnknownName
 
 T = TypeVar("T")
 TRIES = 2
-FAULT = 300  # characters of what was wrong that the model is told
+LONGEST_FAULT = 300  # characters of what was wrong that the model is told
 
 
 def ask_for_call(
@@ -32,10 +32,10 @@ def ask_for_call(
         try:
             return read(_the_call(answer, tools))
         except (BadValue, UnknownName) as error:
-            fault = _words(error)
+            fault = str(error).partition("\n")[0][:LONGEST_FAULT]
         asked += [ModelMessage.of(answer), _repair(answer, fault)]
     raise BadValue(
-        f"{model.name} answered {TRIES} times what cannot be used; the last: {fault}. Next: ask again, or another model"
+        f"{model.name} answered {TRIES} times what cannot be used; the last fault: “{fault}”. Next: ask again, or another model"
     )
 
 
@@ -57,7 +57,3 @@ def _repair(answer: ModelAnswer, fault: str) -> ModelMessage:
     said = f"This answer cannot be used: {fault}\nAnswer again with one call of one of the tools, as its schema says."
     results = tuple(ToolResult(c.id, said, failed=True) for c in answer.calls)
     return ModelMessage("user", "" if results else said, results=results)
-
-
-def _words(error: UserError) -> str:
-    return brief(error).partition(": ")[2][:FAULT].partition(" Next: ")[0].rstrip(".")

@@ -57,11 +57,11 @@ def run_on_body(command: Agent, console: Screen) -> Answer:
                 return answer_of(AgentRun(config.instruction, "not confirmed"))
             with held_switch(config):
                 _check_done(command, opened.fit.policy, opened.body.reset(config.seed))
-            hands = _hands(command, config, drawn.policy, opened, console)
-            hands.describe()  # an error now, and not in the middle
+            agent = _performer(command, config, drawn.policy, opened, console)
+            agent.describe()  # an error now, and not in the middle
             log.add("note", text=f"the {command.done_by} says whether a skill was done")
             run = carry_out(
-                config.instruction, planner, hands, AgentLimits(replans=command.replans),
+                config.instruction, planner, agent, AgentLimits(replans=command.replans),
                 (lambda plan: plan) if command.yes else (lambda plan: confirmed(console, plan)), log,
             )  # fmt: skip
     finally:
@@ -69,19 +69,19 @@ def run_on_body(command: Agent, console: Screen) -> Answer:
     return answer_of(run)
 
 
-def _hands(command: Agent, config: RunConfig, policy: Policy, opened: OpenedBody, console: Screen) -> Performer:
-    """Who carries out skills on the body. policy: as it was loaded, before it was fitted to the robot."""
+def _performer(command: Agent, config: RunConfig, policy: Policy, opened: OpenedBody, console: Screen) -> Performer:
+    """The performer of the skills. policy: as it was loaded, before it was fitted to the robot."""
     told = ToldScene(command.things, command.places) if command.things else None
-    hands = performer(
+    made = performer(
         opened.body, {"": opened.fit.policy}, told or _perceived(command, policy, opened),
         SaidCheck(by_policy if command.done_by == "policy" else _by_person), latch=opened.latch,
-        attend=_beside(config, opened, console), execute=config.execute, realtime=config.realtime,
+        attend=_attend(config, opened, console), execute=config.execute, realtime=config.realtime,
         blackbox=config.blackbox, slow=command.slow,
     )  # fmt: skip
-    hands.answer = lambda question: asked(console, question)
+    made.answer = lambda question: asked(console, question)
     if told is not None:
-        hands.after = told.after
-    return hands
+        made.after = told.after
+    return made
 
 
 def _check(command: Agent, config: RunConfig) -> None:
@@ -148,11 +148,11 @@ def _perceived(command: Agent, policy: Policy, opened: OpenedBody) -> Callable[[
     return look
 
 
-def _beside(config: RunConfig, opened: OpenedBody, console: Screen) -> Attend:
+def _attend(config: RunConfig, opened: OpenedBody, console: Screen) -> Attend:
     """As of `on_body.Attend`: the deadman switch, the keys and the view of `palmar run`, for each skill anew."""
 
     @contextmanager
-    def beside(
+    def skill(
         policy: Policy, instruction: str, controller: Controller
     ) -> Iterator[tuple[Policy, Sequence[Subscriber]]]:
         with held_switch(config) as deadman:
@@ -163,4 +163,4 @@ def _beside(config: RunConfig, opened: OpenedBody, console: Screen) -> Attend:
             ):
                 yield driver, (*watchers, *view)
 
-    return beside
+    return skill

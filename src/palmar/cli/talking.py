@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from io import TextIOWrapper, UnsupportedOperation
 from typing import TYPE_CHECKING, Any
 
 from palmar.cli.shared import Answer
@@ -13,12 +16,27 @@ if TYPE_CHECKING:
     from palmar.agent.carry_out import AgentRun
     from palmar.agent.plans import Plan
 
+THINGS = ("red cube", "green ball", "yellow cylinder")
+PLACES = ("blue plate", "purple tray")
+"""On a simulated table where nothing else is said."""
+
+
+def typed(prompt: str) -> str:
+    """The next line of standard input, in which bytes that are no UTF-8 are replaced. Raises EOFError at its end, and
+    without one."""
+    if sys.stdin is None:
+        raise EOFError
+    if isinstance(sys.stdin, TextIOWrapper) and sys.stdin.errors == "strict":
+        with suppress(UnsupportedOperation):  # something was read from it before
+            sys.stdin.reconfigure(errors="replace")
+    return asked_line(prompt).encode("utf-8", "replace").decode()
+
 
 def lines() -> Iterator[str]:
     """What a person types, until an empty line, the end of the input or Ctrl-C at the prompt."""
     while True:
         try:
-            text = input("you> ").strip()
+            text = typed("you> ").strip()
         except (EOFError, KeyboardInterrupt):
             return
         if not text:
@@ -56,7 +74,7 @@ def asked(console: Screen, question: str) -> str | None:
         return None
     console.print(styled("[yellow]?[/] {}", question))
     try:
-        return asked_line("> ").strip() or None
+        return typed("> ").strip() or None
     except EOFError:
         return None
 
@@ -77,7 +95,7 @@ def confirmed(console: Screen, plan: Plan) -> Plan | None:
         console.print("one skill a line, such as push(red cube, left); an empty line ends the plan")
         steps = []
         try:
-            while line := asked_line("> ").strip():
+            while line := typed("> ").strip():
                 steps.append(skill_from_text(line))
             return Plan(tuple(steps), "edited by a person")
         except UserError as error:
@@ -87,7 +105,7 @@ def confirmed(console: Screen, plan: Plan) -> Plan | None:
 
 
 def exit_code(run: AgentRun) -> int:
-    """0 it was done, 3 the robot failed or was stopped, 1 it was not done."""
+    """0 it was done, 3 the robot failed or was stopped, 1 it was not done, or there was nothing to do."""
     if run.ending == "done":
         return 0
     return 3 if run.ending == "stopped" or any(r.status == "fault" for r in run.results) else 1

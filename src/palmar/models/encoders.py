@@ -113,7 +113,7 @@ def _minilm_tokenizer() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _minilm() -> tuple[Any, Any]:
+def minilm() -> tuple[Any, Any]:
     """Tokenizer and model."""
     where = _minilm_folder()
     from transformers import AutoModel, logging
@@ -148,7 +148,7 @@ def enough_tokens(texts: Sequence[str], most: int) -> int:
 def encode(texts: Sequence[str], max_tokens: int) -> list[Tensor]:
     """float16[Lᵢ, 384] for each text, special tokens included. Case and outer spaces do not matter. Raises `BadValue` for a
     text of more than `max_tokens`."""
-    tokenizer, model = _minilm()
+    tokenizer, model = minilm()
     given = tokenizer([_clean(t) for t in texts], padding=True, return_tensors="pt")
     Limit(max_tokens, "max_tokens").check(texts, given["attention_mask"].sum(1).tolist())
     states = model(**given).last_hidden_state

@@ -102,6 +102,21 @@ def test_without_any_change_the_policy_itself_is_told_with_its_confidence(tmp_pa
     assert f"{row['confidence']:.2f} at least" in sure
 
 
+def test_lines_are_those_that_hold_it_whatever_a_policy_said(tmp_path):
+    class Fails(Script):
+        def act(self, obs, prefix=None):
+            if obs.time > 1.0:
+                raise RuntimeError("a\u2028b\u0085c")
+            return super().act(obs, prefix)
+
+    path, said = told(tmp_path, Fails(0.0, confidence=0.9))
+    rows = path.read_text("utf-8").split("\n")
+    (failed,) = [s for s in said if s.startswith("the policy failed")]
+    line = int(failed.removesuffix(")").rpartition(":")[2])
+    assert json.loads(rows[line - 1])["failure"] == "RuntimeError: a\u2028b\u0085c"
+    assert said[-1].endswith(f"-{len(rows) - 1})")
+
+
 def test_what_is_no_black_box_is_refused(tmp_path):
     (tmp_path / "x.jsonl").write_text("{}\n")
     with pytest.raises(BadFile, match=r"no black box.*Next:"):

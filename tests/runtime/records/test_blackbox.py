@@ -259,11 +259,32 @@ def test_a_full_disk_leaves_no_half_black_box(tmp_path, monkeypatch):
     box.on_start(body.observe(), body)
     box.on_tick(Tick(0, 0.0, body.observe(), ROBOT.home, Verdict(ROBOT.home)))
 
-    def full(self, text, encoding):
+    def full(self, data):
         self.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
     with pytest.raises(BadFile, match="the disk is full"):
         box.dump(tmp_path / "fault-000.jsonl")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    body, box = MockBody(ROBOT), BlackBox(tmp_path / "file" / "boxes")
+    (tmp_path / "file").write_text("")
+    box.on_start(body.observe(), body)
+    box.on_tick(Tick(0, 0.0, body.observe(), ROBOT.home, Verdict(ROBOT.home, stop=True)))
+    for write in (lambda: box.keep("skill"), lambda: box.on_end("fault"), lambda: box.dump(box.folder / "x.jsonl")):
+        with pytest.raises(BadFile, match=r"file' is a file; expected a folder.*Next: "):
+            write()
+
+
+@pytest.mark.parametrize("said", ["a\u2028b", "a\u0085b", "a\x0b\x0c\x1cb", "a\r\nb", "a\u2029", "\udcff"])
+def test_whatever_a_policy_says_is_read_again(tmp_path, said):
+    body, box = MockBody(ROBOT), BlackBox(tmp_path)
+    box.on_start(body.observe(), body)
+    for i in range(3):
+        failure = RuntimeError(said) if i == 1 else None
+        box.on_tick(Tick(i, 0.02 * i, body.observe(), ROBOT.home, Verdict(ROBOT.home), failure=failure))
+    dump = read_dump(box.keep("skill"))
+    assert [t.failure for t in dump.ticks] == ["", f"RuntimeError: {said}", ""]

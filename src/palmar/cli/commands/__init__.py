@@ -5,10 +5,11 @@ from collections.abc import Callable
 from palmar.cli.commands.act import Demo, Run
 from palmar.cli.commands.adapt import Adapt
 from palmar.cli.commands.adr import Adr
-from palmar.cli.commands.agent import Agent, Chat
+from palmar.cli.commands.agent import Agent
 from palmar.cli.commands.body import CheckBody
 from palmar.cli.commands.calibrate import Calibrate
 from palmar.cli.commands.certify import Certify
+from palmar.cli.commands.chat import Chat
 from palmar.cli.commands.data import Bag, Collect, Import, Inspect, Questions, Repair
 from palmar.cli.commands.detect import Detect
 from palmar.cli.commands.judge import Compare, Eval, Ground

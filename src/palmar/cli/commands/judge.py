@@ -100,7 +100,7 @@ class Eval:
                 episodes=self.episodes, frames=self.frames, execute=self.execute, every=self.every, seed=self.seed,
             )  # fmt: skip
         if self.agent:
-            from palmar.cli.commands.agent import evaluate_planner
+            from palmar.cli.commands.planner import evaluate_planner
 
             return evaluate_planner(self, console)
         from palmar.lab.suite import EvalConfig, evaluate

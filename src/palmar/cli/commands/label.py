@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from tyro.conf import Positional
 
+from palmar.agent.frames_shown import Frames
 from palmar.cli.shared import Answer, configured, writable
 from palmar.console import Screen, styled
-from palmar.errors import BadValue, ModelUnreachable
-from palmar.ranges import Count, Range
+from palmar.ranges import Count
 from palmar.tables import Table
 
 if TYPE_CHECKING:
     from palmar.agent.labelling import LabelResults
     from palmar.agent.labels import EpisodeLabel
     from palmar.data.reader import EpisodeInfo
+
+
+ANOTHER = "another --model"  # what a message offers beside mending the one that was asked for
+"""Beside what is said about a model: the messages are those of all three commands."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Label:
     (OPENAI_API_KEY)."""
     episodes: Count = 100
     """Label the first so many episodes."""
-    frames: Annotated[int, Range(2, 24)] = 6
+    frames: Frames = 6
     """Moments of each that are shown, the first and the last among them; 24 pictures of all cameras together at most."""
     camera: str = ""
     """Show the pictures of this camera alone."""
@@ -58,7 +62,7 @@ class Label:
 
         dataset = Dataset(self.data, cache=False, keys=parse_keys(self.keys))
         try:
-            model = find_model(self.model)
+            model = find_model(self.model, instead=ANOTHER)
             writable(self.out or self.data / LABELS, force=True)
 
             def tell(episode: EpisodeInfo, said: EpisodeLabel | str) -> None:
@@ -66,10 +70,6 @@ class Label:
                     console.print(line(episode, said))
 
             results = label_set(dataset, model, configured(LabelConfig, self), self.out, tell)
-        except (BadValue, ModelUnreachable) as error:
-            if "--planner" in str(error):
-                error.add_note("--planner is an option of palmar agent and palmar chat; palmar label needs a model.")
-            raise
         finally:
             dataset.close()
         shown(results, console)

@@ -20,6 +20,7 @@ from palmar.description.file import parse_robot
 from palmar.description.write import robot_text
 from palmar.embodiments import Embodiment
 from palmar.errors import BadFile, regular_file, unusable
+from palmar.files import write_text
 from palmar.runtime.loop import Body, Subscriber, Tick
 from palmar.runtime.safety.filter import Safety, State, guard_name
 from palmar.types import Array, Observation, Reason
@@ -83,16 +84,12 @@ class BlackBox(Subscriber):
         return self.folder / f"{kind}-{max(there, default=-1) + 1:03d}.jsonl"
 
     def _write(self, path: Path, state: State | None, kept: list[Kept]) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
         values = [_header(self._robot, self.safety, state), *(_record(*k) for k in kept)]
-        part = path.with_name(path.name + ".part")
+        text = "".join(f"{json.dumps(v, allow_nan=False, ensure_ascii=False)}\n" for v in values)
         try:
-            part.write_text("".join(f"{json.dumps(v, allow_nan=False, ensure_ascii=False)}\n" for v in values), "utf-8")
-            part.replace(path)
+            return write_text(path, text, errors="backslashreplace")
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise unusable(error, path, writing=True) from error
-        return path
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class Dump:
 def read_dump(path: str | Path) -> Dump:
     """Read a dump of `BlackBox`. Raises `BadFile` for another file, and for one that is cut off in the middle of a line."""
     try:
-        lines = regular_file(path).read_text("utf-8").splitlines()
+        lines = regular_file(path).read_text("utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise BadFile(
             f"'{path}' is no text ({error.reason}); expected a black box. Next: a fault-NNN.jsonl of --blackbox"

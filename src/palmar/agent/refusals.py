@@ -1,0 +1,277 @@
+"""Why a whole instruction is not read: it denies, depends, leaves out, asks, tells, or says to keep off a thing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from palmar.agent.clauses import COMMANDS, ENDS, STOPS, base_form, command_of
+from palmar.sim.things import COLOURS
+from palmar.sim.vocabulary import NEGATIONS
+
+CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether", "until")
+LEFT_OUT = (
+    ["except"],
+    ["without"],
+    ["besides"],
+    ["excluding"],
+    ["apart", "from"],
+    ["other", "than"],
+    ["rather", "than"],
+    ["in", "place", "of"],
+    ["leave", "out"],
+    ["all", "but"],
+    ["everything", "but"],
+    ["both", "but"],
+)
+ASKS = (
+    "why", "how", "what", "which", "who", "where", "is", "are", "was", "were", "did", "do", "does", "has", "should",
+    "shall", "may", "might",
+)  # fmt: skip
+DISREGARDING = (
+    "ignore", "ignoring", "disregard", "disregarding", "disable", "disabling", "override", "overriding", "bypass", "bypassing",
+    "circumvent", "deactivate", "deactivating", "limit", "limits", "limiter", "guard", "guards", "safety",
+)  # fmt: skip
+"""No instruction changes a limit, so one that speaks of them is not carried out in part."""
+LONGEST = 1500  # characters of an instruction
+ADVERBS = (
+    "then", "and", "now", "also", "just", "first", "next", "finally", "lastly", "please", "ok", "okay", "robot",
+    "again", "only", "already", "really", "always", "once", "second", "third",
+)  # fmt: skip
+"""What may stand before a subject or after it and changes nothing."""
+TIMES = ("once", "when", "after", "before", "as", "until", "so", "with", "because", "since")
+"""These begin a part that tells when or why, and not what is."""
+DETERMINERS = (
+    "the", "a", "an", "that", "this", "my", "your", "it", "them", "both", "each", "every", "everything", "all",
+)  # fmt: skip
+KEEPING = ("keep", "stay", "stays", "steer", "stand", "hold")
+APART = ("off", "clear", "away", "back", "out", "still", "be")
+WISHES = ("want", "wants", "need", "needs", "like", "love", "prefer", "wish")
+WISHING = (*WISHES, "i'd", "we'd", "let's", "have", "get", "should", "must", "sure", "see")
+"""After these "the ball pushed left" is what is wanted, and not what was."""
+WOULD = ("will", "would", "could", "might", "does", "did")
+"""After a thing these tell of it: "the cube would go on the plate"."""
+MODALS = ("should", "could", "would", "must", "might", "may")
+BEING = (
+    "is", "are", "was", "were", "sits", "sit", "lies", "stands", "rests", "hangs", "has", "have", "had", "remains", "ended",
+    "stays",
+)  # fmt: skip
+SHORT = ("it's", "that's", "there's", "here's", "this's")
+POINTING = ("there", "here", "this", "that", "these", "those", *SHORT)
+STANDING_FOR = (
+    "it", "they", "one", "ones", "both", "all", "each", "everything", "thing", "things", "object", "objects", "this",
+    "that", "something", "robot", "arm", "gripper", "hand", "fingers",
+)  # fmt: skip
+WHERE = (
+    "on", "in", "onto", "into", "left", "right", "forward", "over", "past", "beyond", "above", "under", "at", "off",
+)  # fmt: skip
+
+
+def refused(text: str, words: Sequence[str], nouns: Collection[str]) -> str | None:
+    """Why a whole instruction is not read; None for one that is. words: `words_of` the text. nouns: words that name things."""
+    if len(text) > LONGEST:
+        return f"the instruction has {len(text)} characters; expected {LONGEST} at most"
+    if wrong := next(
+        (w for w in words if w in NEGATIONS or w in ("stop", "cancel", "undo", "prevent", "avoid", "nobody")), None
+    ):
+        return f"'{wrong}' says what not to do; expected what to do"
+    if wrong := next((w for w in words if w in DISREGARDING), None):
+        return f"'{wrong}': an instruction changes no limit and no guard; expected what to do with the things here"
+    if wrong := next((w for i, w in enumerate(words) if w in CONDITIONS and words[i + 1 : i + 2] != ["then"]), None):
+        return f"'{wrong}' makes it depend on something; expected what to do in any case"
+    for i in range(len(words)):
+        if left_out := next((w for w in LEFT_OUT if list(words[i : i + len(w)]) == w), None):
+            return f"'{' '.join(left_out)}' leaves something out; expected each thing by its name"
+    for i, word in enumerate(words[:-1]):
+        if word == "but" and words[i + 1] in ("the", "a", "an", "that", "this", "it", *COLOURS):
+            return "'but' leaves something out; expected each thing by its name"
+        if word == "so" and [w for w in words[i + 1 : i + 3] if w != "that"][:1] in (
+            ["the"],
+            ["it"],
+            ["a"],
+            ["they"],
+            ["both"],
+        ):
+            return "'so' says what it is for; expected what to do"
+    if "alone" in words:
+        return "'alone' says what not to do; expected what to do"
+    first = [w for w in words if w not in ("robot", "please", ",", "and", "ok", "okay")][:1]
+    if first and first[0] in ASKS:
+        return f"'{first[0]} …' asks; expected what to do"
+    if "?" in words and not command_of(words):
+        return "it asks; expected what to do"
+    if person := _person_acts(words):
+        return f"'{person}' says what a person does or has done; expected what to do"
+    wished = after_time = False
+    for part in _parts(words):
+        if part[0] in ENDS:
+            wished = False
+        if same := _onto_itself(part, nouns):
+            return f"'{same}' names one thing twice; expected the thing and the place where it goes"
+        if apart := _keeps_apart(part):
+            return f"'{apart}' says what not to touch; expected what to do"
+        plain = _without_adverbs(part)
+        when = part[0] in TIMES or bool({*plain[:1]} & {*TIMES})
+        if not when and not (after_time and part[0] == "and") and (told := _told(plain, nouns, wished)):
+            return f"'{told}' tells what is, and not what to do; expected a command"
+        acts = bool(command_of(part)) or bool({*BEING} & set(part))
+        after_time = (when or (after_time and part[0] == "and")) and not acts
+        wished = wished or bool({*WISHING} & set(part))
+    return None
+
+
+def _onto_itself(part: Sequence[str], nouns: Collection[str]) -> str | None:
+    """ "the red cube on the red cube": the same words before and after on or in."""
+    for i, word in enumerate(part):
+        if word not in ("on", "in", "onto", "into"):
+            continue
+        after = [w for w in part[i + 1 :] if w not in DETERMINERS]
+        before = [w for w in part[:i] if w not in DETERMINERS]
+        for n in (3, 2, 1):
+            named = len(before) >= n and before[-n] in (COLOURS if n > 1 else nouns)
+            if named and before[-n:] == after[:n]:
+                return f"{' '.join(before[-n:])} {word} {' '.join(after[:n])}"
+    return None
+
+
+def _parts(words: Sequence[str]) -> list[list[str]]:
+    """Cut before every mark, joining word and word that tells when; each begins with what it was cut at."""
+    out: list[list[str]] = []
+    for i, word in enumerate(words):
+        if not out or word in (*STOPS, "and", "but", "plus", "then") or (word in TIMES and words[i - 1] not in ADVERBS):
+            out.append([])
+        out[-1].append(word)
+    return out
+
+
+def _without_adverbs(part: Sequence[str]) -> list[str]:
+    at = 0
+    while at < len(part) and (part[at] in (*STOPS, "but", "plus") or (part[at] in ADVERBS and part[at] not in TIMES)):
+        at += 1
+    return list(part[at:])
+
+
+def _after_adverbs(words: Sequence[str], i: int) -> list[str]:
+    """What follows word i, from the first word on that is no adverb."""
+    at = i + 1
+    while at < len(words) and words[at] in ADVERBS and words[at] not in ("and", "then"):
+        at += 1
+    return list(words[at : at + 3])
+
+
+# ---------------------------------------------------------------------------------------------- keep off, let be, leave there
+
+
+def _keeps_apart(part: Sequence[str]) -> str | None:
+    """The words that say to leave a thing as it is: "keep off", "clear of", "let the ball be"."""
+    for i, word in enumerate(part):
+        after = list(part[i + 1 : i + 2])
+        if word == "off" and after and after[0] in (*DETERMINERS, *COLOURS) and "table" not in part[i + 1 : i + 3]:
+            return f"off {after[0]}"
+        if word == "hands" and after == ["off"]:
+            return "hands off"
+        if word == "clear" and after == ["of"]:
+            return "clear of"
+        keeping = base_form(word) in KEEPING or word in KEEPING
+        if keeping and (apart := next((w for w in part[i + 1 : i + 6] if w in APART), None)):
+            return f"{word} … {apart}"
+        if word in ("stay", "stays", "remain", "remains"):
+            return word
+        if word == "keep" and {"where", "there", "here", "place", "from"} & set(part[i + 1 :]):
+            return f"{word} …"
+        if base_form(word) == "let" and not _lets_go(part[i + 1 :]):
+            return "let"
+        if base_form(word) == "leave" and (
+            not {"on", "in", "onto", "into"} & set(part[i:])
+            or {"be", "there", "where", "peace", "last", "behind"} & set(part[i:])
+        ):
+            return "leave"
+    return None
+
+
+def _lets_go(after: Sequence[str]) -> bool:
+    """ "let go of it", "let it go"; not "let the ball go left"."""
+    if list(after[:1]) == ["go"]:
+        return True
+    if "go" not in after:
+        return False
+    return all(w in ADVERBS for w in after[after.index("go") + 1 :]) and after[0] not in ("me", "us", "him", "her")
+
+
+# ---------------------------------------------------------------------------------------------- who acts
+
+
+def _person_acts(words: Sequence[str]) -> str | None:
+    """The words in which a person acts, or the robot is said to have acted: "I push", "you pushed", "we have put"."""
+    for i, word in enumerate(words):
+        if word == "have" and words[i - 1 : i] and words[i - 1] in MODALS and _done(words[i + 1 : i + 2]):
+            return f"{words[i - 1]} have {words[i + 1]}"
+        before, after = list(words[max(0, i - 2) : i]), _after_adverbs(words, i)
+        said = " ".join([word, *after[:1]])
+        if word in ("i", "we"):
+            if (before[-1:] == ["so"] or before == ["so", "that"]) and not _past(after):
+                continue  # "so that I can see it"
+            wish = after[1:2] if after[:1] == ["would"] else after[:1]
+            if not set(wish) & {*WISHES} or after[:1] in (["like"], ["love"]) or _by_oneself(words, i):
+                return said
+        elif word in ("i'd", "we'd"):
+            if not set(after[:1]) & {*WISHES} or _by_oneself(words, i):
+                return said
+        elif word in ("i've", "we've", "i'm", "we're", "i'll", "we'll", "you're", "you'd"):
+            return said
+        elif word in ("you", "you've") and after:
+            if before[-1:] in (["after"], ["before"], ["once"], ["when"]) or before == ["soon", "as"]:
+                continue  # "after you have pushed the ball"
+            has = after[0] in ("have", "had", "are", "were", "was", "did", "do", "would") and after[1:2] != ["to"]
+            if word == "you've" or has or _past(after) or after[0] == "see":
+                return said
+    return None
+
+
+def _by_oneself(words: Sequence[str], i: int) -> bool:
+    """ "I want to push", and not "I want you to push", "I want to see"."""
+    after = list(words[i + 1 : i + 6])
+    wish = next((k for k, w in enumerate(after) if w in WISHES), None)
+    if wish is None or after[wish + 1 : wish + 2] != ["to"]:
+        return False
+    doing = after[wish + 2 : wish + 3]
+    return bool(doing) and base_form(doing[0]) in COMMANDS and doing[0] not in ("see", "end")
+
+
+def _done(words: Sequence[str]) -> bool:
+    return list(words) == ["been"] or _past(words) or bool(words and words[0] in COMMANDS)
+
+
+def _past(words: Sequence[str]) -> bool:
+    """Whether it begins with a command in the past: "pushed"."""
+    word = next(iter(words), "")
+    return word in ("held", "kept") or (word.endswith("ed") and word not in COMMANDS and base_form(word) in COMMANDS)
+
+
+# ---------------------------------------------------------------------------------------------- what is
+
+
+def _told(part: Sequence[str], nouns: Collection[str], wished: bool) -> str | None:
+    """The statement that a part is: "the cube is on the plate", "the ball rolled left". None for a command or a wish."""
+    for i, word in enumerate(part):
+        before, after = part[:i], part[i + 1 :]
+        if command_of(before) or {*WISHES, "should", "must", "sure", "belongs", "belong"} & set(before):
+            return None
+        shortened = word.endswith("'s") and word.removesuffix("'s") in nouns and set(after[:1]) & {*WHERE}
+        being = word in BEING or shortened or (i == 0 and word in SHORT)
+        if being and (i == 0 or i == 1 or part[i - 1] not in ("that", "which", "who", "to")):
+            if after[:1] == ["to"] or list(after[:1]) == ["sure"]:
+                return None
+            if {*POINTING} & set(part[:1]) and not set(after) & {*WHERE}:
+                return None  # "there are two balls here", "that is all"
+            if shortened or _names(part[: i + 1], nouns) or {*POINTING} & set(part[:1]):
+                return " ".join(part[:8])
+        elif _names(before, nouns):
+            left = word == "left" and after[:1] in (["the"], ["a"])  # "the ball left the tray"
+            acted = not wished and _past(part[i:]) and (before[-1] in ADVERBS or _names(before[-1:], nouns))
+            if left or acted or word in WOULD:
+                return " ".join(part[:8])
+    return None
+
+
+def _names(words: Sequence[str], nouns: Collection[str]) -> bool:
+    return any(w in nouns or w.rstrip("s") in nouns or w in COLOURS or w in STANDING_FOR for w in words)

@@ -1,0 +1,65 @@
+import pytest
+from scenes import TABLE, TWO_CUBES
+
+from palmar.agent.clauses import words_of
+from palmar.agent.plans import Question, Refusal
+from palmar.agent.references import Mentions, mentioned, not_understood, without_excluded
+
+
+def named(text, scene=TABLE):
+    found = mentioned(words_of(text), scene, (), lambda question: None)
+    assert isinstance(found, Mentions), found
+    return [t.name for t in found.objects], [t.name for t in found.places]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "left_out"),
+    [
+        ("push the cube left instead of the ball", "push the cube left", {"blue ball"}),
+        ("instead of the blue ball push the cube left", "push the cube left", {"blue ball"}),
+        ("put the cube instead of the ball on the plate", "put the cube on the plate", {"blue ball"}),
+        ("push the cube left", "push the cube left", set()),
+    ],
+)
+def test_instead_of_leaves_out_the_thing_after_it(text, kept, left_out):
+    assert without_excluded(words_of(text), TABLE) == (kept.split(), left_out)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "push the cube left instead of the ball and the can",
+        "push the cube left instead of pushing the ball",
+        "push the cube left instead of the ball on the plate",
+        "push the cube left instead of the banana",
+        "push the cube left instead of",
+    ],
+)
+def test_instead_of_more_than_one_thing_is_not_read(text):
+    assert without_excluded(words_of(text), TABLE) is None
+
+
+def test_a_number_of_things_is_that_many():
+    assert named("push the two cubes left", TWO_CUBES)[0] == ["red cube", "yellow cube"]
+    assert named("push 3 things left")[0] == ["red cube", "green cylinder", "blue ball"]
+    for text in (
+        "push two balls left",
+        "push 2 balls left",
+        "push both balls left",
+        "push the balls left",
+        "push two things left",
+    ):
+        assert isinstance(mentioned(words_of(text), TABLE, (), lambda question: None), Refusal), text
+    assert isinstance(mentioned(words_of("lift one cube"), TWO_CUBES, (), lambda question: None), Question)
+
+
+def test_a_number_that_counts_nothing_here_is_not_understood():
+    assert not_understood(words_of("push the cube two lines to the left"), TABLE) == "two"
+    assert not_understood(words_of("push the cube left 3"), TABLE) == "3"
+    assert not_understood(words_of("push the two red cubes left"), TABLE) is None
+
+
+@pytest.mark.parametrize("before", ["over", "above", "across", "through", "along", "towards", "by way of"])
+def test_a_thing_that_another_goes_by_is_told_apart(before):
+    found = mentioned(words_of(f"push the cube left {before} the ball"), TABLE, (), lambda question: None)
+    assert isinstance(found, Mentions) and found.beside is not None
