@@ -270,6 +270,23 @@ def test_bytes_that_are_no_utf_8_are_replaced(spoken, capsys):
     assert "hall seven" in figures["events"][-1]["text"]
 
 
+def test_ctrl_c_stops_what_is_done_and_not_the_conversation(spoken, capsys, monkeypatch):
+    def say(self, text):
+        if text == "push it":
+            raise KeyboardInterrupt
+        return f"heard {text}"
+
+    monkeypatch.setattr("palmar.agent.chat.Talk.say", say)
+    assert spoken(b"push it\nwhy\n") == 0
+    out = capsys.readouterr().out
+    assert out.index("stopped by Ctrl-C") < out.index("heard why")
+
+
+def test_why_before_anything_was_run_says_so(spoken, capsys):
+    assert spoken(b"why did it fail?\n") == 0
+    assert "nothing was run yet" in capsys.readouterr().out
+
+
 def test_what_is_searched_has_to_be_there(tmp_path, capsys):
     missing = str(tmp_path / "nonexist")
     assert main(["chat", "--search", str(tmp_path), missing, "--policy", "None"]) == 2

@@ -61,3 +61,15 @@ def test_what_is_no_conversation_is_left_as_it_is(tmp_path, content):
 def test_an_event_of_another_kind_is_refused():
     with pytest.raises(BadValue, match="event 'shout' is unknown; expected person, model"):
         Conversation().add("shout")
+
+
+def test_reading_tells_of_a_line_that_was_cut_off_and_of_an_empty_file(tmp_path, capsys):
+    file = tmp_path / "talk.jsonl"
+    said(file, "one", "two")
+    file.write_bytes(file.read_bytes()[:-9])
+    assert texts(file) == ["one"] and "line 2 of" in capsys.readouterr().err
+    file.write_bytes(b"")
+    with pytest.raises(BadFile, match=r"holds no conversation.*Next: a file that --log wrote"):
+        read_conversation(file)
+    said(file, "three")
+    assert texts(file) == ["three"]

@@ -536,3 +536,22 @@ def test_what_servers_leave_out_or_send_as_null_is_no_fault(monkeypatch: pytest.
     with openai_stream(*chunks, {"choices": _chosen({"tool_calls": [call]})})([Said()]) as server:
         answer = server.model(monkeypatch).answer("", HELLO, TOOLS)
     assert [(c.name, c.input, c.fault) for c in answer.calls] == [("plan", {}, "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai:m@localhost:1", "'localhost:1' is no address.*openai:m@http://localhost:1"),
+        ("openai:m@ftp://x", "'ftp://x' is no address.*openai:m@http://x"),
+        ("openai:m@", "'' is no address.*openai:m@http://HOST:PORT/v1"),
+        ("openai:@http://localhost:1/v1", "names no model"),
+    ],
+)
+def test_an_address_that_is_none_is_told_before_a_key_is_asked_for(name: str, said: str) -> None:
+    with pytest.raises(BadValue, match=said):
+        find_model(name)
+
+
+def test_a_model_s_own_name_may_begin_with_an_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert find_model("openai:@cf/meta/llama").name == "openai:@cf/meta/llama"

@@ -246,3 +246,11 @@ def test_a_data_set_can_be_sent_to_another_process(made):
     ds = Dataset(made[0].root, cache=False)
     there = pickle.loads(pickle.dumps(ds))  # noqa: S301
     np.testing.assert_array_equal(there.frame(3)["images"]["front"], ds.frame(3)["images"]["front"])
+
+
+def test_a_line_separator_inside_an_extra_value_ends_no_line(fresh):
+    """U+2028 and U+0085 end a line for Python and not for JSON lines."""
+    path = fresh / fmt.EXTRA
+    row = '{"episode_index": 1, "seed": 7, "note": "one\u2028two\u0085three"}'
+    path.write_text((path.read_text("utf-8") if path.exists() else "") + row + "\n", "utf-8")
+    assert fmt.read_extras(fresh)[1]["note"] == "one\u2028two\u0085three"

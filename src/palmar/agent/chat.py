@@ -91,8 +91,8 @@ class Talk:
         if wants_task(text, names):
             return self._run(text)
         self.log.add("person", text=text)
-        if self.last is not None and WHY.match(text.lower().strip()):
-            return self._tell(explained(self.last))
+        if WHY.match(text.lower().strip()):
+            return self._tell("nothing was run yet" if self.last is None else explained(self.last))
         return self._looked_up(text)
 
     def _tell(self, text: str) -> str:

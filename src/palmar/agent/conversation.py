@@ -47,7 +47,7 @@ class Conversation:
         if file is not None:
             there = file.is_file() and file.stat().st_size > 0
             if there:
-                read_conversation(file)  # what is no conversation is not written to
+                list(_events(regular_file(file), quiet=True))  # what is no conversation is not written to
             try:
                 if there:
                     _end_last_line(file)
@@ -79,11 +79,15 @@ class Conversation:
 
 
 def read_conversation(file: Path) -> list[dict[str, Any]]:
-    """The events of a log. A last line that was cut off is left out. Raises `BadFile` for what is no conversation."""
-    return list(_events(regular_file(file)))
+    """The events of a log. A last line that was cut off is left out, with a warning. Raises `BadFile` for what is no
+    conversation, an empty file too."""
+    events = list(_events(regular_file(file)))
+    if not events:
+        raise BadFile(f"{file} holds no conversation: it has no event. Next: a file that --log wrote")
+    return events
 
 
-def _events(file: Path) -> Iterator[dict[str, Any]]:
+def _events(file: Path, quiet: bool = False) -> Iterator[dict[str, Any]]:
     try:
         lines = file.read_bytes().split(b"\n")
     except OSError as error:
@@ -93,6 +97,8 @@ def _events(file: Path) -> Iterator[dict[str, Any]]:
             continue
         event = _event(line)
         if event is None and number == len(lines) > 1:  # no end of a line: written while the machine went down
+            if not quiet:
+                warn("line {} of {} was cut off when it was written, and is left out", number, file)
             return
         if event is None:
             raise BadFile(f"{file}, line {number} is no event of a conversation. Next: a file that --log wrote")

@@ -151,8 +151,25 @@ def find_model(name: str, instead: str = "--planner rules") -> LanguageModel:
         from palmar.agent.anthropic_model import DEFAULT, AnthropicModel
 
         return AnthropicModel(which or DEFAULT, instead=instead)
-    if kind == "openai" and (parts := re.fullmatch(r"(.+?)(?:@(https?://.*))?", which)):
+    if kind == "openai" and which:
         from palmar.agent.openai_model import OpenAIModel
 
-        return OpenAIModel(parts[1], parts[2] or "", instead=instead)
+        return OpenAIModel(*_model_and_address(which), instead=instead)
     raise UnknownName("language model", name, MODELS)
+
+
+def _model_and_address(text: str) -> tuple[str, str]:
+    """Of MODEL or MODEL@URL; the address is "" where there is none. A model's own name may begin with @. Raises `BadValue`."""
+    parts = re.fullmatch(r"(.*?)@(https?://.*)", text)
+    if parts is None:
+        model, at, address = text[1:].rpartition("@")
+        if not at:
+            return text, ""
+        shown = address if "://" not in address else address.partition("://")[2]
+        raise BadValue(
+            f"'{address[:100]}' is no address of a language model; expected http://… or https://… behind the @. Next: "
+            f"openai:{text[0]}{model}@http://{shown[:100] or 'HOST:PORT/v1'}"
+        )
+    if not parts[1]:
+        raise BadValue(f"'openai:{text[:100]}' names no model; expected openai:MODEL@URL. Next: a model of that server")
+    return parts[1], parts[2]

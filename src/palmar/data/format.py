@@ -299,7 +299,7 @@ def python_values(column: Any, path: Path) -> list[Any]:
 def read_extras(root: Path) -> dict[int, Row]:
     """What palmar keeps of episodes beside the format, by index; an episode's last line counts, half lines do not."""
     path, found = root / EXTRA, dict[int, Row]()
-    for line in regular_file(path).read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
+    for line in regular_file(path).read_text("utf-8", errors="replace").split("\n") if path.exists() else []:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

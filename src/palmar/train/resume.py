@@ -62,7 +62,7 @@ def forget_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in regular_file(path).read_text("utf-8", errors="replace").splitlines():
+    for line in regular_file(path).read_text("utf-8", errors="replace").split("\n"):
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")

@@ -192,7 +192,7 @@ def _restate(root: Path, new: Mapping[str, Sequence[Mapping[str, Array]]]) -> No
         _restate_rows(file, new)
     file = root / "meta" / "episodes_stats.jsonl"  # of LeRobotDataset v2.1
     if file.exists():
-        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line.strip()]
         for row in rows:
             there = row.get("stats", {})
             at = int(row["episode_index"])

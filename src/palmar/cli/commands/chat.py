@@ -93,6 +93,10 @@ class Chat:
                     console.print(styled("[bold]agent[/]    {}", chat.say(text)))
                 except UserError as error:
                     console.print(styled("[red]{}[/]", str(error)))
+                except KeyboardInterrupt:  # at the prompt it ends the conversation
+                    console.print(
+                        styled("[bold]agent[/]    {}", "stopped by Ctrl-C; an empty line ends the conversation")
+                    )
         finally:
             log.close()
         return 0, {"said": said, "events": log.events}

@@ -23,7 +23,7 @@ def append(path: Path, row: Mapping[str, object]) -> None:
 
 def whole(path: Path) -> list[str]:
     """The lines that are there to their end."""
-    return [x for x in regular_file(path).read_text("utf-8", "replace").splitlines() if x.endswith("}")]
+    return [x for x in regular_file(path).read_text("utf-8", "replace").split("\n") if x.endswith("}")]
 
 
 def finite(value: Any) -> Any:
