@@ -7,7 +7,7 @@ import torch
 
 from palmar.cli.main import main
 from palmar.models.catalogue import fitted, short, speakers, speaks, views
-from palmar.models.presets import preset
+from palmar.models.presets import PRESETS, preset
 from palmar.models.tensors import read_tensors
 
 
@@ -58,3 +58,18 @@ def test_a_pytorch_file_becomes_safetensors(tmp_path, capsys):
         assert main([*told, *wrong]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "y.safetensors").exists()
+
+
+STANDS = ("pi0-paper", "smolvla-paper")
+"""Built as published."""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_one_preset_says_what_it_is_built_of_and_where_it_departs_from_its_paper(name, capsys):
+    assert main(["models", name, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    system = name.partition("-")[0]
+    assert found["preset"] == name and found["parameters"] > 0 and found["about"].endswith(".")
+    theirs = system not in ("palmar", "imagenet", "humanoid")
+    assert ("eparts from" in found["about"]) == (theirs and name not in STANDS)
+    assert ("it locates objects" in found["about"]) == (found["parts"].get("objects", "None") != "None")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import get_type_hints
+import inspect
+from dataclasses import dataclass, fields
+from typing import Any, cast, get_type_hints
 
 import torch
 
@@ -60,6 +61,29 @@ def size_of(name: str) -> int:
     interface = PUBLISHED[name].interface(config) if name in PUBLISHED else fitted(config)
     with torch.device("meta"):
         return parameters(config.build(interface))
+
+
+@dataclass(frozen=True)
+class Described:
+    """One preset. about: in words, with what departs from the paper. parameters: trained. parts: {part: its configuration}."""
+
+    preset: str
+    about: str
+    parameters: int
+    published: float | None
+    source: str
+    parts: dict[str, str]
+
+
+def described(name: str) -> Described:
+    """Raises `UnknownName`."""
+    config = preset(name)
+    row = PUBLISHED.get(name)
+    about = " ".join((inspect.getdoc(PRESETS[name]) or "").split())
+    parts = {f.name: f"{getattr(config, f.name)}" for f in fields(cast(Any, config)) if f.name != "preset"}
+    return Described(
+        name, about, size_of(name), None if row is None else row.parameters, row.source if row else "", parts
+    )
 
 
 def speaks(config: ModelConfig) -> bool:

@@ -63,7 +63,9 @@ def palmar_nano() -> GroundedConfig:
 
 
 def rt1_paper() -> VLAConfig:
-    """EfficientNet-B3 with FiLM, 8 tokens a picture, 6 pictures, 8 layers over them, 256 bins a dimension."""
+    """EfficientNet-B3 with FiLM, 8 tokens a picture, 6 pictures, 8 layers over them, 256 bins a dimension.
+
+    Departs from RT-1: a chunk of actions instead of one; MiniLM instead of the Universal Sentence Encoder."""
     return VLAConfig(
         vision=EfficientNetConfig(wide=1.2, deep=1.4, out=512),
         compress=TokenLearnerConfig(tokens=8),
@@ -76,6 +78,8 @@ def rt1_paper() -> VLAConfig:
 
 
 def rt1_tiny() -> VLAConfig:
+    """Departs from RT-1: three of EfficientNet's seven stages at half width and a stem of stride 4, from random weights; a
+    chunk of actions instead of one; it locates objects."""
     return VLAConfig(
         vision=EfficientNetConfig(wide=0.5, deep=1.0, out=64, stages=3, stem=4),
         compress=TokenLearnerConfig(tokens=8, hidden=32),
@@ -104,16 +108,18 @@ def octo_sized(transformer: TransformerConfig, preset: str) -> VLAConfig:
 
 
 def octo_paper() -> VLAConfig:
-    """Octo-Base: the transformer is as large as ViT-B."""
+    """Octo-Base: the transformer is as large as ViT-B. Departs from Octo: MiniLM instead of T5."""
     return octo_sized(TransformerConfig(width=768, layers=12, heads=12, hidden=3072), "octo-paper")
 
 
 def octo_small() -> VLAConfig:
-    """Octo-Small: the transformer is as large as ViT-S."""
+    """Octo-Small: the transformer is as large as ViT-S. Departs from Octo: MiniLM instead of T5."""
     return octo_sized(TransformerConfig(width=384, layers=12, heads=6, hidden=1536), "octo-small")
 
 
 def octo_tiny() -> VLAConfig:
+    """Departs from Octo: four small convolutions and four layers, from random weights; 10 sampling steps of 20; it locates
+    objects."""
     return VLAConfig(
         vision=SmallConvConfig(channels=(16, 32, 64, 96), out=96),
         per_camera=True,
@@ -132,8 +138,7 @@ def octo_tiny() -> VLAConfig:
 def gr2_paper() -> VLAConfig:
     """Patches and words in one transformer that predicts pictures to come and a chunk of actions with a latent.
 
-    The paper's frozen image tokenizer is not here: patches are embedded and predicted as pixels, as in GR-1.
-    """
+    Departs from GR-2: without its frozen image tokenizer, patches are embedded and predicted as pixels, as in GR-1."""
     return VLAConfig(
         vision=ViTConfig(TransformerConfig(width=768, layers=0, heads=12, hidden=3072)),
         history=(-1, 0),
@@ -146,6 +151,8 @@ def gr2_paper() -> VLAConfig:
 
 
 def gr2_tiny() -> VLAConfig:
+    """Departs from GR-2: pixels of patches are predicted, and no tokens of a frozen image tokenizer; no video of people
+    before the robot's (`--recipe video` trains on pictures first); it locates objects."""
     return VLAConfig(
         vision=ViTConfig(TransformerConfig(width=128, layers=0, heads=4, hidden=384)),
         history=(-1, 0),
@@ -168,7 +175,10 @@ def other_robots() -> tuple[Robot, ...]:
 
 
 def bcz_paper() -> VLAConfig:
-    """ResNet-18 with FiLM, one vector a camera, a head for each robot."""
+    """ResNet-18 with FiLM, one vector a camera, a head for each robot.
+
+    Departs from BC-Z: where each channel is strongest (keypoints) instead of a mean over the picture; MiniLM instead of its
+    sentence encoder."""
     return VLAConfig(
         vision=ResNetConfig(film=True),
         condition=512,
@@ -180,6 +190,8 @@ def bcz_paper() -> VLAConfig:
 
 
 def bcz_tiny() -> VLAConfig:
+    """Departs from BC-Z: three narrow stages from random weights; where each channel is strongest (keypoints) instead of a
+    mean over the picture; MiniLM instead of its sentence encoder; it locates objects."""
     return VLAConfig(
         vision=ResNetConfig(widths=(24, 48, 96), blocks=(1, 1, 2), film=True),
         fusion=PooledConfig(width=192, blocks=2, pool="keypoints"),
@@ -205,6 +217,7 @@ def humanoid_paper() -> VLAConfig:
 
 
 def humanoid_tiny() -> VLAConfig:
+    """As humanoid-paper, with a ViT of two layers from random weights; it locates objects."""
     return VLAConfig(
         vision=ViTConfig(TransformerConfig(width=96, layers=2, heads=4, hidden=192)),
         compress=TokenLearnerConfig(tokens=8, hidden=32),
@@ -219,7 +232,9 @@ def humanoid_tiny() -> VLAConfig:
 
 
 def act_paper() -> VLAConfig:
-    """ResNet-18, 4 encoder and 7 decoder layers of width 512, a latent of 32, temporal ensembling."""
+    """ResNet-18, 4 encoder and 7 decoder layers of width 512, a latent of 32, temporal ensembling.
+
+    Departs from ACT: the instruction, which ACT has not, comes in as tokens; group instead of frozen batch normalisation."""
     wide = TransformerConfig(width=512, layers=4, heads=8, hidden=3200)
     return VLAConfig(
         vision=ResNetConfig(),
@@ -232,7 +247,8 @@ def act_paper() -> VLAConfig:
 
 
 def act_tiny() -> VLAConfig:
-    """With FiLM: the published ACT has no instruction. Without the ensemble, which made another tiny policy worse
+    """Departs from ACT: three narrow stages from random weights instead of ResNet-18 of ImageNet; the instruction, which ACT
+    has not, comes in as tokens and by FiLM; it locates objects. No temporal ensembling, which made another tiny policy worse
     (docs/decisions.md); `palmar eval --ensemble` tries it."""
     small = TransformerConfig(width=128, layers=2, heads=4, hidden=384)
     return VLAConfig(
@@ -250,7 +266,7 @@ def act_tiny() -> VLAConfig:
 
 def imagenet_tiny() -> VLAConfig:
     """Five stages of EfficientNet-Lite0 with ImageNet's weights, frozen, and a small transformer that learns: for few
-    demonstrations (`--frozen-features` looks at every frame once)."""
+    demonstrations (`--frozen-features` looks at every frame once). A system of palmar's own; it locates objects."""
     return VLAConfig(
         vision=ImagenetConfig(stages=5),
         fusion=SelfAttentionConfig(TransformerConfig(width=128, layers=3, heads=4, hidden=384)),
@@ -264,7 +280,9 @@ def imagenet_tiny() -> VLAConfig:
 
 
 def diffusion_paper() -> VLAConfig:
-    """ResNet-18 with spatial softmax, two pictures in time, the convolutional U-Net; language by FiLM, which is ours."""
+    """ResNet-18 with spatial softmax, two pictures in time, the convolutional U-Net.
+
+    Departs from the diffusion policy: language, which it has not, by FiLM."""
     return VLAConfig(
         vision=ResNetConfig(film=True),
         history=(-1, 0),
@@ -275,6 +293,8 @@ def diffusion_paper() -> VLAConfig:
 
 
 def diffusion_tiny() -> VLAConfig:
+    """Departs from the diffusion policy: language by FiLM; three narrow stages from random weights, two levels of the U-Net,
+    50 noise levels; it locates objects."""
     return VLAConfig(
         vision=ResNetConfig(widths=(24, 48, 96), blocks=(1, 1, 2), film=True),
         history=(-1, 0),

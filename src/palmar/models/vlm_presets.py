@@ -30,24 +30,32 @@ SO400M = TowerConfig(width=1152, layers=27, heads=16, hidden=4304, image=224, pa
 
 
 def rt2_tiny() -> TokenVLAConfig:
+    """Departs from RT-2: a small model from random weights, with no language of its own; four actions of a chunk are spoken
+    and those between interpolated; bins equally wide in asinh; it locates objects."""
     return TokenVLAConfig(
         VLMConfig(), _WORDS, "What should the robot do to {instruction}?", "rt2-tiny", objects=ObjectsConfig()
     )
 
 
 def rt2_paper() -> TokenVLAConfig:
-    """RT-2-PaLM-E-12B: an 8 B language model and a 4 B ViT. (The other variant, RT-2-PaLI-X, has 55 B.)"""
+    """RT-2-PaLM-E-12B: an 8 B language model and a 4 B ViT. (The other variant, RT-2-PaLI-X, has 55 B.)
+
+    Departs from RT-2: four actions of a chunk are spoken and those between interpolated; bins equally wide in asinh."""
     prompt = "Q: What should the robot do to {instruction}? A:"
     return TokenVLAConfig(_palme_12b(), _WORDS, prompt, "rt2-paper")
 
 
 def openvla_tiny() -> TokenVLAConfig:
+    """Departs from OpenVLA: a small model from random weights, with no language of its own; four actions of a chunk are
+    spoken and those between interpolated; bins equally wide in asinh; it locates objects."""
     vlm = VLMConfig((_SMALL_DINO, _TOWER), projector="fused", bidirectional=False)
     return TokenVLAConfig(vlm, _WORDS, preset="openvla-tiny", objects=ObjectsConfig())
 
 
 def openvla_paper() -> TokenVLAConfig:
-    """Prismatic 7B: DINOv2 L/14 and SigLIP SO400M/14, features of the second-to-last layer; Llama 2 7B."""
+    """Prismatic 7B: DINOv2 L/14 and SigLIP SO400M/14, features of the second-to-last layer; Llama 2 7B.
+
+    Departs from OpenVLA: four actions of a chunk are spoken and those between interpolated; bins equally wide in asinh."""
     return TokenVLAConfig(
         VLMConfig(
             (
@@ -69,6 +77,7 @@ def openvla_paper() -> TokenVLAConfig:
 
 
 def pi0_tiny() -> FlowVLAConfig:
+    """Departs from π₀: a small VLM and expert from random weights, trained together; it locates objects."""
     return FlowVLAConfig(
         VLMConfig(decoder=DecoderConfig("gemma", kv_heads=1)),
         ExpertConfig(),
@@ -86,6 +95,7 @@ def pi0_paper() -> FlowVLAConfig:
 
 
 def smolvla_tiny() -> FlowVLAConfig:
+    """Departs from SmolVLA: a small VLM and expert from random weights, trained together; it locates objects."""
     vlm = VLMConfig((replace(_TOWER, image=96, patch=8),), DecoderConfig(layers=4), "shuffle", merge=2)
     return FlowVLAConfig(
         vlm, ExpertConfig(cross_every=2, causal=True), "vlm", preset="smolvla-tiny", objects=ObjectsConfig()
@@ -106,18 +116,23 @@ def smolvla_paper() -> FlowVLAConfig:
 
 
 def palme_tiny() -> PalmEConfig:
+    """Departs from PaLM-E: a small model from random weights; its skills are one head that reads what the first skill of the
+    plan means; it locates objects."""
     return PalmEConfig(preset="palme-tiny", objects=ObjectsConfig())
 
 
 def palme_paper() -> PalmEConfig:
-    """PaLM-E-12B: PaLM 8B and ViT-4B (ViT-e)."""
+    """PaLM-E-12B: PaLM 8B and ViT-4B (ViT-e).
+
+    Departs from PaLM-E: Llama's blocks in PaLM's sizes and SigLIP's in ViT-e's; its skills are one head that reads what the
+    first skill of the plan means, instead of separate policies."""
     prompt = "Given <img>. Q: How would you {instruction}? A:"
     return PalmEConfig(_palme_12b(), hidden=2048, longest=128, prompt=prompt, preset="palme-paper")
 
 
 def _palme_12b() -> VLMConfig:
-    """PaLM 8B (arXiv 2204.02311, table 1: 32 layers, width 4096, 16 heads of 256, one key-value head, SwiGLU of 16384,
-    256 k words) as a Llama, and ViT-e (arXiv 2209.06794: 56 layers, width 1792, MLP 15360) as a SigLIP tower."""
+    """PaLM 8B (arXiv 2204.02311, table 1: 32 layers, width 4096, 16 heads of 256, one key-value head, SwiGLU of 16384, 256 k
+    words) as a Llama, and ViT-e (arXiv 2209.06794: 56 layers, width 1792, MLP 15360) as a SigLIP tower."""
     tower = TowerConfig("siglip", 1792, 56, 16, 15360, 224, 14)
     return VLMConfig((tower,), DecoderConfig("llama", 4096, 32, 16, 1, 256, 16384, vocab=256000))
 

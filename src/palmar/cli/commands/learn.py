@@ -25,12 +25,16 @@ WIDE = 120  # columns of a terminal from which `palmar models` shows everything
 class Models:
     """The systems palmar builds: how large at each size, how large as published, what they see and how they act."""
 
+    name: Positional[str | None] = None
+    """One preset, such as act-tiny: what it is built of, and in what it departs from the paper. All systems when not given."""
     json: bool = False
     """One JSON object with every figure on stdout."""
 
     def run(self, console: Screen) -> Answer:
         from palmar.models.catalogue import listed, short
 
+        if self.name is not None:
+            return self._one(self.name, console)
         with console.status("counting parameters …"):
             rows = listed()
         wide = console.width >= WIDE
@@ -43,6 +47,20 @@ class Models:
         hidden = "" if wide else f"cameras and recipes: --json, or a window of {WIDE} columns. "
         console.print(f"trained parameters. {hidden}Next: palmar train NAME-tiny --data FOLDER")
         return 0, {"models": [asdict(r) for r in rows]}
+
+    @staticmethod
+    def _one(name: str, console: Screen) -> Answer:
+        from palmar.models.catalogue import described, short
+
+        found = described(name)
+        console.print(styled("[bold]{}[/]  {}", found.preset, found.about))
+        beside = f", published {short(found.published)} ({found.source})" if found.published else ""
+        console.print(styled("{} trained parameters{}", short(found.parameters), beside))
+        for part, value in found.parts.items():
+            console.print(styled("[bold]{}[/]  {}", part, value))
+        if name.endswith("-tiny"):
+            console.print(styled("Next: palmar train {} --data FOLDER", name))
+        return 0, asdict(found)
 
 
 @dataclass(frozen=True)
