@@ -293,8 +293,16 @@ def test_ctrl_c_passes_through(start: Start, where: str) -> None:
         model.answer("", HELLO, on_text=interrupted)
 
 
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Ctrl-C raises `KeyboardInterrupt`, also where the process that runs the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of this system go to no thread")
-def test_ctrl_c_ends_the_wait_for_a_silent_server(start: Start) -> None:
+def test_ctrl_c_ends_the_wait_for_a_silent_server(start: Start, sigint: None) -> None:
     waits = threading.get_ident()
 
     def script(seen: Seen) -> Fault:
