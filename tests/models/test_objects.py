@@ -118,7 +118,7 @@ def test_what_is_not_known_adds_nothing(fusion):
     assert all(parts[k] == 0 for k in ("heat", "box", "relative", "turn", "visible", "relation"))
     silent.backward()
     assert not any(p.grad.any() for p in model.objects.relate.parameters() if p.grad is not None)
-    assert not any(c[2].weight.grad[:4].any() for c in model.objects.box.values())  # the fifth goes to the fusion
+    assert not any(c[2].weight.grad[:4].any() for c in model.objects.box)  # the fifth goes to the fusion
     older = replace(labels, boxes=None, boxed=None, turns=None, turned=None)
     total, parts = model.loss(replace(given, labels=older))
     assert not {"box", "turn"} & set(parts) and total > without

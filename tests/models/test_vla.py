@@ -17,7 +17,7 @@ from palmar.models.config import from_dict, to_dict
 from palmar.models.generative import UNetConfig
 from palmar.models.heads import ChunkConfig, EnsembleConfig, FlowConfig, GRUConfig
 from palmar.models.objects import ObjectsConfig
-from palmar.models.presets import bcz_tiny, gr2_tiny, octo_tiny
+from palmar.models.presets import bcz_tiny, gr2_tiny, octo_tiny, preset
 from palmar.models.sequence import (
     CrossAttentionConfig,
     EncoderDecoderConfig,
@@ -433,3 +433,12 @@ def test_an_ensemble_of_heads_is_trained_and_acts_as_one_head():
     with torch.no_grad():
         said = torch.stack([m.act(context) for m in model.head.members])
     torch.testing.assert_close(act(model, past(given, model.interface)).actions, said.mean(0))
+
+
+@pytest.mark.parametrize("name", ["", "left.wrist"])
+def test_a_camera_with_an_encoder_of_its_own_has_a_name_that_a_module_can_have(name):
+    faces = {n: replace(face(preset(n)), cameras={name: (96, 96)}) for n in ("act-tiny", "octo-tiny", "palmar-tiny")}
+    assert preset("act-tiny").build(faces["act-tiny"]).cameras.names == [name]
+    for refused in ("octo-tiny", "palmar-tiny"):
+        with pytest.raises(BadValue, match=r"expected a name without a dot.*Next: another name"):
+            preset(refused).build(faces[refused])

@@ -48,11 +48,17 @@ def wants_weights() -> bool:
     return not _SKIP.get() and torch.empty(0).device.type != "meta"
 
 
-def check_pictures(interface: Interface) -> None:
-    """Raise `BadValue` unless a network can look through the cameras: at least one, sides of multiples of 8 px from 16 on."""
+def check_pictures(interface: Interface, modules: bool = False) -> None:
+    """Raise `BadValue` unless a network can look through the cameras: at least one, sides of multiples of 8 px from 16 on; with
+    names that a module can have where each camera has modules of its own."""
     if not interface.cameras:
         raise BadValue("no cameras; expected at least one {name: (height, width)}")
     for name, (height, width) in interface.cameras.items():
+        if modules and (not name or "." in name):
+            raise BadValue(
+                f"camera '{name}' has an encoder of its own; expected a name without a dot. Next: another name, such as --keys "
+                f"images.{name.replace('.', '_') or 'front'}=FEATURE"
+            )
         if height % 8 or width % 8 or min(height, width) < 16:
             raise BadValue(
                 f"camera '{name}' is {height}×{width}; expected multiples of 8 px, 16 or more. Next: --image-size"

@@ -81,7 +81,7 @@ class Grounded(Model):
 
     def __init__(self, config: GroundedConfig, interface: Interface) -> None:
         super().__init__()
-        check_pictures(interface)
+        check_pictures(interface, modules=True)
         self.config: GroundedConfig = config
         self.interface = interface
         self.kept: Tensor

@@ -104,13 +104,14 @@ class Objects(nn.Module):
         self.config, self.grids = config, dict(grids)
         self.queries = nn.Parameter(torch.randn(len(GROUNDED), slot) * 0.02)
         self.decoder = Transformer(config.transformer, context)
-        self.look = nn.ModuleDict({c: GroundedAttention(slot, cells, grid) for c, grid in grids.items()})
+        # in the order of the cameras, whose names may hold what no module's name does
+        self.look = nn.ModuleList(GroundedAttention(slot, cells, grid) for grid in grids.values())
 
         def head(inputs: int, outputs: int = 5) -> nn.Module:
             return nn.Sequential(nn.Linear(inputs, 2 * slot), nn.ReLU(), nn.Linear(2 * slot, outputs))
 
         found = slot + len(grids) * (cells + 4)
-        self.box = nn.ModuleDict({c: head(slot + cells + 4) for c in grids})
+        self.box = nn.ModuleList(head(slot + cells + 4) for _ in grids)
         self.pose = head(found)
         self.relate = head(len(GROUNDED) * (found + 3), len(RELATIONS))
         self.project = head(found + len(grids) + 3, width)
@@ -120,10 +121,10 @@ class Objects(nn.Module):
         slots = self.queries.expand(len(context), -1, -1)
         slots = self.decoder(slots, memory=context, memory_mask=over_keys(mask))
         boxes, parts, heat = [], [slots], {}
-        for camera, grid in self.grids.items():
-            looked = self.look[camera](slots, views[camera].transpose(1, 2).unflatten(-1, grid))
+        for i, (camera, grid) in enumerate(self.grids.items()):
+            looked = self.look[i](slots, views[camera].transpose(1, 2).unflatten(-1, grid))
             parts += [looked.features, looked.points]
-            said = self.box[camera](torch.cat([slots, looked.features, looked.points], -1)).float()
+            said = self.box[i](torch.cat([slots, looked.features, looked.points], -1)).float()
             middle = looked.points[..., 2:].float() + said[..., :2]
             boxes.append(torch.cat([middle, said[..., 2:4].sigmoid(), said[..., 4:]], -1))
             heat[camera] = looked.logits.float()

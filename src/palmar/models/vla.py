@@ -196,7 +196,7 @@ class VLA(Model):
 
     def __init__(self, config: VLAConfig, interface: Interface) -> None:
         super().__init__()
-        check_pictures(interface)
+        check_pictures(interface, modules=config.per_camera)
         if interface.offsets != config.offsets:
             raise BadValue(
                 f"the interface has pictures at {interface.offsets}, preset '{config.preset}' needs {config.offsets}. "
