@@ -171,6 +171,7 @@ def test_a_full_disk_ends_the_file_and_not_the_run(tmp_path: Path) -> None:
     path = tmp_path / "run.mcap"
     code = f"""
 import resource, signal, sys
+sys.dont_write_bytecode = True  # it would be cut off at the limit, and stay
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

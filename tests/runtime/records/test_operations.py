@@ -259,6 +259,7 @@ def test_a_limit_of_the_file_system_in_a_process_of_its_own(tmp_path: Path) -> N
     path = tmp_path / "log.jsonl"
     code = f"""
 import resource, signal, sys
+sys.dont_write_bytecode = True  # it would be cut off at the limit, and stay
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))

@@ -180,6 +180,7 @@ class Full(EpisodeRecorder):
     def on_frame(self, obs, action):
         super().on_frame(obs, action)
         if limit and len(self.steps) == 12:
+            sys.dont_write_bytecode = True  # it would be cut off at the limit, and stay
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
             writer.add(self.episode("wave", 1, "policy"))
 recorder, limit = Full(), False
