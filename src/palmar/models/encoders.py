@@ -104,7 +104,7 @@ def _minilm_folder() -> str:
 
 
 @lru_cache(maxsize=1)
-def _minilm_tokenizer() -> Any:
+def minilm_tokenizer() -> Any:
     """Alone: counting words needs no model, which takes seconds to import and build."""
     where = _minilm_folder()
     from transformers import AutoTokenizer
@@ -127,7 +127,7 @@ def minilm() -> tuple[Any, Any]:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-    return _minilm_tokenizer(), model.eval().requires_grad_(False)
+    return minilm_tokenizer(), model.eval().requires_grad_(False)
 
 
 def _clean(text: str) -> str:
@@ -139,7 +139,7 @@ def enough_tokens(texts: Sequence[str], most: int) -> int:
     than 256 tokens, which is as far as it was trained."""
     if not texts:
         return most
-    lengths = [len(ids) for ids in _minilm_tokenizer()([_clean(t) for t in texts])["input_ids"]]
+    lengths = [len(ids) for ids in minilm_tokenizer()([_clean(t) for t in texts])["input_ids"]]
     return Limit(most, "max_tokens").raised(texts, lengths, LONGEST)
 
 

@@ -21,6 +21,7 @@ from palmar.models.conventions import flow_point, flow_times, flow_velocity
 from palmar.models.expert import Cache, Expert, ExpertConfig, block_causal
 from palmar.models.guidance import Guidance, integrate
 from palmar.models.heads import DoneHead, over_chunk
+from palmar.models.objects import objects_loss
 from palmar.models.speaking import Prefix, Speaking, SpeakingConfig
 from palmar.models.token_vla import DONE, mean_over
 from palmar.models.transformer import time_features
@@ -82,7 +83,7 @@ class FlowVLA(Speaking):
         velocity = self._velocity(x, t, batch.state, cache, there).float()
         flow = over_chunk((velocity - flow_velocity(noise, batch.actions)).square(), batch)
         done = DoneHead.loss(self.finished(mean_over(hidden, there)), batch)
-        objects, more = self.objects_loss(found, batch)
+        objects, more = objects_loss(self.objects, found, batch)
         total = flow + DONE * done + objects
         with torch.no_grad():
             reached = x + (1 - at) * velocity

@@ -169,6 +169,13 @@ class Objects(nn.Module):
         return total, parts
 
 
+def objects_loss(objects: Objects | None, found: Found | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """`Objects.loss`; 0 and no parts for a system without objects, and for a batch without labels."""
+    if objects is None or found is None or batch.labels is None:
+        return batch.actions.new_zeros(()), {}
+    return objects.loss(found, batch)
+
+
 def relation_labels(labels: Labels) -> tuple[Tensor, Tensor]:
     """bool[B, R] of what holds, and bool[B, R] of where that is known. The gripper needs no goal."""
     both = labels.known.all(-1, keepdim=True).expand(-1, len(RELATIONS) - 1)

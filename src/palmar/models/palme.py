@@ -21,6 +21,7 @@ from palmar.mapping import Interface
 from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.heads import ChunkHead, DoneHead
 from palmar.models.layers import divided
+from palmar.models.objects import objects_loss
 from palmar.models.plans import plan_of, remaining
 from palmar.models.speaking import Speaking, SpeakingConfig
 from palmar.models.token_vla import DONE
@@ -76,7 +77,7 @@ class PalmE(Speaking):
         skill = self.skill(first(hidden[:, start:], ids == self._stop))
         action, _ = self.head.loss(skill[:, None], batch)
         done = DoneHead.loss(self.finished(skill), batch)
-        objects, more = self.objects_loss(found, batch)
+        objects, more = objects_loss(self.objects, found, batch)
         total = action + self.config.plan * plan + DONE * done + objects
         parts = {"action": action, "plan": plan, "done": done, "loss": total} | more
         return total, {k: v.detach() for k, v in parts.items()}

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from palmar.mapping import Interface
-from palmar.models.base import Batch, Inputs, Model
+from palmar.models.base import Inputs, Model
 from palmar.models.objects import Found, Objects, ObjectsConfig
 from palmar.models.transformer import time_features
 from palmar.models.vlm import VLM
 
-LONGEST = 64
-"""Words over which the slowest wave of a word's place is one period."""
+PLACES = 64
+"""The place of a word is divided by this, so that those of usual instructions lie in 0 … 1, as `time_features` wants them."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Speaking(Model):
         def locate(pictures: Tensor, words: Tensor, mask: Tensor) -> Tensor:
             assert self.objects is not None
             # the embedding of a word does not depend on its place in the sentence
-            order = time_features(mask.cumsum(1).flatten() / LONGEST, words.shape[-1]).view_as(words)
+            order = time_features(mask.cumsum(1).flatten() / PLACES, words.shape[-1]).view_as(words)
             context = words + order.to(words.dtype)
             if state is not None:
                 context, mask = torch.cat([state.to(words.dtype), context], 1), F.pad(mask, (1, 0), value=True)
@@ -86,12 +86,6 @@ class Speaking(Model):
         images = {c: inputs.images[c] for c in self.interface.cameras}
         embeddings, there = self.vlm.prefix(images, texts, state, locate if self.objects is not None else None)
         return Prefix(embeddings, there, found[0] if found else None)
-
-    def objects_loss(self, found: Found | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the located objects and its parts; 0 and none without objects or without labels."""
-        if self.objects is None or found is None or batch.labels is None:
-            return batch.actions.new_zeros(()), {}
-        return self.objects.loss(found, batch)
 
     def language_loss(
         self, images: Mapping[str, Tensor] | Tensor, prompts: Sequence[str], answers: Sequence[str]

@@ -19,6 +19,7 @@ from palmar.mapping import Interface
 from palmar.models.action_tokens import ActionTokens
 from palmar.models.base import Batch, Inputs, Prediction, PriorChunk, check_pictures
 from palmar.models.heads import DoneHead, over_steps
+from palmar.models.objects import objects_loss
 from palmar.models.speaking import Prefix, Speaking, SpeakingConfig
 from palmar.models.vlm import VLM, VLMConfig
 
@@ -86,7 +87,7 @@ class TokenVLA(Speaking):
         meant = bins.actions((best + vocab - bins.bins).unflatten(1, (len(steps), -1)), vocab, self.reach)
         error = (meant - batch.actions[:, steps]).abs().flatten(1)
         done = DoneHead.loss(self._finished(hidden, there), batch)
-        objects, more = self.objects_loss(found, batch)
+        objects, more = objects_loss(self.objects, found, batch)
         total = said + DONE * done + objects
         parts = {
             "words": said,

