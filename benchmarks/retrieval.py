@@ -1,13 +1,15 @@
 """Questions about the docs, asked by somebody who has not read them: is the right file among the first three?
 
     OMP_NUM_THREADS=1 python benchmarks/retrieval.py [--questions tests/agent/questions.toml] [--cache FOLDER] [--first 3]
+    OMP_NUM_THREADS=1 python benchmarks/retrieval.py --off-topic [--cache FOLDER]
 
 By shared words alone (BM25), by meaning alone (sentence vectors), by reciprocal rank fusion of both, and by the sum that
 `palmar.agent.retrieval` uses; of questions.toml over each half, since the sum was tuned on the half "tune". "files": the first
 three files that the answers name. "passages": the files of the first three passages, which is stricter. docs/questions.md, which
 says a little of everything, counts only where a found passage is of an entry that was labelled as the answer, but for the column
 "by file alone". "README not counted": questions that README.md alone answers are left out. Intervals are exact (Clopper and
-Pearson 1934), 95 %. Every citation is read again: the lines must exist and hold the passage, word for word.
+Pearson 1934), 95 %. --off-topic: how many of the questions of tests/agent/off_topic.txt, and of all three sets, are told to have no
+likely answer; the threshold was chosen on the sets and the first 40 of that file, its last 20 were written after. Every citation is read again: the lines must exist and hold the passage, word for word.
 """
 
 from __future__ import annotations
@@ -107,12 +109,30 @@ def share(right: list[bool]) -> str:
     )
 
 
+def off_topic(cache: Path | None) -> int:
+    index = Index(documentation(), cache)
+    folder = ROOT / "tests" / "agent"
+    others = (folder / "off_topic.txt").read_text("utf-8").splitlines()
+    about = {p.name: [q.text for q in questions(p)] for p in sorted(folder.glob("questions*.toml"))}
+    for name, texts in {**about, "off topic, first 40": others[:40], "off topic, last 20": others[40:]}.items():
+        best = [index.search(t, 1) for t in texts]
+        refused = [not found or not index.likely(found[0]) for found in best]
+        print(f"{name:24} no likely answer: {share(refused)}")
+        for text, no in zip(texts, refused, strict=True):
+            if no == (name in about):
+                print(f"    {text}")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=Path, default=ROOT / "tests" / "agent" / "questions.toml")
     parser.add_argument("--cache", type=Path, help="keep what was read there; by default nothing is kept")
     parser.add_argument("--first", type=int, default=3, help="files, and passages, that are looked at")
+    parser.add_argument("--off-topic", action="store_true")
     args = parser.parse_args()
+    if args.off_topic:
+        return off_topic(args.cache)
     asked = questions(args.questions)
     with tempfile.TemporaryDirectory() as folder:
         began, cpu = time.monotonic(), time.process_time()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import palmar
-from palmar.files import replace_file, write_text
+from palmar.files import locked, replace_file, write_text
 
 SOURCE = Path(palmar.__file__).parent
 OWN = {
@@ -88,6 +88,24 @@ def test_an_error_is_about_the_path_that_was_given(tmp_path: Path) -> None:
         write_text(tmp_path / ("n" * 300), "x")
     assert raised.value.filename == str(tmp_path / ("n" * 300))
     write_text(tmp_path / ("n" * 250), "x")  # a name that is whole, and has no room for more
+
+
+def test_one_at_a_time_holds_a_lock_and_nothing_stays(tmp_path: Path) -> None:
+    path, inside, most = tmp_path / "new" / ".lock", [], []
+
+    def work() -> None:
+        for _ in range(50):
+            with locked(path):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    assert len(most) == 200 and set(most) == {1} and not path.exists()
 
 
 def test_every_file_that_is_written_is_written_so() -> None:

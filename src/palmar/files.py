@@ -1,12 +1,12 @@
-"""Writing a file whole or not at all: a reader finds the old one or the new one, never half of one."""
+"""Writing a file whole or not at all: a reader finds the old one or the new one, never half of one; and one process at a time."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -54,3 +54,30 @@ def write_text(path: str | Path, text: str, errors: str = "strict") -> Path:
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """As `replace_file` writes."""
     return replace_file(path, lambda aside: aside.write_bytes(data))
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Wait until no other process holds this lock, a file that is there meanwhile. The kernel frees the lock of a process that
+    dies. On systems without flock (Windows) nothing is waited for. Raises `OSError`."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover
+        yield
+        return
+    lock = Path(os.path.realpath(path))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                removed = os.fstat(file.fileno()).st_ino != lock.stat().st_ino
+            except FileNotFoundError:
+                removed = True
+            if removed:  # by the process that was waited for
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return

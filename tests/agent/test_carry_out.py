@@ -22,7 +22,7 @@ PUT = Skill("place_on", object="red cube", destination="blue plate")
 PUSH = Skill("push", object="blue ball", direction="left")
 
 
-class Hands:
+class FakePerformer:
     """A performer of a made-up table: skills have their effect, unless `fails` says otherwise."""
 
     def __init__(self, fails=(), answers=(), scene=TABLE):
@@ -63,74 +63,76 @@ class Says:
 
 
 def test_a_plan_is_carried_out_and_is_done_when_nothing_is_left():
-    hands = Hands()
-    run = carry_out("put the cube on the plate, then push the ball left", RulePlanner(), hands)
+    performer = FakePerformer()
+    run = carry_out("put the cube on the plate, then push the ball left", RulePlanner(), performer)
     assert (run.ending, run.replans, run.seconds) == ("done", 0, 6.0)
-    assert hands.done == [str(PUT), str(PUSH)]
+    assert performer.done == [str(PUT), str(PUSH)]
 
 
 def test_a_skill_that_fails_is_planned_anew_from_what_happened():
-    hands = Hands(fails=["place_on"])
-    run = carry_out("put the cube on the plate, then push the ball left", RulePlanner(), hands)
+    performer = FakePerformer(fails=["place_on"])
+    run = carry_out("put the cube on the plate, then push the ball left", RulePlanner(), performer)
     assert run.ending == "done" and run.replans == 1
-    assert hands.done == [str(PUT), "home()", str(PUT), str(PUSH)]
+    assert performer.done == [str(PUT), "home()", str(PUT), str(PUSH)]
 
 
 def test_it_gives_up_within_its_bounds():
-    run = carry_out("push the ball left", RulePlanner(), Hands(fails=["push"] * 99))
+    run = carry_out("push the ball left", RulePlanner(), FakePerformer(fails=["push"] * 99))
     assert run.ending == "failed" and run.replans == 2 and "has failed 3 times" in run.why
     again = Plan((Skill("look"), PUSH))
-    run = carry_out("x", Says(again), Hands(fails=["push"] * 99), AgentLimits(replans=2))
+    run = carry_out("x", Says(again), FakePerformer(fails=["push"] * 99), AgentLimits(replans=2))
     assert (run.ending, run.replans, run.why) == ("failed", 2, "2 new plans were tried, and it is not done")
     assert len(run.results) == 6  # of the first plan and of two more
-    assert carry_out("x", Says(again), Hands(fails=["push"] * 99), AgentLimits(replans=1)).replans == 1
-    run = carry_out("x", Says(Plan((Skill("look"), Skill("home")) * 5)), Hands(), AgentLimits(steps=7))
+    assert carry_out("x", Says(again), FakePerformer(fails=["push"] * 99), AgentLimits(replans=1)).replans == 1
+    run = carry_out("x", Says(Plan((Skill("look"), Skill("home")) * 5)), FakePerformer(), AgentLimits(steps=7))
     assert run.ending == "failed" and len(run.results) == 7
 
 
 def test_a_plan_that_cannot_hold_is_handed_back_and_never_begun():
     planner = Says(Plan((PUT, Skill("grasp", object="banana"))), Refusal("no banana"))
-    hands = Hands()
-    run = carry_out("x", planner, hands)
-    assert run.ending == "refused" and not run.moved and hands.done == []
+    performer = FakePerformer()
+    run = carry_out("x", planner, performer)
+    assert run.ending == "refused" and not run.moved and performer.done == []
     assert "step 2, grasp(banana): no such object" in planner.requests[1].refused
 
 
 def test_questions_are_put_to_the_person_and_bounded():
-    hands = Hands(answers=["the ball"])
-    run = carry_out("x", Says(Question("Which?", ("a", "b")), Plan((PUSH,)), Plan(())), hands)
+    performer = FakePerformer(answers=["the ball"])
+    run = carry_out("x", Says(Question("Which?", ("a", "b")), Plan((PUSH,)), Plan(())), performer)
     assert run.ending == "done" and run.asked == ("Which?",)
-    assert carry_out("x", Says(Question("Which?")), Hands()).ending == "not answered"
-    run = carry_out("x", Says(Question("Which?")), Hands(answers=["well"] * 99))
+    assert carry_out("x", Says(Question("Which?")), FakePerformer()).ending == "not answered"
+    run = carry_out("x", Says(Question("Which?")), FakePerformer(answers=["well"] * 99))
     assert run.ending == "not answered" and len(run.asked) == AgentLimits().questions
 
 
 def test_nothing_moves_before_the_person_confirms_and_an_edited_plan_is_checked():
-    hands = Hands()
-    assert carry_out("x", Says(Plan((PUSH,))), hands, confirm=lambda plan: None).ending == "not confirmed"
-    assert hands.done == []
-    run = carry_out("x", Says(Plan((PUSH,)), Plan(())), hands, confirm=lambda plan: Plan((PUT,)))
-    assert run.ending == "done" and hands.done == [str(PUT)]
-    run = carry_out("x", Says(Plan((PUSH,))), Hands(), confirm=lambda plan: Plan((Skill("grasp", object="banana"),)))
+    performer = FakePerformer()
+    assert carry_out("x", Says(Plan((PUSH,))), performer, confirm=lambda plan: None).ending == "not confirmed"
+    assert performer.done == []
+    run = carry_out("x", Says(Plan((PUSH,)), Plan(())), performer, confirm=lambda plan: Plan((PUT,)))
+    assert run.ending == "done" and performer.done == [str(PUT)]
+    run = carry_out(
+        "x", Says(Plan((PUSH,))), FakePerformer(), confirm=lambda plan: Plan((Skill("grasp", object="banana"),))
+    )
     assert run.ending == "not confirmed" and "banana" in run.why
 
 
 def test_the_scene_may_change_while_it_is_planned_and_carried_out():
-    hands = Hands()
+    performer = FakePerformer()
 
     class Takes(Says):
         def decide(self, request):
-            hands.scene = hands.scene.with_thing(SeenObject("red cube", confidence=0.2))
+            performer.scene = performer.scene.with_thing(SeenObject("red cube", confidence=0.2))
             return super().decide(request)
 
-    run = carry_out("x", Takes(Plan((PUT,)), Refusal("the cube is hardly seen")), hands)
+    run = carry_out("x", Takes(Plan((PUT,)), Refusal("the cube is hardly seen")), performer)
     assert run.ending == "failed" and run.results[0].status == "low confidence"
 
 
 def test_a_planner_that_breaks_off_is_an_error_before_and_a_failure_after_something_moved():
     with pytest.raises(ModelUnreachable):
-        carry_out("x", Says(ModelUnreachable("gone. Next: again")), Hands())
-    run = carry_out("x", Says(Plan((PUSH,)), ModelUnreachable("gone. Next: again")), Hands())
+        carry_out("x", Says(ModelUnreachable("gone. Next: again")), FakePerformer())
+    run = carry_out("x", Says(Plan((PUSH,)), ModelUnreachable("gone. Next: again")), FakePerformer())
     assert run.ending == "failed" and "gone" in run.why
 
 
@@ -141,29 +143,31 @@ def test_what_was_picked_up_and_let_go_for_the_next_thing_is_not_taken_again():
         ("pick up the cube, then reach for the ball", ["grasp(red cube)", "open_gripper()", "move_to(blue ball)"]),
         ("put the cube on the plate, then in the tray", [str(PUT), "place_on(red cube, yellow tray)"]),
     ):
-        hands = Hands()
-        run = carry_out(text, RulePlanner(), hands)
-        assert (run.ending, hands.done) == ("done", expected)
+        performer = FakePerformer()
+        run = carry_out(text, RulePlanner(), performer)
+        assert (run.ending, performer.done) == ("done", expected)
 
 
 def test_a_planner_alone_cannot_say_that_it_is_done():
-    run = carry_out("x", Says(Plan((PUSH,)), Plan(())), Hands(fails=["push"]))
+    run = carry_out("x", Says(Plan((PUSH,)), Plan(())), FakePerformer(fails=["push"]))
     assert run.ending == "failed" and "stalled" in run.why
-    assert carry_out("show me the cube", RulePlanner(), Hands()).ending == "refused"
+    assert carry_out("show me the cube", RulePlanner(), FakePerformer()).ending == "refused"
     asks = Plan((Skill("ask", question="Which?"),))
     for decisions in ((Plan(()),), (asks, Plan(())), (Question("Which?"), Plan(()))):
-        run = carry_out("fly to the moon", Says(*decisions), Hands(answers=["the far one"]))
+        run = carry_out("fly to the moon", Says(*decisions), FakePerformer(answers=["the far one"]))
         assert run.ending == "nothing to do" and "nothing was carried out" in run.why and exit_code(run) == 1
-    run = carry_out("look", Says(Plan((Skill("look"),)), Plan(())), Hands())
+    run = carry_out("look", Says(Plan((Skill("look"),)), Plan(())), FakePerformer())
     assert run.ending == "done" and exit_code(run) == 0
 
 
 def test_a_plan_without_steps_is_not_confirmed():
     asked = []
-    hands, log = Hands(), Conversation()
-    run = carry_out("push", Says(Plan((PUSH,))), hands, confirm=lambda plan: asked.append(plan) or Plan(()), log=log)
+    performer, log = FakePerformer(), Conversation()
+    run = carry_out(
+        "push", Says(Plan((PUSH,))), performer, confirm=lambda plan: asked.append(plan) or Plan(()), log=log
+    )
     assert (run.ending, run.why) == ("not confirmed", "the edited plan has no steps")
-    assert len(asked) == 1 and hands.done == [] and log.events[-1]["ending"] == "not confirmed"
+    assert len(asked) == 1 and performer.done == [] and log.events[-1]["ending"] == "not confirmed"
 
 
 def test_what_a_person_struck_out_is_not_planned_again():
@@ -174,21 +178,21 @@ def test_what_a_person_struck_out_is_not_planned_again():
         return Plan((PUT,), "edited by a person")
 
     text = "put the cube on the plate, then push the ball left"
-    hands = Hands()
-    run = carry_out(text, RulePlanner(), hands, confirm=shortened)
-    assert run.ending == "done" and hands.done == [str(PUT)] and len(asked) == 1
-    hands = Hands(fails=["place_on"])  # not carried out whole: it is planned again, and asked again
-    run = carry_out(text, RulePlanner(), hands, confirm=shortened)
-    assert run.ending == "done" and hands.done == [str(PUT)] * 2 and len(asked) == 3
+    performer = FakePerformer()
+    run = carry_out(text, RulePlanner(), performer, confirm=shortened)
+    assert run.ending == "done" and performer.done == [str(PUT)] and len(asked) == 1
+    performer = FakePerformer(fails=["place_on"])  # not carried out whole: it is planned again, and asked again
+    run = carry_out(text, RulePlanner(), performer, confirm=shortened)
+    assert run.ending == "done" and performer.done == [str(PUT)] * 2 and len(asked) == 3
     planner = Says(Plan((PUSH,)), Plan((PUT,)), Plan(()))  # the same steps again are no edit
-    run = carry_out("x", planner, Hands(), confirm=lambda plan: Plan(plan.steps, "yes"))
+    run = carry_out("x", planner, FakePerformer(), confirm=lambda plan: Plan(plan.steps, "yes"))
     assert run.ending == "done" and len(run.results) == 2
     only_asks = Plan((Skill("ask", question="Which?"),))
-    run = carry_out("x", Says(Plan((PUSH,))), Hands(answers=["well"]), confirm=lambda plan: only_asks)
+    run = carry_out("x", Says(Plan((PUSH,))), FakePerformer(answers=["well"]), confirm=lambda plan: only_asks)
     assert run.ending == "nothing to do"
 
 
-class Unperceived(Hands):
+class Unperceived(FakePerformer):
     """Its scene does not tell what is held, nor what lies on what. unseen: names that it does not find."""
 
     unseen = ()
@@ -199,27 +203,27 @@ class Unperceived(Hands):
 
 
 def test_what_was_grasped_last_is_held_where_the_scene_does_not_tell():
-    hands = Unperceived(fails=["open_gripper"])
-    run = carry_out("pick up the cube, then push the ball left", RulePlanner(), hands)
-    assert run.ending == "done" and hands.scene.holding == ""
-    assert hands.done == ["grasp(red cube)", "open_gripper()", "home()", "open_gripper()", str(PUSH)]
+    performer = Unperceived(fails=["open_gripper"])
+    run = carry_out("pick up the cube, then push the ball left", RulePlanner(), performer)
+    assert run.ending == "done" and performer.scene.holding == ""
+    assert performer.done == ["grasp(red cube)", "open_gripper()", "home()", "open_gripper()", str(PUSH)]
     grasp, put = Skill("grasp", object="red cube"), Plan((Skill("look"), PUT))
     planner = Says(Plan((grasp, Skill("home"))), put, Plan(()))
-    hands = Unperceived()
-    hands.unseen = ("red cube",)  # not in the gripper; before it is grasped it is
-    hands.perform = lambda skill: (hands.done.append(str(skill)), SkillResult(skill, "done", 1.0))[1]
-    first = hands.describe
-    hands.describe = lambda: first() if hands.done else hands.scene
-    carry_out("x", planner, hands)
+    performer = Unperceived()
+    performer.unseen = ("red cube",)  # not in the gripper; before it is grasped it is
+    performer.perform = lambda skill: (performer.done.append(str(skill)), SkillResult(skill, "done", 1.0))[1]
+    first = performer.describe
+    performer.describe = lambda: first() if performer.done else performer.scene
+    carry_out("x", planner, performer)
     assert [r.scene.held for r in planner.requests] == ["nothing", "red cube", "unknown"]
     assert "red cube" in planner.requests[1].scene.names and "red cube" not in planner.requests[2].scene.names
     planner = Says(Plan((grasp,)), Plan(()))
-    hands = Unperceived(fails=["grasp"])
-    carry_out("x", planner, hands)
+    performer = Unperceived(fails=["grasp"])
+    carry_out("x", planner, performer)
     assert planner.requests[1].scene.held == "unknown"
 
 
-class Breaks(Hands):
+class Breaks(FakePerformer):
     def __init__(self, how):
         super().__init__()
         self.how = how
@@ -233,9 +237,9 @@ class Breaks(Hands):
 
 def test_after_a_fault_nothing_moves_until_a_person_has_looked():
     for how, ending in (("fault", "failed"), ("stopped", "stopped")):
-        hands = Breaks(how)
-        run = carry_out("push the ball left", RulePlanner(), hands)
-        assert run.ending == ending and len(hands.done) == 1 and "emergency stop pressed" in run.why
+        performer = Breaks(how)
+        run = carry_out("push the ball left", RulePlanner(), performer)
+        assert run.ending == ending and len(performer.done) == 1 and "emergency stop pressed" in run.why
     run = carry_out("push the ball left", RulePlanner(), Breaks(BadValue("no such task. Next: another")))
     assert run.ending == "failed" and "no such task" in run.why
 
@@ -257,16 +261,16 @@ def raises(error):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), RuntimeError("CUDA out of memory")])
 @pytest.mark.parametrize("where", ["decide", "answer", "confirm", "perform", "describe", "describe again"])
 def test_the_log_has_its_end_wherever_something_is_raised(where, error):
-    hands, log = Hands(), Conversation()
+    performer, log = FakePerformer(), Conversation()
     planner = Says(Question("Which?") if where == "answer" else Plan((PUSH,)))
     confirm = raises(error) if where == "confirm" else lambda plan: plan
     if where == "describe again":
-        looks, describe = [], hands.describe
-        hands.describe = lambda: looks.append(1) or (describe() if len(looks) == 1 else raises(error)())
+        looks, describe = [], performer.describe
+        performer.describe = lambda: looks.append(1) or (describe() if len(looks) == 1 else raises(error)())
     elif where != "confirm":
-        setattr(planner if where == "decide" else hands, where, raises(error))
+        setattr(planner if where == "decide" else performer, where, raises(error))
     with pytest.raises(type(error)):
-        carry_out("push the ball left", planner, hands, confirm=confirm, log=log)
+        carry_out("push the ball left", planner, performer, confirm=confirm, log=log)
     last = log.events[-1]
     assert last["event"] == "end" and last["ending"] == ("failed" if isinstance(error, RuntimeError) else "stopped")
     assert [e["event"] for e in log.events].count("end") == 1
@@ -275,14 +279,14 @@ def test_the_log_has_its_end_wherever_something_is_raised(where, error):
 
 def test_questions_within_a_plan_count_too():
     asks = Plan(tuple(Skill("ask", question=f"{i}?") for i in range(9)))
-    run = carry_out("x", Says(asks), Hands(answers=["well"] * 99))
+    run = carry_out("x", Says(asks), FakePerformer(answers=["well"] * 99))
     assert run.ending == "not answered" and len(run.asked) == AgentLimits().questions
 
 
 def test_every_conversation_is_kept_and_read_again(tmp_path):
     file = tmp_path / "logs" / "talk.jsonl"
     log = Conversation(file)
-    carry_out("put the cube on the plate", RulePlanner(), Hands(fails=["place_on"]), log=log)
+    carry_out("put the cube on the plate", RulePlanner(), FakePerformer(fails=["place_on"]), log=log)
     log.close()
     events = read_conversation(file)
     assert events == log.events
@@ -339,7 +343,7 @@ class Still:
         pass
 
 
-def performer(check, outcome="timeout", error=None, ticks=()):
+def performing(check, outcome="timeout", error=None, ticks=()):
     def drive(policy, instruction, until, timeout, subscribers):
         if error is not None:
             raise error
@@ -358,38 +362,38 @@ def test_a_result_is_what_the_check_saw_and_what_the_guards_changed():
     chunk = ActionChunk(np.zeros((1, 1), np.float32), 0.1, 0.0, confidence=0.3)
     obs, still = Observation({}, np.zeros(1, np.float32)), np.zeros(1)
     tick = Tick(0, 0.5, obs, still, Verdict(still, reasons), chunk=chunk, new_chunk=True)
-    result = performer(Checked(True, True), ticks=[tick, tick]).perform(PUSH)
+    result = performing(Checked(True, True), ticks=[tick, tick]).perform(PUSH)
     assert result.status == "done" and len(result.clipped) == 8 and result.confidence == pytest.approx(0.3)
-    result = performer(Checked(False, False)).perform(PUSH)
+    result = performing(Checked(False, False)).perform(PUSH)
     assert (result.status, result.left, result.said) == ("stalled", 0.04, "")
-    assert performer(Checked(False, True)).perform(PUSH).status == "done"  # out of time, and done all the same
-    result = performer(Checked(True, False)).perform(PUSH)
+    assert performing(Checked(False, True)).perform(PUSH).status == "done"  # out of time, and done all the same
+    result = performing(Checked(True, False)).perform(PUSH)
     assert result.status == "stalled" and "it ended as done, and the check at rest says that it is not" in str(result)
-    result = performer(Checked(True, None)).perform(PUSH)
+    result = performing(Checked(True, None)).perform(PUSH)
     assert result.status == "stopped" and "nobody says" in str(result)
-    assert performer(Checked(False, True), "stopped").perform(PUSH).status == "stopped"
-    result = performer(Checked(False, True), error=RobotFault("stale sensor")).perform(PUSH)
+    assert performing(Checked(False, True), "stopped").perform(PUSH).status == "stopped"
+    result = performing(Checked(False, True), error=RobotFault("stale sensor")).perform(PUSH)
     assert result.status == "fault" and "stale sensor" in result.said
 
 
 def test_what_cannot_begin_is_not_tried():
-    hands = performer(Checked(True, True))
-    assert hands.perform(Skill("grasp", object="banana")).status == "no such object"
-    assert hands.perform(Skill("push", object="blue plate", direction="left")).status == "not possible"
-    assert hands.perform(Skill("ask", question="Which?")).status == "not answered"
-    hands.answer = lambda question: "the red one"
-    assert hands.perform(Skill("ask", question="Which?")).said == "the red one"
-    hands.policies = {"push": Still()}
+    performer = performing(Checked(True, True))
+    assert performer.perform(Skill("grasp", object="banana")).status == "no such object"
+    assert performer.perform(Skill("push", object="blue plate", direction="left")).status == "not possible"
+    assert performer.perform(Skill("ask", question="Which?")).status == "not answered"
+    performer.answer = lambda question: "the red one"
+    assert performer.perform(Skill("ask", question="Which?")).said == "the red one"
+    performer.policies = {"push": Still()}
     with pytest.raises(BadValue, match="no policy carries out grasp"):
-        hands.perform(Skill("grasp", object="red cube"))
+        performer.perform(Skill("grasp", object="red cube"))
 
 
 def test_a_scene_that_cannot_be_looked_at_is_a_result():
     told = []
-    hands = performer(Checked(True, True))
-    hands.describe, hands.after = raises(RobotFault("the camera is gone. Next: its cable")), told.append
+    performer = performing(Checked(True, True))
+    performer.describe, performer.after = raises(RobotFault("the camera is gone. Next: its cable")), told.append
     for skill in (PUSH, Skill("look"), Skill("ask", question="Which?")):
-        result = hands.perform(skill)
+        result = performer.perform(skill)
         assert result.status == "fault" and "the camera is gone" in result.said and told[-1] == result
 
 
@@ -405,11 +409,11 @@ def test_a_black_box_that_cannot_be_written_is_part_of_the_result(tmp_path):
             return Outcome("timeout", 2.0, 1)
 
     (tmp_path / "file").write_text("")
-    hands = performer(Checked(False, False))
-    hands.blackbox, hands.drive = tmp_path / "file" / "boxes", Driven()
+    performer = performing(Checked(False, False))
+    performer.blackbox, performer.drive = tmp_path / "file" / "boxes", Driven()
     for stops, status in ((False, "stalled"), (True, "fault")):
-        hands.drive.stops = stops
-        result = hands.perform(PUSH)
+        performer.drive.stops = stops
+        result = performer.perform(PUSH)
         assert result.status == status and result.record is None and result.said.count("expected a folder") == 1
 
 

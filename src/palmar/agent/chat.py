@@ -33,6 +33,11 @@ WHY = re.compile(
     r"|did (it|that) work|explain( it| that)?)\W*$"
 )
 """Questions about the last run."""
+CAPABILITIES = re.compile(r"^(help|what can (you|i|we|it|the (robot|agent)) do( here)?|hi|hello|hey)( there)?\W*$")
+SCENE = re.compile(
+    r"^(what('s| is| do you see| can you see| stands| lies)?( there)?( on)? (the|your) table|what do you see|what can you see)\W*$"
+)
+"""Questions about the conversation itself, and about what stands on the table."""
 ASKING = (
     "how",
     "what",
@@ -51,6 +56,8 @@ ASKING = (
     "should",
     "was",
 )
+UNANSWERED = "nothing in the files that are searched is likely to answer that"
+ASK_ANEW = "Next: ask in other words, or add files of your own with --search"
 SHOWN = 3  # passages of an answer without a language model
 TURNS = 8  # uses of a tool within one answer
 KEPT = 40  # turns with a model that are kept
@@ -93,7 +100,19 @@ class Talk:
         self.log.add("person", text=text)
         if WHY.match(text.lower().strip()):
             return self._tell("nothing was run yet" if self.last is None else explained(self.last))
+        if CAPABILITIES.match(text.lower().strip()):
+            return self._tell(self._capabilities())
+        if self.performer is not None and SCENE.match(text.lower().strip()):
+            return self._tell(str(self.performer.describe()))
         return self._looked_up(text)
+
+    def _capabilities(self) -> str:
+        able = ["questions about palmar and the files that are searched are answered with file and line"]
+        if self.performer is not None:
+            names = ", ".join(self.performer.describe().names)
+            able.append(f"tasks are planned, confirmed by you and carried out, such as push, put or open with: {names}")
+            able.append('"why" tells why the last task was not done')
+        return "; ".join(able)
 
     def _tell(self, text: str) -> str:
         self.log.add("agent", text=text)
@@ -119,7 +138,12 @@ class Talk:
     def _looked_up(self, question: str) -> str:
         found = self._search(question, SHOWN)
         if not found:
-            return self._tell("nothing in the files that are searched answers that")
+            return self._tell(f"{UNANSWERED}. {ASK_ANEW}")
+        assert isinstance(self.index, Index)
+        if not self.index.likely(found[0]):
+            self.log.add("sources", found=[found[0].passage.citation])
+            nearest = f"{found[0].passage.citation}\n{found[0].passage.text.strip()}"
+            return self._tell(f"{UNANSWERED}. {ASK_ANEW}. The nearest passage:\n\n{nearest}")
         self.log.add("sources", found=[f.passage.citation for f in found])
         return self._tell("\n\n".join(f"{f.passage.citation}\n{f.passage.text.strip()}" for f in found))
 

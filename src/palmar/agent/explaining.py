@@ -9,12 +9,31 @@ from palmar.runtime.records.findings import findings
 
 
 def outcome(run: AgentRun) -> str:
-    """How a run ended, by the success check and not by who did it."""
+    """How a run ended, by the success check and not by who did it, and the next step where it is not done."""
+    step = next_step(run)
+    return f"{_ended(run)}. {step}" if step else _ended(run)
+
+
+def _ended(run: AgentRun) -> str:
     done = sum(r.done for r in run.results)
     said = f"{run.ending}: {done} of {len(run.results)} skills done in {run.seconds:.0f} s"
     if run.replans:
         said += f", planned anew {run.replans} times"
     return f"{said}. {run.why}" if run.why else said
+
+
+def next_step(run: AgentRun) -> str:
+    """ "Next: …" for a run that is not done, "" where its reason says that already or the person decided it."""
+    if "Next: " in run.why:
+        return ""
+    if run.ending == "refused":
+        return "Next: other words, or what stands there by its name"
+    if run.ending == "not answered":
+        return "Next: the instruction with the answer in it, or answer at a terminal"
+    if run.ending == "failed" and run.results and "Next: " not in str(run.results[-1]):
+        records = [r.record for r in run.results if r.record is not None]
+        return f"Next: palmar replay {records[-1]} shows what happened" if records else ""
+    return ""
 
 
 def explained(run: AgentRun) -> str:
@@ -24,7 +43,7 @@ def explained(run: AgentRun) -> str:
 
 def explanation(run: AgentRun) -> list[str]:
     """The lines of `explained`."""
-    lines = [f"“{run.instruction}”: {outcome(run)}", *(f"- {r}" for r in run.results)]
+    lines = [f"“{run.instruction}”: {_ended(run)}", *(f"- {r}" for r in run.results)]
     failed = [r for r in run.results if not r.done]
     return [*lines, *_why(failed[-1])] if failed else lines
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from palmar.data.format import read_json
 from palmar.data.reader import Dataset, EpisodeInfo
 from palmar.errors import BadFile, BadValue, UnknownName
 from palmar.eval.stats import Rate
-from palmar.files import write_text
+from palmar.files import locked, write_text
 
 LABELS = "meta/labels.json"
 """Where the labels of a data set are."""
@@ -88,7 +87,7 @@ class KeptLabels:
     def add(self, label: EpisodeLabel, settings: Settings, fingerprint: str) -> None:
         """Put a label in and write the file, whole or not at all. What another process has put in since stays: one at a time
         reads and writes. Raises `OSError`, `BadFile`."""
-        with _alone(self.path):
+        with locked(_lock(self.path)):
             self._add(label, settings, fingerprint)
 
     def _add(self, label: EpisodeLabel, settings: Settings, fingerprint: str) -> None:
@@ -124,32 +123,10 @@ class KeptLabels:
             ) from error
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is in here for this file. The kernel frees the lock of a process that dies. On systems without
-    flock (Windows) nothing is waited for. Raises `OSError`."""
-    try:
-        import fcntl
-    except ImportError:  # pragma: no cover
-        yield
-        return
+def _lock(path: Path) -> Path:
+    """Beside the file that is meant, where a link leads to it."""
     real = Path(os.path.realpath(path))
-    real.parent.mkdir(parents=True, exist_ok=True)
-    lock = real.with_name(f".{real.name[:100]}.lock")
-    while True:
-        with lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                removed = os.fstat(file.fileno()).st_ino != lock.stat().st_ino
-            except FileNotFoundError:
-                removed = True
-            if removed:  # by the process that was waited for
-                continue
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
+    return real.with_name(f".{real.name[:100]}.lock")
 
 
 def _key(by: str, settings: Settings) -> tuple[str, str]:

@@ -34,6 +34,9 @@ BATCH = 16  # texts that are compared at once
 PATIENCE = 2.0  # s of work from which progress is shown
 OPENING = 0.4  # how much what a page says of itself at its beginning counts beside the passage
 WORDS, HALF = 0.45, 15.0  # what shared words can add to a cosine, and the BM25 score that adds half of it
+LIKELY = 0.36
+"""Score from which a passage is likely to answer: of 180 questions about palmar the best passage is below it for 3, of 60 about
+anything else above it for 2 (`benchmarks/retrieval.py --off-topic`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,10 @@ class Index:
         if not self.passages or not question.strip():
             return []
         return self.best(fused(self.word_scores(question), self.meaning_scores(question)), count, per_file)
+
+    def likely(self, found: FoundPassage) -> bool:
+        """Whether a passage that was found is likely to answer; always where passages are compared by words alone."""
+        return self._vectors is None or self._embed is None or found.score >= LIKELY
 
     def best(self, scores: Array, count: int, per_file: int) -> list[FoundPassage]:
         """The passages of the largest scores above 0. scores: float[N], of every passage."""

@@ -54,7 +54,7 @@ def run_on_body(command: Agent, console: Screen) -> Answer:
                 console.print(styled("[yellow]{}", note))
             if not command.yes and not person_says(RESET):
                 log.add("end", ending="not confirmed")
-                return answer_of(AgentRun(config.instruction, "not confirmed"))
+                return answer_of(AgentRun(config.instruction, "not confirmed"), None)
             with held_switch(config):
                 _check_done(command, opened.fit.policy, opened.body.reset(config.seed))
             agent = _performer(command, config, drawn.policy, opened, console)
@@ -66,7 +66,7 @@ def run_on_body(command: Agent, console: Screen) -> Answer:
             )  # fmt: skip
     finally:
         log.close()
-    return answer_of(run)
+    return answer_of(run, None if command.json else console)
 
 
 def _performer(command: Agent, config: RunConfig, policy: Policy, opened: OpenedBody, console: Screen) -> Performer:

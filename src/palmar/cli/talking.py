@@ -111,9 +111,15 @@ def exit_code(run: AgentRun) -> int:
     return 3 if run.ending == "stopped" or any(r.status == "fault" for r in run.results) else 1
 
 
-def answer_of(run: AgentRun) -> Answer:
-    """Exit code and figures of an instruction."""
+def answer_of(run: AgentRun, console: Screen | None) -> Answer:
+    """Exit code and figures of an instruction; a run that is not done shows its next step. console: None to show nothing."""
+    from palmar.agent.explaining import next_step
+
+    step = next_step(run)
+    if step and console is not None:
+        console.print(step)
     return exit_code(run), {
-        "ending": run.ending, "why": run.why, "replans": run.replans, "asked": list(run.asked), "seconds": run.seconds,
+        "ending": run.ending, "why": run.why, "next": step.removeprefix("Next: "), "replans": run.replans,
+        "asked": list(run.asked), "seconds": run.seconds,
         "results": [{**r.skill.as_dict(), "status": r.status, "seconds": r.seconds} for r in run.results],
     }  # fmt: skip

@@ -118,17 +118,17 @@ class Agent:
 
         one_thread(self.policy)
         planner = find_planner(self.planner)
-        hands = simulated_table(
+        performer = simulated_table(
             self.policy, self.things or THINGS, self.places or PLACES, self.world, self.seed, self.execute,
             perceive=self.perceive, blackbox=self.blackbox,
         )  # fmt: skip
-        hands.answer = lambda question: asked(console, question)
+        performer.answer = lambda question: asked(console, question)
         log = Conversation(self.log, lambda event: None if self.json else shown(event, console))
         try:
             run = carry_out(
-                self.instruction, planner, hands, AgentLimits(replans=self.replans),
+                self.instruction, planner, performer, AgentLimits(replans=self.replans),
                 (lambda plan: confirmed(console, plan)) if self.confirm else (lambda plan: plan), log,
             )  # fmt: skip
         finally:
             log.close()
-        return answer_of(run)
+        return answer_of(run, None if self.json else console)

@@ -71,20 +71,20 @@ class Chat:
                     console.print(styled("[yellow]{}[/]", note))
             return made
 
-        hands = None
+        performer = None
         if self.policy is not None:
             from palmar.agent.table import simulated_table
 
             writable_folder(self.blackbox)
-            hands = simulated_table(
+            performer = simulated_table(
                 self.policy, self.things, self.places, self.world, self.seed, blackbox=self.blackbox
             )
-            hands.answer = lambda question: asked(console, question)
+            performer.answer = lambda question: asked(console, question)
         log = Conversation(
             self.log, lambda event: None if event["event"] in ("person", "agent") else shown(event, console)
         )
         confirm = (lambda plan: plan) if self.yes else (lambda plan: confirmed(console, plan))
-        chat = Talk(index, planner, hands, model, confirm, log)
+        chat = Talk(index, planner, performer, model, confirm, log)
         said = 0
         try:
             for text in lines():

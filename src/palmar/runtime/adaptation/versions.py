@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from palmar.errors import BadFile, BadValue, PalmarError, UnknownName, regular_file
+from palmar.files import locked
 from palmar.policy import CURRENT, current_version
 from palmar.runtime.adaptation.certificate import read_certificate, require_certificate, robot_digest
 from palmar.runtime.adaptation.lines import append, whole
@@ -142,7 +142,7 @@ class Versions:
         """Let a version act from now on. Raises `BadValue` for one without a gate on held-out tables, that failed it, or whose gate
         compared it with another version than the one that acts, such as after a rollback; and for one without a certificate that
         holds, where one is given or needed (`require_certificates`)."""
-        with self._deciding():
+        with locked(self.root / DECIDING):  # which version acts is read and written by one process at a time
             self._promote(name, certificate)
 
     def _check_certificate(self, name: str, certificate: Path | None) -> None:
@@ -187,7 +187,7 @@ class Versions:
     def roll_back(self, reason: str, alarmed: str | None = None) -> str:
         """Let the parent of the version that acts act again; its name. alarmed: the version that it is about; where another acts by
         now nothing is done, and the answer is "". Raises `BadValue` when it has no parent."""
-        with self._deciding():
+        with locked(self.root / DECIDING):  # which version acts is read and written by one process at a time
             return self._roll_back(reason, alarmed)
 
     def _roll_back(self, reason: str, alarmed: str | None) -> str:
@@ -200,18 +200,6 @@ class Versions:
         self._act(parent)
         self._note("rolled back", name, reason)
         return parent
-
-    @contextmanager
-    def _deciding(self) -> Iterator[None]:
-        """One process at a time reads which version acts and says which does. On systems without flock (Windows) any."""
-        with (self.root / DECIDING).open("w") as file:
-            try:
-                import fcntl
-            except ImportError:  # pragma: no cover
-                pass
-            else:
-                fcntl.flock(file, fcntl.LOCK_EX)  # freed when the file is closed, or the process dies
-            yield
 
     def _act(self, name: str) -> None:
         _replace(self.root / CURRENT, json.dumps({"version": name}))
