@@ -8,6 +8,7 @@ from palmar.errors import BadValue, MissingPackage, PalmarError, RobotFault, Unk
 from palmar.robot_parts import Channel, Floor
 from palmar.robots.arm7 import arm7
 from palmar.shapes import Collision
+from palmar.types import Reason
 
 
 def test_an_observation_is_checked_where_it_is_made():
@@ -116,3 +117,9 @@ def test_a_robot_is_checked_where_it_is_made(changes, message):
 def test_a_frame_is_checked_where_it_is_made(changes, message):
     with pytest.raises((BadValue, UnknownName), match=message):
         replace(arm7().frame(), **changes)
+
+
+def test_a_reason_shows_as_many_digits_as_tell_its_numbers_apart():
+    assert str(Reason("velocity", "joint3", 2.41, 2.17, "rad/s")) == "velocity joint3 2.41 > 2.17 rad/s"
+    assert str(Reason("velocity", "joint3", 2.170004, 2.17, "rad/s")) == "velocity joint3 2.170004 > 2.17 rad/s"
+    assert str(Reason("workspace", "z", 0.1, 0.1, "m", over=False)) == "workspace z 0.1 < 0.1 m"

@@ -159,10 +159,12 @@ class Reason:
     note: str = ""
 
     def __str__(self) -> str:
-        """Such as "velocity joint3 2.41 > 2.17 rad/s"."""
+        """Such as "velocity joint3 2.41 > 2.17 rad/s", with as many digits as tell both numbers apart."""
         words = [self.guard, self.quantity, self.note]
         if self.over is not None:
-            words += [f"{self.value:.4g}", ">" if self.over else "<", f"{self.bound:.4g}"]
+            pairs = ((f"{self.value:.{n}g}", f"{self.bound:.{n}g}") for n in range(4, 18))
+            value, bound = next((p for p in pairs if p[0] != p[1]), (f"{self.value:.4g}", f"{self.bound:.4g}"))
+            words += [value, ">" if self.over else "<", bound]
         words.append(self.unit if self.over is not None else "")
         return " ".join(w for w in words if w)
 
