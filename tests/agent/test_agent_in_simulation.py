@@ -32,22 +32,22 @@ def loaded():
 
 
 def test_an_expert_carries_out_every_skill_and_the_scene_tells_it(loaded):
-    hands = simulated_table("expert", THINGS, PLACES, seed=3, loaded=loaded)
+    performer = simulated_table("expert", THINGS, PLACES, seed=3, loaded=loaded)
     steps = [
         Skill("move_to", object="green ball"), Skill("push", object="yellow cylinder", direction="right"),
         Skill("place_on", object="green ball", destination="purple tray"), Skill("grasp", object="red cube"), Skill("home"),
         Skill("open_gripper"), Skill("look"),
     ]  # fmt: skip
-    results = [hands.perform(s) for s in steps[:4]]
+    results = [performer.perform(s) for s in steps[:4]]
     assert [r.status for r in results] == ["done"] * 4, results
-    scene = hands.describe()
+    scene = performer.describe()
     assert scene.holding == "red cube"
     assert scene.find("green ball").on == "purple tray" and scene.find("yellow cylinder").beyond == ("right",)
-    assert hands.perform(steps[4]).done
-    assert hands.describe().holding == "red cube"  # brought home, and not let go
-    assert hands.perform(Skill("push", object="green ball", direction="left")).status == "not possible"
-    assert [hands.perform(s).status for s in steps[5:]] == ["done", "done"]
-    assert hands.describe().holding == ""
+    assert performer.perform(steps[4]).done
+    assert performer.describe().holding == "red cube"  # brought home, and not let go
+    assert performer.perform(Skill("push", object="green ball", direction="left")).status == "not possible"
+    assert [performer.perform(s).status for s in steps[5:]] == ["done", "done"]
+    assert performer.describe().holding == ""
 
 
 class Rests:
@@ -78,13 +78,13 @@ def test_what_is_done_while_the_robot_moves_and_not_at_rest_is_not_done(loaded, 
 
 
 def test_what_falls_off_the_table_is_not_seen_any_more(loaded):
-    hands = simulated_table("expert", THINGS, PLACES, seed=4, loaded=loaded)
+    performer = simulated_table("expert", THINGS, PLACES, seed=4, loaded=loaded)
     world = loaded.world("sim", "arm7", "ee_delta", images=False)
     joint = world.model.joint("item0")
     world.data.qpos[joint.qposadr[0] : joint.qposadr[0] + 3] = [1.5, 0.0, -0.5]
-    hands.perform(Skill("home"))
+    performer.perform(Skill("home"))
     assert "red cube" not in scene_of(world).names
-    run = carry_out("put the red cube on the blue plate", RulePlanner(), hands)
+    run = carry_out("put the red cube on the blue plate", RulePlanner(), performer)
     assert run.ending == "refused" and "there is no red cube here" in run.why
 
 
@@ -110,10 +110,10 @@ class Moved(Subscriber):
 
 def test_a_skill_that_fails_because_the_thing_was_taken_away_is_done_after_planning_anew(loaded):
     world = loaded.world("sim", "arm7", "ee_delta", images=False)
-    hands = simulated_table(
+    performer = simulated_table(
         "expert", ("red cube",), ("blue plate",), seed=5, loaded=loaded, subscribers=(Moved(world),)
     )
-    run = carry_out("put the red cube on the blue plate", RulePlanner(), hands)
+    run = carry_out("put the red cube on the blue plate", RulePlanner(), performer)
     assert run.ending == "done" and run.replans == 1, run
     assert [str(r.skill) for r in run.results][:2] == ["place_on(red cube, blue plate)", "home()"]
     assert run.results[0].status == "stalled"
@@ -205,19 +205,19 @@ class Interrupts(Subscriber):
 
 
 def test_ctrl_c_in_a_skill_brings_the_arm_to_rest(loaded, monkeypatch):
-    hands = simulated_table("expert", THINGS, PLACES, seed=8, loaded=loaded, subscribers=(Interrupts(),))
+    performer = simulated_table("expert", THINGS, PLACES, seed=8, loaded=loaded, subscribers=(Interrupts(),))
     world = loaded.world("sim", "arm7", "ee_delta", images=False)
     sent, apply = [], world.apply
     monkeypatch.setattr(world, "apply", lambda command: (sent.append(np.array(command)), apply(command)))
     with pytest.raises(KeyboardInterrupt):
-        hands.perform(Skill("push", object="green ball", direction="left"))
+        performer.perform(Skill("push", object="green ball", direction="left"))
     changes = np.abs(np.diff(np.array(sent)[:, :7], axis=0)).max(1)
     assert changes[39] > 1e-3 and changes[-1] < 1e-6 and len(sent) > 41
 
 
 def test_a_model_cannot_open_what_does_not_open(loaded):
-    hands = simulated_table("expert", THINGS, PLACES, seed=9, loaded=loaded)
-    result = hands.perform(Skill("open", object="red cube"))
+    performer = simulated_table("expert", THINGS, PLACES, seed=9, loaded=loaded)
+    result = performer.perform(Skill("open", object="red cube"))
     assert result.status == "not possible" and "drawer or a door" in result.said
 
 
@@ -338,9 +338,9 @@ def test_no_command_leaves_the_limits(loaded):
         def on_tick(self, tick):
             seen.append(tick.verdict.command)
 
-    hands = simulated_table("expert", THINGS, PLACES, seed=6, loaded=loaded, subscribers=(Limits(),))
-    carry_out("put the ball in the tray and push the can forward", RulePlanner(), hands)
-    robot = hands.robot
+    performer = simulated_table("expert", THINGS, PLACES, seed=6, loaded=loaded, subscribers=(Limits(),))
+    carry_out("put the ball in the tray and push the can forward", RulePlanner(), performer)
+    robot = performer.robot
     commands = np.array(seen)
     assert len(commands) > 100
     assert (commands >= [c.lower - 1e-9 for c in robot.channels]).all()
@@ -353,3 +353,8 @@ def test_an_evaluation_with_a_planner_that_cannot_be_used_does_not_begin(planner
     monkeypatch.setattr("palmar.agent.evaluation.evaluate_agent", lambda *_, **__: pytest.fail("it began"))
     assert main(["eval", "--agent", planner, "--policy", "expert", "--tables", "1"]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_two_things_alike_do_not_lie_on_one_table(loaded):
+    with pytest.raises(BadValue, match=r"'red cube' lies 2 times .* Next: another colour"):
+        simulated_table("expert", ("red cube", "red cube"), PLACES, loaded=loaded)

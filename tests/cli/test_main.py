@@ -600,3 +600,14 @@ def test_who_stops_it_before_the_command_runs_sees_nothing(monkeypatch, capsys):
 
     monkeypatch.setattr(sys.modules["palmar.cli.main"], "_parsed", stop)
     assert main(["models"]) == 130 and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "agent"])
+def test_an_instruction_without_quotes_is_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "put", "the", "cube", "--seed", "3"])
+    assert ended.value.code == 2
+    assert f'Next: an instruction in quotes: palmar {command} "put the cube"' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["eval", "put", "the", "cube"])
+    assert "in quotes" not in capsys.readouterr().err

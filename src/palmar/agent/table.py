@@ -35,6 +35,11 @@ def simulated_table(
             f"{len(things)} things and {len(places)} places; expected 1 or more things, and at most {MOST} of both. "
             f"Next: {'fewer of them' if things else 'name a thing, such as red cube'}"
         )
+    if twice := [t for t in things if list(things).count(t) > 1]:
+        raise BadValue(
+            f"'{twice[0]}' lies {len([t for t in things if t == twice[0]])} times on the table; expected things of different "
+            "colour or kind. Next: another colour for one of them"
+        )
     check_world(world)  # one, such as near:3; several in turn are of an evaluation
     driver, here = driver_in(loaded or Loaded(), policy, world)
     here.load(table_for(things, places, (), seed), seed=seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import json
 import math
 import os
@@ -75,7 +77,12 @@ def _parsed(argv: list[str]) -> Command:
     """The command that the words mean. Ends the process for --help, and for words that mean none."""
     command: Command
     if argv[0] in COMMANDS:  # told by its name, so that what is said about a wrong option is about this command
-        command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
+        try:
+            command = tyro.cli(COMMANDS[argv[0]], args=argv[1:], prog=f"palmar {argv[0]}")
+        except SystemExit as ended:
+            if ended.code and (sentence := unquoted(argv)):
+                Screen(stderr=True).print(f'Next: an instruction in quotes: palmar {argv[0]} "{sentence}"')
+            raise
     else:
         command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="palmar", description=ABOUT)
     return command
@@ -115,6 +122,13 @@ def _guarded(work: Callable[[Screen], Answer], as_json: bool) -> int:
     if as_json:
         print(json.dumps(_finite(figures), allow_nan=False))
     return code
+
+
+def unquoted(argv: list[str]) -> str:
+    """The instruction whose words were given one by one, "" where they were not, or the command takes none."""
+    words = list(itertools.takewhile(lambda w: not w.startswith("-"), argv[1:]))
+    takes = "instruction" in inspect.signature(COMMANDS[argv[0]]).parameters
+    return " ".join(words) if takes and len(words) > 1 else ""
 
 
 def unreadable(argv: list[str]) -> str | None:
