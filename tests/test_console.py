@@ -65,7 +65,13 @@ def test_a_text_in_a_text_keeps_its_style() -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("été\n\t", "été\n\t"), ("\x1b[2J", r"\x1b[2J"), ("a\x07\r", r"a\x07\r"), ("\udcff.mp4", r"\udcff.mp4")],
+    [
+        ("été\n\t", "été\n\t"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\x07\r", r"a\x07\r"),
+        ("\udcff.mp4", r"\udcff.mp4"),
+        ("a\u202eb", r"a\u202eb"),
+    ],
 )
 def test_control_characters_are_escapes(text: str, shown: str) -> None:
     assert printable(text) == shown

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from contextlib import suppress
 from typing import Any
 
 import rich
@@ -63,10 +64,17 @@ def _filled(place: Text, value: object) -> Text:
 
 
 def printable(text: str) -> str:
-    """The text with control characters (other than line feed and tab) and lone surrogates as escapes."""
+    """The text with control characters (other than line feed and tab), marks that change the direction of what follows, and lone
+    surrogates as escapes."""
     if text.isprintable():
         return text
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else _escape(c) for c in text)
+    return "".join(_escape(c) if _controls(c) else c for c in text)
+
+
+def _controls(character: str) -> bool:
+    if unicodedata.category(character) in ("Cc", "Cs"):
+        return character not in "\n\t"
+    return unicodedata.bidirectional(character) in ("LRE", "LRO", "RLE", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def _escape(character: str) -> str:
@@ -91,6 +99,8 @@ def asked_line(prompt: str) -> str:
     """The line that a person types at the terminal after a prompt, which is shown where `say` writes: with `--json` not among the
     figures. Raises EOFError where the terminal is gone."""
     console = rich.get_console()
+    with suppress(ImportError):  # Windows has none
+        import readline  # noqa: F401  what is typed can be edited, and found again with the arrow keys
     if not console.stderr:
         return input(prompt)
     console.print(prompt, end="", soft_wrap=True, markup=False, highlight=False)

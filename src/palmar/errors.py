@@ -47,6 +47,8 @@ class MissingPackage(UserError, ImportError):
 class ModelUnreachable(UserError):
     """A language model elsewhere does not answer, or not as its protocol says; nothing was moved for it."""
 
+    exit_code = 3
+
 
 class WorkerDied(PalmarError):
     """A process that shared the work ended before its time: killed, out of memory, or crashed."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 
 def replace_file(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -54,6 +55,20 @@ def write_text(path: str | Path, text: str, errors: str = "strict") -> Path:
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """As `replace_file` writes."""
     return replace_file(path, lambda aside: aside.write_bytes(data))
+
+
+def hold(file: IO[str] | IO[bytes]) -> bool:
+    """Whether this open file is ours alone, from now until it is closed: False where another process, or this one, holds it. On
+    systems without flock (Windows) always True."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -317,3 +317,29 @@ def test_what_is_searched_has_to_be_there(tmp_path, capsys):
     assert main(["chat", "--search", str(tmp_path), missing, "--policy", "None"]) == 2
     err = capsys.readouterr().err
     assert f"there is no '{missing}'" in err and "Next: check the path" in err and "you>" not in err
+
+
+def test_a_run_that_ctrl_c_ended_is_the_last_run(index):
+    class Interrupted(FakePerformer):
+        def perform(self, skill):
+            if self.done:
+                raise KeyboardInterrupt
+            return super().perform(skill)
+
+    chat = talk(index, performer=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        chat.say("push the ball left, then put the cube on the plate")
+    said = chat.say("why did it fail?")
+    assert "stopped" in said and "push(blue ball, left): done" in said and "place_on" in said and "Ctrl-C" in said
+
+
+def test_passages_are_set_apart_from_the_conversation(tmp_path):
+    (tmp_path / "a.md").write_text("# Session\n\n    result   push(ball, left): done\n")
+    said = talk(Index((tmp_path,), None, embed=None, quiet=True)).say("which result had the session?")
+    assert all(line.startswith("│") for line in said.split("\n")[1:]) and "push(ball, left): done" in said
+
+
+def test_where_a_thing_is_is_told_from_the_scene(index):
+    chat = talk(index)
+    assert chat.say("where is the blue ball now?") == str(FakePerformer().describe())
+    assert chat.say("where are the logs kept?") != str(FakePerformer().describe())

@@ -1,6 +1,7 @@
 """A log of conversations is added to and read again, also one whose last line was cut off."""
 
 import json
+import os
 
 import pytest
 
@@ -73,3 +74,19 @@ def test_reading_tells_of_a_line_that_was_cut_off_and_of_an_empty_file(tmp_path,
         read_conversation(file)
     said(file, "three")
     assert texts(file) == ["three"]
+
+
+def test_two_conversations_do_not_write_one_file(tmp_path):
+    first = Conversation(tmp_path / "log.jsonl")
+    first.add("person", text="one")
+    with pytest.raises(BadFile, match=r"is written by another conversation now\. Next: another --log"):
+        Conversation(tmp_path / "log.jsonl")
+    first.close()
+    Conversation(tmp_path / "log.jsonl").close()
+    assert [e["text"] for e in read_conversation(tmp_path / "log.jsonl")] == ["one"]
+
+
+def test_a_pipe_is_no_log(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadFile, match="pipe"):
+        Conversation(tmp_path / "pipe")

@@ -168,3 +168,11 @@ def test_an_endless_joint_goes_home_the_short_way_round():
     command[0] = 0.0
     assert not policy.reached(seen(robot, command))
     assert 0 < policy.act(seen(robot, command)).actions[0, 0] < 0.6  # no whole way at once
+
+
+def test_a_joint_that_is_not_measured_is_not_home():
+    robot = arm7("channels")
+    there = seen(robot, robot.home)
+    assert HomePolicy(robot).reached(there)
+    there.state[robot.state_names.index("joint2.pos")] = np.nan
+    assert not HomePolicy(robot).reached(there)

@@ -318,7 +318,7 @@ def test_a_deadman_switch_that_is_let_go_holds_and_ends_it(person, monkeypatch, 
         (["--body", "mock:", "--robot", "gadget.toml", "--watchdog", "0.01"], "the watchdog's period is 0.01 s"),
         (["--body", "mock:", "--robot", "gadget.toml", "--execute", "9", *TOLD], "execute is 9"),
         (["--body", "mock:", "--robot", "gadget.toml", "--things", "red cube", "red cube"], "more than once"),
-        (["--body", "mock:", "--robot", "gadget.toml", "--log", "."], "Next: another --log"),
+        (["--body", "mock:", "--robot", "gadget.toml", "--log", "."], "'.' is a folder; expected a file"),
     ],
 )
 def test_a_mistake_is_told_before_anything_moves(person, words, said, capsys):

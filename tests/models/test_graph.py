@@ -13,9 +13,10 @@ from palmar.models.form_names import BF16, FORMS
 from palmar.models.forms import in_form
 from palmar.models.graph import Traced, TracedConfig, by_name, fed, feeds, traces
 from palmar.models.parity import Bound, measured, parity
+from palmar.models.presets import preset
 from palmar.types import Prefix
 
-PRESETS = ("palmar-nano", "octo-tiny", "diffusion-tiny", "act-tiny", "bcz-tiny", "gr2-tiny")
+PRESETS = ("palmar-nano", "rt1-tiny", "octo-tiny", "diffusion-tiny", "act-tiny", "bcz-tiny", "gr2-tiny")
 
 
 def traced(one, obs):
@@ -62,8 +63,10 @@ def test_a_running_chunk_is_carried_on():
 
 
 def test_what_is_no_function_of_tensors_is_refused():
+    config = preset("rt1-tiny")
+    one = policy(replace(config, head=replace(config.head, parallel=False)))
     with pytest.raises(BadValue, match=r"rt1-tiny.*one token after the other.*Next: "):
-        traces(policy("rt1-tiny").model, policy("rt1-tiny").inputs(observation(0)))
+        traces(one.model, one.inputs(observation(0)))
 
 
 def test_bf16_is_near(tmp_path):

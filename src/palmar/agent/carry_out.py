@@ -65,9 +65,11 @@ def carry_out(
     confirm: Confirm = lambda plan: plan,
     log: Conversation | None = None,
     by: Literal["person", "model"] = "person",
+    ended: Callable[[AgentRun], None] = lambda run: None,
 ) -> AgentRun:
     """Do what an instruction asks, or say why not. confirm: asked before each plan is carried out; where it gives another plan and
-    that is done whole, the run is over, whatever else the planner had planned. by: whose words they are.
+    that is done whole, the run is over, whatever else the planner had planned. by: whose words they are. ended: is told how
+    it ended, also when something is raised.
 
     Raises `KeyboardInterrupt` (the robot has been braked to rest by then), `RobotFault` when the scene cannot be looked at, what a
     policy raises before it has acted, and what the planner raises before anything was tried; after that it is the ending "failed".
@@ -81,16 +83,18 @@ def carry_out(
     except BaseException as error:
         ending: Ending = "failed" if isinstance(error, Exception) else "stopped"
         why = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
-        log.add("end", ending=ending, why=why)
+        log.add("end", ending=ending, why=why, raised=True)
+        ended(running.end(ending, why))
         raise
     log.add("end", ending=run.ending, why=run.why)
+    ended(run)
     return run
 
 
 @dataclass
 class _Running:
-    """One instruction while it is carried out. plans: that were made. held: object of the last grasp that was done and has not
-    been let go since, for scenes that do not tell."""
+    """One instruction while it is carried out. plans: that were made. tried: skills, with what became of them. held: object of
+    the last grasp that was done and has not been let go since, for scenes that do not tell."""
 
     instruction: str
     planner: Planner
@@ -101,6 +105,7 @@ class _Running:
     plans: int = 0
     held: str = ""
     asked: list[str] = field(default_factory=list)
+    tried: tuple[SkillResult, ...] = ()
 
     def run(self) -> AgentRun:
         self.request = PlanRequest(self.instruction, self.performer.describe())
@@ -109,8 +114,8 @@ class _Running:
             if (ended := self._round()) is not None:
                 return ended
 
-    def _end(self, ending: Ending, why: str = "") -> AgentRun:
-        return AgentRun(self.instruction, ending, why, self.request.tried, max(0, self.plans - 1), tuple(self.asked))
+    def end(self, ending: Ending, why: str = "") -> AgentRun:
+        return AgentRun(self.instruction, ending, why, self.tried, max(0, self.plans - 1), tuple(self.asked))
 
     def _round(self) -> AgentRun | None:
         """One decision of the planner and what follows from it; the end, or None to ask the planner again."""
@@ -119,17 +124,17 @@ class _Running:
         except UserError as error:
             if not self.request.tried:
                 raise
-            return self._end("failed", str(error))
+            return self.end("failed", str(error))
         if isinstance(decision, Question):
             return self._question(decision)
         if isinstance(decision, Refusal):
             self.log.add("refusal", text=decision.why)
-            return self._end("failed" if self.request.tried else "refused", decision.why)
+            return self.end("failed" if self.request.tried else "refused", decision.why)
         self.log.add("plan", **decision.as_dict())
         if not decision.steps:
             return self._nothing_left()
         if self.plans > self.limits.replans:
-            return self._end("failed", f"{self.limits.replans} new plans were tried, and it is not done")
+            return self.end("failed", f"{self.limits.replans} new plans were tried, and it is not done")
         self.plans += 1
         if (fault := check_plan(decision, self.request.scene, self.request.tried)) is not None:
             self.log.add("note", text=f"the plan is not carried out: {fault}")
@@ -137,14 +142,14 @@ class _Running:
             return None
         plan = self.confirm(decision)
         if plan is None:
-            return self._end("not confirmed")
+            return self.end("not confirmed")
         edited = plan.steps != decision.steps
         if edited:
             self.log.add("plan", **plan.as_dict(), edited=True)
             if not plan.steps:
-                return self._end("not confirmed", "the edited plan has no steps")
+                return self.end("not confirmed", "the edited plan has no steps")
             if (fault := check_plan(plan, self.request.scene, self.request.tried)) is not None:
-                return self._end("not confirmed", f"the edited plan cannot be carried out: {fault}")
+                return self.end("not confirmed", f"the edited plan cannot be carried out: {fault}")
         before = len(self.request.tried)
         for skill in plan.steps:
             if (ended := self._step(skill)) is not None:
@@ -159,7 +164,7 @@ class _Running:
             return ended
         said = self.performer.answer(question.text)
         if said is None:
-            return self._end("not answered", question.text)
+            return self.end("not answered", question.text)
         self.log.add("answer", text=said)
         self.request = replace(self.request, answers=(*self.request.answers, (question.text, said)), refused="")
         return None
@@ -169,46 +174,53 @@ class _Running:
         if len(self.asked) < self.limits.questions:
             self.asked.append(question)
             return None
-        return self._end(
-            "not answered", f"{self.limits.questions} questions were asked, and there are more: {question}"
-        )
+        return self.end("not answered", f"{self.limits.questions} questions were asked, and there are more: {question}")
 
     def _nothing_left(self) -> AgentRun:
         """The end, where the planner says that nothing is left to do."""
         last = {r.skill: r for r in self.request.tried}  # of a skill that was tried again, the last
         if failed := [r for r in last.values() if not r.done]:
-            return self._end("failed", f"nothing is left to do, says the planner, but {failed[-1]}")
+            return self.end("failed", f"nothing is left to do, says the planner, but {failed[-1]}")
         return self._done(list(last.values()))
 
     def _done(self, results: Sequence[SkillResult], why: str = "") -> AgentRun:
         """The end, where all these results are done: questions alone carry nothing out."""
         if all(r.skill.name == "ask" for r in results):
-            return self._end("nothing to do", "nothing is left to do, says the planner, and nothing was carried out")
-        return self._end("done", why)
+            return self.end("nothing to do", "nothing is left to do, says the planner, and nothing was carried out")
+        return self.end("done", why)
 
     def _step(self, skill: Skill) -> AgentRun | None:
         """Carry out one skill; the end, where nothing may follow."""
         if len(self.request.tried) >= self.limits.steps:
-            return self._end("failed", f"{self.limits.steps} skills were carried out, and it is not done")
+            return self.end("failed", f"{self.limits.steps} skills were carried out, and it is not done")
         if skill.name == "ask" and (ended := self._counted(skill.question)) is not None:
             return ended
         self.log.add("step", **skill.as_dict())
         try:
-            result = self.performer.perform(skill)
+            result = self._performed(skill)
             over = result.status in ("stopped", "fault")
             if result.done:
                 self.held = _held_after(skill, self.held)
             scene = self.request.scene if over else self._scene()
         except UserError as error:
-            return self._end("failed", str(error))
-        self.request = replace(self.request, tried=(*self.request.tried, result), scene=scene, refused="")
+            return self.end("failed", str(error))
+        self.request = replace(self.request, tried=self.tried, scene=scene, refused="")
         record = {} if result.record is None else {"record": str(result.record)}
         self.log.add("result", status=result.status, text=str(result), scene=str(scene), **record)
         if skill.name == "ask" and result.done:
             self.request = replace(self.request, answers=(*self.request.answers, (skill.question, result.said)))
         if over:  # a person looks at the robot before it moves again
-            return self._end("stopped" if result.status == "stopped" else "failed", str(result))
+            return self.end("stopped" if result.status == "stopped" else "failed", str(result))
         return None
+
+    def _performed(self, skill: Skill) -> SkillResult:
+        try:
+            result = self.performer.perform(skill)
+        except KeyboardInterrupt:
+            self.tried = (*self.tried, SkillResult(skill, "stopped", said="Ctrl-C"))
+            raise
+        self.tried = (*self.tried, result)
+        return result
 
     def _scene(self) -> SceneDescription:
         """The scene now; where it does not tell what is held, that is what was grasped last and not let go since."""

@@ -35,7 +35,8 @@ WHY = re.compile(
 """Questions about the last run."""
 CAPABILITIES = re.compile(r"^(help|what can (you|i|we|it|the (robot|agent)) do( here)?|hi|hello|hey)( there)?\W*$")
 SCENE = re.compile(
-    r"^(what('s| is| do you see| can you see| stands| lies)?( there)?( on)? (the|your) table|what do you see|what can you see)\W*$"
+    r"^((what('s| is| stands| lies)?( there)?|what (do|can) you see) on (the|your) table|what (do|can) you see"
+    r"|where('s| is| are) (the |my )?(?P<thing>[a-z ]+?)( now)?)\W*$"
 )
 """Questions about the conversation itself, and about what stands on the table."""
 ASKING = (
@@ -102,7 +103,7 @@ class Talk:
             return self._tell("nothing was run yet" if self.last is None else explained(self.last))
         if CAPABILITIES.match(text.lower().strip()):
             return self._tell(self._capabilities())
-        if self.performer is not None and SCENE.match(text.lower().strip()):
+        if self.performer is not None and asks_for_scene(text, names):
             return self._tell(str(self.performer.describe()))
         return self._looked_up(text)
 
@@ -122,10 +123,15 @@ class Talk:
         if self.planner is None or self.performer is None:
             return self._tell("there is no robot in this conversation. Next: palmar chat --policy shipped")
         try:
-            self.last = carry_out(text, self.planner, self.performer, self.limits, self.confirm, self.log, by)
+            run = carry_out(
+                text, self.planner, self.performer, self.limits, self.confirm, self.log, by, ended=self._remember
+            )
         except UserError as error:
             return self._tell(str(error))
-        return self._tell(outcome(self.last))
+        return self._tell(outcome(run))
+
+    def _remember(self, run: AgentRun) -> None:
+        self.last = run
 
     def _search(self, question: str, count: int) -> list[FoundPassage]:
         """In the files as they are now."""
@@ -142,10 +148,9 @@ class Talk:
         assert isinstance(self.index, Index)
         if not self.index.likely(found[0]):
             self.log.add("sources", found=[found[0].passage.citation])
-            nearest = f"{found[0].passage.citation}\n{found[0].passage.text.strip()}"
-            return self._tell(f"{UNANSWERED}. {ASK_ANEW}. The nearest passage:\n\n{nearest}")
+            return self._tell(f"{UNANSWERED}. {ASK_ANEW}. The nearest passage:\n\n{_shown(found[0])}")
         self.log.add("sources", found=[f.passage.citation for f in found])
-        return self._tell("\n\n".join(f"{f.passage.citation}\n{f.passage.text.strip()}" for f in found))
+        return self._tell("\n\n".join(map(_shown, found)))
 
     # ---------------------------------------------------------------------------------------------- with a model
 
@@ -214,6 +219,12 @@ class Talk:
         return {*ENDINGS, *(e for e in own if not e[1:].isdecimal() and len(e) > 1)}
 
 
+def _shown(found: FoundPassage) -> str:
+    """A passage with a bar before each line, so that a conversation in the docs does not pass for this one."""
+    bars = "\n".join(f"│ {line}".rstrip() for line in found.passage.text.strip().split("\n"))
+    return f"{found.passage.citation}\n{bars}"
+
+
 def _text(call: ToolCall) -> str:
     """What a tool is called with; "" for no text."""
     given = call.input.get("text", "")
@@ -250,6 +261,15 @@ TOOLS = (
     _tool("scene", "What stands on the table now."),
     _tool("last_run", "Every skill of the last run, with what the guards changed and why it failed."),
 )
+
+
+def asks_for_scene(text: str, names: Sequence[str]) -> bool:
+    """Whether a sentence asks what stands on the table, or where something of it is. names: of the scene."""
+    match = SCENE.match(text.lower().strip())
+    if match is None or (thing := match["thing"]) is None:
+        return match is not None
+    known = {n for group in NOUNS.values() for n in group} | {name for name in names} | {n.split()[-1] for n in names}
+    return thing in known or thing.split()[-1] in known
 
 
 def wants_task(text: str, names: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from palmar.console import warn
 from palmar.errors import BadFile, BadValue, regular_file
+from palmar.files import hold
 
 LONGEST_ROW = 1 << 20  # bytes of a line that is read
 EVENTS = (
@@ -45,14 +46,17 @@ class Conversation:
         self._tell, self._clock = tell, clock
         self._out: TextIO | None = None
         if file is not None:
-            there = file.is_file() and file.stat().st_size > 0
+            there = regular_file(file).exists() and file.stat().st_size > 0
             if there:
-                list(_events(regular_file(file), quiet=True))  # what is no conversation is not written to
+                list(_events(file, quiet=True))  # what is no conversation is not written to
             try:
-                if there:
-                    _end_last_line(file)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 self._out = file.open("a", encoding="utf-8", errors="backslashreplace")
+                if not hold(self._out):
+                    self.close()
+                    raise BadFile(f"{file} is written by another conversation now. Next: another --log, or wait")
+                if there:
+                    _end_last_line(file)
             except OSError as error:
                 raise BadFile(f"{file} cannot be written ({error.strerror}). Next: another --log") from error
 

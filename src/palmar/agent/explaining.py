@@ -51,7 +51,7 @@ def explanation(run: AgentRun) -> list[str]:
 def _why(result: SkillResult) -> list[str]:
     lines = []
     if result.left == result.left:
-        lines.append(f"{result.skill} was {100 * result.left:.0f} cm from done when its time was over")
+        lines.append(f"{result.skill} was {100 * result.left:.0f} cm from done at its end")
     if result.record is None:
         if result.clipped:
             lines.append(f"the guards changed its commands: {', '.join(map(str, result.clipped))}")

@@ -121,7 +121,7 @@ class HomePolicy:
         `NEAR` metres and of its orientation in `TURNED` radians, as far as `act` moves them. Where channels are commanded
         also of each channel in `NEAR` of its range, grippers left out: they stay as they are."""
         robot, now = self.robot, resting_command(self.robot, obs)
-        found = [0.0]
+        found = [0.0 if np.isfinite(now).all() else np.inf]
         for frame in robot.frames:
             (at, turned), (goal, upright) = robot.pose(frame, now), robot.pose(frame, robot.home)
             found.append(float(np.linalg.norm(goal - at)) / NEAR)

@@ -45,7 +45,9 @@ def run_on_body(command: Agent, console: Screen) -> Answer:
     config = configured(RunConfig, command, log=None, video=None)
     _check(command, config)
     planner = find_planner(command.planner)
-    log = Conversation(command.log, lambda event: shown(event, console))  # with --json on standard error
+    log = Conversation(  # with --json on standard error
+        command.log, lambda event: None if event.get("raised") else shown(event, console)
+    )
     try:
         ready, drawn = ready_body(config), Drawn(config)
         with ended_by_signals(), ready.opened(drawn.policy) as opened:

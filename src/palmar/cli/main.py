@@ -38,7 +38,7 @@ Each explains itself with --help. First time? Try [bold]palmar run "put the blue
 ABOUT = """The whole life of a robot policy.
 
 Exit codes: 0 it went well; 1 it ran, and the answer is no (not fulfilled, not healthy, does not fit, fewer than asked for);
-2 a mistake in what was asked; 3 the robot or the policy server failed; 130 Ctrl-C."""
+2 a mistake in what was asked; 3 the robot or a server failed; 130 Ctrl-C."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,7 +105,7 @@ def _guarded(work: Callable[[Screen], Answer], as_json: bool) -> int:
         return _fail(error, getattr(error, "exit_code", 1), as_json)
     except KeyboardInterrupt as error:
         by = str(error) or "Ctrl-C"  # `undisturbed.Ended` says which signal
-        Screen(stderr=True).print(styled("\n[yellow]Stopped by {}.[/] What was finished is kept.", by))
+        Screen(stderr=True).print(styled("\n[yellow]Stopped by {}.[/] Files that were whole by then are kept.", by))
         return 128 + int(getattr(error, "number", 2))
     except BrokenPipeError:
         return 0

@@ -47,7 +47,7 @@ def check_only_with(command: object) -> None:
         for one in others if name in given else ():
             if all(getattr(command, other) for other in one.split("+")):
                 said = " and ".join(_option(other) for other in one.split("+"))
-                raise BadValue(f"{as_given(command, name)} counts only without {said}. Next: leave it out, or {said}")
+                raise BadValue(f"{as_given(command, name)} counts only without {said}. Next: leave out one of the two")
 
 
 def _option(name: str) -> str:

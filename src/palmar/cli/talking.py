@@ -91,6 +91,7 @@ def confirmed(console: Screen, plan: Plan) -> Plan | None:
         if said.lower() in ("y", "yes"):
             return plan
         if said.lower() not in ("e", "edit"):
+            console.print(styled("[yellow]{}[/]", f"'{said}' is none of y, n and e"))
             continue
         console.print("one skill a line, such as push(red cube, left); an empty line ends the plan")
         steps = []

@@ -72,7 +72,7 @@ def rt1_paper() -> VLAConfig:
         history=SIX,
         condition=512,
         fusion=PassConfig(width=512),
-        head=TokenConfig(TransformerConfig(width=512, layers=8, heads=8, hidden=256, head_width=128)),
+        head=TokenConfig(TransformerConfig(width=512, layers=8, heads=8, hidden=256, head_width=128), parallel=True),
         preset="rt1-paper",
     )
 
@@ -85,7 +85,7 @@ def rt1_tiny() -> VLAConfig:
         compress=TokenLearnerConfig(tokens=8, hidden=32),
         history=SIX,
         fusion=PassConfig(width=96),
-        head=TokenConfig(TransformerConfig(width=96, layers=3, heads=4, hidden=192)),
+        head=TokenConfig(TransformerConfig(width=96, layers=3, heads=4, hidden=192), parallel=True),
         objects=ObjectsConfig(),
         preset="rt1-tiny",
     )

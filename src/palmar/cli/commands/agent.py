@@ -123,7 +123,7 @@ class Agent:
             perceive=self.perceive, blackbox=self.blackbox,
         )  # fmt: skip
         performer.answer = lambda question: asked(console, question)
-        log = Conversation(self.log, lambda event: None if self.json else shown(event, console))
+        log = Conversation(self.log, lambda event: None if self.json or event.get("raised") else shown(event, console))
         try:
             run = carry_out(
                 self.instruction, planner, performer, AgentLimits(replans=self.replans),

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from palmar.cli.shared import Answer, one_thread, writable_folder
 from palmar.cli.talking import PLACES, THINGS, asked, confirmed, lines, shown
-from palmar.console import Screen, styled
+from palmar.console import Screen, keyboard, styled
 from palmar.errors import BadFile, UserError, regular_file
 from palmar.ranges import Seed
 
 if TYPE_CHECKING:
+    from palmar.agent.plans import Plan
     from palmar.agent.retrieval import Index
 
 
@@ -81,9 +82,21 @@ class Chat:
             )
             performer.answer = lambda question: asked(console, question)
         log = Conversation(
-            self.log, lambda event: None if event["event"] in ("person", "agent") else shown(event, console)
+            self.log,
+            lambda event: (
+                None if event["event"] in ("person", "agent") or event.get("raised") else shown(event, console)
+            ),
         )
-        confirm = (lambda plan: plan) if self.yes else (lambda plan: confirmed(console, plan))
+
+        def confirm(plan: Plan) -> Plan | None:
+            if self.yes:
+                return plan
+            if keyboard() is None:
+                console.print(
+                    styled("[yellow]{}[/]", "a plan is confirmed at a terminal, and there is none. Next: --yes")
+                )
+            return confirmed(console, plan)
+
         chat = Talk(index, planner, performer, model, confirm, log)
         said = 0
         try:

@@ -103,8 +103,10 @@ def shown(results: LabelResults, console: Screen) -> None:
         for name, rate in rows:
             table.add_row(name, Text(str(rate)))
         console.print(table)
-    else:
+    elif results.labels:
         console.print("the data set records neither success nor an instruction that can be compared")
+    else:
+        console.print("there is no label that can be compared")
     if agreed.unread:
         console.print(f"{agreed.unread} instructions are not compared: their words are none of palmar's tasks")
     if results.stills:
