@@ -45,7 +45,7 @@ class MissingPackage(UserError, ImportError):
 
 
 class ModelUnreachable(UserError):
-    """A language model elsewhere does not answer, or not as its protocol says; nothing was moved for it."""
+    """A language model elsewhere does not answer, or not as its protocol says; no answer of it was carried out."""
 
     exit_code = 3
 

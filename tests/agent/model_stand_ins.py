@@ -46,8 +46,8 @@ class Fault:
     cut: drops the connection in the middle; ended: ends in the middle as if that were all. slow: `said`, with pauses. drip: goes on
     for ever, saying nothing. flood: 2 MB of text in small pieces; flood line: in one event; flood comments: none of it an answer.
     flood body: 20 MB with `status`. many calls: hundreds of tool calls. no json, no events, no utf-8: in place of an event.
-    error event: reports `body` as an error within its stream. html: a page. headers drip: the headers come byte by byte for some
-    8 s, then `said`. gzip: 20 MB with `status`, compressed to a few KB.
+    error event: reports `body` as an error within its stream. html: a page. headers drip: the headers come byte by byte for
+    minutes, then `said`. gzip: 20 MB with `status`, compressed to a few KB.
     """
 
     kind: str
@@ -76,12 +76,13 @@ class Seen:
 
 
 class StandIn:
-    """A server in a thread. url: its address."""
+    """A server in a thread. url: its address. finished: requests that were answered to the end. Like its model it refuses a
+    conversation with a tool call without its result, or a result without its call (`unpaired`)."""
 
     prefix = ""
 
     def __init__(self, script: Sequence[Item] | Callable[[Seen], Item]) -> None:
-        self.script, self.requests = script, list[Seen]()
+        self.script, self.requests, self.finished = script, list[Seen](), 0
         self.stopping = threading.Event()
         stand_in = self
 
@@ -140,12 +141,17 @@ class StandIn:
             item = self.script[min(len(self.requests), len(self.script)) - 1]
         http.close_connection = True
         try:
-            if isinstance(item, Said):
+            if self.unpaired(body["messages"]):
+                self.fail(
+                    http, Fault("status", 400, body='{"error": {"message": "tool calls and results do not match"}}')
+                )
+            elif isinstance(item, Said):
                 self.send(http, self.events(item))
             else:
                 self.fail(http, item)
         except OSError:
             return  # the client has gone
+        self.finished += 1
 
     def send(
         self, http: BaseHTTPRequestHandler, events: Iterator[bytes], status: int = 200, kind: str = "text/event-stream",
@@ -189,7 +195,7 @@ class StandIn:
             self.send(http, self.events(Said(calls=(("plan", {"why": "x" * 2_000_000}),), pieces=1000)))
         elif fault.kind == "headers drip":
             http.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-            for byte in self._slowly([b"a"] * 400):
+            for byte in self._slowly([b"a"] * 10_000):
                 http.wfile.write(byte)
                 http.wfile.flush()
             http.wfile.write(b"\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + b"".join(events))
@@ -277,6 +283,14 @@ class AnthropicStandIn(StandIn):
         forced = body.get("tool_choice", {}).get("type") == "any"
         return Seen(path, headers, body, body.get("system", ""), tuple(texts), pictures, tools, forced, results)
 
+    def unpaired(self, messages: list[Any]) -> bool:
+        called = set[str]()
+        for message in messages:
+            if {b["tool_use_id"] for b in message["content"] if b["type"] == "tool_result"} != called:
+                return True
+            called = {b["id"] for b in message["content"] if b["type"] == "tool_use"}
+        return bool(called)
+
     def events(self, said: Said) -> Iterator[bytes]:
         def event(kind: str, **more: Any) -> bytes:
             return f"event: {kind}\ndata: {json.dumps({'type': kind} | more)}\n\n".encode()
@@ -338,6 +352,19 @@ class OpenAIStandIn(StandIn):
         results = sum(m["role"] == "tool" for m in body["messages"])
         forced = body.get("tool_choice") == "required"
         return Seen(path, headers, body, system, tuple(texts), pictures, tools, forced, results)
+
+    def unpaired(self, messages: list[Any]) -> bool:
+        called = set[str]()
+        for message in messages:
+            if message["role"] == "tool":
+                if message["tool_call_id"] not in called:
+                    return True
+                called.remove(message["tool_call_id"])
+            elif called:
+                return True
+            else:
+                called = {c["id"] for c in message.get("tool_calls", ())}
+        return bool(called)
 
     def events(self, said: Said) -> Iterator[bytes]:
         def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> bytes:

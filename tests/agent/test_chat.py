@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from model_stand_ins import STAND_INS, Said
+from model_stand_ins import STAND_INS, Fault, Said
 from scenes import TABLE
 from test_carry_out import FakePerformer
 
@@ -81,7 +81,8 @@ def test_nothing_moves_unless_the_person_confirms_and_without_a_robot_nothing_is
 
 @pytest.mark.parametrize(
     "text",
-    ["push the ball left", "Please put the cube on the plate.", "can you lift the red cube?", "open the gripper"],
+    ["push the ball left", "Please put the cube on the plate.", "can you lift the red cube?", "open the gripper",
+     "would you push the ball left?", "push the can left"],
 )
 def test_commands_are_told_from_questions(text):
     assert wants_task(text, NAMES)
@@ -90,7 +91,8 @@ def test_commands_are_told_from_questions(text):
 @pytest.mark.parametrize(
     "text",
     ["check the log of yesterday", "open the report", "read the docs about guards", "count the failures", "release notes of palmar",
-     "place where logs are kept", "why is the ball red?", "is the cube on the plate?", "", "!"],
+     "place where logs are kept", "why is the ball red?", "would pushing the ball left break it?",
+     "could pushing the ball left break it", "push the ball left?", "can the ball go left?", "is the cube on the plate?", "", "!"],
 )  # fmt: skip
 def test_what_is_no_command_is_looked_up(text):
     assert not wants_task(text, NAMES)
@@ -150,6 +152,106 @@ def test_after_an_interrupted_answer_the_conversation_goes_on(index, model):
     with pytest.raises(KeyboardInterrupt):
         chat.say("push it")
     assert chat.say("hello") == "Well."
+
+
+def stopped(model, why):
+    """The reason as the protocol of this model has it."""
+    reasons = {"length": ("max_tokens", "length"), "refused": ("refusal", "content_filter")}
+    return reasons[why][not model.name.startswith("anthropic")]
+
+
+def roles(server):
+    """Of the last request, without the system's, which one protocol has among the messages."""
+    return [m["role"] for m in server.requests[-1].body["messages"] if m["role"] != "system"]
+
+
+def test_an_answer_that_is_cut_off_is_not_told_as_a_whole_one(index, model):
+    server, said = model([])
+    server.script = [
+        Said("The arm is safe unl", (("run", {"text": "push the ball left"}),), stopped=stopped(said, "length"))
+    ]
+    performer = FakePerformer()
+    chat = talk(index, model=said, performer=performer)
+    with pytest.raises(ModelUnreachable, match=r"was cut off in the middle of its answer\. Next: "):
+        chat.say("is it safe?")
+    assert performer.done == []
+    server.script = [Said("Well.")]
+    assert chat.say("hello") == "Well." and server.requests[-1].texts == ("hello",)
+
+
+@pytest.mark.parametrize("calls", [(), (("run", {"text": "push the ball left"}),)])
+def test_a_refused_answer_is_told_and_not_used_and_its_question_not_kept(index, model, calls):
+    server, said = model([])
+    server.script = [Said("I am", calls, stopped=stopped(said, "refused"))]
+    performer = FakePerformer()
+    chat = talk(index, model=said, performer=performer)
+    with pytest.raises(ModelUnreachable, match=r"would not answer this\. Next: "):
+        chat.say("do something bad")
+    assert performer.done == []
+    server.script = [Said("Well.")]
+    assert chat.say("hello") == "Well." and server.requests[-1].texts == ("hello",)
+
+
+@pytest.mark.parametrize("tool", ["search", "run"])
+def test_of_an_answer_that_is_refused_in_the_end_what_was_run_is_kept(index, model, tool):
+    server, said = model([Said("Hello.")])
+    chat = talk(index, model=said)
+    chat.say("first")
+    server.requests.clear()
+    refused = Said("", stopped=stopped(said, "refused"))
+    server.script = [calls(tool, text="push the ball left"), refused, Said("Well.")]
+    with pytest.raises(ModelUnreachable, match="would not answer this"):
+        chat.say("second")
+    assert chat.say("third") == "Well."
+    told = server.requests[-1].texts
+    assert told == ("first", "third") if tool == "search" else (told[:2] + told[3:]) == ("first", "second", "third")
+
+
+@pytest.mark.parametrize("fault", ["error", "length", "refused", "Ctrl-C", "too many uses"])
+def test_after_a_failed_answer_the_model_knows_what_was_run(index, model, fault, monkeypatch):
+    server, said = model([])
+    run = calls("run", text="push the ball left")
+    ends = {"error": Fault("status", 400), "too many uses": calls("scene"), "Ctrl-C": Said("never")}
+    end = ends.get(fault) or Said("", stopped=stopped(said, fault))
+    performer = FakePerformer()
+    chat = talk(index, model=said, performer=performer)
+    server.script = [run, end]
+    with monkeypatch.context() as patch:
+        if fault == "Ctrl-C":
+            answer = said.answer
+
+            def interrupted(system, messages, *more):
+                if len(messages) > 1:
+                    raise KeyboardInterrupt
+                return answer(system, messages, *more)
+
+            patch.setattr(said, "answer", interrupted)
+        with pytest.raises(KeyboardInterrupt if fault == "Ctrl-C" else ModelUnreachable):
+            chat.say("tidy up")
+    assert performer.done == ["push(blue ball, left)"]
+    server.script = [Said("Well.")]
+    assert chat.say("go on") == "Well."
+    told = server.requests[-1].texts
+    assert told[0] == "tidy up" and told[1].startswith("done: 1 of 1") and told[-1] == "go on"
+    assert roles(server)[-3:] in (["user", "assistant", "user"], ["tool", "assistant", "user"])
+    assert chat.say("and?") == "Well." and server.requests[-1].texts == (*told, "and?")
+
+
+def test_after_an_interrupted_run_the_model_knows_what_was_begun(index, model):
+    three = (("scene", {}), ("run", {"text": "push the ball left"}), ("search", {"text": "stop the arm"}))
+    server, said = model([Said("", three), Said("Well.")])
+
+    class Interrupted(FakePerformer):
+        def perform(self, skill):
+            raise KeyboardInterrupt
+
+    chat = talk(index, model=said, performer=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        chat.say("tidy up")
+    assert chat.say("go on") == "Well."
+    asked, scene, run, search, more = server.requests[-1].texts
+    assert (asked, more) == ("tidy up", "go on") and "red cube" in scene
+    assert run.endswith("part of it may be done") and "not begun" in search
 
 
 def test_what_is_kept_of_a_long_conversation_begins_with_a_person():

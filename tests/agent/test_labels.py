@@ -610,7 +610,7 @@ def test_a_model_that_cannot_be_reached_is_told_in_the_command_s_own_words(
     root: Path, served: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served.script = lambda seen: Fault("status", 401)
-    assert ran(root, f"openai:vlm@{served.url}") == 2
+    assert ran(root, f"openai:vlm@{served.url}") == 3
     err = capsys.readouterr().err
     assert "another --model" in err and "--planner" not in err
 

@@ -206,6 +206,8 @@ NONSENSE = {
     "no object": (Said("", (("plan", "[1]"),)), "its input is a list"),
     "deep": (Said("", (("plan", "[" * 20000),), pieces=5000), "its input is no JSON"),
     "NaN": (Said("", (("plan", '{"steps": NaN}'),)), "NaN"),
+    "1e400": (Said("", (("plan", '{"steps": [], "why": "", "x": 1e400}'),)), "1e400 is too large"),
+    "an integer of 400 digits": (Said("", (("plan", '{"steps": [], "why": ' + "9" * 400 + "}"),)), "is too large"),
     "no steps": (Said("", (("plan", {"why": "because"}),)), "none of plan"),
     "steps are text": (Said("", (("plan", {"steps": "move", "why": ""}),)), "a plan is move"),
     "a step is text": (Said("", (("plan", {"steps": ["move_to(red cube)"], "why": ""}),)), "a step is"),
@@ -239,6 +241,16 @@ def test_nonsense_is_handed_back_once_and_then_repaired(start: Start, name: str)
         planner.decide(REQUEST)
     assert fault in str(error.value) and "Next: " in str(error.value) and len(str(error.value)) < 600
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("calls", [(), GOOD.calls], ids=["without a call", "with a whole call"])
+def test_a_refused_answer_is_no_plan_and_is_not_asked_for_again(start: Start, calls: Any) -> None:
+    server, planner = start([])
+    stopped = "refusal" if planner.name.startswith("anthropic") else "content_filter"
+    server.script = [Said("", calls, stopped=stopped), GOOD]
+    with pytest.raises(ModelUnreachable, match=r"would not answer this\. Next: "):
+        planner.decide(REQUEST)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("fault", ["silent", "cut", "no json", "flood", "html"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from email.utils import formatdate
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from model_stand_ins import SECRET
 
 from palmar.agent import model_wire
 from palmar.agent.language_model import ModelAnswer
 from palmar.agent.model_wire import (
+    DAY,
     READ,
     Deadline,
     OnText,
@@ -31,6 +35,40 @@ def test_how_long_to_wait() -> None:
     assert seconds_to_wait("3") == 3 and seconds_to_wait("-3") == 0
     assert seconds_to_wait(None) is seconds_to_wait("") is seconds_to_wait("soon") is seconds_to_wait("nan") is None
     assert 50 < (seconds_to_wait(formatdate(time.time() + 60, usegmt=True)) or 0) < 70
+
+
+def test_how_long_to_wait_of_dates_at_the_ends_of_the_calendar() -> None:
+    assert seconds_to_wait("Mon, 01 Jan 0001 00:00:00 +2300") == 0
+    assert (seconds_to_wait("Fri, 31 Dec 9999 23:59:59 -2300") or 0) > DAY
+    assert (seconds_to_wait("Fri, 31 Dec 9999 23:59:59 -0000") or 0) > DAY
+    for date in (
+        "Mon, 01 Jan 2030 00:00:00 +99999999",
+        "Mon, 32 Jan 2030 00:00:00 GMT",
+        "Mon, 01 Jan 99999 00:00:00 GMT",
+    ):
+        assert seconds_to_wait(date) is None
+
+
+@given(
+    st.one_of(
+        st.text(max_size=40),
+        st.from_regex(r"\w{3}, \d{1,3} (Jan|Dec) \d{1,6} \d\d?:\d\d?:\d\d? [-+]?\d{0,9}", fullmatch=True),
+    )
+)
+def test_any_header_is_a_wait_or_none(header: str) -> None:
+    seconds = seconds_to_wait(header)
+    assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+
+
+@pytest.mark.parametrize(
+    ("after", "said"), [(3600.0, "3600 s"), (DAY, "86400 s"), (DAY + 1, "more than a day"), (1e308, "more than a day")]
+)
+def test_a_wait_is_shown_as_a_day_at_most(after: float, said: str) -> None:
+    def once(deadline: Deadline, on_text: OnText) -> ModelAnswer:
+        raise TryAgain("is busy", after)
+
+    with pytest.raises(ModelUnreachable, match=rf"^here is busy, and asks to wait {said} \(1 try\)\."):
+        with_retries("here", Patience(), once)
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"silence": float("nan")}, {"retries": 11}, {"longest_wait": 1e9}])
@@ -54,6 +92,45 @@ def test_a_try_that_does_not_end_is_abandoned() -> None:
     finally:
         ended.set()
     assert len(deadlines) == 1 and deadlines[0].over.is_set()
+
+
+class Clock:
+    """Stands in for the module time. now: on the monotonic clock [s]."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("ends", "comes"), [(119.0, True), (120.0, False), (150.0, False)])
+def test_an_answer_has_come_at_the_limit_with_all_its_tries(
+    ends: float, comes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, abandoned, naps = Clock(), threading.Event(), list[float]()
+    monkeypatch.setattr(model_wire, "time", clock)
+    began = clock.now
+
+    def once(deadline: Deadline, on_text: OnText) -> ModelAnswer:
+        if not naps:
+            clock.now = began + 100
+            raise TryAgain("is busy")
+        clock.now = began + ends
+        if not comes:
+            abandoned.wait(5)
+        return ModelAnswer("it came")
+
+    patience = Patience(sleep=naps.append)
+    assert patience.limit == 120 and patience.silence == 60
+    try:
+        if comes:
+            assert with_retries("here", patience, once).text == "it came"
+        else:
+            with pytest.raises(ModelUnreachable, match="did not finish its answer in time"):
+                with_retries("here", patience, once)
+    finally:
+        abandoned.set()
 
 
 def test_a_try_that_nobody_waits_for_ends_at_its_next_piece() -> None:

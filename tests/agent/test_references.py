@@ -57,6 +57,34 @@ def test_a_number_that_counts_nothing_here_is_not_understood():
     assert not_understood(words_of("push the cube two lines to the left"), TABLE) == "two"
     assert not_understood(words_of("push the cube left 3"), TABLE) == "3"
     assert not_understood(words_of("push the two red cubes left"), TABLE) is None
+    assert not_understood(words_of("5 push the ball left and the cube right"), TABLE) == "5"
+    assert not_understood(words_of("put the cube and 5 on the plate"), TABLE) == "5"
+    assert not_understood(words_of("put two of it on the plate"), TABLE) == "two"
+    assert not_understood(words_of("push the ball left and the other two right"), TABLE) is None
+
+
+def test_a_possessive_of_anything_but_the_robot_is_not_understood():
+    for owner in ("person's", "cube's", "neighbour's"):
+        assert not_understood(words_of(f"push the ball to the {owner} left"), TABLE) == owner
+    assert not_understood(words_of("push the ball to the robot's left"), TABLE) is None
+    assert not_understood(words_of("that's it, push the ball left"), TABLE) is None
+
+
+@pytest.mark.parametrize("place", ["next the plate", "out the plate", "of the plate", "cube the plate"])
+def test_a_place_without_on_or_in_is_told_apart(place):
+    found = mentioned(words_of(f"put the cube {place.removeprefix('cube ')}"), TABLE, (), lambda question: None)
+    assert isinstance(found, Mentions) and found.loose == place
+
+
+def test_all_and_both_mean_what_was_named():
+    assert named("push the ball all the way left")[0] == ["blue ball"]
+    assert named("push the cube and the ball both left")[0] == ["red cube", "blue ball"]
+    them = mentioned(words_of("push them all left"), TABLE, ["red cube", "blue ball"], lambda question: None)
+    assert isinstance(them, Mentions) and [t.name for t in them.objects] == ["red cube", "blue ball"]
+    refusal = mentioned(words_of("push the cube all left"), TABLE, (), lambda question: None)
+    assert isinstance(refusal, Refusal) and "'all' behind 'cube'" in refusal.why
+    found = mentioned(words_of("push everything else left"), TABLE, (), lambda question: None, ["red cube"])
+    assert isinstance(found, Mentions) and [t.name for t in found.objects] == ["green cylinder", "blue ball"]
 
 
 @pytest.mark.parametrize("before", ["over", "above", "across", "through", "along", "towards", "by way of"])

@@ -3,7 +3,7 @@ from scenes import TABLE
 
 from palmar.agent.clauses import words_of
 from palmar.agent.references import nouns_of
-from palmar.agent.refusals import LONGEST, refused
+from palmar.agent.refusals import LONGEST, asks, refused
 
 
 def why(text):
@@ -26,6 +26,14 @@ def why(text):
         ("push the ball left so that the cube is free", "'so'"),
         ("the ball on the plate?", "asks"),
         ("push the cube left rather than the ball", "'rather than'"),
+        ("push the ball left in case the cube is red", "'in case' makes it depend"),
+        ("push everything left, only the ball", "'only ball' leaves something out"),
+        ("push the cube and the ball left, the ball only", "'ball only' leaves something out"),
+        ("the ball can go left", "'the ball could go left' tells what is"),
+        ("pushed the ball left", "'pushed the ball left' tells what is"),
+        ("can the ball go left", "asks"),
+        ("push the ball left, is that ok", "'is …' asks"),
+        ("push the ball left?", "'push …' asks"),
         ("x" * (LONGEST + 1), f"{LONGEST} at most"),
     ],
 )
@@ -44,7 +52,30 @@ def test_what_is_no_command_is_refused_with_its_words(text, said):
         "the ball is to go in the tray",
         "there are two balls here: push the blue one left",
         "let go",
+        "push the ball left, only then the cube right",
+        "only push the ball left",
+        "put the cube on the plate only",
     ],
 )
 def test_what_tells_when_or_which_is_no_statement(text):
     assert why(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("could you push the ball left?", None),
+        ("ok robot, can you push the ball left?", None),
+        ("put the cube on the plate. Would you then push the ball left?", None),
+        ("when the ball is there, push the cube left", None),
+        ("push the ball left", None),
+        ("?", None),
+        ("push the ball left?", "push"),
+        ("would pushing the ball left break it", "would"),
+        ("could the robot push the ball left", "could"),
+        ("must the ball go left", "must"),
+        ("put the cube on the plate. Is it there", "is"),
+    ],
+)
+def test_a_question_is_told_by_its_first_word_or_its_mark(text, word):
+    assert asks(words_of(text)) == word

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from scenes import EMPTY, TABLE, TWO_CUBES
 
 from palmar.agent.instructions import instructions
-from palmar.agent.plans import Plan, PlanRequest, Question, Refusal
+from palmar.agent.plans import Plan, PlanRequest, Question, Refusal, check_plan
+from palmar.agent.references import not_understood
 from palmar.agent.rules import RulePlanner
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.skills import Skill, SkillResult
@@ -445,6 +446,150 @@ push both balls and the cube left
 push the ball left 3
 home and the cube on the plate
 put the ball on the left
+
+# with a part that nothing reads: what denies, quotes, limits, counts or delays is not dropped
+push the ball left. Abort!
+push the ball left. Halt!
+push the ball left, forget it
+push the ball left, nah
+push the ball left, scratch that
+push the ball left, just kidding
+push the ball left; joking
+push the ball left so you abort
+the sign says: push the ball left
+he said, push the ball left
+my friend says: push the ball left
+quote: push the ball left
+forbidden: push the ball left
+wrong: push the ball left
+warning: push the ball left
+the opposite: push the ball left
+a person is near: push the ball left
+push the ball left, max 5 N
+push the ball left; at half speed
+push the ball left, by 2 cm
+push the ball left, slightly
+only in simulation: push the ball left
+push the ball left, twice
+push the ball left, 3 times
+push the ball left, two
+push the ball left, one more time
+push the ball left, a second time
+push the ball left every time
+push the ball left, another one
+when told, push the ball left
+once told push the ball left
+on my signal, push the ball left
+tomorrow, push the ball left
+push the ball left, next time
+push the ball left, at noon
+in an hour, push the ball left
+push the ball left after my signal
+push the ball left after lunch
+push the ball left before lunch
+push the ball left, the other way
+push the ball left, to me
+push the ball left, from behind
+push the ball left, is that safe?
+push the ball left, is that ok
+push the ball left, how?
+push the cube, sorry, the ball left
+put the cube on the plate, correction: on the tray
+open the gripper, twice
+look at the ball. Tomorrow
+
+# that say what can be
+the ball can go left
+the ball can only go left
+the ball can be pushed left
+the cube can go on the plate
+the ball can roll left
+it can go left
+push the ball left. It can go left
+the can can go left
+
+# with an "all", "both" or "everything" that means something else
+push the cube and the ball all left
+push the ball all left
+push both left
+push everything else left
+put everything else on the plate
+
+# that depend on a thing, or on when something happens to it
+push the ball left in case the cube is red
+in case the cube is on the plate push the ball left
+push the ball left as long as the cube is there
+push the ball left once the cube is red
+push the ball left once the cube moves
+push the ball left when the cube is there
+once the cube is there push the ball left
+once the cube is there, push the ball left
+when the cube falls, push the ball left
+before the cube is moved push the ball left
+before the cube is moved, push the ball left
+after the cube is moved push the ball left
+push the ball left after the cube is moved
+push the ball left before the cube
+push the ball left after the cube
+push the cube left; before it is moved, push the ball left
+
+# that leave things out
+push everything left, only the ball
+push everything left, just the ball
+push everything left. Only the ball.
+push everything left, only red
+push everything left, the ball only
+push the cube and the ball left, only the ball
+push the cube and the ball left, just the cube
+push the ball left and the cube right but only the cube
+
+# that ask
+would pushing the ball left break it?
+would pushing the ball left break it
+will the ball go left?
+must the ball go left?
+must the ball go left
+could the ball be pushed left?
+could the robot push the ball left
+can the ball go left?
+can the can go left
+need the ball be pushed left?
+push the ball left?
+push the ball left, ok?
+put the cube on the plate. Is that ok?
+put the cube on the plate; will it fit?
+
+# that push a thing which lies in a place
+push the cube on the plate left
+slide the cube in the tray left
+push the ball on the plate forward
+push the ball in the tray to the right
+
+# with a possessive, a number or a place that is not read
+push the ball to the person's left
+push the ball to the cube's left
+put the cube on the neighbour's plate
+put the cube on the child's hand's plate
+push the man's ball left
+put the cube on the plate's edge
+5 push the ball left and the cube right
+push the 5 ball left
+push the five ball left
+put the cube and 5 on the plate
+put the cube on 5 the plate
+put the cube on plate 5
+put two of it on the plate
+put the cube at the left of the plate
+put the cube on the edge of the plate
+put the cube on the side of the plate
+put the cube out the tray
+put the cube up the tray
+put the cube down the tray
+put the cube next the plate
+put the cube the plate
+put the ballx on the plate
+pushed the ball left
+placed the cube on the plate
 """
 MISREAD_LINES = [line for line in MISREAD.splitlines() if line and not line.startswith("#")]
 
@@ -453,7 +598,49 @@ MISREAD_LINES = [line for line in MISREAD.splitlines() if line and not line.star
 def test_what_is_not_read_word_for_word_is_never_carried_out(text):
     decision = decided(text)
     assert not isinstance(decision, Plan), decision
+
+
+def test_a_very_long_sentence_is_refused_in_a_short_one():
     assert len(decided("then over the cube " * 1000).why) < 200
+
+
+INTO = (
+    "push the ball left",
+    "put the cube on the plate",
+    "put the cube on the plate, then push the ball to the left",
+    "pick up the cube and then put it in the tray",
+    "push the ball left and the cube right",
+    "open the gripper",
+    "look at the ball",
+    "before you push the ball left, put the cube on the plate",
+    "push the ball left once the cube is on the plate",
+    "sort the cube and the ball by colour",
+    "could you push the ball left, please",
+    "please push the ball over the left line after that",
+)
+JOINERS = (
+    "{}", ", {},", "{}:", "{}.", ". {}.", "; {}", "({})", "the {}", "a {}", "an {}", "that {}", "my {}", "{}'s", "the {}'s",
+    "and {}", "but {}", "then {}", "after {}", "after the {}", "before {}", "once {}", "when {}", "first {}", "so {}", "so you {}",
+    "to {}", "you {}",
+)  # fmt: skip
+WORDS_NOT_READ = ("zorp", "abort", "hardly", "nah", "halfway", "nobody", "unless", "5", "ballx", "not", "twice")
+
+
+def unread(word: str) -> bool:
+    return not_understood([word], TABLE) == word and not_understood([f"{word}s"], TABLE) is not None
+
+
+@given(
+    st.sampled_from(INTO),
+    st.sampled_from(JOINERS),
+    st.integers(0, 15),
+    st.sampled_from(WORDS_NOT_READ) | st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=9).filter(unread),
+)
+def test_a_sentence_with_a_word_that_nothing_reads_is_never_carried_out(sentence, joiner, at, word):
+    words = sentence.split()
+    text = " ".join([*words[:at], joiner.format(word), *words[at:]])
+    decision = decided(text)
+    assert not isinstance(decision, Plan), (text, decision)
 
 
 STILL_READ = """
@@ -492,6 +679,39 @@ open the gripper and push the ball left -> open_gripper(); push(blue ball, left)
 open the gripper and then the cube goes on the plate -> open_gripper(); place_on(red cube, blue plate)
 look at the ball -> look()
 there is a ball here: push it left -> push(blue ball, left)
+push the ball left, please -> push(blue ball, left)
+thank you, push the ball left -> push(blue ball, left)
+push the cube left, and when that is done push the ball left -> push(red cube, left); push(blue ball, left)
+push the cube left; once the cube is across, push the ball left -> push(red cube, left); push(blue ball, left)
+push the cube left; when the cube has been pushed, lift it -> push(red cube, left); grasp(red cube)
+after pushing the ball left put the cube on the plate -> push(blue ball, left); place_on(red cube, blue plate)
+push the cube left once the ball is in the tray -> place_on(blue ball, yellow tray); push(red cube, left)
+push the cube left as soon as the ball is in the tray -> place_on(blue ball, yellow tray); push(red cube, left)
+before anything else, push the ball left -> push(blue ball, left)
+push the ball left before everything else -> push(blue ball, left)
+in this order: push the ball left, push the cube right -> push(blue ball, left); push(red cube, right)
+the ball and the can go left -> push(blue ball, left); push(green cylinder, left)
+can in the tray, ball on the plate -> place_on(green cylinder, yellow tray); place_on(blue ball, blue plate)
+push the ball all the way left -> push(blue ball, left)
+pick up the cube all by yourself -> grasp(red cube)
+push all of them left -> push(red cube, left); push(green cylinder, left); push(blue ball, left)
+push the ball left and everything else right -> push(blue ball, left); push(red cube, right); push(green cylinder, right)
+push the ball left and all the rest right -> push(blue ball, left); push(red cube, right); push(green cylinder, right)
+push the cube and the ball both left -> push(red cube, left); push(blue ball, left)
+only push the ball left -> push(blue ball, left)
+push just the ball left -> push(blue ball, left)
+push the ball left, and only then the cube right -> push(blue ball, left); push(red cube, right)
+could you push the ball left? -> push(blue ball, left)
+please, will you put the cube on the plate? Then push the ball left. -> place_on(red cube, blue plate); push(blue ball, left)
+push the ball to the robot's left -> push(blue ball, left)
+push the ball to your left -> push(blue ball, left)
+put the cube on top of the plate -> place_on(red cube, blue plate)
+put the cube in the middle of the plate -> place_on(red cube, blue plate)
+put the ball on its own plate -> place_on(blue ball, blue plate)
+put the cube and the ball on the plate and the tray -> place_on(red cube, blue plate); place_on(blue ball, yellow tray)
+push the ball left and the other two right -> push(blue ball, left); push(red cube, right); push(green cylinder, right)
+two jobs: push the ball left and the cube right -> push(blue ball, left); push(red cube, right)
+the ball is to be picked up and placed on the plate -> place_on(blue ball, blue plate)
 """
 
 
@@ -516,6 +736,28 @@ def test_another_thing_than_the_one_in_the_gripper_is_not_let_go():
     assert steps("let go of the cube", holding) == ["open_gripper()"]
     refusal = decided("let go of the ball", holding)
     assert isinstance(refusal, Refusal) and "the gripper holds the red cube" in refusal.why
+
+
+def test_a_place_narrows_what_is_pushed_only_where_it_is_said_to_lie_there():
+    lies = TABLE.with_thing(SeenObject("red cube", on="blue plate"))
+    assert "'red cube' lies on 'blue plate'" in decided("push the cube that is on the plate left", lies).why
+    assert "things are pushed over a line" in decided("push the cube on the plate left", lies).why
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("push the ball left, twice", "'twice' is not understood"),
+        ("once the cube is there push the ball left", "'the cube is there' tells when"),
+        ("push the cube and the ball all left", "'all' behind 'ball' is not read"),
+        ("push everything else left", "'everything … else' leaves something out"),
+        ("push both left", "3 fit 'both', not 2"),
+        ("put the cube next the plate", "'next the plate' is no place"),
+    ],
+)
+def test_a_refusal_names_the_words_that_are_not_read(text, why):
+    refusal = decided(text)
+    assert isinstance(refusal, Refusal) and why in refusal.why, refusal
 
 
 def test_can_is_a_can_only_where_it_is_one():
@@ -585,9 +827,10 @@ WORDS = (
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS.split(" ")), max_size=14).map(" ".join))
 def test_any_words_give_a_decision_and_a_plan_holds(text):
-    decision = decided(text)
-    assert isinstance(decision, Plan | Question | Refusal)
-    assert isinstance(decided(text, EMPTY), Plan | Question | Refusal)
+    for scene in (TABLE, EMPTY):
+        decision = decided(text, scene)
+        assert isinstance(decision, Plan | Question | Refusal)
+        assert not isinstance(decision, Plan) or check_plan(decision, scene) is None
 
 
 def test_the_long_instructions_ship_and_are_what_they_say():

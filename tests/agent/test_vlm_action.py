@@ -200,6 +200,16 @@ def test_a_hostile_answer_moves_nothing(name: str) -> None:
         action_from(HOSTILE[name], ARM)
 
 
+def test_a_refused_answer_moves_nothing() -> None:
+    """Also with a whole call in it."""
+    call = ToolCall("1", "move", FULL | {"joints": {JOINT: 0.6}})
+    model, body = Scripted(ModelAnswer(calls=(call,), stopped="refused")), MockBody(ARM, "go")
+    outcome = driven(ModelPolicy(model, ARM), body, 1.0)
+    assert isinstance(outcome.error, ModelUnreachable) and "would not answer this" in str(outcome.error)
+    assert len(model.asked) == outcome.failures  # no repair
+    assert body.commands and np.allclose(body.commands, ARM.home, atol=1e-6)
+
+
 def test_one_repair_and_it_goes_on() -> None:
     model = Scripted(FULL | {"joints": {JOINT: 3}}, FULL | {"joints": {JOINT: 0.6}})
     policy = ModelPolicy(model, ARM)

@@ -18,10 +18,18 @@ from palmar.agent.citations import Place, places_in, with_checked_citations
 from palmar.agent.clauses import COMMANDS, base_form, words_of
 from palmar.agent.conversation import Conversation
 from palmar.agent.explaining import explained, explanation, outcome
-from palmar.agent.language_model import LanguageModel, ModelMessage, ToolCall, ToolDefinition, ToolResult
+from palmar.agent.language_model import (
+    LanguageModel,
+    ModelMessage,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    check_not_refused,
+)
 from palmar.agent.language_planner import quoted
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Planner
+from palmar.agent.refusals import asks
 from palmar.agent.retrieval import FoundPassage, Index
 from palmar.agent.sources import ENDINGS
 from palmar.errors import ModelUnreachable, UserError
@@ -39,24 +47,6 @@ SCENE = re.compile(
     r"|where('s| is| are) (the |my )?(?P<thing>[a-z ]+?)( now)?)\W*$"
 )
 """Questions about the conversation itself, and about what stands on the table."""
-ASKING = (
-    "how",
-    "what",
-    "which",
-    "where",
-    "when",
-    "who",
-    "is",
-    "are",
-    "does",
-    "do",
-    "did",
-    "why",
-    "can",
-    "could",
-    "should",
-    "was",
-)
 UNANSWERED = "nothing in the files that are searched is likely to answer that"
 ASK_ANEW = "Next: ask in other words, or add files of your own with --search"
 SHOWN = 3  # passages of an answer without a language model
@@ -64,6 +54,12 @@ TURNS = 8  # uses of a tool within one answer
 KEPT = 40  # turns with a model that are kept
 PASSAGE = 4000  # characters of a passage that a model is given
 LONGEST_PATH = 4096  # characters
+UNFINISHED = ModelMessage("assistant", "(this answer was not finished)")
+"""Stands in a conversation after the last results of an answer that was broken off."""
+NOT_BEGUN, BROKEN_OFF = (
+    "not begun: the answer was broken off before",
+    "broken off before its end; part of it may be done",
+)
 LONGEST_REQUEST = 2000  # characters of a question or an instruction of the model that are read
 SYSTEM = (
     "You are the operator's assistant of a robot that palmar drives. Answer questions about palmar, its logs and its "
@@ -157,9 +153,12 @@ class Talk:
     def _talked(self, text: str, model: LanguageModel) -> str:
         self.log.add("person", text=text)
         said = [*self._said, ModelMessage("user", text)]
-        ran = False
+        before, ran = self._said, False
         for _ in range(TURNS):
             answer = model.answer(SYSTEM, said, TOOLS)
+            if answer.stopped == "refused" and not ran:
+                self._said = before  # what was asked is refused as long as it is in the conversation
+            check_not_refused(model.name, answer)
             if answer.stopped == "length":
                 raise ModelUnreachable(f"{model.name} was cut off in the middle of its answer. Next: ask for less")
             said.append(ModelMessage.of(answer))
@@ -167,16 +166,20 @@ class Talk:
                 self._said = recent(said)
                 checked = with_checked_citations(answer.text, self._named, self._endings())
                 return self._tell(checked or "(the model said nothing)")
-            results = []
-            for call in answer.calls:
-                runs = not call.fault and call.name == "run" and bool(_text(call))
-                if call.fault or (runs and ran):
-                    why = call.fault or "one run an answer: tell the person what became of the first"
-                    results.append(ToolResult(call.id, why, failed=True))
-                    continue
-                ran = ran or runs
-                results.append(ToolResult(call.id, self._used(call)))
-            said.append(ModelMessage("user", results=tuple(results)))
+            results = [ToolResult(call.id, NOT_BEGUN, failed=True) for call in answer.calls]
+            try:
+                for i, call in enumerate(answer.calls):
+                    runs = not call.fault and call.name == "run" and bool(_text(call))
+                    if call.fault or (runs and ran):
+                        why = call.fault or "one run an answer: tell the person what became of the first"
+                        results[i] = ToolResult(call.id, why, failed=True)
+                        continue
+                    ran = ran or runs
+                    results[i] = ToolResult(call.id, BROKEN_OFF, failed=True)
+                    results[i] = ToolResult(call.id, self._used(call))
+            finally:  # whatever ends this answer, the model is told next time what was run
+                said.append(ModelMessage("user", results=tuple(results)))
+                self._said = recent([*said, UNFINISHED])
         raise ModelUnreachable(
             f"the model used tools {TURNS} times and did not answer. Next: ask again, in other words"
         )
@@ -275,8 +278,9 @@ def asks_for_scene(text: str, names: Sequence[str]) -> bool:
 def wants_task(text: str, names: Sequence[str]) -> bool:
     """Whether a sentence tells the robot to do something with what stands there, and asks nothing. names: of the scene."""
     idle = ("please", "robot", "now", "ok", "and", ",", "again", "then", "you", "could", "would")
-    words = [w for w in words_of(text) if w not in idle]
-    if not words or words[0] in ASKING:
+    said = words_of(text)
+    words = [w for w in said if w not in idle]
+    if not words or asks(said) is not None:
         return False
     things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
     things |= {"gripper", "table", "it", "everything", "both", "all"}

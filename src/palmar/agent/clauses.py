@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from palmar.sim.things import COLOURS
+from palmar.sim.things import COLOURS, NOUNS
 from palmar.sim.vocabulary import DIRECTIONS, HINTS, VERBS_OF
 
 OPENING = ("open", "unclose")
@@ -59,12 +60,67 @@ PASSIVE = (
 POLITE = (
     "please", "now", "also", "just", "robot", "kindly", "ok", "okay", "well", "thanks", "gently", "carefully", "quickly", "slowly",
     "finally", "lastly", "next", "first", "second", "third", "secondly", "thirdly", "firstly", "afterwards", "immediately",
-    "simply", "to", "i", "you", "want", "need", "would", "could", "can", "will", "like", "us", "me", "so", "go", "ahead", "try",
+    "simply", "to", "i", "you", "want", "need", "would", "could", "will", "like", "us", "me", "so", "go", "ahead", "try",
     "then", "and", "start", "begin", "by", "must", "should", "we", "have", "let's", "lets", "we'd", "i'd", "once", "done", "that's",
     "again", "it's", "only", "last", "of", "all", "follow", "up", "finish", "end", "with", "that", "this", "anything",
     "else", "everything", "other", "jobs", "three", "two", "one", "another", "four", "five", "there", "are",
 )  # fmt: skip
 """What may stand before a command and changes nothing."""
+ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items", "pieces")
+ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "piece", "pieces", "stuff")
+IDLE = (
+    "only", "single", "small", "little", "big", "whole", "full", "same", "right", "left", "very", "shift", "side",
+    "camera", "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps",
+    "tour", "bit", "lot", "rest", "second", "minute", "case", "go", "row", "robot", "goal", "task",
+    "tasks", "line", "lines", "edge",
+)  # fmt: skip
+"""Nouns that name no thing: "for a moment", "in this order"."""
+FILLERS = (
+    "both", "each", "every", "ones", "off", "upon", "inside", "within", "held", "sitting", "resting", "ready",
+    "nicely", "straight", "safely", "softly", "all", "any", "something", "whole", "handle", "raised",
+    "lifted", "way", "ends", "ended", "been", "gripping", "grip", "hold", "holding", "kept", "stay", "stays", "there",
+    "has", "come", "comes", "belong", "too", "as", "starting", "finishing", "carry", "continue", "while",
+    "time", "away", "out", "closed", "open", "gets", "get", "does", "do", "reach", "point", "position", "yourself",
+    "sure", "make", "place", "top", "remaining", "lies", "ok", "right", "hand", "either", "my", "you've",
+    "i've",
+)  # fmt: skip
+"""Words that say nothing that changes what is asked."""
+NUMBERS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "dozen": 12, "pair": 2,
+    "couple": 2, "both": 2,
+}  # fmt: skip
+COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching", "matches", "match")
+SMALL = (
+    "the", "a", "an", "that", "this", "those", "these", "on", "in", "into", "onto", "to", "of", "up", "down", "off", "over",
+    "at", "it", "them", "its", "their", "there", "here", "left", "right", "forward", "forwards", "ahead", "away", "towards",
+    "toward", "until", "as", "far", "is", "are", "and", "with", "for", "from", "side", "table", "line", "across", "past",
+    "beyond", "gripper", "hand", "arm", "fingers", "robot", "front", "behind", "nearest", "closest", "farthest", "furthest",
+    "leftmost", "rightmost", "other", "remaining", "instead", "which", "who", "lies", "lying", "stands", "standing", "sits",
+    "sitting", "me", "you", "i", "please", "now", "back", "high", "air", "above", "middle", "further", "some", "else",
+    "except", "but", "along", "by", "pushing", "go", "your", "own", "same", *COLOUR_WORDS, "next", "near", "then",
+    "again", "alone", "out", "painted", "place", "places", "so", "lay", "somewhere", "anywhere", "aside", "be", "not",
+)  # fmt: skip
+"""Words that name no thing."""
+JOBS = ("job", "jobs", "task", "tasks", "step", "steps")
+SAYS_WHERE = (
+    "towards", "toward", "from", "near", "behind", "front", "beyond", "past", "across", "along", "above", "over", "middle",
+    "nearest", "closest", "farthest", "furthest", "further", "far", "high", "air", "somewhere", "anywhere", "aside", "side",
+    "edge", "alone", "table",
+)  # fmt: skip
+"""Of the words that name no thing: these say where, and a part that has one is not dropped."""
+PLAIN = {*POLITE, *FILLERS, *IDLE, *SMALL, *ANY} - {*NUMBERS, *SAYS_WHERE}
+"""A part of these alone asks for nothing: "last of all", "in this order"."""
+ASKING_NOTHING = (
+    "wherever", "whatever", "whichever", "they", "fit", "fits", "long", "thank", "cheers", "hello", "hi", "hey", "good", "morning",
+    "evening", "great", "yes", "alright",
+)  # fmt: skip
+"""A part of these and plain words leaves something open or is polite: "wherever they fit", "thank you"."""
+COMPLETION = (
+    "done", "finished", "finishes", "complete", "completed", "over", "across", "there", "through", "in", "on", "away", "safely",
+    "all", "both", "is", "are", "has", "have", "been", "that's", "it's", "they're", "they", "you're", "you've", "you", "arrived",
+    "happened", "settled", "moved", "placed",
+)  # fmt: skip
+"""A part with when, once or after that has these and plain words alone says that what was asked for before is done."""
 STOPS = (",", ";", ".", ":", "!", "?")
 ENDS = (";", ".", "!", "?")
 LATER = ("then", "afterwards", "next", "finally", "lastly")
@@ -75,11 +131,13 @@ WAYS = {**{d: d for d in DIRECTIONS}, "forwards": "forward", "ahead": "forward",
 @dataclass(frozen=True, slots=True)
 class Clause:
     """verb: its command in the base form, "" where none was found. words: all of them, the command's too. rank: its place in the
-    order in which clauses are to be done."""
+    order in which clauses are to be done. when: it tells when another is to be done, by a thing of which it does not say where it
+    goes ("once the cube is there")."""
 
     verb: str
     words: tuple[str, ...]
     rank: float = 0.0
+    when: bool = False
 
     @property
     def text(self) -> str:
@@ -88,28 +146,56 @@ class Clause:
 
 @dataclass(slots=True)
 class _Part:
-    """joined: by a comma, and, then, before, after, or an end of a sentence. sentence: its number. said: it tells when."""
+    """joined: by a comma, and, then, before, after, or an end of a sentence. sentence: its number. said: it tells when. open: as
+    `Clause.when`."""
 
     words: list[str]
     joined: str = ""
     sentence: int = 0
     said: str = ""
+    open: bool = False
+
+    @property
+    def tells_when(self) -> bool:
+        return self.said in ("when", "once", "before", "after") or self.joined == "after"
 
 
 def words_of(text: str) -> list[str]:
-    """Small letters, punctuation apart."""
+    """Small letters, punctuation apart. The "can" of "can you", "it can go" is written "could": a can is a thing."""
     plain = text.lower().replace("’", "'").replace("n't", " not").replace("-", " ").replace('"', " ")
     words = "".join(c if c.isalnum() or c == "'" else f" {c} " if c in STOPS else " " for c in plain).split()
-    return [w for i, w in enumerate(words) if not _is_modal(words, i)]
+    return ["could" if _is_modal(words, i) else w for i, w in enumerate(words)]
+
+
+PERSONS = ("you", "we", "i", "he", "she", "they", "anyone", "someone", "somebody")
 
 
 def _is_modal(words: Sequence[str], i: int) -> bool:
-    """The "can" of "can you", "you can": no cylinder."""
-    return words[i] == "can" and (
-        words[i + 1 : i + 2] in (["you"], ["we"], ["i"])
-        or words[max(0, i - 1) : i] in (["you"], ["we"], ["i"])
-        or i == 0
+    """The "can" of "can you", "you can", "the ball can go": no cylinder."""
+    if words[i] != "can":
+        return False
+    before = words[i - 1] if i else ""
+    after = next(
+        (
+            w
+            for w in words[i + 1 : i + 5]
+            if w not in ("only", "also", "just", "now", "then", "still", "easily", "always")
+        ),
+        "",
     )
+    if after in PERSONS or before in PERSONS:
+        return True
+    acts = after in ("be", "not", "have") or after in COMMANDS
+    if i == 0 or before in STOPS:
+        return acts or after in ("the", "a", "an", "it", "this", "that", "these", "those", "your", "my")
+    names = before in NAMES or before.rstrip("s") in NAMES
+    return acts and names
+
+
+NAMES = {
+    *(n for names in NOUNS.values() for n in names), *ANY, *ALL, "it", "this", "that", "which", "robot", "gripper", "arm", "hand",
+}  # fmt: skip
+"""Words after which "can" and a verb are no name of a thing."""
 
 
 def base_form(word: str) -> str:
@@ -131,7 +217,7 @@ def clauses_of(words: Sequence[str], nouns: Collection[str], places: Collection[
     waiting: list[tuple[int, int]] = []  # (sentence, index): done when that sentence is
     for part in _joined(_cut(words), nouns, places):
         i = len(out)
-        out.append(Clause(command_of(part.words), tuple(part.words)))
+        out.append(Clause(command_of(part.words), tuple(part.words), when=part.open))
         sentences.append(part.sentence)
         while waiting and waiting[0][0] < part.sentence:
             done.append(waiting.pop(0)[1])
@@ -212,13 +298,29 @@ def _cut(words: Sequence[str]) -> list[_Part]:
         elif word in ("when", "once", "before") and not part.words:
             part.said = word
         elif word == "as" and list(words[i : i + 3]) == ["as", "soon", "as"]:
-            end(",")
+            end("after" if part.words else ",")
             part.said, i = "when", i + 2
+        elif word in ("when", "once") and _begins_a_time(words, i + 1):
+            end("after")
+            part.said = word
         else:
             part.words.append(word)
         i += 1
     end("")
     return out
+
+
+def _begins_a_time(words: Sequence[str], i: int) -> bool:
+    """Whether a subject follows once or when: "once the ball is there", and not "push it once"."""
+    following = words[i] if i < len(words) else ""
+    return following in (*SUBJECTS, *PERSONS, *COLOURS) or following in NAMES
+
+
+SUBJECTS = (
+    "the", "a", "an", "my", "your", "its", "it's", "that's", "they're", "these", "those", "you've", "you're", "done", "told",
+    "ready", "finished",
+)  # fmt: skip
+"""What may follow "once" and "when" where they begin a clause, beside names and persons."""
 
 
 LAST = (["last", "of", "all"], ["at", "the", "end"], ["last", "thing", ","])
@@ -252,9 +354,11 @@ def command_of(words: Sequence[str]) -> str:
         ]
         if given:
             return given[0]
-    return next(
-        (base_form(w) for i, w in enumerate(words) if base_form(w) in COMMANDS and not _not_meant(words, i)), ""
-    )
+    return next((base_form(w) for i, w in enumerate(words) if is_command(words, i)), "")
+
+
+def is_command(words: Sequence[str], i: int) -> bool:
+    return base_form(words[i]) in COMMANDS and not _not_meant(words, i)
 
 
 def _not_meant(words: Sequence[str], i: int) -> bool:
@@ -278,17 +382,32 @@ RETURNING = ("back", "again", "down", "up", "off", "out", "over", "around", "asi
 def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[str]) -> list[_Part]:
     """Parts that are clauses, with those that only go on with the one before them."""
     out: list[_Part] = []
-    for part in parts:
+    for part in _main_clauses_apart(parts):
         words = part.words
-        names = [w for w in words if w in nouns or w.rstrip("s") in nouns or w in COLOURS]
+        names = [
+            w for i, w in enumerate(words) if w in nouns or w.rstrip("s") in nouns or w in COLOURS or _other(words, i)
+        ]
         whole = _says_all(words, nouns, places)
         verb = command_of(words)
-        if not verb and part.said in ("when", "once") and not (whole and names):
+        if part.tells_when and not (whole and names) and (not verb or _subject_acts(words, names)):
+            done = part.said in ("when", "once", "after") or part.joined == "after"
+            named = {w for p in out for w in p.words}
+            rest = [w for w in words if base_form(w) not in COMMANDS]
+            earlier = done and {*names} <= named and says_nothing(rest, (*names, *COMPLETION))
+            if not earlier and not (part.said == "before" and not names and says_nothing(words)):
+                out.append(replace(part, open=bool(names or verb)))
             continue  # "when that is done"
         idle = not verb and not names and not (out and _way(words)) and not set(words) & {"everything", "both", "each"}
         more = set(words) & {*RETURNING} or (part.joined == "and" and set(words) - {*POLITE, "the"})
-        if idle and part.said != "why" and more and (out or {"back", "home"} & set(words)):
-            out.append(part)  # "and back again" is not to be dropped; no skill does it
+        if (
+            idle
+            and part.said != "why"
+            and (not says_nothing(words, ASKING_NOTHING) or (more and (out or {"back", "home"} & set(words))))
+        ):
+            out.append(part)  # "twice", "he said" and "and back again" are not to be dropped
+            continue
+        if part.said == "why" and not says_nothing([w for w in words if base_form(w) not in COMMANDS], names):
+            out.append(replace(part, words=["so", *words]))  # "so you abort"
             continue
         if part.said == "why" or idle:
             continue  # "last of all", "in this order", "so that I can see it"
@@ -311,6 +430,60 @@ def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[s
         else:
             last.words += [",", *words] if part.joined == "," else ["and", *words]
     return out
+
+
+def _main_clauses_apart(parts: Sequence[_Part]) -> list[_Part]:
+    """A part that tells when and goes on with a command without a comma is two: "once the cube is there push the ball left"."""
+    out: list[_Part] = []
+    for part in parts:
+        words = part.words
+        at = next((i for i in range(1, len(words)) if _main_begins(words, i)), 0)
+        if part.said in ("when", "once", "before", "after") and at:
+            out += [replace(part, words=words[:at]), _Part(words[at:], ",", part.sentence)]
+        else:
+            out.append(part)
+    return out
+
+
+def _main_begins(words: Sequence[str], i: int) -> bool:
+    """Whether word i is the command of a main clause, after a subject and its verb."""
+    if words[i] not in COMMANDS or words[i] == "can" or _not_meant(words, i):
+        return False
+    if words[i - 1] in ("is", "are", "been", "be", "has", "have", "to", "you", "gets", "get", "let", "and"):
+        return False
+    said = {"is", "are", "has", "have", "it's", "that's", "told", "done", "finished"} & set(words[:i]) or command_of(
+        words[:i]
+    )
+    return bool(said)
+
+
+def _subject_acts(words: Sequence[str], names: Sequence[str]) -> bool:
+    """ "the cube is moved", and not "you have moved the cube", "moving the cube"."""
+    before = set(words[: next((i for i in range(len(words)) if is_command(words, i)), 0)])
+    return bool({*names, "it", "they", "everything", "both", "all"} & before) and not {"you", "you've"} & before
+
+
+def says_nothing(words: Sequence[str], also: Collection[str] = ()) -> bool:
+    """Whether every word is plain, and none counts anything but jobs."""
+    if repeats(words) is not None or words[:1] == ["time"] or ("to", "me") in pairwise(words):
+        return False
+    return all(
+        w in PLAIN or w in also or (w in NUMBERS and {*JOBS} & set(words[i + 1 : i + 3])) for i, w in enumerate(words)
+    )
+
+
+ANOTHER = ("other", "another", "second", "third", "first", "last")
+
+
+def _other(words: Sequence[str], i: int) -> bool:
+    """The "one" of "the other one", "another one"."""
+    return i > 0 and words[i] in ("one", "ones") and words[i - 1] in ANOTHER
+
+
+def repeats(words: Sequence[str]) -> str | None:
+    """ "time" in "a second time", "next time"; None where nothing is to be done again or later."""
+    often = ("second", "third", "another", "other", "next", "every", "each", "more")
+    return next((w for i, w in enumerate(words) if w == "time" and words[i - 1 : i] and words[i - 1] in often), None)
 
 
 def _verb_begins(words: Sequence[str]) -> bool:

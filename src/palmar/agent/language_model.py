@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from palmar.errors import BadValue, UnknownName
+from palmar.errors import BadValue, ModelUnreachable, UnknownName
 from palmar.types import Array
 
 LONGEST = 65_536
@@ -96,6 +96,12 @@ class ModelAnswer:
     calls: tuple[ToolCall, ...] = ()
     stopped: Stopped = "end"
     own: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+
+def check_not_refused(name: str, answer: ModelAnswer) -> None:
+    """Raise `ModelUnreachable` for an answer that was stopped as refused: nothing in it is used. name: of the model."""
+    if answer.stopped == "refused":
+        raise ModelUnreachable(f"{name} would not answer this. Next: say it in other words, or another model")
 
 
 @dataclass(frozen=True, slots=True)

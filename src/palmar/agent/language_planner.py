@@ -141,21 +141,21 @@ def facts(request: PlanRequest) -> str:
         raise BadValue(
             f"the instruction has {len(said)} characters; expected 1 … {LONGEST_INSTRUCTION}. Next: say what is to be done"
         )
-    seen = [str(t) for t in request.scene.things] or ["nothing is seen"]
-    unknown = [] if request.scene.placements else [NOT_PERCEIVED]
-    parts = [_marked("scene", [*seen, f"in the gripper: {request.scene.held}", *unknown])]
+    seen = [f"- {t}" for t in request.scene.things] or ["- nothing is seen"]
+    unknown = [] if request.scene.placements else [f"- {NOT_PERCEIVED}"]
+    parts = [marked("scene", [*seen, f"- in the gripper: {request.scene.held}", *unknown])]
     if request.tried:
-        parts.append(_marked("tried", [str(r) for r in request.tried[-LATEST:]]))
+        parts.append(marked("tried", [f"- {r}" for r in request.tried[-LATEST:]]))
     if request.refused:
-        parts.append(_marked("refused", [request.refused]))
+        parts.append(marked("refused", [f"- {request.refused}"]))
     if request.answers:
-        parts.append(_marked("answers", [f"you asked: {q} / answer: {a}" for q, a in request.answers[-LATEST:]]))
-    return "\n\n".join([*parts, f"<instruction>\n{quoted(said, LONGEST_INSTRUCTION)}\n</instruction>"])
+        parts.append(marked("answers", [f"- you asked: {q} / answer: {a}" for q, a in request.answers[-LATEST:]]))
+    return "\n\n".join([*parts, marked("instruction", [said], LONGEST_INSTRUCTION)])
 
 
-def _marked(name: str, lines: Sequence[str]) -> str:
-    """Lines between marks; a line cannot end them, or look like another line."""
-    return "\n".join([f"<{name}>", *(f"- {quoted(line)}" for line in lines), f"</{name}>"])
+def marked(name: str, lines: Sequence[str], longest: int = LINE) -> str:
+    """Texts of others between marks, each `quoted` in a line of its own: it cannot end the marks, or look like another line."""
+    return "\n".join([f"<{name}>", *(quoted(line, longest) for line in lines), f"</{name}>"])
 
 
 def quoted(text: str, longest: int = LINE) -> str:

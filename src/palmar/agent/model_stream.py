@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,35 +29,53 @@ class EventError(Exception):
 
 
 def server_events(pieces: Iterable[bytes], deadline: Deadline) -> Iterator[tuple[str, str]]:
-    """(event, data) of a stream of server-sent events, as they come.
+    """(event, data) of a stream of server-sent events, as they come, by the WHATWG's specification. Of an event without a type,
+    the first is "".
 
     Raises `ModelUnreachable` for what is too long or no UTF-8, and when the time is over.
     """
-    where, total, rest = deadline.where, 0, b""
+    where = deadline.where
     event, data, size = "", list[str](), 0
-    for piece in pieces:
-        deadline.check()
-        total += len(piece)
-        if total > LONGEST_STREAM or len(rest) > LONGEST_EVENT:
-            raise too_long(where)
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
+    for number, line in enumerate(_lines(pieces, deadline)):
+        try:
+            text = line.decode("utf-8-sig" if number == 0 else "utf-8")
+        except UnicodeDecodeError:
+            raise unlike(where, "bytes that are no UTF-8") from None
+        name, _, value = text.partition(":")  # a comment has no name
+        value = value.removeprefix(" ")
+        if name == "event":
+            event = value
+        elif name == "data":
+            data.append(value)
             size += len(line)
             if size > LONGEST_EVENT:
                 raise too_long(where)
-            try:
-                name, _, value = line.rstrip(b"\r").decode("utf-8").partition(":")
-            except UnicodeDecodeError:
-                raise unlike(where, "bytes that are no UTF-8") from None
-            value = value.removeprefix(" ")
-            if name == "event":
-                event = value
-            elif name == "data":
-                data.append(value)
-            elif not name and not value:
-                if data:
-                    yield event, "\n".join(data)
-                event, data, size = "", [], 0
+        elif not text:
+            if data:
+                yield event, "\n".join(data)
+            event, data, size = "", [], 0
+
+
+def _lines(pieces: Iterable[bytes], deadline: Deadline) -> Iterator[bytes]:
+    """Lines without their ends, which are CR LF, LF or CR. What follows the last end is left out. Raises `ModelUnreachable`."""
+    begun, size, total, after_cr = list[bytes](), 0, 0, False  # begun: pieces of a line without its end
+    for piece in pieces:
+        deadline.check()
+        total += len(piece)
+        if total > LONGEST_STREAM:
+            raise too_long(deadline.where)
+        if not piece:
+            continue
+        first, *more = re.split(rb"\r\n|\n|\r", piece.removeprefix(b"\n") if after_cr else piece)
+        after_cr = piece.endswith(b"\r")
+        begun.append(first)
+        size += len(first)
+        if more:
+            *lines, rest = [b"".join(begun), *more]
+            begun, size = [rest], len(rest)
+            yield from lines
+        if size > LONGEST_EVENT:
+            raise too_long(deadline.where)
 
 
 def too_long(where: str) -> ModelUnreachable:
@@ -85,15 +105,28 @@ def plain(encoding: str) -> bool:
 
 
 def read_json(text: str) -> Any:
-    """JSON without NaN and infinity. Raises ValueError."""
+    """JSON without NaN, infinity and numbers that are too large for a float. Raises ValueError."""
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        shown = text if len(text) <= 20 else text[:20] + "…"
+        raise ValueError(f"{shown} is too large for a number")
+    return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def object_of(where: str, data: str) -> dict[str, Any]:

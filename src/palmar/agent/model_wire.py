@@ -19,6 +19,7 @@ from palmar.ranges import Range, check_ranges
 
 SHOWN = 200  # characters of what a server says that a message repeats
 READ = 4096  # characters of it that are looked at for them
+DAY = 86_400.0  # seconds: of a wait that a server asks for, a message shows no more
 LOOK = 0.2  # seconds between two looks at the clock: on some systems Ctrl-C is noticed only then
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 """HTTP statuses that may pass by themselves: too many requests, overloaded, a gateway that restarts."""
@@ -28,9 +29,9 @@ PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 class Patience:
     """How long an answer is waited for.
 
-    limit: for the whole answer, with all tries [s]; what is running then may last `silence` longer. silence: without a byte
-    [s]. retries: after the first try. first_wait: before the second try, twice as long before each next [s]. longest_wait: at
-    most, also where the server asks for more [s]. sleep: waits so many seconds.
+    limit: for the whole answer, with all tries [s]; a try that is running then is abandoned. silence: without a byte [s].
+    retries: after the first try. first_wait: before the second try, twice as long before each next [s]. longest_wait: at most,
+    also where the server asks for more [s]. sleep: waits so many seconds.
     """
 
     limit: Annotated[float, Range(0, 3600, above=True, unit="seconds")] = 120.0
@@ -95,7 +96,7 @@ def with_retries(
     """The answer of `once`, which is called again when it raises `TryAgain`.
 
     Each call is made on another thread, `on_text` and `Patience.sleep` are called on this one. instead: as of `find_model`.
-    Raises `ModelUnreachable` when it keeps failing, or has not ended `Patience.silence` after the limit.
+    Raises `ModelUnreachable` when it keeps failing, and at the limit.
     """
     end = time.monotonic() + patience.limit
     tries, wait, why = 0, patience.first_wait, ""
@@ -103,7 +104,7 @@ def with_retries(
         tries += 1
         deadline = Deadline(where, end, instead)
         try:
-            return _one_try(once, deadline, patience, on_text)
+            return _one_try(once, deadline, on_text)
         except TryAgain as error:
             why, after = error.why, error.after
         pause = wait if after is None else max(after, wait)
@@ -111,16 +112,19 @@ def with_retries(
             break
         patience.sleep(pause)
         wait = min(2 * wait, patience.longest_wait)
-    asked = "" if after is None else f", and asks to wait {after:.0f} s"
+    asked = "" if after is None else f", and asks to wait {_shown(after)}"
     raise ModelUnreachable(
         f"{where} {why}{asked} ({tries} {'try' if tries == 1 else 'tries'}). "
         f"Next: {either('ask again later', instead or 'another model')}"
     )
 
 
-def _one_try(
-    once: Callable[[Deadline, OnText], ModelAnswer], deadline: Deadline, patience: Patience, on_text: OnText
-) -> ModelAnswer:
+def _shown(seconds: float) -> str:
+    """A wait in words, at most a day."""
+    return f"{seconds:.0f} s" if seconds <= DAY else "more than a day"
+
+
+def _one_try(once: Callable[[Deadline, OnText], ModelAnswer], deadline: Deadline, on_text: OnText) -> ModelAnswer:
     """`once` on a thread of its own, which is abandoned when the time is over: an HTTP library that reads a header byte by byte
     looks at no clock. What is abandoned ends with the next piece of its answer, and holds up nothing."""
     came: queue.SimpleQueue[str | ModelAnswer | BaseException] = queue.SimpleQueue()
@@ -132,13 +136,12 @@ def _one_try(
             came.put(error)
 
     threading.Thread(target=work, name="palmar language model", daemon=True).start()
-    end = deadline.end + patience.silence
     try:
         while True:
             try:
-                item = came.get(timeout=min(LOOK, max(0.0, end - time.monotonic())))
+                item = came.get(timeout=min(LOOK, max(0.0, deadline.left)))
             except queue.Empty:
-                if time.monotonic() < end:
+                if deadline.left > 0:
                     continue
                 raise deadline.unfinished() from None
             if isinstance(item, ModelAnswer):
@@ -166,9 +169,10 @@ def seconds_to_wait(header: str | None) -> float | None:
     except ValueError:
         try:
             until = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-        seconds = (until.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)  # -0000: UTC
+        seconds = (until - datetime.now(UTC)).total_seconds()  # `astimezone` fails near the years 1 and 9999
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 

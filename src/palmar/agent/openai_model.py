@@ -34,6 +34,7 @@ from palmar.agent.model_stream import (
     unlike,
 )
 from palmar.agent.model_wire import (
+    READ,
     Deadline,
     OnText,
     Patience,
@@ -51,7 +52,6 @@ URL, KEY, BASE = "https://api.openai.com/v1", "OPENAI_API_KEY", "OPENAI_BASE_URL
 TOKENS = 16_384
 PIECE = 16_384
 """Bytes that are read at once, at most."""
-READ = 4096  # bytes of an error after which no more is read
 STOPPED: dict[str, Stopped] = {"length": "length", "content_filter": "refused", "tool_calls": "tools"}
 
 
@@ -161,13 +161,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _failed(error: urllib.error.HTTPError, deadline: Deadline, key: str) -> Exception:
-    body = b""
+    body, whole = b"", False
     with contextlib.suppress(OSError, http.client.HTTPException):
         for piece in _pieces(error) if plain(error.headers.get("content-encoding", "")) else ():
             body += piece
             if len(body) > READ or deadline.left <= 0:
-                body = body[: -len(key) or None]  # half of the key, if it begins there
                 break
+        else:
+            whole = not getattr(error.fp, "length", None)  # bytes that were announced and did not come
+    if not whole:
+        body = body[: -len(key) or None]  # it may end with half of the key
     text = body.decode("utf-8", "replace")
     with contextlib.suppress(ValueError):  # no JSON: as it is
         text = str(part(read_json(text), "error").get("message") or text)
@@ -206,7 +209,7 @@ def _read(pieces: Iterator[bytes], deadline: Deadline, parts: AnswerInParts) -> 
     """The answer in a stream of chunks. Raises `ModelUnreachable`, `TryAgain` and `EventError`."""
     where = deadline.where
     stopped: Stopped | None = None
-    any_event, done = False, False
+    any_event, done, refused = False, False, False
     for _, data in server_events(pieces, deadline):
         any_event = True
         if data.strip() == "[DONE]":
@@ -217,15 +220,17 @@ def _read(pieces: Iterator[bytes], deadline: Deadline, parts: AnswerInParts) -> 
             raise EventError(str(part(chunk, "error").get("message") or chunk["error"]))
         for choice in objects_in(where, chunk, "choices")[:1]:  # one was asked for; a chunk of figures has none
             delta = object_in(where, choice, "delta")
+            refused = refused or bool(text_in(where, delta, "refusal"))
             if delta.get("content") is not None:
                 parts.text(delta["content"])
             for at, call in enumerate(objects_in(where, delta, "tool_calls")):
                 _call(where, call, at, parts)
             if reason := text_in(where, choice, "finish_reason"):
                 stopped = STOPPED.get(reason, "end")
+                refused = refused or stopped == "refused"
     if stopped is None and not done:
         raise parts.broken() if any_event else unlike(where, "a stream without an event")
-    return parts.finish(stopped or "end")
+    return parts.finish("refused" if refused else stopped or "end")
 
 
 def _call(where: str, call: dict[str, Any], at: int, parts: AnswerInParts) -> None:

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from palmar.agent.clauses import COMMANDS, PASSIVE, POLITE, STOPS, WAYS, base_form, words_of
+from palmar.agent.clauses import (
+    ALL,
+    ANOTHER,
+    ANY,
+    COMMANDS,
+    FILLERS,
+    IDLE,
+    JOBS,
+    NUMBERS,
+    PASSIVE,
+    POLITE,
+    SMALL,
+    STOPS,
+    WAYS,
+    base_form,
+    repeats,
+    words_of,
+)
 from palmar.agent.plans import Question, Refusal
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.sim.things import COLOURS, NOUNS
 from palmar.sim.vocabulary import NEGATIONS
 
-ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "piece", "pieces", "stuff")
-ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items", "pieces")
-IDLE = (
-    "only", "single", "small", "little", "big", "whole", "full", "same", "right", "left", "very", "shift", "side",
-    "camera", "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps",
-    "tour", "bit", "lot", "rest", "second", "minute", "case", "go", "row", "robot", "goal", "task",
-    "tasks", "line", "lines", "edge",
-)  # fmt: skip
-"""Nouns that name no thing: "for a moment", "in this order"."""
-FILLERS = (
-    "both", "each", "every", "ones", "off", "upon", "inside", "within", "held", "sitting", "resting", "ready",
-    "nicely", "straight", "safely", "softly", "slightly", "all", "any", "something", "whole", "handle", "raised",
-    "lifted", "way", "ends", "ended", "been", "gripping", "grip", "hold", "holding", "kept", "stay", "stays", "there",
-    "has", "come", "comes", "belong", "too", "as", "starting", "finishing", "carry", "continue", "while",
-    "time", "away", "out", "closed", "open", "gets", "get", "does", "do", "reach", "point", "position", "yourself",
-    "sure", "make", "place", "top", "remaining", "lies", "ok", "right", "hand", "either", "my", "you've",
-    "i've",
-)  # fmt: skip
-"""Words that say nothing that changes what is asked."""
-NUMBERS = {
-    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "dozen": 12, "pair": 2,
-    "couple": 2, "both": 2,
-}  # fmt: skip
 PLACES = ("place", "places", "destination", "destinations")
-COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching", "matches", "match")
 PAINT = (
     *COLOURS,
     "orange",
@@ -51,19 +44,6 @@ PAINT = (
     "golden",
     "silver",
 )
-SMALL = (
-    "the", "a", "an", "that", "this", "those", "these", "on", "in", "into", "onto", "to", "of", "up", "down", "off", "over",
-    "at", "it", "them", "its", "their", "there", "here", "left", "right", "forward", "forwards", "ahead", "away", "towards",
-    "toward", "until", "as", "far", "is", "are", "and", "with", "for", "from", "side", "table", "line", "across", "past",
-    "beyond", "gripper", "hand", "arm", "fingers", "robot", "front", "behind", "nearest", "closest", "farthest", "furthest",
-    "leftmost", "rightmost", "other", "remaining", "instead", "which", "who", "lies", "lying", "stands", "standing", "sits",
-    "sitting", "me", "you", "i", "please", "now", "back", "high", "air", "above", "middle", "further", "some", "else",
-    "except", "but", "along", "by", "pushing", "go", "your", "own", "same", *COLOUR_WORDS, "next", "near", "then",
-    "again", "alone", "out", "painted", "place", "places", "so", "lay", "somewhere", "anywhere", "aside", "be", "not",
-)  # fmt: skip
-"""Words that name no thing."""
-
-
 BESIDE = (
     "with", "past", "after", "from", "by", "using", "against", "near", "around", "behind", "beyond", "along", "toward", "towards",
     "at", "like", "via", "opposite", "off",
@@ -76,7 +56,8 @@ OVER = ("over", "above", "across", "through")
 @dataclass(slots=True)
 class Mention:
     """What a clause says of one thing or group. at: position of its noun among the words; after: the preposition before it.
-    count: how many there are to be, 0 where no number is said. plural: several are said, and not "all the balls"."""
+    count: how many there are to be, 0 where no number is said. plural: several are said, and not "all the balls". unread: why it
+    means nothing that is read here, "" where it does."""
 
     candidates: list[SeenObject]
     said: str
@@ -85,13 +66,14 @@ class Mention:
     many: bool = False
     count: int = 0
     plural: bool = False
+    unread: str = ""
 
 
 @dataclass(slots=True)
 class Mentions:
     """What a clause names. many_places: a group of them ("the plates"). beneath: a thing that another is said to be put on.
     own_colour: the places are those of each thing's colour. over: "over", "past" and the like
-    before a thing that something goes over, or a place that it goes by."""
+    before a thing that something goes over, or a place that it goes by. loose: the words that name a place without on or in."""
 
     objects: list[SeenObject] = field(default_factory=list)
     places: list[SeenObject] = field(default_factory=list)
@@ -100,6 +82,7 @@ class Mentions:
     own_colour: bool = False
     beside: str | None = None
     over: str = ""
+    loose: str = ""
 
 
 Answer = Callable[[str], str | None]
@@ -125,6 +108,8 @@ def mentioned(
             group = found.places if thing.fixed else found.objects
             if thing not in group:
                 group.append(thing)
+        if chosen_now[0].fixed and mention.after not in (*BESIDE, *OVER) and not found.loose:
+            found.loose = _loosely_named(words, mention.at)
         if mention.after in BESIDE and len(found.objects) > 1 and not chosen_now[0].fixed:
             found.beside = mention.after
         if mention.after in OVER:
@@ -155,6 +140,8 @@ def own_colour(words: Sequence[str], at: int) -> bool:
 
 
 def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | Refusal:
+    if mention.unread:
+        return Refusal(mention.unread)
     if not mention.candidates:
         return Refusal(f"there is no {mention.said} here")
     if mention.count and len(mention.candidates) != mention.count:
@@ -198,19 +185,24 @@ def not_understood(words: Sequence[str], scene: SceneDescription) -> str | None:
     known = {*SMALL, *IDLE, *NUMBERS, *ANY, *ALL, *PLACES, *PAINT, *POLITE, *PASSIVE, *FILLERS, *nouns, ",", ":"}
     known |= {w for t in scene.things for w in t.name.split()} | {*WAYS}
     for i, word in enumerate(words):
-        plain = word.removesuffix("'s")
-        if words[max(0, i - 1) : i] in (["the"], ["a"], ["an"], ["that"]):
-            continue  # a thing that is not here: `mentioned` says so
-        if word in NUMBERS and word != "both" and not _counts(words, i, nouns):
+        if (word in NUMBERS and word != "both") or word.isdecimal():
+            if _counts(words, i, nouns):
+                continue
             return word
+        if word.isalpha() and words[max(0, i - 1) : i] and words[i - 1] in ("the", "a", "an", "that"):
+            continue  # a thing that is not here: `mentioned` says so
+        if word in ("one", "ones") and i and words[i - 1] in ANOTHER and words[i - 1] != "other":
+            return word  # "another one", "the second one"
         if word == "mind" and words[max(0, i - 1) : i] == ["you"]:
             continue  # "would you mind pushing"
-        if plain in known or plain.rstrip("s") in nouns or base_form(plain) in COMMANDS:
-            continue
-        if plain.isdecimal() and _noun_follows(words, i, nouns):
+        if word in known or word in OWNERS or word.rstrip("s") in nouns or base_form(word) in COMMANDS:
             continue
         return word
-    return None
+    return repeats(words)
+
+
+OWNERS = ("robot's", "gripper's", "arm's", "hand's", "table's")
+"""The robot's left is the left of directions; a thing's or a person's is not."""
 
 
 def _mentions(
@@ -249,7 +241,7 @@ def _mentions(
                 said,
                 i,
                 many=many or (several and all(t.fixed for t in fits)),
-                count=count if noun.endswith("s") or count > 2 else 0,
+                count=count if noun.endswith("s") or (count > 1 and "both" not in before) else 0,
                 plural=plural and not {"all", "any", "every", "of", "other", "remaining"} & set(before),
             )
         elif colour and ends < len(words) and noun not in SMALL and noun not in PAINT and noun.isalpha():
@@ -257,20 +249,35 @@ def _mentions(
         elif colour:
             fits = [t for t in scene.things if colour in t.name.split()]
             mention = Mention(fits, f"{colour} one", i)
+        elif word == "all" and _all_says_nothing(words, i, out):
+            pass
+        elif word == "all" and out and not _noun_follows(words, i, nouns):
+            unread = f"'all' behind '{out[-1].said}' is not read; expected each thing by its name"
+            mention = Mention([], word, i, unread=unread)
+        elif word == "both" and out and (len(out) > 1 or out[-1].many):
+            pass  # "the cube and the ball both"
         elif word in ("everything", "both", "all") and not _noun_follows(words, i, nouns):
             two = [*dict.fromkeys(n for n in earlier if any(t.name == n for t in scene.free))][-2:]
             group = two if word == "both" and len(two) == 2 else [t.name for t in scene.free]
-            mention = Mention([t for t in scene.free if t.name in group], word, i, many=True)
+            unread = ""
+            if other := next((w for w in words[i + 1 : i + 4] if w in ("else", "rest")), None):
+                left_out = {*earlier, *(t.name for m in out for t in m.candidates)}
+                group = [n for n in group if n not in left_out]
+                unread = "" if left_out else f"'{word} … {other}' leaves something out; expected each thing by its name"
+            count = 2 if word == "both" else 0
+            mention = Mention(
+                [t for t in scene.free if t.name in group], word, i, many=True, count=count, unread=unread
+            )
         elif (
             word in NUMBERS
             and {"other", "the", "all"} & set(before[-2:])
-            and not _noun_follows(words, i, nouns)
+            and not _counts_a_name(words, i, nouns)
             and _bare(words, i)
         ):
             fits = _other(before, list(scene.free), last, earlier)
             mention = Mention(fits if len(fits) == NUMBERS[word] else [], f"{word} things", i, many=True)
         elif word in ("it", "them") or (word in ("that", "this") and _alone(words, i)):
-            names = last[-1:] if word != "them" else last
+            names = last[-1:] if word != "them" else _them(scene, last, earlier)
             taken = 2 if words[i + 1 : i + 2] == ["one"] else 1
             mention = Mention([t for t in scene.things if t.name in names], word, i, many=True) if names else None
         elif _unknown(words, i, nouns):
@@ -300,12 +307,27 @@ def nouns_of(scene: SceneDescription) -> dict[str, list[SeenObject]]:
 
 def _count(words: Sequence[str], i: int) -> int:
     """How many the number before a noun says, 0 for none: "the two red cubes", "3 balls"."""
-    for word in reversed(words[max(0, i - 3) : i]):
-        if word in NUMBERS or word.isdecimal():
-            return NUMBERS.get(word) or int(word)
-        if word not in ("small", "little", "big", "other", "of", "the", "single", *PAINT):
-            return 0
-    return 0
+    at = _number_before(words, i)
+    return 0 if at is None else NUMBERS.get(words[at]) or int(words[at])
+
+
+def _number_before(words: Sequence[str], i: int) -> int | None:
+    """Where the number of what is named at word i stands."""
+    for at in range(i - 1, max(-1, i - 4), -1):
+        if words[at] in NUMBERS or words[at].isdecimal():
+            return at
+        if words[at] not in ("small", "little", "big", "other", "of", "the", "single", *PAINT):
+            return None
+    return None
+
+
+def _counts_a_name(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
+    """Whether the number at word i is that of a name after it, as `_count` reads it."""
+    for at in range(i + 1, min(i + 4, len(words))):
+        noun = words[at + 1] if words[at] in PAINT and at + 1 < len(words) else words[at]
+        if (_is_noun(noun, nouns) or noun in ANY) and _number_before(words, at) == i:
+            return True
+    return False
 
 
 def without_excluded(words: Sequence[str], scene: SceneDescription) -> tuple[list[str], set[str]] | None:
@@ -339,9 +361,24 @@ def _ends_there(words: Sequence[str], i: int, before: Sequence[str]) -> bool:
 
 def _counts(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
     """Whether a number is one of things or of jobs: "two red cubes", "the other two"; not "two lines to the left"."""
-    if {"the", "other", "all"} & set(words[max(0, i - 1) : i]) or list(words[i + 1 : i + 2]) == ["of"]:
+    if words[i] in NUMBERS and {"the", "other", "all"} & set(words[max(0, i - 2) : i]) and _bare(words, i):
         return True
-    return _noun_follows(words, i, nouns) or bool({"jobs", "job", "tasks", "steps"} & set(words[i + 1 : i + 3]))
+    return _counts_a_name(words, i, nouns) or bool({*JOBS} & set(words[i + 1 : i + 3]))
+
+
+def _them(scene: SceneDescription, last: Sequence[str], earlier: Sequence[str]) -> Sequence[str]:
+    """What was named last, or where that is one thing the two that were named."""
+    named = [*dict.fromkeys(n for n in earlier if any(t.name == n for t in scene.free))]
+    return named if len(last) == 1 and len(named) == 2 else last
+
+
+def _all_says_nothing(words: Sequence[str], i: int, out: Sequence[Mention]) -> bool:
+    """ "all the way", "all by yourself", "after all", "them all"."""
+    if list(words[i + 1 : i + 3]) == ["the", "way"] or list(words[i + 1 : i + 2]) in (["by"], ["right"], ["good"]):
+        return True
+    if words[max(0, i - 1) : i] and words[i - 1] in ("at", "after", "in", "above", "for"):
+        return True
+    return bool(out) and out[-1].said == "them" and out[-1].at == i - 1
 
 
 def _points(before: Sequence[str]) -> bool:
@@ -375,7 +412,7 @@ def _alone(words: Sequence[str], i: int) -> bool:
 
 
 def _noun_follows(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
-    return any(w in nouns or w[:-1] in nouns or w in ANY for w in words[i + 1 : i + 4])
+    return any(_is_noun(w, nouns) or w in ANY for w in words[i + 1 : i + 4])
 
 
 def _preposition(words: Sequence[str], i: int) -> str:
@@ -395,13 +432,37 @@ def _preposition(words: Sequence[str], i: int) -> str:
     return ""
 
 
+def _loosely_named(words: Sequence[str], i: int) -> str:
+    """The words with which a place is named where they are not on, in or another of `BEFORE_A_PLACE`: "next the plate"."""
+    at = i - 1
+    while at >= 0 and (words[at] in BEFORE_A_NAME or words[at].isdecimal()):
+        at -= 1
+    if at < 0 or words[at] in BEFORE_A_PLACE or base_form(words[at]) in COMMANDS:
+        return ""
+    if words[at] == "of" and {"top", "middle", "one", *ALL, *NUMBERS} & set(words[max(0, at - 2) : at]):
+        return ""
+    return " ".join(words[at : i + 1])
+
+
+BEFORE_A_NAME = {
+    "the", "a", "an", "that", "this", "these", "those", "other", "remaining", "its", "their", "your", "my", "own", "some", "any",
+    "either", "one", "matching", "nearest", "closest", "farthest", "furthest", "leftmost", "rightmost",
+    *ALL, *NUMBERS, *PAINT, *IDLE,
+}  # fmt: skip
+BEFORE_A_PLACE = ("on", "in", "onto", "into", "to", "inside", "within", "upon", "and", ",", ":", "for", "with")
+
+
 def _unknown(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
     """A word after "the" or "a" that names nothing known: "the banana"."""
     if not i or words[i - 1] not in ("the", "a", "an", "that", "my") or words[i] in SMALL or not words[i].isalpha():
         return False
     if words[i] in IDLE or words[i] in NUMBERS or base_form(words[i]) in COMMANDS:
         return False
-    return words[i] not in nouns and words[i] not in ANY and words[i][:-1] not in nouns and words[i] not in PAINT
+    return not _is_noun(words[i], nouns) and words[i] not in ANY and words[i] not in PAINT
+
+
+def _is_noun(word: str, nouns: Collection[str]) -> bool:
+    return word in nouns or (word.endswith("s") and word[:-1] in nouns)
 
 
 def _other(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from palmar.agent.clauses import COMMANDS, ENDS, STOPS, base_form, command_of
-from palmar.sim.things import COLOURS
+from palmar.agent.clauses import ANY, COMMANDS, ENDS, STOPS, base_form, command_of, is_command
+from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS
 from palmar.sim.vocabulary import NEGATIONS
 
 CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether", "until")
+IN_CASE = (["in", "case"], ["as", "long", "as"], ["so", "long", "as"])
 LEFT_OUT = (
     ["except"],
     ["without"],
@@ -25,8 +26,15 @@ LEFT_OUT = (
 )
 ASKS = (
     "why", "how", "what", "which", "who", "where", "is", "are", "was", "were", "did", "do", "does", "has", "should",
-    "shall", "may", "might",
+    "shall", "may", "might", "had", "could", "would", "will", "must",
 )  # fmt: skip
+"""A sentence that begins with one of these asks, and so does one that ends with "?"."""
+REQUESTS = ("could", "would", "will")
+"""With "you" these ask the robot to do something; `words_of` writes "could" for "can"."""
+ASKED_OF = ("is", "are", "was", "were", "do", "does", "did", "how", "why", "may", "might", "shall")
+"""After a comma these ask about what was said: "push the ball left, is that ok"."""
+OPENERS = ("robot", "please", ",", ":", "and", "ok", "okay", "now", "then", "so", "hey", "well", "also")
+"""What may stand before the first word of a question."""
 DISREGARDING = (
     "ignore", "ignoring", "disregard", "disregarding", "disable", "disabling", "override", "overriding", "bypass", "bypassing",
     "circumvent", "deactivate", "deactivating", "limit", "limits", "limiter", "guard", "guards", "safety",
@@ -79,6 +87,8 @@ def refused(text: str, words: Sequence[str], nouns: Collection[str]) -> str | No
     if wrong := next((w for i, w in enumerate(words) if w in CONDITIONS and words[i + 1 : i + 2] != ["then"]), None):
         return f"'{wrong}' makes it depend on something; expected what to do in any case"
     for i in range(len(words)):
+        if wrong_words := next((w for w in IN_CASE if list(words[i : i + len(w)]) == w), None):
+            return f"'{' '.join(wrong_words)}' makes it depend on something; expected what to do in any case"
         if left_out := next((w for w in LEFT_OUT if list(words[i : i + len(w)]) == w), None):
             return f"'{' '.join(left_out)}' leaves something out; expected each thing by its name"
     for i, word in enumerate(words[:-1]):
@@ -94,11 +104,10 @@ def refused(text: str, words: Sequence[str], nouns: Collection[str]) -> str | No
             return "'so' says what it is for; expected what to do"
     if "alone" in words:
         return "'alone' says what not to do; expected what to do"
-    first = [w for w in words if w not in ("robot", "please", ",", "and", "ok", "okay")][:1]
-    if first and first[0] in ASKS:
-        return f"'{first[0]} …' asks; expected what to do"
-    if "?" in words and not command_of(words):
-        return "it asks; expected what to do"
+    if only := _only_another(words, nouns):
+        return f"'{only}' leaves something out; expected each thing by its name"
+    if asking := asks(words):
+        return f"'{asking} …' asks; expected what to do"
     if person := _person_acts(words):
         return f"'{person}' says what a person does or has done; expected what to do"
     wished = after_time = False
@@ -110,13 +119,66 @@ def refused(text: str, words: Sequence[str], nouns: Collection[str]) -> str | No
         if apart := _keeps_apart(part):
             return f"'{apart}' says what not to touch; expected what to do"
         plain = _without_adverbs(part)
+        if plain and part[0] in STOPS and plain[0] in ASKED_OF:
+            return f"'{plain[0]} …' asks; expected what to do"
         when = part[0] in TIMES or bool({*plain[:1]} & {*TIMES})
         if not when and not (after_time and part[0] == "and") and (told := _told(plain, nouns, wished)):
             return f"'{told}' tells what is, and not what to do; expected a command"
         acts = bool(command_of(part)) or bool({*BEING} & set(part))
         after_time = (when or (after_time and part[0] == "and")) and not acts
-        wished = wished or bool({*WISHING} & set(part))
+        to_be = "to" in part and bool({"is", "are"} & set(part))  # "the ball is to be picked up and placed …"
+        wished = wished or to_be or bool({*WISHING} & set(part))
     return None
+
+
+def asks(words: Sequence[str]) -> str | None:
+    """The first word of a sentence that asks, None where each says what to do ("could you push the ball left?" does)."""
+    sentence: list[str] = []
+    for word in (*words, "."):
+        if word not in (".", "!", "?"):
+            sentence += [word] if sentence or word not in OPENERS else []
+            continue
+        requested = sentence[:1] and sentence[0] in REQUESTS and sentence[1:2] == ["you"]
+        if sentence and not requested and (word == "?" or sentence[0] in ASKS):
+            return sentence[0]
+        sentence = []
+    return None
+
+
+def _only_another(words: Sequence[str], nouns: Collection[str]) -> str | None:
+    """ "only" or "just" and a thing, where another was named for the same command: "push everything left, only the ball"."""
+    named = 0  # things since the last command
+    for i, word in enumerate(words):
+        if is_command(words, i):
+            named = 0
+        elif word in ("only", "just"):
+            after = [
+                w
+                for w in words[i + 1 : i + 5]
+                if w not in ("the", "a", "an", "that", "this", "my", "your", "just", "only")
+            ]
+            if named and _is_thing(after[:1], nouns):
+                return f"{word} {after[0]}"
+            before = list(words[max(0, i - 1) : i])
+            if word == "only" and named > 1 and _is_thing(before, nouns) and before[0] not in PLACE_NOUNS:
+                return f"{before[0]} {word}"
+        elif _is_thing([word], nouns) and not (word not in COLOURS and i and words[i - 1] in COLOURS):
+            named += 1
+    return None
+
+
+PLACE_NOUNS = {n for shape in DESTINATIONS for n in NOUNS[shape]}
+
+
+def _is_thing(words: Sequence[str], nouns: Collection[str]) -> bool:
+    """A name, a colour, or a word that stands for things."""
+    return any(
+        w in nouns
+        or w.rstrip("s") in nouns
+        or w in COLOURS
+        or w in (*ANY, "it", "them", "both", "all", "each", "every", "everything")
+        for w in words
+    )
 
 
 def _onto_itself(part: Sequence[str], nouns: Collection[str]) -> str | None:
@@ -252,6 +314,8 @@ def _past(words: Sequence[str]) -> bool:
 
 def _told(part: Sequence[str], nouns: Collection[str], wished: bool) -> str | None:
     """The statement that a part is: "the cube is on the plate", "the ball rolled left". None for a command or a wish."""
+    if not wished and _past(part):
+        return " ".join(part[:8])  # "pushed the ball left"
     for i, word in enumerate(part):
         before, after = part[:i], part[i + 1 :]
         if command_of(before) or {*WISHES, "should", "must", "sure", "belongs", "belong"} & set(before):

@@ -121,6 +121,8 @@ class RulePlanner:
         text, verb = clause.text, clause.verb
         if verb in LOOKING and {"for", "to", "that"} & set(words):
             return Refusal(f"'{text}': nothing here can {verb} for things; the scene is told")
+        if clause.when:
+            return Refusal(f"'{text}' tells when, and not where a thing goes; expected what to do first")
         if (skill := _without_a_thing(verb, words)) is not None:
             return self._hand_or_look(skill, clause, reading)
         if (strange := not_understood(words, scene)) is not None:
@@ -149,6 +151,8 @@ class RulePlanner:
         beside = next((w for w in ("beside", "between", "under", "below", "underneath") if w in words), "")
         if beside or any(a == "next" and b == "to" for a, b in pairwise(words)):
             return Refusal(f"'{text}': '{beside or 'next to'}' is no place that things are put; expected on or in one")
+        if found.loose and not found.over:
+            return Refusal(f"'{text}': '{found.loose}' is no place that things are put; expected on or in one")
         if found.beside is not None:
             return Refusal(
                 f"'{text}': '{found.beside}' another thing is not read; expected each thing and where it goes"
@@ -206,7 +210,7 @@ class RulePlanner:
             return Refusal(f"'{text}': nothing here can do that; it can reach, pick up, put and push")
         if found.beneath is not None and verb not in VERBS["reach"]:
             return Refusal(f"'{text}': nothing is put on the {found.beneath.name}; expected a plate or tray")
-        if verb in VERBS["push"] and placed and not ways:
+        if verb in VERBS["push"] and placed:
             return Refusal(f"'{text}': things are pushed over a line, and put on or in places")
         if pushes:
             if len(set(ways)) > 1 and len(ways) != len(found.objects):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from palmar.agent.language_model import LanguageModel, ModelAnswer, ModelMessage, ToolCall, ToolDefinition, ToolResult
+from palmar.agent.language_model import (
+    LanguageModel,
+    ModelAnswer,
+    ModelMessage,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    check_not_refused,
+)
 from palmar.errors import BadValue, UnknownName
 
 T = TypeVar("T")
@@ -24,11 +32,13 @@ def ask_for_call(
     """What `read` makes of the one call that the model answers with. read: raises `BadValue` or `UnknownName` for a call that it
     does not take.
 
-    Raises `BadValue` when the repaired answer cannot be read either, and what `LanguageModel.answer` raises.
+    Raises `BadValue` when the repaired answer cannot be read either, `ModelUnreachable` for one that is refused, which is not
+    repaired, and what `LanguageModel.answer` raises.
     """
     asked, fault = list(messages), ""
     for _ in range(TRIES):
         answer = model.answer(system, asked, tools, on_text, must_call=True)
+        check_not_refused(model.name, answer)
         try:
             return read(_the_call(answer, tools))
         except (BadValue, UnknownName) as error:

@@ -6,14 +6,14 @@ The model names a place for every joint as a share of its range, 0 … 1, so tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from palmar.agent.language_model import LanguageModel, ModelMessage, ModelPicture, ToolCall, ToolDefinition
-from palmar.agent.language_planner import LONGEST_INSTRUCTION, quoted
+from palmar.agent.language_planner import LONGEST_INSTRUCTION, marked
 from palmar.agent.tool_answer import ask_for_call
 from palmar.embodiments import Embodiment
 from palmar.errors import BadValue, UnknownName
@@ -167,9 +167,9 @@ class ModelPolicy:
             )
         pictures = tuple(ModelPicture.of(image) for image in obs.images.values())
         parts = [
-            _marked("robot", described(self.robot, now)),
-            _marked("pictures", [f"- {quoted(camera)}" for camera in obs.images] or ["none"]),
-            _marked("instruction", [quoted(said, LONGEST_INSTRUCTION)]),
+            marked("robot", described(self.robot, now)),
+            marked("pictures", [f"- {camera}" for camera in obs.images] or ["none"]),
+            marked("instruction", [said], LONGEST_INSTRUCTION),
         ]
 
         def read(call: ToolCall) -> ModelAction:
@@ -204,8 +204,8 @@ def ends(robot: Embodiment) -> tuple[Array, Array]:
 
 
 def described(robot: Embodiment, now: Array) -> list[str]:
-    """The robot in words, with where it is: a line for its name and notes, and one for each channel. Names and notes come from a
-    file, so that they are `quoted`. now: float64[N]."""
+    """The robot in words, with where it is: a line for its name and notes, and one for each channel, as its file has them.
+    now: float64[N]."""
     low, widths = ends(robot)
     lines = [f"{robot.name}. {robot.notes}".strip()]
     for i, c in enumerate(robot.channels):
@@ -213,9 +213,4 @@ def described(robot: Embodiment, now: Array) -> list[str]:
             range_ = f"{low[i]:.3g} … {low[i] + widths[i]:.3g} {c.unit}".strip()
             place = f"now at share {np.clip((now[i] - low[i]) / widths[i], 0, 1):.2f}"
             lines.append(f"- {c.name}: {c.kind}, {range_}, at most {c.velocity:.3g} {c.unit}/s, {place}")
-    return [quoted(line) for line in lines]
-
-
-def _marked(name: str, lines: Sequence[str]) -> str:
-    """Quoted lines between marks, which they cannot end."""
-    return "\n".join([f"<{name}>", *lines, f"</{name}>"])
+    return lines
