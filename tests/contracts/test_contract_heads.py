@@ -28,6 +28,7 @@ HEADS = {
     "pose": h.PoseConfig(),
     "GRU": h.GRUConfig(recurrent=64),
     "tokens": h.TokenConfig(SMALL, bins=64),
+    "tokens, neighbours": h.TokenConfig(SMALL, bins=64, parallel=True, neighbours=2.0),
     "tokens, parallel": h.TokenConfig(SMALL, bins=64, parallel=True),
     "diffusion, MLP": h.DiffusionConfig(MLPConfig(width=64, blocks=1), Diffusion(steps=20, samples=5)),
     "diffusion, U-Net": h.DiffusionConfig(UNetConfig(down=(16, 32), step=32), Diffusion(steps=20, samples=5)),

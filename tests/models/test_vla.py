@@ -15,7 +15,7 @@ from palmar.models.base import Inputs, parameters, pixels
 from palmar.models.compress import ResamplerConfig, TokenLearnerConfig
 from palmar.models.config import from_dict, to_dict
 from palmar.models.generative import UNetConfig
-from palmar.models.heads import ChunkConfig, EnsembleConfig, FlowConfig, GRUConfig
+from palmar.models.heads import ChunkConfig, EnsembleConfig, FlowConfig, GRUConfig, TokenConfig
 from palmar.models.objects import ObjectsConfig
 from palmar.models.presets import bcz_tiny, gr2_tiny, octo_tiny, preset
 from palmar.models.sequence import (
@@ -442,3 +442,15 @@ def test_a_camera_with_an_encoder_of_its_own_has_a_name_that_a_module_can_have(n
     for refused in ("octo-tiny", "palmar-tiny"):
         with pytest.raises(BadValue, match=r"expected a name without a dot.*Next: another name"):
             preset(refused).build(faces[refused])
+
+
+def test_neighbours_of_the_true_bin_share_the_target_of_a_token():
+    config = TokenConfig(TransformerConfig(width=16, layers=1, heads=2, hidden=16), bins=32, parallel=True)
+    where = Interface({"front": (16, 16)}, ("s",), ("dx", "dy"), 4)
+    truth = torch.tensor([[0, 5, 31, 16, 1, 2, 3, 4]])
+    assert config.build(8, where).targets(truth) is truth
+    target = replace(config, neighbours=2.0).build(8, where).targets(truth)
+    assert target.shape == (1, 32, 8) and torch.equal(target.argmax(1), truth)
+    torch.testing.assert_close(target.sum(1), torch.ones(1, 8))
+    near = target[0, :, 3]
+    assert near[15] == near[17] and float(near[14] / near[16]) == pytest.approx(np.exp(-0.5))

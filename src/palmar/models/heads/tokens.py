@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TokenConfig:
     """bins a dimension, equally wide from low to high (normalised); `TokenHead.fit` suits them to the data. decoder:
-    over the context and the tokens. parallel: all tokens at once instead of one after the other."""
+    over the context and the tokens. parallel: all tokens at once instead of one after the other. neighbours: standard deviation
+    [bins] of a normal distribution around the true bin, which is the target in place of the true bin alone: what is nearly right
+    is then nearly right in the loss (Farebrother et al., arXiv 2403.03950); 0 for the true bin alone."""
 
     decoder: TransformerConfig = field(default_factory=TransformerConfig)
     bins: int = 256
@@ -32,6 +34,7 @@ class TokenConfig:
     high: float = 5.0
     parallel: bool = False
     label_smoothing: float = 0.0
+    neighbours: float = 0.0
 
     def build(self, width: int, interface: Interface) -> Head:
         return TokenHead(self, width, interface)
@@ -66,13 +69,22 @@ class TokenHead(Head):
         truth = c.to_bins(batch.actions, self.edges)
         logits = self.teach(self.enter(context), truth.flatten(1)).float()
         wrong = F.cross_entropy(
-            logits.transpose(1, 2), truth.flatten(1), reduction="none", label_smoothing=self.config.label_smoothing
-        )
+            logits.transpose(1, 2), self.targets(truth.flatten(1)), reduction="none",
+            label_smoothing=self.config.label_smoothing,
+        )  # fmt: skip
         loss = over_chunk(wrong.view_as(truth), batch)
         said = logits.detach().argmax(-1).view_as(truth)
         action = over_chunk((c.from_bins(said, self.edges) - batch.actions).abs(), batch)
         right = over_chunk((said == truth).float(), batch)
         return loss, {"action": action, "tokens": loss, "accuracy": right}
+
+    def targets(self, truth: Tensor) -> Tensor:
+        """The true bins, or where neighbours count the probabilities [B, bins, T·A] of all. truth: int64[B, T·A]."""
+        if not self.config.neighbours:
+            return truth
+        bins = torch.arange(self.config.bins, device=truth.device)
+        apart = (bins - bins[:, None]).float() / self.config.neighbours
+        return torch.softmax(-(apart**2) / 2, 1)[truth].transpose(1, 2)
 
     def teach(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Logits [B, T·A, bins] of every token, given the true ones before it."""
