@@ -9,9 +9,11 @@ FITS: tuple[Fit, ...] = get_args(Fit)
 FIT: Fit = "stretch"
 """How pictures are made to fit where nothing else is said: in training, in a mapping and when acting alike."""
 
-Split = Literal["seen", "layout", "pair", "wording"]
+Split = Literal["seen", "layout", "pair", "wording", "free"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-"""What is new in an evaluation's scenes: nothing, the table, the pair of colour and object, the sentence."""
+"""What is new in an evaluation's scenes: nothing, the table, the pair of colour and object, the sentence, the words of it."""
+DRAWN: tuple[Split, ...] = SPLITS[:-1]
+"""Those that every task has; "free" is of sentences that somebody wrote, for some tasks."""
 
 Scale = Literal["check", "keep", "new"]
 """Normalisers of a training that goes on from a checkpoint: the checkpoint's, where the data are of their scale; the checkpoint's

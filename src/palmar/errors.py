@@ -36,6 +36,10 @@ class BadValue(UserError, ValueError):
     """A value out of range or of the wrong shape."""
 
 
+class TooLongInstruction(BadValue):
+    """An instruction of more tokens or words than the model reads."""
+
+
 class BadFile(UserError):
     """A file that is missing, damaged or of another format."""
 

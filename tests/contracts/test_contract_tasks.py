@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from palmar.choices import SPLITS
+from palmar.choices import DRAWN
 from palmar.robots import robot, robots
 from palmar.runtime.chunks import ChunkBuffer
 from palmar.runtime.loop import rollout
@@ -19,7 +19,7 @@ from palmar.sim.things import KINDS
 from palmar.sim.world import World
 
 PAIRS = [(name, task) for name in robots() for task in tasks.names(name)]
-SPLIT_PAIRS = [(name, task, split) for name, task in PAIRS for split in SPLITS]
+SPLIT_PAIRS = [(name, task, split) for name, task in PAIRS for split in DRAWN]
 
 
 @cache

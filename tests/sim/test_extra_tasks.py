@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from palmar.choices import SPLITS
+from palmar.choices import DRAWN
 from palmar.errors import BadValue, UnknownName
 from palmar.lab.before_after import Tables
 from palmar.lab.collect import CollectConfig
@@ -44,7 +44,7 @@ def request_of(s: Scenario) -> Request:
 @pytest.mark.parametrize("task", DRAWS)
 def test_the_scenes_of_the_usual_tasks_are_what_they_were(task):
     rows = []
-    for split in SPLITS:
+    for split in DRAWN:
         for seed in range(51):
             s = sample(task, split, seed)
             things = [[i.shape, i.colour, round(i.x, 9), round(i.y, 9), round(i.yaw, 9)] for i in s.items]
@@ -63,7 +63,7 @@ def test_all_tasks_are_the_usual_ones():
 
 @pytest.mark.parametrize("task", EXTRA)
 def test_its_sentences_are_understood_and_get_their_scene(task):
-    for split in SPLITS:
+    for split in DRAWN:
         for seed in range(12):
             s = sample(task, split, seed)
             assert parse(s.instruction) == request_of(s), s.instruction

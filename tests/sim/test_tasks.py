@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from palmar.choices import SPLITS
+from palmar.choices import DRAWN
 from palmar.errors import BadValue, UnknownName
 from palmar.sim import instructions, tasks
 from palmar.sim.instructions import Request, parse
@@ -14,7 +14,7 @@ from palmar.sim.tasks import push, reach, sample
 from palmar.sim.things import COLOURS, SHAPES, Item
 
 TASKS = tasks.usual("arm7")
-EVERY = [(task, split) for task in TASKS for split in SPLITS]
+EVERY = [(task, split) for task in TASKS for split in DRAWN]
 
 
 def request_of(s: Scenario) -> Request:
@@ -40,8 +40,8 @@ def test_training_tables_never_hold_a_held_out_pair(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_test_tables_are_not_training_tables(task):
-    places = {split: {s.items[0].x for s in (sample(task, split, i) for i in range(120))} for split in SPLITS}
-    for split in SPLITS[1:]:
+    places = {split: {s.items[0].x for s in (sample(task, split, i) for i in range(120))} for split in DRAWN}
+    for split in DRAWN[1:]:
         assert not places["seen"] & places[split]
     targets = {(s.items[0].colour, s.items[0].shape) for s in (sample(task, "pair", i) for i in range(100))}
     assert targets == set(HELD_OUT)

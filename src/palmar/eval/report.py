@@ -37,6 +37,7 @@ SPLITS = {
     "layout": "new tables",
     "pair": "new colour-object pairs",
     "wording": "new sentences",
+    "free": "free words",
 }
 PACKAGES = ("palmar", "numpy", "mujoco", "torch", "transformers", "av", "pyarrow", "matplotlib")
 

@@ -1,6 +1,6 @@
 """One episode's scene and what is asked, drawn from a seed.
 
-Four splits test four kinds of generalisation; a training seed never meets a test one.
+Four splits test four kinds of generalisation; a training seed never meets a test one. A fifth is in `free_words`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palmar.choices import SPLITS, Split
+from palmar.choices import DRAWN, Split
 from palmar.errors import BadValue, check_names
 from palmar.sim.rooms import TABLE, Room
 from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS, SHAPES, Item, apart
@@ -107,11 +107,11 @@ def draw(task: Task, split: Split = "seen", seed: int = 0, distractors: int = 2)
 
     Raises `UnknownName` for an unknown split, `BadValue` for a seed out of range.
     """
-    check_names("split", [split], SPLITS)
+    check_names("split", [split], DRAWN)
     check_seed(seed)
     scene = task.scene
     base = seed if split == "seen" else TEST_SEED + seed
-    rng = np.random.default_rng([task.stream, 0 if split in ("seen", "layout") else SPLITS.index(split), base])
+    rng = np.random.default_rng([task.stream, 0 if split in ("seen", "layout") else DRAWN.index(split), base])
     pairs = [(c, s) for c in COLOURS for s in scene.shapes]
     seen = [p for p in pairs if p not in scene.held_out]
     first = scene.held_out[rng.integers(len(scene.held_out))] if split == "pair" else seen[rng.integers(len(seen))]

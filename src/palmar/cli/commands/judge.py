@@ -46,7 +46,8 @@ class Eval:
     tasks: tuple[str, ...] = ("all",)
     """Names of tasks; all: those that fit the robot, but slide, insert, stack, pour, open and close."""
     splits: tuple[Split, ...] = ("layout",)
-    """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables."""
+    """layout: new tables · pair: colour-object pairs never seen · wording: sentences never seen · seen: training tables ·
+    free: 300 sentences of an author who knew none of the wordings (reach, pick, place, push; --episodes 75 for all)."""
     world: str = "sim"
     """sim; a reality, twin:SEED, near:SEED, far:SEED or other:SEED (docs/realities.md); or several in turn: near:0-11."""
     strength: Strength = 0.0

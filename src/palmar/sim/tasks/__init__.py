@@ -8,6 +8,7 @@ from functools import cache
 
 from palmar.choices import Split
 from palmar.errors import UnknownName, check_names
+from palmar.sim.free_words import free_scenario
 from palmar.sim.scenario import Scenario, draw
 from palmar.sim.task import Task
 
@@ -49,6 +50,8 @@ def task(name: str) -> Task:
 
 
 def sample(name: str, split: Split = "seen", seed: int = 0, distractors: int = 2) -> Scenario:
-    """The scenario of a task and a seed (`scenario.draw`). Raises `UnknownName` for an unknown task or split, `BadValue` for
-    a seed out of range."""
+    """The scenario of a task and a seed (`scenario.draw`, or `free_words.free_scenario`). Raises `UnknownName` for an unknown
+    task or split, `BadValue` for a seed out of range."""
+    if split == "free":
+        return free_scenario(task(name), seed, distractors)
     return draw(task(name), split, seed, distractors)
