@@ -81,8 +81,16 @@ def test_nothing_moves_unless_the_person_confirms_and_without_a_robot_nothing_is
 
 @pytest.mark.parametrize(
     "text",
-    ["push the ball left", "Please put the cube on the plate.", "can you lift the red cube?", "open the gripper",
-     "would you push the ball left?", "push the can left"],
+    [
+        "push the ball left",
+        "Please put the cube on the plate.",
+        "can you lift the red cube?",
+        "open the gripper",
+        "would you push the ball left?",
+        "push the can left",
+        "go home",
+        "gently push the ball left",
+    ],
 )
 def test_commands_are_told_from_questions(text):
     assert wants_task(text, NAMES)
@@ -96,6 +104,36 @@ def test_commands_are_told_from_questions(text):
 )  # fmt: skip
 def test_what_is_no_command_is_looked_up(text):
     assert not wants_task(text, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("don't push the ball left", "'not' says what not to do"),
+        ("please do not touch the red cube", "'not' says what not to do"),
+        ("never push the ball", "'never' says what not to do"),
+        ("no pushing", "'no' says what not to do"),
+        ("I don't want to push the ball", "'not' says what not to do"),
+        ("not the red cube", "'not' says what not to do"),
+        ("should I push the ball left?", "'should …' asks"),
+        ("can I push the ball?", "'could …' asks"),
+        ("push the ball left?", "'push …' asks"),
+    ],
+)
+def test_a_denial_and_a_question_about_moving_move_nothing_and_look_up_nothing(index, text, why):
+    performer = FakePerformer()
+    said = talk(index, performer=performer).say(text)
+    assert said.startswith("nothing is moved: ") and why in said and "\n" not in said
+    assert not performer.done
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no such file", "no model is loaded", "the policy does not load", "must I calibrate the robot", "how do I not push the ball",
+     "what should I do when the ball is lost?", "should the arm stop at once?"],
+)  # fmt: skip
+def test_a_question_about_palmar_that_denies_is_looked_up(index, text):
+    assert "nothing is moved" not in talk(index).say(text)
 
 
 @pytest.fixture(params=list(STAND_INS))

@@ -3,7 +3,7 @@ from scenes import TABLE, TWO_CUBES
 
 from palmar.agent.clauses import words_of
 from palmar.agent.plans import Question, Refusal
-from palmar.agent.references import Mentions, mentioned, not_understood, without_excluded
+from palmar.agent.references import Mentions, meant, mentioned, not_understood, without_excluded
 
 
 def named(text, scene=TABLE):
@@ -47,7 +47,7 @@ def test_a_number_of_things_is_that_many():
         "push 2 balls left",
         "push both balls left",
         "push the balls left",
-        "push two things left",
+        "push four things left",
     ):
         assert isinstance(mentioned(words_of(text), TABLE, (), lambda question: None), Refusal), text
     assert isinstance(mentioned(words_of("lift one cube"), TWO_CUBES, (), lambda question: None), Question)
@@ -91,3 +91,34 @@ def test_all_and_both_mean_what_was_named():
 def test_a_thing_that_another_goes_by_is_told_apart(before):
     found = mentioned(words_of(f"push the cube left {before} the ball"), TABLE, (), lambda question: None)
     assert isinstance(found, Mentions) and found.beside is not None
+
+
+@pytest.mark.parametrize("text", ["push both left", "push two things left", "push the two left", "push 2 things left"])
+def test_which_two_of_three_are_meant_is_asked(text):
+    question = mentioned(words_of(text), TABLE, (), lambda question: None)
+    assert isinstance(question, Question) and question.text.startswith("Which two do you mean")
+    assert question.choices[1] == "red cube and blue ball"
+    for answer in (question.choices[1], "the cube and the sphere"):
+        found = mentioned(words_of(text), TABLE, (), lambda question, answer=answer: answer)
+        assert isinstance(found, Mentions) and [t.name for t in found.objects] == ["red cube", "blue ball"]
+    for answer in ("the ball", "all", "not the ball and the cube"):
+        assert mentioned(words_of(text), TABLE, (), lambda question, answer=answer: answer) == question
+
+
+def test_a_name_that_is_not_here_is_guessed_where_one_is_close():
+    def why(text):
+        refusal = mentioned(words_of(text), TABLE, (), lambda question: None)
+        assert isinstance(refusal, Refusal)
+        return refusal.why
+
+    assert why("push the gren ball left") == "there is no gren here; did you mean 'green'?"
+    assert why("put the cube on the plat") == "there is no plat here; did you mean 'plate'?"
+    assert why("push the banana left") == "there is no banana here"
+    assert "'first' is not read as a name" in why("push the first object left")
+    assert "'last' is not read as a name" in why("push the last one left")
+    assert meant("more", {"move"}) == "" == meant("push", {"push"})
+
+
+def test_a_place_in_the_order_is_told_of_its_thing():
+    found = mentioned(words_of("push the cube and the ball left , the ball first"), TABLE, (), lambda question: None)
+    assert isinstance(found, Mentions) and found.orders == {"blue ball": 1}

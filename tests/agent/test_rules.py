@@ -61,7 +61,7 @@ def test_sentences_become_skills_in_the_order_in_which_they_are_to_be_done(text,
         ("clear the table", "3 things"),
         ("push the ball left and pull the cube back towards you", "not back"),
         ("", "asks for nothing"),
-        ("🤖🤖", "asks for nothing"),
+        ("🤖🤖", "'🤖' is no letter"),
     ],
 )
 def test_what_cannot_be_done_is_refused(text, why):
@@ -590,6 +590,78 @@ put the cube the plate
 put the ballx on the plate
 pushed the ball left
 placed the cube on the plate
+
+# that are put off, limited, quoted or called off
+push the ball left, 2 cm
+push(the can, right), explode()
+push the ball left, just kidding
+push the ball left, freeze
+push the ball left, that is wrong
+push the ball left: this is forbidden
+at noon, push the ball left
+in ten minutes, push the ball left
+in a moment push the ball left
+push the ball left in an hour
+push the ball left, in theory
+example: push the ball left
+like: push the ball left
+as in push the ball left
+push the ball left; rm -rf /
+push the ball left, he said
+push the ball left after 10 seconds
+push the ball left ❌
+🚫 push the ball left
+push the ball left 👎
+push the ball left/right
+push the ball + the cube left
+
+# with a manner or a degree, which no skill has
+push the ball slowly left
+gently push the ball left
+push the ball a bit left
+push the ball a little left
+carefully push the ball left
+push the ball softly left
+push the ball quickly left
+push the ball left a little further
+push the ball far left
+push the ball left in small steps
+push the ball left a step
+lift the ball high
+put the cube nicely on the plate
+put the cube safely on the plate
+
+# from a place, to two places, or that keep a thing
+take the ball out of the tray
+take the ball out of the yellow tray and push it left
+take the ball off the plate
+put the cube on the plate and on the tray
+put the cube on the plate, in the tray
+lift the cube on the plate
+take the cube in the tray
+pick up the cube on the plate and put it in the tray
+push the ball left but keep it on the table
+push the ball left and keep it
+push everything left and keep the cube
+lift the ball to the left
+move the ball left to the plate
+push the ball left to the plate
+
+# in an order that is contradicted, or that tell what happens
+step 2: push the ball left. step 1: put the cube on the plate
+last push the ball left, first put the cube on the plate
+secondly push the ball left; firstly put the cube on the plate
+push the ball left. first put the cube on the plate
+put the cube on the plate and the can in the tray, the can first
+the robot pushes the ball left
+the ball rolls left
+the balls roll left
+pushes the ball left
+the ball and the can move left
+before pushing the ball left
+after pushing the ball left
+push the can left. After pushing the ball left.
+push the ball left. Really?
 """
 MISREAD_LINES = [line for line in MISREAD.splitlines() if line and not line.startswith("#")]
 
@@ -712,6 +784,19 @@ put the cube and the ball on the plate and the tray -> place_on(red cube, blue p
 push the ball left and the other two right -> push(blue ball, left); push(red cube, right); push(green cylinder, right)
 two jobs: push the ball left and the cube right -> push(blue ball, left); push(red cube, right)
 the ball is to be picked up and placed on the plate -> place_on(blue ball, blue plate)
+go home -> home()
+return to your home position, then push the ball left -> home(); push(blue ball, left)
+push the ball left and go home -> push(blue ball, left); home()
+do push the ball left -> push(blue ball, left)
+push the little ball left -> push(blue ball, left)
+push the cube and the ball left, the ball first -> push(blue ball, left); push(red cube, left)
+push the three things left, the can first, the ball last -> push(green cylinder, left); push(red cube, left); push(blue ball, left)
+move the ball to the left plate -> place_on(blue ball, blue plate)
+put the cube on the plate and then in the tray -> place_on(red cube, blue plate); place_on(red cube, yellow tray)
+pick up the cube and keep it, please -> grasp(red cube)
+lift the cube on the left -> grasp(red cube)
+before everything else push the ball left -> push(blue ball, left)
+put the “red cube” on the plate (please)… -> place_on(red cube, blue plate)
 """
 
 
@@ -751,7 +836,17 @@ def test_a_place_narrows_what_is_pushed_only_where_it_is_said_to_lie_there():
         ("once the cube is there push the ball left", "'the cube is there' tells when"),
         ("push the cube and the ball all left", "'all' behind 'ball' is not read"),
         ("push everything else left", "'everything … else' leaves something out"),
-        ("push both left", "3 fit 'both', not 2"),
+        ("push the ball left and right", "'right' does not say what is pushed; expected one way"),
+        ("push the ball home", "expected 'go home'"),
+        ("pussh the ball left", "'pussh' is not understood; did you mean 'push'?"),
+        ("before pushing the ball left", "'pushing the ball left' tells when"),
+        ("last push the ball left, first put the cube on the plate", "'last' in 'last push the ball left' contradicts"),
+        ("put the cube on the plate, on the tray", "'on the tray' is a second place"),
+        ("lift the cube on the plate", "may mean to pick up from the blue plate"),
+        ("push the ball left but keep it on the table", "'keep' does not say where"),
+        ("push the ball left to the plate", "things are pushed over a line"),
+        ("move the ball left to the plate", "says left and a place"),
+        ("lift the ball to the left", "things are picked up, and pushed left"),
         ("put the cube next the plate", "'next the plate' is no place"),
     ],
 )
@@ -837,3 +932,34 @@ def test_the_long_instructions_ship_and_are_what_they_say():
     told = instructions()
     assert [sum(x.kind == k for x in told) for k in ("feasible", "impossible", "ambiguous")] == [70, 15, 15]
     assert all(x.goals or x.kind == "impossible" for x in told)
+
+
+def test_what_lies_on_a_place_is_picked_up_from_it():
+    lies = TABLE.with_thing(SeenObject("red cube", on="blue plate"))
+    assert steps("lift the cube on the plate", lies) == ["grasp(red cube)"]
+
+
+def test_both_of_three_are_asked_for_and_the_two_named_are_pushed():
+    question = decided("push both left")
+    assert isinstance(question, Question)
+    assert steps("push both left", answers=((question.text, question.choices[0]),)) == [
+        "push(red cube, left)",
+        "push(green cylinder, left)",
+    ]
+
+
+def test_going_home_that_was_asked_for_is_told_from_going_home_after_a_failure():
+    text = "push the ball left and go home"
+    push, home = Skill("push", object="blue ball", direction="left"), Skill("home")
+    beyond = TABLE.with_thing(SeenObject("blue ball", beyond=("left",)))
+    failed, pushed, came = (
+        SkillResult(push, "stalled", 15.0),
+        SkillResult(push, "done", 4.0),
+        SkillResult(home, "done", 2.0),
+    )
+    assert steps(text, tried=(failed,)) == ["home()", "push(blue ball, left)", "home()"]
+    assert steps(text, beyond, tried=(failed, came, pushed)) == ["home()"]
+    assert steps(text, beyond, tried=(pushed, came)) == []
+    stuck = SkillResult(home, "stalled", 6.0)
+    assert steps(text, beyond, tried=(pushed, stuck)) == ["home()"]
+    assert steps(text, beyond, tried=(pushed, stuck, came)) == []

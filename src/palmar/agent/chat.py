@@ -15,7 +15,8 @@ from typing import Literal
 
 from palmar.agent.carry_out import AgentLimits, AgentRun, Confirm, carry_out
 from palmar.agent.citations import Place, places_in, with_checked_citations
-from palmar.agent.clauses import COMMANDS, base_form, words_of
+from palmar.agent.clauses import words_of
+from palmar.agent.commands import base_form
 from palmar.agent.conversation import Conversation
 from palmar.agent.explaining import explained, explanation, outcome
 from palmar.agent.language_model import (
@@ -32,8 +33,10 @@ from palmar.agent.plans import Planner
 from palmar.agent.refusals import asks
 from palmar.agent.retrieval import FoundPassage, Index
 from palmar.agent.sources import ENDINGS
+from palmar.agent.vocabulary import COMMANDS, MANNER
 from palmar.errors import ModelUnreachable, UserError
 from palmar.sim.things import NOUNS
+from palmar.sim.vocabulary import NEGATIONS
 
 WHY = re.compile(
     r"^(and )?(why( did(n't| not)?| not)?( it| that| you| this)?( fail| stop| stall)?|what (happened|went wrong)"
@@ -101,6 +104,8 @@ class Talk:
             return self._tell(self._capabilities())
         if self.performer is not None and asks_for_scene(text, names):
             return self._tell(str(self.performer.describe()))
+        if self.performer is not None and (why := moves_nothing(text, names)):
+            return self._tell(f"nothing is moved: {why}")
         return self._looked_up(text)
 
     def _capabilities(self) -> str:
@@ -275,13 +280,53 @@ def asks_for_scene(text: str, names: Sequence[str]) -> bool:
     return thing in known or thing.split()[-1] in known
 
 
+def moves_nothing(text: str, names: Sequence[str]) -> str:
+    """Why a sentence moves nothing that denies or asks whether to move a thing of the scene (names); "" for any other."""
+    words = [w for w in words_of(text) if w not in BEFORE_A_TASK or w in ("could", "would")]
+    things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
+    named = any(w in things or w.rstrip("s") in things for w in words)
+    at = next((i for i, w in enumerate(words) if w in NEGATIONS), len(words))
+    after = [w for w in words[at + 1 :] if w not in ("to", "ever", "just", "more", "the")]
+    denied = after and (base_form(after[0]) in COMMANDS or (named and words[at] != "no"))
+    if denied and all(w in BEFORE_NOT for w in words[:at]):
+        return f"'{words[at]}' says what not to do"
+    by_whom = words[:1] in (["could"], ["would"], ["will"]) and words[1:2] in (["i"], ["we"])
+    whether = words[:1] in (["should"], ["shall"], ["may"], ["might"], ["must"]) or by_whom
+    commanded = base_form(words[0]) in COMMANDS and "?" in words if words else False
+    if named and (commanded or (whether and any(base_form(w) in COMMANDS for w in words))):
+        return f"'{words[0]} …' asks, and only a command is carried out"
+    return ""
+
+
+BEFORE_A_TASK = ("please", "robot", "now", "ok", "and", ",", "again", "then", "you", "could", "would", *MANNER)
+"""What may stand before the command of a task."""
+BEFORE_NOT = (
+    "do",
+    "could",
+    "would",
+    "must",
+    "should",
+    "may",
+    "i",
+    "we",
+    "want",
+    "but",
+    "oh",
+    "no",
+    "wait",
+    "hey",
+    "!",
+    ".",
+)
+"""What may stand before the "not" of a denial."""
+
+
 def wants_task(text: str, names: Sequence[str]) -> bool:
     """Whether a sentence tells the robot to do something with what stands there, and asks nothing. names: of the scene."""
-    idle = ("please", "robot", "now", "ok", "and", ",", "again", "then", "you", "could", "would")
     said = words_of(text)
-    words = [w for w in said if w not in idle]
+    words = [w for w in said if w not in BEFORE_A_TASK]
     if not words or asks(said) is not None:
         return False
     things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
-    things |= {"gripper", "table", "it", "everything", "both", "all"}
+    things |= {"gripper", "table", "it", "everything", "both", "all", "home"}
     return base_form(words[0]) in COMMANDS and any(w in things or w.rstrip("s") in things for w in words[1:])

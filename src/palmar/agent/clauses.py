@@ -7,137 +7,49 @@ what becomes of a thing ("the ball on the plate", "the can past the left line");
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from palmar.sim.things import COLOURS, NOUNS
-from palmar.sim.vocabulary import DIRECTIONS, HINTS, VERBS_OF
-
-OPENING = ("open", "unclose")
-LETTING_GO = ("release", "unhand")
-CLEARING = ("clear", "tidy", "clean")
-LOOKING = ("look", "see", "inspect")
-SORTING = ("sort",)
-MORE = {
-    "reach": ("visit", "touch", "aim", "check", "position"),
-    "pick": ("clasp", "keep"),
-    "place": ("stash", "store", "tuck", "rest", "return", "park", "land", "stick", "pop", "dump", "load"),
-    "push": ("send", "run", "knock", "nudge", "press", "drag", "pull", "roll", "propel"),
-}
-"""Commands that the tasks' own wordings lack."""
-OTHERS = (
-    "stack", "pour", "insert", "fold", "cut", "throw", "toss", "wipe", "wash", "open", "close", "rotate", "turn", "flip", "break",
-    "eat", "paint", "hide", "swap", "exchange", "screw", "unscrew", "plug", "unplug", "write", "draw", "feed", "kick", "spin",
-    "shake", "squeeze", "crush", "balance", "build", "assemble", "hand", "give", "hammer", "heat", "cook", "juggle", "tie", "fill",
-    "empty", "count", "read", "sing", "dance", "walk", "fly", "jump", "hit", "smash", "bend", "peel", "measure", "weigh",
-)  # fmt: skip
-"""Commands that may begin a clause and are none of the skills of a policy here."""
-COMMANDS = frozenset(
-    {v for verbs in VERBS_OF.values() for v in verbs if v not in (*HINTS, "head")}
-    | {v for verbs in MORE.values() for v in verbs}
-    | {*OPENING, *LETTING_GO, *CLEARING, *LOOKING, *SORTING, *OTHERS, "let", "stop"}
+from palmar.agent.commands import base_form, command_of, is_command, not_meant
+from palmar.agent.vocabulary import (
+    ANOTHER,
+    ANY,
+    ASKING_NOTHING,
+    COMMANDS,
+    COMPLETION,
+    ENDS,
+    JOBS,
+    LAST,
+    LATER,
+    NAMES,
+    NUMBERS,
+    OF_A_THING,
+    ORDER,
+    PERSONS,
+    PLAIN,
+    POLITE,
+    RETURNING,
+    STOPS,
+    SUBJECTS,
+    WAYS,
+    WITH_A_THING_ALONE,
 )
-PASSIVE = (
-    "belongs",
-    "belong",
-    "should",
-    "goes",
-    "go",
-    "have",
-    "has",
-    "need",
-    "needs",
-    "is",
-    "are",
-    "must",
-    "sits",
-    "end",
-    "ends",
-    "i'd",
-    "want",
-)
-"""In a part without a command these say what ought to become of a thing."""
-POLITE = (
-    "please", "now", "also", "just", "robot", "kindly", "ok", "okay", "well", "thanks", "gently", "carefully", "quickly", "slowly",
-    "finally", "lastly", "next", "first", "second", "third", "secondly", "thirdly", "firstly", "afterwards", "immediately",
-    "simply", "to", "i", "you", "want", "need", "would", "could", "will", "like", "us", "me", "so", "go", "ahead", "try",
-    "then", "and", "start", "begin", "by", "must", "should", "we", "have", "let's", "lets", "we'd", "i'd", "once", "done", "that's",
-    "again", "it's", "only", "last", "of", "all", "follow", "up", "finish", "end", "with", "that", "this", "anything",
-    "else", "everything", "other", "jobs", "three", "two", "one", "another", "four", "five", "there", "are",
-)  # fmt: skip
-"""What may stand before a command and changes nothing."""
-ALL = ("everything", "all", "each", "every", "both", "things", "objects", "items", "pieces")
-ANY = ("thing", "things", "object", "objects", "one", "ones", "item", "items", "piece", "pieces", "stuff")
-IDLE = (
-    "only", "single", "small", "little", "big", "whole", "full", "same", "right", "left", "very", "shift", "side",
-    "camera", "moment", "while", "time", "turn", "turns", "order", "job", "jobs", "way", "end", "step", "steps",
-    "tour", "bit", "lot", "rest", "second", "minute", "case", "go", "row", "robot", "goal", "task",
-    "tasks", "line", "lines", "edge",
-)  # fmt: skip
-"""Nouns that name no thing: "for a moment", "in this order"."""
-FILLERS = (
-    "both", "each", "every", "ones", "off", "upon", "inside", "within", "held", "sitting", "resting", "ready",
-    "nicely", "straight", "safely", "softly", "all", "any", "something", "whole", "handle", "raised",
-    "lifted", "way", "ends", "ended", "been", "gripping", "grip", "hold", "holding", "kept", "stay", "stays", "there",
-    "has", "come", "comes", "belong", "too", "as", "starting", "finishing", "carry", "continue", "while",
-    "time", "away", "out", "closed", "open", "gets", "get", "does", "do", "reach", "point", "position", "yourself",
-    "sure", "make", "place", "top", "remaining", "lies", "ok", "right", "hand", "either", "my", "you've",
-    "i've",
-)  # fmt: skip
-"""Words that say nothing that changes what is asked."""
-NUMBERS = {
-    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "dozen": 12, "pair": 2,
-    "couple": 2, "both": 2,
-}  # fmt: skip
-COLOUR_WORDS = ("colour", "color", "colours", "colors", "coloured", "matching", "matches", "match")
-SMALL = (
-    "the", "a", "an", "that", "this", "those", "these", "on", "in", "into", "onto", "to", "of", "up", "down", "off", "over",
-    "at", "it", "them", "its", "their", "there", "here", "left", "right", "forward", "forwards", "ahead", "away", "towards",
-    "toward", "until", "as", "far", "is", "are", "and", "with", "for", "from", "side", "table", "line", "across", "past",
-    "beyond", "gripper", "hand", "arm", "fingers", "robot", "front", "behind", "nearest", "closest", "farthest", "furthest",
-    "leftmost", "rightmost", "other", "remaining", "instead", "which", "who", "lies", "lying", "stands", "standing", "sits",
-    "sitting", "me", "you", "i", "please", "now", "back", "high", "air", "above", "middle", "further", "some", "else",
-    "except", "but", "along", "by", "pushing", "go", "your", "own", "same", *COLOUR_WORDS, "next", "near", "then",
-    "again", "alone", "out", "painted", "place", "places", "so", "lay", "somewhere", "anywhere", "aside", "be", "not",
-)  # fmt: skip
-"""Words that name no thing."""
-JOBS = ("job", "jobs", "task", "tasks", "step", "steps")
-SAYS_WHERE = (
-    "towards", "toward", "from", "near", "behind", "front", "beyond", "past", "across", "along", "above", "over", "middle",
-    "nearest", "closest", "farthest", "furthest", "further", "far", "high", "air", "somewhere", "anywhere", "aside", "side",
-    "edge", "alone", "table",
-)  # fmt: skip
-"""Of the words that name no thing: these say where, and a part that has one is not dropped."""
-PLAIN = {*POLITE, *FILLERS, *IDLE, *SMALL, *ANY} - {*NUMBERS, *SAYS_WHERE}
-"""A part of these alone asks for nothing: "last of all", "in this order"."""
-ASKING_NOTHING = (
-    "wherever", "whatever", "whichever", "they", "fit", "fits", "long", "thank", "cheers", "hello", "hi", "hey", "good", "morning",
-    "evening", "great", "yes", "alright",
-)  # fmt: skip
-"""A part of these and plain words leaves something open or is polite: "wherever they fit", "thank you"."""
-COMPLETION = (
-    "done", "finished", "finishes", "complete", "completed", "over", "across", "there", "through", "in", "on", "away", "safely",
-    "all", "both", "is", "are", "has", "have", "been", "that's", "it's", "they're", "they", "you're", "you've", "you", "arrived",
-    "happened", "settled", "moved", "placed",
-)  # fmt: skip
-"""A part with when, once or after that has these and plain words alone says that what was asked for before is done."""
-STOPS = (",", ";", ".", ":", "!", "?")
-ENDS = (";", ".", "!", "?")
-LATER = ("then", "afterwards", "next", "finally", "lastly")
-WAYS = {**{d: d for d in DIRECTIONS}, "forwards": "forward", "ahead": "forward", "away": "forward"}
-"""{word: the direction that it says}."""
+from palmar.sim.things import COLOURS
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
     """verb: its command in the base form, "" where none was found. words: all of them, the command's too. rank: its place in the
     order in which clauses are to be done. when: it tells when another is to be done, by a thing of which it does not say where it
-    goes ("once the cube is there")."""
+    goes ("once the cube is there"). misplaced: the word that gives it another place in the order ("first" in the last part).
+    hanging: its sentence tells when, and nothing of what is to be done then."""
 
     verb: str
     words: tuple[str, ...]
     rank: float = 0.0
     when: bool = False
+    misplaced: str = ""
+    hanging: bool = False
 
     @property
     def text(self) -> str:
@@ -147,13 +59,14 @@ class Clause:
 @dataclass(slots=True)
 class _Part:
     """joined: by a comma, and, then, before, after, or an end of a sentence. sentence: its number. said: it tells when. open: as
-    `Clause.when`."""
+    `Clause.when`. orders: the words of `ORDER` that it has."""
 
     words: list[str]
     joined: str = ""
     sentence: int = 0
     said: str = ""
     open: bool = False
+    orders: list[str] = field(default_factory=list)
 
     @property
     def tells_when(self) -> bool:
@@ -165,9 +78,6 @@ def words_of(text: str) -> list[str]:
     plain = text.lower().replace("’", "'").replace("n't", " not").replace("-", " ").replace('"', " ")
     words = "".join(c if c.isalnum() or c == "'" else f" {c} " if c in STOPS else " " for c in plain).split()
     return ["could" if _is_modal(words, i) else w for i, w in enumerate(words)]
-
-
-PERSONS = ("you", "we", "i", "he", "she", "they", "anyone", "someone", "somebody")
 
 
 def _is_modal(words: Sequence[str], i: int) -> bool:
@@ -192,21 +102,6 @@ def _is_modal(words: Sequence[str], i: int) -> bool:
     return acts and names
 
 
-NAMES = {
-    *(n for names in NOUNS.values() for n in names), *ANY, *ALL, "it", "this", "that", "which", "robot", "gripper", "arm", "hand",
-}  # fmt: skip
-"""Words after which "can" and a verb are no name of a thing."""
-
-
-def base_form(word: str) -> str:
-    """ "putting", "puts" → "put", where that is a command; else the word."""
-    if word in COMMANDS:
-        return word
-    stems = [word.removesuffix("ing"), word.removesuffix("ed"), word.removesuffix("es"), word.removesuffix("s")]
-    stems += [s[:-1] for s in stems[:2] if len(s) > 2 and s[-1] == s[-2]] + [f"{s}e" for s in stems[:2]]
-    return next((s for s in stems if s != word and s in COMMANDS), word)
-
-
 def clauses_of(words: Sequence[str], nouns: Collection[str], places: Collection[str]) -> list[Clause]:
     """In the order of the text, for "it" means what was said before; `rank` is the order in which they are to be done.
 
@@ -215,8 +110,8 @@ def clauses_of(words: Sequence[str], nouns: Collection[str], places: Collection[
     done: list[int] = []  # indices into `out`, in their order
     sentences: list[int] = []
     waiting: list[tuple[int, int]] = []  # (sentence, index): done when that sentence is
-    for part in _joined(_cut(words), nouns, places):
-        i = len(out)
+    parts = _joined(_cut(words, nouns), nouns, places)
+    for i, part in enumerate(parts):
         out.append(Clause(command_of(part.words), tuple(part.words), when=part.open))
         sentences.append(part.sentence)
         while waiting and waiting[0][0] < part.sentence:
@@ -234,26 +129,58 @@ def clauses_of(words: Sequence[str], nouns: Collection[str], places: Collection[
         else:
             done.append(i)
     order = [*done, *(i for _, i in sorted(waiting))]
-    return [replace(clause, rank=float(order.index(i))) for i, clause in enumerate(out)]
+    misplaced = _misplaced(parts, order)
+    main = {p.sentence for p in parts if not p.tells_when}
+    return [
+        replace(
+            clause,
+            rank=float(order.index(i)),
+            misplaced=misplaced.get(i, ""),
+            hanging=parts[i].sentence not in main,
+        )
+        for i, clause in enumerate(out)
+    ]
+
+
+def _misplaced(parts: Sequence[_Part], order: Sequence[int]) -> dict[int, str]:
+    """{index of a part: the word that contradicts its place}. order: indices as they are to be done."""
+    out: dict[int, str] = {}
+    reached = 0
+    for at, k in enumerate(order):
+        same = [parts[e] for e in order[:at] if parts[e].sentence == parts[k].sentence and not parts[e].tells_when]
+        goes_on = any(parts[e].sentence == parts[k].sentence for e in order[at + 1 :])
+        for j, word in enumerate(parts[k].orders):
+            first = ORDER[word] == 1 and bool(j or same or (at and not goes_on))
+            if first or (ORDER[word] < reached and same):
+                out[k] = word
+            reached = ORDER[word]
+        if parts[k].orders and ORDER[parts[k].orders[-1]] == ORDER["last"] and at + 1 < len(order):
+            following = parts[order[at + 1]]
+            alike = following.sentence == parts[k].sentence and following.joined in (",", "and")
+            again = following.sentence != parts[k].sentence and same  # "First A, last B. After that C."
+            if order[at + 1] < k or not (alike or again) or (alike and parts[k].orders[-1] == "last"):
+                out[k] = parts[k].orders[-1]
+    return out
 
 
 NEVER = 10**6
 """Number of a sentence that none reaches: what waits for it is done last."""
 
 
-def _cut(words: Sequence[str]) -> list[_Part]:
+def _cut(words: Sequence[str], nouns: Collection[str] = ()) -> list[_Part]:
     """At every mark and every joining word."""
     out: list[_Part] = []
     part, sentence, joined = _Part([]), 0, ""
 
     def end(by: str) -> None:
         nonlocal part, joined
+        orders = part.orders if all(w in ALONE_WITH_ORDER for w in part.words) else []
         if [w for w in part.words if w not in STOPS]:
             out.append(part)
             joined = by
         elif by in ("then", "after", "before") or not joined:
             joined = by
-        part = _Part([], joined, sentence, "" if part.words else part.said)
+        part = _Part([], joined, sentence, "" if part.words else part.said, orders=orders)
 
     i = 0
     while i < len(words):
@@ -280,8 +207,10 @@ def _cut(words: Sequence[str]) -> list[_Part]:
             i += 1
         elif word in LATER and (word == "then" or not part.words):
             end("then")
+            part.orders = [word] if word in ORDER else part.orders
         elif word in ("last", "at") and not part.words and list(words[i : i + 3]) in LAST:
             part.said, i = "last" if word == "last" and not out else "", i + 2
+            part.orders = ["last"]
         elif word == "before" and _that(words, i + 1):
             end(",")
             part.said, i = "before that", i + _that(words, i + 1)
@@ -305,25 +234,31 @@ def _cut(words: Sequence[str]) -> list[_Part]:
             part.said = word
         else:
             part.words.append(word)
+            if word in ORDER and _says_when(words, i, nouns):
+                part.orders = [*part.orders, word]
         i += 1
     end("")
     return out
+
+
+ALONE_WITH_ORDER = {*ORDER, *JOBS, "as", "the", "thing", "of", "all"}
+
+
+def _says_when(words: Sequence[str], i: int, nouns: Collection[str]) -> bool:
+    """Whether "first", "last" and the like say when a part is done, and not which thing is meant."""
+    before, after = list(words[max(0, i - 1) : i]), list(words[i + 1 : i + 2])
+    if set(after) & {"thing", *JOBS}:
+        at = i - 2 if before == ["the"] else i - 1
+        return at < 0 or words[at] in (*STOPS, "as", "and", "then")
+    if before and before[0] in ("the", "a", "an", "that", "this", "my", "your", "its", "each", "for", "at", "only"):
+        return False
+    return not any(w in nouns or w.rstrip("s") in nouns or w in (*COLOURS, *ANY, "of") for w in after)
 
 
 def _begins_a_time(words: Sequence[str], i: int) -> bool:
     """Whether a subject follows once or when: "once the ball is there", and not "push it once"."""
     following = words[i] if i < len(words) else ""
     return following in (*SUBJECTS, *PERSONS, *COLOURS) or following in NAMES
-
-
-SUBJECTS = (
-    "the", "a", "an", "my", "your", "its", "it's", "that's", "they're", "these", "those", "you've", "you're", "done", "told",
-    "ready", "finished",
-)  # fmt: skip
-"""What may follow "once" and "when" where they begin a clause, beside names and persons."""
-
-
-LAST = (["last", "of", "all"], ["at", "the", "end"], ["last", "thing", ","])
 
 
 def _that(words: Sequence[str], i: int) -> int:
@@ -342,41 +277,6 @@ def _goes_on(words: Sequence[str], i: int) -> bool:
         or base_form(rest[0]) in COMMANDS
         or rest[0] in ("the", "a", "both", "each", "every", "it")
     )
-
-
-def command_of(words: Sequence[str]) -> str:
-    """The first command; of "give the can a shove" the shove."""
-    if "give" in words:
-        given = [
-            base_form(w)
-            for i, w in enumerate(words)
-            if base_form(w) in COMMANDS and words[i - 1 : i] in (["a"], ["another"])
-        ]
-        if given:
-            return given[0]
-    return next((base_form(w) for i, w in enumerate(words) if is_command(words, i)), "")
-
-
-def is_command(words: Sequence[str], i: int) -> bool:
-    return base_form(words[i]) in COMMANDS and not _not_meant(words, i)
-
-
-def _not_meant(words: Sequence[str], i: int) -> bool:
-    """What is no command where it stands: "like", "go ahead", "end of shift", "kick things off", "hand above the can"."""
-    word, before, after = words[i], list(words[max(0, i - 1) : i]), list(words[i + 1 : i + 3])
-    if word == "like" or (word == "go" and after[:1] == ["ahead"]) or (word == "kick" and after[:1] == ["things"]):
-        return True
-    if word == "check" and after[:1] != ["in"]:
-        return True
-    if word == "hand" and (after[:1] in (["above"], ["over"]) or before in (["right"], ["left"])):
-        return True
-    if word == "carry" and after[:1] == ["on"]:
-        return True
-    return before in (["the"], ["your"], ["a"], ["in"], ["of"], ["my"], ["full"]) and not word.endswith("ing")
-
-
-RETURNING = ("back", "again", "down", "up", "off", "out", "over", "around", "aside", "backwards", "way", "home", "on")
-"""In a part without a command or a name these ask for more than what was said before."""
 
 
 def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[str]) -> list[_Part]:
@@ -414,7 +314,8 @@ def _joined(parts: Sequence[_Part], nouns: Collection[str], places: Collection[s
         if (
             out and words[:1] in (["on"], ["onto"], ["into"], ["in"]) and whole and not verb
         ):  # "and then onto the plate"
-            out.append(replace(part, words=["put", "it", *words]))
+            sequel = part.joined == "then" or not _says_all(out[-1].words, nouns, places)
+            out.append(replace(part, words=["put", "it", *words] if sequel else words))
             continue
         if (verb or not out) and not (verb and part.joined == "and" and out and not _verb_begins(words)):
             out.append(part)
@@ -447,10 +348,12 @@ def _main_clauses_apart(parts: Sequence[_Part]) -> list[_Part]:
 
 def _main_begins(words: Sequence[str], i: int) -> bool:
     """Whether word i is the command of a main clause, after a subject and its verb."""
-    if words[i] not in COMMANDS or words[i] == "can" or _not_meant(words, i):
+    if words[i] not in COMMANDS or words[i] == "can" or not_meant(words, i):
         return False
     if words[i - 1] in ("is", "are", "been", "be", "has", "have", "to", "you", "gets", "get", "let", "and"):
         return False
+    if {*words[:i]} <= {"everything", "anything", "all", "else"}:
+        return True  # "before everything else push the ball left"
     said = {"is", "are", "has", "have", "it's", "that's", "told", "done", "finished"} & set(words[:i]) or command_of(
         words[:i]
     )
@@ -470,9 +373,6 @@ def says_nothing(words: Sequence[str], also: Collection[str] = ()) -> bool:
     return all(
         w in PLAIN or w in also or (w in NUMBERS and {*JOBS} & set(words[i + 1 : i + 3])) for i, w in enumerate(words)
     )
-
-
-ANOTHER = ("other", "another", "second", "third", "first", "last")
 
 
 def _other(words: Sequence[str], i: int) -> bool:
@@ -502,12 +402,6 @@ def _carried(words: Sequence[str]) -> list[str]:
     return [verb] if verb else []
 
 
-WITH_A_THING_ALONE = {
-    *VERBS_OF["reach"], *VERBS_OF["pick"], *MORE["reach"], *MORE["pick"], *CLEARING, *SORTING, *LETTING_GO,
-} - {"move", "bring", "get", "carry", "take"}  # fmt: skip
-"""Commands that ask for no more than the thing."""
-
-
 def _says_all(words: Sequence[str], nouns: Collection[str], places: Collection[str]) -> bool:
     """Whether it says of a thing where it goes, or asks for no more than the thing."""
     if command_of(words) in WITH_A_THING_ALONE:
@@ -525,6 +419,3 @@ def _says_all(words: Sequence[str], nouns: Collection[str], places: Collection[s
 def _way(words: Sequence[str]) -> bool:
     """A way to push, and not "left of the can"."""
     return any(w in WAYS and words[i + 1 : i + 3] not in OF_A_THING for i, w in enumerate(words)) or "line" in words
-
-
-OF_A_THING = (["of", "the"], ["of", "a"], ["of", "it"], ["of", "that"])

@@ -4,53 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import combinations
 
-from palmar.agent.clauses import (
+from palmar.agent.answers import chosen, chosen_several
+from palmar.agent.clauses import repeats
+from palmar.agent.commands import base_form
+from palmar.agent.plans import Question, Refusal
+from palmar.agent.quantities import count_before, counts_a_name, counts_something, is_noun, stands_alone
+from palmar.agent.seen import SceneDescription, SeenObject
+from palmar.agent.spatial import extreme, placed_so
+from palmar.agent.vocabulary import (
     ALL,
     ANOTHER,
     ANY,
+    BEFORE_A_NAME,
+    BEFORE_A_PLACE,
+    BESIDE,
     COMMANDS,
     FILLERS,
     IDLE,
-    JOBS,
     NUMBERS,
+    ORDER,
+    OVER,
+    OWNERS,
+    PAINT,
     PASSIVE,
+    PLACES,
     POLITE,
     SMALL,
     STOPS,
     WAYS,
-    base_form,
-    repeats,
-    words_of,
 )
-from palmar.agent.plans import Question, Refusal
-from palmar.agent.seen import SceneDescription, SeenObject
-from palmar.sim.things import COLOURS, NOUNS
-from palmar.sim.vocabulary import NEGATIONS
-
-PLACES = ("place", "places", "destination", "destinations")
-PAINT = (
-    *COLOURS,
-    "orange",
-    "black",
-    "white",
-    "pink",
-    "grey",
-    "gray",
-    "brown",
-    "violet",
-    "cyan",
-    "magenta",
-    "golden",
-    "silver",
-)
-BESIDE = (
-    "with", "past", "after", "from", "by", "using", "against", "near", "around", "behind", "beyond", "along", "toward", "towards",
-    "at", "like", "via", "opposite", "off",
-)  # fmt: skip
-"""Before a second thing: it is not one of those that are moved."""
-OVER = ("over", "above", "across", "through")
-"""Before a thing: the gripper goes over it, and nothing else does."""
+from palmar.sim.things import NOUNS
 
 
 @dataclass(slots=True)
@@ -73,7 +59,8 @@ class Mention:
 class Mentions:
     """What a clause names. many_places: a group of them ("the plates"). beneath: a thing that another is said to be put on.
     own_colour: the places are those of each thing's colour. over: "over", "past" and the like
-    before a thing that something goes over, or a place that it goes by. loose: the words that name a place without on or in."""
+    before a thing that something goes over, or a place that it goes by. loose: the words that name a place without on or in.
+    orders: {name: its place in the order} of things that have one, such as "the ball first"."""
 
     objects: list[SeenObject] = field(default_factory=list)
     places: list[SeenObject] = field(default_factory=list)
@@ -83,6 +70,7 @@ class Mentions:
     beside: str | None = None
     over: str = ""
     loose: str = ""
+    orders: dict[str, int] = field(default_factory=dict)
 
 
 Answer = Callable[[str], str | None]
@@ -101,13 +89,15 @@ def mentioned(
         if own_colour(words, mention.at) and any(t.fixed for t in mention.candidates):
             found.own_colour = True
             continue
-        chosen_now = _chosen(mention, answer)
+        chosen_now = _chosen(mention, answer, scene)
         if not isinstance(chosen_now, list):
             return chosen_now
         for thing in chosen_now:
             group = found.places if thing.fixed else found.objects
             if thing not in group:
                 group.append(thing)
+            if len(chosen_now) == 1 and (place := _place_in_order(words, mention.at)):
+                found.orders[thing.name] = place
         if chosen_now[0].fixed and mention.after not in (*BESIDE, *OVER) and not found.loose:
             found.loose = _loosely_named(words, mention.at)
         if mention.after in BESIDE and len(found.objects) > 1 and not chosen_now[0].fixed:
@@ -139,11 +129,31 @@ def own_colour(words: Sequence[str], at: int) -> bool:
     )
 
 
-def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | Refusal:
+def _place_in_order(words: Sequence[str], at: int) -> int:
+    """The place in the order that is said of the thing at a word: "the ball first"; 0 for none."""
+    after = at + 2 if words[at] in PAINT else at + 1
+    return ORDER.get(words[after], 0) if after < len(words) else 0
+
+
+def _which_of_several(mention: Mention, answer: Answer) -> list[SeenObject] | Question:
+    """Which two or more of those that fit are meant."""
+    names = [t.name for t in mention.candidates]
+    number = next((n for n, count in NUMBERS.items() if count == mention.count), str(mention.count))
+    groups = tuple(" and ".join(group) for group in combinations(names, mention.count))
+    question = Question(f"Which {number} do you mean: {', '.join(names)}?", groups[:20])
+    named = chosen_several(answer(question.text) or "", names)
+    return [t for t in mention.candidates if t.name in named] if len(named) == mention.count else question
+
+
+def _chosen(mention: Mention, answer: Answer, scene: SceneDescription) -> list[SeenObject] | Question | Refusal:
     if mention.unread:
         return Refusal(mention.unread)
+    if mention.said in ORDER:
+        return Refusal(f"'{mention.said}' is not read as a name; expected the thing by its colour and noun")
     if not mention.candidates:
-        return Refusal(f"there is no {mention.said} here")
+        return Refusal(f"there is no {mention.said} here{meant(mention.said, words_in(scene))}")
+    if 1 < mention.count < len(mention.candidates) and not mention.candidates[0].fixed:
+        return _which_of_several(mention, answer)
     if mention.count and len(mention.candidates) != mention.count:
         return Refusal(
             f"{len(mention.candidates)} fit '{mention.said}', not {mention.count}; expected each by its name"
@@ -161,22 +171,15 @@ def _chosen(mention: Mention, answer: Answer) -> list[SeenObject] | Question | R
     return Question(text, names) if one is None else [t for t in mention.candidates if t.name == one]
 
 
-def chosen(said: str, choices: Sequence[str]) -> str | None:
-    """Which of the choices an answer means, by a word that it alone has; None where it denies, or fits none or several."""
-    words = set(words_of(said))
-    if words & {*NEGATIONS, "but", "rather", "than", "nowhere", "except", "other"}:
-        return None
-    fits = [c for c in choices if words & _own(c, choices)]
-    return fits[0] if len(fits) == 1 else None
+def words_in(scene: SceneDescription) -> set[str]:
+    """The words of its names, and their synonyms."""
+    return {w for t in scene.things for w in t.name.split()} | {n for n, fits in nouns_of(scene).items() if fits}
 
 
-def _own(choice: str, choices: Sequence[str]) -> set[str]:
-    """The words of a choice and their synonyms, without those that another choice has too."""
-
-    def wide(name: str) -> set[str]:
-        return {n for w in name.split() for n in next((g for g in NOUNS.values() if w in g), (w,))}
-
-    return wide(choice) - {w for c in choices if c != choice for w in wide(c)}
+def meant(word: str, known: Collection[str]) -> str:
+    """What a word that is not known may have been meant as, for the end of a message; "" where none is close."""
+    close = [] if word in known else get_close_matches(word, sorted(known), 1, 0.8)
+    return f"; did you mean '{close[0]}'?" if close and close[0][0] == word[0] else ""
 
 
 def not_understood(words: Sequence[str], scene: SceneDescription) -> str | None:
@@ -186,7 +189,7 @@ def not_understood(words: Sequence[str], scene: SceneDescription) -> str | None:
     known |= {w for t in scene.things for w in t.name.split()} | {*WAYS}
     for i, word in enumerate(words):
         if (word in NUMBERS and word != "both") or word.isdecimal():
-            if _counts(words, i, nouns):
+            if counts_something(words, i, nouns):
                 continue
             return word
         if word.isalpha() and words[max(0, i - 1) : i] and words[i - 1] in ("the", "a", "an", "that"):
@@ -199,10 +202,6 @@ def not_understood(words: Sequence[str], scene: SceneDescription) -> str | None:
             continue
         return word
     return repeats(words)
-
-
-OWNERS = ("robot's", "gripper's", "arm's", "hand's", "table's")
-"""The robot's left is the left of directions; a thing's or a person's is not."""
 
 
 def _mentions(
@@ -229,10 +228,10 @@ def _mentions(
             fits = [t for t in named if not colour or colour in t.name.split()]
             fits = _other(before, fits, last, earlier)
             said = f"{colour} {noun}".strip()
-            count = _count(words, i)
+            count = count_before(words, i)
             many = plural or noun in ALL or count > 1 or bool({"all", "every", "each", "both"} & set(before[-3:]))
-            fits, taken, said = _placed_so(words, ends + 1, fits, scene, said, taken=ends + 1 - i)
-            fits = _extreme(before, fits)
+            fits, taken, said = placed_so(words, ends + 1, fits, nouns, said, taken=ends + 1 - i)
+            fits = extreme(before, fits)
             if words[max(0, i - 4) : i].count("of") and "one" in before and not colour:
                 many = False  # "one of the balls"
             several = len(out) > 0 and (out[-1].many or len(out) > 1) and bool({"a", "an"} & set(before[-1:]))
@@ -271,11 +270,11 @@ def _mentions(
         elif (
             word in NUMBERS
             and {"other", "the", "all"} & set(before[-2:])
-            and not _counts_a_name(words, i, nouns)
-            and _bare(words, i)
+            and not counts_a_name(words, i, nouns)
+            and stands_alone(words, i)
         ):
             fits = _other(before, list(scene.free), last, earlier)
-            mention = Mention(fits if len(fits) == NUMBERS[word] else [], f"{word} things", i, many=True)
+            mention = Mention(fits, f"{word} things", i, many=True, count=NUMBERS[word])
         elif word in ("it", "them") or (word in ("that", "this") and _alone(words, i)):
             names = last[-1:] if word != "them" else _them(scene, last, earlier)
             taken = 2 if words[i + 1 : i + 2] == ["one"] else 1
@@ -303,31 +302,6 @@ def nouns_of(scene: SceneDescription) -> dict[str, list[SeenObject]]:
         out[place] = list(scene.fixed) if place.endswith("s") else []
     del out["place"]
     return out
-
-
-def _count(words: Sequence[str], i: int) -> int:
-    """How many the number before a noun says, 0 for none: "the two red cubes", "3 balls"."""
-    at = _number_before(words, i)
-    return 0 if at is None else NUMBERS.get(words[at]) or int(words[at])
-
-
-def _number_before(words: Sequence[str], i: int) -> int | None:
-    """Where the number of what is named at word i stands."""
-    for at in range(i - 1, max(-1, i - 4), -1):
-        if words[at] in NUMBERS or words[at].isdecimal():
-            return at
-        if words[at] not in ("small", "little", "big", "other", "of", "the", "single", *PAINT):
-            return None
-    return None
-
-
-def _counts_a_name(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
-    """Whether the number at word i is that of a name after it, as `_count` reads it."""
-    for at in range(i + 1, min(i + 4, len(words))):
-        noun = words[at + 1] if words[at] in PAINT and at + 1 < len(words) else words[at]
-        if (_is_noun(noun, nouns) or noun in ANY) and _number_before(words, at) == i:
-            return True
-    return False
 
 
 def without_excluded(words: Sequence[str], scene: SceneDescription) -> tuple[list[str], set[str]] | None:
@@ -359,13 +333,6 @@ def _ends_there(words: Sequence[str], i: int, before: Sequence[str]) -> bool:
     return words[i] in ("on", "in", "onto", "into", "to") and bool(before) and not said
 
 
-def _counts(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
-    """Whether a number is one of things or of jobs: "two red cubes", "the other two"; not "two lines to the left"."""
-    if words[i] in NUMBERS and {"the", "other", "all"} & set(words[max(0, i - 2) : i]) and _bare(words, i):
-        return True
-    return _counts_a_name(words, i, nouns) or bool({*JOBS} & set(words[i + 1 : i + 3]))
-
-
 def _them(scene: SceneDescription, last: Sequence[str], earlier: Sequence[str]) -> Sequence[str]:
     """What was named last, or where that is one thing the two that were named."""
     named = [*dict.fromkeys(n for n in earlier if any(t.name == n for t in scene.free))]
@@ -383,12 +350,6 @@ def _all_says_nothing(words: Sequence[str], i: int, out: Sequence[Mention]) -> b
 
 def _points(before: Sequence[str]) -> bool:
     return bool({"the", "that", "this", "other", "each", "every", "a", "any"} & set(before[-2:]))
-
-
-def _bare(words: Sequence[str], i: int) -> bool:
-    """The number stands for things by itself: "the other two onto …"."""
-    after = words[i + 1 : i + 2]
-    return not after or after[0] in SMALL or after[0] == ","
 
 
 def _alone(words: Sequence[str], i: int) -> bool:
@@ -412,7 +373,7 @@ def _alone(words: Sequence[str], i: int) -> bool:
 
 
 def _noun_follows(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
-    return any(_is_noun(w, nouns) or w in ANY for w in words[i + 1 : i + 4])
+    return any(is_noun(w, nouns) or w in ANY for w in words[i + 1 : i + 4])
 
 
 def _preposition(words: Sequence[str], i: int) -> str:
@@ -444,25 +405,13 @@ def _loosely_named(words: Sequence[str], i: int) -> str:
     return " ".join(words[at : i + 1])
 
 
-BEFORE_A_NAME = {
-    "the", "a", "an", "that", "this", "these", "those", "other", "remaining", "its", "their", "your", "my", "own", "some", "any",
-    "either", "one", "matching", "nearest", "closest", "farthest", "furthest", "leftmost", "rightmost",
-    *ALL, *NUMBERS, *PAINT, *IDLE,
-}  # fmt: skip
-BEFORE_A_PLACE = ("on", "in", "onto", "into", "to", "inside", "within", "upon", "and", ",", ":", "for", "with")
-
-
 def _unknown(words: Sequence[str], i: int, nouns: Mapping[str, object]) -> bool:
     """A word after "the" or "a" that names nothing known: "the banana"."""
     if not i or words[i - 1] not in ("the", "a", "an", "that", "my") or words[i] in SMALL or not words[i].isalpha():
         return False
     if words[i] in IDLE or words[i] in NUMBERS or base_form(words[i]) in COMMANDS:
         return False
-    return not _is_noun(words[i], nouns) and words[i] not in ANY and words[i] not in PAINT
-
-
-def _is_noun(word: str, nouns: Collection[str]) -> bool:
-    return word in nouns or (word.endswith("s") and word[:-1] in nouns)
+    return not is_noun(words[i], nouns) and words[i] not in ANY and words[i] not in PAINT
 
 
 def _other(
@@ -478,76 +427,3 @@ def _other(
         return alike
     unnamed = [t for t in left if t.name not in earlier]
     return unnamed if unnamed and len(left) > 1 else left
-
-
-def _extreme(before: Sequence[str], fits: list[SeenObject]) -> list[SeenObject]:
-    """ "the leftmost", "the nearest": positions are of the base frame, left is +y, away from the robot +x."""
-    measures: dict[str, Callable[[tuple[float, float, float]], float]] = {
-        "leftmost": lambda p: -p[1], "rightmost": lambda p: p[1], "nearest": lambda p: float(p[0] ** 2 + p[1] ** 2),
-        "closest": lambda p: float(p[0] ** 2 + p[1] ** 2), "farthest": lambda p: -float(p[0] ** 2 + p[1] ** 2),
-        "furthest": lambda p: -float(p[0] ** 2 + p[1] ** 2),
-    }  # fmt: skip
-    word = next((w for w in before[-3:] if w in measures), "")
-    if not word or not fits or any(t.position is None for t in fits):
-        return fits
-    return [min(fits, key=lambda t: measures[word](t.position or (0.0, 0.0, 0.0)))]
-
-
-def _placed_so(
-    words: Sequence[str], start: int, fits: list[SeenObject], scene: SceneDescription, said: str, taken: int
-) -> tuple[list[SeenObject], int, str]:
-    """A relation after the noun narrows it: "left of the blue can", "that lies on the plate"."""
-    at = start
-    while at < len(words) and words[at] in (
-        "that",
-        "which",
-        "is",
-        "are",
-        "lies",
-        "lying",
-        "stands",
-        "standing",
-        "sits",
-        "to",
-        "the",
-    ):
-        at += 1
-    relation = words[at] if at < len(words) else ""
-    linked = at > start or (relation in ("left", "right") and words[at + 1 : at + 2] == ["of"])
-    if relation in ("left", "right", "front", "behind", "beyond") and linked:
-        of = at + 1
-        if words[of : of + 1] == ["of"]:
-            of += 1
-        elif relation != "behind":
-            return fits, taken, said
-        if words[of : of + 1] == ["the"]:
-            of += 1
-        anchor = _named_at(words, of, scene)
-        if anchor is None or anchor[0].position is None:
-            return fits, taken, said
-        x, y, _ = anchor[0].position
-        tests: dict[str, Callable[[tuple[float, float, float]], bool]] = {
-            "left": lambda p: p[1] > y, "right": lambda p: p[1] < y, "front": lambda p: p[0] < x, "behind": lambda p: p[0] > x,
-            "beyond": lambda p: p[0] > x,
-        }  # fmt: skip
-        fits = [t for t in fits if t != anchor[0] and t.position is not None and tests[relation](t.position)]
-        if len(fits) > 1:  # the nearest of those that stand there is meant
-            fits = [min(fits, key=lambda t: (t.position[0] - x) ** 2 + (t.position[1] - y) ** 2 if t.position else 9.0)]
-        return fits, anchor[1] - (start - taken), f"{said} {relation} of the {anchor[0].name}"
-    if relation in ("on", "in") and at > start and words[start] in ("that", "which"):
-        of = at + 1 + (words[at + 1 : at + 2] == ["the"])
-        anchor = _named_at(words, of, scene)
-        if anchor is not None:
-            fits = [t for t in fits if t.on == anchor[0].name]
-            return fits, anchor[1] - (start - taken), f"{said} {relation} the {anchor[0].name}"
-    return fits, taken, said
-
-
-def _named_at(words: Sequence[str], i: int, scene: SceneDescription) -> tuple[SeenObject, int] | None:
-    """The one thing that is named at word i, and the word after it."""
-    nouns = nouns_of(scene)
-    colour, at = (words[i], i + 1) if i < len(words) and words[i] in PAINT else ("", i)
-    if at >= len(words) or words[at] not in nouns:
-        return None
-    fits = [t for t in nouns[words[at]] if not colour or colour in t.name.split()]
-    return (fits[0], at + 1) if len(fits) == 1 else None

@@ -4,80 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from palmar.agent.clauses import ANY, COMMANDS, ENDS, STOPS, base_form, command_of, is_command
-from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS
+from palmar.agent.commands import base_form, command_of, is_command
+from palmar.agent.vocabulary import (
+    ADVERBS,
+    ANY,
+    APART,
+    ASKED_OF,
+    ASKS,
+    BEING,
+    COMMANDS,
+    CONDITIONS,
+    DETERMINERS,
+    DISREGARDING,
+    ENDS,
+    HAND,
+    IN_CASE,
+    KEEPING,
+    LEFT_OUT,
+    MANNER,
+    MODALS,
+    NUMBERS,
+    OPENERS,
+    PASSIVE,
+    PLACE_NOUNS,
+    PLAIN,
+    POINTING,
+    PUNCTUATION,
+    REPEATING,
+    REQUESTS,
+    SHORT,
+    SMALL,
+    SPANS,
+    STANDING_FOR,
+    STOPS,
+    STRETCHES,
+    TIMES,
+    WHERE,
+    WISHES,
+    WISHING,
+    WOULD,
+)
+from palmar.sim.things import COLOURS
 from palmar.sim.vocabulary import NEGATIONS
 
-CONDITIONS = ("if", "unless", "whenever", "while", "or", "whether", "until")
-IN_CASE = (["in", "case"], ["as", "long", "as"], ["so", "long", "as"])
-LEFT_OUT = (
-    ["except"],
-    ["without"],
-    ["besides"],
-    ["excluding"],
-    ["apart", "from"],
-    ["other", "than"],
-    ["rather", "than"],
-    ["in", "place", "of"],
-    ["leave", "out"],
-    ["all", "but"],
-    ["everything", "but"],
-    ["both", "but"],
-)
-ASKS = (
-    "why", "how", "what", "which", "who", "where", "is", "are", "was", "were", "did", "do", "does", "has", "should",
-    "shall", "may", "might", "had", "could", "would", "will", "must",
-)  # fmt: skip
-"""A sentence that begins with one of these asks, and so does one that ends with "?"."""
-REQUESTS = ("could", "would", "will")
-"""With "you" these ask the robot to do something; `words_of` writes "could" for "can"."""
-ASKED_OF = ("is", "are", "was", "were", "do", "does", "did", "how", "why", "may", "might", "shall")
-"""After a comma these ask about what was said: "push the ball left, is that ok"."""
-OPENERS = ("robot", "please", ",", ":", "and", "ok", "okay", "now", "then", "so", "hey", "well", "also")
-"""What may stand before the first word of a question."""
-DISREGARDING = (
-    "ignore", "ignoring", "disregard", "disregarding", "disable", "disabling", "override", "overriding", "bypass", "bypassing",
-    "circumvent", "deactivate", "deactivating", "limit", "limits", "limiter", "guard", "guards", "safety",
-)  # fmt: skip
-"""No instruction changes a limit, so one that speaks of them is not carried out in part."""
 LONGEST = 1500  # characters of an instruction
-ADVERBS = (
-    "then", "and", "now", "also", "just", "first", "next", "finally", "lastly", "please", "ok", "okay", "robot",
-    "again", "only", "already", "really", "always", "once", "second", "third",
-)  # fmt: skip
-"""What may stand before a subject or after it and changes nothing."""
-TIMES = ("once", "when", "after", "before", "as", "until", "so", "with", "because", "since")
-"""These begin a part that tells when or why, and not what is."""
-DETERMINERS = (
-    "the", "a", "an", "that", "this", "my", "your", "it", "them", "both", "each", "every", "everything", "all",
-)  # fmt: skip
-KEEPING = ("keep", "stay", "stays", "steer", "stand", "hold")
-APART = ("off", "clear", "away", "back", "out", "still", "be")
-WISHES = ("want", "wants", "need", "needs", "like", "love", "prefer", "wish")
-WISHING = (*WISHES, "i'd", "we'd", "let's", "have", "get", "should", "must", "sure", "see")
-"""After these "the ball pushed left" is what is wanted, and not what was."""
-WOULD = ("will", "would", "could", "might", "does", "did")
-"""After a thing these tell of it: "the cube would go on the plate"."""
-MODALS = ("should", "could", "would", "must", "might", "may")
-BEING = (
-    "is", "are", "was", "were", "sits", "sit", "lies", "stands", "rests", "hangs", "has", "have", "had", "remains", "ended",
-    "stays",
-)  # fmt: skip
-SHORT = ("it's", "that's", "there's", "here's", "this's")
-POINTING = ("there", "here", "this", "that", "these", "those", *SHORT)
-STANDING_FOR = (
-    "it", "they", "one", "ones", "both", "all", "each", "everything", "thing", "things", "object", "objects", "this",
-    "that", "something", "robot", "arm", "gripper", "hand", "fingers",
-)  # fmt: skip
-WHERE = (
-    "on", "in", "onto", "into", "left", "right", "forward", "over", "past", "beyond", "above", "under", "at", "off",
-)  # fmt: skip
 
 
 def refused(text: str, words: Sequence[str], nouns: Collection[str]) -> str | None:
     """Why a whole instruction is not read; None for one that is. words: `words_of` the text. nouns: words that name things."""
     if len(text) > LONGEST:
         return f"the instruction has {len(text)} characters; expected {LONGEST} at most"
+    if symbol := next((c for c in text if not (c.isalnum() or c.isspace() or c in PUNCTUATION)), None):
+        shown = symbol if symbol.isprintable() else ascii(symbol)[1:-1]
+        return f"'{shown}' is no letter, digit or punctuation mark; expected words alone"
     if wrong := next(
         (w for w in words if w in NEGATIONS or w in ("stop", "cancel", "undo", "prevent", "avoid", "nobody")), None
     ):
@@ -106,24 +85,39 @@ def refused(text: str, words: Sequence[str], nouns: Collection[str]) -> str | No
         return "'alone' says what not to do; expected what to do"
     if only := _only_another(words, nouns):
         return f"'{only}' leaves something out; expected each thing by its name"
+    if late := _by_the_clock(words):
+        return f"'{late}' says when, by the clock; a plan is carried out now: expected what to do"
+    if example := _as_an_example(words):
+        return f"'{example}' gives an example; expected what to do"
+    if _repeats_all(words):
+        return (
+            f"'{' '.join(words[:8])}' is about an earlier instruction, and none is kept; expected the command in full"
+        )
     if asking := asks(words):
-        return f"'{asking} …' asks; expected what to do"
+        either = "asks, or does not say what is to be done" if asking == "do" else "asks"
+        return f"'{asking} …' {either}; expected what to do"
     if person := _person_acts(words):
         return f"'{person}' says what a person does or has done; expected what to do"
     wished = after_time = False
+    commanded = set[str]()
     for part in _parts(words):
         if part[0] in ENDS:
             wished = False
         if same := _onto_itself(part, nouns):
             return f"'{same}' names one thing twice; expected the thing and the place where it goes"
+        if source := _taken_from(part, nouns):
+            return f"'{source}' says where a thing is taken from, which is not read; expected what is done with it"
         if apart := _keeps_apart(part):
             return f"'{apart}' says what not to touch; expected what to do"
         plain = _without_adverbs(part)
         if plain and part[0] in STOPS and plain[0] in ASKED_OF:
             return f"'{plain[0]} …' asks; expected what to do"
         when = part[0] in TIMES or bool({*plain[:1]} & {*TIMES})
-        if not when and not (after_time and part[0] == "and") and (told := _told(plain, nouns, wished)):
+        if manner := _manner(part, nouns, when):
+            return f"'{manner}': how fast, how hard or how far cannot be chosen; expected the command without it"
+        if not when and not (after_time and part[0] == "and") and (told := _told(plain, nouns, wished, commanded)):
             return f"'{told}' tells what is, and not what to do; expected a command"
+        commanded |= {command_of(part)}
         acts = bool(command_of(part)) or bool({*BEING} & set(part))
         after_time = (when or (after_time and part[0] == "and")) and not acts
         to_be = "to" in part and bool({"is", "are"} & set(part))  # "the ball is to be picked up and placed …"
@@ -138,10 +132,71 @@ def asks(words: Sequence[str]) -> str | None:
         if word not in (".", "!", "?"):
             sentence += [word] if sentence or word not in OPENERS else []
             continue
-        requested = sentence[:1] and sentence[0] in REQUESTS and sentence[1:2] == ["you"]
+        bidden = sentence[:1] == ["do"] and (sentence[1:2] in ([], *DONE_TO) or is_command(sentence, 1))
+        requested = bidden or (sentence[:1] and sentence[0] in REQUESTS and sentence[1:2] == ["you"])
         if sentence and not requested and (word == "?" or sentence[0] in ASKS):
             return sentence[0]
         sentence = []
+    return None
+
+
+DONE_TO = (["it"], ["that"], ["this"], ["so"], ["please"])
+
+
+def _repeats_all(words: Sequence[str]) -> bool:
+    """Whether a text asks for nothing but what was said before it: "do it again", "the same once more"."""
+    if not {*REPEATING} & set(words) or any(is_command(words, i) for i in range(len(words))):
+        return False
+    return all(w in PLAIN or w in REPEATING or w in STOPS for w in words)
+
+
+def _by_the_clock(words: Sequence[str]) -> str | None:
+    """ "in a minute", "for a while"."""
+    for i in range(len(words) - 2):
+        if words[i] == "in" and words[i + 1] in ("a", "an", "one", "some") and words[i + 2] in SPANS:
+            return " ".join(words[i : i + 3])
+    return None
+
+
+def _as_an_example(words: Sequence[str]) -> str | None:
+    """ "like" and "as in" before what they stand for; not "I would like", "like this"."""
+    for i, word in enumerate(words[:-1]):
+        if word == "as" and words[i + 1] == "in":
+            return "as in"
+        wished = {"would", "i'd", "we'd", "i", "we", "you"} & set(words[max(0, i - 3) : i])
+        if word == "like" and not wished and (words[i + 1] in STOPS or base_form(words[i + 1]) in COMMANDS):
+            return word
+    return None
+
+
+def _manner(part: Sequence[str], nouns: Collection[str], when: bool) -> str | None:
+    """The word that says how fast, how hard or how far: "slowly", "a little left", and not "the little cube"."""
+    for i, word in enumerate(part):
+        after = list(part[i + 1 : i + 2])
+        if word == "little" and (not after or after[0] in (*SMALL, *STOPS)):
+            return " ".join(part[max(0, i - 1) : i + 1])
+        if word == "far" and not _is_thing(after, nouns) and (part[i - 1 : i] != ["as"] or after != ["as"]):
+            return word
+        if word in STRETCHES and part[i - 1 : i] in (["a"], ["small"], ["little"], ["by"]):
+            return f"{part[i - 1]} {word}"
+        if word in STRETCHES and part[i - 2 : i] == ["by", "one"]:
+            return f"by one {word}"
+        if word == "far" and after == ["as"] and part[i + 2 : i + 3] in (["you"], ["it"], ["possible"]):
+            return f"as far as {part[i + 2]}"
+        if word in MANNER and not (when and word in ("safely", "nicely")):
+            return " ".join(part[i - 1 : i + 1]) if part[i - 1 : i] == ["a"] else word
+    return None
+
+
+def _taken_from(part: Sequence[str], nouns: Collection[str]) -> str | None:
+    """ "off the plate", "out of the tray" behind a thing, and not "keep the ball off the plate"."""
+    for i, word in enumerate(part):
+        end = i + 2 if list(part[i : i + 2]) == ["out", "of"] else i + 1 if word in ("off", "from") else 0
+        if not end or not _is_thing(part[:i], nouns) or any(base_form(w) in KEEPING for w in part[:i]):
+            continue
+        at = next((k for k in range(end, len(part)) if part[k] not in (*DETERMINERS, *COLOURS, "of")), len(part))
+        if at < len(part) and (part[at] in PLACE_NOUNS or part[at].rstrip("s") in PLACE_NOUNS):
+            return " ".join(part[i : at + 1])
     return None
 
 
@@ -165,9 +220,6 @@ def _only_another(words: Sequence[str], nouns: Collection[str]) -> str | None:
         elif _is_thing([word], nouns) and not (word not in COLOURS and i and words[i - 1] in COLOURS):
             named += 1
     return None
-
-
-PLACE_NOUNS = {n for shape in DESTINATIONS for n in NOUNS[shape]}
 
 
 def _is_thing(words: Sequence[str], nouns: Collection[str]) -> bool:
@@ -312,8 +364,10 @@ def _past(words: Sequence[str]) -> bool:
 # ---------------------------------------------------------------------------------------------- what is
 
 
-def _told(part: Sequence[str], nouns: Collection[str], wished: bool) -> str | None:
-    """The statement that a part is: "the cube is on the plate", "the ball rolled left". None for a command or a wish."""
+def _told(part: Sequence[str], nouns: Collection[str], wished: bool, commanded: Collection[str]) -> str | None:
+    """The statement that a part is: "the cube is on the plate", "the ball rolled left". None for a command or a wish.
+
+    commanded: commands of the parts before it. "Slide the cube left, then the ball slides right" goes on with the command."""
     if not wished and _past(part):
         return " ".join(part[:8])  # "pushed the ball left"
     for i, word in enumerate(part):
@@ -329,12 +383,31 @@ def _told(part: Sequence[str], nouns: Collection[str], wished: bool) -> str | No
                 return None  # "there are two balls here", "that is all"
             if shortened or _names(part[: i + 1], nouns) or {*POINTING} & set(part[:1]):
                 return " ".join(part[:8])
+        elif (
+            not wished
+            and _third_person(part, i, nouns)
+            and not (base_form(word) in commanded and not {"robot", "arm", *HAND} & set(before))
+        ):
+            return " ".join(part[:8])
         elif _names(before, nouns):
             left = word == "left" and after[:1] in (["the"], ["a"])  # "the ball left the tray"
             acted = not wished and _past(part[i:]) and (before[-1] in ADVERBS or _names(before[-1:], nouns))
             if left or acted or word in WOULD:
                 return " ".join(part[:8])
     return None
+
+
+def _third_person(part: Sequence[str], i: int, nouns: Collection[str]) -> bool:
+    """Whether word i is the verb of what a thing or the robot does: "pushes", "the balls roll"; not "the cube goes there"."""
+    word, before = part[i], part[:i]
+    if word in (*PASSIVE, *BEING, "gets", "lets") or base_form(word) not in COMMANDS:
+        return False
+    if word.endswith("s") and word not in COMMANDS:
+        relative = len(before) > 1 and before[-1] in ("that", "which", "who")
+        subject = not before or _names(before[-1:], nouns) or (before[-1] in ADVERBS and _names(before, nouns))
+        return subject and not relative
+    named = all(w in (*DETERMINERS, *NUMBERS, *COLOURS, "and") or _names([w], nouns) for w in before)
+    return named and _names(before[-1:], nouns) and before[0] in DETERMINERS and is_command(part, i)
 
 
 def _names(words: Sequence[str], nouns: Collection[str]) -> bool:

@@ -9,54 +9,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from palmar.agent.clauses import (
+from palmar.agent.answers import chosen
+from palmar.agent.clauses import Clause, clauses_of, words_of
+from palmar.agent.commands import base_form
+from palmar.agent.phrases import (
+    ends_with_a_way,
+    goes_back,
+    on_the_table,
+    only_stands_there,
+    says_held,
+    way_before_place,
+    where_it_lies,
+)
+from palmar.agent.placing import by_colour, cleared, put, spread
+from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
+from palmar.agent.references import Mentions, meant, mentioned, not_understood, nouns_of, without_excluded, words_in
+from palmar.agent.refusals import refused
+from palmar.agent.seen import SceneDescription
+from palmar.agent.skills import Skill, SkillResult
+from palmar.agent.vocabulary import (
     CLEARING,
+    FROM,
+    HAND,
     LETTING_GO,
     LOOKING,
-    MORE,
-    OF_A_THING,
+    MOVING,
+    NUMBERS,
     OPENING,
+    ORDER,
     OTHERS,
+    ROOM,
     SORTING,
+    VERBS,
     WAYS,
-    Clause,
-    base_form,
-    clauses_of,
-    words_of,
+    WITH_THE_HAND,
 )
-from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
-from palmar.agent.references import NUMBERS, Mentions, chosen, mentioned, not_understood, nouns_of, without_excluded
-from palmar.agent.refusals import refused
-from palmar.agent.seen import SceneDescription, SeenObject
-from palmar.agent.skills import Skill
 from palmar.sim.things import DESTINATIONS, NOUNS
-from palmar.sim.vocabulary import DIRECTIONS, VERBS_OF
-
-MOVING = ("move", "bring", "get", "go", "take", "carry")
-"""With a way these push, with a place they put."""
-VERBS = {task: (*verbs, *MORE[task]) for task, verbs in VERBS_OF.items()}
-FROM = ("from", "near", "close", "beyond", "where", "front", "around", "against", "opposite", "nearest")
-HAND = ("gripper", "hand", "fingers")
-WITH_THE_HAND = (
-    "the", "a", "an", "your", "its", "this", "that", "of", "go", "up", "now", "please", "then", "again", "and", "it", "them", "at",
-    "table", "scene", "once", "more", "robot", "everything", "all", "around", "also", "first", "next", "finally", "lastly",
-    "you", "could", "would", "will", "can", "thing", "things", "what", "have",
-)  # fmt: skip
-"""Words that may stand beside "open the gripper", "let go" and "look" and ask for nothing more."""
-BACK = ("back", "backwards", "backward", "closer")
-ROOM = ("off", "behind")
+from palmar.sim.vocabulary import DIRECTIONS
 
 
 @dataclass(slots=True)
 class _Reading:
     """What is known while an instruction is read. names: those that were named last, for "it"; earlier: all so far. way: of the
-    last push, for "the same line"."""
+    last push, for "the same line". held: what the gripper has after what was read so far."""
 
     request: PlanRequest
     names: list[str] = field(default_factory=list)
     earlier: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
     way: str = ""
+    held: str = ""
 
     def answer(self, question: str) -> str | None:
         return self.asked.get(question)
@@ -77,7 +79,8 @@ class RulePlanner:
             last = next(r for r in reversed(request.tried) if r.skill == failed[0])
             return Refusal(f"{failed[0]} has failed {AGAIN} times, the last time: {last}")
         steps = between(left, request.scene)
-        if request.tried and not request.tried[-1].done and request.tried[-1].seconds > 0 and steps:
+        stuck = bool(request.tried) and not request.tried[-1].done and request.tried[-1].seconds > 0
+        if stuck and steps and steps[0].name != "home":
             steps = [Skill("home"), *steps]  # where it got stuck it would get stuck again
         plan = Plan(tuple(steps), f"{len(left)} of {len(goals)} steps are to be done")
         fault = check_plan(plan, request.scene, request.tried)
@@ -112,6 +115,7 @@ class RulePlanner:
             if wrong := next((g for g in said if {g.object, g.destination} & excluded), None):
                 return Refusal(f"'instead of' leaves out what {wrong} needs; expected each thing by its name")
             ranked += [(clause.rank, goal) for goal in said]
+            reading.held = said[-1].object if said and said[-1].name == "grasp" else "" if said else reading.held
         if not ranked:
             return Refusal(f"'{request.instruction.strip()[:60]}' asks for nothing that is done here")
         return _merged([goal for _, goal in sorted(ranked, key=lambda x: x[0])])
@@ -123,22 +127,38 @@ class RulePlanner:
             return Refusal(f"'{text}': nothing here can {verb} for things; the scene is told")
         if clause.when:
             return Refusal(f"'{text}' tells when, and not where a thing goes; expected what to do first")
+        if clause.hanging:
+            return Refusal(f"'{text}' tells when, and its sentence has no command; expected what to do then")
+        if clause.misplaced:
+            return Refusal(
+                f"'{clause.misplaced}' in '{text}' contradicts the order of the parts; expected them in order"
+            )
         if (skill := _without_a_thing(verb, words)) is not None:
             return self._hand_or_look(skill, clause, reading)
+        if _goes_home(clause, reading):
+            return [Skill("home")]
         if (strange := not_understood(words, scene)) is not None:
-            return Refusal(f"'{text}': '{strange}' is not understood")
+            if strange == "home":
+                return Refusal(f"'{text}': the arm goes home, and nothing else; expected 'go home' for it")
+            guess = meant(strange, {*(v for verbs in VERBS.values() for v in verbs), *WAYS, *words_in(scene)})
+            return Refusal(f"'{text}': '{strange}' is not understood{guess}")
         found = mentioned(words, scene, reading.names, reading.answer, reading.earlier)
         if not isinstance(found, Mentions):
             return found
+        in_order = sorted(found.objects, key=lambda t: found.orders.get(t.name, ORDER["third"] + 1))
+        late = len(found.objects) == 1 and "," in clause.words and clause.rank > 0 and 1 in found.orders.values()
+        if late:
+            return Refusal(f"'first' in '{text}' contradicts the order of the parts; expected them in order")
+        if in_order != found.objects:
+            if found.places or len([w for w in words if w in WAYS]) > 1:
+                return Refusal(f"'{text}' names things in another order than it asks for; expected them in order")
+            found.objects = in_order
         if verb in CLEARING and not found.own_colour and not found.places:
-            return _cleared(scene)
+            return cleared(scene)
         if verb in SORTING or (found.own_colour and not found.objects):
-            return _by_colour(found.objects or scene.free, scene)
-        if (
-            verb == "keep"
-            and not _held(words)
-            and not {t.name for t in found.objects} <= {*reading.earlier, scene.holding}
-        ):
+            return by_colour(found.objects or scene.free, scene)
+        in_hand = {t.name for t in found.objects} <= {reading.held, scene.holding}
+        if verb == "keep" and (found.places or {"table", *WAYS} & set(words) or not (says_held(words) or in_hand)):
             return Refusal(f"'{text}': 'keep' does not say where; expected what to do")
         if found.objects:
             reading.names = [t.name for t in found.objects]
@@ -161,12 +181,12 @@ class RulePlanner:
             return Refusal(f"'{text}': '{wrong}' is not read; expected on or in a place, or over a line")
         if wrong := next((w for w in ROOM if w in words and found.places and words.index(w) < len(words) - 1), None):
             return Refusal(f"'{text}': '{wrong}' is no place that things are put; expected on or in one")
-        if _goes_back(words, bool(found.places) or verb in VERBS["reach"]):
+        if goes_back(words, bool(found.places) or verb in VERBS["reach"]):
             return Refusal(f"'{text}': things are pushed to the left, to the right and forward, not back")
         reaching = verb in (*VERBS["reach"], *MOVING, "") and verb != "keep"
         if found.over and found.objects and (found.places or not reaching):
             return Refusal(f"'{text}': '{found.over}' another thing is not read; expected each thing and where it goes")
-        if verb in VERBS["place"] and not found.places and not found.own_colour and _on_the_table(words):
+        if verb in VERBS["place"] and not found.places and not found.own_colour and on_the_table(words):
             return Refusal(f"'{text}': things are put on a plate or tray, not on the table")
         return self._of_task(clause, found, reading)
 
@@ -188,7 +208,7 @@ class RulePlanner:
 
     def _of_task(self, clause: Clause, found: Mentions, reading: _Reading) -> list[Skill] | Question | Refusal:
         words, verb, text = clause.words, clause.verb, clause.text
-        ways = [WAYS[w] for i, w in enumerate(words) if w in WAYS and not _only_stands_there(words, i)]
+        ways = [WAYS[w] for i, w in enumerate(words) if w in WAYS and not only_stands_there(words, i)]
         placed = bool(found.places) or found.own_colour
         crossing = "line" in words or (bool(ways) and (not verb or verb in MOVING))
         aside = "aside" in words or "side" in words or list(words[-4:]) == ["out", "of", "the", "way"]
@@ -202,22 +222,39 @@ class RulePlanner:
                 )
             if verb and reading.names and placed and verb in VERBS["place"] and verb not in VERBS["reach"]:
                 known = [t for t in reading.request.scene.free if t.name in reading.names[-1:]]
-                return _put(replace(found, objects=known), text, reading.request.scene)
+                return put(replace(found, objects=known), text, reading.request.scene)
             if verb == "wait":
                 return Refusal(f"'{text}': nothing here waits; it can reach, pick up, put and push")
             if verb and (pushes or verb in (*VERBS["place"], *VERBS["pick"], *VERBS["reach"])):
                 return self._asked_for_object(clause, reading)
+            if not verb and ways:
+                return Refusal(f"'{text}' does not say what is pushed; expected one way for each thing, and its name")
+            if not verb and placed and reading.names:
+                return Refusal(f"'{text}' is a second place for one thing; expected one place for each thing")
             return Refusal(f"'{text}': nothing here can do that; it can reach, pick up, put and push")
         if found.beneath is not None and verb not in VERBS["reach"]:
             return Refusal(f"'{text}': nothing is put on the {found.beneath.name}; expected a plate or tray")
         if verb in VERBS["push"] and placed:
             return Refusal(f"'{text}': things are pushed over a line, and put on or in places")
+        if placed and verb in MOVING and (way := way_before_place(words, found)):
+            return Refusal(f"'{text}' says {way} and a place; expected one of them")
+        if (
+            placed
+            and verb in VERBS["pick"]
+            and verb not in {*VERBS["place"], *MOVING} - {"take"}
+            and where_it_lies(words)
+        ):
+            if all(t.on == p.name for t in found.objects for p in found.places):
+                return self._without_place(clause, replace(found, places=[]), reading)
+            return Refusal(
+                f"'{text}' may mean to pick up from the {found.places[0].name} or to put there; expected 'put' or no place"
+            )
         if pushes:
             if len(set(ways)) > 1 and len(ways) != len(found.objects):
                 return Refusal(f"'{text}' says {' and '.join(ways)}; expected one way")
             return self._pushed(found, ways or ([reading.way] if reading.way and "same" in words else []), reading)
         if placed:
-            return _put(found, text, reading.request.scene)
+            return put(found, text, reading.request.scene)
         if not verb and {"over", "above"} & set(words):
             return [Skill("move_to", object=t.name) for t in found.objects]
         if not verb:
@@ -235,7 +272,7 @@ class RulePlanner:
             if verb == "drop" and reading.request.scene.holding:
                 return [Skill("open_gripper")]
             if way := next(
-                (w for i, w in enumerate(words) if w in DIRECTIONS and not _only_stands_there(words, i)), None
+                (w for i, w in enumerate(words) if w in DIRECTIONS and not only_stands_there(words, i)), None
             ):
                 return Refusal(f"'{text}': things are put on a plate or tray, and pushed {way}")
             return self._put_somewhere(found, reading)
@@ -247,6 +284,8 @@ class RulePlanner:
             return self._put_somewhere(found, reading)
         if verb in VERBS["reach"] and verb not in VERBS["pick"]:
             return [Skill("move_to", object=t.name) for t in found.objects]
+        if way := ends_with_a_way(words):
+            return Refusal(f"'{text}': things are picked up, and pushed {way}; expected one of them")
         if len(found.objects) > 1:
             return Refusal(f"'{text}' picks up {len(found.objects)} things; the gripper holds one")
         return [Skill("grasp", object=t.name) for t in found.objects]
@@ -283,7 +322,7 @@ class RulePlanner:
         if not places:
             return Refusal(f"there is no plate or tray to put the {found.objects[0].name} on")
         if len(found.objects) > 1 and len(found.objects) == len(places):
-            return _spread(found.objects, scene.fixed)
+            return spread(found.objects, scene.fixed)
         if len(found.objects) > len(places):
             return Refusal(
                 f"{len(found.objects)} things are to be put on {len(places)} places; expected a place for each"
@@ -309,83 +348,11 @@ def _without_a_thing(verb: str, words: Sequence[str]) -> Skill | None:
     return Skill("look") if verb in LOOKING else None
 
 
-def _goes_back(words: Sequence[str], placed: bool) -> bool:
-    """Whether a clause asks for a way back: "back towards you", and not "back onto the plate"."""
-    for i, word in enumerate(words):
-        if word in BACK and not (
-            word == "back"
-            and placed
-            and words[i + 1 : i + 2]
-            and words[i + 1] in ("on", "onto", "in", "into", "to", "over")
-        ):
-            return True
-    return False
-
-
-def _on_the_table(words: Sequence[str]) -> bool:
-    return any(w == "table" and {"on", "onto", "to"} & set(words[max(0, i - 2) : i]) for i, w in enumerate(words))
-
-
-def _held(words: Sequence[str]) -> bool:
-    """Whether a clause says of a thing that the gripper has it: "keep it in the air", "keep hold of the ball"."""
-    return bool({"hold", "holding", "held", "air", "up", "grip", "gripping", "lifted", "raised", *HAND} & set(words))
-
-
-def _only_stands_there(words: Sequence[str], i: int) -> bool:
-    """ "left of the can" is where a thing is, "put it away" no way to go."""
-    return list(words[i + 1 : i + 3]) in OF_A_THING or (words[i] == "away" and words[i + 1 : i + 2] != ("from",))
-
-
-def _spread(objects: Sequence[SeenObject], places: Sequence[SeenObject]) -> list[Skill]:
-    """Each thing on the nearest place that is left."""
-    empty, out = list(places), list[Skill]()
-    for thing in objects:
-        nearest = min(empty, key=lambda p, t=thing: _apart(p, t))  # type: ignore[misc]
-        empty.remove(nearest)
-        out.append(Skill("place_on", object=thing.name, destination=nearest.name))
-    return out
-
-
-def _put(found: Mentions, text: str, scene: SceneDescription) -> list[Skill] | Refusal:
-    if found.own_colour:
-        return _by_colour(found.objects, scene)
-    objects, places = found.objects, found.places
-    if len(places) == 1 or len(places) == len(objects):
-        places = places * len(objects) if len(places) == 1 else places
-    elif not (found.many_places and len(places) >= len(objects)):
-        return Refusal(f"'{text}' puts {len(objects)} things on {len(places)} places; expected a place for each")
-    if len({p.name for p in places[: len(objects)]}) < len(objects):
-        return Refusal(f"'{text}' puts {len(objects)} things on the {places[0].name}; expected one thing on a place")
-    return [Skill("place_on", object=o.name, destination=p.name) for o, p in zip(objects, places, strict=False)]
-
-
-def _cleared(scene: SceneDescription) -> list[Skill] | Refusal:
-    """Every free thing on a place of its own, each on the nearest that is left."""
-    loose = [t for t in scene.free if not t.on]
-    empty = [p for p in scene.fixed if not scene.lying_on(p.name)]
-    if len(loose) > len(empty):
-        return Refusal(
-            f"{len(loose)} things lie on the table and {len(empty)} plates or trays are empty; expected a place for each"
-        )
-    return [Skill("place_on", object=t.name, destination=t.on) for t in scene.free if t.on] + _spread(loose, empty)
-
-
-def _by_colour(things: Sequence[SeenObject], scene: SceneDescription) -> list[Skill] | Refusal:
-    """Each thing on the place of its colour."""
-    out: list[Skill] = []
-    for thing in things:
-        colour = thing.name.split()[0]
-        places = [p for p in scene.fixed if p.name.split()[0] == colour]
-        if len(places) != 1:
-            return Refusal(f"{len(places)} plates or trays are {colour} like the {thing.name}; expected one")
-        out.append(Skill("place_on", object=thing.name, destination=places[0].name))
-    return out
-
-
-def _apart(a: SeenObject, b: SeenObject) -> float:
-    if a.position is None or b.position is None:
-        return 0.0
-    return (a.position[0] - b.position[0]) ** 2 + (a.position[1] - b.position[1]) ** 2
+def _goes_home(clause: Clause, reading: _Reading) -> bool:
+    """Whether a clause asks for the arm to go home, and for nothing else: "go home", "return to your home position"."""
+    words = [w for w in clause.words if w not in (*WITH_THE_HAND, *HAND, ",", "arm", "home", "back", "to", "position")]
+    rest = [w for w in words if base_form(w) != clause.verb and w not in ("come", "comes")]
+    return "home" in clause.words and not rest and (bool(clause.verb) or not reading.names)
 
 
 def _merged(goals: Sequence[Skill]) -> list[Skill]:
@@ -402,7 +369,7 @@ def _merged(goals: Sequence[Skill]) -> list[Skill]:
 
 def remaining(goals: Sequence[Skill], request: PlanRequest) -> list[Skill]:
     """The goals that are still to be done, in order: those not done since the person spoke, and those undone since."""
-    done = [r.skill for r in request.tried if r.done]
+    done = [r.skill for i, r in enumerate(request.tried) if r.done and not _comes_back(request.tried, i)]
     out: list[Skill] = []
     for i, goal in enumerate(goals):
         later = goals[i + 1 :]
@@ -418,6 +385,14 @@ def remaining(goals: Sequence[Skill], request: PlanRequest) -> list[Skill]:
             continue
         out.append(goal)
     return out
+
+
+def _comes_back(tried: Sequence[SkillResult], i: int) -> bool:
+    """Whether the arm went home at this step because another had failed, and not because it was asked for."""
+    if tried[i].skill.name != "home":
+        return False
+    before = next((r for r in reversed(tried[:i]) if r.skill.name != "home"), None)
+    return before is not None and not before.done
 
 
 def fulfilled(goal: Skill, scene: SceneDescription) -> bool:
