@@ -28,7 +28,7 @@ from palmar.agent.instructions import LongInstruction, instructions
 from palmar.agent.language_planner import LanguagePlanner
 from palmar.agent.outside_limits import OutsideLimits
 from palmar.agent.plans import Decision, Planner, PlanRequest
-from palmar.agent.rules import RulePlanner, between, remaining
+from palmar.agent.rules.planner import RulePlanner, between, remaining
 from palmar.agent.simulated import SKILL_OF, performer
 from palmar.agent.skills import DIRECTIONS, SKILLS, Skill
 from palmar.agent.table import driver_in

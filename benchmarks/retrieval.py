@@ -8,8 +8,10 @@ By shared words alone (BM25), by meaning alone (sentence vectors), by reciprocal
 three files that the answers name. "passages": the files of the first three passages, which is stricter. docs/questions.md, which
 says a little of everything, counts only where a found passage is of an entry that was labelled as the answer, but for the column
 "by file alone". "README not counted": questions that README.md alone answers are left out. Intervals are exact (Clopper and
-Pearson 1934), 95 %. --off-topic: how many of the questions of tests/agent/off_topic.txt, and of all three sets, are told to have no
-likely answer; the threshold was chosen on the sets and the first 40 of that file, its last 20 were written after. Every citation is read again: the lines must exist and hold the passage, word for word.
+Pearson 1934), 95 %. --off-topic: how many of the questions of
+tests/agent/off_topic.txt, and of all three sets, are told to have no likely answer; the threshold was chosen on the sets and the
+first 40 of that file, its last 20 were written after. Every citation is read again: the lines must exist and hold the passage,
+word for word.
 """
 
 from __future__ import annotations

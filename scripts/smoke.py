@@ -360,7 +360,7 @@ def agent() -> None:
     from palmar.agent.language_planner import find_planner
     from palmar.agent.plans import Plan, PlanRequest
     from palmar.agent.retrieval import Index
-    from palmar.agent.rules import RulePlanner
+    from palmar.agent.rules.planner import RulePlanner
     from palmar.agent.seen import SceneDescription, SeenObject
     from palmar.agent.sources import documentation
     from palmar.errors import BadValue

@@ -174,7 +174,7 @@ def test_an_agent_on_a_robot_needs_neither_torch_nor_a_simulator():
     modules = (
         "agent.on_body",
         "agent.perceived",
-        "agent.rules",
+        "agent.rules.planner",
         "agent.carry_out",
         "cli.agent_body",
         "cli.commands.agent",

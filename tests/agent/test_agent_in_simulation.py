@@ -8,7 +8,7 @@ from palmar.agent.carry_out import carry_out
 from palmar.agent.evaluation import AgentEvalConfig, evaluate_agent, run_instruction
 from palmar.agent.instructions import LongInstruction, instructions, read_instructions
 from palmar.agent.plans import Plan, PlanRequest, Question
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.simulated import SKILL_OF, scene_of
 from palmar.agent.skills import Skill

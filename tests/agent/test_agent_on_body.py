@@ -10,7 +10,7 @@ import pytest
 
 from palmar.agent.carry_out import carry_out
 from palmar.agent.on_body import SaidCheck, ToldScene, by_policy, performer
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
 from palmar.agent.skills import Skill, SkillResult
 from palmar.errors import RobotFault
 from palmar.runtime.clock import SimClock

@@ -8,7 +8,7 @@ from palmar.agent.carry_out import AgentLimits, carry_out
 from palmar.agent.conversation import Conversation, read_conversation
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Plan, Question, Refusal
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.skills import Skill, SkillResult
 from palmar.cli.talking import exit_code

@@ -11,7 +11,7 @@ from palmar.agent.carry_out import AgentRun
 from palmar.agent.chat import KEPT, UNANSWERED, Talk, recent, wants_task
 from palmar.agent.language_model import ModelMessage, ToolCall, ToolResult
 from palmar.agent.retrieval import Index
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
 from palmar.agent.skills import Skill, SkillResult
 from palmar.cli import main
 from palmar.errors import ModelUnreachable

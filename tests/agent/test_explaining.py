@@ -9,7 +9,7 @@ from palmar.agent.carry_out import AgentLimits, AgentRun, carry_out
 from palmar.agent.chat import Talk
 from palmar.agent.explaining import explained, next_step, outcome
 from palmar.agent.retrieval import Index
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
 from palmar.agent.skills import Skill, SkillResult
 from palmar.agent.table import simulated_table
 from palmar.cli import main

@@ -3,7 +3,7 @@ import pytest
 
 from palmar.agent.perceived import GroundedPerception
 from palmar.agent.plans import Plan, PlanRequest
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
 from palmar.agent.skills import Skill, SkillResult
 from palmar.errors import BadValue
 from palmar.types import ActionChunk, Observation

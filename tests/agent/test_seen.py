@@ -2,7 +2,7 @@ import pytest
 
 from palmar.agent.on_body import ToldScene
 from palmar.agent.plans import PlanRequest
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
 from palmar.agent.seen import LONGEST, SeenObject
 from palmar.errors import BadValue
 

@@ -15,8 +15,6 @@ from typing import Literal
 
 from palmar.agent.carry_out import AgentLimits, AgentRun, Confirm, carry_out
 from palmar.agent.citations import Place, places_in, with_checked_citations
-from palmar.agent.clauses import words_of
-from palmar.agent.commands import base_form
 from palmar.agent.conversation import Conversation
 from palmar.agent.explaining import explained, explanation, outcome
 from palmar.agent.language_model import (
@@ -30,10 +28,12 @@ from palmar.agent.language_model import (
 from palmar.agent.language_planner import quoted
 from palmar.agent.performing import Performer
 from palmar.agent.plans import Planner
-from palmar.agent.refusals import asks
 from palmar.agent.retrieval import FoundPassage, Index
+from palmar.agent.rules.clauses import words_of
+from palmar.agent.rules.commands import base_form
+from palmar.agent.rules.refusals import asks
+from palmar.agent.rules.vocabulary import COMMANDS, MANNER
 from palmar.agent.sources import ENDINGS
-from palmar.agent.vocabulary import COMMANDS, MANNER
 from palmar.errors import ModelUnreachable, UserError
 from palmar.sim.things import NOUNS
 from palmar.sim.vocabulary import NEGATIONS

@@ -170,7 +170,7 @@ def find_planner(name: str) -> Planner:
     Raises `UnknownName` for another, `BadValue` without the key that it needs, `MissingPackage`.
     """
     if name == "rules":
-        from palmar.agent.rules import RulePlanner
+        from palmar.agent.rules.planner import RulePlanner
 
         return RulePlanner()
     try:

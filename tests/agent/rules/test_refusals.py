@@ -1,9 +1,9 @@
 import pytest
 from scenes import TABLE
 
-from palmar.agent.clauses import words_of
-from palmar.agent.references import nouns_of
-from palmar.agent.refusals import LONGEST, asks, refused
+from palmar.agent.rules.clauses import words_of
+from palmar.agent.rules.references import nouns_of
+from palmar.agent.rules.refusals import LONGEST, asks, refused
 
 
 def why(text):

@@ -1,7 +1,7 @@
 from scenes import TABLE
 
-from palmar.agent.references import nouns_of
-from palmar.agent.spatial import extreme, named_at, placed_so
+from palmar.agent.rules.references import nouns_of
+from palmar.agent.rules.spatial import extreme, named_at, placed_so
 
 NOUNS = nouns_of(TABLE)
 

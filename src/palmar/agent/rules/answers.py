@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from palmar.agent.clauses import words_of
+from palmar.agent.rules.clauses import words_of
 from palmar.sim.things import NOUNS
 from palmar.sim.vocabulary import NEGATIONS
 

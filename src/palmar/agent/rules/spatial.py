@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from palmar.agent.rules.vocabulary import PAINT
 from palmar.agent.seen import SeenObject
-from palmar.agent.vocabulary import PAINT
 
 
 def extreme(before: Sequence[str], fits: list[SeenObject]) -> list[SeenObject]:

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from palmar.agent.commands import base_form, command_of, is_command, not_meant
-from palmar.agent.vocabulary import (
+from palmar.agent.rules.commands import base_form, command_of, is_command, not_meant
+from palmar.agent.rules.vocabulary import (
     ANOTHER,
     ANY,
     ASKING_NOTHING,

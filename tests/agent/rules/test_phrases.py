@@ -1,6 +1,6 @@
 import pytest
 
-from palmar.agent.phrases import (
+from palmar.agent.rules.phrases import (
     ends_with_a_way,
     goes_back,
     on_the_table,
@@ -9,7 +9,7 @@ from palmar.agent.phrases import (
     way_before_place,
     where_it_lies,
 )
-from palmar.agent.references import Mentions
+from palmar.agent.rules.references import Mentions
 
 
 @pytest.mark.parametrize(

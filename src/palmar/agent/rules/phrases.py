@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from palmar.agent.references import Mentions
-from palmar.agent.vocabulary import BACK, HAND, OF_A_THING, PLACE_NOUNS
+from palmar.agent.rules.references import Mentions
+from palmar.agent.rules.vocabulary import BACK, HAND, OF_A_THING, PLACE_NOUNS
 from palmar.sim.things import COLOURS
 from palmar.sim.vocabulary import DIRECTIONS
 

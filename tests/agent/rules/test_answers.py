@@ -1,6 +1,6 @@
 import pytest
 
-from palmar.agent.answers import chosen, chosen_several
+from palmar.agent.rules.answers import chosen, chosen_several
 
 THINGS = ("red cube", "yellow cube", "blue ball")
 

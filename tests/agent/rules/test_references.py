@@ -1,9 +1,9 @@
 import pytest
 from scenes import TABLE, TWO_CUBES
 
-from palmar.agent.clauses import words_of
 from palmar.agent.plans import Question, Refusal
-from palmar.agent.references import Mentions, meant, mentioned, not_understood, without_excluded
+from palmar.agent.rules.clauses import words_of
+from palmar.agent.rules.references import Mentions, meant, mentioned, not_understood, without_excluded
 
 
 def named(text, scene=TABLE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from palmar.agent.vocabulary import COMMANDS
+from palmar.agent.rules.vocabulary import COMMANDS
 
 
 def base_form(word: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from palmar.agent.plans import Refusal
-from palmar.agent.references import Mentions
+from palmar.agent.rules.references import Mentions
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.skills import Skill
 

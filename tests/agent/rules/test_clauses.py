@@ -1,6 +1,6 @@
 import pytest
 
-from palmar.agent.clauses import clauses_of, words_of
+from palmar.agent.rules.clauses import clauses_of, words_of
 
 NOUNS = ("cube", "ball", "can", "plate")
 

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from palmar.agent.answers import chosen
-from palmar.agent.clauses import Clause, clauses_of, words_of
-from palmar.agent.commands import base_form
-from palmar.agent.phrases import (
+from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
+from palmar.agent.rules.answers import chosen
+from palmar.agent.rules.clauses import Clause, clauses_of, words_of
+from palmar.agent.rules.commands import base_form
+from palmar.agent.rules.phrases import (
     ends_with_a_way,
     goes_back,
     on_the_table,
@@ -21,13 +22,18 @@ from palmar.agent.phrases import (
     way_before_place,
     where_it_lies,
 )
-from palmar.agent.placing import by_colour, cleared, put, spread
-from palmar.agent.plans import AGAIN, Decision, Plan, PlanRequest, Question, Refusal, check_plan
-from palmar.agent.references import Mentions, meant, mentioned, not_understood, nouns_of, without_excluded, words_in
-from palmar.agent.refusals import refused
-from palmar.agent.seen import SceneDescription
-from palmar.agent.skills import Skill, SkillResult
-from palmar.agent.vocabulary import (
+from palmar.agent.rules.placing import by_colour, cleared, put, spread
+from palmar.agent.rules.references import (
+    Mentions,
+    meant,
+    mentioned,
+    not_understood,
+    nouns_of,
+    without_excluded,
+    words_in,
+)
+from palmar.agent.rules.refusals import refused
+from palmar.agent.rules.vocabulary import (
     CLEARING,
     FROM,
     HAND,
@@ -44,6 +50,8 @@ from palmar.agent.vocabulary import (
     WAYS,
     WITH_THE_HAND,
 )
+from palmar.agent.seen import SceneDescription
+from palmar.agent.skills import Skill, SkillResult
 from palmar.sim.things import DESTINATIONS, NOUNS
 from palmar.sim.vocabulary import DIRECTIONS
 

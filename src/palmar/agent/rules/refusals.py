@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from palmar.agent.commands import base_form, command_of, is_command
-from palmar.agent.vocabulary import (
+from palmar.agent.rules.commands import base_form, command_of, is_command
+from palmar.agent.rules.vocabulary import (
     ADVERBS,
     ANY,
     APART,

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import combinations
 
-from palmar.agent.answers import chosen, chosen_several
-from palmar.agent.clauses import repeats
-from palmar.agent.commands import base_form
 from palmar.agent.plans import Question, Refusal
-from palmar.agent.quantities import count_before, counts_a_name, counts_something, is_noun, stands_alone
-from palmar.agent.seen import SceneDescription, SeenObject
-from palmar.agent.spatial import extreme, placed_so
-from palmar.agent.vocabulary import (
+from palmar.agent.rules.answers import chosen, chosen_several
+from palmar.agent.rules.clauses import repeats
+from palmar.agent.rules.commands import base_form
+from palmar.agent.rules.quantities import count_before, counts_a_name, counts_something, is_noun, stands_alone
+from palmar.agent.rules.spatial import extreme, placed_so
+from palmar.agent.rules.vocabulary import (
     ALL,
     ANOTHER,
     ANY,
@@ -36,6 +35,7 @@ from palmar.agent.vocabulary import (
     STOPS,
     WAYS,
 )
+from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.sim.things import NOUNS
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from palmar.agent import vocabulary
-from palmar.agent.vocabulary import ADVERBS, ASKING_NOTHING, IDLE, MANNER, POLITE
+from palmar.agent.rules import vocabulary
+from palmar.agent.rules.vocabulary import ADVERBS, ASKING_NOTHING, IDLE, MANNER, POLITE
 
 LISTS = [n for n, v in vars(vocabulary).items() if isinstance(v, tuple) and n.isupper()]
 

@@ -1,8 +1,8 @@
 import pytest
 from scenes import TABLE
 
-from palmar.agent.quantities import count_before, counts_something
-from palmar.agent.references import nouns_of
+from palmar.agent.rules.quantities import count_before, counts_something
+from palmar.agent.rules.references import nouns_of
 
 
 @pytest.mark.parametrize(

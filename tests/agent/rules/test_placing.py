@@ -1,8 +1,8 @@
 from scenes import TABLE, TWO_CUBES
 
-from palmar.agent.placing import by_colour, cleared, put, spread
 from palmar.agent.plans import Refusal
-from palmar.agent.references import Mentions
+from palmar.agent.rules.placing import by_colour, cleared, put, spread
+from palmar.agent.rules.references import Mentions
 
 CUBE, CAN, BALL = TABLE.free
 PLATE, TRAY = TABLE.fixed

@@ -1,6 +1,6 @@
 import pytest
 
-from palmar.agent.commands import base_form, command_of, is_command
+from palmar.agent.rules.commands import base_form, command_of, is_command
 
 
 @pytest.mark.parametrize(

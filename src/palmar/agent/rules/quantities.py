@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from palmar.agent.vocabulary import ANY, JOBS, NUMBERS, PAINT, SMALL
+from palmar.agent.rules.vocabulary import ANY, JOBS, NUMBERS, PAINT, SMALL
 
 
 def count_before(words: Sequence[str], i: int) -> int:

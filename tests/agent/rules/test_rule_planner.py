@@ -5,8 +5,8 @@ from scenes import EMPTY, TABLE, TWO_CUBES
 
 from palmar.agent.instructions import instructions
 from palmar.agent.plans import Plan, PlanRequest, Question, Refusal, check_plan
-from palmar.agent.references import not_understood
-from palmar.agent.rules import RulePlanner
+from palmar.agent.rules.planner import RulePlanner
+from palmar.agent.rules.references import not_understood
 from palmar.agent.seen import SceneDescription, SeenObject
 from palmar.agent.skills import Skill, SkillResult
 
