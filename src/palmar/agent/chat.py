@@ -149,7 +149,7 @@ class Talk:
         assert isinstance(self.index, Index)
         if not self.index.likely(found[0]):
             self.log.add("sources", found=[found[0].passage.citation])
-            return self._tell(f"{UNANSWERED}. {ASK_ANEW}. The nearest passage:\n\n{_shown(found[0])}")
+            return self._tell(f"{UNANSWERED} (the nearest passage is {found[0].passage.citation}). {ASK_ANEW}")
         self.log.add("sources", found=[f.passage.citation for f in found])
         return self._tell("\n\n".join(map(_shown, found)))
 

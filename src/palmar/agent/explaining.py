@@ -16,7 +16,9 @@ def outcome(run: AgentRun) -> str:
 
 def _ended(run: AgentRun) -> str:
     done = sum(r.done for r in run.results)
-    said = f"{run.ending}: {done} of {len(run.results)} skills done in {run.seconds:.0f} s"
+    said = (
+        f"{run.ending}: {done} of {len(run.results)} skills done in {run.seconds:.0f} s" if run.results else run.ending
+    )
     if run.replans:
         said += f", planned anew {run.replans} times"
     return f"{said}. {run.why}" if run.why else said
