@@ -25,7 +25,7 @@ def _ended(run: AgentRun) -> str:
 
 
 def next_step(run: AgentRun) -> str:
-    """ "Next: …" for a run that is not done, "" where its reason says that already or the person decided it."""
+    """What to do next about a run that is not done, as "Next: …"; "" where its reason says that already, or a person decided it."""
     if "Next: " in run.why:
         return ""
     if run.ending == "refused":
