@@ -31,6 +31,9 @@ HEADS = {
     "tokens, neighbours": h.TokenConfig(SMALL, bins=64, parallel=True, neighbours=2.0),
     "tokens, parallel": h.TokenConfig(SMALL, bins=64, parallel=True),
     "diffusion, MLP": h.DiffusionConfig(MLPConfig(width=64, blocks=1), Diffusion(steps=20, samples=5)),
+    "diffusion, clean actions": h.DiffusionConfig(
+        MLPConfig(width=64, blocks=1), Diffusion(steps=20, samples=5, predicts="actions")
+    ),
     "diffusion, U-Net": h.DiffusionConfig(UNetConfig(down=(16, 32), step=32), Diffusion(steps=20, samples=5)),
     "flow": h.FlowConfig(ExpertConfig(SMALL)),
     "task heads": h.TaskHeadsConfig(),
@@ -120,7 +123,7 @@ def test_padding_counts_for_nothing(name):
         two = seeded(lambda: head.loss(context, replace(batch, actions=other))[0])
         whole = seeded(lambda: head.loss(context, replace(batch, actions=other, pad=torch.zeros_like(batch.pad)))[0])
         none = head.loss(context, replace(batch, pad=torch.ones_like(batch.pad)))[1]["action"]
-    if name in ("diffusion, MLP", "diffusion, U-Net", "flow"):
+    if name in ("diffusion, MLP", "diffusion, clean actions", "diffusion, U-Net", "flow"):
         return  # what is noised is the whole chunk: the padded steps are input to the others
     assert float(one) == pytest.approx(float(two), rel=1e-5)
     assert abs(float(whole) - float(one)) > 1e-4
@@ -179,6 +182,8 @@ def test_what_the_data_reach_rarely_is_within_reach(name):
         signal = c.cosine_signal(head.way.steps)
 
         def net(x, t, _):
+            if head.way.predicts == "actions":
+                return goal
             at = signal[(t[0] * head.way.steps).round().long()]
             return (x - at.sqrt() * goal) / (1 - at).sqrt()
 
@@ -339,7 +344,7 @@ def test_what_a_token_head_said_is_read_back_from_its_logits():
 
 
 def test_the_same_noise_gives_the_same_chunk():
-    for name in ("diffusion, MLP", "diffusion, U-Net", "flow"):
+    for name in ("diffusion, MLP", "diffusion, clean actions", "diffusion, U-Net", "flow"):
         head, face = made(name)
         context, _ = given(face)
         with torch.no_grad():

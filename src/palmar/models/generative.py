@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -176,13 +177,15 @@ DenoiserConfig = MLPConfig | UNetConfig | ExpertConfig
 class Diffusion:
     """Denoising diffusion: trained on `steps` noise levels, sampled in `samples` of them (DDIM, no noise added).
 
-    clip: largest normalised action while sampling, where a channel's data do not reach further. Sources: DDPM, Ho et al. 2020,
-    arXiv 2006.11239, eq. 14; DDIM, Song et al. 2020, arXiv 2010.02502, eq. 12 with σ = 0.
+    clip: largest normalised action while sampling, where a channel's data do not reach further. predicts: what the network says
+    and is trained on: the noise, or the clean actions. Sources: DDPM, Ho et al. 2020, arXiv 2006.11239, eq. 14; DDIM, Song et
+    al. 2020, arXiv 2010.02502, eq. 12 with σ = 0; clean actions: Salimans and Ho 2022, arXiv 2202.00512, §4.
     """
 
     steps: int = 100
     samples: int = 10
     clip: float = 5.0
+    predicts: Literal["noise", "actions"] = "noise"
 
     def limits(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         """float[A] lowest and highest action while sampling, for normalised training actions [n, A]: ±clip, or the range of
@@ -194,7 +197,7 @@ class Diffusion:
     def guess(
         self, net: Denoise, context: Tensor, actions: Tensor, limits: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """One noise level a row: (squared error of the noise, absolute error of the implied actions), both [B, T, A].
+        """One noise level a row: (squared error of what is predicted, absolute error of the implied actions), both [B, T, A].
         limits: as the method of that name; ±clip when not given."""
         signal = c.cosine_signal(self.steps).to(actions.device)
         k = torch.randint(0, self.steps, (len(actions),), device=actions.device)
@@ -202,8 +205,12 @@ class Diffusion:
         noise = torch.randn_like(actions)
         noisy = c.noised(actions, noise, at)
         said = net(noisy, k / self.steps, context).float()
-        clean = c.denoised(noisy, said.detach(), at).clamp(*(limits or (-self.clip, self.clip)))
-        return (said - noise).square(), (clean - actions).abs()
+        clean = self.clean(noisy, said.detach(), at).clamp(*(limits or (-self.clip, self.clip)))
+        return (said - (noise if self.predicts == "noise" else actions)).square(), (clean - actions).abs()
+
+    def clean(self, noisy: Tensor, said: Tensor, at: Tensor) -> Tensor:
+        """The clean actions that an answer of the network means. at: ᾱ of its noise level."""
+        return c.denoised(noisy, said, at) if self.predicts == "noise" else said
 
     def sample(
         self,
@@ -229,7 +236,7 @@ class Diffusion:
             scale = 1.0 if prior is None else float(signal[k].sqrt() + (1 - signal[k]).sqrt())
 
             def clean_at(y: Tensor, t: Tensor = t, k: int = k, scale: float = scale) -> Tensor:
-                return c.denoised(y * scale, net(y * scale, t, context).float(), signal[k]).clamp(low, high)
+                return self.clean(y * scale, net(y * scale, t, context).float(), signal[k]).clamp(low, high)
 
             clean = clean_at(x) if prior is None else x
             if prior is not None:
