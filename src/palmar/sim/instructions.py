@@ -10,11 +10,12 @@ import numpy as np
 
 from palmar.errors import BadValue, UnknownName
 from palmar.sim import tasks
+from palmar.sim.free_phrases import free_phrases
 from palmar.sim.scenario import HELD_OUT, Scenario, lay_out, phrase
 from palmar.sim.sentences import Request, parse
 from palmar.sim.task import Task
 from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS, SHAPES, Item
-from palmar.sim.vocabulary import EXTRA, ROBOT
+from palmar.sim.vocabulary import EXTRA, ROBOT, TASKS
 
 __all__ = ["EXTRA", "Request", "paraphrases", "parse", "scenario_for", "scenario_of", "told_by_template"]
 
@@ -65,11 +66,12 @@ def _extra_scenario(request: Request, rng: np.random.Generator, seed: int, distr
 
 
 MANY = 20  # wordings of one request: encoding each takes time, and other requests bring the other wordings
+FREE = 20  # sentences in free words beside them, for the usual tasks of the 7-joint arm
 
 
 def paraphrases(instruction: str) -> list[str]:
-    """Up to `MANY` training wordings of what an instruction asks, synonyms included, another choice for each request; the
-    instruction itself when it is not ours."""
+    """Up to `MANY` training wordings of what an instruction asks, synonyms included, then `FREE` sentences in free words for
+    one of `TASKS`, another choice for each request; the instruction itself when it is not ours."""
     told = told_by_template(instruction)
     if told is not None and ROBOT not in told[0].robots:
         task, asked = told
@@ -86,8 +88,10 @@ def paraphrases(instruction: str) -> list[str]:
         asked = Scenario(request.task, "", tuple(items), 0, goal, request.direction)
     flips = [(a, b) for a in (False, True) for b in ((False, True) if asked.goal else (False,))]
     texts = sorted({phrase(asked, w, f) for w in task.wordings for f in flips})
-    rng = np.random.default_rng(zlib.crc32(repr(_key(asked)).encode()))
-    return [texts[i] for i in sorted(rng.permutation(len(texts))[:MANY])]
+    key = _key(asked)
+    rng = np.random.default_rng(zlib.crc32(repr(key).encode()))
+    chosen = [texts[i] for i in sorted(rng.permutation(len(texts))[:MANY])]
+    return chosen + (free_phrases(key, rng, FREE) if isinstance(key, Request) and key.task in TASKS else [])
 
 
 def _key(asked: Scenario) -> Request | Scenario:
@@ -114,6 +118,8 @@ def told_by_template(instruction: str, robot: str | None = None) -> tuple[Task, 
         places = {f"{c} {n}": (s, c) for c in COLOURS for s in task.scene.destinations for n in NOUNS[s]}
         words = {"o": things, "g": places, "on": ("on", "in"), "d": task.scene.directions, "h": task.scene.hands}
         for wording in (*task.wordings, *task.unseen):
+            if not all(part in instruction for part in re.split(r"{\w+}", wording)):
+                continue  # to build its pattern takes much longer
             pattern = re.escape(wording)
             for key, known in words.items():
                 choice = f"(?P<{key}>{'|'.join(map(re.escape, known))})"
