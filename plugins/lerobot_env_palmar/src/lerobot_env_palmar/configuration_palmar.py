@@ -8,11 +8,11 @@ from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.envs.configs import EnvConfig
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
+from palmar.choices import SPLITS
 from palmar.errors import BadValue, UnknownName
 from palmar.ranges import DAY, STRENGTH
 from palmar.robots import robot as robot_named
 from palmar.sim import tasks
-from palmar.sim.scenario import SPLITS
 
 GYM_ID = "palmar/LeRobotTable-v0"
 
