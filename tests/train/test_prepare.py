@@ -17,6 +17,7 @@ from palmar.data.writer import DatasetWriter
 from palmar.errors import BadValue, UnknownName
 from palmar.lab.collect import CollectConfig, collect
 from palmar.models import checkpoint
+from palmar.sim.instructions import FREE
 from palmar.train.loop import train
 from palmar.train.prepare import TrainSettings, prepare, read
 from palmar.train.request import TrainRequest
@@ -41,6 +42,9 @@ def test_a_training_is_two_calls_with_one_value_each(demos, tmp_path):
     assert again.model == request.model and again.normalizer == "new" and Path(again.init) == out
     assert prepare(replace(settings, steps=None)).config.minutes == 40.0
     assert prepare(replace(settings, success_only=True)).config.success_only and not request.config.success_only
+    told = "reach the red cube"
+    free = prepare(replace(settings, free_words=True)).paraphrases(told)
+    assert free[: len(plain := request.paraphrases(told))] == plain and len(free) == len(plain) + FREE
 
 
 def test_frames_at_another_rate_than_fps_are_refused_and_what_else_does_not_fit_is_said(demos, tmp_path):

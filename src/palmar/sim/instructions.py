@@ -17,7 +17,16 @@ from palmar.sim.task import Task
 from palmar.sim.things import COLOURS, DESTINATIONS, NOUNS, SHAPES, Item
 from palmar.sim.vocabulary import EXTRA, ROBOT, TASKS
 
-__all__ = ["EXTRA", "Request", "paraphrases", "parse", "scenario_for", "scenario_of", "told_by_template"]
+__all__ = [
+    "EXTRA",
+    "Request",
+    "free_paraphrases",
+    "paraphrases",
+    "parse",
+    "scenario_for",
+    "scenario_of",
+    "told_by_template",
+]
 
 
 def scenario_for(request: Request, seed: int = 0, distractors: int = 2) -> Scenario:
@@ -69,9 +78,9 @@ MANY = 20  # wordings of one request: encoding each takes time, and other reques
 FREE = 20  # sentences in free words beside them, for the usual tasks of the 7-joint arm
 
 
-def paraphrases(instruction: str) -> list[str]:
-    """Up to `MANY` training wordings of what an instruction asks, synonyms included, then `FREE` sentences in free words for
-    one of `TASKS`, another choice for each request; the instruction itself when it is not ours."""
+def paraphrases(instruction: str, free: int = 0) -> list[str]:
+    """Up to `MANY` training wordings of what an instruction asks, synonyms included, then as many sentences in free words
+    (`free_phrases`) for one of `TASKS`, another choice for each request; the instruction itself when it is not ours."""
     told = told_by_template(instruction)
     if told is not None and ROBOT not in told[0].robots:
         task, asked = told
@@ -91,7 +100,12 @@ def paraphrases(instruction: str) -> list[str]:
     key = _key(asked)
     rng = np.random.default_rng(zlib.crc32(repr(key).encode()))
     chosen = [texts[i] for i in sorted(rng.permutation(len(texts))[:MANY])]
-    return chosen + (free_phrases(key, rng, FREE) if isinstance(key, Request) and key.task in TASKS else [])
+    return chosen + (free_phrases(key, rng, free) if isinstance(key, Request) and key.task in TASKS else [])
+
+
+def free_paraphrases(instruction: str) -> list[str]:
+    """`paraphrases` with `FREE` sentences in free words."""
+    return paraphrases(instruction, FREE)
 
 
 def _key(asked: Scenario) -> Request | Scenario:

@@ -74,6 +74,9 @@ class TrainSettings:
     """Of a preset whose vision tower is frozen (imagenet-tiny): look at every frame once and keep what the tower makes of it."""
     no_objects: bool = False
     """The preset without locating the objects that the instruction names, which the tiny sizes add to the published system."""
+    free_words: bool = False
+    """Beside the wordings of palmar's own tasks (reach, pick, place and push of the arm) sentences in free words: synonyms, other
+    constructions, politeness, typing errors."""
     web_share: Annotated[float, Range(0, 1, below=True)] = 0.5
     """Share of a batch that is questions, with --web."""
     accumulate: Annotated[int, BATCH] = 1
@@ -106,7 +109,7 @@ def prepare(settings: TrainSettings, say: Say = lambda text: None) -> TrainReque
 
     Raises `BadValue`, `BadFile` or `UnknownName` for the first thing that does not fit, before any training.
     """
-    from palmar.sim.instructions import paraphrases
+    from palmar.sim.instructions import free_paraphrases, paraphrases
     from palmar.train.loop import TrainConfig, TrainRequest
     from palmar.types import STILL
 
@@ -137,8 +140,9 @@ def prepare(settings: TrainSettings, say: Say = lambda text: None) -> TrainReque
     if config.steps is not None:
         plan.lengths(config.steps)  # too few are told now, and not after the pictures are read
     request = TrainRequest(
-        model, sets, config, plan, web, others, embodiment=sets[0].robot_type or "", paraphrases=paraphrases, init=init,
-        normalizer=settings.normalizer, pretrained=_pretrained(settings.pretrained),
+        model, sets, config, plan, web, others, embodiment=sets[0].robot_type or "", init=init,
+        paraphrases=free_paraphrases if settings.free_words else paraphrases, normalizer=settings.normalizer,
+        pretrained=_pretrained(settings.pretrained),
     )  # fmt: skip
     if not settings.frozen_features:
         return request

@@ -123,7 +123,7 @@ class Train(TrainSettings):
         n: ("correction",)
         for n in (
             "preset", "recipe", "minutes", "image_size", "horizon", "validation", "temperature", "weights", "web",
-            "web_share", "others", "good_only", "success_only", "freeze", "frozen_features", "no_objects",
+            "web_share", "others", "good_only", "success_only", "freeze", "frozen_features", "no_objects", "free_words",
             "accumulate", "patience", "device", "shard", "init", "normalizer", "pretrained", "resume", "track",
         )
     }  # fmt: skip
