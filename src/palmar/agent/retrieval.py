@@ -36,7 +36,7 @@ OPENING = 0.4  # how much what a page says of itself at its beginning counts bes
 WORDS, HALF = 0.45, 15.0  # what shared words can add to a cosine, and the BM25 score that adds half of it
 LIKELY = 0.36
 """Score from which a passage is likely to answer: of 180 questions about palmar the best passage is below it for 3, of 60 about
-anything else above it for 2 (`benchmarks/retrieval.py --off-topic`)."""
+anything else above it for 4 (`benchmarks/retrieval.py --off-topic`)."""
 
 
 @dataclass(frozen=True, slots=True)
