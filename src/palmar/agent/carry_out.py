@@ -93,8 +93,8 @@ def carry_out(
 
 @dataclass
 class _Running:
-    """One instruction while it is carried out. plans: that were made. tried: skills, with what became of them. held: object of
-    the last grasp that was done and has not been let go since, for scenes that do not tell."""
+    """One instruction while it is carried out. plans: that were made. held: object of the last grasp that was done and has not
+    been let go since, for scenes that do not tell. request: with every skill that was tried."""
 
     instruction: str
     planner: Planner
@@ -105,17 +105,20 @@ class _Running:
     plans: int = 0
     held: str = ""
     asked: list[str] = field(default_factory=list)
-    tried: tuple[SkillResult, ...] = ()
+    request: PlanRequest = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.request = PlanRequest(self.instruction, SceneDescription(()))
 
     def run(self) -> AgentRun:
-        self.request = PlanRequest(self.instruction, self.performer.describe())
+        self.request = replace(self.request, scene=self.performer.describe())
         self.log.add("scene", text=str(self.request.scene), planner=self.planner.name)
         while True:
             if (ended := self._round()) is not None:
                 return ended
 
     def end(self, ending: Ending, why: str = "") -> AgentRun:
-        return AgentRun(self.instruction, ending, why, self.tried, max(0, self.plans - 1), tuple(self.asked))
+        return AgentRun(self.instruction, ending, why, self.request.tried, max(0, self.plans - 1), tuple(self.asked))
 
     def _round(self) -> AgentRun | None:
         """One decision of the planner and what follows from it; the end, or None to ask the planner again."""
@@ -204,7 +207,7 @@ class _Running:
             scene = self.request.scene if over else self._scene()
         except UserError as error:
             return self.end("failed", str(error))
-        self.request = replace(self.request, tried=self.tried, scene=scene, refused="")
+        self.request = replace(self.request, scene=scene, refused="")
         record = {} if result.record is None else {"record": str(result.record)}
         self.log.add("result", status=result.status, text=str(result), scene=str(scene), **record)
         if skill.name == "ask" and result.done:
@@ -217,10 +220,13 @@ class _Running:
         try:
             result = self.performer.perform(skill)
         except KeyboardInterrupt:
-            self.tried = (*self.tried, SkillResult(skill, "stopped", said="Ctrl-C"))
+            self._tried(SkillResult(skill, "stopped", said="Ctrl-C"))
             raise
-        self.tried = (*self.tried, result)
+        self._tried(result)
         return result
+
+    def _tried(self, result: SkillResult) -> None:
+        self.request = replace(self.request, tried=(*self.request.tried, result))
 
     def _scene(self) -> SceneDescription:
         """The scene now; where it does not tell what is held, that is what was grasped last and not let go since."""

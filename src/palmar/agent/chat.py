@@ -94,7 +94,8 @@ class Talk:
         """What the agent answers. Raises what `carry_out` raises."""
         if self.model is not None:
             return self._talked(text, self.model)
-        names = () if self.performer is None else self.performer.describe().names
+        scene = None if self.performer is None else self.performer.describe()
+        names = () if scene is None else scene.names
         if wants_task(text, names):
             return self._run(text)
         self.log.add("person", text=text)
@@ -102,9 +103,9 @@ class Talk:
             return self._tell("nothing was run yet" if self.last is None else explained(self.last))
         if CAPABILITIES.match(text.lower().strip()):
             return self._tell(self._capabilities())
-        if self.performer is not None and asks_for_scene(text, names):
-            return self._tell(str(self.performer.describe()))
-        if self.performer is not None and (why := moves_nothing(text, names)):
+        if scene is not None and asks_for_scene(text, names):
+            return self._tell(str(scene))
+        if scene is not None and (why := moves_nothing(text, names)):
             return self._tell(f"nothing is moved: {why}")
         return self._looked_up(text)
 
@@ -276,15 +277,14 @@ def asks_for_scene(text: str, names: Sequence[str]) -> bool:
     match = SCENE.match(text.lower().strip())
     if match is None or (thing := match["thing"]) is None:
         return match is not None
-    known = {n for group in NOUNS.values() for n in group} | {name for name in names} | {n.split()[-1] for n in names}
-    return thing in known or thing.split()[-1] in known
+    known = {n for group in NOUNS.values() for n in group} | {n.split()[-1] for n in names}
+    return thing in names or thing.split()[-1] in known
 
 
 def moves_nothing(text: str, names: Sequence[str]) -> str:
     """Why a sentence moves nothing that denies or asks whether to move a thing of the scene (names); "" for any other."""
     words = [w for w in words_of(text) if w not in BEFORE_A_TASK or w in ("could", "would")]
-    things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
-    named = any(w in things or w.rstrip("s") in things for w in words)
+    named = _names_one(words, names)
     at = next((i for i, w in enumerate(words) if w in NEGATIONS), len(words))
     after = [w for w in words[at + 1 :] if w not in ("to", "ever", "just", "more", "the")]
     denied = after and (base_form(after[0]) in COMMANDS or (named and words[at] != "no"))
@@ -327,6 +327,11 @@ def wants_task(text: str, names: Sequence[str]) -> bool:
     words = [w for w in said if w not in BEFORE_A_TASK]
     if not words or asks(said) is not None:
         return False
-    things = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
-    things |= {"gripper", "table", "it", "everything", "both", "all", "home"}
-    return base_form(words[0]) in COMMANDS and any(w in things or w.rstrip("s") in things for w in words[1:])
+    others = ("gripper", "table", "it", "everything", "both", "all", "home")
+    return base_form(words[0]) in COMMANDS and _names_one(words[1:], (*names, *others))
+
+
+def _names_one(words: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether one of the words is of a name, or a word for a kind of thing, in the plural too."""
+    known = {w for name in names for w in name.split()} | {n for group in NOUNS.values() for n in group}
+    return any(w in known or w.rstrip("s") in known for w in words)

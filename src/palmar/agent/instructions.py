@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from palmar.errors import BadFile
 from palmar.sim.goals import Goal
+from palmar.sim.written import read_written
 
 Kind = Literal["feasible", "impossible", "ambiguous"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -41,19 +40,7 @@ def instructions() -> tuple[LongInstruction, ...]:
 
 def read_instructions(file: Path) -> tuple[LongInstruction, ...]:
     """Raises `BadFile` naming the entry that is wrong."""
-    try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))["instruction"]
-    except (OSError, ValueError, KeyError) as error:
-        raise BadFile(f"{file}: {error}. Next: [[instruction]] entries, as in {FILE.name} of palmar") from error
-    out = []
-    for number, entry in enumerate(entries, 1):
-        try:
-            out.append(_instruction(entry))
-        except (KeyError, ValueError, TypeError) as error:
-            raise BadFile(
-                f"{file}, instruction {number}: {error}. Next: text, kind, things, places and goals"
-            ) from error
-    return tuple(out)
+    return read_written(file, _instruction, "text, kind, things, places and goals", FILE.name)
 
 
 def _instruction(entry: dict[str, Any]) -> LongInstruction:

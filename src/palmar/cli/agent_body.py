@@ -18,7 +18,7 @@ from palmar.cli.attended import Drawn, attended, person_says
 from palmar.cli.opened import ON_PAGE, OpenedBody, held_switch, ready_body
 from palmar.cli.runs import RunConfig
 from palmar.cli.shared import Answer, configured
-from palmar.cli.talking import answer_of, asked, confirmed, shown
+from palmar.cli.talking import answer_of, asked, confirmed, live
 from palmar.cli.terminal import viewed
 from palmar.console import Screen, keyboard, styled
 from palmar.errors import BadValue
@@ -45,9 +45,7 @@ def run_on_body(command: Agent, console: Screen) -> Answer:
     config = configured(RunConfig, command, log=None, video=None)
     _check(command, config)
     planner = find_planner(command.planner)
-    log = Conversation(  # with --json on standard error
-        command.log, lambda event: None if event.get("raised") else shown(event, console)
-    )
+    log = Conversation(command.log, live(console))  # with --json on standard error
     try:
         ready, drawn = ready_body(config), Drawn(config)
         with ended_by_signals(), ready.opened(drawn.policy) as opened:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import TextIOWrapper, UnsupportedOperation
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,17 @@ def shown(event: dict[str, Any], console: Screen) -> None:
     elif kind == "end":
         why = f": {event['why']}" if event.get("why") else ""
         console.print(styled("[bold]{}[/]{}", event["ending"], why))
+
+
+def live(console: Screen, hidden: Sequence[str] = ()) -> Callable[[dict[str, Any]], None]:
+    """Shows the events of a conversation as they come, but for kinds that are hidden, and an end that is raised: it is told as an
+    error."""
+
+    def show(event: dict[str, Any]) -> None:
+        if event["event"] not in hidden and not event.get("raised"):
+            shown(event, console)
+
+    return show
 
 
 def asked(console: Screen, question: str) -> str | None:

@@ -6,7 +6,6 @@ sentences: assets/instructions/free.toml.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from palmar.errors import BadFile, BadValue
+from palmar.errors import BadValue
 from palmar.sim.scenario import TEST_SEED, Scenario, lay_out
 from palmar.sim.task import Task
-from palmar.sim.things import COLOURS, DESTINATIONS, SHAPES, Item
+from palmar.sim.things import COLOURS, DESTINATIONS, SHAPES, Item, kind_of
+from palmar.sim.written import read_written
 
 FILE = Path(__file__).parent.parent / "assets" / "instructions" / "free.toml"
 KINDS = ("plain", "synonym", "typo", "polite", "terse", "wordy", "colloquial", "relation", "attribute", "implicit")
@@ -45,17 +45,7 @@ class FreeInstruction:
 @cache
 def free_instructions(file: Path = FILE) -> tuple[FreeInstruction, ...]:
     """All, in the file's order. Raises `BadFile` naming the entry that is wrong."""
-    try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))["instruction"]
-    except (OSError, ValueError, KeyError) as error:
-        raise BadFile(f"{file}: {error}. Next: [[instruction]] entries, as in {FILE.name} of palmar") from error
-    out = []
-    for number, entry in enumerate(entries, 1):
-        try:
-            out.append(_instruction(entry))
-        except (KeyError, ValueError, TypeError) as error:
-            raise BadFile(f"{file}, instruction {number}: {error}. Next: text, kind, task and target") from error
-    return tuple(out)
+    return read_written(file, _instruction, "text, kind, task and target", FILE.name)
 
 
 def free_instructions_of(task: str) -> tuple[FreeInstruction, ...]:
@@ -105,28 +95,28 @@ def _holds(relation: Sequence[str], items: Sequence[Item]) -> bool:
     return free[0] is items[0] and RELATIONS[where](free, marks)
 
 
-def _left(free: Sequence[Item], marks: Sequence[Item]) -> bool:
-    y = marks[0].y
-    return free[0].y > y + CLEAR and all(i.y < y - CLEAR for i in free[1:])
+Holds = Callable[[Sequence[Item], Sequence[Item]], bool]
+"""Whether a relation to the marks is true of the first of the things beside them, and of no other."""
 
 
-def _right(free: Sequence[Item], marks: Sequence[Item]) -> bool:
-    y = marks[0].y
-    return free[0].y < y - CLEAR and all(i.y > y + CLEAR for i in free[1:])
+def _beside(side: int) -> Holds:
+    """side: 1 left of the mark, -1 right of it. Directions are the robot's own: left is +y."""
+
+    def holds(free: Sequence[Item], marks: Sequence[Item]) -> bool:
+        first, *others = (side * (i.y - marks[0].y) for i in free)
+        return first > CLEAR and all(o < -CLEAR for o in others)
+
+    return holds
 
 
-def _distance(a: Item, b: Item) -> float:
-    return float(np.hypot(a.x - b.x, a.y - b.y))
+def _away(farther: int) -> Holds:
+    """farther: 1 farthest from the mark, -1 nearest to it."""
 
+    def holds(free: Sequence[Item], marks: Sequence[Item]) -> bool:
+        first, *others = (farther * float(np.hypot(i.x - marks[0].x, i.y - marks[0].y)) for i in free)
+        return all(first > o + CLEAR for o in others)
 
-def _nearest(free: Sequence[Item], marks: Sequence[Item]) -> bool:
-    near = _distance(free[0], marks[0])
-    return all(_distance(i, marks[0]) > near + CLEAR for i in free[1:])
-
-
-def _farthest(free: Sequence[Item], marks: Sequence[Item]) -> bool:
-    far = _distance(free[0], marks[0])
-    return all(_distance(i, marks[0]) < far - CLEAR for i in free[1:])
+    return holds
 
 
 def _between(free: Sequence[Item], marks: Sequence[Item]) -> bool:
@@ -136,14 +126,14 @@ def _between(free: Sequence[Item], marks: Sequence[Item]) -> bool:
     return 0.25 < share < 0.75 and float(np.linalg.norm(a + share * (b - a) - there)) < CLEAR
 
 
-RELATIONS: dict[str, Callable[[Sequence[Item], Sequence[Item]], bool]] = {
-    "left of": _left, "right of": _right, "nearest to": _nearest, "farthest from": _farthest, "between": _between,
+RELATIONS: dict[str, Holds] = {
+    "left of": _beside(1), "right of": _beside(-1), "nearest to": _away(-1), "farthest from": _away(1), "between": _between,
 }  # fmt: skip
-"""Directions are the robot's own: left is +y."""
 
 
 def _kind(name: str) -> tuple[str, str]:
-    colour, shape = name.split(" ")
+    """Shape and colour, as of `lay_out`."""
+    colour, shape = kind_of(name, (*SHAPES, *DESTINATIONS))
     return shape, colour
 
 
@@ -152,13 +142,13 @@ def _instruction(entry: dict[str, Any]) -> FreeInstruction:
         str(entry["text"]), entry["kind"], entry["task"], entry["target"], entry.get("goal", ""), entry.get("direction", ""),
         tuple(entry.get("others", ())), tuple(entry.get("relation", ())),
     )  # fmt: skip
-    known = {f"{c} {s}" for c in COLOURS for s in (*SHAPES, *DESTINATIONS)}
-    wrong = [n for n in (said.target, *said.others, *said.relation[1:]) if n not in known]
-    if said.goal and said.goal not in {f"{c} {s}" for c in COLOURS for s in DESTINATIONS}:
-        wrong.append(said.goal)
-    if wrong or said.kind not in KINDS or (said.task == "place") != bool(said.goal):
+    for name in (said.target, *said.others, *said.relation[1:]):
+        kind_of(name, (*SHAPES, *DESTINATIONS))
+    if said.goal:
+        kind_of(said.goal, DESTINATIONS)
+    if said.kind not in KINDS or (said.task == "place") != bool(said.goal):
         raise ValueError(
-            f"'{wrong[0] if wrong else said.kind}'; expected colour and shape, a kind of {', '.join(KINDS)}, and a goal of place"
+            f"kind '{said.kind}', goal '{said.goal}'; expected one of {', '.join(KINDS)}, and a goal of place"
         )
     if (said.task == "push") != bool(said.direction) or (said.relation and said.relation[0] not in RELATIONS):
         raise ValueError(

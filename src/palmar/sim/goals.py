@@ -14,7 +14,7 @@ from palmar.sim import tasks
 from palmar.sim.scenario import Scenario, settled
 from palmar.sim.tasks.place import lies_on
 from palmar.sim.tasks.push import before_the_line, is_beyond, lane_free
-from palmar.sim.things import COLOURS, DESTINATIONS, SHAPES, Item, apart
+from palmar.sim.things import DESTINATIONS, SHAPES, Item, apart, kind_of
 from palmar.sim.world import World
 from palmar.types import Array
 
@@ -112,7 +112,7 @@ def table_for(
     things, places: colour and shape, such as "red cube". Raises `BadValue` for others, and where they do not fit.
     """
     rng = np.random.default_rng([41, seed])
-    kinds = [_kind(name, SHAPES) for name in things] + [_kind(name, DESTINATIONS) for name in places]
+    kinds = [kind_of(name, SHAPES) for name in things] + [kind_of(name, DESTINATIONS) for name in places]
     pushes = {g.target: g.direction for g in goals if g.task == "push"}
 
     def draw(kind: tuple[str, str], items: Sequence[Item]) -> Item:
@@ -125,17 +125,6 @@ def table_for(
         )
     first = Goal("reach", goals[0].target if goals else things[0])
     return scenario_of_goal(Scenario(first.task, "", items, 0, seed=seed, split="layout"), first, instruction)
-
-
-def _kind(name: str, shapes: Sequence[str]) -> tuple[str, str]:
-    """Colour and shape of a name."""
-    colour, _, shape = name.partition(" ")
-    if colour not in COLOURS or shape not in shapes:
-        raise BadValue(
-            f"'{name}' is no thing of this table; expected a colour ({', '.join(COLOURS)}) and {' or '.join(shapes)}. "
-            f"Next: such as 'red {shapes[0]}'"
-        )
-    return colour, shape
 
 
 def _drawn(rng: np.random.Generator, colour: str, shape: str, direction: str) -> Item:

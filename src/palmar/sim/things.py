@@ -5,11 +5,13 @@ Directions are the robot's own: left is +y, right is -y, forward is +x (away fro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from palmar.errors import BadValue
 from palmar.types import Array
 
 # Paint as hue, saturation, value.
@@ -145,3 +147,14 @@ def half_extent(item: Item) -> Array:
 def apart(a: Item, b: Item) -> bool:
     """Whether two things leave each other the room they need."""
     return bool(np.hypot(a.x - b.x, a.y - b.y) > sum((a.kind.room, b.kind.room)))
+
+
+def kind_of(name: str, shapes: Sequence[str]) -> tuple[str, str]:
+    """Colour and shape of a name, such as "red cube". Raises `BadValue` for another colour, and a shape not among these."""
+    colour, _, shape = name.partition(" ")
+    if colour not in COLOURS or shape not in shapes:
+        raise BadValue(
+            f"'{name}' is no thing of this table; expected a colour ({', '.join(COLOURS)}) and {' or '.join(shapes)}. "
+            f"Next: such as 'red {shapes[0]}'"
+        )
+    return colour, shape

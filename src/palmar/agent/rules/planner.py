@@ -46,6 +46,7 @@ from palmar.agent.rules.vocabulary import (
     OTHERS,
     ROOM,
     SORTING,
+    TASK_VERBS,
     VERBS,
     WAYS,
     WITH_THE_HAND,
@@ -148,7 +149,7 @@ class RulePlanner:
         if (strange := not_understood(words, scene)) is not None:
             if strange == "home":
                 return Refusal(f"'{text}': the arm goes home, and nothing else; expected 'go home' for it")
-            guess = meant(strange, {*(v for verbs in VERBS.values() for v in verbs), *WAYS, *words_in(scene)})
+            guess = meant(strange, {*TASK_VERBS, *WAYS, *words_in(scene)})
             return Refusal(f"'{text}': '{strange}' is not understood{guess}")
         found = mentioned(words, scene, reading.names, reading.answer, reading.earlier)
         if not isinstance(found, Mentions):
@@ -173,8 +174,7 @@ class RulePlanner:
         reading.earlier += [t.name for t in (*found.objects, *found.places)]
         if verb in OPENING and found.places and found.places[0].name.split()[-1] in ("drawer", "door"):
             return [Skill("open", object=found.places[0].name)]
-        known = {v for verbs in VERBS.values() for v in verbs}
-        if verb in OTHERS and verb not in known:
+        if verb in OTHERS and verb not in TASK_VERBS:
             return Refusal(f"'{text}': nothing here can {verb}; it can reach, pick up, put and push")
         beside = next((w for w in ("beside", "between", "under", "below", "underneath") if w in words), "")
         if beside or any(a == "next" and b == "to" for a, b in pairwise(words)):

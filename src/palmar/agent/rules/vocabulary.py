@@ -39,6 +39,8 @@ COMMANDS = frozenset(
 """Every command, in the base form."""
 VERBS = {task: (*verbs, *MORE[task]) for task, verbs in VERBS_OF.items()}
 """{task: its commands}, the tasks' own wordings and `MORE`."""
+TASK_VERBS = frozenset(v for verbs in VERBS.values() for v in verbs)
+"""The commands of all tasks."""
 MOVING = ("move", "bring", "get", "go", "take", "carry")
 """With a way these push, with a place they put."""
 WITH_A_THING_ALONE = {

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from palmar.choices import FIT, Fit
 from palmar.cli.shared import Answer, one_thread, writable_folder
-from palmar.cli.talking import PLACES, THINGS, answer_of, asked, confirmed, shown
+from palmar.cli.talking import PLACES, THINGS, answer_of, asked, confirmed, live, shown
 from palmar.console import Screen, keyboard
 from palmar.errors import BadValue
 from palmar.ranges import SLOWER, Count, Period, Seed
@@ -123,7 +123,7 @@ class Agent:
             perceive=self.perceive, blackbox=self.blackbox,
         )  # fmt: skip
         performer.answer = lambda question: asked(console, question)
-        log = Conversation(self.log, lambda event: None if self.json or event.get("raised") else shown(event, console))
+        log = Conversation(self.log, (lambda event: None) if self.json else live(console))
         try:
             run = carry_out(
                 self.instruction, planner, performer, AgentLimits(replans=self.replans),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palmar.cli.shared import Answer, one_thread, writable_folder
-from palmar.cli.talking import PLACES, THINGS, asked, confirmed, lines, shown
+from palmar.cli.talking import PLACES, THINGS, asked, confirmed, lines, live
 from palmar.console import Screen, keyboard, styled
 from palmar.errors import BadFile, UserError, regular_file
 from palmar.ranges import Seed
@@ -81,12 +81,7 @@ class Chat:
                 self.policy, self.things, self.places, self.world, self.seed, blackbox=self.blackbox
             )
             performer.answer = lambda question: asked(console, question)
-        log = Conversation(
-            self.log,
-            lambda event: (
-                None if event["event"] in ("person", "agent") or event.get("raised") else shown(event, console)
-            ),
-        )
+        log = Conversation(self.log, live(console, hidden=("person", "agent")))
 
         def confirm(plan: Plan) -> Plan | None:
             if self.yes:
